@@ -1,0 +1,41 @@
+package ownership
+
+import "time"
+
+// Event says what a hand-over tells the bot.
+type Event string
+
+// The events of the bot's door.
+const (
+	EventIncoming Event = "incoming" // a new call
+	EventUpdate   Event = "update"   // any later notification
+	EventAdopted  Event = "adopted"  // the call came over from a dead or drained node
+	EventRejoin   Event = "rejoin"   // the call's media died with its node: rejoin it
+)
+
+// HandOver is one notification, or one event of Tandem's own, on its way to the
+// bot of the owner. It crosses the peer link as it is.
+type HandOver struct {
+	Event       Event
+	App         AppID
+	Tenant      TenantID
+	Call        CallID
+	RawCall     string // the id as the cloud spelled it, for Graph's URLs
+	Partition   PartitionID
+	Epoch       Epoch
+	CallbackURI string
+	Deadline    time.Time // for incoming: when the answer must be out; else zero
+	MessageID   string    // the cloud's delivery id: the same on its retries
+	Ends        bool      // it tells of the end of the call
+	Recording   bool      // policy recording: 5 s instead of 15 s
+	Received    time.Time // when the first node saw it
+	Header      map[string][]string
+	Body        []byte // raw, byte for byte
+}
+
+// Reply is the bot's answer to a hand-over, passed through to the cloud.
+type Reply struct {
+	Status int
+	Header map[string][]string
+	Body   []byte
+}

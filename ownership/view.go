@@ -1,0 +1,73 @@
+package ownership
+
+import (
+	"errors"
+	"time"
+)
+
+// View is what the rules may see of the table. The store's table is one; tests
+// use small ones made by hand.
+type View interface {
+	// Known gives what the index in memory holds of a call, ended ones too.
+	Known(CallID) (Known, bool)
+	// Legs gives the live calls that carry the key, oldest first.
+	Legs(GroupKey) []Leg
+	// Partition gives one partition's record.
+	Partition(PartitionID) (Partition, bool)
+	// PartitionsOf gives a node's partitions, by number.
+	PartitionsOf(NodeID) []Partition
+	// Node gives one node's record.
+	Node(NodeID) (Node, bool)
+	// Nodes gives all nodes, by id, gone ones too.
+	Nodes() []Node
+	// Live counts the live calls on a node's partitions.
+	Live(NodeID) int
+}
+
+// Known is the part of a call that routing needs.
+type Known struct {
+	Partition PartitionID
+	Epoch     Epoch // of the call, see Call.Epoch
+	State     CallState
+	Pinned    bool
+}
+
+// Leg is a live call as a member of a group.
+type Leg struct {
+	Call      CallID
+	App       AppID
+	Partition PartitionID
+	State     CallState
+	Paired    bool
+	Observed  string
+	ClaimedAt time.Time
+	Deadline  time.Time
+}
+
+// Owner is who owns a partition now, as one node sees it.
+type Owner struct {
+	Node      NodeID
+	Partition PartitionID
+	Epoch     Epoch
+	PublicURL string // empty: reachable by relay only
+	Here      bool   // it is this node
+	Acting    bool   // Here, with a valid lease: it may act now
+}
+
+// Errors that cross rooms. Each maps to one answer at the doors.
+var (
+	// ErrFull: no node may take the call now (503 with Retry-After).
+	ErrFull = errors.New("no node of the region can take another call")
+	// ErrNoLeader: claims cannot be decided now (503 with Retry-After).
+	ErrNoLeader = errors.New("the region has no leader right now")
+	// ErrFenced: this node has no valid lease (relay or 503).
+	ErrFenced = errors.New("this node has no valid lease")
+	// ErrStaleEpoch: the caller acts on an epoch that has passed.
+	ErrStaleEpoch = errors.New("the partition has a newer epoch")
+	// ErrFutureEpoch: the caller names an epoch that the table has not reached.
+	ErrFutureEpoch = errors.New("the partition has not reached that epoch")
+	// ErrUnknown: no such call, partition or node.
+	ErrUnknown = errors.New("not in the table")
+	// ErrConflict: the change contradicts what the table holds.
+	ErrConflict = errors.New("the table holds something else")
+)

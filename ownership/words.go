@@ -1,0 +1,243 @@
+// Package ownership holds Tandem's plain words and its pure rules: who owns a
+// call, where a new call goes, and what happens to the calls of a dead node.
+//
+// Nothing here reads a clock, a file, the network, the environment or a random
+// source: every fact comes in as an argument, so the webhook, explain, dry
+// runs, the simulator's oracle and the tests all reach the same verdict.
+package ownership
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Region names one raft group with one public base URL, such as "emea".
+type Region string
+
+// NodeID names one running process with the bot beside it, such as "emea-1".
+type NodeID string
+
+// PartitionID numbers a container of calls. Numbers start at 1 and are never
+// used again within a region; 0 means "no partition".
+type PartitionID uint32
+
+// Epoch counts the owners a partition has had. It starts at 1 and grows by one
+// whenever the partition changes owner; 0 means "no epoch".
+type Epoch uint64
+
+// CallID is a normalised call id: lower case, without dashes. The cloud spells
+// the same id 57DAB8B1894C… and 57dab8b1-894c-… within one documentation page.
+type CallID string
+
+// AppID is the id of a bot's app registration: a lower-case GUID, the audience
+// of its tokens.
+type AppID string
+
+// TenantID is the id of the tenant that a call belongs to: a lower-case GUID.
+type TenantID string
+
+// GroupKey is one thing that calls of a group share, with its kind in front:
+// "chain:…", "thread:…", "transferor:…".
+type GroupKey string
+
+// MaxCallIDLen is the longest call id, in bytes, that Tandem accepts.
+const MaxCallIDLen = 128
+
+// ParseCallID normalises a call id as the cloud wrote it. Anything outside
+// [A-Za-z0-9-]{1,128}, or nothing but dashes, is an error: ids reach paths,
+// keys and logs.
+func ParseCallID(s string) (CallID, error) {
+	if len(s) == 0 || len(s) > MaxCallIDLen {
+		return "", fmt.Errorf("reading a call id: its length is %d bytes, allowed are 1 to %d", len(s), MaxCallIDLen)
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			b.WriteByte(c)
+		case c >= 'A' && c <= 'Z':
+			b.WriteByte(c + 'a' - 'A')
+		case c == '-':
+		default:
+			return "", fmt.Errorf("reading a call id: byte %d is outside [A-Za-z0-9-]", i)
+		}
+	}
+	if b.Len() == 0 {
+		return "", fmt.Errorf("reading a call id: it holds nothing but dashes")
+	}
+	return CallID(b.String()), nil
+}
+
+// String gives the partition's number in decimal.
+func (p PartitionID) String() string { return strconv.FormatUint(uint64(p), 10) }
+
+// String gives the epoch in decimal.
+func (e Epoch) String() string { return strconv.FormatUint(uint64(e), 10) }
+
+// NodeState says what a node may be given. The zero value is no valid state.
+type NodeState uint8
+
+// The states of a node. A draining node keeps its calls and gets no new ones,
+// except those of its live groups. A gone node is kept so that its id cannot
+// come back with an empty disk unnoticed.
+const (
+	NodeActive NodeState = iota + 1
+	NodeDraining
+	NodeGone
+)
+
+// CallState says how far a call is. The zero value is no valid state.
+type CallState uint8
+
+// The states of a call. Orphaned is an answered call with app-hosted media
+// whose node died: it cannot be moved, only rejoined. Ended is a tombstone.
+const (
+	CallClaimed CallState = iota + 1
+	CallAnswered
+	CallOrphaned
+	CallEnded
+)
+
+var (
+	nodeStates = []string{"", "active", "draining", "gone"}
+	callStates = []string{"", "claimed", "answered", "orphaned", "ended"}
+)
+
+// String gives the word users meet.
+func (s NodeState) String() string { return word(nodeStates, int(s)) }
+
+// String gives the word users meet.
+func (s CallState) String() string { return word(callStates, int(s)) }
+
+// Live reports whether the call still counts against its node's capacity.
+func (s CallState) Live() bool { return s == CallClaimed || s == CallAnswered }
+
+// ParseCallState reads the word users meet: claimed, answered, orphaned, ended.
+func ParseCallState(s string) (CallState, error) {
+	for i, w := range callStates {
+		if i > 0 && w == s {
+			return CallState(i), nil
+		}
+	}
+	return 0, fmt.Errorf("reading a call state: %q is none of claimed, answered, orphaned, ended", s)
+}
+
+// MarshalText writes the word users meet.
+func (s NodeState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalText writes the word users meet.
+func (s CallState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word users meet.
+func (s *CallState) UnmarshalText(b []byte) error {
+	v, err := ParseCallState(string(b))
+	*s = v
+	return err
+}
+
+// UnmarshalText reads the word users meet.
+func (s *NodeState) UnmarshalText(b []byte) error {
+	for i, w := range nodeStates {
+		if i > 0 && w == string(b) {
+			*s = NodeState(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("reading a node state: %q is none of active, draining, gone", b)
+}
+
+func word(words []string, i int) string {
+	if i <= 0 || i >= len(words) {
+		return "unknown"
+	}
+	return words[i]
+}
+
+// Node is one node's record in the table.
+type Node struct {
+	ID          NodeID    `json:"id"`
+	Region      Region    `json:"region"`
+	Zone        string    `json:"zone,omitempty"`
+	PublicURL   string    `json:"public_url,omitempty"` // base URL for redirects; empty: peers relay
+	ClusterAddr string    `json:"cluster_addr"`         // host:port of raft and the peer link
+	AdminURL    string    `json:"admin_url,omitempty"`
+	Capacity    int       `json:"capacity"` // live calls it may hold
+	State       NodeState `json:"state"`
+	Voter       bool      `json:"voter"`
+	Incarnation string    `json:"incarnation"` // random id made with its store: a wiped node shows another
+	Version     string    `json:"version"`     // software
+	Format      uint32    `json:"format"`      // newest command format it can read
+	JoinedAt    time.Time `json:"joined_at"`
+	DrainBy     time.Time `json:"drain_by,omitzero"` // when its drain ends by force; zero: never
+}
+
+// Partition is one partition's record in the table.
+type Partition struct {
+	ID      PartitionID `json:"id"`
+	Owner   NodeID      `json:"owner"`
+	Epoch   Epoch       `json:"epoch"`
+	BornOn  NodeID      `json:"born_on"`
+	Live    int         `json:"live"` // live calls in it
+	Retired bool        `json:"retired,omitempty"`
+}
+
+// Call is the whole record of a call.
+type Call struct {
+	ID         CallID      `json:"id"`
+	App        AppID       `json:"app"`
+	Tenant     TenantID    `json:"tenant"`
+	Partition  PartitionID `json:"partition"`
+	Epoch      Epoch       `json:"epoch"` // of the partition when the call was claimed or last adopted
+	State      CallState   `json:"state"`
+	Pinned     bool        `json:"pinned"` // app-hosted media: can only be rejoined, never moved
+	Paired     bool        `json:"paired,omitempty"`
+	Groups     []GroupKey  `json:"groups,omitempty"`
+	Observed   string      `json:"observed,omitempty"` // participant observed by policy recording
+	Thread     string      `json:"thread,omitempty"`
+	Organizer  string      `json:"organizer,omitempty"`
+	Modalities []string    `json:"modalities,omitempty"`
+	Deadline   time.Time   `json:"deadline,omitzero"` // when the cloud gives up waiting for the answer
+	ClaimedAt  time.Time   `json:"claimed_at"`
+	AnsweredAt time.Time   `json:"answered_at,omitzero"`
+	EndedAt    time.Time   `json:"ended_at,omitzero"`
+	SeenAt     time.Time   `json:"seen_at"` // last notification or keepAlive the table was told of
+	Via        NodeID      `json:"via"`     // node that received its first notification
+	Placement  Placement   `json:"placement"`
+	Ending     string      `json:"ending,omitempty"` // why it ended
+}
+
+// Reason says in one word why a call went where it went.
+type Reason string
+
+// The reasons of a placement, in the order in which Place tries them.
+const (
+	ReasonKnown       Reason = "known"        // a repeat: the call stands in the table
+	ReasonPinned      Reason = "pinned"       // an operator's pin
+	ReasonApart       Reason = "apart"        // kept away from the paired leg
+	ReasonTogether    Reason = "together"     // beside a live call of its group
+	ReasonLeastLoaded Reason = "least-loaded" // most room
+	ReasonEnded       Reason = "ended"        // a late repeat of an ended call
+	ReasonFull        Reason = "full"         // nobody may take it: an Unavailable error
+)
+
+// Candidate is one node that Place looked at.
+type Candidate struct {
+	Node     NodeID  `json:"node"`
+	Score    float64 `json:"score"`              // live ÷ capacity with the ramp-up penalty; lower wins
+	Rejected string  `json:"rejected,omitempty"` // why it could not win; empty: it could
+}
+
+// Placement is the result of a claim.
+type Placement struct {
+	Partition  PartitionID `json:"partition"`
+	Epoch      Epoch       `json:"epoch"`
+	Owner      NodeID      `json:"owner"`
+	Reason     Reason      `json:"reason"`
+	Candidates []Candidate `json:"candidates,omitempty"` // at most MaxCandidates
+}
+
+// MaxCandidates bounds the candidates that a placement remembers.
+const MaxCandidates = 8
