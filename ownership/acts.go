@@ -12,6 +12,7 @@ type Act interface{ act() }
 // Claim asks for an owner of a call.
 type Claim struct {
 	Call       CallID
+	RawCall    string // the id as the cloud spelled it, see Call.RawCall
 	App        AppID
 	Tenant     TenantID
 	Groups     []GroupKey

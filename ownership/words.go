@@ -187,6 +187,7 @@ type Partition struct {
 // Call is the whole record of a call.
 type Call struct {
 	ID         CallID      `json:"id"`
+	RawCall    string      `json:"raw_call,omitempty"` // the id as the cloud spelled it, for Graph's URLs
 	App        AppID       `json:"app"`
 	Tenant     TenantID    `json:"tenant"`
 	Partition  PartitionID `json:"partition"`

@@ -1,0 +1,240 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config says how one app reaches Graph's calls API. Both addresses come from
+// the configuration only, never from a notification.
+type Config struct {
+	BaseURL          string                // such as https://graph.microsoft.com/v1.0; http only on loopback
+	TokenURL         string                // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
+	ClientID         string                // the app's id at the token endpoint
+	ClientSecretFile string                // read at every token fetch, so a rotated secret needs no restart
+	Scope            string                // empty: the origin of BaseURL + "/.default"
+	AttemptTimeout   time.Duration         // of one HTTP attempt; zero: 4 s
+	Transport        http.RoundTripper     // nil: one of its own
+	Now              func() time.Time      // for the life of tokens; nil: time.Now
+	Logger           *slog.Logger          // nil: discard
+	Metrics          prometheus.Registerer // nil: none
+}
+
+// Permit is asked right before every single attempt of an action, retries
+// too. Its error stops the action and comes back unchanged: that is how a node
+// which lost its lease stops between two attempts. A nil Permit always agrees.
+type Permit func() error
+
+// AnswerPayload is what an answer says.
+type AnswerPayload struct {
+	CallbackURI string          // where the cloud sends every later notification of the call
+	With        json.RawMessage // object with acceptedModalities, mediaConfig and more; its callbackUri is replaced
+}
+
+// RejectPayload is what a rejection says.
+type RejectPayload struct {
+	Reason      string // none, busy or forbidden
+	CallbackURI string // where the cloud sends the end of the call
+}
+
+// Remote is what Graph tells of a live call.
+type Remote struct {
+	State       string // as Graph spells it; compare without regard to case
+	CallbackURI string // the URI that the cloud uses; empty where Graph does not tell
+}
+
+// Calls is a client of /communications/calls for one app. Its methods may be
+// called from many goroutines. Every method tries again, with jitter, on 408,
+// 429, 5xx and network errors until the caller's deadline (30 s where the
+// caller has none); the same bytes and the same client-request-id go out every
+// time. Errors are *CallError, or what the Permit returned.
+//
+// Source: https://learn.microsoft.com/graph/api/resources/call (v1.0).
+type Calls struct {
+	base    string
+	attempt time.Duration
+	client  *http.Client
+	tokens  *tokens
+	log     *slog.Logger
+	count   *actionMetrics
+}
+
+// NewCalls checks the configuration; it does not speak to the network.
+func NewCalls(c Config) (*Calls, error) {
+	base, err := outboundURL(c.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading Graph's base_url: %w", err)
+	}
+	if _, err := outboundURL(c.TokenURL); err != nil {
+		return nil, fmt.Errorf("reading Graph's token_url: %w", err)
+	}
+	if c.ClientID == "" {
+		return nil, errors.New("reading Graph's client_id: it is empty")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.AttemptTimeout <= 0 {
+		c.AttemptTimeout = 4 * time.Second
+	}
+	if c.Scope == "" {
+		c.Scope = base.Scheme + "://" + base.Host + "/.default"
+	}
+	if c.Transport == nil {
+		c.Transport = newTransport()
+	}
+	if _, err := readSecret(c.ClientSecretFile, c.Logger); err != nil {
+		return nil, err
+	}
+	count, err := newActionMetrics(c.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("registering the metrics of Graph's client: %w", err)
+	}
+	client := &http.Client{
+		Transport: c.Transport,
+		// A redirect is never followed: it would carry the bearer token or the
+		// client secret to an address that no configuration names.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &Calls{
+		base:    strings.TrimSuffix(base.String(), "/"),
+		attempt: c.AttemptTimeout,
+		client:  client,
+		tokens:  newTokens(c, client),
+		log:     c.Logger,
+		count:   count,
+	}, nil
+}
+
+// Close ends token fetches under way and closes idle connections.
+func (c *Calls) Close() {
+	c.tokens.close()
+	c.client.CloseIdleConnections()
+}
+
+// Answer accepts the call (POST …/answer, 202). Two answers of one call with
+// one callback URI carry the same client-request-id. When Graph refuses after
+// an attempt whose fate is unknown, the error has Maybe set: ask Get who won.
+func (c *Calls) Answer(ctx context.Context, rawCallID string, p AnswerPayload, may Permit) error {
+	body, err := p.json()
+	if err != nil {
+		return &CallError{Op: "answer", Call: rawCallID, Kind: ErrRefused, Err: err}
+	}
+	_, err = c.do(ctx, action{op: "answer", method: http.MethodPost, call: rawCallID, path: "/answer", body: body,
+		requestID: stableID("answer", rawCallID, p.CallbackURI)}, may)
+	return err
+}
+
+// Reject declines the call (POST …/reject, 202).
+func (c *Calls) Reject(ctx context.Context, rawCallID string, p RejectPayload, may Permit) error {
+	body, err := p.json()
+	if err != nil {
+		return &CallError{Op: "reject", Call: rawCallID, Kind: ErrRefused, Err: err}
+	}
+	_, err = c.do(ctx, action{op: "reject", method: http.MethodPost, call: rawCallID, path: "/reject", body: body,
+		requestID: stableID("reject", rawCallID, p.CallbackURI)}, may)
+	return err
+}
+
+// KeepAlive tells the cloud that the call is still wanted (POST …/keepAlive,
+// 200). The cloud ends a call 45 min after the last one; ErrGone means that it
+// has ended.
+func (c *Calls) KeepAlive(ctx context.Context, rawCallID string, may Permit) error {
+	_, err := c.do(ctx, action{op: "keepAlive", method: http.MethodPost, call: rawCallID, path: "/keepAlive",
+		requestID: randomID()}, may)
+	return err
+}
+
+// Get reads the call; ErrGone means that Graph knows it no longer.
+func (c *Calls) Get(ctx context.Context, rawCallID string) (Remote, error) {
+	body, err := c.do(ctx, action{op: "get", method: http.MethodGet, call: rawCallID,
+		requestID: randomID(), wantBody: true}, nil)
+	if err != nil {
+		return Remote{}, err
+	}
+	var r struct {
+		State       string `json:"state"`
+		CallbackURI string `json:"callbackUri"`
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return Remote{}, &CallError{Op: "get", Call: rawCallID, Kind: ErrRetryable, Status: http.StatusOK,
+			Err: errors.New("the body is no JSON object")}
+	}
+	return Remote{State: r.State, CallbackURI: r.CallbackURI}, nil
+}
+
+// Delete hangs up (DELETE …, 204). ErrGone: it had ended before.
+func (c *Calls) Delete(ctx context.Context, rawCallID string, may Permit) error {
+	_, err := c.do(ctx, action{op: "delete", method: http.MethodDelete, call: rawCallID,
+		requestID: randomID()}, may)
+	return err
+}
+
+func (p AnswerPayload) json() ([]byte, error) {
+	fields := map[string]json.RawMessage{}
+	if len(p.With) > 0 {
+		if err := json.Unmarshal(p.With, &fields); err != nil || fields == nil {
+			return nil, errors.New("what to answer with is no JSON object")
+		}
+	}
+	uri, err := json.Marshal(p.CallbackURI)
+	if err != nil {
+		return nil, err
+	}
+	// Member names count without regard to case at the far side's reader, so a
+	// CallbackUri from the bot may not stand beside ours.
+	for name := range fields {
+		if strings.EqualFold(name, "callbackUri") {
+			delete(fields, name)
+		}
+	}
+	fields["callbackUri"] = uri
+	return json.Marshal(fields)
+}
+
+func (p RejectPayload) json() ([]byte, error) {
+	switch p.Reason {
+	case "":
+		p.Reason = "none"
+	case "none", "busy", "forbidden":
+	default:
+		return nil, errors.New("the reason is none of none, busy, forbidden")
+	}
+	return json.Marshal(struct {
+		Reason      string `json:"reason"`
+		CallbackURI string `json:"callbackUri,omitempty"`
+	}{p.Reason, p.CallbackURI})
+}
+
+// outboundURL reads an address that secrets will be sent to.
+func outboundURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("it is no URL") // the parser's text would repeat what may hold a password
+	}
+	switch {
+	case u.Host == "" || u.Opaque != "":
+		return nil, errors.New("it names no server")
+	case u.User != nil:
+		return nil, errors.New("it holds a user name or password")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("it has a query or a fragment")
+	case u.Scheme == "https":
+	case u.Scheme == "http" && loopback(u.Hostname()):
+	default:
+		return nil, errors.New("only https is allowed, and http on loopback")
+	}
+	return u, nil
+}
