@@ -1,0 +1,196 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tandem/ownership"
+)
+
+// empty is the input or output of an operation that has none.
+type empty struct{}
+
+// nodePath is the input of the acts on one node.
+type nodePath struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+// DrainAsk says when a drain ends by force.
+type DrainAsk struct {
+	Until time.Time `json:"until,omitzero" doc:"Absent: when its last call ends."`
+}
+
+// MoveAsk says where a partition goes.
+type MoveAsk struct {
+	To ownership.NodeID `json:"to" minLength:"1" maxLength:"64"`
+}
+
+// TransferAsk says who is to lead; empty: any voter.
+type TransferAsk struct {
+	To ownership.NodeID `json:"to,omitempty" maxLength:"64"`
+}
+
+// CallbackBody is the body of POST /v1/callback-uris.
+type CallbackBody struct {
+	App   ownership.AppID `json:"app" minLength:"1" maxLength:"64" doc:"App id as in the configuration."`
+	Group string          `json:"group,omitempty" maxLength:"512" doc:"Calls of one group get the same partition."`
+}
+
+// actRoutes puts everything that changes something on the door.
+func (d *Door) actRoutes() {
+	op := d.change("join-node", http.MethodPost, "/v1/nodes", RoleJoin, "Take a node into the region")
+	op.DefaultStatus = http.StatusCreated
+	op.Errors = append(op.Errors, http.StatusUnprocessableEntity)
+	huma.Register(d.api, op, d.join)
+
+	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
+		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Remove(ctx, id) })
+	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",
+		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Undrain(ctx, id) })
+
+	type drainAsked struct {
+		ID   string    `path:"id" maxLength:"64"`
+		Body *DrainAsk `required:"false"`
+	}
+	huma.Register(d.api, d.noContent(d.change("drain-node", http.MethodPut, "/v1/nodes/{id}/drain", RoleOperate, "Give a node no new calls")),
+		func(ctx context.Context, in *drainAsked) (*empty, error) {
+			var until time.Time
+			if in.Body != nil {
+				until = in.Body.Until
+			}
+			if !until.IsZero() && until.Before(d.now()) {
+				return nil, huma.Error400BadRequest("The drain would end in the past.")
+			}
+			return d.act(ctx, func(ctx context.Context) error { return d.deps.Cluster.Drain(ctx, ownership.NodeID(in.ID), until) })
+		})
+
+	huma.Register(d.api, d.noContent(d.change("move-partition", http.MethodPost, "/v1/partitions/{id}/move", RoleOperate, "Hand a partition over to another node")),
+		func(ctx context.Context, in *struct {
+			ID   uint32 `path:"id" minimum:"1"`
+			Body MoveAsk
+		}) (*empty, error) {
+			note(ctx, "to "+string(in.Body.To))
+			return d.act(ctx, func(ctx context.Context) error {
+				return d.deps.Cluster.Move(ctx, ownership.PartitionID(in.ID), in.Body.To)
+			})
+		})
+
+	huma.Register(d.api, d.noContent(d.change("release-call", http.MethodDelete, "/v1/calls/{id}", RoleOperate, "Forget a call that is over; the cloud is not told")), d.release)
+
+	huma.Register(d.api, d.noContent(d.change("transfer-leader", http.MethodPost, "/v1/raft/leader", RoleOperate, "Give the raft leadership to another voter")),
+		func(ctx context.Context, in *struct {
+			Body *TransferAsk `required:"false"`
+		}) (*empty, error) {
+			var to ownership.NodeID
+			if in.Body != nil {
+				to = in.Body.To
+			}
+			note(ctx, "to "+string(to))
+			return d.act(ctx, func(ctx context.Context) error { return d.deps.Cluster.TransferLeader(ctx, to) })
+		})
+
+	leave := d.change("leave", http.MethodPost, "/v1/leave", RoleOperate, "Take this node out of the region")
+	leave.DefaultStatus = http.StatusAccepted
+	huma.Register(d.api, leave, func(ctx context.Context, _ *empty) (*empty, error) {
+		return d.act(ctx, func(ctx context.Context) error {
+			if d.deps.Leave != nil {
+				return d.deps.Leave(ctx, caller(ctx).Name)
+			}
+			return d.deps.Cluster.Leave(ctx)
+		})
+	})
+
+	cb := d.change("create-callback-uri", http.MethodPost, "/v1/callback-uris", RoleBot, "A signed callback URI on this node, for an outgoing call")
+	cb.DefaultStatus = http.StatusCreated
+	huma.Register(d.api, cb, func(ctx context.Context, in *struct{ Body CallbackBody }) (*reply[CallbackURI], error) {
+		if d.deps.Callbacks == nil {
+			return nil, absent("Signing callback URIs")
+		}
+		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+		defer cancel()
+		uri, err := d.deps.Callbacks(ctx, CallbackAsk{App: in.Body.App, Group: in.Body.Group})
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &reply[CallbackURI]{uri}, nil
+	})
+}
+
+// act runs one change with the door's patience.
+func (d *Door) act(ctx context.Context, do func(context.Context) error) (*empty, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		return nil, problem(err)
+	}
+	return nil, nil
+}
+
+// actOnNode registers a change of one node that needs nothing but its id.
+func (d *Door) actOnNode(id, method, path, summary string, do func(context.Context, ownership.NodeID) error) {
+	huma.Register(d.api, d.noContent(d.change(id, method, path, RoleOperate, summary)),
+		func(ctx context.Context, in *nodePath) (*empty, error) {
+			return d.act(ctx, func(ctx context.Context) error { return do(ctx, ownership.NodeID(in.ID)) })
+		})
+}
+
+// noContent makes an operation answer 204.
+func (d *Door) noContent(op huma.Operation) huma.Operation {
+	op.DefaultStatus = http.StatusNoContent
+	op.Errors = append(op.Errors, http.StatusNotFound)
+	return op
+}
+
+// join checks what this door can check itself and passes the rest on: a wrong
+// stamp is refused before the leader hears of it.
+func (d *Door) join(ctx context.Context, in *struct{ Body JoinRequest }) (*reply[Node], error) {
+	r := in.Body
+	note(ctx, fmt.Sprintf("node %s at %s", r.ID, r.ClusterAddr))
+	switch {
+	case r.Deployment != d.cfg.Deployment:
+		return nil, huma.Error403Forbidden(fmt.Sprintf("The node belongs to the deployment %q, this is another one.", r.Deployment))
+	case r.Region != d.cfg.Region:
+		return nil, huma.Error403Forbidden(fmt.Sprintf("The node belongs to the region %q, this is %s.", string(r.Region), d.cfg.Region))
+	case r.ID == d.here() && r.Incarnation != d.cfg.Incarnation:
+		return nil, huma.Error409Conflict(fmt.Sprintf("%s is the id of the node that was asked.", r.ID))
+	}
+	if known, ok := d.deps.Table.Node(r.ID); ok && known.State != ownership.NodeGone {
+		if known.Incarnation != r.Incarnation {
+			return nil, huma.Error409Conflict(fmt.Sprintf("The region has a node %s with another store; remove it first.", r.ID))
+		}
+		if known.ClusterAddr != r.ClusterAddr {
+			return nil, huma.Error409Conflict(fmt.Sprintf("The region knows %s at %s; remove it first to join it at another address.", r.ID, known.ClusterAddr))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+	defer cancel()
+	n, err := d.deps.Cluster.Join(ctx, r)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &reply[Node]{d.node(n, d.partitionCounts())}, nil
+}
+
+// release ends a call by an operator's word.
+func (d *Door) release(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"160"`
+}) (*empty, error) {
+	c, err := d.findCall(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if c.State == ownership.CallEnded {
+		return nil, nil // asked twice is asked once
+	}
+	return d.act(ctx, func(ctx context.Context) error {
+		out, err := d.deps.Cluster.Do(ctx, ownership.Release{At: d.now(), Call: c.ID, Why: "released by " + caller(ctx).Name})
+		if err != nil {
+			return err
+		}
+		return out.Err
+	})
+}

@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits of failed attempts: each address may fail failBurst times at once and
+// once every failEvery afterwards; at most failPlaces addresses are remembered.
+const (
+	failBurst  = 10
+	failEvery  = time.Second
+	failPlaces = 4096
+)
+
+// guard decides who a caller is.
+type guard struct {
+	file string // empty: open to loopback
+	now  func() time.Time
+
+	mu     sync.RWMutex
+	tokens []token
+
+	failMu sync.Mutex
+	fails  map[netip.Addr]*rate.Limiter
+}
+
+func newGuard(file string, now func() time.Time) *guard {
+	return &guard{file: file, now: now, fails: map[netip.Addr]*rate.Limiter{}}
+}
+
+// reload reads the tokens file; on an error the old tokens stay.
+func (g *guard) reload() error {
+	if g.file == "" {
+		return nil
+	}
+	tokens, err := loadTokens(g.file)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.tokens = tokens
+	g.mu.Unlock()
+	return nil
+}
+
+// open reports whether no tokens are set up.
+func (g *guard) open() bool { return g.file == "" }
+
+// list gives the tokens without their hashes.
+func (g *guard) list() []TokenInfo {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	out := make([]TokenInfo, 0, len(g.tokens))
+	for _, t := range g.tokens {
+		out = append(out, TokenInfo{Name: t.name, Roles: t.roles, Expires: t.expires, Expired: t.expired(g.now())})
+	}
+	return out
+}
+
+// refusal is why a caller may not pass.
+type refusal struct {
+	status int
+	text   string // fixed: says nothing about which tokens exist
+}
+
+// The refusals. An expired token and an unknown one look the same.
+var (
+	refusedToken = &refusal{http.StatusUnauthorized, "This needs a bearer token of this door in the Authorization header."}
+	refusedRole  = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
+	refusedPace  = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
+	refusedPlace = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
+)
+
+// identify says who sent the request.
+func (g *guard) identify(r *http.Request) (Whoami, *refusal) {
+	if g.open() {
+		// A web page whose name was pointed at 127.0.0.1 must not get in.
+		if !loopbackName(r.Host) {
+			return Whoami{}, refusedPlace
+		}
+		return Whoami{Name: "loopback", Roles: []Role{RoleRead, RoleOperate, RoleBot, RoleJoin}, Open: true}, nil
+	}
+	secret, presented := bearer(r.Header.Get("Authorization"))
+	if !presented && r.Header.Get("Authorization") == "" {
+		return Whoami{}, refusedToken // nothing was tried, so nothing is counted
+	}
+	return g.try(r.RemoteAddr, secret, presented)
+}
+
+// try judges one secret and counts a failure against the caller's address. An
+// address that has failed too often is refused before its secret is looked at,
+// or else the limit would not slow down guessing.
+func (g *guard) try(from, secret string, presented bool) (Whoami, *refusal) {
+	now := g.now()
+	limit := g.limiter(from)
+	if limit.TokensAt(now) < 1 {
+		return Whoami{}, refusedPace
+	}
+	g.mu.RLock()
+	t, ok := findToken(g.tokens, secret)
+	g.mu.RUnlock()
+	if !presented || !ok || t.expired(now) {
+		limit.AllowN(now, 1)
+		return Whoami{}, refusedToken
+	}
+	return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires}, nil
+}
+
+// limiter gives the failure budget of an address; an IPv6 address shares its
+// /64's. When the places are used up, those that have recovered are dropped,
+// and if none has, everybody shares the zero address's.
+func (g *guard) limiter(remote string) *rate.Limiter {
+	addr := callerAddr(remote)
+	g.failMu.Lock()
+	defer g.failMu.Unlock()
+	if l, ok := g.fails[addr]; ok {
+		return l
+	}
+	if len(g.fails) >= failPlaces {
+		now := g.now()
+		for a, l := range g.fails {
+			if l.TokensAt(now) >= failBurst {
+				delete(g.fails, a)
+			}
+		}
+		if len(g.fails) >= failPlaces {
+			addr = netip.Addr{}
+			if l, ok := g.fails[addr]; ok {
+				return l
+			}
+		}
+	}
+	l := rate.NewLimiter(rate.Every(failEvery), failBurst)
+	g.fails[addr] = l
+	return l
+}
+
+// callerAddr gives the address that counts for limits; unreadable ones count
+// together.
+func callerAddr(remote string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
+}
+
+// loopbackName reports whether a Host header names this machine's loopback.
+func loopbackName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// may reports whether the caller has the role; operate includes read.
+func (w Whoami) may(role Role) bool {
+	switch {
+	case slices.Contains(w.Roles, role):
+		return true
+	case role == RoleRead:
+		return slices.Contains(w.Roles, RoleOperate)
+	default:
+		return role == anyRole && len(w.Roles) > 0
+	}
+}
+
+type callerKey struct{}
+
+func withCaller(ctx context.Context, w Whoami) context.Context {
+	return context.WithValue(ctx, callerKey{}, w)
+}
+
+// caller gives who was admitted; the zero Whoami on open paths.
+func caller(ctx context.Context) Whoami {
+	w, _ := ctx.Value(callerKey{}).(Whoami)
+	return w
+}

@@ -1,0 +1,205 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+
+	"tandem/ownership"
+)
+
+// callsAsked is the input of the list of calls.
+type callsAsked struct {
+	Asking
+	Region    string `query:"region" maxLength:"64" doc:"Must be this region: other regions' calls stand in their own tables."`
+	Node      string `query:"node" maxLength:"64" doc:"Owner of the call's partition."`
+	Partition uint32 `query:"partition" doc:"0: any."`
+	Tenant    string `query:"tenant" maxLength:"64"`
+	App       string `query:"app" maxLength:"64"`
+	Group     string `query:"group" maxLength:"512" doc:"A group key, such as thread:19:meeting_…"`
+	State     string `query:"state" enum:"claimed,answered,orphaned,ended"`
+	Limit     int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor    string `query:"cursor" maxLength:"512" doc:"The next of the page before."`
+}
+
+// filter turns the query into what the table understands.
+func (in callsAsked) filter() (CallFilter, error) {
+	f := CallFilter{
+		Node: ownership.NodeID(in.Node), Partition: ownership.PartitionID(in.Partition), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+		App: ownership.AppID(strings.ToLower(in.App)), Group: ownership.GroupKey(in.Group),
+	}
+	if in.State == "" {
+		return f, nil
+	}
+	var err error
+	f.State, err = ownership.ParseCallState(in.State)
+	return f, err
+}
+
+// callAsked is the input of the operations on one call.
+type callAsked struct {
+	Asking
+	ID string `path:"id" maxLength:"160" doc:"Call id, with or without dashes, in any letter case."`
+}
+
+// notificationAsked is the input of POST /v1/explain: the body as it is, and
+// the headers that the cloud would have sent.
+type notificationAsked struct {
+	Target  string `query:"target" maxLength:"2048" doc:"Path and query it would be posted to, to explain a callback URI or a hop mark; absent: the webhook's path."`
+	RawBody []byte `contentType:"application/json"`
+	Header  http.Header
+}
+
+// Resolve takes the headers over. The caller's own Authorization belongs to
+// this door; the token to be judged comes in Tandem-Authorization.
+func (in *notificationAsked) Resolve(ctx huma.Context) []error {
+	r, _, _ := humahttprouter.Unwrap(ctx)
+	in.Header = r.Header.Clone()
+	in.Header.Del("Cookie")
+	in.Header.Del("Authorization")
+	if v := in.Header.Get("Tandem-Authorization"); v != "" {
+		in.Header.Set("Authorization", v)
+		in.Header.Del("Tandem-Authorization")
+	}
+	return nil
+}
+
+// callRoutes puts the reads of calls on the door.
+func (d *Door) callRoutes() {
+	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", RoleRead, "Calls, filtered, page by page"), d.listCalls)
+	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) ownership.Call { return c })
+	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
+	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) List[Event] {
+		return List[Event]{orEmpty(d.deps.Journal.Timeline(c.ID))}
+	})
+	huma.Register(d.api, d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead,
+		"What the webhook would do with a notification; nothing is changed"), d.explainNotification)
+}
+
+// call registers a read of one call.
+func call[T any](d *Door, id, path, summary string, show func(ownership.Call) T) {
+	huma.Register(d.api, d.operation(id, http.MethodGet, path, RoleRead, summary),
+		func(ctx context.Context, in *callAsked) (*answer[T], error) {
+			fresh, err := d.freshen(ctx, in.Asking)
+			if err != nil {
+				return nil, err
+			}
+			c, err := d.findCall(in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return &answer[T]{fresh, show(c)}, nil
+		})
+}
+
+// findCall reads an id as somebody typed it and gives the call's record.
+func (d *Door) findCall(raw string) (ownership.Call, error) {
+	id, err := ownership.ParseCallID(raw)
+	if err != nil {
+		return ownership.Call{}, huma.Error400BadRequest(err.Error())
+	}
+	c, ok := d.deps.Table.Call(id)
+	if !ok {
+		return ownership.Call{}, huma.Error404NotFound(fmt.Sprintf("The region %s knows no call %s.", d.cfg.Region, id))
+	}
+	return c, nil
+}
+
+func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage], error) {
+	if in.Region != "" && ownership.Region(in.Region) != d.cfg.Region {
+		return nil, d.elsewhere(ownership.Region(in.Region))
+	}
+	fresh, err := d.freshen(ctx, in.Asking)
+	if err != nil {
+		return nil, err
+	}
+	f, err := in.filter()
+	if err != nil {
+		return nil, huma.Error400BadRequest(err.Error())
+	}
+	items, next, err := d.deps.Table.Calls(f, in.Cursor, in.Limit)
+	if err != nil {
+		return nil, huma.Error400BadRequest(err.Error())
+	}
+	return &answer[CallPage]{fresh, CallPage{Items: orEmpty(items), Next: next}}, nil
+}
+
+// elsewhere says which door to ask about another region.
+func (d *Door) elsewhere(name ownership.Region) error {
+	for _, r := range d.regions() {
+		if r.Name == name {
+			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, orElse(r.AdminURL, "its admin door")))
+		}
+	}
+	return huma.Error404NotFound(fmt.Sprintf("There is no region %q.", string(name)))
+}
+
+// explainCall puts the stored placement into sentences.
+func (d *Door) explainCall(c ownership.Call) CallExplanation {
+	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(d.deps.Journal.Timeline(c.ID))}
+	p := c.Placement
+	out.Why = append(out.Why, fmt.Sprintf("Its first notification reached %s at %s, which claimed it.", c.Via, c.ClaimedAt.UTC().Format(time.RFC3339Nano)))
+	out.Why = append(out.Why, fmt.Sprintf("It was placed in partition %d at epoch %d on %s: %s.", p.Partition, p.Epoch, p.Owner, reasonText(p.Reason)))
+	for _, cand := range p.Candidates {
+		switch {
+		case cand.Rejected != "":
+			out.Why = append(out.Why, fmt.Sprintf("%s could not take it: %s.", cand.Node, cand.Rejected))
+		case cand.Node == p.Owner:
+			out.Why = append(out.Why, fmt.Sprintf("%s scored %.3f and won.", cand.Node, cand.Score))
+		default:
+			out.Why = append(out.Why, fmt.Sprintf("%s scored %.3f; lower wins.", cand.Node, cand.Score))
+		}
+	}
+	part, ok := d.deps.Table.Partition(c.Partition)
+	if !ok {
+		out.Why = append(out.Why, fmt.Sprintf("Partition %d has been retired since.", c.Partition))
+		return out
+	}
+	out.Partition = part
+	if part.Epoch > p.Epoch {
+		out.Why = append(out.Why, fmt.Sprintf("Partition %d has changed owner since: %s owns it at epoch %d.", part.ID, part.Owner, part.Epoch))
+	}
+	if c.State == ownership.CallEnded {
+		out.Why = append(out.Why, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
+	}
+	return out
+}
+
+// reasonText says in words what a placement's reason means.
+func reasonText(r ownership.Reason) string {
+	switch r {
+	case ownership.ReasonKnown:
+		return "the call was known already"
+	case ownership.ReasonPinned:
+		return "an operator's pin asked for it"
+	case ownership.ReasonApart:
+		return "it had to stay away from the other leg of its pair"
+	case ownership.ReasonTogether:
+		return "a live call of its group is there"
+	case ownership.ReasonLeastLoaded:
+		return "that node had the most room"
+	case ownership.ReasonEnded:
+		return "the call had ended already"
+	default:
+		return string(r)
+	}
+}
+
+func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (*reply[Explanation], error) {
+	if d.deps.Explain == nil {
+		return nil, absent("The webhook's dry run")
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+	defer cancel()
+	e, err := d.deps.Explain(ctx, Notification{Target: in.Target, Header: in.Header, Body: in.RawBody})
+	if err != nil {
+		return nil, problem(err)
+	}
+	e.Steps = orEmpty(e.Steps)
+	return &reply[Explanation]{e}, nil
+}

@@ -1,0 +1,136 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/ownership"
+)
+
+// Deps is all that the private door needs from the rest of the node. The room
+// `node` introduces the real ones; tests hand in fakes.
+type Deps struct {
+	Table   Table   // required: the region's table as this node holds it
+	Journal Journal // required: the table's event history
+	Cluster Cluster // required: acts and membership, from any node
+
+	World     World                                                    // the other regions; nil: there are none
+	Explain   func(context.Context, Notification) (Explanation, error) // the webhook's dry run; nil: 501
+	Callbacks func(context.Context, CallbackAsk) (CallbackURI, error)  // signs callback URIs; nil: 501
+	Promises  func() []Promise                                         // promises only the node knows of, added to /v1/guarantees
+	Warnings  func() []string                                          // what an operator should be told loudly, added to /v1/status
+	Checks    []Check                                                  // what /readyz asks, in this order
+	Leave     func(ctx context.Context, by string) error               // starts this node's departure; nil: Cluster.Leave
+	Metrics   prometheus.Gatherer                                      // nil: /metrics answers 501
+	Logger    *slog.Logger                                             // nil: slog.Default()
+	Now       func() time.Time                                         // nil: time.Now
+}
+
+// Table is the region's table as this node holds it, read from memory.
+type Table interface {
+	// Applied is the raft index of the last act that the table here has seen.
+	Applied() uint64
+	// Nodes gives all nodes, by id, gone ones too.
+	Nodes() []ownership.Node
+	// Node gives one node's record.
+	Node(ownership.NodeID) (ownership.Node, bool)
+	// Partitions gives all partitions, by number, retired ones too.
+	Partitions() []ownership.Partition
+	// Partition gives one partition's record.
+	Partition(ownership.PartitionID) (ownership.Partition, bool)
+	// Live counts the live calls on a node's partitions.
+	Live(ownership.NodeID) int
+	// Call gives the full record of a call, tombstones too.
+	Call(ownership.CallID) (ownership.Call, bool)
+	// Calls gives at most limit calls that match, and the cursor of the next
+	// page, empty at the end. A cursor it cannot read is an error.
+	Calls(f CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
+}
+
+// Journal is the table's event history, kept for some time only.
+type Journal interface {
+	// Events gives at most limit events with an ID above after, oldest first,
+	// and the ID of the oldest event that is still kept (0: none is).
+	Events(after uint64, limit int) (events []Event, oldest uint64)
+	// Wait returns nil once an event with an ID above after exists, or the
+	// context's error.
+	Wait(ctx context.Context, after uint64) error
+	// Timeline gives the events of one call, oldest first.
+	Timeline(ownership.CallID) []Event
+}
+
+// Cluster carries acts to the region's leader, from any node, and changes the
+// membership. Errors wrap the ones of package ownership where one fits:
+// ErrUnknown becomes 404, ErrConflict 409, ErrNoLeader and ErrFenced 503.
+type Cluster interface {
+	// Do has the region apply one act.
+	Do(context.Context, ownership.Act) (*ownership.Outcome, error)
+	// Join takes a node into the region and gives its record as it stands then.
+	Join(context.Context, JoinRequest) (ownership.Node, error)
+	// Leave takes this node out of the region after handing over its partitions.
+	Leave(context.Context) error
+	// Remove takes another node out, dead or alive.
+	Remove(context.Context, ownership.NodeID) error
+	// Drain stops new calls for a node; until zero: no deadline.
+	Drain(ctx context.Context, id ownership.NodeID, until time.Time) error
+	// Undrain brings a draining node back.
+	Undrain(context.Context, ownership.NodeID) error
+	// Move hands a partition over to a node.
+	Move(context.Context, ownership.PartitionID, ownership.NodeID) error
+	// TransferLeader gives the leadership away; to empty: to any voter.
+	TransferLeader(ctx context.Context, to ownership.NodeID) error
+	// Peers gives the raft configuration with what this node knows of each.
+	Peers() []Peer
+	// LeaderCheck returns once the table here holds everything that the leader
+	// had applied when it was asked.
+	LeaderCheck(context.Context) error
+	// ReadBarrier is LeaderCheck with a leader that a quorum has just confirmed.
+	ReadBarrier(context.Context) error
+	// Status says how this node stands in the cluster.
+	Status() ClusterStatus
+	// SaveSnapshot writes the whole table with its stamp and checksum.
+	SaveSnapshot(context.Context, io.Writer) error
+	// RestoreSnapshot replaces the region's table; a foreign, older, truncated
+	// or damaged snapshot is refused with an error that says so.
+	RestoreSnapshot(context.Context, io.Reader) error
+}
+
+// World is what this region knows of the others.
+type World interface {
+	// Regions gives what was last heard of every other region.
+	Regions() []Region
+}
+
+// Check is one named question of /readyz; nil means well.
+type Check struct {
+	Name string
+	Ask  func(context.Context) error
+}
+
+// CallFilter narrows a list of calls; zero fields do not restrict.
+type CallFilter struct {
+	Node      ownership.NodeID
+	Partition ownership.PartitionID
+	Tenant    ownership.TenantID
+	App       ownership.AppID
+	Group     ownership.GroupKey
+	State     ownership.CallState // zero: all states
+}
+
+// Notification is a webhook request to be explained, never acted upon.
+type Notification struct {
+	Target string      // path and query as the request line would carry them; empty: the webhook's path
+	Header http.Header // with Authorization where the token is to be judged too
+	Body   []byte
+}
+
+// CallbackAsk asks for a signed callback URI on this node for an outgoing call.
+type CallbackAsk struct {
+	App   ownership.AppID
+	Group string // calls of one group get the same partition; empty: no group
+}

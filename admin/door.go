@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+	"github.com/julienschmidt/httprouter"
+
+	"tandem/ownership"
+)
+
+// Config is what the door is told by the configuration.
+type Config struct {
+	Identity
+	StartedAt time.Time
+
+	// URL is the region's public base URL and AdminURL this door's own, both
+	// for /v1/regions only.
+	URL, AdminURL string
+
+	// Loopback says that the listener is reachable from this machine only. It
+	// is the condition for running without a TokensFile.
+	Loopback bool
+	// TokensFile names the bearer tokens, see LoadTokens. Empty: the door is
+	// open to everybody who can reach it, which needs Loopback.
+	TokensFile string
+	// Secure says that the listener speaks TLS; the console's cookie is then
+	// marked Secure.
+	Secure bool
+
+	BodyLimit     int64         // bytes of a request body other than a snapshot's; 0: 1 MiB
+	SnapshotLimit int64         // bytes of a snapshot to restore; 0: 4 GiB
+	Patience      time.Duration // how long one request may wait for the cluster; 0: 10 s
+	Streams       int           // followers of /v1/events at a time; 0: 64
+}
+
+// Door is the private door as an http.Handler. It starts no goroutine of its
+// own; Close ends the event streams that would hold up a shutdown.
+type Door struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	now     func() time.Time
+	auth    *guard
+	audit   *auditLog
+	router  *httprouter.Router
+	api     huma.API
+	handler http.Handler
+	streams chan struct{} // one entry for each follower of events
+
+	closeOnce sync.Once
+	closing   chan struct{}
+}
+
+// New builds the door. It fails if a required dependency is missing, if the
+// tokens file cannot be read, or if there are no tokens and the listener is not
+// on loopback.
+func New(cfg Config, deps Deps) (*Door, error) {
+	if deps.Table == nil || deps.Journal == nil || deps.Cluster == nil {
+		return nil, errors.New("building the admin door: Table, Journal and Cluster are required")
+	}
+	if cfg.TokensFile == "" && !cfg.Loopback {
+		return nil, errors.New("building the admin door: it listens beyond loopback, so admin.tokens_file must be set")
+	}
+	cfg.BodyLimit = orElse(cfg.BodyLimit, 1<<20)
+	cfg.SnapshotLimit = orElse(cfg.SnapshotLimit, 4<<30)
+	cfg.Patience = orElse(cfg.Patience, 10*time.Second)
+	cfg.Streams = orElse(cfg.Streams, 64)
+	d := &Door{
+		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now,
+		router:  httprouter.New(),
+		streams: make(chan struct{}, cfg.Streams),
+		closing: make(chan struct{}),
+	}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	d.audit = newAuditLog(d.log)
+	d.auth = newGuard(cfg.TokensFile, d.now)
+	if err := d.auth.reload(); err != nil {
+		return nil, fmt.Errorf("building the admin door: %w", err)
+	}
+	d.routes()
+	return d, nil
+}
+
+// ServeHTTP answers one request.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.handler.ServeHTTP(w, r) }
+
+// ReloadTokens reads the tokens file again. A file that cannot be read leaves
+// the old tokens in force.
+func (d *Door) ReloadTokens() error { return d.auth.reload() }
+
+// Close ends the event streams; later ones end at once. Other requests are not
+// touched. NewServer calls it when its server shuts down.
+func (d *Door) Close() { d.closeOnce.Do(func() { close(d.closing) }) }
+
+// routes puts every path on the router. The router's own redirects are off: it
+// would redirect //evil to another site.
+func (d *Door) routes() {
+	r := d.router
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, http.StatusNotFound, "There is nothing at this path; /v1/docs lists what there is.")
+	})
+	r.MethodNotAllowed = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, http.StatusMethodNotAllowed, "This path does not take this method.")
+	})
+	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
+	d.api.UseMiddleware(d.admit)
+	d.readRoutes()
+	d.callRoutes()
+	d.actRoutes()
+	d.streamRoutes()
+	d.opsRoutes()
+	d.docsRoutes()
+	d.handler = d.outer(r)
+}
+
+// here is this node's id.
+func (d *Door) here() ownership.NodeID { return d.cfg.Node }
+
+func orElse[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/julienschmidt/httprouter"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// checkTime is how long one check of /readyz may take.
+const checkTime = 2 * time.Second
+
+// opsRoutes puts what monitors, operators and debuggers ask on the door.
+func (d *Door) opsRoutes() {
+	huma.Register(d.api, d.operation("whoami", http.MethodGet, "/v1/whoami", anyRole, "How this door knows the caller"),
+		func(ctx context.Context, _ *empty) (*reply[Whoami], error) { return &reply[Whoami]{caller(ctx)}, nil })
+	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", RoleOperate, "Names, roles and ends of this node's tokens; never the tokens"),
+		func(context.Context, *empty) (*reply[List[TokenInfo]], error) {
+			return &reply[List[TokenInfo]]{List[TokenInfo]{d.auth.list()}}, nil
+		})
+	type auditAsked struct {
+		Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	}
+	huma.Register(d.api, d.operation("list-audit", http.MethodGet, "/v1/audit", RoleOperate, "The last changes asked of this node, newest first"),
+		func(_ context.Context, in *auditAsked) (*reply[List[Change]], error) {
+			return &reply[List[Change]]{List[Change]{d.audit.list(in.Limit)}}, nil
+		})
+
+	metrics := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, http.StatusNotImplemented, "Metrics are not set up on this node.")
+	}))
+	if d.deps.Metrics != nil {
+		metrics = promhttp.HandlerFor(d.deps.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+	}
+	d.router.HandlerFunc(http.MethodGet, "/livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, Readiness{Ready: true})
+	})
+	d.router.HandlerFunc(http.MethodGet, "/readyz", d.readyz)
+	d.router.Handler(http.MethodGet, "/metrics", d.only(RoleRead, metrics))
+	d.router.Handler(http.MethodGet, "/debug/pprof/*name", d.only(RoleOperate, http.HandlerFunc(profile)))
+
+	d.document("/livez", "livez", "", "The process answers", "application/json")
+	d.document("/readyz", "readyz", "", "200 when this node can do its work, else 503; ?verbose names the checks, to callers with the role read", "application/json")
+	d.document("/metrics", "get-metrics", RoleRead, "Metrics for Prometheus", "text/plain")
+	d.document("/debug/pprof/{name}", "get-profile", RoleOperate, "Profiles of Go's runtime: empty, profile, trace, heap, goroutine, …", "application/octet-stream")
+}
+
+// document describes a plain handler in the OpenAPI document.
+func (d *Door) document(path, id string, role Role, summary, content string) {
+	op := d.operation(id, http.MethodGet, path, role, summary)
+	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{content: {}}}}
+	if path == "/debug/pprof/{name}" {
+		op.Parameters = []*huma.Param{{Name: "name", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}}}
+	}
+	d.api.OpenAPI().AddOperation(&op)
+}
+
+// readyz asks all checks at once. Their names and errors are for callers with
+// the role read: a load balancer needs the status only.
+func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
+	results := d.ready(r.Context())
+	out, status := Readiness{Ready: true}, http.StatusOK
+	for _, c := range results {
+		if !c.OK {
+			out.Ready, status = false, http.StatusServiceUnavailable
+		}
+	}
+	if r.URL.Query().Has("verbose") {
+		if _, refused := d.admitted(r, RoleRead); refused != nil {
+			d.refuse(w, refused)
+			return
+		}
+		out.Checks = results
+	}
+	writeJSON(w, status, out)
+}
+
+// ready asks every check and gives the answers in the checks' order. A check
+// that does not come back in time counts as failed, and is waited for no more.
+func (d *Door) ready(ctx context.Context) []CheckResult {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	type done struct {
+		at  int
+		err error
+	}
+	answers := make(chan done, len(d.deps.Checks))
+	out := make([]CheckResult, len(d.deps.Checks))
+	for i, c := range d.deps.Checks {
+		out[i] = CheckResult{Name: c.Name, Error: fmt.Sprintf("no answer within %s", checkTime)}
+		go func() { answers <- done{i, c.Ask(ctx)} }()
+	}
+	for range d.deps.Checks {
+		select {
+		case a := <-answers:
+			out[a.at].OK, out[a.at].Error = a.err == nil, ""
+			if a.err != nil {
+				out[a.at].Error = a.err.Error()
+			}
+		case <-ctx.Done():
+			return out
+		}
+	}
+	return out
+}
+
+// profile serves Go's profiles. The longest one is bounded, so that a forgotten
+// browser tab does not profile for hours.
+func profile(w http.ResponseWriter, r *http.Request) {
+	const longest = 60 * time.Second
+	out := http.NewResponseController(w)
+	if err := out.SetWriteDeadline(time.Now().Add(longest + 5*time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		writeProblem(w, http.StatusInternalServerError, "The connection takes no deadline.")
+		return
+	}
+	if s := r.URL.Query().Get("seconds"); s != "" {
+		if wanted, err := time.ParseDuration(s + "s"); err != nil || wanted <= 0 || wanted > longest {
+			writeProblem(w, http.StatusBadRequest, "seconds must be a number from 1 to 60.")
+			return
+		}
+	}
+	switch name := httprouter.ParamsFromContext(r.Context()).ByName("name"); name {
+	case "/cmdline":
+		pprof.Cmdline(w, r)
+	case "/profile":
+		pprof.Profile(w, r)
+	case "/symbol":
+		pprof.Symbol(w, r)
+	case "/trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r) // the index at "/", and every named profile
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		writeProblem(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a caller that has gone needs no answer
+}

@@ -1,0 +1,196 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tandem/ownership"
+)
+
+// readRoutes puts the reads of nodes, partitions and regions on the door.
+func (d *Door) readRoutes() {
+	read(d, "get-status", "/v1/status", "How this node and its region are", func(context.Context) (Status, error) { return d.status(), nil })
+	read(d, "list-guarantees", "/v1/guarantees", "Which promises hold now", func(context.Context) (List[Promise], error) {
+		return List[Promise]{d.promises()}, nil
+	})
+	read(d, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (Summary, error) { return d.summary(), nil })
+	read(d, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (List[Node], error) { return List[Node]{d.nodes()}, nil })
+	read(d, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (List[ownership.Partition], error) {
+		return List[ownership.Partition]{orEmpty(d.deps.Table.Partitions())}, nil
+	})
+	read(d, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (List[Region], error) {
+		return List[Region]{d.regions()}, nil
+	})
+	read(d, "list-peers", "/v1/raft/peers", "The servers of the raft group", func(context.Context) (List[Peer], error) {
+		return List[Peer]{orEmpty(d.deps.Cluster.Peers())}, nil
+	})
+
+	type nodeAsked struct {
+		Asking
+		ID string `path:"id" maxLength:"64"`
+	}
+	huma.Register(d.api, d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", RoleRead, "One node"),
+		func(ctx context.Context, in *nodeAsked) (*answer[Node], error) {
+			fresh, err := d.freshen(ctx, in.Asking)
+			if err != nil {
+				return nil, err
+			}
+			n, ok := d.deps.Table.Node(ownership.NodeID(in.ID))
+			if !ok {
+				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
+			}
+			return &answer[Node]{fresh, d.node(n, d.partitionCounts())}, nil
+		})
+
+	type partitionAsked struct {
+		Asking
+		ID uint32 `path:"id" minimum:"1"`
+	}
+	huma.Register(d.api, d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", RoleRead, "One partition"),
+		func(ctx context.Context, in *partitionAsked) (*answer[ownership.Partition], error) {
+			fresh, err := d.freshen(ctx, in.Asking)
+			if err != nil {
+				return nil, err
+			}
+			p, ok := d.deps.Table.Partition(ownership.PartitionID(in.ID))
+			if !ok {
+				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no partition %d.", in.ID))
+			}
+			return &answer[ownership.Partition]{fresh, p}, nil
+		})
+}
+
+// partitionCounts counts the partitions of each node.
+func (d *Door) partitionCounts() map[ownership.NodeID]int {
+	counts := map[ownership.NodeID]int{}
+	for _, p := range d.deps.Table.Partitions() {
+		if !p.Retired {
+			counts[p.Owner]++
+		}
+	}
+	return counts
+}
+
+func (d *Door) node(n ownership.Node, partitions map[ownership.NodeID]int) Node {
+	return Node{
+		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: partitions[n.ID],
+		Leader: d.deps.Cluster.Status().Leader == n.ID, Here: n.ID == d.here(),
+	}
+}
+
+func (d *Door) nodes() []Node {
+	records, counts := d.deps.Table.Nodes(), d.partitionCounts()
+	out := make([]Node, 0, len(records))
+	for _, n := range records {
+		out = append(out, d.node(n, counts))
+	}
+	return out
+}
+
+func (d *Door) summary() Summary {
+	s := Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), Applied: d.deps.Table.Applied()}
+	for _, n := range d.deps.Table.Nodes() {
+		if n.State == ownership.NodeGone {
+			continue
+		}
+		s.Nodes++
+		s.Live += d.deps.Table.Live(n.ID)
+		if n.State == ownership.NodeActive {
+			s.Active++
+			s.Capacity += n.Capacity
+		}
+	}
+	s.Healthy = d.deps.Cluster.Status().Leader != "" && s.Active > 0 && s.Live < s.Capacity
+	return s
+}
+
+func (d *Door) status() Status {
+	sum, c := d.summary(), d.deps.Cluster.Status()
+	now := d.now().UTC()
+	s := Status{
+		Identity: d.cfg.Identity, Cluster: c, Leased: now.Before(c.LeaseUntil),
+		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.here()), Capacity: sum.Capacity,
+		StartedAt: d.cfg.StartedAt.UTC(), Now: now, Warnings: []string{},
+	}
+	if n, ok := d.deps.Table.Node(d.here()); ok {
+		s.State = n.State
+	}
+	if d.auth.open() {
+		s.Warnings = append(s.Warnings, "The admin door is OPEN: admin.tokens_file is not set, so everybody on this machine may do everything.")
+	}
+	if !c.Secure {
+		s.Warnings = append(s.Warnings, "The cluster port speaks plain TCP: anybody who reaches it can change the region's table. Set cluster.tls.")
+	}
+	if d.deps.Warnings != nil {
+		s.Warnings = append(s.Warnings, d.deps.Warnings()...)
+	}
+	return s
+}
+
+func (d *Door) regions() []Region {
+	sum := d.summary()
+	out := []Region{{
+		Name: d.cfg.Region, URL: d.cfg.URL, AdminURL: d.cfg.AdminURL, Healthy: sum.Healthy, Here: true,
+		AsOf: sum.AsOf, Nodes: sum.Nodes, Live: sum.Live, Capacity: sum.Capacity,
+	}}
+	if d.deps.World == nil {
+		return out
+	}
+	for _, r := range d.deps.World.Regions() {
+		if r.Name != d.cfg.Region {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// promises says which guarantees hold at this moment, from what this node sees.
+func (d *Door) promises() []Promise {
+	c, now := d.deps.Cluster.Status(), d.now()
+	voters, healthy := 0, 0
+	for _, p := range d.deps.Cluster.Peers() {
+		if p.Voter {
+			voters++
+			if p.Healthy {
+				healthy++
+			}
+		}
+	}
+	quorum := voters/2 + 1
+	out := []Promise{
+		promise("claims", "New calls get an owner.",
+			c.Leader != "", "The leader is "+string(c.Leader)+".", "The region has no leader right now."),
+		promise("fenced", "This node acts as owner only under a valid lease.",
+			now.Before(c.LeaseUntil), "The lease is valid.", "The lease has run out: this node relays to owners it knows of, or answers 503."),
+		promise("survives-one-node", "The death of any one node loses no acknowledged claim and stops no claims for longer than an election.",
+			healthy-1 >= quorum, fmt.Sprintf("%d of %d voters are well, %d are needed.", healthy, voters, quorum),
+			fmt.Sprintf("%d of %d voters are well and %d are needed, so none may fail.", healthy, voters, quorum)),
+		promise("peers-authenticated", "Only nodes with a certificate of this deployment change the table.",
+			c.Secure, "The cluster port speaks mTLS.", "The cluster port speaks plain TCP."),
+		promise("operators-authenticated", "Only holders of a token pass this door.",
+			!d.auth.open(), "Tokens are set up.", "admin.tokens_file is not set; the door listens on loopback only."),
+	}
+	if d.deps.Promises != nil {
+		out = append(out, d.deps.Promises()...)
+	}
+	return out
+}
+
+func promise(name, text string, holds bool, yes, no string) Promise {
+	p := Promise{Name: name, Holds: holds, Text: text, Why: no}
+	if holds {
+		p.Why = yes
+	}
+	return p
+}
+
+// orEmpty makes a list without items [] and not null in JSON.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+
+	"tandem/ownership"
+)
+
+var eventType = reflect.TypeFor[Event]()
+
+// saveSnapshot streams the table. An error before the first byte becomes a
+// problem; one after it breaks the connection, so that half a file is never
+// taken for a whole one.
+func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, error) {
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		_, w, _ := humahttprouter.Unwrap(ctx)
+		out := http.NewResponseController(w)
+		if err := out.SetWriteDeadline(time.Now().Add(snapshotTime)); err != nil {
+			d.log.Warn("a snapshot is written without a deadline of its own", "error", err)
+		}
+		c, cancel := context.WithTimeout(ctx.Context(), snapshotTime)
+		defer cancel()
+		file := &countingWriter{w: w, first: func() {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="tandem-%s-%d.snapshot"`, fileWord(string(d.cfg.Region)), d.deps.Table.Applied()))
+			w.Header().Set("Tandem-Applied-Index", fmt.Sprint(d.deps.Table.Applied()))
+		}}
+		err := d.deps.Cluster.SaveSnapshot(c, file)
+		if err == nil {
+			if file.n == 0 {
+				_ = huma.WriteErr(d.api, ctx, http.StatusInternalServerError, "The snapshot came out empty.")
+			}
+			return
+		}
+		d.log.Error("saving a snapshot failed", "written", file.n, "error", err)
+		note(ctx.Context(), "failed: "+err.Error())
+		if file.n > 0 {
+			panic(http.ErrAbortHandler)
+		}
+		var known huma.StatusError
+		status := http.StatusInternalServerError
+		if errors.As(problem(err), &known) {
+			status = known.GetStatus()
+		}
+		_ = huma.WriteErr(d.api, ctx, status, err.Error()) // huma logs a failed write itself
+	}}, nil
+}
+
+// uploadAsked takes the request's body as a stream.
+type uploadAsked struct {
+	r *http.Request
+	w http.ResponseWriter
+}
+
+// Resolve keeps the request, so that its body need not fit in memory.
+func (u *uploadAsked) Resolve(ctx huma.Context) []error {
+	u.r, u.w, _ = humahttprouter.Unwrap(ctx)
+	return nil
+}
+
+func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, error) {
+	deadline := time.Now().Add(snapshotTime)
+	out := http.NewResponseController(in.w)
+	if err := errors.Join(out.SetReadDeadline(deadline), out.SetWriteDeadline(deadline)); err != nil {
+		d.log.Warn("a snapshot is read without a deadline of its own", "error", err)
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	body := http.MaxBytesReader(in.w, in.r.Body, d.cfg.SnapshotLimit)
+	err := d.deps.Cluster.RestoreSnapshot(ctx, body)
+	var tooLong *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &tooLong):
+		return nil, huma.NewError(http.StatusRequestEntityTooLarge, fmt.Sprintf("A snapshot may have %d bytes here.", tooLong.Limit))
+	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ownership.ErrConflict), errors.Is(err, ctx.Err()) && ctx.Err() != nil:
+		return nil, problem(err)
+	}
+	// What is left is a file that the store would not take.
+	return nil, huma.Error422UnprocessableEntity(err.Error())
+}
+
+// countingWriter counts what passes and calls first before the first byte.
+type countingWriter struct {
+	w     io.Writer
+	n     int64
+	first func()
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	if c.n == 0 && len(p) > 0 {
+		c.first()
+	}
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// fileWord keeps a region's name to what is safe in a file name.
+func fileWord(s string) string {
+	out := []byte(s)
+	for i, c := range out {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			out[i] = '_'
+		}
+	}
+	return string(out)
+}

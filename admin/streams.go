@@ -1,0 +1,189 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+)
+
+const (
+	eventBatch   = 256              // events read from the journal at a time
+	eventBeat    = 15 * time.Second // a comment keeps idle streams alive
+	streamGrace  = 10 * time.Second // a follower must take a batch within this
+	snapshotTime = 15 * time.Minute // one snapshot, either way
+)
+
+// eventsAsked is the input of the event stream.
+type eventsAsked struct {
+	After       uint64 `query:"after" doc:"Only events with a higher id. Last-Event-ID goes first."`
+	LastEventID string `header:"Last-Event-ID" maxLength:"20"`
+	Follow      bool   `query:"follow" default:"true" doc:"false: end when there are no more."`
+}
+
+// streamRoutes puts the event stream and snapshots on the door.
+func (d *Door) streamRoutes() {
+	op := d.operation("follow-events", http.MethodGet, "/v1/events", RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
+	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
+		"An event of kind " + EventGap + " says that older ones are no longer kept."
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "A stream of events.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
+			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(eventType, true, "Event"),
+		}}},
+	}}
+	huma.Register(d.api, op, d.followEvents)
+
+	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", RoleOperate, "The whole table in one file, with stamp and checksum")
+	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
+	huma.Register(d.api, save, d.saveSnapshot)
+
+	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
+	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
+	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge)
+	huma.Register(d.api, restore, d.restoreSnapshot)
+}
+
+func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
+	after := in.After
+	if in.LastEventID != "" {
+		id, err := strconv.ParseUint(in.LastEventID, 10, 64)
+		if err != nil {
+			return nil, huma.Error400BadRequest("Last-Event-ID must be the id of an event: a number.")
+		}
+		after = id
+	}
+	select {
+	case d.streams <- struct{}{}:
+	default:
+		return nil, unavailable("As many streams as this node serves are open already.")
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		defer func() { <-d.streams }()
+		_, w, _ := humahttprouter.Unwrap(ctx)
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
+		s := &eventStream{w: w, out: http.NewResponseController(w)}
+		d.pump(ctx.Context(), s, after, in.Follow)
+	}}, nil
+}
+
+// pump sends events until the follower goes, the door closes, or, without
+// follow, there are no more.
+func (d *Door) pump(ctx context.Context, s *eventStream, after uint64, follow bool) {
+	for {
+		events, oldest := d.deps.Journal.Events(after, eventBatch)
+		if after > 0 && oldest > after+1 {
+			gap := Event{ID: oldest - 1, At: d.now().UTC(), Kind: EventGap,
+				Text: fmt.Sprintf("The events %d to %d are no longer kept.", after+1, oldest-1)}
+			if s.send(gap) != nil {
+				return
+			}
+		}
+		for _, e := range events {
+			if s.send(e) != nil {
+				return
+			}
+			after = e.ID
+		}
+		if oldest > 0 && after+1 < oldest {
+			after = oldest - 1
+		}
+		if s.flush() != nil {
+			return
+		}
+		if len(events) > 0 {
+			continue
+		}
+		if !follow {
+			return
+		}
+		switch err := d.waitEvent(ctx, after); {
+		case err == nil:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			if s.beat() != nil {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+var errClosing = errors.New("the door is closing")
+
+// waitEvent waits for an event above after, for a beat at most, and not past
+// the door's closing.
+func (d *Door) waitEvent(ctx context.Context, after uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, eventBeat)
+	defer cancel()
+	ctx, cancelCause := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-d.closing:
+			cancelCause(errClosing)
+		case <-ctx.Done():
+		}
+	}()
+	err := d.deps.Journal.Wait(ctx, after)
+	if context.Cause(ctx) == errClosing {
+		err = errClosing
+	}
+	cancelCause(nil)
+	<-done
+	return err
+}
+
+// eventStream writes server-sent events (HTML standard, section 9.2).
+type eventStream struct {
+	w   io.Writer
+	out *http.ResponseController
+}
+
+func (s *eventStream) send(e Event) error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("writing event %d: %w", e.ID, err)
+	}
+	if err := s.out.SetWriteDeadline(time.Now().Add(streamGrace)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", e.ID, fieldText(e.Kind), data)
+	return err
+}
+
+func (s *eventStream) beat() error {
+	if _, err := io.WriteString(s.w, ":\n\n"); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// flush gives the follower streamGrace to take what was written.
+func (s *eventStream) flush() error {
+	if err := s.out.SetWriteDeadline(time.Now().Add(streamGrace)); err != nil {
+		return err
+	}
+	return s.out.Flush()
+}
+
+// fieldText keeps a line break out of a field: it would begin another one.
+func fieldText(s string) string {
+	out := []byte(s)
+	for i, c := range out {
+		if c == '\n' || c == '\r' || c == 0 {
+			out[i] = ' '
+		}
+	}
+	return string(out)
+}

@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// token is one entry of the tokens file.
+type token struct {
+	name    string
+	roles   []Role
+	hash    [sha256.Size]byte
+	expires time.Time // zero: never
+}
+
+// expired reports whether the token has passed its end.
+func (t token) expired(now time.Time) bool { return !t.expires.IsZero() && !now.Before(t.expires) }
+
+var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
+
+const tokensFileLimit = 1 << 20
+
+// loadTokens reads a tokens file:
+//
+//	tokens:
+//	  - name: alice                     # shown in the audit log
+//	    roles: [operate]                # read, operate, bot, join
+//	    sha256: 9f86d081884c7d65…       # of the token, in hex: HashToken
+//	    expires: 2027-01-01T00:00:00Z   # optional
+//
+// An unknown key, a name or hash that appears twice, a missing role and a file
+// that everybody may read are errors.
+func loadTokens(path string) ([]token, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokens file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokens file %s: %w", path, err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("reading the tokens file %s: everybody may write it (mode %04o); chmod 0640 it", path, info.Mode().Perm())
+	}
+	body, err := io.ReadAll(io.LimitReader(f, tokensFileLimit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokens file %s: %w", path, err)
+	}
+	if len(body) > tokensFileLimit {
+		return nil, fmt.Errorf("reading the tokens file %s: it is longer than %d bytes", path, tokensFileLimit)
+	}
+	tokens, err := parseTokens(body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokens file %s: %w", path, err)
+	}
+	return tokens, nil
+}
+
+func parseTokens(body []byte) ([]token, error) {
+	var file struct {
+		Tokens []struct {
+			Name    string    `yaml:"name"`
+			Roles   []Role    `yaml:"roles"`
+			SHA256  string    `yaml:"sha256"`
+			Expires time.Time `yaml:"expires"`
+		} `yaml:"tokens"`
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(body))
+	dec.KnownFields(true)
+	if err := dec.Decode(&file); err != nil {
+		return nil, err
+	}
+	if len(file.Tokens) == 0 {
+		return nil, errors.New("it holds no token, so nobody could enter")
+	}
+	names, hashes := map[string]bool{}, map[[sha256.Size]byte]bool{}
+	out := make([]token, 0, len(file.Tokens))
+	for i, e := range file.Tokens {
+		t := token{name: e.Name, roles: e.Roles, expires: e.Expires}
+		switch {
+		case !tokenName.MatchString(e.Name):
+			return nil, fmt.Errorf("entry %d: its name must match %s", i+1, tokenName)
+		case names[e.Name]:
+			return nil, fmt.Errorf("entry %d: the name %q appears twice", i+1, e.Name)
+		case len(e.Roles) == 0:
+			return nil, fmt.Errorf("entry %q has no roles; choose from read, operate, bot, join", e.Name)
+		}
+		for _, r := range e.Roles {
+			if !slices.Contains([]Role{RoleRead, RoleOperate, RoleBot, RoleJoin}, r) {
+				return nil, fmt.Errorf("entry %q: %q is none of the roles read, operate, bot, join", e.Name, string(r))
+			}
+		}
+		raw, err := hex.DecodeString(e.SHA256)
+		if err != nil || len(raw) != sha256.Size {
+			// The text is not shown: somebody may have pasted the token itself.
+			return nil, fmt.Errorf("entry %q: its sha256 must be 64 hex digits", e.Name)
+		}
+		t.hash = [sha256.Size]byte(raw)
+		if hashes[t.hash] {
+			return nil, fmt.Errorf("entry %q has the token of another entry", e.Name)
+		}
+		names[t.name], hashes[t.hash] = true, true
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// HashToken gives what a tokens file holds of a token: the SHA-256 in hex.
+func HashToken(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckTokensFile reads a tokens file and says what is wrong with it.
+func CheckTokensFile(path string) error {
+	_, err := loadTokens(path)
+	return err
+}
+
+// findToken compares the secret with every entry and never stops early, so that
+// the time it takes tells nothing about which one was close.
+func findToken(tokens []token, secret string) (token, bool) {
+	sum := sha256.Sum256([]byte(secret))
+	at := -1
+	for i := range tokens {
+		if subtle.ConstantTimeCompare(sum[:], tokens[i].hash[:]) == 1 {
+			at = i
+		}
+	}
+	if at < 0 {
+		return token{}, false
+	}
+	return tokens[at], true
+}
+
+// bearer takes the token out of an Authorization header. A JSON Web Token is
+// not taken: the calling service's tokens open the public door only.
+func bearer(header string) (string, bool) {
+	scheme, secret, ok := strings.Cut(header, " ")
+	secret = strings.TrimSpace(secret)
+	if !ok || !strings.EqualFold(scheme, "Bearer") || secret == "" || len(secret) > 512 {
+		return "", false
+	}
+	if strings.HasPrefix(secret, "eyJ") && strings.Count(secret, ".") == 2 {
+		return "", false
+	}
+	return secret, true
+}
