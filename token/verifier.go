@@ -1,0 +1,327 @@
+package token
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Waiting for keys inside a request.
+const (
+	// askWait is how long a token with an unknown key waits for a fetch: the
+	// answer to an incoming call is due 5 to 15 s after its first notification.
+	askWait = 2 * time.Second
+	// maxWaiting bounds the requests that wait; others are told to come again.
+	maxWaiting = 512
+)
+
+// Claims is what a verified token says. All of it was checked; nothing else of
+// the token is given out.
+type Claims struct {
+	App     string    // id of the app the token is for
+	Tenant  string    // tid in lower case
+	Issuer  string    // iss, one of the profile's list
+	Profile string    // name of the profile
+	Expires time.Time // exp, without the skew
+	KeyID   string    // kid of the key that verified it
+}
+
+// Verifier judges bearer tokens. All its methods may be used concurrently.
+type Verifier struct {
+	apps     map[string]*app // by every audience that means the app
+	profiles []*profile      // those that an app uses, in the order of the apps
+	sources  []*source
+	cache    *cache
+	metrics  *metrics
+	now      func() time.Time
+	skew     time.Duration
+	fetch    *fetcher
+	waiting  atomic.Int64
+
+	attempts bell            // rings after every fetch of any source
+	closed   <-chan struct{} // closed by Close
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// app is an App made ready for checks.
+type app struct {
+	id      string
+	tenants map[string]bool // lower case; empty: any
+	profile *profile
+}
+
+// profile is a Profile made ready for checks.
+type profile struct {
+	Profile
+	sources  []*source
+	accepted prometheus.Counter
+}
+
+// New makes a Verifier and starts to fetch the keys of the profiles that the
+// apps use. It does no network work itself and does not fail when an endpoint
+// is down: see Ready. The values of ctx reach the fetches, its end does not
+// stop them; Close does.
+func New(ctx context.Context, c Config, apps []App) (*Verifier, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{
+		apps: make(map[string]*app), cache: newCache(), metrics: m,
+		now: c.Now, skew: c.ClockSkew, fetch: newFetcher(c.HTTPClient),
+	}
+	for _, a := range apps {
+		if err := v.addApp(c, a); err != nil {
+			return nil, err
+		}
+	}
+	ctx, v.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	v.closed = ctx.Done()
+	for _, s := range v.sources {
+		v.done.Go(func() { s.run(ctx) })
+	}
+	return v, nil
+}
+
+// addApp puts an app behind all of its audiences.
+func (v *Verifier) addApp(c Config, given App) error {
+	if err := given.check(); err != nil {
+		return err
+	}
+	name := given.Profile
+	if name == "" {
+		name = "public"
+	}
+	p, err := v.useProfile(c, name)
+	if err != nil {
+		return fmt.Errorf("reading app %s: %w", given.ID, err)
+	}
+	a := &app{id: given.ID, profile: p, tenants: make(map[string]bool)}
+	for _, t := range given.Tenants {
+		a.tenants[strings.ToLower(t)] = true
+	}
+	for _, aud := range p.audiences(given.ID) {
+		if other := v.apps[aud]; other != nil && other != a {
+			return fmt.Errorf("reading app %s: its audience %q is already that of app %s", given.ID, aud, other.id)
+		}
+		v.apps[aud] = a
+	}
+	return nil
+}
+
+// useProfile gives the profile of a name, with its sources, once.
+func (v *Verifier) useProfile(c Config, name string) (*profile, error) {
+	for _, p := range v.profiles {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	spec, ok := c.findProfile(name)
+	if !ok {
+		return nil, fmt.Errorf("there is no token profile named %q", name)
+	}
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	p := &profile{Profile: spec, accepted: v.metrics.verdicts.WithLabelValues(name, accepted)}
+	for _, u := range spec.OpenIDURL {
+		s, err := v.useSource(c, u)
+		if err != nil {
+			return nil, fmt.Errorf("reading token profile %q: %w", name, err)
+		}
+		p.sources = append(p.sources, s)
+	}
+	v.profiles = append(v.profiles, p)
+	return p, nil
+}
+
+// useSource gives the source of a metadata URL; profiles may share one.
+func (v *Verifier) useSource(c Config, url string) (*source, error) {
+	for _, s := range v.sources {
+		if s.url == url {
+			return s, nil
+		}
+	}
+	s, err := newSource(url, v.fetch, c, v.metrics)
+	if err != nil {
+		return nil, err
+	}
+	s.changed = func() { v.cache.purge(v.now()) }
+	s.tried = v.attempts.strike
+	v.sources = append(v.sources, s)
+	return s, nil
+}
+
+// Close stops all fetching and waits until it has stopped. Verify goes on
+// working with the keys that are there.
+func (v *Verifier) Close() error {
+	v.cancel()
+	v.done.Wait()
+	v.fetch.close()
+	return nil
+}
+
+// Verify judges the bearer token in the headers of a request. The error is
+// always a *Refusal. A token whose key is unknown may wait up to 2 s for the
+// fetch that may bring it; all others are judged without waiting.
+func (v *Verifier) Verify(ctx context.Context, h http.Header) (Claims, error) {
+	raw, code := bearer(h)
+	if code != "" {
+		return v.refused(code, "")
+	}
+	now := v.now()
+	for _, s := range v.sources {
+		s.nudge(now)
+	}
+	if len(raw) > MaxTokenBytes {
+		return v.refused(CodeTooLarge, "")
+	}
+	sum := sha256.Sum256([]byte(raw))
+	if known, ok := v.cache.get(sum, now); ok {
+		v.metrics.hits.Inc()
+		known.app.profile.accepted.Inc()
+		return known.claims, nil
+	}
+	v.metrics.misses.Inc()
+	return v.judge(ctx, raw, sum, now)
+}
+
+// judge runs all checks on a token that is not in the cache.
+func (v *Verifier) judge(ctx context.Context, raw string, sum [sha256.Size]byte, now time.Time) (Claims, error) {
+	j := &judgement{v: v, now: now, raw: raw}
+	for i := range checks {
+		code := checks[i].run(j)
+		if code == CodeUnknownKey {
+			code = j.askForKey(ctx)
+		}
+		if code != "" {
+			return v.refused(code, j.profileName())
+		}
+	}
+	c := j.result()
+	v.cache.put(sum, j.verdict(c))
+	j.app.profile.accepted.Inc()
+	return c, nil
+}
+
+// result is what the token says, once all checks have passed.
+func (j *judgement) result() Claims {
+	return Claims{
+		App:     j.app.id,
+		Tenant:  strings.ToLower(j.claims.Tid.s),
+		Issuer:  j.claims.Iss.s,
+		Profile: j.app.profile.Name,
+		Expires: j.claims.Exp.t,
+		KeyID:   j.keys[0].id,
+	}
+}
+
+// verdict is the result with what must still hold when the token comes again.
+func (j *judgement) verdict(c Claims) *verdict {
+	d := &verdict{claims: c, app: j.app, key: j.keys[0], notAfter: j.claims.Exp.t.Add(j.v.skew)}
+	if j.claims.Nbf.set {
+		d.notBefore = j.claims.Nbf.t.Add(-j.v.skew)
+	}
+	return d
+}
+
+// profileName names the profile of the token's app, if it names an app.
+func (j *judgement) profileName() string {
+	if j.app == nil {
+		return ""
+	}
+	return j.app.profile.Name
+}
+
+// refused counts and gives a refusal.
+func (v *Verifier) refused(c Code, profile string) (Claims, error) {
+	v.metrics.verdicts.WithLabelValues(profile, string(c)).Inc()
+	return Claims{}, refuse(c, profile)
+}
+
+// askForKey has the sources look for a key that the token names and no set
+// lists. It waits when a fetch is under way, then judges the key again. While
+// an endpoint does not answer, nobody knows whether the key is junk: that is
+// our trouble (503), not the caller's (401).
+func (j *judgement) askForKey(ctx context.Context) Code {
+	p := j.app.profile
+	var rounds []<-chan struct{}
+	for _, s := range p.sources {
+		if round := s.ask(); round != nil {
+			rounds = append(rounds, round)
+		}
+	}
+	if len(rounds) > 0 {
+		if !j.v.wait(ctx, rounds) {
+			return CodeKeysInDoubt
+		}
+		if code := checkKey(j); code != CodeUnknownKey {
+			return code
+		}
+	}
+	for _, s := range p.sources {
+		if s.failing.Load() {
+			return CodeKeysInDoubt
+		}
+	}
+	return CodeUnknownKey
+}
+
+// wait waits for all rounds, for askWait at most; it tells whether all ended.
+func (v *Verifier) wait(ctx context.Context, rounds []<-chan struct{}) bool {
+	if v.waiting.Add(1) > maxWaiting {
+		v.waiting.Add(-1)
+		return false
+	}
+	defer v.waiting.Add(-1)
+	patience := time.NewTimer(askWait)
+	defer patience.Stop()
+	for _, round := range rounds {
+		select {
+		case <-round:
+		case <-patience.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// find looks a key id up in all sets of the profile.
+func (p *profile) find(id string, now time.Time) ([]*key, Code) {
+	var found []*key
+	code := CodeKeysNotLoaded
+	for _, s := range p.sources {
+		set := s.set.Load()
+		switch {
+		case set == nil:
+		case !set.fresh(now):
+			if code == CodeKeysNotLoaded {
+				code = CodeKeysTooOld
+			}
+		case len(set.keys[id]) > 0:
+			found = append(found, set.keys[id]...)
+		case set.ignored[id] != "":
+			code = CodeKeyUnusable
+		case code != CodeKeyUnusable:
+			code = CodeUnknownKey
+		}
+	}
+	if len(found) > 0 {
+		return found, ""
+	}
+	return nil, code
+}
