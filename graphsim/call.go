@@ -1,0 +1,88 @@
+package graphsim
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// call is one call as the cloud keeps it. What is set at birth is read freely;
+// the rest is under the ledger's lock.
+type call struct {
+	id        string // normalised
+	raw       string // dashed
+	app       App
+	tenant    string
+	chain     string
+	thread    string // empty: a call of two
+	origin    Origin
+	region    string // where GeoDNS sends it
+	dc        string
+	recording bool
+	paired    bool
+	outgoing  bool
+	clock     time.Duration
+	dice      *dice
+	born      time.Time
+	token     string // made at birth, used again for most of its notifications
+
+	answered chan struct{} // closed by an accepted answer or reject
+	hangup   chan struct{} // closed by DELETE
+
+	firstPost  time.Time
+	answeredAt time.Time // an answer that was in time
+	rejectedAt time.Time
+	lateAnswer time.Time
+	keptAt     time.Time // last keepAlive
+	callback   string
+	home       string // region of the callback URI
+	over       bool   // the cloud knows it no more
+	abandoned  bool
+	end        *notice // the first notification of its end
+	notices    []*notice
+	seen       []*sighting
+	actions    []*action
+}
+
+// settled: answered, rejected, or not to be answered at all.
+func (c *call) settled() bool {
+	return !c.answeredAt.IsZero() || !c.rejectedAt.IsZero() || c.outgoing
+}
+
+// kind is the call's nature for sentences.
+func (c *call) kind() string {
+	switch {
+	case c.outgoing:
+		return "outgoing"
+	case c.recording:
+		return "recording"
+	case c.thread != "":
+		return "meeting"
+	}
+	return "p2p"
+}
+
+// readCallback reads region, partition and epoch out of a callback URI
+// ({webhook_path}/{region}/{partition}/{epoch}/{ref}); zero values where it has
+// another form, as a router is free to change it.
+func readCallback(uri, webhookPath string) (region string, partition, epoch uint64) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", 0, 0
+	}
+	_, rest, ok := strings.Cut(u.Path, webhookPath+"/")
+	parts := strings.Split(rest, "/")
+	if !ok || len(parts) != 4 {
+		return "", 0, 0
+	}
+	partition, err = strconv.ParseUint(parts[1], 10, 32)
+	if err != nil {
+		return "", 0, 0
+	}
+	epoch, err = strconv.ParseUint(parts[2], 10, 64)
+	if err != nil {
+		return "", 0, 0
+	}
+	return parts[0], partition, epoch
+}

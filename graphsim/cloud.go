@@ -1,0 +1,102 @@
+package graphsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Cloud is a running calling cloud. Its methods may be used by several
+// goroutines.
+type Cloud struct {
+	cfg      Config
+	base     string // of its own endpoints
+	ctx      context.Context
+	cancel   context.CancelFunc
+	server   *http.Server
+	client   *http.Client
+	dice     *dice
+	keys     *keyRing
+	faults   *faults
+	bearers  *bearers
+	places   *places
+	ledger   *ledger
+	watchers watchers
+	tasks    tasks
+
+	botsMu sync.Mutex
+	bots   map[string]*Bot
+
+	birthsMu sync.Mutex
+	births   uint64
+}
+
+// Start opens the cloud's endpoints and the bots' doors. It posts nothing until
+// Run. The end of ctx closes it, as Close does.
+func Start(ctx context.Context, cfg Config) (*Cloud, error) {
+	cfg, err := cfg.filled()
+	if err != nil {
+		return nil, fmt.Errorf("starting the calling cloud: %w", err)
+	}
+	keys, err := newKeyRing()
+	if err != nil {
+		return nil, fmt.Errorf("starting the calling cloud: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("starting the calling cloud: listening on %s: %w", cfg.Listen, err)
+	}
+	c := &Cloud{
+		cfg:  cfg,
+		base: "http://" + listener.Addr().String(),
+		client: &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: cfg.TLS, IdleConnTimeout: 30 * time.Second},
+		},
+		dice:    newDice(cfg.Seed, 0),
+		keys:    keys,
+		faults:  &faults{set: map[Endpoint]Fault{}, count: map[Endpoint]int{}, dice: newDice(cfg.Seed, 1)},
+		bearers: &bearers{app: map[string]bearer{}},
+		places:  &places{},
+		ledger:  newLedger(),
+		bots:    map[string]*Bot{},
+	}
+	if err := errors.Join(c.SetTargets(cfg.Targets), c.SetRegionURLs(cfg.RegionURLs)); err != nil {
+		_ = listener.Close() // it served nothing
+		return nil, fmt.Errorf("starting the calling cloud: %w", err)
+	}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.server = &http.Server{Handler: c.routes(), ReadHeaderTimeout: 10 * time.Second}
+	c.tasks.run(func() {
+		if err := c.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			cfg.Logger.Error("the calling cloud's server ended", "err", err)
+		}
+	})
+	context.AfterFunc(c.ctx, func() { _ = c.server.Close() }) // its listener is gone either way
+	return c, nil
+}
+
+func (c *Cloud) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+openIDPath, c.faults.around(EndpointOpenID, c.serveOpenID))
+	mux.HandleFunc("GET "+keysPath, c.faults.around(EndpointKeys, c.serveKeys))
+	mux.HandleFunc("POST /{tenant}"+tokenPath, c.faults.around(EndpointToken, c.serveToken))
+	c.callsAPI(mux)
+	c.serveBots(mux)
+	return mux
+}
+
+// Close ends all calls and endpoints and waits for them.
+func (c *Cloud) Close() {
+	c.cancel()
+	_ = c.server.Close() // its listener is gone either way
+	c.tasks.close()
+	c.client.CloseIdleConnections()
+	c.watchers.close()
+}
+
+func (c *Cloud) tell(k *call, from, to, what string) { c.watchers.tell(k.id, from, to, what) }

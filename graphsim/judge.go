@@ -1,0 +1,261 @@
+package graphsim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Report judges what was seen so far. It may be called during a run: what is
+// under way then counts as lost or unanswered only once its time is over.
+func (c *Cloud) Report() Report {
+	l := c.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := Report{
+		Handshakes: l.handshakes, Redirects: l.redirects, HopsMax: l.hopsMax,
+		DuplicatesSent: l.duplicates, Retries: l.retries, StrayHops: len(l.strays),
+		Misrouted: len(l.unknown), Responses: maps.Clone(l.responses), CallsByNode: map[string]int{},
+	}
+	decisions := slices.Clone(l.decisions)
+	var answers []time.Duration
+	for _, k := range l.order {
+		if k.abandoned {
+			r.Abandoned++
+			continue
+		}
+		judgeOwners(&r, k)
+		judgeActions(&r, k)
+		judgeOrder(&r, k)
+		for _, n := range k.notices {
+			judgeNotice(&r, n)
+			if d, ok := decision(n); ok {
+				decisions = append(decisions, d)
+			}
+		}
+		if d, ok := judgeClock(&r, k); ok {
+			answers = append(answers, d)
+		}
+	}
+	judgeGroups(&r, l.order)
+	for _, s := range slices.Concat(l.strays, l.unknown) {
+		r.violation("%s", s)
+	}
+	for kind, n := range map[string]int{"region": l.hopsMax.Region, "node": l.hopsMax.Node} {
+		if n > 1 {
+			r.violation("one POST was redirected %d times to a %s", n, kind)
+		}
+	}
+	r.DecisionMS, r.AnswerMS = quantiles(decisions), quantiles(answers)
+	return r
+}
+
+// judgeOwners: within one epoch a call has one owner and one partition, and no
+// hand-over carries a past epoch. The first hand-over of an epoch says who.
+func judgeOwners(r *Report, k *call) {
+	owner := map[uint64]string{}
+	var newest, partition uint64
+	for i, s := range k.seen {
+		if i == 0 {
+			newest, partition = s.epoch, s.partition
+			if s.event == "incoming" {
+				r.CallsByNode[s.node]++
+			}
+		}
+		holder, known := owner[s.epoch]
+		switch {
+		case s.epoch < newest:
+			r.Misrouted++
+			r.violation("call %s: %s was handed %s with epoch %d after epoch %d", k.id, s.node, s.name(), s.epoch, newest)
+		case known && holder != s.node:
+			r.Misrouted++
+			r.violation("call %s: %s was handed %s, but %s owns the call in epoch %d", k.id, s.node, s.name(), holder, s.epoch)
+		case s.partition != partition:
+			r.Misrouted++
+			r.violation("call %s: %s was handed %s in partition %d, but the call lives in %d", k.id, s.node, s.name(), s.partition, partition)
+		case !known:
+			owner[s.epoch] = s.node
+			if s.epoch > newest && owner[newest] != s.node {
+				r.Adopted++
+			}
+			newest = s.epoch
+		}
+	}
+}
+
+// name is a hand-over in words.
+func (s *sighting) name() string {
+	if s.notice != nil {
+		return s.notice.what
+	}
+	return s.event
+}
+
+func judgeActions(r *Report, k *call) {
+	for _, a := range k.actions {
+		if a.stale != "" {
+			r.StaleActions++
+			r.violation("call %s: %s %s", k.id, a.verb, a.stale)
+		}
+		if a.verb != "answer" || a.part == 0 || len(k.seen) == 0 {
+			continue
+		}
+		if first := k.seen[0]; first.partition != 0 && first.partition != a.part {
+			r.Misrouted++
+			r.violation("call %s: the answer's callback URI names partition %d, the bot was told %d", k.id, a.part, first.partition)
+		}
+	}
+}
+
+// judgeOrder: when one notification was done with before another was sent, the
+// bot must get them in that order; and a bot never gets two of a call at once.
+func judgeOrder(r *Report, k *call) {
+	for i, a := range k.notices {
+		for _, b := range k.notices[i+1:] {
+			early, late := a, b
+			if b.okSeq != 0 && b.okSeq < a.sentSeq {
+				early, late = b, a
+			}
+			if early.okSeq == 0 || early.okSeq > late.sentSeq {
+				continue
+			}
+			before, after := early.taken(), late.taken()
+			if len(before) > 0 && len(after) > 0 && before[0].seq > after[0].seq {
+				r.OutOfOrder++
+				r.violation("call %s: the bot got %s before %s, which had been accepted before the other was sent", k.id, late.what, early.what)
+			}
+		}
+	}
+	for i := 1; i < len(k.seen); i++ {
+		a, b := k.seen[i-1], k.seen[i]
+		if a.node == b.node && (a.doneSeq == 0 || a.doneSeq > b.seq) {
+			r.OutOfOrder++
+			r.violation("call %s: the bot of %s got %s while it was still at %s", k.id, b.node, b.name(), a.name())
+		}
+	}
+}
+
+// judgeNotice: handled once, by a bot that got the body as it was sent.
+func judgeNotice(r *Report, n *notice) {
+	if n.sentSeq == 0 || n.abandoned || n.okSeq == 0 && n.gaveUp == "" {
+		return // not sent, cut off, or under way
+	}
+	r.NotificationsSent++
+	handled := n.taken()
+	switch {
+	case n.okSeq == 0:
+		r.Lost++
+		r.violation("call %s: %s was never accepted: %s", n.call.id, n.what, n.gaveUp)
+	case len(handled) == 0 && n.afterEnd():
+		r.Ignored++
+	case len(handled) == 0:
+		r.Lost++
+		r.violation("call %s: %s was accepted but never handed to a bot", n.call.id, n.what)
+	default:
+		r.NotificationsHandled++
+		judgeHandled(r, n, handled)
+	}
+	if n.badReply {
+		r.RepliesLost++
+		r.violation("call %s: the bot's response to %s did not pass through", n.call.id, n.what)
+	}
+}
+
+// afterEnd: the call's end had been sent before this one was accepted, so that
+// a router may have buried the call already.
+func (n *notice) afterEnd() bool {
+	end := n.call.end
+	return end != nil && end != n && end.sentSeq != 0 && n.okSeq > end.sentSeq
+}
+
+func judgeHandled(r *Report, n *notice, handled []*sighting) {
+	first := handled[0]
+	if at, ok := n.posted[first.node]; !ok || at > first.seq {
+		r.Relays++
+	}
+	for _, s := range handled {
+		if s.altered {
+			r.Altered++
+			r.violation("call %s: the bot of %s got %s with another body than was sent", n.call.id, s.node, n.what)
+		}
+	}
+	for _, s := range handled[1:] {
+		// The old owner died before it could say 2xx, or before it answered.
+		if s.epoch > first.epoch && (n.first || n.okSeq == 0 || n.okSeq > s.seq) {
+			r.HandledAgain++
+			continue
+		}
+		r.HandledTwice++
+		r.violation("call %s: %s was handed over twice, on %s and on %s", n.call.id, n.what, first.node, s.node)
+	}
+}
+
+// decision is how long the first notification of a call took from its last POST
+// until the owner's bot had it or the answer was out.
+func decision(n *notice) (time.Duration, bool) {
+	if !n.first || len(n.handled) == 0 || n.lastStart.IsZero() {
+		return 0, false
+	}
+	at := n.handled[0].at
+	if a := n.call.answeredAt; !a.IsZero() && a.Before(at) {
+		at = a
+	}
+	d := at.Sub(n.lastStart)
+	return d, d >= 0
+}
+
+// judgeClock: every call is answered or rejected inside its clock.
+func judgeClock(r *Report, k *call) (time.Duration, bool) {
+	if k.outgoing || k.firstPost.IsZero() {
+		return 0, false
+	}
+	r.Calls++
+	switch {
+	case !k.answeredAt.IsZero():
+		r.Answered++
+		return k.answeredAt.Sub(k.firstPost), true
+	case !k.rejectedAt.IsZero():
+		r.Rejected++
+	case !k.lateAnswer.IsZero():
+		r.AnsweredLate++
+		r.violation("call %s (%s): answered after %s, its clock is %s", k.id, k.kind(), k.lateAnswer.Sub(k.firstPost).Round(time.Millisecond), k.clock)
+	case k.over || time.Since(k.firstPost) > k.clock:
+		r.AnsweredLate++
+		r.Unanswered++
+		r.violation("call %s (%s): not answered within %s", k.id, k.kind(), k.clock)
+	}
+	return 0, false
+}
+
+// judgeGroups counts, for meetings and pairs, where their calls live.
+func judgeGroups(r *Report, calls []*call) {
+	first := map[string]string{}
+	for _, k := range calls {
+		if k.abandoned || len(k.seen) == 0 || k.thread == "" && !k.paired {
+			continue
+		}
+		key := fmt.Sprintf("%s %s %t", k.chain, k.home, k.paired)
+		node := k.seen[0].node
+		switch other, ok := first[key]; {
+		case !ok:
+			first[key] = node
+		case k.paired && other == node:
+			r.PairsBeside++
+		case !k.paired && other != node:
+			r.GroupsSplit++
+		}
+	}
+}
+
+func quantiles(ds []time.Duration) Quantiles {
+	if len(ds) == 0 {
+		return Quantiles{}
+	}
+	slices.Sort(ds)
+	at := func(q float64) float64 {
+		i := min(len(ds)-1, int(q*float64(len(ds))))
+		return float64(ds[i].Microseconds()) / 1000
+	}
+	return Quantiles{P50: at(0.5), P99: at(0.99)}
+}

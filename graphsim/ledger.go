@@ -1,0 +1,210 @@
+package graphsim
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ledger keeps everything that the cloud and the bots observe. One lock and one
+// running number give all observations of the process one order: when a 2xx has
+// number 7 and a POST number 8, the POST certainly began after the 2xx was read.
+// It grows with the load; Load.MaxCalls bounds it.
+type ledger struct {
+	mu    sync.Mutex
+	seq   uint64
+	calls map[string]*call
+	order []*call // by birth
+
+	notices map[string]*notice // by call and message id
+
+	handshakes, duplicates, retries int
+	redirects, hopsMax              PerKind
+	responses                       map[string]int
+	decisions                       []time.Duration
+	strays                          []string
+	unknown                         []string // hand-overs of nothing that was sent
+	changed                         chan struct{}
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		calls:     map[string]*call{},
+		notices:   map[string]*notice{},
+		responses: map[string]int{},
+		changed:   make(chan struct{}),
+	}
+}
+
+// notice is one notification about one call, as the oracle follows it. The
+// first notification of a call may go out under several message ids.
+type notice struct {
+	call     *call
+	what     string // for sentences: "incoming", "established", "tone"
+	first    bool
+	wantBody string // what a bot's response must contain to have passed through
+	botFails bool   // the bot refuses it once
+
+	bodySum   [32]byte
+	sentSeq   uint64 // first POST began; 0: not sent
+	okSeq     uint64 // first 2xx was read; 0: none
+	gaveUp    string // why no 2xx came
+	badReply  bool
+	abandoned bool
+	posted    map[string]uint64 // node to the number of the first POST to it
+	lastStart time.Time         // when the POST that got the 2xx began
+	handled   []*sighting
+}
+
+// sighting is one hand-over as the bot of a node saw it.
+type sighting struct {
+	seq, doneSeq     uint64
+	at               time.Time
+	node             string
+	event            string
+	call, message    string
+	partition, epoch uint64
+	callback         string
+	altered          bool
+	status           int // the bot's response; 0: still at work
+	notice           *notice
+}
+
+// action is one request of the calls API about a call.
+type action struct {
+	at       time.Time
+	verb     string
+	callback string
+	epoch    uint64 // of the Tandem-Epoch header or the callback URI; 0: unknown
+	region   string // of the callback URI
+	part     uint64
+	status   int
+	stale    string // why it should not have come; empty: fine
+}
+
+// taken are the hand-overs that the bot did not refuse.
+func (n *notice) taken() []*sighting {
+	return slices.DeleteFunc(slices.Clone(n.handled), func(s *sighting) bool { return s.status >= 500 })
+}
+
+func normal(callID string) string {
+	return strings.ToLower(strings.ReplaceAll(callID, "-", ""))
+}
+
+func noticeKey(callID, message string) string { return callID + " " + message }
+
+// next gives the next number; the lock is held.
+func (l *ledger) next() uint64 {
+	l.seq++
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.seq
+}
+
+func (l *ledger) begin(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls[c.id] = c
+	l.order = append(l.order, c)
+}
+
+func (l *ledger) find(callID string) (*call, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, ok := l.calls[normal(callID)]
+	return c, ok
+}
+
+// enter makes a notice known under its message ids before it is sent.
+func (l *ledger) enter(n *notice, body string, messages ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.bodySum = sha256.Sum256([]byte(body))
+	n.posted = map[string]uint64{}
+	n.call.notices = append(n.call.notices, n)
+	for _, m := range messages {
+		l.notices[noticeKey(n.call.id, m)] = n
+	}
+}
+
+// posting notes that a POST begins; node is empty when it is not known.
+func (l *ledger) posting(notices []*notice, node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq := l.next()
+	for _, n := range notices {
+		if n.sentSeq == 0 {
+			n.sentSeq = seq
+		}
+		if _, ok := n.posted[node]; !ok {
+			n.posted[node] = seq
+		}
+	}
+}
+
+// accepted notes a 2xx whose POST began at start.
+func (l *ledger) accepted(notices []*notice, reply string, start time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq := l.next()
+	for _, n := range notices {
+		if n.okSeq == 0 {
+			n.okSeq, n.lastStart = seq, start
+		}
+		if !strings.Contains(reply, n.wantBody) {
+			n.badReply = true
+		}
+	}
+}
+
+func (l *ledger) failed(notices []*notice, why string, abandoned bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range notices {
+		n.gaveUp, n.abandoned = why, abandoned
+	}
+}
+
+// arrived notes a hand-over and tells whether the bot is to refuse it.
+func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.seq, s.at = l.next(), time.Now()
+	c, ok := l.calls[s.call]
+	if !ok {
+		l.unknown = append(l.unknown, s.node+" was handed "+s.event+" of a call that does not exist: "+s.call)
+		return false, false
+	}
+	c.seen = append(c.seen, s)
+	if s.event == "adopted" || s.event == "rejoin" {
+		return false, true
+	}
+	n, ok := l.notices[noticeKey(s.call, s.message)]
+	if !ok || n.first != (s.event == "incoming") {
+		l.unknown = append(l.unknown, s.node+" was handed "+s.event+" with message id "+s.message+", which is no such notification of call "+s.call)
+		return false, true
+	}
+	s.notice = n
+	s.altered = sha256.Sum256(body) != n.bodySum
+	n.handled = append(n.handled, s)
+	if n.botFails {
+		n.botFails = false
+		return true, true
+	}
+	return false, true
+}
+
+func (l *ledger) done(s *sighting, status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.status, s.doneSeq = status, l.next()
+}
+
+// count changes counters under the lock.
+func (l *ledger) count(f func(l *ledger)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(l)
+}

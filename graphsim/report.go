@@ -1,0 +1,71 @@
+package graphsim
+
+import "fmt"
+
+// Quantiles of a duration in milliseconds.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+}
+
+// PerKind counts something for region hops and node hops.
+type PerKind struct {
+	Region int `json:"region"`
+	Node   int `json:"node"`
+}
+
+// Report is what the cloud saw, in its own observations: the nodes' word counts
+// for nothing. NotificationsSent = NotificationsHandled + Ignored + Lost.
+type Report struct {
+	Calls                int            `json:"calls"`                 // calls whose first notification was posted
+	Answered             int            `json:"answered"`              // answered inside the clock
+	AnsweredLate         int            `json:"answered_late"`         // answered after the clock, or never
+	Handshakes           int            `json:"handshakes"`            // legacy notifications that got 204
+	Redirects            PerKind        `json:"redirects"`             // followed, by the kind of target
+	Relays               int            `json:"relays"`                // handled by a node that was not posted to
+	NotificationsSent    int            `json:"notifications_sent"`    // distinct ones, without duplicates and retries
+	NotificationsHandled int            `json:"notifications_handled"` // distinct ones that a bot was handed
+	DuplicatesSent       int            `json:"duplicates_sent"`       // deliberate repeats; retries are not among them
+	HandledTwice         int            `json:"handled_twice"`
+	Misrouted            int            `json:"misrouted"`   // hand-overs to a node that was not the owner
+	Lost                 int            `json:"lost"`        // never 2xx, or 2xx and never handed to a bot
+	HopsMax              PerKind        `json:"hops_max"`    // of one POST
+	DecisionMS           Quantiles      `json:"decision_ms"` // first notification: arrival at a node to its redirect, answer or hand-over
+	AnswerMS             Quantiles      `json:"answer_ms"`   // first POST to the arrival of the answer
+	CallsByNode          map[string]int `json:"calls_by_node"`
+
+	Unanswered   int            `json:"unanswered"`    // part of answered_late: no answer at all
+	Rejected     int            `json:"rejected"`      // rejected inside the clock
+	Ignored      int            `json:"ignored"`       // 2xx for a call that was ending or ended, not handed over: allowed
+	OutOfOrder   int            `json:"out_of_order"`  // hand-overs in the wrong order, or two of one call at once
+	Altered      int            `json:"altered"`       // the bot got another body than was sent
+	RepliesLost  int            `json:"replies_lost"`  // the bot's response did not pass through
+	StaleActions int            `json:"stale_actions"` // actions on the calls API with a past epoch or a second callback URI
+	StrayHops    int            `json:"stray_hops"`    // redirects to an unknown base, to itself, or too many
+	HandledAgain int            `json:"handled_again"` // repeated after an adoption, before any 2xx: allowed
+	Adopted      int            `json:"adopted"`       // calls that changed their owner
+	Retries      int            `json:"retries"`       // POSTs repeated after a failure
+	Responses    map[string]int `json:"responses"`     // statuses of all POSTs, "none" where there was no response
+	GroupsSplit  int            `json:"groups_split"`  // live calls of one meeting and region on different nodes: told, not judged
+	PairsBeside  int            `json:"pairs_beside"`  // paired invites on one node: told, not judged
+	Abandoned    int            `json:"abandoned"`     // calls cut off by the end of the run: not judged
+	Violations   []string       `json:"violations"`    // the first 20, as sentences
+}
+
+// MaxViolations bounds the sentences of a report.
+const MaxViolations = 20
+
+// OK reports whether the deployment kept its promises: nothing lost, misrouted,
+// handled twice, answered late, altered, out of order, or redirected more than
+// once by kind. A run without calls shows nothing and is not OK.
+func (r Report) OK() bool {
+	return r.Calls > 0 && r.AnsweredLate == 0 && r.HandledTwice == 0 && r.Misrouted == 0 && r.Lost == 0 &&
+		r.OutOfOrder == 0 && r.Altered == 0 && r.RepliesLost == 0 && r.StaleActions == 0 && r.StrayHops == 0 &&
+		r.HopsMax.Region <= 1 && r.HopsMax.Node <= 1
+}
+
+func (r *Report) violation(format string, a ...any) {
+	if len(r.Violations) < MaxViolations {
+		r.Violations = append(r.Violations, fmt.Sprintf(format, a...))
+	}
+}
