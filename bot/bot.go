@@ -1,0 +1,253 @@
+// Package bot is the desk beside a node: every notification that the node owns
+// passes over it to the bot, and every action at Graph that follows from one is
+// taken here.
+//
+// # What it promises
+//
+// For one call, hand-overs reach the bot one after the other, in the order in
+// which they reached the desk; different calls run side by side. A message id
+// has its effect once: a repeat waits for the first delivery or gets its reply
+// again. What the bot did not take (unreachable, too slow, a 5xx) is not
+// recorded: the door answers 503, the cloud sends it again with the same id, and
+// it is delivered again. A delivery that fails takes those waiting behind it
+// along: letting them pass would put a gap into the call's order.
+//
+// # Acting at Graph
+//
+// Every attempt of an answer, a rejection or a keepAlive asks the Ledger first
+// whether this node holds the partition at that epoch; without the lease the
+// action stops with ownership.ErrFenced. There is one answer for a call and an
+// epoch, always with the same callback URI.
+//
+// # Locks
+//
+// One mutex guards the lines (the calls' queues) and what is remembered of
+// them. It is never held while the bot, Graph or the Ledger is spoken to. Each
+// line with work has one goroutine; it ends when its queue is empty.
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// Bot takes hand-overs. An HTTPBot is one; node.Config.Bot can be another in
+// the same process. For one call Handle is never entered twice at a time; it
+// must return when ctx ends. A bot that also is a Reporter reports its health.
+type Bot interface {
+	Handle(ctx context.Context, h ownership.HandOver) (ownership.Reply, error)
+}
+
+// Ledger is the table as the desk needs it; the cluster is one.
+type Ledger interface {
+	// Do applies an act through the region's leader.
+	Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error)
+	// Holds reports whether this node owns the partition at that epoch and its
+	// lease is valid now.
+	Holds(ownership.PartitionID, ownership.Epoch) bool
+}
+
+// Graph is the calls API for one app; *graph.Calls is one.
+type Graph interface {
+	Answer(ctx context.Context, rawCallID string, p graph.AnswerPayload, may graph.Permit) error
+	Reject(ctx context.Context, rawCallID string, p graph.RejectPayload, may graph.Permit) error
+	KeepAlive(ctx context.Context, rawCallID string, may graph.Permit) error
+	Get(ctx context.Context, rawCallID string) (graph.Remote, error)
+}
+
+// AnswerBy says who answers new calls of an app.
+type AnswerBy string
+
+// The values of an app's `answer` setting.
+const (
+	AnswerByRouter AnswerBy = "router"
+	AnswerByBot    AnswerBy = "bot"
+)
+
+// App is one app registration with the bot that serves it on this node.
+type App struct {
+	ID         ownership.AppID
+	Pinned     bool            // hosting: app; its calls cannot be moved, only rejoined
+	Answer     AnswerBy        // empty: bot
+	AnswerWith json.RawMessage // the answer's fields but for callbackUri; required with AnswerByRouter
+	Bot        Bot             // required
+	Graph      Graph           // required with AnswerByRouter; nil: the router has no credentials for the app
+	Timeout    time.Duration   // of one hand-over to the bot; zero: 4 s
+}
+
+// Config says what the desk serves. Zero values mean the shipped defaults.
+type Config struct {
+	Node        ownership.NodeID
+	Apps        []App
+	QueueLimit  int           // hand-overs waiting or under way for one call; 64
+	TotalLimit  int           // the same for all calls together; 4096
+	WaitLimit   time.Duration // how long a caller waits for the bot's reply; 10 s
+	TellFor     time.Duration // how long Tandem's own events are offered to a sick bot; 2 min
+	HealthEvery time.Duration // between two health checks; 1 s
+	Now         func() time.Time
+	Logger      *slog.Logger
+	Metrics     prometheus.Registerer
+}
+
+// The times that hold a call's life together.
+const (
+	beatEvery    = 10 * time.Minute // Microsoft's samples; the cloud ends a call after 45 min without
+	beatRetry    = time.Minute
+	rememberFor  = 15 * time.Minute // an ended call and a message id: the life of a tombstone
+	idleLimit    = 2 * time.Hour    // a silent line: past the reaper's 60 min
+	rememberIDs  = 1024             // message ids of one call
+	seenEvery    = 5 * time.Minute  // how often the table is told of a call's activity
+	houseEvery   = 15 * time.Second // between two rounds of housekeeping
+	adoptAtOnce  = 32               // adopted calls handed to bots at a time
+	actAtOnce    = 32               // acts under way at the Ledger
+	beatAtOnce   = 16               // keepAlives under way
+	leastToReply = time.Second      // for an answer whose deadline seems over: clocks differ
+)
+
+// Desk hands notifications to the bots of one node. Make it with New.
+type Desk struct {
+	conf   Config
+	apps   map[ownership.AppID]*App
+	ledger Ledger
+	log    *slog.Logger
+	count  *metrics
+	health *poller
+
+	base    context.Context // ends when Close gives up waiting
+	cancel  context.CancelFunc
+	closing chan struct{}  // closed when Close begins
+	loops   sync.WaitGroup // housekeeping, health
+	work    sync.WaitGroup // lines and acts under way
+	acts    chan struct{}  // tokens
+	beats   chan struct{}
+	adopts  chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
+	lines   map[ownership.CallID]*line
+	waiting int // entries in all lines
+}
+
+// New checks the configuration and starts the health checks and housekeeping;
+// Close ends them.
+func New(c Config, ledger Ledger) (*Desk, error) {
+	d := &Desk{
+		conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*App{},
+		closing: make(chan struct{}), lines: map[ownership.CallID]*line{},
+		acts: make(chan struct{}, actAtOnce), beats: make(chan struct{}, beatAtOnce), adopts: make(chan struct{}, adoptAtOnce),
+	}
+	d.log = d.conf.Logger.With("room", "bot", "node", string(c.Node))
+	if ledger == nil {
+		return nil, errors.New("setting up the desk: it needs a ledger")
+	}
+	for _, a := range c.Apps {
+		if err := a.check(); err != nil {
+			return nil, fmt.Errorf("setting up the desk for app %s: %w", a.ID, err)
+		}
+		if d.apps[a.ID] != nil {
+			return nil, fmt.Errorf("setting up the desk for app %s: it is listed twice", a.ID)
+		}
+		d.apps[a.ID] = &a
+	}
+	var err error
+	if d.count, err = newMetrics(c.Metrics, d); err != nil {
+		return nil, fmt.Errorf("setting up the desk's metrics: %w", err)
+	}
+	d.base, d.cancel = context.WithCancel(context.Background())
+	d.health = newPoller(d)
+	d.health.start()
+	d.loops.Go(d.keepHouse)
+	return d, nil
+}
+
+// Close takes no more hand-overs, waits until queues and acts are done or ctx
+// ends, then stops what is left. The error says how much that was.
+func (d *Desk) Close(ctx context.Context) error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	close(d.closing)
+	d.loops.Wait()
+	done := make(chan struct{})
+	go func() {
+		d.work.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		d.mu.Lock()
+		err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
+			d.waiting, len(d.acts), context.Cause(ctx))
+		d.mu.Unlock()
+	}
+	d.cancel()
+	<-done
+	return err
+}
+
+// Health is the worst of the apps' bots: healthy when all are and none drains,
+// the highest load (0 to 1), and the least room (live calls; 0: none reported).
+func (d *Desk) Health() (healthy bool, load float64, room int) { return d.health.worst() }
+
+func (c Config) withDefaults() Config {
+	c.QueueLimit = orDefault(c.QueueLimit, 64)
+	c.TotalLimit = orDefault(c.TotalLimit, 4096)
+	c.WaitLimit = orDefault(c.WaitLimit, 10*time.Second)
+	c.TellFor = orDefault(c.TellFor, 2*time.Minute)
+	c.HealthEvery = orDefault(c.HealthEvery, time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// check fills in what was left out and refuses what cannot work.
+func (a *App) check() error {
+	if a.Answer == "" {
+		a.Answer = AnswerByBot
+	}
+	a.Timeout = orDefault(a.Timeout, 4*time.Second)
+	switch {
+	case a.ID == "":
+		return errors.New("it has no id")
+	case a.Bot == nil:
+		return errors.New("it has no bot")
+	case a.Answer == AnswerByBot:
+		return nil
+	case a.Answer != AnswerByRouter:
+		return fmt.Errorf("answer is %q, allowed are router and bot", a.Answer)
+	case a.Graph == nil:
+		return errors.New("answer: router needs credentials for Graph")
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(a.AnswerWith, &fields); err != nil || len(fields) == 0 {
+		return errors.New("answer: router needs answer_with, an object with acceptedModalities and mediaConfig")
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package bot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"tandem/ownership"
+)
+
+// HTTPConfig says where a bot listens.
+type HTTPConfig struct {
+	URL       string // hand-overs are POSTed here; http or https
+	HealthURL string // GET; empty: the bot counts as healthy
+	ReplySize int    // largest reply body in bytes; zero: 1 MiB
+}
+
+const (
+	defaultReplySize = 1 << 20
+	maxReport        = 64 << 10
+	// Shorter than the idle time of common servers (node.js: 5 s): a POST on a
+	// connection that the bot is just closing would fail, and must not be
+	// repeated by guesswork.
+	idleTime = 3 * time.Second
+)
+
+// HTTPBot is a bot in a process of its own, reached over HTTP.
+//
+// It is sent the raw body, byte for byte, and the cloud's headers, without
+// those that belong to one connection, without Tandem-* ones from outside, and
+// without Authorization: the token proves the cloud to this node, and whoever
+// gets it could speak as the cloud for the token's life. The router has checked
+// it; the bot needs to trust the loopback or the private address it listens on.
+type HTTPBot struct {
+	url, health string
+	replySize   int
+	client      *http.Client
+}
+
+// NewHTTPBot checks the addresses; it does not connect.
+func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
+	if err := botURL(c.URL); err != nil {
+		return nil, fmt.Errorf("reading the bot's url: %w", err)
+	}
+	if c.HealthURL != "" {
+		if err := botURL(c.HealthURL); err != nil {
+			return nil, fmt.Errorf("reading the bot's health_url: %w", err)
+		}
+	}
+	return &HTTPBot{
+		url: c.URL, health: c.HealthURL, replySize: orDefault(c.ReplySize, defaultReplySize),
+		client: &http.Client{
+			Transport: &http.Transport{
+				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+				MaxIdleConnsPerHost:    64,
+				IdleConnTimeout:        idleTime,
+				MaxResponseHeaderBytes: 64 << 10,
+				DisableCompression:     true, // the reply passes through as it is
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close closes idle connections.
+func (b *HTTPBot) Close() { b.client.CloseIdleConnections() }
+
+// Handle POSTs a hand-over and gives the bot's status, headers and body.
+// Errors are ErrUnreachable, ErrTimeout or ErrReply with their cause.
+func (b *HTTPBot) Handle(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, bytes.NewReader(h.Body))
+	if err != nil {
+		return ownership.Reply{}, fmt.Errorf("%w: the request could not be made", ErrUnreachable)
+	}
+	req.Header = headersToBot(h)
+	res, err := b.client.Do(req)
+	if err != nil {
+		return ownership.Reply{}, sortNetError(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(b.replySize)+1))
+	switch {
+	case err != nil:
+		return ownership.Reply{}, sortNetError(err)
+	case len(body) > b.replySize:
+		return ownership.Reply{}, fmt.Errorf("%w: it is larger than %d bytes", ErrReply, b.replySize)
+	}
+	return ownership.Reply{Status: res.StatusCode, Header: res.Header, Body: body}, nil
+}
+
+// Health GETs the health address: 200 is healthy. A body may tell load,
+// capacity and draining; one that is no such JSON is ignored.
+func (b *HTTPBot) Health(ctx context.Context) (Report, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.health, nil)
+	if err != nil {
+		return Report{}, fmt.Errorf("asking the bot for its health: %w", err)
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		return Report{}, fmt.Errorf("asking the bot for its health: %w", sortNetError(err))
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxReport))
+	switch {
+	case res.StatusCode != http.StatusOK:
+		return Report{}, fmt.Errorf("asking the bot for its health: it answered %d", res.StatusCode)
+	case err != nil:
+		return Report{}, fmt.Errorf("asking the bot for its health: %w", sortNetError(err))
+	}
+	var r Report
+	if json.Unmarshal(body, &r) != nil {
+		return Report{}, nil
+	}
+	return r, nil
+}
+
+// sortNetError gives the kind, with net/http's "Post <URL>" taken off.
+func sortNetError(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var slow net.Error
+	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &slow) && slow.Timeout()) {
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+func botURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("it is no URL")
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return errors.New("it is no http or https URL with a server")
+	case u.User != nil:
+		return errors.New("it holds a user name or password")
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package bot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// Incoming takes the first notification of a call that this node owns.
+//
+// With answer: router the reply is 202 at once; the desk then answers at Graph,
+// records it, and tells the bot before any later notification of the call. With
+// answer: bot the bot's own reply comes back, but for an instruction
+// ({"answer":{…}}, {"reject":{"reason":"busy"}}): then the reply is 202 and the
+// desk does as told.
+//
+// A repeat of the message gets the first reply. Other messages that tell of the
+// same call at the same epoch (the cloud may post from two data centres) wait
+// for the first one and get 202.
+func (d *Desk) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+	h.Event = ownership.EventIncoming
+	app := d.apps[h.App]
+	if app == nil {
+		return ownership.Reply{}, failed(h, ErrUnserved, nil)
+	}
+	// Asked before the 202 is promised: without the lease the door can still
+	// relay, later only the next owner can help.
+	if !d.ledger.Holds(h.Partition, h.Epoch) {
+		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
+	}
+	e, repeat, err := d.first(app, h)
+	switch {
+	case err != nil:
+		return ownership.Reply{}, failed(h, err, nil)
+	case e == nil:
+		return accepted(), nil
+	}
+	reply, err := d.await(ctx, h, e)
+	if err == nil && repeat && e.key != keyOf(h) && handled(reply) {
+		return accepted(), nil
+	}
+	return reply, err
+}
+
+// first finds or makes the entry of the call's first notification. No entry
+// and no error: the call is over, and there is nothing to do.
+func (d *Desk) first(app *App, h ownership.HandOver) (e *entry, repeat bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, false, ErrClosed
+	}
+	l := d.lineOf(app, h)
+	for _, known := range []*entry{l.kept[keyOf(h)], l.first[h.Epoch]} {
+		if known != nil {
+			d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+			return known, true, nil
+		}
+	}
+	if !l.endedAt.IsZero() {
+		d.count.late.Inc()
+		return nil, false, nil
+	}
+	work := func(ctx context.Context, e *entry) (ownership.Reply, error) { return d.offer(ctx, l, h, e) }
+	router := app.Answer == AnswerByRouter
+	if router {
+		work = func(ctx context.Context, _ *entry) (ownership.Reply, error) { return accepted(), d.pickUp(ctx, l, h) }
+	}
+	e = &entry{key: keyOf(h), work: work, own: router}
+	if err := d.push(l, e); err != nil {
+		return nil, false, err
+	}
+	l.first[h.Epoch] = e
+	if router {
+		e.stand(accepted(), nil)
+	}
+	return e, false, nil
+}
+
+// pickUp answers a call by the router's own means, then tells the bot.
+func (d *Desk) pickUp(ctx context.Context, l *line, h ownership.HandOver) error {
+	if err := d.answer(ctx, l, h, l.app.AnswerWith, false); err != nil {
+		return err
+	}
+	return d.tell(ctx, l, h)
+}
+
+// offer hands a new call to the bot and follows its instruction, if it gives
+// one.
+func (d *Desk) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+	reply, err := d.deliver(ctx, l, h)
+	if err != nil || reply.Status/100 != 2 {
+		return reply, err
+	}
+	told, err := readInstruction(reply.Body)
+	switch {
+	case err != nil:
+		return ownership.Reply{}, failed(h, ErrReply, err)
+	case told == nil:
+		return reply, nil
+	case l.app.Graph == nil:
+		return ownership.Reply{}, failed(h, ErrReply, errors.New("it wants the router to act, which has no credentials for Graph"))
+	}
+	d.settle(e, accepted())
+	if told.Reject != nil {
+		return accepted(), d.reject(ctx, l, h, told.Reject.Reason)
+	}
+	return accepted(), d.answer(ctx, l, h, told.Answer, h.Event == ownership.EventAdopted)
+}
+
+// instruction is what a bot may tell the router to do with a new call.
+type instruction struct {
+	Answer json.RawMessage `json:"answer"`
+	Reject *struct {
+		Reason string `json:"reason"` // none, busy or forbidden; empty: none
+	} `json:"reject"`
+}
+
+// readInstruction gives nil where the body is none: those replies pass through.
+func readInstruction(body []byte) (*instruction, error) {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 || body[0] != '{' {
+		return nil, nil
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return nil, nil
+	}
+	_, answer := fields["answer"]
+	_, reject := fields["reject"]
+	if !answer && !reject {
+		return nil, nil
+	}
+	var told instruction
+	if err := json.Unmarshal(body, &told); err != nil {
+		return nil, errors.New(`"reject" is no object with a reason`)
+	}
+	switch {
+	case answer && reject:
+		return nil, errors.New(`it says both "answer" and "reject"`)
+	case reject && told.Reject == nil:
+		return nil, errors.New(`"reject" is no object with a reason`)
+	case answer && (len(told.Answer) == 0 || told.Answer[0] != '{'):
+		return nil, errors.New(`"answer" is no object`)
+	case reject:
+		switch told.Reject.Reason {
+		case "", "none", "busy", "forbidden":
+		default:
+			return nil, errors.New(`the reason to reject is none of none, busy, forbidden`)
+		}
+	}
+	return &told, nil
+}
+
+// reject declines the call as the bot asked. The call is over for this region
+// either way: if Graph cannot be reached, the cloud's own clock ends it.
+func (d *Desk) reject(ctx context.Context, l *line, h ownership.HandOver, reason string) error {
+	ctx, cancel := d.untilDeadline(ctx, h)
+	defer cancel()
+	err := l.app.Graph.Reject(ctx, h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h))
+	d.logAction("reject", h, err)
+	if errors.Is(err, ownership.ErrFenced) {
+		return failed(h, ownership.ErrFenced, err)
+	}
+	why := "rejected at the bot's word"
+	if err != nil {
+		why = fmt.Sprintf("%s, but Graph did not take it: %v", why, err)
+	}
+	d.end(l, h, why)
+	return nil
+}

@@ -1,0 +1,120 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"time"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// silentFor is how long a call may show no life before the reaper asks. The
+// service itself ends calls 45 min after the last keepAlive.
+const silentFor = 60 * time.Minute
+
+// Reaped counts what a round of the reaper found.
+type Reaped struct {
+	Asked    int // silent calls of this node
+	Released int // gone at Graph, or by the bot's word
+	Alive    int // still there; the table was told
+	Unclear  int // nobody could say; asked again in the next round
+}
+
+// Reap looks at the calls of partitions that this node owns and releases those
+// that are over without their end having been seen: live in the table, no life
+// for 60 min. Graph is asked where the app has credentials (404: gone); else
+// the bot is, by an update without the cloud's headers whose body is
+// {"event":"confirm","call":{…}}: 404 or 410 says that the call is gone, any
+// other 2xx that it lives. Orphaned calls are asked about as well. One call
+// after the other; the error is ctx's.
+func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped, error) {
+	var r Reaped
+	for c := range calls {
+		if err := ctx.Err(); err != nil {
+			return r, fmt.Errorf("looking for calls that are over: %w", err)
+		}
+		app := d.apps[c.App]
+		if app == nil || c.State == ownership.CallEnded || d.conf.Now().Sub(c.SeenAt) < silentFor ||
+			!d.ledger.Holds(c.Partition, c.Epoch) || d.livesHere(c.ID) {
+			continue
+		}
+		r.Asked++
+		gone, err := d.isGone(ctx, app, c)
+		switch {
+		case err != nil:
+			r.Unclear++
+			d.log.Warn("it is unclear whether a silent call lives", "call", c.ID, "epoch", c.Epoch, "err", err)
+			continue
+		case gone:
+			r.Released++
+			err = d.apply(ctx, ownership.Release{At: d.conf.Now(), Call: c.ID, Epoch: c.Epoch, Why: "silent, and gone when asked"})
+			d.closeLine(c.ID)
+		default:
+			r.Alive++
+			err = d.apply(ctx, ownership.Seen{At: d.conf.Now(), Calls: []ownership.CallID{c.ID}})
+		}
+		if err != nil {
+			d.log.Warn("the table did not take the reaper's finding", "call", c.ID, "epoch", c.Epoch, "err", err)
+		}
+	}
+	return r, nil
+}
+
+// livesHere reports whether the desk has seen life that the table was not told
+// of yet.
+func (d *Desk) livesHere(id ownership.CallID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lines[id]
+	return l != nil && l.endedAt.IsZero() && l.active.After(l.seenTold) && d.conf.Now().Sub(l.active) < silentFor
+}
+
+// closeLine makes late notifications of a reaped call harmless.
+func (d *Desk) closeLine(id ownership.CallID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.lines[id]; l != nil && l.endedAt.IsZero() {
+		l.endedAt, l.beatAt = d.conf.Now(), time.Time{}
+	}
+}
+
+func (d *Desk) isGone(ctx context.Context, app *App, c ownership.Call) (bool, error) {
+	if app.Graph == nil {
+		return d.confirm(ctx, app, c)
+	}
+	_, err := app.Graph.Get(ctx, rawID(c))
+	if errors.Is(err, graph.ErrGone) {
+		return true, nil
+	}
+	return false, err
+}
+
+// confirm asks the bot. It goes past the call's line: nothing was heard of the
+// call for an hour, and the question is no notification.
+func (d *Desk) confirm(ctx context.Context, app *App, c ownership.Call) (bool, error) {
+	body, err := json.Marshal(struct {
+		Event string         `json:"event"`
+		Call  ownership.Call `json:"call"`
+	}{"confirm", c})
+	if err != nil {
+		return false, fmt.Errorf("writing what the table knows of call %s: %w", c.ID, err)
+	}
+	h := ownership.HandOver{Event: ownership.EventUpdate, App: c.App, Tenant: c.Tenant, Call: c.ID, RawCall: rawID(c),
+		Partition: c.Partition, Epoch: c.Epoch, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
+	reply, err := d.deliver(ctx, &line{app: app}, h)
+	switch {
+	case err != nil:
+		return false, err
+	case reply.Status == http.StatusNotFound || reply.Status == http.StatusGone:
+		return true, nil
+	case reply.Status/100 == 2:
+		return false, nil
+	default:
+		return false, failed(h, ErrReply, fmt.Errorf("asked whether the call lives, it answered %d", reply.Status))
+	}
+}
