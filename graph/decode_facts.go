@@ -1,0 +1,212 @@
+package graph
+
+import (
+	"bytes"
+	"strings"
+)
+
+// maxFact is the longest text kept as a fact, in bytes; longer ones count as
+// absent. Real thread ids have about 90.
+const maxFact = 512
+
+// maxList bounds the elements kept of one list of facts.
+const maxList = 64
+
+// factNames are the members of a call with facts in them; all others are
+// skipped without a look inside. meetingInfo is entered for its organizer only.
+var factNames = []string{
+	"direction", "tenantId", "callChainId", "source", "targets", "requestedModalities", "chatInfo",
+	"meetingInfo", "incomingContext", "applicationMetadata", "resultInfo",
+}
+
+// fact reads one member of a call. Facts are optional: what has an unexpected
+// type counts as absent, and only the routing names are strict.
+func (r *reader) fact(c *Call, name []byte) error {
+	for _, n := range factNames {
+		if string(name) == n {
+			r.path = append(r.path[:0], name...)
+			return r.walk(c)
+		}
+	}
+	return r.other(name, dataNames)
+}
+
+// walk reads a value of any shape and keeps the texts and numbers whose path is
+// a fact's.
+func (r *reader) walk(c *Call) error {
+	switch r.dec.PeekKind() {
+	case '{':
+		return r.walkObject(c)
+	case '[':
+		return r.walkArray(c)
+	case '"':
+		text, err := r.text()
+		if err != nil {
+			return err
+		}
+		if 0 < len(text) && len(text) <= maxFact {
+			c.keep(r.path, text)
+		}
+		return nil
+	case '0':
+		v, err := r.dec.ReadValue()
+		if err != nil {
+			return wrong(err)
+		}
+		if len(v) <= maxFact {
+			c.keep(r.path, v)
+		}
+		return nil
+	default:
+		return r.skip()
+	}
+}
+
+func (r *reader) walkObject(c *Call) error {
+	back := len(r.path)
+	return r.object(func(name []byte) error {
+		// A dot in a name could fake a path.
+		if bytes.IndexByte(name, '.') >= 0 || string(name) == "token" {
+			return r.skip()
+		}
+		r.path = append(append(r.path[:back], '.'), name...)
+		err := r.walk(c)
+		r.path = r.path[:back]
+		return err
+	})
+}
+
+func (r *reader) walkArray(c *Call) error {
+	switch string(r.path) {
+	case "targets":
+		return r.array(func() error {
+			if len(c.targets) == maxList {
+				return r.skip()
+			}
+			c.targets = append(c.targets, target{})
+			return r.walk(c)
+		})
+	case "applicationMetadata.botData.pairedRecorders":
+		return r.array(func() error {
+			c.PairedRecorders++
+			return r.skip()
+		})
+	case "requestedModalities", "applicationMetadata.botData.inviteReasons":
+		return r.array(func() error { return r.walk(c) })
+	default:
+		return r.skip()
+	}
+}
+
+// keep stores the text at a path, if a fact lives there. Identities are told
+// apart by no more than the path's end, because a caller may be a user, a
+// phone, a guest, an application or of a kind that does not exist yet.
+func (c *Call) keep(path, text []byte) {
+	switch string(path) {
+	case "direction":
+		c.Direction = strings.ToLower(string(text))
+	case "tenantId":
+		c.TenantID = string(text)
+	case "callChainId":
+		c.ChainID = string(text)
+	case "chatInfo.threadId":
+		c.ThreadID = string(text)
+	case "meetingInfo.organizer.user.id":
+		c.Organizer = string(text)
+	case "requestedModalities":
+		c.Modalities = appendFact(c.Modalities, text)
+	case "source.id":
+		c.SourceID = string(text)
+	case "source.region":
+		c.SourceRegion = string(text)
+	case "source.countryCode":
+		c.SourceCountry = string(text)
+	case "targets.id":
+		if t := c.lastTarget(); t != nil {
+			t.participant = string(text)
+		}
+	case "targets.identity.application.id":
+		c.TargetApps = appendFact(c.TargetApps, text)
+	case "incomingContext.observedParticipantId":
+		c.ObservedParticipant = string(text)
+	case "incomingContext.sourceParticipantId":
+		c.sourceParticipant = string(text)
+	case "resultInfo.code":
+		c.Result = string(text) + c.Result
+	case "resultInfo.subcode", "resultInfo.subCode":
+		c.Result += "/" + string(text)
+	default:
+		c.keepBotData(path, text)
+	}
+}
+
+func (c *Call) keepBotData(path, text []byte) {
+	rest, ok := bytes.CutPrefix(path, []byte("applicationMetadata.botData."))
+	if !ok {
+		c.keepIdentity(path, text)
+		return
+	}
+	switch string(rest) {
+	case "mediaHostedRegion":
+		c.MediaHostedRegion = string(text)
+	case "user.clientLocation":
+		c.ClientLocation = string(text)
+	case "user.onBehalfOf.id":
+		if c.OnBehalfOf == "" { // incomingContext says it better
+			c.OnBehalfOf = string(text)
+		}
+	case "policyIdentifier":
+		c.PolicyIdentifier = string(text)
+	case "inviteReasons":
+		c.InviteReasons = appendFact(c.InviteReasons, text)
+	}
+}
+
+// keepIdentity reads identity sets: prefix.<kind of identity>.id.
+func (c *Call) keepIdentity(path, text []byte) {
+	set, leaf, ok := cutLast(path)
+	if !ok {
+		return
+	}
+	set, _, ok = cutLast(set)
+	if !ok {
+		return
+	}
+	switch string(set) + ">" + string(leaf) {
+	case "source.identity>id":
+		c.SourceUser = string(text)
+	case "source.identity>tenantId":
+		c.SourceTenant = string(text)
+	case "targets.identity>id":
+		if t := c.lastTarget(); t != nil {
+			t.identity = string(text)
+		}
+	case "incomingContext.onBehalfOf>id":
+		c.OnBehalfOf = string(text)
+	case "incomingContext.transferor>id":
+		c.Transferor = string(text)
+	}
+}
+
+// lastTarget gives the target being read; targets that is no array has none.
+func (c *Call) lastTarget() *target {
+	if len(c.targets) == 0 {
+		return nil
+	}
+	return &c.targets[len(c.targets)-1]
+}
+
+func cutLast(path []byte) (before, after []byte, ok bool) {
+	i := bytes.LastIndexByte(path, '.')
+	if i < 0 {
+		return nil, nil, false
+	}
+	return path[:i], path[i+1:], true
+}
+
+func appendFact(list []string, text []byte) []string {
+	if len(list) == maxList {
+		return list
+	}
+	return append(list, string(text))
+}

@@ -1,0 +1,193 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/ownership"
+)
+
+// carryOut does what was decided for the calls of one body.
+func (h *Handler) carryOut(ctx context.Context, q *inquiry, ds []decision) result {
+	if ds[0].verb == verbRegion { // then all are, see locateAll
+		return h.redirectToRegion(q, ds[0].step.Region)
+	}
+	live, owner, one := sortOut(ds)
+	switch {
+	case len(live) == 0:
+		return accepted(outcomeIgnored)
+	case one && !owner.Here && h.mayRedirect(q, live, owner):
+		return h.redirectToNode(q, live[0].part, owner)
+	case len(live) == 1:
+		return h.hand(ctx, q, live[0])
+	default:
+		return h.handAll(ctx, q, live)
+	}
+}
+
+// sortOut drops what is ignored, and reports whether all the rest has one owner.
+func sortOut(ds []decision) (live []*decision, owner ownership.Owner, one bool) {
+	one = true
+	live = make([]*decision, 0, 1)
+	for i := range ds {
+		d := &ds[i]
+		if d.verb == verbIgnore {
+			continue
+		}
+		if len(live) == 0 {
+			owner = d.owner
+		}
+		one = one && d.verb == verbOwner && d.owner.Node == owner.Node
+		live = append(live, d)
+	}
+	return live, owner, one
+}
+
+// mayRedirect decides between redirect and relay. A new call is redirected once,
+// on the plain path; a follow-up only where the operator chose so.
+func (h *Handler) mayRedirect(q *inquiry, live []*decision, owner ownership.Owner) bool {
+	if q.hops.node || owner.PublicURL == "" || owner.PublicURL == h.cfg.PublicURL || !h.bases.good(owner.PublicURL) {
+		return false
+	}
+	for _, d := range live {
+		if d.part.incoming {
+			if q.handle != nil { // its own path says that a redirect brought it here
+				return false
+			}
+		} else if h.cfg.Midcall != MidcallRedirect {
+			return false
+		}
+	}
+	return true
+}
+
+// redirectToNode sends the caller to the owner's node, with the handle in the
+// path, so that the owner needs no table to know the call for its own.
+func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) result {
+	to := Handle{Region: h.cfg.Region, Partition: owner.Partition, Epoch: owner.Epoch, Ref: string(p.call)}
+	mark := h.handles.Mark(h.cfg.Region, q.parts[0].call, Mark{
+		RegionHop: q.hops.region, NodeHop: true, Received: q.received, Expires: h.now().Add(MarkLife),
+	})
+	h.count.hops[hopNode].Inc()
+	return result{
+		status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect,
+		location: h.handles.CallbackURI(owner.PublicURL+h.cfg.Path, to) + "&h=" + mark,
+	}
+}
+
+// redirectToRegion sends the caller to another region.
+func (h *Handler) redirectToRegion(q *inquiry, to ownership.Region) result {
+	base, ok := h.world.URL(to)
+	if !ok { // it had one when the decision fell
+		return refused(refuseResidency, errors.New("the region has lost its address"))
+	}
+	mark := h.handles.Mark(to, q.parts[0].call, Mark{
+		RegionHop: true, NodeHop: q.hops.node, Received: q.received, Expires: h.now().Add(MarkLife),
+	})
+	location := base + h.cfg.Path + "?h=" + mark
+	if q.handle != nil {
+		location = h.handles.CallbackURI(base+h.cfg.Path, *q.handle) + "&h=" + mark
+	}
+	h.count.hops[hopRegion].Inc()
+	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: location}
+}
+
+// hand brings one call's notification to its owner and gives the owner's answer.
+func (h *Handler) hand(ctx context.Context, q *inquiry, d *decision) result {
+	if d.verb == verbRefuse {
+		return refused(d.refusal, d.cause)
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.HandOver)
+	defer cancel()
+	ho := q.handOver(d)
+	if d.owner.Here {
+		reply, err := h.deliver(ctx, ho)
+		return passed(outcomeHandled, reply, err)
+	}
+	h.count.hops[hopRelay].Inc()
+	reply, err := h.table.Relay(ctx, d.owner.Node, ho)
+	if err != nil && !isOwnership(err) {
+		return refused(refuseRelay, fmt.Errorf("relaying to %s: %w", d.owner.Node, err))
+	}
+	return passed(outcomeRelayed, reply, err)
+}
+
+// handOver makes the hand-over of a body for one of its calls.
+func (q *inquiry) handOver(d *decision) ownership.HandOver {
+	p := d.part
+	ho := ownership.HandOver{
+		Event: ownership.EventUpdate, App: q.app, Tenant: q.tenant,
+		Call: p.call, RawCall: p.raw, Partition: d.owner.Partition, Epoch: d.owner.Epoch,
+		MessageID: q.message, Ends: p.ends, Recording: p.recording,
+		Received: q.received, Header: q.header, Body: q.body,
+	}
+	if p.incoming {
+		ho.Event, ho.Deadline = ownership.EventIncoming, q.deadline(p)
+	}
+	return ho
+}
+
+// passed turns the owner's answer into ours.
+func passed(how outcome, reply ownership.Reply, err error) result {
+	switch {
+	case err != nil:
+		return refused(refusalOfOwner(err), err)
+	case reply.Status == 0:
+		return accepted(how)
+	case !passable(reply.Status):
+		return refused(refuseBadReply, fmt.Errorf("the bot answered with status %d", reply.Status))
+	default:
+		return result{status: reply.Status, outcome: how, reply: &reply}
+	}
+}
+
+func isOwnership(err error) bool {
+	return errors.Is(err, ownership.ErrFenced) || errors.Is(err, ownership.ErrStaleEpoch) ||
+		errors.Is(err, ownership.ErrFutureEpoch) || errors.Is(err, ownership.ErrUnknown)
+}
+
+func refusalOfOwner(err error) refusal {
+	switch {
+	case errors.Is(err, ownership.ErrFenced):
+		return refuseNoLease
+	case errors.Is(err, ownership.ErrFutureEpoch):
+		return refuseFutureEpoch
+	case errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrUnknown):
+		return refuseNoOwner
+	default:
+		return refuseBot
+	}
+}
+
+// handAll brings a body with several calls to each call's owner. Only if all
+// took it the answer is 202; else 503, the cloud repeats the body, and those who
+// had it know the message id.
+func (h *Handler) handAll(ctx context.Context, q *inquiry, live []*decision) result {
+	results := make([]result, len(live))
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, d := range live {
+		g.Go(func() error {
+			results[i] = h.hand(ctx, q, d)
+			return nil
+		})
+	}
+	_ = g.Wait() // none fails
+	failed := 0
+	for i, res := range results {
+		if res.status >= 200 && res.status < 300 {
+			continue
+		}
+		failed++
+		h.log.Warn("one call of a body with several was not handled", "call", live[i].part.call,
+			"outcome", string(res.outcome), "status", res.status, "message", short(q.message), "cause", res.cause)
+	}
+	if failed == 0 {
+		return accepted(outcomeSeveral)
+	}
+	h.count.partly.Inc()
+	return refused(refusePartly, fmt.Errorf("%d of %d calls of the body were not handled", failed, len(live)))
+}

@@ -1,0 +1,219 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// verb is what happens to one call of a body.
+type verb uint8
+
+const (
+	verbIgnore verb = iota + 1 // nothing to do, and 202: repeating it would change nothing
+	verbClaim                  // nobody knows the call: it needs an owner
+	verbOwner                  // it goes to its owner
+	verbRegion                 // it goes to another region
+	verbRefuse                 // nobody may answer now
+)
+
+// decision is the way of one call of a body.
+type decision struct {
+	part      *part
+	verb      verb
+	why       string // one sentence, for explain
+	owner     ownership.Owner
+	refusal   refusal
+	cause     error
+	facts     ownership.Facts // of calls that nobody knows
+	verdict   ownership.RegionVerdict
+	step      ownership.RegionStep
+	placement ownership.Placement
+}
+
+// decide finds out where each call of a body goes. It gives the decisions, or
+// the whole answer where the body as such cannot be routed.
+func (h *Handler) decide(ctx context.Context, q *inquiry, list []graph.Notification) ([]decision, result) {
+	ds, res := h.locateAll(q, list)
+	if ds == nil {
+		return nil, res
+	}
+	for i := range ds {
+		if ds[i].verb == verbClaim {
+			h.settle(ctx, q, &ds[i], h.table.Claim)
+		}
+	}
+	return ds, result{}
+}
+
+// locateAll does all of decide that needs no claim and has no effect; explain
+// uses it as well.
+func (h *Handler) locateAll(q *inquiry, list []graph.Notification) ([]decision, result) {
+	q.parts = split(list, q.handle)
+	if q.handle != nil {
+		if res, bad := h.checkHandle(q); bad {
+			return nil, res
+		}
+	}
+	ds := make([]decision, len(q.parts))
+	for i := range ds {
+		ds[i] = h.locate(q, &q.parts[i], q.hops.region)
+	}
+	if len(ds) == 1 || sameRegion(ds) {
+		return ds, result{}
+	}
+	// A body cannot be redirected in part: what belongs to another region stays
+	// here, unless a hard rule forbids it.
+	for i := range ds {
+		if ds[i].verb == verbRegion {
+			ds[i] = h.locate(q, &q.parts[i], true)
+		}
+	}
+	return ds, result{}
+}
+
+// checkHandle compares a verified callback URI with the table and the body.
+func (h *Handler) checkHandle(q *inquiry) (result, bool) {
+	if !q.handle.Outgoing() && !names(q.parts, q.handle.Ref) {
+		return refused(refuseNotFound, errors.New("the callback URI belongs to another call than the body")), true
+	}
+	if q.handle.Region != h.cfg.Region {
+		return h.toHandleRegion(q), true
+	}
+	if owner, ok := h.table.Owner(q.handle.Partition); ok && q.handle.Epoch > owner.Epoch {
+		return h.aheadOfTable(q, owner.Epoch), true
+	}
+	return result{}, false
+}
+
+// aheadOfTable answers a callback URI with our signature that the table does
+// not bear out: this node lags behind, or the table was rolled back.
+func (h *Handler) aheadOfTable(q *inquiry, at ownership.Epoch) result {
+	if !q.dry {
+		h.count.future.Inc()
+		h.log.Error("a signed callback URI is ahead of the table: this node lags behind, or the table was rolled back",
+			"partition", uint32(q.handle.Partition), "epoch", uint64(q.handle.Epoch), "table_epoch", uint64(at))
+	}
+	return refused(refuseFutureEpoch, ownership.ErrFutureEpoch)
+}
+
+func names(parts []part, ref string) bool {
+	for i := range parts {
+		if string(parts[i].call) == ref {
+			return true
+		}
+	}
+	return false
+}
+
+// toHandleRegion sends a follow-up to the region of its callback URI.
+func (h *Handler) toHandleRegion(q *inquiry) result {
+	to := q.handle.Region
+	if q.hops.region || !h.mayRedirectTo(to) {
+		return refused(refuseResidency, errors.New("the callback URI belongs to a region that cannot be reached from here"))
+	}
+	return h.redirectToRegion(q, to)
+}
+
+// sameRegion reports whether the whole body belongs to one other region.
+func sameRegion(ds []decision) bool {
+	for i := range ds {
+		if ds[i].verb != verbRegion || ds[i].step.Region != ds[0].step.Region {
+			return false
+		}
+	}
+	return true
+}
+
+// locate decides as much as memory can tell about one call.
+func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
+	d := decision{part: p}
+	if known, ok := h.table.Find(p.call); ok {
+		if known.State == ownership.CallEnded {
+			d.verb, d.why = verbIgnore, "the call has ended"
+			return d
+		}
+		return h.toOwner(d, known.Partition, "the call stands in the table")
+	}
+	if q.handle != nil && q.handle.Ref == string(p.call) {
+		if d = h.toOwner(d, q.handle.Partition, "the signed callback URI names its partition"); d.verb == verbRefuse {
+			d.refusal = *h.aheadOfTable(q, 0).refused
+		}
+		return d
+	}
+	if p.ends {
+		d.verb, d.why = verbIgnore, "it is the end of a call that is not in the table"
+		return d
+	}
+	d.facts = q.facts(p)
+	d.verdict = h.law.Load().rules.Home(d.facts, h.cfg.Region)
+	// A callback URI of this region holds for any call that comes on it.
+	d.step = ownership.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.hale)
+	switch d.step.Step {
+	case ownership.StepRedirect:
+		d.verb, d.why = verbRegion, d.step.Why
+	case ownership.StepRefuse:
+		d.verb, d.why, d.refusal = verbRefuse, d.step.Why, refuseResidency
+	default:
+		d.verb, d.why = verbClaim, "nobody knows the call"
+	}
+	return d
+}
+
+func (h *Handler) toOwner(d decision, p ownership.PartitionID, why string) decision {
+	owner, ok := h.table.Owner(p)
+	if !ok {
+		d.verb, d.refusal, d.why = verbRefuse, refuseNoOwner, "this node does not know the partition yet"
+		return d
+	}
+	d.verb, d.owner, d.why = verbOwner, owner, why
+	return d
+}
+
+// settle gives a call its owner.
+func (h *Handler) settle(ctx context.Context, q *inquiry, d *decision, ask func(context.Context, ownership.Claim) (ownership.Placement, error)) {
+	c := h.claim(q, d.part, d.facts)
+	if q.handle != nil && q.handle.Outgoing() {
+		// The bot asked for this callback URI to get its call on this node.
+		if owner, ok := h.table.Owner(q.handle.Partition); ok {
+			c.Pin = ownership.Pin{Node: owner.Node}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.ClaimTimeout)
+	defer cancel()
+	place, err := ask(ctx, c)
+	if err != nil {
+		d.verb, d.cause, d.refusal = verbRefuse, err, refusalOfClaim(err)
+		d.why = "it could not be placed"
+		return
+	}
+	d.placement = place
+	if place.Reason == ownership.ReasonEnded {
+		d.verb, d.why = verbIgnore, "the call has ended"
+		return
+	}
+	d.verb, d.owner, d.why = verbOwner, h.ownerOf(place), "the table gave it a place"
+}
+
+// ownerOf turns a placement into an owner. This node's memory may not have seen
+// the claim applied yet; then the placement is the newer word.
+func (h *Handler) ownerOf(p ownership.Placement) ownership.Owner {
+	o, ok := h.table.Owner(p.Partition)
+	if ok && o.Epoch >= p.Epoch {
+		return o
+	}
+	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: p.Owner == h.cfg.Node}
+}
+
+func refusalOfClaim(err error) refusal {
+	switch {
+	case errors.Is(err, ownership.ErrFull):
+		return refuseFull
+	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, context.DeadlineExceeded):
+		return refuseNoLeader
+	default:
+		return refuseClaim
+	}
+}

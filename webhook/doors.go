@@ -1,0 +1,52 @@
+package webhook
+
+import (
+	"context"
+	"net/http"
+
+	"tandem/ownership"
+	"tandem/token"
+)
+
+// The interfaces below are what the webhook needs from elsewhere; the node
+// introduces the real ones.
+
+// Tokens verifies the bearer token of a request; *token.Verifier does. Its
+// errors are *token.Refusal.
+type Tokens interface {
+	Verify(ctx context.Context, header http.Header) (token.Claims, error)
+}
+
+// Table is the region's ownership table as this node sees it; the cluster is
+// one. All but Claim and Relay answer from memory.
+type Table interface {
+	// Find gives what is known of a call, ended ones too.
+	Find(ownership.CallID) (ownership.Known, bool)
+	// Owner gives a partition's owner; false: no such partition.
+	Owner(ownership.PartitionID) (ownership.Owner, bool)
+	// Holds reports whether this node owns the partition at that epoch and has a
+	// valid lease now: the fence before every effect.
+	Holds(ownership.PartitionID, ownership.Epoch) bool
+	// Claim records a call, durably, and gives its place.
+	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
+	// WhatIf gives the place that Claim would, and changes nothing.
+	WhatIf(ownership.Claim) (ownership.Placement, error)
+	// Relay sends a notification to another node's HandOver, once.
+	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
+}
+
+// Desk takes the notifications of calls that this node owns.
+type Desk interface {
+	// Incoming takes a new call.
+	Incoming(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Update takes any later notification.
+	Update(context.Context, ownership.HandOver) (ownership.Reply, error)
+}
+
+// World knows the other regions. Its URLs come from the configuration.
+type World interface {
+	// Healthy reports whether a region may be given calls now.
+	Healthy(ownership.Region) bool
+	// URL gives the base URL of a region.
+	URL(ownership.Region) (string, bool)
+}

@@ -1,0 +1,249 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tandem/ownership"
+)
+
+// Handle is the signed part of a callback URI: which region, partition and
+// epoch a call belongs to, and which call it is.
+type Handle struct {
+	Region    ownership.Region
+	Partition ownership.PartitionID
+	Epoch     ownership.Epoch
+	Ref       string // the call's id, or "o-…" for calls that the bot starts itself
+}
+
+// OutgoingPrefix begins the ref of a callback URI that was made before its call
+// had an id. A normalised call id holds no dash, so the two cannot be confused.
+const OutgoingPrefix = "o-"
+
+// Outgoing reports whether the handle was made for calls the bot starts itself.
+func (h Handle) Outgoing() bool { return strings.HasPrefix(h.Ref, OutgoingPrefix) }
+
+// ErrForged is the one answer to every handle or hop mark that does not verify:
+// which part was wrong is nobody's business outside.
+var ErrForged = errors.New("checking a signature: it was not made with one of our keys for this text")
+
+// macLen is how many bytes of the HMAC-SHA-256 a signature keeps (RFC 2104,
+// section 5, allows half of the hash).
+const macLen = 16
+
+// macText is the length of a MAC in unpadded base64url.
+const macText = (macLen*8 + 5) / 6
+
+// strict64 refuses non-canonical tails, so that one signature has one spelling.
+var strict64 = base64.RawURLEncoding.Strict()
+
+// Handles signs and verifies handles and hop marks. It is safe for concurrent
+// use; Replace swaps the keys under load.
+type Handles struct{ ring atomic.Pointer[ring] }
+
+// ring is one set of keys: the first signs, all verify.
+type ring struct{ keys []signer }
+
+// signer is one key with its idle hashes. Keying an HMAC costs two blocks of
+// SHA-256 and four allocations, so keyed ones are kept.
+type signer struct {
+	id   string
+	pool *sync.Pool
+}
+
+// scribe is a keyed hash with the scratch that one signature needs.
+type scribe struct {
+	mac  hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+func newSigner(k Key) signer {
+	secret := append([]byte(nil), k.Secret...)
+	return signer{id: k.ID, pool: &sync.Pool{New: func() any {
+		return &scribe{mac: hmac.New(sha256.New, secret), text: make([]byte, 0, 256)}
+	}}}
+}
+
+// NewHandles takes the keys in their order: the first signs, all verify.
+func NewHandles(keys []Key) (*Handles, error) {
+	h := &Handles{}
+	if err := h.Replace(keys); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Replace puts other keys in force. On an error the old ones stay.
+func (h *Handles) Replace(keys []Key) error {
+	if err := checkKeys(keys); err != nil {
+		return err
+	}
+	r := &ring{}
+	for _, k := range keys {
+		r.keys = append(r.keys, newSigner(k))
+	}
+	h.ring.Store(r)
+	return nil
+}
+
+// Sign gives the value of a callback URI's s parameter: key id, dot, MAC.
+func (h *Handles) Sign(of Handle) string {
+	return h.sign(func(b []byte) []byte { return of.append(b) })
+}
+
+// Verify checks the value of an s parameter. Every failure is ErrForged.
+func (h *Handles) Verify(of Handle, s string) error {
+	return h.verify(s, func(b []byte) []byte { return of.append(b) })
+}
+
+// CallbackURI gives base/region/partition/epoch/ref?s=…; base is the region's
+// public URL with the webhook path. Nothing in it comes from a request.
+func (h *Handles) CallbackURI(base string, of Handle) string {
+	var room [256]byte
+	b := append(room[:0], base...)
+	b = of.appendPath(b)
+	b = append(b, "?s="...)
+	b = append(b, h.Sign(of)...)
+	return string(b)
+}
+
+func (of Handle) appendPath(b []byte) []byte {
+	b = append(b, '/')
+	b = append(b, of.Region...)
+	b = append(b, '/')
+	b = strconv.AppendUint(b, uint64(of.Partition), 10)
+	b = append(b, '/')
+	b = strconv.AppendUint(b, uint64(of.Epoch), 10)
+	b = append(b, '/')
+	return append(b, of.Ref...)
+}
+
+// append writes the signed text. Its first line keeps a handle's MAC from ever
+// being one of a hop mark; no field can hold a newline (see ParseHandle).
+func (of Handle) append(b []byte) []byte {
+	b = append(b, "tandem handle 1\n"...)
+	b = append(b, of.Region...)
+	b = append(b, '\n')
+	b = strconv.AppendUint(b, uint64(of.Partition), 10)
+	b = append(b, '\n')
+	b = strconv.AppendUint(b, uint64(of.Epoch), 10)
+	b = append(b, '\n')
+	return append(b, of.Ref...)
+}
+
+func (h *Handles) sign(text func([]byte) []byte) string {
+	k := h.ring.Load().keys[0]
+	s := k.pool.Get().(*scribe)
+	defer k.pool.Put(s)
+	var room [maxKeyID + 1 + macText]byte
+	b := append(room[:0], k.id...)
+	b = append(b, '.')
+	b = strict64.AppendEncode(b, s.write(text))
+	return string(b)
+}
+
+func (h *Handles) verify(got string, text func([]byte) []byte) error {
+	id, mac, ok := strings.Cut(got, ".")
+	if !ok || len(mac) != macText {
+		return ErrForged
+	}
+	var room [macLen]byte
+	raw, err := strict64.AppendDecode(room[:0], []byte(mac))
+	if err != nil {
+		return ErrForged
+	}
+	for _, k := range h.ring.Load().keys {
+		if k.id != id {
+			continue
+		}
+		s := k.pool.Get().(*scribe)
+		defer k.pool.Put(s)
+		if subtle.ConstantTimeCompare(raw, s.write(text)) == 1 {
+			return nil
+		}
+		return ErrForged
+	}
+	return ErrForged
+}
+
+// write gives the truncated MAC of the text; it is valid until the next write.
+func (s *scribe) write(text func([]byte) []byte) []byte {
+	s.mac.Reset()
+	s.text = text(s.text[:0])
+	s.mac.Write(s.text)
+	return s.mac.Sum(s.sum[:0])[:macLen]
+}
+
+// ParseHandle reads the four path segments of a callback URI. Numbers have one
+// spelling (no sign, no leading zero) and refs are normalised call ids or
+// outgoing refs, so that one call has one URI.
+func ParseHandle(region, partition, epoch, ref string) (Handle, error) {
+	if !isRegion(region) {
+		return Handle{}, fmt.Errorf("reading a callback URI: its region is outside [a-z0-9-]{1,%d}", maxRegion)
+	}
+	p, ok := parseNumber(partition, 32)
+	if !ok {
+		return Handle{}, errors.New("reading a callback URI: its partition is no number of a partition")
+	}
+	e, ok := parseNumber(epoch, 64)
+	if !ok {
+		return Handle{}, errors.New("reading a callback URI: its epoch is no number of an epoch")
+	}
+	if !isRef(ref) {
+		return Handle{}, errors.New("reading a callback URI: its last segment names no call")
+	}
+	return Handle{
+		Region:    ownership.Region(region),
+		Partition: ownership.PartitionID(p),
+		Epoch:     ownership.Epoch(e),
+		Ref:       ref,
+	}, nil
+}
+
+// parseNumber takes decimal numbers from 1 on without sign or leading zero.
+func parseNumber(s string, bits int) (uint64, bool) {
+	if len(s) == 0 || len(s) > 20 || s[0] < '1' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, bits)
+	return n, err == nil
+}
+
+const maxRegion = 63
+
+func isRegion(s string) bool {
+	if len(s) == 0 || len(s) > maxRegion {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLower(c) && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isRef(s string) bool {
+	s = strings.TrimPrefix(s, OutgoingPrefix)
+	if len(s) == 0 || len(s) > ownership.MaxCallIDLen {
+		return false
+	}
+	for i := range len(s) {
+		if !isLower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }

@@ -1,0 +1,58 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"tandem/ownership"
+)
+
+// HandOver takes a notification that another node relayed: the receiving side
+// of Table.Relay. It never relays on. Where this node may not act as the owner
+// the error is one of ownership's (ErrUnknown, ErrStaleEpoch, ErrFutureEpoch,
+// ErrFenced), and the relaying side answers 503.
+func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownership.Reply, error) {
+	if ho.Event != ownership.EventIncoming && ho.Event != ownership.EventUpdate {
+		h.count.handed[handedRefused].Inc()
+		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: %q is no event of a notification: %w", ho.Event, ownership.ErrConflict)
+	}
+	reply, err := h.deliver(ctx, ho)
+	switch {
+	case err == nil:
+		h.count.handed[handedOver].Inc()
+	case isOwnership(err):
+		h.count.handed[handedRefused].Inc()
+	default:
+		h.count.handed[handedFailed].Inc()
+	}
+	return reply, err
+}
+
+// deliver is the one way from this door to the desk, for notifications that
+// arrived here and for relayed ones. It makes sure, at the last moment, that
+// this node owns the partition and has a valid lease.
+func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership.Reply, error) {
+	owner, ok := h.table.Owner(ho.Partition)
+	switch {
+	case !ok:
+		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrUnknown)
+	case !owner.Here:
+		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d belongs to %s: %w", ho.Call, ho.Partition, owner.Node, ownership.ErrStaleEpoch)
+	case ho.Epoch > owner.Epoch:
+		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
+	case !owner.Acting || !h.table.Holds(ho.Partition, owner.Epoch):
+		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
+	}
+	if known, ok := h.table.Find(ho.Call); ok && known.State == ownership.CallEnded {
+		return ownership.Reply{Status: http.StatusAccepted}, nil
+	}
+	// An older epoch means that the partition was adopted since: its present
+	// owner is this node, and what the bot hears is the present epoch.
+	ho.Epoch = owner.Epoch
+	ho.CallbackURI = h.CallbackURI(ho.Partition, owner.Epoch, string(ho.Call))
+	if ho.Event == ownership.EventIncoming {
+		return h.desk.Incoming(ctx, ho)
+	}
+	return h.desk.Update(ctx, ho)
+}

@@ -1,0 +1,261 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"tandem/graph"
+	"tandem/ownership"
+	"tandem/token"
+)
+
+// ServeHTTP answers one request of the public listener.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	echo(w.Header(), r.Header)
+	select {
+	case h.inFlight <- struct{}{}:
+		h.count.inFlight.Inc()
+		defer func() { <-h.inFlight; h.count.inFlight.Dec() }()
+	default:
+		h.finish(w, r, refused(refuseBusy, nil), nil)
+		return
+	}
+	defer h.recoverFrom(w, r)
+	if !cleanTarget(r) {
+		h.serveNotFound(w, r)
+		return
+	}
+	h.router.ServeHTTP(w, r)
+}
+
+// recoverFrom turns a crash into an answer: one odd body must not look like a
+// dead node. What net/http itself throws to end a connection passes.
+func (h *Handler) recoverFrom(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v)
+	}
+	h.log.Error("the public door crashed on a request", "crash", fmt.Sprint(v), "stack", string(debug.Stack()))
+	h.finish(w, r, refused(refuseCrash, nil), nil)
+}
+
+func (h *Handler) serveNotFound(w http.ResponseWriter, r *http.Request) {
+	h.finish(w, r, refused(refuseNotFound, nil), nil)
+}
+
+func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		h.count.asGet.Inc()
+		h.finish(w, r, refused(refuseGet, nil), nil)
+		return
+	}
+	h.finish(w, r, refused(refuseMethod, nil), nil)
+}
+
+func (h *Handler) servePlain(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
+	q := inquiry{received: h.now()}
+	h.finish(w, r, h.receive(w, r, &q), &q)
+}
+
+func (h *Handler) serveHandle(w http.ResponseWriter, r *http.Request, seg httprouter.Params) {
+	q := inquiry{received: h.now()}
+	of, err := ParseHandle(seg[0].Value, seg[1].Value, seg[2].Value, seg[3].Value)
+	if err != nil {
+		h.finish(w, r, refused(refuseNotFound, err), &q)
+		return
+	}
+	q.handle = &of
+	h.finish(w, r, h.receive(w, r, &q), &q)
+}
+
+// inquiry is one admitted request: what of it decides, and what goes on.
+type inquiry struct {
+	app      ownership.AppID
+	tenant   ownership.TenantID // as the token says
+	header   http.Header
+	body     []byte
+	received time.Time
+	message  string  // delivery id
+	handle   *Handle // nil on the plain path
+	mark     string  // the h parameter as it came
+	hops     hops
+	parts    []part
+	dry      bool // explain asks: nothing is counted, nothing changes
+}
+
+// receive takes a request through the door: headers, token, handle, body, and
+// only then what it says.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) result {
+	if no, bad := h.checkHeaders(r); bad {
+		return refused(no, nil)
+	}
+	claims, err := h.tokens.Verify(r.Context(), r.Header)
+	if err != nil {
+		return refused(refusalOfToken(err), err)
+	}
+	start := h.now()
+	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
+	if err := h.readQuery(r, q); err != nil {
+		return refused(refuseNotFound, err)
+	}
+	if q.body, err = readBody(w, r, h.cfg.BodyLimit); err != nil {
+		return refused(refusalOfBody(err), err)
+	}
+	msg, err := graph.Decode(q.body, h.limits)
+	if err != nil {
+		return refused(refusalOfDecode(err), err)
+	}
+	if msg.Kind == graph.Legacy {
+		return result{status: http.StatusNoContent, outcome: outcomeHandshake}
+	}
+	strip(r.Header)
+	q.header = r.Header
+	q.message = messageID(r.Header, q.body)
+	h.readMark(q, msg.Notifications[0])
+	// What has been received is carried out even if the caller hangs up: half a
+	// hand-over helps nobody, and the cloud repeats with the same message id.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.ClaimTimeout+h.cfg.HandOver)
+	defer cancel()
+	ds, res := h.decide(ctx, q, msg.Notifications)
+	observe(h.count.decision, h.now().Sub(start))
+	if ds == nil {
+		return res
+	}
+	return h.carryOut(ctx, q, ds)
+}
+
+// checkHeaders looks at what can be refused without a token.
+func (h *Handler) checkHeaders(r *http.Request) (refusal, bool) {
+	switch {
+	case r.ContentLength > h.cfg.BodyLimit:
+		return refuseTooLarge, true
+	case !isJSON(r.Header["Content-Type"]):
+		return refuseType, true
+	case len(r.Header["Content-Encoding"]) > 0:
+		return refuseEncoding, true
+	}
+	return refusal{}, false
+}
+
+func isJSON(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	switch values[0] {
+	case "application/json", "application/json; charset=utf-8":
+		return true
+	}
+	kind, params, err := mime.ParseMediaType(values[0])
+	if err != nil || kind != "application/json" {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
+
+// readQuery verifies the handle's signature and keeps the hop mark for later:
+// it is bound to the call, which only the body names.
+func (h *Handler) readQuery(r *http.Request, q *inquiry) error {
+	mark, _, ok := query(r.URL.RawQuery, "h")
+	if !ok {
+		return ErrForged
+	}
+	q.mark = mark
+	if q.handle == nil {
+		return nil
+	}
+	s, _, ok := query(r.URL.RawQuery, "s")
+	if !ok {
+		return ErrForged
+	}
+	return h.handles.Verify(*q.handle, s)
+}
+
+// strip leaves the headers that go on to the bot: the original ones without
+// those of the connection and without any that only Tandem may write.
+func strip(header http.Header) {
+	for name := range header {
+		if isHopHeader(name) || isOurs(name) {
+			delete(header, name)
+		}
+	}
+}
+
+// errTooLarge: the body grew past the limit while it was read.
+var errTooLarge = errors.New("reading a body: it is larger than the limit")
+
+// readBody reads a body to its end. A body of known length costs one
+// allocation.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return nil, fmt.Errorf("reading a body of %d bytes: %w", n, err)
+		}
+		return body, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a body in chunks: %w", err)
+	}
+	return body, nil
+}
+
+func refusalOfToken(err error) refusal {
+	if no := (*token.Refusal)(nil); errors.As(err, &no) {
+		switch no.Status {
+		case http.StatusForbidden:
+			return refuseTenant
+		case http.StatusServiceUnavailable:
+			return refuseTokenLater
+		}
+		return refuseToken
+	}
+	return refuseTokenLater
+}
+
+func refusalOfBody(err error) refusal {
+	if errors.Is(err, errTooLarge) {
+		return refuseTooLarge
+	}
+	return refuseUnreadable
+}
+
+func refusalOfDecode(err error) refusal {
+	if errors.Is(err, graph.ErrTooMany) {
+		return refuseTooMany
+	}
+	return refuseMalformed
+}
+
+// finish writes, counts and logs a result.
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
+	h.write(w, res)
+	h.count.requests[res.outcome].Inc()
+	if q != nil {
+		observe(h.count.whole, h.now().Sub(q.received))
+	}
+	level := slog.LevelDebug
+	if res.refused != nil {
+		level = slog.LevelInfo
+	}
+	if h.log.Enabled(r.Context(), level) {
+		h.log.LogAttrs(r.Context(), level, "public request", h.describe(r, res, q)...)
+	}
+}

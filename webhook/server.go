@@ -1,0 +1,66 @@
+package webhook
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+)
+
+// Limits bounds what connections to the public listener may cost. Zero values
+// mean the defaults.
+type Limits struct {
+	ReadHeader  time.Duration // from the first byte to the end of the headers; default 5 s
+	Read        time.Duration // to the end of the body; default 10 s
+	Write       time.Duration // from the end of the headers to the end of the answer; default 20 s
+	Idle        time.Duration // between two requests of a connection; default 60 s
+	HeaderBytes int           // of request line and headers; default 32 KiB, net/http adds 4 KiB of its own
+	Connections int           // at one time; default 4096, more wait in the kernel's queue
+	Streams     int           // of one HTTP/2 connection at one time; default 100
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.ReadHeader, 5*time.Second)
+	setDefault(&l.Read, 10*time.Second)
+	setDefault(&l.Write, 20*time.Second)
+	setDefault(&l.Idle, 60*time.Second)
+	setDefault(&l.HeaderBytes, 32<<10)
+	setDefault(&l.Connections, 4096)
+	setDefault(&l.Streams, 100)
+	return l
+}
+
+// NewServer gives the server of the public listener: HTTP/1.1, and HTTP/2 over
+// TLS. The caller sets TLSConfig and ErrorLog, and serves it on a listener from
+// Limits.Listener.
+//
+// Limits.Write must outlast a body that comes slowly (Read) and then the door's
+// own time-outs (Config.ClaimTimeout and Config.HandOver).
+func NewServer(handler http.Handler, limits Limits) *http.Server {
+	l := limits.withDefaults()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true) // by ALPN only: an h2c upgrade is ignored
+	return &http.Server{
+		Handler:                      handler,
+		ReadHeaderTimeout:            l.ReadHeader,
+		ReadTimeout:                  l.Read,
+		WriteTimeout:                 l.Write,
+		IdleTimeout:                  l.Idle,
+		MaxHeaderBytes:               l.HeaderBytes,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is no page of ours either
+		Protocols:                    protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          l.Streams,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+		},
+	}
+}
+
+// Listener caps the connections of a listener. The cap is on accepting: more
+// connections wait, and no file descriptor is spent on them.
+func (l Limits) Listener(inner net.Listener) net.Listener {
+	return netutil.LimitListener(inner, l.withDefaults().Connections)
+}

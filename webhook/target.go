@@ -1,0 +1,123 @@
+package webhook
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/julienschmidt/httprouter"
+
+	"tandem/ownership"
+)
+
+// routes builds the router. Its defaults answer an unclean path with a redirect
+// to whatever host the request named (an open redirect), so they are off; and
+// cleanTarget lets only clean paths reach it, since it passes `..`, NUL and
+// line breaks in parameters.
+func (h *Handler) routes() *httprouter.Router {
+	r := httprouter.New()
+	r.RedirectTrailingSlash = false
+	r.RedirectFixedPath = false
+	r.HandleOPTIONS = false
+	r.HandleMethodNotAllowed = true
+	r.POST(h.cfg.Path, h.servePlain)
+	r.POST(h.cfg.Path+"/:region/:partition/:epoch/:ref", h.serveHandle)
+	r.NotFound = http.HandlerFunc(h.serveNotFound)
+	r.MethodNotAllowed = http.HandlerFunc(h.serveWrongMethod)
+	return r
+}
+
+// cleanTarget reports whether the request's target is spelled in the one way
+// that this door knows: no escapes, no empty or dotted segments.
+func cleanTarget(r *http.Request) bool {
+	return r.URL.RawPath == "" && !r.URL.ForceQuery && isCleanPath(r.URL.Path)
+}
+
+// isCleanPath takes /a/b: segments of unreserved characters (RFC 3986, 2.3).
+func isCleanPath(p string) bool {
+	if len(p) < 2 || len(p) > 512 || p[0] != '/' {
+		return false
+	}
+	start := 1
+	for i := 1; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			if !isUnreserved(p[i]) {
+				return false
+			}
+			continue
+		}
+		if s := p[start:i]; s == "" || s == "." || s == ".." {
+			return false
+		}
+		start = i + 1
+	}
+	return true
+}
+
+func isUnreserved(c byte) bool {
+	return isLower(c) || c >= 'A' && c <= 'Z' || c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+// query gives the value of a parameter that stands at most once. The values we
+// write need no escapes, so none are read.
+func query(raw, name string) (value string, found, ok bool) {
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		key, v, _ := strings.Cut(pair, "=")
+		if key != name {
+			continue
+		}
+		if found {
+			return "", true, false
+		}
+		value, found = v, true
+	}
+	return value, found, true
+}
+
+// isBase takes base URLs that a Location or a callback URI may begin with:
+// scheme, host and perhaps a clean path, no user, nothing that needs an escape;
+// https, or http on a loopback address.
+func isBase(s string) bool {
+	if len(s) > 512 || strings.ContainsAny(s, "\\@?# \t\r\n") {
+		return false
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return false
+	}
+	if u.String() != s || u.Path != "" && !isCleanPath(u.Path) {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+func isLoopback(name string) bool {
+	if name == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(name)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// baseCache remembers which base URLs of the table passed isBase. A join checks
+// them too; checking again here keeps a bad record out of every Location.
+type baseCache struct{ seen sync.Map }
+
+func (c *baseCache) good(base string) bool {
+	if v, ok := c.seen.Load(base); ok {
+		return v.(bool)
+	}
+	ok := isBase(base)
+	c.seen.Store(base, ok)
+	return ok
+}
+
+// mayRedirectTo reports whether a region is healthy and has an address.
+func (h *Handler) mayRedirectTo(to ownership.Region) bool {
+	base, ok := h.world.URL(to)
+	return ok && h.bases.good(base) && h.world.Healthy(to)
+}

@@ -1,0 +1,193 @@
+// Package webhook is the public door: it receives the calling cloud's
+// notifications and brings each to the one node that owns its call.
+//
+// The way of a request is one line: size and headers → token → handle → body →
+// legacy? 204 → locate → claim → hand over, redirect or relay. Nothing of a
+// body is read before the token is verified. Location headers and callback URIs
+// are built from the configuration only. At most one region redirect and one
+// node redirect happen to a notification, because a hop mark in the redirect
+// says so to the next node, and a relayed notification is never sent on.
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// What happens to follow-ups that arrive at a node which is not their owner.
+const (
+	MidcallRelay    = "relay"    // over the peer link, and the owner's response passes through
+	MidcallRedirect = "redirect" // 302 or 307; whether the cloud follows it mid-call is not documented
+)
+
+// Config is what one node's public door must know.
+type Config struct {
+	Path           string           // of the webhook, such as /api/calls
+	Region         ownership.Region // this region
+	Node           ownership.NodeID // this node
+	PublicURL      string           // base URL of this node; empty: others relay to it
+	RegionURL      string           // base URL of this region: the base of callback URIs
+	RedirectStatus int              // 302 (default) or 307
+	Midcall        string           // MidcallRelay (default) or MidcallRedirect
+	Apps           []App
+
+	BodyLimit     int64         // bytes; default 1 MiB, full rosters are large
+	Notifications int           // in one body; default 1000
+	InFlight      int           // requests at one time; default 4096, more get 503
+	ClaimTimeout  time.Duration // how long a claim may take; default 900 ms
+	HandOver      time.Duration // how long relay and bot may take; default 5 s
+}
+
+// App is what the door must know of one app.
+type App struct {
+	ID     ownership.AppID
+	Pinned bool // app-hosted media: its calls cannot move to another node
+}
+
+// The cloud's clocks from the first notification of a call to the answer
+// (https://learn.microsoft.com/graph/api/call-answer).
+const (
+	AnswerIn          = 15 * time.Second
+	RecordingAnswerIn = 5 * time.Second
+)
+
+// Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics
+// and Now may be nil.
+type Deps struct {
+	Tokens  Tokens
+	Table   Table
+	Desk    Desk
+	World   World
+	Handles *Handles
+	Rules   *ownership.Rules
+	Pins    *ownership.Pins
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Handler is the public door. It is safe for concurrent use.
+type Handler struct {
+	cfg      Config
+	apps     map[ownership.AppID]App
+	base     string // of this region's callback URIs
+	tokens   Tokens
+	table    Table
+	desk     Desk
+	world    World
+	handles  *Handles
+	law      atomic.Pointer[law]
+	now      func() time.Time
+	log      *slog.Logger
+	count    *counters
+	router   *httprouter.Router
+	limits   graph.Limits
+	inFlight chan struct{}
+	hale     func(ownership.Region) bool // a region that a redirect may lead to
+	bases    baseCache
+}
+
+// law is one version of rules and pins, swapped as a whole.
+type law struct {
+	rules *ownership.Rules
+	pins  *ownership.Pins
+}
+
+// New checks the configuration and gives the door.
+func New(cfg Config, deps Deps) (*Handler, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("opening the public door: %w", err)
+	}
+	if deps.Tokens == nil || deps.Table == nil || deps.Desk == nil || deps.World == nil || deps.Handles == nil {
+		return nil, errors.New("opening the public door: it needs tokens, a table, a desk, a world and handles")
+	}
+	h := &Handler{
+		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
+		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
+		now: deps.Now, log: deps.Logger,
+		limits:   graph.Limits{Notifications: cfg.Notifications},
+		inFlight: make(chan struct{}, cfg.InFlight),
+	}
+	for _, a := range cfg.Apps {
+		h.apps[a.ID] = a
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.count, err = newCounters(deps.Metrics); err != nil {
+		return nil, fmt.Errorf("opening the public door: %w", err)
+	}
+	h.hale = h.mayRedirectTo
+	h.SetLaw(deps.Rules, deps.Pins)
+	h.router = h.routes()
+	return h, nil
+}
+
+// SetLaw puts other region rules and pins in force; nil holds none.
+func (h *Handler) SetLaw(rules *ownership.Rules, pins *ownership.Pins) {
+	h.law.Store(&law{rules: rules, pins: pins})
+}
+
+// CallbackURI gives the signed callback URI of a call, or of an outgoing ref,
+// in this region.
+func (h *Handler) CallbackURI(p ownership.PartitionID, e ownership.Epoch, ref string) string {
+	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref})
+}
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if !isCleanPath(c.Path) {
+		errs = append(errs, errors.New("the webhook path must be like /api/calls: clean segments of [A-Za-z0-9._~-], no slash at the end"))
+	}
+	if !isRegion(string(c.Region)) {
+		errs = append(errs, fmt.Errorf("the region's name is outside [a-z0-9-]{1,%d}", maxRegion))
+	}
+	if c.Node == "" {
+		errs = append(errs, errors.New("the node has no name"))
+	}
+	if !isBase(c.RegionURL) {
+		errs = append(errs, errors.New("the region's URL must be https (or http on loopback), without a slash at the end"))
+	}
+	if c.PublicURL != "" && !isBase(c.PublicURL) {
+		errs = append(errs, errors.New("the node's public URL must be https (or http on loopback), without a slash at the end"))
+	}
+	if c.RedirectStatus == 0 {
+		c.RedirectStatus = http.StatusFound
+	}
+	if c.RedirectStatus != http.StatusFound && c.RedirectStatus != http.StatusTemporaryRedirect {
+		errs = append(errs, fmt.Errorf("the redirect status %d is neither 302 nor 307", c.RedirectStatus))
+	}
+	if c.Midcall == "" {
+		c.Midcall = MidcallRelay
+	}
+	if c.Midcall != MidcallRelay && c.Midcall != MidcallRedirect {
+		errs = append(errs, fmt.Errorf("midcall is %q, allowed are %q and %q", c.Midcall, MidcallRelay, MidcallRedirect))
+	}
+	setDefault(&c.BodyLimit, 1<<20)
+	setDefault(&c.Notifications, 1000)
+	setDefault(&c.InFlight, 4096)
+	setDefault(&c.ClaimTimeout, 900*time.Millisecond)
+	setDefault(&c.HandOver, 5*time.Second)
+	return c, errors.Join(errs...)
+}
+
+// setDefault fills a setting that is zero or senseless.
+func setDefault[T int | int64 | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}
