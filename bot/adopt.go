@@ -59,7 +59,7 @@ func (d *Desk) Rejoin(ctx context.Context, c ownership.Call, epoch ownership.Epo
 
 func (d *Desk) takeOverAndWait(ctx context.Context, event ownership.Event, c ownership.Call, epoch ownership.Epoch, uri string) error {
 	e, err := d.takeOver(event, c, epoch, uri)
-	if err != nil {
+	if err != nil || e == nil {
 		return err
 	}
 	select {
@@ -70,7 +70,8 @@ func (d *Desk) takeOverAndWait(ctx context.Context, event ownership.Event, c own
 	}
 }
 
-// takeOver puts the event into the call's line, once for an epoch.
+// takeOver puts the event into the call's line, once for an epoch. No entry and
+// no error: the call has ended here, which the table is about to hear.
 func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership.Epoch, uri string) (*entry, error) {
 	h, err := eventOf(event, c, epoch, uri)
 	if err != nil {
@@ -91,6 +92,12 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 	l := d.lineOf(app, h)
 	if known := l.kept[keyOf(h)]; known != nil {
 		return known, nil
+	}
+	if known := l.first[epoch]; known != nil && c.State == ownership.CallClaimed {
+		return known, nil // the cloud's repeat was faster: one answer for an epoch
+	}
+	if !l.endedAt.IsZero() {
+		return nil, nil
 	}
 	l.answered = c.State != ownership.CallClaimed
 	e := &entry{key: keyOf(h), own: true}

@@ -61,7 +61,11 @@ func (d *Desk) verdict(l *line, h ownership.HandOver, cause error, ours bool) er
 	case errors.As(cause, &ce):
 		ours = ours || ce.Maybe
 	}
-	ctx, cancel := context.WithTimeout(d.base, verdictTime)
+	ask := verdictTime
+	if ours {
+		ask = d.conf.TellFor // as long as it is open, the call's later notifications wait
+	}
+	ctx, cancel := context.WithTimeout(d.base, ask)
 	defer cancel()
 	remote, err := l.app.Graph.Get(ctx, h.RawCall)
 	switch {
@@ -101,12 +105,12 @@ func sameBase(a, b string) bool {
 
 // permit is the fence: asked before each attempt at Graph.
 func (d *Desk) permit(h ownership.HandOver) graph.Permit {
-	return func() error {
+	return graph.Permit{Epoch: uint64(h.Epoch), Check: func() error {
 		if d.ledger.Holds(h.Partition, h.Epoch) {
 			return nil
 		}
 		return fmt.Errorf("acting on call %s in partition %d at epoch %d: %w", h.Call, h.Partition, h.Epoch, ownership.ErrFenced)
-	}
+	}}
 }
 
 // untilDeadline bounds an action by the cloud's clock for the call.

@@ -123,14 +123,15 @@ type Desk struct {
 	count  *metrics
 	health *poller
 
-	base    context.Context // ends when Close gives up waiting
-	cancel  context.CancelFunc
-	closing chan struct{}  // closed when Close begins
-	loops   sync.WaitGroup // housekeeping, health
-	work    sync.WaitGroup // lines and acts under way
-	acts    chan struct{}  // tokens
-	beats   chan struct{}
-	adopts  chan struct{}
+	base   context.Context // ends when Close gives up waiting
+	cancel context.CancelFunc
+	open   context.Context // ends when Close begins
+	shut   context.CancelFunc
+	loops  sync.WaitGroup // housekeeping, health
+	work   sync.WaitGroup // lines, keepAlives and acts under way
+	acts   chan struct{}  // one element for each act at the Ledger
+	beats  chan struct{}  // the same for keepAlives
+	adopts chan struct{}  // and for adopted calls at bots
 
 	mu      sync.Mutex
 	closed  bool
@@ -143,8 +144,8 @@ type Desk struct {
 func New(c Config, ledger Ledger) (*Desk, error) {
 	d := &Desk{
 		conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*App{},
-		closing: make(chan struct{}), lines: map[ownership.CallID]*line{},
-		acts: make(chan struct{}, actAtOnce), beats: make(chan struct{}, beatAtOnce), adopts: make(chan struct{}, adoptAtOnce),
+		lines: map[ownership.CallID]*line{},
+		acts:  make(chan struct{}, actAtOnce), beats: make(chan struct{}, beatAtOnce), adopts: make(chan struct{}, adoptAtOnce),
 	}
 	d.log = d.conf.Logger.With("room", "bot", "node", string(c.Node))
 	if ledger == nil {
@@ -164,6 +165,7 @@ func New(c Config, ledger Ledger) (*Desk, error) {
 		return nil, fmt.Errorf("setting up the desk's metrics: %w", err)
 	}
 	d.base, d.cancel = context.WithCancel(context.Background())
+	d.open, d.shut = context.WithCancel(d.base)
 	d.health = newPoller(d)
 	d.health.start()
 	d.loops.Go(d.keepHouse)
@@ -180,24 +182,23 @@ func (d *Desk) Close(ctx context.Context) error {
 	}
 	d.closed = true
 	d.mu.Unlock()
-	close(d.closing)
-	d.loops.Wait()
-	done := make(chan struct{})
-	go func() {
-		d.work.Wait()
-		close(done)
-	}()
+	d.shut()
 	var err error
-	select {
-	case <-done:
-	case <-ctx.Done():
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
 		d.mu.Lock()
 		err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
 			d.waiting, len(d.acts), context.Cause(ctx))
 		d.mu.Unlock()
+		d.cancel()
+	})
+	d.loops.Wait() // first: housekeeping starts work
+	d.work.Wait()
+	if !stop() {
+		<-cut
 	}
 	d.cancel()
-	<-done
 	return err
 }
 

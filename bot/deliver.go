@@ -49,6 +49,9 @@ func (d *Desk) follow(app *App, h ownership.HandOver) (*entry, error) {
 		d.count.late.Inc()
 		return nil, nil
 	}
+	// An epoch in the callback URI that has passed means "adopted since": the bot
+	// and the table hear the present one.
+	h.Partition, h.Epoch = l.partition, l.epoch
 	e := &entry{key: keyOf(h), work: func(ctx context.Context, _ *entry) (ownership.Reply, error) {
 		return d.pass(ctx, l, h)
 	}}
@@ -144,7 +147,7 @@ func (d *Desk) waitToTell(ctx context.Context, wait time.Duration) bool {
 	select {
 	case <-t.C:
 		return true
-	case <-d.closing:
+	case <-d.open.Done():
 		return false
 	case <-ctx.Done():
 		return false

@@ -71,14 +71,14 @@ func (p *poller) watch(id ownership.AppID, r Reporter) {
 		p.check(id, r)
 		select {
 		case <-t.C:
-		case <-p.desk.closing:
+		case <-p.desk.open.Done():
 			return
 		}
 	}
 }
 
 func (p *poller) check(id ownership.AppID, r Reporter) {
-	ctx, cancel := context.WithTimeout(p.desk.base, healthTime)
+	ctx, cancel := context.WithTimeout(p.desk.open, healthTime)
 	defer cancel()
 	report, err := r.Health(ctx)
 	p.mu.Lock()

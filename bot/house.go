@@ -13,7 +13,7 @@ import (
 const seenBatch = 1000 // calls in one Seen
 
 // keepHouse sends keepAlives that are due, tells the table of calls that show
-// life, and forgets what is old. Before it ends it tells the table once more.
+// life, and forgets what is old.
 func (d *Desk) keepHouse() {
 	t := time.NewTicker(houseEvery)
 	defer t.Stop()
@@ -21,9 +21,9 @@ func (d *Desk) keepHouse() {
 		select {
 		case <-t.C:
 			d.beatDue()
-			d.tellSeen(d.base, seenEvery)
+			d.tellSeen()
 			d.sweep()
-		case <-d.closing:
+		case <-d.open.Done():
 			return
 		}
 	}
@@ -51,7 +51,7 @@ func (d *Desk) beat(l *line) {
 	select {
 	case d.beats <- struct{}{}:
 		defer func() { <-d.beats }()
-	case <-d.closing:
+	case <-d.open.Done():
 		return
 	}
 	d.mu.Lock()
@@ -92,15 +92,15 @@ func (l *line) handOver() ownership.HandOver {
 	return ownership.HandOver{App: l.app.ID, Call: l.call, RawCall: l.rawCall, Partition: l.partition, Epoch: l.epoch}
 }
 
-// tellSeen tells the table of live calls that showed life since it last heard
-// of them, if that is at least so long ago.
-func (d *Desk) tellSeen(ctx context.Context, ago time.Duration) {
+// tellSeen tells the table, in one act, of live calls that showed life since it
+// last heard of them, each once in seenEvery.
+func (d *Desk) tellSeen() {
 	d.mu.Lock()
 	now := d.conf.Now()
 	var calls []ownership.CallID
 	var lines []*line
 	for id, l := range d.lines {
-		if l.endedAt.IsZero() && l.active.After(l.seenTold) && now.Sub(l.seenTold) >= ago && len(calls) < seenBatch {
+		if l.endedAt.IsZero() && l.active.After(l.seenTold) && now.Sub(l.seenTold) >= seenEvery && len(calls) < seenBatch {
 			calls, lines = append(calls, id), append(lines, l)
 		}
 	}
@@ -108,7 +108,7 @@ func (d *Desk) tellSeen(ctx context.Context, ago time.Duration) {
 	if len(calls) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, houseEvery)
+	ctx, cancel := context.WithTimeout(d.open, houseEvery)
 	defer cancel()
 	if err := d.apply(ctx, ownership.Seen{At: now, Calls: calls}); err != nil {
 		d.log.Warn("the table did not hear which calls live", "calls", len(calls), "err", err)

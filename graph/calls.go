@@ -29,10 +29,17 @@ type Config struct {
 	Metrics          prometheus.Registerer // nil: none
 }
 
-// Permit is asked right before every single attempt of an action, retries
-// too. Its error stops the action and comes back unchanged: that is how a node
-// which lost its lease stops between two attempts. A nil Permit always agrees.
-type Permit func() error
+// Permit says on whose authority an action is taken. The zero Permit always
+// agrees.
+type Permit struct {
+	// Epoch of the call's partition; it goes out as Tandem-Epoch, so that a log at
+	// the far side shows which owner acted. Zero: no header.
+	Epoch uint64
+	// Check is asked right before every single attempt, retries too. Its error
+	// stops the action and comes back unchanged: so a node that lost its lease
+	// stops between two attempts.
+	Check func() error
+}
 
 // AnswerPayload is what an answer says.
 type AnswerPayload struct {
@@ -160,7 +167,7 @@ func (c *Calls) KeepAlive(ctx context.Context, rawCallID string, may Permit) err
 // Get reads the call; ErrGone means that Graph knows it no longer.
 func (c *Calls) Get(ctx context.Context, rawCallID string) (Remote, error) {
 	body, err := c.do(ctx, action{op: "get", method: http.MethodGet, call: rawCallID,
-		requestID: randomID(), wantBody: true}, nil)
+		requestID: randomID(), wantBody: true}, Permit{})
 	if err != nil {
 		return Remote{}, err
 	}

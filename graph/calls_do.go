@@ -103,9 +103,12 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 	if a.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if may.Epoch != 0 {
+		req.Header.Set("Tandem-Epoch", strconv.FormatUint(may.Epoch, 10))
+	}
 	// The permit comes last: a token fetch may have taken longer than a lease.
-	if may != nil {
-		if err := may(); err != nil {
+	if may.Check != nil {
+		if err := may.Check(); err != nil {
 			return nil, "", err
 		}
 	}
