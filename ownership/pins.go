@@ -28,7 +28,7 @@ type PinVerdict struct {
 // CompilePins reads the pins in their order, with errors like those of
 // CompileRules.
 func CompilePins(specs []PinSpec) (*Pins, error) {
-	p := &Pins{specs: append([]PinSpec(nil), specs...), when: make([]expression, len(specs))}
+	p := &Pins{specs: append([]PinSpec{}, specs...), when: make([]expression, len(specs))}
 	for i, s := range specs {
 		var err error
 		if p.when[i], err = compile(s.When); err != nil {

@@ -26,7 +26,7 @@ func Reassign(v View, dead NodeID, fit map[NodeID]Fitness) []Reassignment {
 	})
 	moves := make([]Reassignment, 0, len(estate))
 	for _, p := range estate {
-		to := heaviestLast(heirs, p)
+		to := lightestWith(heirs, p)
 		heirs[to].inherit(p)
 		moves = append(moves, Reassignment{Partition: p.ID, From: dead, To: heirs[to].id, Epoch: p.Epoch + 1})
 	}
@@ -54,10 +54,9 @@ func survivors(v View, dead NodeID, fit map[NodeID]Fitness) []standing {
 	return draining
 }
 
-// heaviestLast gives the index of the heir that carries least once it has the
-// partition too; ties go to the one with fewer inherited partitions, then by
-// the rendezvous hash of the partition.
-func heaviestLast(heirs []standing, p Partition) int {
+// lightestWith gives the index of the heir that is loaded least once it has the
+// partition too; ties by the rendezvous hash of the partition.
+func lightestWith(heirs []standing, p Partition) int {
 	best, bestScore := 0, heirs[0].scoreWith(weight(p))
 	for i := 1; i < len(heirs); i++ {
 		score := heirs[i].scoreWith(weight(p))

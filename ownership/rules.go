@@ -44,7 +44,7 @@ type RegionVerdict struct {
 // CompileRules reads the rules in their order. It refuses all of them for one
 // bad one, and names that rule's number, counted from 1, and the position.
 func CompileRules(specs []RuleSpec) (*Rules, error) {
-	r := &Rules{specs: append([]RuleSpec(nil), specs...), when: make([]expression, len(specs))}
+	r := &Rules{specs: append([]RuleSpec{}, specs...), when: make([]expression, len(specs))}
 	for i, s := range specs {
 		var err error
 		if r.when[i], err = compile(s.When); err != nil {

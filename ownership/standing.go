@@ -30,6 +30,9 @@ const (
 // point may be fused, hence rounded, differently from one processor to the next.
 const scoreUnit = 1_000_000
 
+// unread marks a standing whose partitions were not looked at yet.
+const unread = -2
+
 // standing is one node as the rules weigh it, kept for a batch of claims.
 type standing struct {
 	id       NodeID
@@ -46,7 +49,7 @@ type standing struct {
 	bar      string // why it takes no call of any kind; empty: it may
 
 	partitions []Partition // by number; read on first use
-	read       bool
+	emptiest   int         // index of the emptiest partition, -1 for none; or unread
 }
 
 // standings gives all nodes by id, whatever order the view has them in.
@@ -59,7 +62,7 @@ func standings(v View, fit map[NodeID]Fitness) []standing {
 		s := standing{
 			id: n.ID, zone: n.Zone, version: n.Version, state: n.State, fit: f,
 			capacity: capacity(n.Capacity, f.Room), live: v.Live(n.ID), recent: max(f.Recent, 0),
-			hash: xxhash.Sum64String(string(n.ID)),
+			hash: xxhash.Sum64String(string(n.ID)), emptiest: unread,
 		}
 		if f.Load > 0 { // false for NaN too
 			s.reported = int(min(f.Load, 1) * float64(s.capacity))
@@ -128,29 +131,28 @@ func (s *standing) took(i int) {
 	s.live++
 	s.recent++
 	s.weigh()
+	s.findEmptiest()
 }
 
-// home reads the partitions of the node once and gives the index of its
-// emptiest one, the lower number among equals; -1 when it has none.
+// home gives the index of the node's emptiest partition, the lowest number among
+// equals; -1 when it has none. The first call reads the partitions.
 func (s *standing) home(v View) int {
-	s.readPartitions(v)
-	best := -1
+	if s.emptiest == unread {
+		// Cloned: the counts are changed here, and the view's slice is not ours.
+		s.partitions = slices.DeleteFunc(slices.Clone(v.PartitionsOf(s.id)), func(p Partition) bool { return p.Retired })
+		slices.SortFunc(s.partitions, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
+		s.findEmptiest()
+	}
+	return s.emptiest
+}
+
+func (s *standing) findEmptiest() {
+	s.emptiest = -1
 	for i := range s.partitions {
-		if best < 0 || s.partitions[i].Live < s.partitions[best].Live {
-			best = i
+		if s.emptiest < 0 || s.partitions[i].Live < s.partitions[s.emptiest].Live {
+			s.emptiest = i
 		}
 	}
-	return best
-}
-
-func (s *standing) readPartitions(v View) {
-	if s.read {
-		return
-	}
-	s.read = true
-	// Cloned: the counts are changed here, and the view's slice is not ours.
-	s.partitions = slices.DeleteFunc(slices.Clone(v.PartitionsOf(s.id)), func(p Partition) bool { return p.Retired })
-	slices.SortFunc(s.partitions, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // rendezvous mixes the hashes of a node and of a thing; the highest value wins.

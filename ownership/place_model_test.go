@@ -1,0 +1,234 @@
+package ownership
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+var (
+	someKeys = []GroupKey{"chain:1", "chain:2", "thread:1", "transferor:1"}
+	someApps = []AppID{"app", "other app"}
+)
+
+// drawTable makes a region in any condition: sick, full, draining, gone nodes,
+// partitions that moved, groups spread over several nodes, tombstones.
+func drawTable(t *rapid.T) *smallTable {
+	table := newTable()
+	ids := rapid.Permutation([]NodeID{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}).Draw(t, "ids")
+	for _, id := range ids[:rapid.IntRange(0, len(ids)).Draw(t, "nodes")] {
+		table.add(id, rapid.SampledFrom([]string{"", "east", "west"}).Draw(t, "zone"),
+			rapid.IntRange(0, 12).Draw(t, "capacity"), rapid.IntRange(0, 3).Draw(t, "partitions"))
+		n := table.node(id)
+		n.State = rapid.SampledFrom([]NodeState{NodeActive, NodeActive, NodeActive, NodeDraining, NodeGone}).Draw(t, "state")
+		n.Version = rapid.SampledFrom([]string{"1.0", "1.0", "2.0"}).Draw(t, "version")
+		table.fit[id] = Fitness{
+			Leased: rapid.IntRange(0, 3).Draw(t, "leased") > 0, Bot: rapid.IntRange(0, 3).Draw(t, "bot") > 0,
+			Load: rapid.SampledFrom([]float64{0, 0, 0.3, 1}).Draw(t, "load"),
+			Room: rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "room"), Recent: rapid.IntRange(0, 4).Draw(t, "recent"),
+		}
+	}
+	for p := range PartitionID(len(table.parts)) {
+		part := table.parts[p+1]
+		if rapid.IntRange(0, 4).Draw(t, "moved") == 0 {
+			part.Owner, part.Epoch = rapid.SampledFrom(table.nodes).Draw(t, "to").ID, 2
+		}
+		part.Retired = rapid.IntRange(0, 9).Draw(t, "retired") == 0
+	}
+	if len(table.parts) > 0 {
+		for i := range rapid.IntRange(0, 25).Draw(t, "calls") {
+			table.put(drawCall(t, CallID(fmt.Sprintf("old%d", i)), len(table.parts)))
+		}
+	}
+	return table
+}
+
+func drawCall(t *rapid.T, id CallID, partitions int) Call {
+	return Call{
+		ID: id, App: rapid.SampledFrom(someApps).Draw(t, "app"), Epoch: 1,
+		Partition: PartitionID(rapid.IntRange(1, partitions).Draw(t, "partition")),
+		Groups:    rapid.SliceOfNDistinct(rapid.SampledFrom(someKeys), 0, 2, rapid.ID).Draw(t, "groups"),
+		State:     rapid.SampledFrom([]CallState{CallClaimed, CallAnswered, CallOrphaned, CallEnded}).Draw(t, "state"),
+		Paired:    rapid.Bool().Draw(t, "paired"),
+		Observed:  rapid.SampledFrom([]string{"", "ann", "bob"}).Draw(t, "observed"),
+		Deadline:  noon.Add(time.Duration(rapid.IntRange(-2, 2).Draw(t, "deadline")) * time.Second),
+	}
+}
+
+func drawClaim(t *rapid.T, id CallID) Claim {
+	c := drawCall(t, id, 1)
+	claim := Claim{Call: id, App: c.App, Groups: c.Groups, Paired: c.Paired, Observed: c.Observed, Deadline: c.Deadline}
+	if rapid.IntRange(0, 2).Draw(t, "pinned") == 0 {
+		claim.Pin = Pin{
+			Node:    rapid.SampledFrom([]NodeID{"", "a", "b"}).Draw(t, "pin node"),
+			Zone:    rapid.SampledFrom([]string{"", "east"}).Draw(t, "pin zone"),
+			Version: rapid.SampledFrom([]string{"", "2.0"}).Draw(t, "pin version"),
+		}
+	}
+	return claim
+}
+
+// mayTakeNew says it in other words than the code does: a node that may get a
+// call which nothing ties to it.
+func mayTakeNew(table *smallTable, id NodeID) bool {
+	n, f := table.node(id), table.fit[id]
+	return n.State == NodeActive && f.Leased && f.Bot && hasRoom(table, id) && hasHome(table, id)
+}
+
+func hasRoom(table *smallTable, id NodeID) bool {
+	limit, f := table.node(id).Capacity, table.fit[id]
+	if f.Room > 0 && (limit == 0 || f.Room < limit) {
+		limit = f.Room
+	}
+	return table.Live(id) < limit && f.Load < 1
+}
+
+func hasHome(table *smallTable, id NodeID) bool {
+	return slices.ContainsFunc(table.PartitionsOf(id), func(p Partition) bool { return !p.Retired })
+}
+
+// TestPlaceModel checks every placement in a region in any condition.
+func TestPlaceModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := drawTable(t)
+		for i := range rapid.IntRange(1, 8).Draw(t, "claims") {
+			claim := drawClaim(t, CallID(fmt.Sprintf("new%d", i)))
+			got, err := Place(table, claim, noon, table.fit)
+			if err != nil {
+				checkFull(t, table, claim, got, err)
+				continue
+			}
+			checkPlaced(t, table, claim, got)
+			table.record(claim, got, noon)
+			again, err := Place(table, claim, noon, nil)
+			if err != nil || again.Reason != ReasonKnown || again.Partition != got.Partition || again.Owner != got.Owner {
+				t.Fatalf("the repeat of %+v went to %+v, %v", got, again, err)
+			}
+		}
+		for id, c := range table.calls {
+			got, err := Place(table, Claim{Call: id, Groups: someKeys}, noon, table.fit)
+			if err != nil || got.Partition != c.Partition || (got.Reason == ReasonEnded) != (c.State == CallEnded) {
+				t.Fatalf("the known call %+v went to %+v, %v", c, got, err)
+			}
+		}
+	})
+}
+
+func checkFull(t *rapid.T, table *smallTable, claim Claim, got Placement, err error) {
+	if !errors.Is(err, ErrFull) || got.Reason != ReasonFull || got.Partition != 0 || got.Owner != "" {
+		t.Fatalf("the refusal is %+v, %v", got, err)
+	}
+	if len(got.Candidates) != min(len(table.nodes), MaxCandidates) {
+		t.Fatalf("the refusal lists %d candidates of %d nodes", len(got.Candidates), len(table.nodes))
+	}
+	for _, c := range got.Candidates {
+		if c.Rejected == "" {
+			t.Fatalf("the region is full, and yet %s was not rejected", c.Node)
+		}
+		if c.Rejected != whyOtherLeg && mayTakeNew(table, c.Node) {
+			t.Fatalf("the region is full, and yet %s could have taken %+v (it says %q)", c.Node, claim, c.Rejected)
+		}
+	}
+}
+
+func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
+	part := table.parts[got.Partition]
+	if part == nil || part.Owner != got.Owner || part.Epoch != got.Epoch || part.Retired {
+		t.Fatalf("the placement %+v contradicts its partition %+v", got, part)
+	}
+	if !hasRoom(table, got.Owner) {
+		t.Fatalf("%s has no room for %+v", got.Owner, claim)
+	}
+	if len(got.Candidates) == 0 || len(got.Candidates) > MaxCandidates || got.Candidates[0].Node != got.Owner {
+		t.Fatalf("the candidates of %+v do not start with the winner, or are too many", got)
+	}
+	if claim.Paired {
+		for _, key := range claim.Groups {
+			for _, leg := range table.Legs(key) {
+				rings := leg.State == CallAnswered || !noon.After(leg.Deadline)
+				same := leg.Observed == claim.Observed || leg.Observed == "" || claim.Observed == ""
+				if key.isChain() && rings && same && table.parts[leg.Partition].Owner == got.Owner && !table.parts[leg.Partition].Retired {
+					t.Fatalf("the paired claim %+v is on the node of %+v", claim, leg)
+				}
+			}
+		}
+	}
+	switch got.Reason {
+	case ReasonTogether:
+		if n, f := table.node(got.Owner), table.fit[got.Owner]; n.State == NodeGone || f.Leased && !f.Bot {
+			t.Fatalf("%s got a call of its group: state %s, fitness %+v", got.Owner, n.State, f)
+		}
+		tied := func(k GroupKey) bool {
+			return slices.ContainsFunc(table.Legs(k), func(l Leg) bool { return l.Partition == got.Partition })
+		}
+		if !slices.ContainsFunc(claim.Groups, tied) {
+			t.Fatalf("nothing ties %+v to partition %d", claim, got.Partition)
+		}
+	case ReasonLeastLoaded, ReasonApart, ReasonPinned:
+		if !mayTakeNew(table, got.Owner) {
+			t.Fatalf("%s got %+v: state %s, fitness %+v", got.Owner, claim, table.node(got.Owner).State, table.fit[got.Owner])
+		}
+		for _, c := range got.Candidates[1:] {
+			if c.Rejected == "" && (!mayTakeNew(table, c.Node) || got.Reason != ReasonPinned && c.Score < got.Candidates[0].Score) {
+				t.Fatalf("%+v was not rejected and lost to %+v", c, got.Candidates[0])
+			}
+		}
+	default:
+		t.Fatalf("a new call has the reason %q", got.Reason)
+	}
+}
+
+// TestPlaceDoesNotSeeOrder places the same claims over the same facts in another
+// order of nodes and maps.
+func TestPlaceDoesNotSeeOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := drawTable(t)
+		other := *table
+		other.nodes = rapid.Permutation(table.nodes).Draw(t, "order")
+		other.fit = map[NodeID]Fitness{}
+		for _, n := range other.nodes {
+			other.fit[n.ID] = table.fit[n.ID]
+		}
+		p, q := NewPlacer(table, noon, table.fit), NewPlacer(&other, noon, other.fit)
+		for i := range rapid.IntRange(1, 8).Draw(t, "claims") {
+			claim := drawClaim(t, CallID(fmt.Sprintf("new%d", i)))
+			a, errA := p.Place(claim)
+			b, errB := q.Place(claim)
+			if diff := cmp.Diff(a, b); diff != "" || !errors.Is(errB, errA) {
+				t.Fatalf("the verdict depends on the order (%v, %v):\n%s", errA, errB, diff)
+			}
+		}
+	})
+}
+
+// TestPlacerIsPlace places a batch through one Placer, and one by one with what
+// was placed counted in the table and in the fitness.
+func TestPlacerIsPlace(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := drawTable(t)
+		p := NewPlacer(table, noon, table.fit)
+		fit := map[NodeID]Fitness{}
+		for id, f := range table.fit {
+			fit[id] = f
+		}
+		for i := range rapid.IntRange(1, 30).Draw(t, "claims") {
+			claim := drawClaim(t, CallID(fmt.Sprintf("new%d", i%25)))
+			want, errWant := Place(table, claim, noon, fit)
+			got, errGot := p.Place(claim)
+			if diff := cmp.Diff(want, got); diff != "" || !errors.Is(errGot, errWant) {
+				t.Fatalf("claim %d: one by one it is %v, in a batch %v:\n%s", i, errWant, errGot, diff)
+			}
+			if errGot == nil && got.Reason != ReasonKnown {
+				table.record(claim, got, noon)
+				f := fit[got.Owner]
+				f.Recent++
+				fit[got.Owner] = f
+			}
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package ownership
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestBirths(t *testing.T) {
+	want := []Partition{
+		{ID: 9, Owner: "b", Epoch: 1, BornOn: "b"},
+		{ID: 10, Owner: "b", Epoch: 1, BornOn: "b"},
+	}
+	if diff := cmp.Diff(want, Births("b", 9, 2)); diff != "" {
+		t.Error(diff)
+	}
+	for _, k := range []int{0, -1} {
+		if got := Births("b", 9, k); got != nil {
+			t.Errorf("%d births gave %v", k, got)
+		}
+	}
+}
+
+func TestReassign(t *testing.T) {
+	tests := []struct {
+		name  string
+		table func(*smallTable)
+		want  map[NodeID]int // partitions inherited
+	}{
+		{"by load: the heavy one to b, until c carries less", func(t *smallTable) { t.fill(1, 3).fill(2, 3) }, map[NodeID]int{"b": 4, "c": 4}},
+		{"one gets the heavy one, the other the rest", func(t *smallTable) {
+			t.fill(9, 15) // level with c
+		}, map[NodeID]int{"b": 1, "c": 7}},
+		{"a heir twice as big gets more", func(t *smallTable) {
+			t.fill(9, 15)
+			t.node("b").Capacity = 100
+		}, map[NodeID]int{"b": 8}},
+		{"over capacity rather than without an owner", func(t *smallTable) {
+			t.node("b").Capacity, t.node("c").Capacity = 1, 1
+		}, map[NodeID]int{"b": 7, "c": 1}},
+		{"not to a draining node while another lives", func(t *smallTable) { t.node("b").State = NodeDraining }, map[NodeID]int{"c": 8}},
+		{"not to a node without a lease", func(t *smallTable) { delete(t.fit, "b") }, map[NodeID]int{"c": 8}},
+		{"not to a node with a sick bot", func(t *smallTable) { t.refit("b", func(f *Fitness) { f.Bot = false }) }, map[NodeID]int{"c": 8}},
+		{"to a draining node if there is no other", func(t *smallTable) {
+			t.node("b").State, t.node("c").State = NodeDraining, NodeGone
+		}, map[NodeID]int{"b": 8}},
+		{"to nobody if there is nobody", func(t *smallTable) {
+			delete(t.fit, "b")
+			t.node("c").State = NodeGone
+		}, nil},
+		{"retired partitions stay", func(t *smallTable) {
+			t.fill(9, 15)
+			for p := range PartitionID(6) {
+				t.parts[p+1].Retired = true
+			}
+		}, map[NodeID]int{"b": 1, "c": 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			table := threeNodes()
+			tt.table(table)
+			got := map[NodeID]int{}
+			for _, m := range Reassign(table, "a", table.fit) {
+				if m.From != "a" || m.Epoch != 2 {
+					t.Errorf("the move is %+v, want it from a to epoch 2", m)
+				}
+				got[m.To]++
+			}
+			if len(got) != len(tt.want) || !maps.Equal(got, tt.want) && tt.want != nil {
+				t.Errorf("the heirs got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestReassignModel: each partition of the dead node moves once, to somebody
+// fit, one epoch up; no heir ends above the others by more than one partition's
+// weight; and the order of the view makes no difference.
+func TestReassignModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := drawTable(t)
+		dead := rapid.SampledFrom([]NodeID{"a", "b", "c"}).Draw(t, "dead")
+		moves := Reassign(table, dead, table.fit)
+		fitAs := func(id NodeID, s NodeState) bool {
+			return id != dead && table.node(id).State == s && table.fit[id].Leased && table.fit[id].Bot
+		}
+		var heirs []NodeID
+		for _, s := range []NodeState{NodeDraining, NodeActive} {
+			var some []NodeID
+			for _, n := range table.nodes {
+				if fitAs(n.ID, s) {
+					some = append(some, n.ID)
+				}
+			}
+			if len(some) > 0 {
+				heirs = some
+			}
+		}
+		var estate []PartitionID
+		for _, p := range table.PartitionsOf(dead) {
+			if !p.Retired && len(heirs) > 0 {
+				estate = append(estate, p.ID)
+			}
+		}
+		var moved []PartitionID
+		for _, m := range moves {
+			moved = append(moved, m.Partition)
+			if !slices.Contains(heirs, m.To) || m.From != dead || m.Epoch != table.parts[m.Partition].Epoch+1 {
+				t.Fatalf("the move is %+v, the heirs are %v", m, heirs)
+			}
+		}
+		if !slices.Equal(moved, estate) {
+			t.Fatalf("partitions %v moved, the estate is %v", moved, estate)
+		}
+		checkSpread(t, table, heirs, moves)
+		other := *table
+		other.nodes = rapid.Permutation(table.nodes).Draw(t, "order")
+		if diff := cmp.Diff(moves, Reassign(&other, dead, table.fit)); diff != "" {
+			t.Fatalf("the verdict depends on the order:\n%s", diff)
+		}
+	})
+}
+
+// checkSpread: no heir would carry less if its lightest gift were another's.
+func checkSpread(t *rapid.T, table *smallTable, heirs []NodeID, moves []Reassignment) {
+	byID := map[NodeID]*standing{}
+	lightest := map[NodeID]int{}
+	all := standings(table, table.fit)
+	for i := range all {
+		byID[all[i].id] = &all[i]
+	}
+	for _, m := range moves {
+		w := weight(*table.parts[m.Partition])
+		byID[m.To].live += w
+		if l, ok := lightest[m.To]; !ok || w < l {
+			lightest[m.To] = w
+		}
+	}
+	for _, h := range heirs {
+		for _, other := range heirs {
+			if l, ok := lightest[h]; ok && other != h && byID[h].scoreWith(0) > byID[other].scoreWith(l) {
+				t.Fatalf("%s carries %d after the moves, %s only %d", h, byID[h].live, other, byID[other].live)
+			}
+		}
+	}
+}

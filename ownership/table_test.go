@@ -1,0 +1,155 @@
+package ownership
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// smallTable is the View of the tests: plain maps, and nodes in the order in
+// which they were added, so that nothing can rely on a sorted view.
+type smallTable struct {
+	nodes []Node
+	parts map[PartitionID]*Partition
+	calls map[CallID]*Call
+	keys  map[GroupKey][]CallID
+	fit   map[NodeID]Fitness
+	next  PartitionID
+}
+
+func newTable() *smallTable {
+	return &smallTable{
+		parts: map[PartitionID]*Partition{}, calls: map[CallID]*Call{},
+		keys: map[GroupKey][]CallID{}, fit: map[NodeID]Fitness{}, next: 1,
+	}
+}
+
+// add puts in an active node with a lease and a healthy bot.
+func (t *smallTable) add(id NodeID, zone string, capacity, partitions int) *smallTable {
+	t.nodes = append(t.nodes, Node{ID: id, Zone: zone, Capacity: capacity, State: NodeActive, Version: "1.0"})
+	t.fit[id] = Fitness{Leased: true, Bot: true}
+	for _, p := range Births(id, t.next, partitions) {
+		t.parts[p.ID] = &p
+		t.next++
+	}
+	return t
+}
+
+func (t *smallTable) node(id NodeID) *Node {
+	return &t.nodes[slices.IndexFunc(t.nodes, func(n Node) bool { return n.ID == id })]
+}
+
+func (t *smallTable) refit(id NodeID, change func(*Fitness)) {
+	f := t.fit[id]
+	change(&f)
+	t.fit[id] = f
+}
+
+// put records a live call.
+func (t *smallTable) put(c Call) {
+	if c.State == 0 {
+		c.State = CallAnswered
+	}
+	if c.ClaimedAt.IsZero() {
+		c.ClaimedAt = noon
+	}
+	t.calls[c.ID] = &c
+	for _, k := range c.Groups {
+		t.keys[k] = append(t.keys[k], c.ID)
+	}
+	if c.State.Live() {
+		t.parts[c.Partition].Live++
+	}
+}
+
+// fill puts n calls without groups into one partition.
+func (t *smallTable) fill(p PartitionID, n int) *smallTable {
+	for range n {
+		t.put(Call{ID: CallID(fmt.Sprintf("fill%d", len(t.calls))), Partition: p})
+	}
+	return t
+}
+
+// record does what the store does with a placement.
+func (t *smallTable) record(c Claim, pl Placement, at time.Time) {
+	state := CallClaimed
+	if c.Answered {
+		state = CallAnswered
+	}
+	t.put(Call{
+		ID: c.Call, App: c.App, Groups: c.Groups, Paired: c.Paired, Observed: c.Observed,
+		Partition: pl.Partition, Epoch: pl.Epoch, State: state, Deadline: c.Deadline, ClaimedAt: at,
+	})
+}
+
+// end makes a tombstone of a call.
+func (t *smallTable) end(id CallID) {
+	c := t.calls[id]
+	if c.State.Live() {
+		t.parts[c.Partition].Live--
+	}
+	c.State = CallEnded
+}
+
+func (t *smallTable) Known(id CallID) (Known, bool) {
+	c, ok := t.calls[id]
+	if !ok {
+		return Known{}, false
+	}
+	return Known{Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, true
+}
+
+func (t *smallTable) Legs(k GroupKey) []Leg {
+	var legs []Leg
+	for _, id := range t.keys[k] {
+		if c := t.calls[id]; c.State.Live() {
+			legs = append(legs, Leg{
+				Call: c.ID, App: c.App, Partition: c.Partition, State: c.State, Paired: c.Paired,
+				Observed: c.Observed, ClaimedAt: c.ClaimedAt, Deadline: c.Deadline,
+			})
+		}
+	}
+	return legs
+}
+
+func (t *smallTable) Partition(id PartitionID) (Partition, bool) {
+	p, ok := t.parts[id]
+	if !ok {
+		return Partition{}, false
+	}
+	return *p, true
+}
+
+func (t *smallTable) PartitionsOf(id NodeID) []Partition {
+	var own []Partition
+	for _, n := range slices.Sorted(maps.Keys(t.parts)) {
+		if t.parts[n].Owner == id {
+			own = append(own, *t.parts[n])
+		}
+	}
+	return own
+}
+
+func (t *smallTable) Node(id NodeID) (Node, bool) {
+	for _, n := range t.nodes {
+		if n.ID == id {
+			return n, true
+		}
+	}
+	return Node{}, false
+}
+
+func (t *smallTable) Nodes() []Node { return t.nodes }
+
+func (t *smallTable) Live(id NodeID) int {
+	live := 0
+	for _, p := range t.parts {
+		if p.Owner == id {
+			live += p.Live
+		}
+	}
+	return live
+}
