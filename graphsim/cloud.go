@@ -84,7 +84,7 @@ func (c *Cloud) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+openIDPath, c.faults.around(EndpointOpenID, c.serveOpenID))
 	mux.HandleFunc("GET "+keysPath, c.faults.around(EndpointKeys, c.serveKeys))
-	mux.HandleFunc("POST /{tenant}"+tokenPath, c.faults.around(EndpointToken, c.serveToken))
+	mux.HandleFunc("POST "+tokenPath, c.faults.around(EndpointToken, c.serveToken))
 	c.callsAPI(mux)
 	c.serveBots(mux)
 	return mux

@@ -11,7 +11,7 @@ import (
 const (
 	openIDPath = "/v1/.well-known/OpenIdConfiguration"
 	keysPath   = "/v1/keys"
-	tokenPath  = "/oauth2/v2.0/token"
+	tokenPath  = "/tenant/oauth2/v2.0/token"
 	graphPath  = "/v1.0"
 )
 
@@ -19,7 +19,7 @@ const (
 func (c *Cloud) OpenIDURL() string { return c.base + openIDPath }
 
 // TokenURL is where client credentials become a bearer token.
-func (c *Cloud) TokenURL() string { return c.base + "/tenant" + tokenPath }
+func (c *Cloud) TokenURL() string { return c.base + tokenPath }
 
 // GraphURL is the base of the calls API: base_url of an app's graph settings.
 func (c *Cloud) GraphURL() string { return c.base + graphPath }

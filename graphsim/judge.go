@@ -18,6 +18,9 @@ func (c *Cloud) Report() Report {
 		DuplicatesSent: l.duplicates, Retries: l.retries, StrayHops: len(l.strays),
 		Misrouted: len(l.unknown), Responses: maps.Clone(l.responses), CallsByNode: map[string]int{},
 	}
+	for _, s := range slices.Concat(l.strays, l.unknown) {
+		r.violation("%s", s)
+	}
 	decisions := slices.Clone(l.decisions)
 	var answers []time.Duration
 	for _, k := range l.order {
@@ -39,9 +42,6 @@ func (c *Cloud) Report() Report {
 		}
 	}
 	judgeGroups(&r, l.order)
-	for _, s := range slices.Concat(l.strays, l.unknown) {
-		r.violation("%s", s)
-	}
 	for kind, n := range map[string]int{"region": l.hopsMax.Region, "node": l.hopsMax.Node} {
 		if n > 1 {
 			r.violation("one POST was redirected %d times to a %s", n, kind)
@@ -147,7 +147,7 @@ func judgeNotice(r *Report, n *notice) {
 	case n.okSeq == 0:
 		r.Lost++
 		r.violation("call %s: %s was never accepted: %s", n.call.id, n.what, n.gaveUp)
-	case len(handled) == 0 && n.afterEnd():
+	case len(handled) == 0 && (n.loose || n.afterEnd()):
 		r.Ignored++
 	case len(handled) == 0:
 		r.Lost++

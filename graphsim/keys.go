@@ -48,29 +48,44 @@ type keyRing struct {
 	published []*signingKey
 	withdrawn []*signingKey
 	stranger  *signingKey // never published
+	taken     int         // keys taken from the stock, under its lock
 }
 
 func newKeyRing() (*keyRing, error) {
 	r := &keyRing{}
 	for range 2 {
-		if err := r.add(); err != nil {
+		k, err := r.fresh()
+		if err != nil {
 			return nil, err
 		}
+		r.published = append(r.published, k)
 	}
 	var err error
-	r.stranger, err = newSigningKey()
+	r.stranger, err = r.fresh()
 	return r, err
 }
 
-func (r *keyRing) add() error {
-	k, err := newSigningKey()
-	if err != nil {
-		return err
+// stock keeps the keys that were made in this process: one takes a tenth of a
+// second, and tests start many clouds. A cloud never gets one key twice.
+var stock struct {
+	mu   sync.Mutex
+	keys []*signingKey
+}
+
+// fresh gives a key that this ring has not had.
+func (r *keyRing) fresh() (*signingKey, error) {
+	stock.mu.Lock()
+	defer stock.mu.Unlock()
+	if r.taken == len(stock.keys) {
+		k, err := newSigningKey()
+		if err != nil {
+			return nil, err
+		}
+		stock.keys = append(stock.keys, k)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.published = append(r.published, k)
-	return nil
+	k := *stock.keys[r.taken]
+	r.taken++
+	return &k, nil
 }
 
 func (r *keyRing) signer() *signingKey {
@@ -103,7 +118,7 @@ const (
 
 // RotateKeys changes the signing keys now.
 func (c *Cloud) RotateKeys(how Rotation) error {
-	k, err := newSigningKey()
+	k, err := c.keys.fresh()
 	if err != nil {
 		return fmt.Errorf("rotating the keys: %w", err)
 	}

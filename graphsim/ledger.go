@@ -25,8 +25,8 @@ type ledger struct {
 	responses                       map[string]int
 	decisions                       []time.Duration
 	strays                          []string
-	unknown                         []string // hand-overs of nothing that was sent
-	changed                         chan struct{}
+	unknown                         []string      // hand-overs of nothing that was sent
+	changed                         chan struct{} // closed at the next observation; nil: nobody waits
 }
 
 func newLedger() *ledger {
@@ -34,7 +34,6 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
-		changed:   make(chan struct{}),
 	}
 }
 
@@ -46,6 +45,7 @@ type notice struct {
 	first    bool
 	wantBody string // what a bot's response must contain to have passed through
 	botFails bool   // the bot refuses it once
+	loose    bool   // need not be handed over: it says nothing about who owns the call
 
 	bodySum   [32]byte
 	sentSeq   uint64 // first POST began; 0: not sent
@@ -98,9 +98,21 @@ func noticeKey(callID, message string) string { return callID + " " + message }
 // next gives the next number; the lock is held.
 func (l *ledger) next() uint64 {
 	l.seq++
-	close(l.changed)
-	l.changed = make(chan struct{})
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 	return l.seq
+}
+
+// change is closed at the next observation.
+func (l *ledger) change() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return l.changed
 }
 
 func (l *ledger) begin(c *call) {

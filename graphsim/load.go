@@ -168,22 +168,23 @@ func (c *Cloud) newCall(f draft) *call {
 	return k
 }
 
-// neighbour finds another established call whose notifications may share a body
+// neighbours finds other established calls whose notifications may share a body
 // with k's: same app, tenant and region.
-func (c *Cloud) neighbour(k *call) *call {
+func (c *Cloud) neighbours(k *call, limit int) []*call {
 	l := c.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	recent := l.order[max(0, len(l.order)-200):]
 	from := k.dice.n(len(recent))
+	var found []*call
 	for i := range recent {
 		o := recent[(from+i)%len(recent)]
-		if o != k && o.app.ID == k.app.ID && o.tenant == k.tenant && !o.answeredAt.IsZero() &&
+		if len(found) < limit && o != k && o.app.ID == k.app.ID && o.tenant == k.tenant && !o.answeredAt.IsZero() &&
 			o.home == k.home && !o.over && o.end == nil {
-			return o
+			found = append(found, o)
 		}
 	}
-	return nil
+	return found
 }
 
 // Settle waits until all calls are over, and, for Timings.Grace at most, until
@@ -195,9 +196,7 @@ func (c *Cloud) Settle(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, c.cfg.Timings.Grace)
 	defer cancel()
 	for {
-		c.ledger.mu.Lock()
-		changed := c.ledger.changed
-		c.ledger.mu.Unlock()
+		changed := c.ledger.change()
 		if r := c.Report(); r.Lost == 0 && r.NotificationsHandled+r.Ignored >= r.NotificationsSent {
 			return nil
 		}

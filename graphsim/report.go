@@ -49,11 +49,17 @@ type Report struct {
 	GroupsSplit  int            `json:"groups_split"`  // live calls of one meeting and region on different nodes: told, not judged
 	PairsBeside  int            `json:"pairs_beside"`  // paired invites on one node: told, not judged
 	Abandoned    int            `json:"abandoned"`     // calls cut off by the end of the run: not judged
-	Violations   []string       `json:"violations"`    // the first 20, as sentences
+	Violations   []string       `json:"violations"`    // the first of each kind, 20 at most, as sentences
+
+	alike map[string]int // sentences by their form
 }
 
-// MaxViolations bounds the sentences of a report.
-const MaxViolations = 20
+// MaxViolations bounds the sentences of a report, maxAlike those of one form:
+// one bug must not hide the others.
+const (
+	MaxViolations = 20
+	maxAlike      = 5
+)
 
 // OK reports whether the deployment kept its promises: nothing lost, misrouted,
 // handled twice, answered late, altered, out of order, or redirected more than
@@ -65,7 +71,11 @@ func (r Report) OK() bool {
 }
 
 func (r *Report) violation(format string, a ...any) {
-	if len(r.Violations) < MaxViolations {
+	if r.alike == nil {
+		r.alike = map[string]int{}
+	}
+	r.alike[format]++
+	if len(r.Violations) < MaxViolations && r.alike[format] <= maxAlike {
 		r.Violations = append(r.Violations, fmt.Sprintf(format, a...))
 	}
 }

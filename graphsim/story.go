@@ -217,28 +217,29 @@ func (c *Cloud) update(ctx context.Context, k *call, what string, it item) {
 	case what == "participant joining":
 		n.wantBody = joinReply
 	case what != "terminated" && d.chance(r.Batch):
-		if other := c.neighbour(k); other != nil {
+		for _, other := range c.neighbours(k, 1+d.n(3)) {
 			notices = append(notices, &notice{call: other, what: "tone in a batch"})
 			items = append(items, toneItem(other, 1))
-			if d.chance(0.5) {
-				items[0], items[1] = items[1], items[0]
-			}
 		}
+		last := d.n(len(items))
+		items[0], items[last] = items[last], items[0]
 	case what != "terminated":
 		n.botFails = d.chance(r.BotFails)
 	}
+	var callback string
+	c.ledger.count(func(*ledger) {
+		callback = k.callback
+		n.loose = callback == ""
+		if what == "terminated" {
+			k.end = n
+		}
+	})
 	body, message := c.envelope(d, items...), d.guid()
 	for _, n := range notices {
 		c.ledger.enter(n, body, message)
 	}
-	if what == "terminated" {
-		c.ledger.count(func(*ledger) { k.end = n })
-	}
-	c.ledger.mu.Lock()
-	callback := k.callback
-	c.ledger.mu.Unlock()
 	p := parcel{
-		call: k, notices: notices, message: message, body: body, midcall: true,
+		call: k, notices: notices, message: message, body: body, midcall: callback != "",
 		header: c.header(k, message), to: func() (spot, bool) {
 			if callback == "" { // rejected without a callback URI
 				return c.webhook(k, false)
