@@ -10,21 +10,58 @@ import (
 	"tandem/ownership"
 )
 
-// carryOut does what was decided for the calls of one body.
-func (h *Handler) carryOut(ctx context.Context, q *inquiry, ds []decision) result {
+// way is how a body as a whole is dealt with.
+type way uint8
+
+const (
+	wayRegion way = iota + 1 // redirect to the region of all its calls
+	wayNode                  // redirect to the node that owns all its calls
+	wayIgnore                // nothing in it concerns anybody
+	wayHand                  // hand it over, or relay it, for one call
+	wayEach                  // the same for each of several calls
+)
+
+// plan is the way of a body and what remains of its decisions.
+type plan struct {
+	way   way
+	live  []*decision
+	owner ownership.Owner
+}
+
+// choose settles the way. It has no effect; explain uses it as well.
+func (h *Handler) choose(q *inquiry, ds []decision) plan {
 	if ds[0].verb == verbRegion { // then all are, see locateAll
-		return h.redirectToRegion(q, ds[0].step.Region)
+		return plan{way: wayRegion}
 	}
 	live, owner, one := sortOut(ds)
+	p := plan{live: live, owner: owner}
 	switch {
 	case len(live) == 0:
-		return accepted(outcomeIgnored)
+		p.way = wayIgnore
 	case one && !owner.Here && h.mayRedirect(q, live, owner):
-		return h.redirectToNode(q, live[0].part, owner)
+		p.way = wayNode
 	case len(live) == 1:
-		return h.hand(ctx, q, live[0])
+		p.way = wayHand
 	default:
-		return h.handAll(ctx, q, live)
+		p.way = wayEach
+	}
+	return p
+}
+
+// carryOut does what was decided for the calls of one body.
+func (h *Handler) carryOut(ctx context.Context, q *inquiry, ds []decision) result {
+	p := h.choose(q, ds)
+	switch p.way {
+	case wayRegion:
+		return h.redirectToRegion(q, ds[0].step.Region)
+	case wayNode:
+		return h.redirectToNode(q, p.live[0].part, p.owner)
+	case wayIgnore:
+		return accepted(outcomeIgnored)
+	case wayHand:
+		return h.hand(ctx, q, p.live[0])
+	default:
+		return h.handAll(ctx, q, p.live)
 	}
 }
 
@@ -71,7 +108,6 @@ func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) res
 	mark := h.handles.Mark(h.cfg.Region, q.parts[0].call, Mark{
 		RegionHop: q.hops.region, NodeHop: true, Received: q.received, Expires: h.now().Add(MarkLife),
 	})
-	h.count.hops[hopNode].Inc()
 	return result{
 		status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect,
 		location: h.handles.CallbackURI(owner.PublicURL+h.cfg.Path, to) + "&h=" + mark,
@@ -91,7 +127,6 @@ func (h *Handler) redirectToRegion(q *inquiry, to ownership.Region) result {
 	if q.handle != nil {
 		location = h.handles.CallbackURI(base+h.cfg.Path, *q.handle) + "&h=" + mark
 	}
-	h.count.hops[hopRegion].Inc()
 	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: location}
 }
 

@@ -248,6 +248,12 @@ func refusalOfDecode(err error) refusal {
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
 	h.write(w, res)
 	h.count.requests[res.outcome].Inc()
+	switch res.outcome {
+	case outcomeRegionRedirect:
+		h.count.hops[hopRegion].Inc()
+	case outcomeNodeRedirect:
+		h.count.hops[hopNode].Inc()
+	}
 	if q != nil {
 		observe(h.count.whole, h.now().Sub(q.received))
 	}

@@ -1,0 +1,228 @@
+package webhook
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// Explanation is what this door would do with a notification, and why.
+type Explanation struct {
+	Message  string            `json:"message"` // legacy, graph or unreadable
+	Token    string            `json:"token"`   // valid, absent (then explained as if valid), or why it is refused
+	App      ownership.AppID   `json:"app,omitempty"`
+	Tenant   string            `json:"tenant,omitempty"`
+	Calls    []ExplainedCall   `json:"calls,omitempty"`
+	Response ExplainedResponse `json:"response"`
+}
+
+// ExplainedCall is the part of an explanation that concerns one call.
+type ExplainedCall struct {
+	Call      ownership.CallID         `json:"call"`
+	RawCall   string                   `json:"raw_call"`
+	Kind      string                   `json:"kind"` // new call, update, end of call
+	Recording bool                     `json:"recording,omitempty"`
+	AnswerIn  float64                  `json:"answer_in_seconds,omitempty"` // of a new call
+	Decision  string                   `json:"decision"`                    // ignore, owner, region, refuse
+	Why       string                   `json:"why"`
+	Facts     *ownership.Facts         `json:"facts,omitempty"` // what the rules saw; of calls that are not in the table
+	Groups    []ownership.GroupKey     `json:"groups,omitempty"`
+	Verdict   *ownership.RegionVerdict `json:"verdict,omitempty"`
+	Region    *ownership.RegionStep    `json:"region,omitempty"`
+	Pin       *ownership.PinVerdict    `json:"pin,omitempty"`
+	Placement *ownership.Placement     `json:"placement,omitempty"`
+	Owner     *ExplainedOwner          `json:"owner,omitempty"`
+}
+
+// ExplainedOwner is who owns the call's partition now.
+type ExplainedOwner struct {
+	Node      ownership.NodeID      `json:"node"`
+	Partition ownership.PartitionID `json:"partition"`
+	Epoch     ownership.Epoch       `json:"epoch"`
+	Here      bool                  `json:"here"`
+}
+
+// ExplainedResponse is what the caller would get. A hand-over ends with the
+// bot's own response, which nobody knows before.
+type ExplainedResponse struct {
+	Status   int    `json:"status"`             // 0: the bot's own
+	Action   string `json:"action"`             // outcome, as in the metrics
+	Location string `json:"location,omitempty"` // without its signature
+	Error    string `json:"error,omitempty"`
+}
+
+// Explain tells what would happen to a notification that arrived now on the
+// plain path of this node. It runs the functions that requests run, with
+// Table.WhatIf in place of Table.Claim: nothing is claimed, handed over,
+// relayed, logged or counted. header may hold the notification's own headers
+// and token; without a token it explains as if there were a valid one.
+func (h *Handler) Explain(ctx context.Context, header http.Header, body []byte) Explanation {
+	q := &inquiry{received: h.now(), header: header, body: body, dry: true}
+	msg, err := graph.Decode(body, h.limits)
+	e, no := h.explainToken(ctx, q, msg)
+	switch {
+	case err != nil:
+		e.Message = "unreadable"
+		e.Response = responseOf(refused(refusalOfDecode(err), err))
+	case msg.Kind == graph.Legacy:
+		e.Message = msg.Kind.String()
+		e.Response = responseOf(result{status: http.StatusNoContent, outcome: outcomeHandshake})
+	default:
+		e.Message = msg.Kind.String()
+		h.explainCalls(ctx, q, msg, &e)
+	}
+	if no.code != "" {
+		e.Response = responseOf(refused(no, nil))
+	}
+	return e
+}
+
+// explainToken judges the token, and guesses app and tenant where there is none.
+func (h *Handler) explainToken(ctx context.Context, q *inquiry, msg graph.Message) (Explanation, refusal) {
+	if len(q.header["Authorization"]) == 0 {
+		q.app = h.guessApp(msg)
+		return Explanation{Token: "absent", App: q.app}, refusal{}
+	}
+	claims, err := h.tokens.Verify(ctx, q.header)
+	if err != nil {
+		q.app = h.guessApp(msg)
+		return Explanation{Token: err.Error(), App: q.app}, refusalOfToken(err)
+	}
+	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
+	return Explanation{Token: "valid", App: q.app, Tenant: claims.Tenant}, refusal{}
+}
+
+// guessApp takes an app of ours that a target names, else the only one there is.
+func (h *Handler) guessApp(msg graph.Message) ownership.AppID {
+	for _, n := range msg.Notifications {
+		if n.Call == nil {
+			continue
+		}
+		for _, id := range n.Call.TargetApps {
+			if a, ok := h.apps[ownership.AppID(strings.ToLower(id))]; ok {
+				return a.ID
+			}
+		}
+	}
+	if len(h.cfg.Apps) == 1 {
+		return h.cfg.Apps[0].ID
+	}
+	return ""
+}
+
+func (h *Handler) explainCalls(ctx context.Context, q *inquiry, msg graph.Message, e *Explanation) {
+	ds, res := h.locateAll(q, msg.Notifications)
+	if ds == nil {
+		e.Response = responseOf(res)
+		return
+	}
+	whatIf := func(_ context.Context, c ownership.Claim) (ownership.Placement, error) { return h.table.WhatIf(c) }
+	for i := range ds {
+		claimed := ds[i].verb == verbClaim
+		if claimed {
+			h.settle(ctx, q, &ds[i], whatIf)
+		}
+		e.Calls = append(e.Calls, h.explainCall(q, &ds[i], claimed))
+	}
+	e.Response = h.explainPlan(q, ds)
+}
+
+func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCall {
+	p := d.part
+	c := ExplainedCall{
+		Call: p.call, RawCall: p.raw, Kind: kindOf(p), Recording: p.recording,
+		Decision: d.verb.String(), Why: d.why, Groups: q.groups(p, d.facts),
+	}
+	if d.cause != nil {
+		c.Why += ": " + d.cause.Error()
+	}
+	if p.incoming {
+		c.AnswerIn = q.deadline(p).Sub(q.received).Round(time.Millisecond).Seconds()
+	}
+	if d.step.Step != 0 {
+		c.Facts, c.Verdict, c.Region = &d.facts, &d.verdict, &d.step
+	}
+	if claimed {
+		pin := h.law.Load().pins.For(d.facts)
+		c.Pin = &pin
+		if d.placement.Reason != "" {
+			c.Placement = &d.placement
+		}
+	}
+	if d.verb == verbOwner {
+		c.Owner = &ExplainedOwner{Node: d.owner.Node, Partition: d.owner.Partition, Epoch: d.owner.Epoch, Here: d.owner.Here}
+	}
+	return c
+}
+
+// explainPlan tells the response without bringing it about.
+func (h *Handler) explainPlan(q *inquiry, ds []decision) ExplainedResponse {
+	p := h.choose(q, ds)
+	switch p.way {
+	case wayRegion:
+		return responseOf(h.redirectToRegion(q, ds[0].step.Region))
+	case wayNode:
+		return responseOf(h.redirectToNode(q, p.live[0].part, p.owner))
+	case wayIgnore:
+		return responseOf(accepted(outcomeIgnored))
+	}
+	for _, d := range p.live {
+		switch {
+		case d.verb != verbRefuse:
+		case p.way == wayHand:
+			return responseOf(refused(d.refusal, d.cause))
+		default:
+			return responseOf(refused(refusePartly, nil))
+		}
+	}
+	switch {
+	case p.way == wayEach:
+		return ExplainedResponse{Action: string(outcomeSeveral)}
+	case p.owner.Here && !h.table.Holds(p.owner.Partition, p.owner.Epoch):
+		return responseOf(refused(refuseNoLease, nil))
+	case p.owner.Here:
+		return ExplainedResponse{Action: string(outcomeHandled)}
+	default:
+		return ExplainedResponse{Action: string(outcomeRelayed)}
+	}
+}
+
+func responseOf(res result) ExplainedResponse {
+	r := ExplainedResponse{Status: res.status, Action: string(res.outcome)}
+	r.Location, _, _ = strings.Cut(res.location, "?")
+	if res.refused != nil {
+		r.Error = res.refused.text
+	}
+	return r
+}
+
+func kindOf(p *part) string {
+	switch {
+	case p.ends:
+		return graph.EndOfCall.String()
+	case p.incoming:
+		return graph.NewCall.String()
+	default:
+		return graph.Update.String()
+	}
+}
+
+// String gives the word that explain shows.
+func (v verb) String() string {
+	switch v {
+	case verbIgnore:
+		return "ignore"
+	case verbClaim:
+		return "claim"
+	case verbOwner:
+		return "owner"
+	case verbRegion:
+		return "region"
+	default:
+		return "refuse"
+	}
+}
