@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -140,6 +141,11 @@ func TestPlace(t *testing.T) {
 				t.fit["c"] = Fitness{}
 			},
 			owner: "c", reason: ReasonPinned,
+		},
+		{
+			name: "an outgoing call of a gone node goes elsewhere", claim: claim(pin(Pin{Node: "c"}), func(c *Claim) { c.Answered = true }),
+			table: func(t *smallTable) { t.node("c").State = NodeGone },
+			owner: "b", reason: ReasonLeastLoaded,
 		},
 		{
 			name: "together with a live call of the chain", claim: claim(inChain),
@@ -422,6 +428,48 @@ func TestFullTellsWhyNot(t *testing.T) {
 	for _, c := range got.Candidates {
 		if c.Rejected != whyFull {
 			t.Errorf("%s was rejected for %q, want %q", c.Node, c.Rejected, whyFull)
+		}
+	}
+}
+
+// TestTiesSpread: equal nodes share the calls by rendezvous, so a node that is
+// added takes its part and no call changes between the others.
+func TestTiesSpread(t *testing.T) {
+	two, three := newTable().add("a", "", 50, 1).add("b", "", 50, 1), newTable().add("a", "", 50, 1).add("b", "", 50, 1).add("c", "", 50, 1)
+	count := map[NodeID]int{}
+	for i := range 300 {
+		claim := Claim{Call: CallID(fmt.Sprintf("call%d", i))}
+		before, errBefore := Place(two, claim, noon, two.fit)
+		after, errAfter := Place(three, claim, noon, three.fit)
+		if err := errors.Join(errBefore, errAfter); err != nil {
+			t.Fatal(err)
+		}
+		if after.Owner != before.Owner && after.Owner != "c" {
+			t.Errorf("%s went from %s to %s when c was added", claim.Call, before.Owner, after.Owner)
+		}
+		count[after.Owner]++
+	}
+	for _, id := range []NodeID{"a", "b", "c"} {
+		if count[id] < 70 {
+			t.Errorf("%s got %d of 300 calls, expected about 100", id, count[id])
+		}
+	}
+}
+
+// TestPlacerLeavesTheViewAlone: a view may hand out its own slices.
+func TestPlacerLeavesTheViewAlone(t *testing.T) {
+	view, fit := benchView(3)
+	p := NewPlacer(view, noon, fit)
+	for i := range 20 {
+		if _, err := p.Place(Claim{Call: CallID(fmt.Sprint(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, parts := range view.parts {
+		for _, part := range parts {
+			if part.Live != 0 {
+				t.Errorf("partition %d of %s was changed to %d live calls", part.ID, id, part.Live)
+			}
 		}
 	}
 }
