@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Limits of one fetch.
@@ -83,7 +82,7 @@ func (f *fetcher) discover(ctx context.Context, from *url.URL) (*url.URL, error)
 	var doc struct {
 		KeysURL string `json:"jwks_uri"`
 	}
-	if err := json.Unmarshal(body, &doc, jsontext.AllowDuplicateNames(false)); err != nil {
+	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("reading the metadata at %s: %w", from, describe(err))
 	}
 	u, err := keyURL(doc.KeysURL)

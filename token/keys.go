@@ -8,8 +8,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -132,6 +134,8 @@ func readKey(raw jsontext.Value) (id string, public *rsa.PublicKey, why string) 
 		return m.KID, nil, ignoredAlgorithm
 	case base64.RawURLEncoding.DecodedLen(len(m.N)) > maxKeyBits/8+8:
 		return m.KID, nil, ignoredTooLarge // before any big number is made
+	case m.E != "" && !usableExponent(m.E):
+		return m.KID, nil, ignoredExponent
 	}
 	public, err := publicKey(m)
 	switch {
@@ -143,10 +147,21 @@ func readKey(raw jsontext.Value) (id string, public *rsa.PublicKey, why string) 
 		return m.KID, nil, ignoredTooLarge
 	case public.N.Bit(0) == 0:
 		return m.KID, nil, ignoredUnreadable
-	case public.E < 3 || public.E%2 == 0:
+	case public.E < 3 || public.E%2 == 0: // from a certificate
 		return m.KID, nil, ignoredExponent
 	}
 	return m.KID, public, ""
+}
+
+// usableExponent tells whether e is an odd number from 3 to 2³¹-1, which is
+// what crypto/rsa takes. With e = 1 a signature is the message itself.
+func usableExponent(e string) bool {
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(e, "="))
+	if err != nil {
+		return false
+	}
+	n := new(big.Int).SetBytes(raw)
+	return n.BitLen() >= 2 && n.BitLen() <= 31 && n.Bit(0) == 1
 }
 
 // publicKey takes the key from n and e, or from the first certificate where

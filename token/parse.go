@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -68,8 +69,8 @@ func readObject(part string, into any) error {
 	if err != nil {
 		return errors.New("it is not strict base64url")
 	}
-	if len(data) == 0 || data[0] != '{' {
-		// json reads null into a struct without complaint.
+	if !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+		// json would read null into a struct without complaint.
 		return errors.New("it is not a JSON object")
 	}
 	return describe(json.Unmarshal(data, into))

@@ -78,7 +78,11 @@ func (s *source) run(ctx context.Context) {
 		case <-s.kick:
 		}
 		if s.begin() {
-			s.finish(s.refresh(ctx))
+			err := s.refresh(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			s.finish(err)
 			s.tried()
 		}
 		// A kick that came meanwhile may have moved the time; begin looks again.
@@ -250,11 +254,13 @@ func (s *source) untilNext() time.Duration {
 	return max(0, s.next.Sub(s.now()))
 }
 
-// stop frees those who wait for a fetch that will not happen.
+// stop frees those who wait for a fetch that will not happen. From now on an
+// unknown key is in doubt: another node may know it.
 func (s *source) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
+	s.failing.Store(true)
 	if s.round != nil {
 		close(s.round)
 		s.round = nil

@@ -1,0 +1,372 @@
+package token
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bubble runs a test in a synctest bubble, where time.Now and all timers belong
+// to the test, with a cloud that needs no network and a Verifier that has loaded
+// key "a".
+func bubble(t *testing.T, f func(t *testing.T, c *cloud, v *Verifier)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{keys: []obj{jwk("a", keyA())}}
+		v := start(t, c.config())
+		synctest.Wait()
+		f(t, c, v)
+	})
+}
+
+// pass lets time go by.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func tokenA() string { return goodToken(time.Now(), "a", keyA(), 0) }
+func tokenB() string { return goodToken(time.Now(), "b", keyB(), 0) }
+
+func TestF38_NeverLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{keys: []obj{jwk("a", keyA())}}
+		c.answers(down)
+		v := start(t, c.config())
+		synctest.Wait()
+		want(t, v, tokenA(), CodeKeysNotLoaded)
+		want(t, v, "junk", CodeNotThreeParts)
+		if err := v.Ready(); err == nil {
+			t.Error("Ready gives nil although no keys were ever loaded")
+		}
+		pass(10 * time.Minute)
+		want(t, v, tokenA(), CodeKeysNotLoaded)
+		c.answers(nil)
+		pass(firstBackoffTo * 12 / 10)
+		want(t, v, tokenA(), good)
+		if err := v.Ready(); err != nil {
+			t.Errorf("Ready gives %v after the keys were loaded", err)
+		}
+	})
+}
+
+// TestF38_Outage24h takes the endpoint away for longer than a day.
+func TestF38_Outage24h(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		loaded := v.Status()[0].LoadedAt
+		c.answers(down)
+		for time.Since(loaded) < 24*time.Hour {
+			want(t, v, tokenA(), good)
+			if err := v.Ready(); err != nil {
+				t.Fatalf("Ready gives %v after %s of outage", err, time.Since(loaded))
+			}
+			pass(20 * time.Minute)
+		}
+		kept := tokenA()
+		pass(time.Minute)
+		want(t, v, kept, CodeKeysTooOld)
+		want(t, v, tokenA(), CodeKeysTooOld)
+		want(t, v, tokenB(), CodeKeysTooOld)
+		if err := v.Ready(); err == nil {
+			t.Error("Ready gives nil although the keys are too old")
+		}
+		st := v.Status()[0]
+		if st.Usable || st.Problem == "" || st.Failures == 0 || st.ServesTo.After(time.Now()) {
+			t.Errorf("the status says %+v", st)
+		}
+		c.answers(nil)
+		pass(laterBackoffTo * 12 / 10)
+		want(t, v, tokenA(), good)
+	})
+}
+
+// TestF38_CachedTokenEndsWithItsKeys keeps one token alive past the cap.
+func TestF38_CachedTokenEndsWithItsKeys(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(down)
+		long := mint(realHeader("a"), realClaims(time.Now()).with(obj{"exp": time.Now().Add(24 * time.Hour).Unix()}), keyA())
+		want(t, v, long, good)
+		pass(24 * time.Hour)
+		want(t, v, long, good)
+		pass(time.Second)
+		want(t, v, long, CodeKeysTooOld)
+	})
+}
+
+// TestF38_BackOff counts the attempts of a day of outage.
+func TestF38_BackOff(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, _ *Verifier) {
+		c.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == keysPath {
+				w.WriteHeader(http.StatusInternalServerError)
+				return true
+			}
+			return false
+		})
+		before := c.fetched()
+		pass(24 * time.Hour)
+		if n := c.fetched() - before; n < 100 || n > 160 {
+			t.Errorf("a day of outage saw %d attempts, wanted one in about ten minutes", n)
+		}
+	})
+}
+
+// TestF38_Slow has an endpoint that answers after 30 s: known keys do not wait,
+// an unknown one waits for two seconds, and nobody holds a place for longer.
+func TestF38_Slow(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(slow(30 * time.Second))
+		began := time.Now()
+		var both sync.WaitGroup
+		both.Go(func() { want(t, v, tokenB(), CodeKeysInDoubt) })
+		both.Go(func() {
+			want(t, v, tokenA(), good)
+			if d := time.Since(began); d != 0 {
+				t.Errorf("a known key waited %s for the fetch", d)
+			}
+		})
+		both.Wait()
+		if d := time.Since(began); d != askWait {
+			t.Errorf("an unknown key waited %s, wanted %s", d, askWait)
+		}
+		pass(2 * fetchTimeout) // metadata, then the keys at the known address
+		if st := v.Status()[0]; st.Problem == "" {
+			t.Error("a fetch of 30 s counts as a success")
+		}
+	})
+}
+
+// TestF38_MetadataDown loses the metadata only: the known jwks_uri serves on.
+func TestF38_MetadataDown(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			return r.URL.Path == metaPath && down(w, r)
+		})
+		c.publish(jwk("b", keyB()))
+		pass(refreshEvery * 12 / 10)
+		want(t, v, tokenB(), good)
+	})
+}
+
+func TestF39_RotationWithOverlap(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		before := c.fetched()
+		want(t, v, tokenB(), good) // the first token with the new key brings it
+		want(t, v, tokenA(), good)
+		want(t, v, tokenB(), good)
+		if n := c.fetched() - before; n != 1 {
+			t.Errorf("the rotation took %d fetches, wanted 1", n)
+		}
+	})
+}
+
+func TestF39_SuddenRotation(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		old := tokenA()
+		want(t, v, old, good)
+		c.publish(jwk("b", keyB()))
+		want(t, v, tokenB(), good)
+		want(t, v, old, CodeUnknownKey) // although it was in the cache
+		if n := v.cache.size(); n != 1 {
+			t.Errorf("the cache holds %d verdicts, wanted the one of key b", n)
+		}
+	})
+}
+
+func TestF39_WithdrawnKeyIsRefusedAfterTheInterval(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		pass(refreshEvery * 12 / 10)
+		want(t, v, tokenB(), good)
+		c.publish(jwk("a", keyA()))
+		pass(refreshEvery * 12 / 10)
+		want(t, v, tokenB(), CodeUnknownKey)
+		want(t, v, tokenA(), good)
+	})
+}
+
+// TestF39_KeyIDUsedAgain puts another key behind a known id.
+func TestF39_KeyIDUsedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		old := tokenA()
+		want(t, v, old, good)
+		c.publish(jwk("a", keyC()))
+		again := goodToken(time.Now(), "a", keyC(), 0)
+		want(t, v, again, CodeBadSignature) // makes the source look
+		synctest.Wait()
+		want(t, v, again, good)
+		want(t, v, old, CodeBadSignature)
+	})
+}
+
+// TestF39_OneIDTwoKeys has a set that lists two keys under one id.
+func TestF39_OneIDTwoKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{keys: []obj{jwk("a", keyA()), jwk("a", keyB())}}
+		v := start(t, c.config())
+		synctest.Wait()
+		want(t, v, tokenA(), good)
+		want(t, v, goodToken(time.Now(), "a", keyB(), 0), good)
+		want(t, v, goodToken(time.Now(), "a", keyC(), 0), CodeBadSignature)
+	})
+}
+
+// TestF40_B24_UnknownKeyFlood sends 10,000 tokens a second with unknown keys for
+// five minutes (in steps), with good traffic between.
+func TestF40_B24_UnknownKeyFlood(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		before, began := c.fetched(), time.Now()
+		junk := make([]string, 1000)
+		for minute := range 5 {
+			for i := range junk {
+				junk[i] = mint(realHeader(fmt.Sprintf("junk-%d-%d", minute, i)), realClaims(time.Now()), weakKey())
+			}
+			a := tokenA()
+			for range 10 {
+				for _, raw := range junk {
+					want(t, v, raw, CodeUnknownKey)
+				}
+				want(t, v, a, good)
+				pass(6 * time.Second)
+			}
+		}
+		minutes := int(time.Since(began) / time.Minute)
+		if n := c.fetched() - before; n < 1 || n > minutes+1 {
+			t.Errorf("%d minutes of flood caused %d fetches, wanted one a minute at most", minutes, n)
+		}
+	})
+}
+
+// TestF40_B24_FloodOnAnInjectedClock does the same by Config.Now alone, while
+// the timers of the machine stand still: 10,000 ids, one instant, one fetch.
+func TestF40_B24_FloodOnAnInjectedClock(t *testing.T) {
+	k := newClock()
+	c := &cloud{keys: []obj{jwk("a", keyA())}}
+	cfg := c.config()
+	cfg.Now = k.Now
+	v := ready(t, start(t, cfg))
+	before := c.fetched()
+	for i := range 10_000 {
+		h := b64(fmt.Appendf(nil, `{"alg":"RS256","kid":"junk-%d"}`, i))
+		want(t, v, h+"."+b64([]byte(jsonText(realClaims(k.Now()))))+".AAAA", CodeUnknownKey)
+	}
+	if n := c.fetched() - before; n != 1 {
+		t.Errorf("10,000 unknown keys at one instant caused %d fetches, wanted 1", n)
+	}
+	want(t, v, goodToken(k.Now(), "a", keyA(), 0), good)
+}
+
+// TestF40_JunkDoesNotHideARotation uses the minute up with junk, then rotates:
+// the new key is there when the minute is over, without a further token.
+func TestF40_JunkDoesNotHideARotation(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		want(t, v, goodToken(time.Now(), "junk", keyC(), 0), CodeUnknownKey)
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		pass(time.Second)
+		want(t, v, tokenB(), CodeUnknownKey)
+		before := c.fetched()
+		pass(askEvery)
+		want(t, v, tokenB(), good)
+		if n := c.fetched() - before; n != 1 {
+			t.Errorf("learning the key took %d fetches, wanted 1", n)
+		}
+	})
+}
+
+// TestF40_RotationJustAfterTheStart must not wait for a minute: the first load
+// does not count.
+func TestF40_RotationJustAfterTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("b", keyB()))
+		want(t, v, tokenB(), good)
+	})
+}
+
+// TestF40_SingleFlight lets a thousand unknown keys meet a slow endpoint.
+func TestF40_SingleFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		c.answers(slow(500 * time.Millisecond)) // metadata and keys: one second
+		before := c.fetched()
+		codes := make([]Code, 1000)
+		var all sync.WaitGroup
+		for i := range codes {
+			all.Go(func() {
+				_, err := verify(v, goodToken(time.Now(), "b", keyB(), 0))
+				codes[i] = codeOf(t, err)
+			})
+		}
+		all.Wait()
+		served, sent := 0, 0
+		for _, code := range codes {
+			switch code {
+			case good:
+				served++
+			case CodeKeysInDoubt:
+				sent++
+			default:
+				t.Errorf("the verdict is %q", code)
+			}
+		}
+		if served != maxWaiting || sent != len(codes)-maxWaiting {
+			t.Errorf("%d were served and %d sent away, wanted %d to wait", served, sent, maxWaiting)
+		}
+		if n := c.fetched() - before; n != 1 {
+			t.Errorf("%d fetches, wanted 1", n)
+		}
+	})
+}
+
+// TestF38_UnknownKeyDuringAnOutage is refused with 503: the key may be new.
+func TestF38_UnknownKeyDuringAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(down)
+		want(t, v, tokenB(), CodeKeysInDoubt)
+		want(t, v, tokenB(), CodeKeysInDoubt)
+		want(t, v, tokenA(), good)
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		c.answers(nil)
+		pass(askEvery * 12 / 10)
+		want(t, v, tokenB(), good)
+	})
+}
+
+// TestCloseFreesWaiters closes in the middle of a fetch.
+func TestCloseFreesWaiters(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(slow(time.Hour))
+		began := time.Now()
+		var waiter sync.WaitGroup
+		waiter.Go(func() { want(t, v, tokenB(), CodeKeysInDoubt) })
+		synctest.Wait()
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waiter.Wait()
+		want(t, v, tokenB(), CodeKeysInDoubt)
+		want(t, v, tokenA(), good)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("the waiter was let go after %s", d)
+		}
+	})
+}
+
+// TestNudge moves only the injected clock by two hours: the next token makes
+// the source notice, as after a machine was suspended.
+func TestNudge(t *testing.T) {
+	k := newClock()
+	c := &cloud{keys: []obj{jwk("a", keyA())}}
+	cfg := c.config()
+	cfg.Now = k.Now
+	v := ready(t, start(t, cfg))
+	c.publish(jwk("b", keyB()))
+	k.Advance(2 * time.Hour)
+	tried := v.attempts.next()
+	want(t, v, goodToken(k.Now(), "a", keyA(), 0), good)
+	<-tried
+	want(t, v, goodToken(k.Now(), "b", keyB(), 0), good)
+}
