@@ -1,0 +1,131 @@
+package federation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"tandem/ownership"
+)
+
+// Bounds of an answer. A summary is 200 bytes; what is larger is none.
+const (
+	maxAnswer = 64 << 10
+	maxHeader = 32 << 10
+)
+
+// look is what one question gave.
+type look struct {
+	answered bool     // somebody spoke HTTP
+	ready    bool     // calls may be sent there
+	figures  *figures // nil: none were given
+	problem  error    // why it is not ready, or why there are no figures
+}
+
+// figures is the answer of the admin door to GET /v1/summary.
+type figures struct {
+	Region       ownership.Region `json:"region"`
+	Nodes        int              `json:"nodes"`
+	Live         int              `json:"live"`
+	Capacity     int              `json:"capacity"`
+	TableVersion uint64           `json:"table_version"` // raft index of the newest change
+	Healthy      *bool            `json:"healthy"`       // it can place calls now
+}
+
+// ask looks at a region once.
+func ask(ctx context.Context, client *http.Client, r Region) look {
+	target, method := r.URL, http.MethodHead
+	if r.AdminURL != "" {
+		target, method = strings.TrimSuffix(r.AdminURL, "/")+"/v1/summary", http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	if err != nil {
+		return look{problem: fmt.Errorf("asking the region: %w", err)}
+	}
+	req.Header.Set("User-Agent", "tandem")
+	if r.AdminURL != "" {
+		req.Header.Set("Accept", "application/json")
+		if r.Token != "" {
+			req.Header.Set("Authorization", "Bearer "+r.Token)
+		}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return look{problem: fmt.Errorf("asking the region: %w", err)}
+	}
+	defer resp.Body.Close()
+	l := look{answered: true}
+	switch {
+	case resp.StatusCode >= 500:
+		// Also what a load balancer says when no node is behind it.
+		l.problem = fmt.Errorf("the region answers %d", resp.StatusCode)
+	case r.AdminURL == "":
+		l.ready = true
+		l.problem = errors.New("no admin_url is configured, so only its life is known")
+	case resp.StatusCode != http.StatusOK:
+		// A wrong token or an older version: alive all the same, and calls must
+		// not stay away from home for it. Redirects end here too, so the token
+		// goes nowhere but to the configured address.
+		l.ready = true
+		l.problem = fmt.Errorf("its admin door answers %d instead of a summary", resp.StatusCode)
+	default:
+		l.read(r.Name, resp.Body)
+	}
+	return l
+}
+
+// read takes the figures from the body.
+func (l *look) read(name ownership.Region, body io.Reader) {
+	text, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	if err != nil {
+		l.problem = fmt.Errorf("reading its summary: %w", err)
+		return
+	}
+	if len(text) > maxAnswer {
+		l.problem = fmt.Errorf("reading its summary: it is longer than %d bytes", maxAnswer)
+		return
+	}
+	var f figures
+	if err := json.Unmarshal(text, &f); err != nil {
+		l.problem = fmt.Errorf("reading its summary: %w", err)
+		return
+	}
+	switch {
+	case f.Region != name:
+		l.problem = fmt.Errorf("its admin door is that of region %q", f.Region)
+	case f.Healthy == nil:
+		l.problem = errors.New("reading its summary: it does not say whether it is healthy")
+	case f.Nodes < 0 || f.Live < 0 || f.Capacity < 0:
+		l.problem = errors.New("reading its summary: it holds a negative number")
+	case !*f.Healthy:
+		l.figures, l.problem = &f, errors.New("the region says that it can place no calls")
+	default:
+		l.figures, l.ready = &f, true
+	}
+}
+
+// newClient makes a client that follows no redirect: the token is meant for one
+// address.
+func newClient(t http.RoundTripper, timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: t, Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+}

@@ -1,0 +1,214 @@
+// Package federation follows the other regions: whether they answer, and how
+// full they are. Each is asked once a second; what it said is kept in memory,
+// so no caller ever waits for another region.
+//
+// A region that stops answering is called down after three misses in a row and
+// up again at the first answer: a lost packet must not send calls around the
+// world, and a region that is back should get its own calls at once. Until it
+// first answers, a region is down: redirecting a caller to a place that nobody
+// has seen alive could lose the call.
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/ownership"
+)
+
+// The shipped timings: a region that dies is called down within 4 s.
+const (
+	DefaultInterval = time.Second
+	DefaultTimeout  = time.Second
+	DefaultMisses   = 3
+)
+
+// Config says whom to follow. The zero value of a field means the shipped
+// default.
+type Config struct {
+	Self    ownership.Region // this region: always healthy, never asked
+	Regions []Region         // the others; Self among them is kept for its URL only
+
+	Interval time.Duration // from one question to the next
+	Timeout  time.Duration // for one question
+	Misses   int           // in a row, until a region is down
+
+	Transport http.RoundTripper // for the questions; nil: one of its own
+	Now       func() time.Time  // for AsOf; nil: time.Now
+	Logger    *slog.Logger
+	Metrics   prometheus.Registerer
+}
+
+// Region is where one region can be asked and reached.
+type Region struct {
+	Name     ownership.Region
+	URL      string // public base: where its calls are redirected to
+	AdminURL string // base of an admin door; empty: only whether URL answers is known
+	Token    string // bearer token for the admin door, role read; empty: none is sent
+}
+
+// Summary is what is known of one region.
+type Summary struct {
+	Name         ownership.Region `json:"name"`
+	URL          string           `json:"url"`
+	Healthy      bool             `json:"healthy"`
+	AsOf         time.Time        `json:"as_of,omitzero"` // its last answer; zero: it never answered
+	Nodes        int              `json:"nodes"`
+	Live         int              `json:"live"`     // live calls
+	Capacity     int              `json:"capacity"` // live calls it may hold
+	TableVersion uint64           `json:"table_version"`
+	Partial      bool             `json:"partial"`         // the figures are missing or older than the last look
+	Error        string           `json:"error,omitempty"` // why the last look failed or was partial
+}
+
+// World is the other regions as this node knows them. All its methods answer
+// from memory and are safe for concurrent use.
+type World struct {
+	self    ownership.Region
+	regions []*follower // in the order of the configuration, without self
+	byName  map[ownership.Region]*follower
+	selfURL string
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+	idle func() // closes idle connections of its own transport
+}
+
+// Start begins to follow the regions, until Close or the end of ctx. Its errors
+// are mistakes in the configuration; a region that does not answer is none.
+func Start(ctx context.Context, cfg Config) (*World, error) {
+	cfg = cfg.withDefaults()
+	w := &World{self: cfg.Self, byName: map[ownership.Region]*follower{}, idle: func() {}}
+	seen := map[ownership.Region]bool{}
+	for _, r := range cfg.Regions {
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("reading region %q: %w", r.Name, err)
+		}
+		if seen[r.Name] {
+			return nil, fmt.Errorf("reading region %q: it is listed twice", r.Name)
+		}
+		seen[r.Name] = true
+		if r.Name == cfg.Self {
+			w.selfURL = r.URL
+			continue
+		}
+		f := newFollower(r, cfg)
+		w.regions, w.byName[r.Name] = append(w.regions, f), f
+	}
+	counters, err := newCounters(cfg.Metrics, w.regions)
+	if err != nil {
+		return nil, fmt.Errorf("registering the metrics of the other regions: %w", err)
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		own := newTransport()
+		transport, w.idle = own, own.CloseIdleConnections
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	for _, f := range w.regions {
+		f.client, f.counters = newClient(transport, cfg.Timeout), counters
+		w.done.Go(func() { f.follow(ctx) })
+	}
+	return w, nil
+}
+
+// Close stops following and waits until every question has ended.
+func (w *World) Close() {
+	w.stop()
+	w.done.Wait()
+	w.idle()
+}
+
+// Healthy reports whether calls may be sent to a region. This region always is;
+// one that the configuration does not name never is.
+func (w *World) Healthy(r ownership.Region) bool {
+	if r == w.self {
+		return true
+	}
+	f, ok := w.byName[r]
+	return ok && f.state.Load().Healthy
+}
+
+// URL gives the public base URL of a region as the configuration spells it;
+// false: the configuration has none.
+func (w *World) URL(r ownership.Region) (string, bool) {
+	if r == w.self {
+		return w.selfURL, w.selfURL != ""
+	}
+	f, ok := w.byName[r]
+	if !ok {
+		return "", false
+	}
+	return f.region.URL, true
+}
+
+// Regions gives what is known of the other regions, in the order of the
+// configuration.
+func (w *World) Regions() []Summary {
+	all := make([]Summary, len(w.regions))
+	for i, f := range w.regions {
+		all[i] = *f.state.Load()
+	}
+	return all
+}
+
+func (c Config) withDefaults() Config {
+	if c.Interval <= 0 {
+		c.Interval = DefaultInterval
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.Misses <= 0 {
+		c.Misses = DefaultMisses
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (r Region) check() error {
+	if r.Name == "" {
+		return errors.New("it has no name")
+	}
+	if err := checkBase(r.URL); err != nil {
+		return fmt.Errorf("its url %w", err)
+	}
+	if r.AdminURL == "" {
+		return nil
+	}
+	if err := checkBase(r.AdminURL); err != nil {
+		return fmt.Errorf("its admin_url %w", err)
+	}
+	return nil
+}
+
+// checkBase refuses what must never reach a Location header. The error does not
+// repeat the URL: somebody may have put a password in it.
+func checkBase(base string) error {
+	u, err := url.Parse(base)
+	switch {
+	case err != nil:
+		return errors.New("is not a URL")
+	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
+		return errors.New("is not an http or https URL with a host name")
+	case u.User != nil:
+		return errors.New("holds a user name")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("holds a query or a fragment")
+	default:
+		return nil
+	}
+}
