@@ -172,7 +172,7 @@ func (d *Door) join(ctx context.Context, in *struct{ Body JoinRequest }) (*reply
 	if err != nil {
 		return nil, problem(err)
 	}
-	return &reply[Node]{d.node(n, d.partitionCounts())}, nil
+	return &reply[Node]{d.node(n, d.counts())}, nil
 }
 
 // release ends a call by an operator's word.

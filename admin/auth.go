@@ -80,8 +80,22 @@ var (
 	refusedPlace = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
 )
 
-// identify says who sent the request.
+// identify says who sent the request, by its Authorization header.
 func (g *guard) identify(r *http.Request) (Whoami, *refusal) {
+	header := r.Header.Get("Authorization")
+	secret, readable := bearer(header)
+	if header != "" && !readable {
+		secret = unreadable
+	}
+	return g.enter(r, secret)
+}
+
+// unreadable stands for a header that holds no bearer token: it is a failed
+// attempt, and no hash of a file can be its.
+const unreadable = "\x00"
+
+// enter says who sent the request, given the secret that came with it.
+func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 	if g.open() {
 		// A web page whose name was pointed at 127.0.0.1 must not get in.
 		if !loopbackName(r.Host) {
@@ -89,17 +103,16 @@ func (g *guard) identify(r *http.Request) (Whoami, *refusal) {
 		}
 		return Whoami{Name: "loopback", Roles: []Role{RoleRead, RoleOperate, RoleBot, RoleJoin}, Open: true}, nil
 	}
-	secret, presented := bearer(r.Header.Get("Authorization"))
-	if !presented && r.Header.Get("Authorization") == "" {
+	if secret == "" {
 		return Whoami{}, refusedToken // nothing was tried, so nothing is counted
 	}
-	return g.try(r.RemoteAddr, secret, presented)
+	return g.try(r.RemoteAddr, secret)
 }
 
 // try judges one secret and counts a failure against the caller's address. An
 // address that has failed too often is refused before its secret is looked at,
 // or else the limit would not slow down guessing.
-func (g *guard) try(from, secret string, presented bool) (Whoami, *refusal) {
+func (g *guard) try(from, secret string) (Whoami, *refusal) {
 	now := g.now()
 	limit := g.limiter(from)
 	if limit.TokensAt(now) < 1 {
@@ -108,7 +121,7 @@ func (g *guard) try(from, secret string, presented bool) (Whoami, *refusal) {
 	g.mu.RLock()
 	t, ok := findToken(g.tokens, secret)
 	g.mu.RUnlock()
-	if !presented || !ok || t.expired(now) {
+	if !ok || t.expired(now) {
 		limit.AllowN(now, 1)
 		return Whoami{}, refusedToken
 	}

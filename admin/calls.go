@@ -139,35 +139,55 @@ func (d *Door) elsewhere(name ownership.Region) error {
 	return huma.Error404NotFound(fmt.Sprintf("There is no region %q.", string(name)))
 }
 
-// explainCall puts the stored placement into sentences.
+// explainCall puts the stored placement, and what came of it, into sentences.
 func (d *Door) explainCall(c ownership.Call) CallExplanation {
 	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(d.deps.Journal.Timeline(c.ID))}
+	out.Why = append(claimSentences(c), candidateSentences(c.Placement)...)
+	var since []string
+	out.Partition, since = d.sinceSentences(c)
+	out.Why = append(out.Why, since...)
+	return out
+}
+
+// claimSentences say how the call came in and where it went.
+func claimSentences(c ownership.Call) []string {
 	p := c.Placement
-	out.Why = append(out.Why, fmt.Sprintf("Its first notification reached %s at %s, which claimed it.", c.Via, c.ClaimedAt.UTC().Format(time.RFC3339Nano)))
-	out.Why = append(out.Why, fmt.Sprintf("It was placed in partition %d at epoch %d on %s: %s.", p.Partition, p.Epoch, p.Owner, reasonText(p.Reason)))
+	return []string{
+		fmt.Sprintf("Its first notification reached %s at %s, which claimed it.", c.Via, c.ClaimedAt.UTC().Format(time.RFC3339Nano)),
+		fmt.Sprintf("It was placed in partition %d at epoch %d on %s: %s.", p.Partition, p.Epoch, p.Owner, reasonText(p.Reason)),
+	}
+}
+
+// candidateSentences say how the nodes compared.
+func candidateSentences(p ownership.Placement) []string {
+	var out []string
 	for _, cand := range p.Candidates {
 		switch {
 		case cand.Rejected != "":
-			out.Why = append(out.Why, fmt.Sprintf("%s could not take it: %s.", cand.Node, cand.Rejected))
+			out = append(out, fmt.Sprintf("%s could not take it: %s.", cand.Node, cand.Rejected))
 		case cand.Node == p.Owner:
-			out.Why = append(out.Why, fmt.Sprintf("%s scored %.3f and won.", cand.Node, cand.Score))
+			out = append(out, fmt.Sprintf("%s scored %.3f and won.", cand.Node, cand.Score))
 		default:
-			out.Why = append(out.Why, fmt.Sprintf("%s scored %.3f; lower wins.", cand.Node, cand.Score))
+			out = append(out, fmt.Sprintf("%s scored %.3f; lower wins.", cand.Node, cand.Score))
 		}
 	}
+	return out
+}
+
+// sinceSentences say what has changed since the claim.
+func (d *Door) sinceSentences(c ownership.Call) (ownership.Partition, []string) {
 	part, ok := d.deps.Table.Partition(c.Partition)
 	if !ok {
-		out.Why = append(out.Why, fmt.Sprintf("Partition %d has been retired since.", c.Partition))
-		return out
+		return part, []string{fmt.Sprintf("Partition %d has been retired since.", c.Partition)}
 	}
-	out.Partition = part
-	if part.Epoch > p.Epoch {
-		out.Why = append(out.Why, fmt.Sprintf("Partition %d has changed owner since: %s owns it at epoch %d.", part.ID, part.Owner, part.Epoch))
+	var out []string
+	if part.Epoch > c.Placement.Epoch {
+		out = append(out, fmt.Sprintf("Partition %d has changed owner since: %s owns it at epoch %d.", part.ID, part.Owner, part.Epoch))
 	}
 	if c.State == ownership.CallEnded {
-		out.Why = append(out.Why, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
+		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
 	}
-	return out
+	return part, out
 }
 
 // reasonText says in words what a placement's reason means.

@@ -55,8 +55,10 @@ type Table interface {
 // Journal is the table's event history, kept for some time only.
 type Journal interface {
 	// Events gives at most limit events with an ID above after, oldest first,
-	// and the ID of the oldest event that is still kept (0: none is).
+	// and the ID from which on every event is still kept (0: none was dropped).
 	Events(after uint64, limit int) (events []Event, oldest uint64)
+	// Latest gives the newest events, at most limit, oldest first.
+	Latest(limit int) []Event
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error

@@ -89,7 +89,9 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if err := d.auth.reload(); err != nil {
 		return nil, fmt.Errorf("building the admin door: %w", err)
 	}
-	d.routes()
+	if err := d.routes(); err != nil {
+		return nil, fmt.Errorf("building the admin door: %w", err)
+	}
 	return d, nil
 }
 
@@ -106,7 +108,7 @@ func (d *Door) Close() { d.closeOnce.Do(func() { close(d.closing) }) }
 
 // routes puts every path on the router. The router's own redirects are off: it
 // would redirect //evil to another site.
-func (d *Door) routes() {
+func (d *Door) routes() error {
 	r := d.router
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -123,7 +125,11 @@ func (d *Door) routes() {
 	d.streamRoutes()
 	d.opsRoutes()
 	d.docsRoutes()
+	if err := d.pageRoutes(); err != nil {
+		return err
+	}
 	d.handler = d.outer(r)
+	return nil
 }
 
 // here is this node's id.

@@ -42,7 +42,7 @@ func (d *Door) readRoutes() {
 			if !ok {
 				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
 			}
-			return &answer[Node]{fresh, d.node(n, d.partitionCounts())}, nil
+			return &answer[Node]{fresh, d.node(n, d.counts())}, nil
 		})
 
 	type partitionAsked struct {
@@ -63,26 +63,31 @@ func (d *Door) readRoutes() {
 		})
 }
 
-// partitionCounts counts the partitions of each node.
-func (d *Door) partitionCounts() map[ownership.NodeID]int {
-	counts := map[ownership.NodeID]int{}
-	for _, p := range d.deps.Table.Partitions() {
-		if !p.Retired {
-			counts[p.Owner]++
-		}
-	}
-	return counts
+// counts is what is counted once for all nodes of an answer.
+type counts struct {
+	partitions map[ownership.NodeID]int
+	leader     ownership.NodeID
 }
 
-func (d *Door) node(n ownership.Node, partitions map[ownership.NodeID]int) Node {
+func (d *Door) counts() counts {
+	c := counts{map[ownership.NodeID]int{}, d.deps.Cluster.Status().Leader}
+	for _, p := range d.deps.Table.Partitions() {
+		if !p.Retired {
+			c.partitions[p.Owner]++
+		}
+	}
+	return c
+}
+
+func (d *Door) node(n ownership.Node, c counts) Node {
 	return Node{
-		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: partitions[n.ID],
-		Leader: d.deps.Cluster.Status().Leader == n.ID, Here: n.ID == d.here(),
+		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
+		Leader: c.leader == n.ID, Here: n.ID == d.here(),
 	}
 }
 
 func (d *Door) nodes() []Node {
-	records, counts := d.deps.Table.Nodes(), d.partitionCounts()
+	records, counts := d.deps.Table.Nodes(), d.counts()
 	out := make([]Node, 0, len(records))
 	for _, n := range records {
 		out = append(out, d.node(n, counts))
@@ -96,14 +101,16 @@ func (d *Door) summary() Summary {
 		if n.State == ownership.NodeGone {
 			continue
 		}
+		live := d.deps.Table.Live(n.ID)
 		s.Nodes++
-		s.Live += d.deps.Table.Live(n.ID)
+		s.Live += live
+		s.Capacity += n.Capacity
 		if n.State == ownership.NodeActive {
 			s.Active++
-			s.Capacity += n.Capacity
+			s.Room += max(0, n.Capacity-live)
 		}
 	}
-	s.Healthy = d.deps.Cluster.Status().Leader != "" && s.Active > 0 && s.Live < s.Capacity
+	s.Healthy = d.deps.Cluster.Status().Leader != "" && s.Room > 0
 	return s
 }
 
@@ -112,7 +119,7 @@ func (d *Door) status() Status {
 	now := d.now().UTC()
 	s := Status{
 		Identity: d.cfg.Identity, Cluster: c, Leased: now.Before(c.LeaseUntil),
-		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.here()), Capacity: sum.Capacity,
+		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.here()), Capacity: sum.Capacity, Room: sum.Room,
 		StartedAt: d.cfg.StartedAt.UTC(), Now: now, Warnings: []string{},
 	}
 	if n, ok := d.deps.Table.Node(d.here()); ok {
@@ -150,24 +157,14 @@ func (d *Door) regions() []Region {
 // promises says which guarantees hold at this moment, from what this node sees.
 func (d *Door) promises() []Promise {
 	c, now := d.deps.Cluster.Status(), d.now()
-	voters, healthy := 0, 0
-	for _, p := range d.deps.Cluster.Peers() {
-		if p.Voter {
-			voters++
-			if p.Healthy {
-				healthy++
-			}
-		}
-	}
-	quorum := voters/2 + 1
+	spare, why := d.spare(c.Leader)
 	out := []Promise{
 		promise("claims", "New calls get an owner.",
 			c.Leader != "", "The leader is "+string(c.Leader)+".", "The region has no leader right now."),
 		promise("fenced", "This node acts as owner only under a valid lease.",
 			now.Before(c.LeaseUntil), "The lease is valid.", "The lease has run out: this node relays to owners it knows of, or answers 503."),
 		promise("survives-one-node", "The death of any one node loses no acknowledged claim and stops no claims for longer than an election.",
-			healthy-1 >= quorum, fmt.Sprintf("%d of %d voters are well, %d are needed.", healthy, voters, quorum),
-			fmt.Sprintf("%d of %d voters are well and %d are needed, so none may fail.", healthy, voters, quorum)),
+			spare, why, why),
 		promise("peers-authenticated", "Only nodes with a certificate of this deployment change the table.",
 			c.Secure, "The cluster port speaks mTLS.", "The cluster port speaks plain TCP."),
 		promise("operators-authenticated", "Only holders of a token pass this door.",
@@ -177,6 +174,28 @@ func (d *Door) promises() []Promise {
 		out = append(out, d.deps.Promises()...)
 	}
 	return out
+}
+
+// spare says whether the region can do without any one of its voters.
+func (d *Door) spare(leader ownership.NodeID) (bool, string) {
+	voters, known, healthy := 0, 0, 0
+	for _, p := range d.deps.Cluster.Peers() {
+		if !p.Voter {
+			continue
+		}
+		voters++
+		if p.Known {
+			known++
+		}
+		if p.Known && p.Healthy {
+			healthy++
+		}
+	}
+	if known < voters {
+		return false, fmt.Sprintf("This node does not know how %d of the %d voters are; the leader %s does.", voters-known, voters, leader)
+	}
+	needed := voters/2 + 1
+	return healthy > needed, fmt.Sprintf("%d of %d voters are well and %d are needed.", healthy, voters, needed)
 }
 
 func promise(name, text string, holds bool, yes, no string) Promise {

@@ -51,30 +51,48 @@ func (d *Door) streamRoutes() {
 	huma.Register(d.api, restore, d.restoreSnapshot)
 }
 
-func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
-	after := in.After
-	if in.LastEventID != "" {
-		id, err := strconv.ParseUint(in.LastEventID, 10, 64)
-		if err != nil {
-			return nil, huma.Error400BadRequest("Last-Event-ID must be the id of an event: a number.")
-		}
-		after = id
+// busyStreams refuses a follower too many.
+const busyStreams = "As many streams as this node serves are open already."
+
+func (d *Door) followEvents(_ context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
+	after, err := resumePoint(in.LastEventID, strconv.FormatUint(in.After, 10))
+	if err != nil {
+		return nil, huma.Error400BadRequest(err.Error())
 	}
-	select {
-	case d.streams <- struct{}{}:
-	default:
-		return nil, unavailable("As many streams as this node serves are open already.")
+	if !d.enterStream() {
+		return nil, unavailable(busyStreams)
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer func() { <-d.streams }()
+		defer d.leaveStream()
 		_, w, _ := humahttprouter.Unwrap(ctx)
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
-		s := &eventStream{w: w, out: http.NewResponseController(w)}
-		d.pump(ctx.Context(), s, after, in.Follow)
+		d.pump(ctx.Context(), newEventStream(w, true), after, in.Follow)
 	}}, nil
 }
+
+// resumePoint reads where a follower left off: the header goes first.
+func resumePoint(header, query string) (uint64, error) {
+	text := orElse(header, query)
+	if text == "" {
+		return 0, nil
+	}
+	id, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, errors.New("Last-Event-ID and after must be the id of an event: a number")
+	}
+	return id, nil
+}
+
+// enterStream takes a follower's place, if there is one.
+func (d *Door) enterStream() bool {
+	select {
+	case d.streams <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *Door) leaveStream() { <-d.streams }
 
 // pump sends events until the follower goes, the door closes, or, without
 // follow, there are no more.
@@ -146,8 +164,15 @@ func (d *Door) waitEvent(ctx context.Context, after uint64) error {
 
 // eventStream writes server-sent events (HTML standard, section 9.2).
 type eventStream struct {
-	w   io.Writer
-	out *http.ResponseController
+	w     io.Writer
+	out   *http.ResponseController
+	named bool // each event carries its kind as its name
+}
+
+func newEventStream(w http.ResponseWriter, named bool) *eventStream {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
+	return &eventStream{w: w, out: http.NewResponseController(w), named: named}
 }
 
 func (s *eventStream) send(e Event) error {
@@ -158,7 +183,11 @@ func (s *eventStream) send(e Event) error {
 	if err := s.out.SetWriteDeadline(time.Now().Add(streamGrace)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", e.ID, fieldText(e.Kind), data)
+	name := ""
+	if s.named {
+		name = "event: " + fieldText(e.Kind) + "\n"
+	}
+	_, err = fmt.Fprintf(s.w, "id: %d\n%sdata: %s\n\n", e.ID, name, data)
 	return err
 }
 

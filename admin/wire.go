@@ -24,6 +24,7 @@ type Peer struct {
 	Address     string           `json:"address" doc:"host:port of raft and the peer link"`
 	Voter       bool             `json:"voter"`
 	Leader      bool             `json:"leader"`
+	Known       bool             `json:"known" doc:"The answering node knows whether it is well; the leader does."`
 	Healthy     bool             `json:"healthy"`
 	LastContact string           `json:"last_contact,omitempty" doc:"Time since it was last heard, where the answering node knows."`
 }
@@ -52,7 +53,8 @@ type Status struct {
 	Nodes     int                 `json:"nodes" doc:"Nodes that are not gone."`
 	Live      int                 `json:"live" doc:"Live calls in the region."`
 	LiveHere  int                 `json:"live_here" doc:"Live calls on this node."`
-	Capacity  int                 `json:"capacity" doc:"Live calls that the active nodes may hold."`
+	Capacity  int                 `json:"capacity" doc:"Live calls that its nodes may hold."`
+	Room      int                 `json:"room" doc:"New calls that its active nodes can take."`
 	StartedAt time.Time           `json:"started_at"`
 	Now       time.Time           `json:"now"`
 	Warnings  []string            `json:"warnings" doc:"What an operator should be told loudly."`
@@ -76,7 +78,8 @@ type Summary struct {
 	Nodes      int              `json:"nodes" doc:"Nodes that are not gone."`
 	Active     int              `json:"active" doc:"Nodes that may get new calls."`
 	Live       int              `json:"live"`
-	Capacity   int              `json:"capacity"`
+	Capacity   int              `json:"capacity" doc:"Live calls that its nodes may hold."`
+	Room       int              `json:"room" doc:"New calls that its active nodes can take."`
 }
 
 // Node is a node's record with what the table counts for it.

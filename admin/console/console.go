@@ -1,0 +1,195 @@
+// Package console holds the pages with which a person looks at a region. They
+// are made on the server and read well without JavaScript; a little script
+// renews the overview and follows the events. Nothing comes from elsewhere:
+// templates, style and script are inside the program, and the pages' content
+// security policy lets nothing else in.
+package console
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+//go:embed pages static
+var files embed.FS
+
+// Root is the path under which the console lives.
+const Root = "/console/"
+
+// cookieName is the cookie that keeps the token: for this path only, out of
+// scripts' reach, never sent from other sites.
+const cookieName = "tandem_token"
+
+// cookieLife is how long a browser keeps the token.
+const cookieLife = 12 * time.Hour
+
+// policy lets the pages use this program's own files only. Templates hold no
+// inline style and no inline script.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// ErrNotFound is what a Source returns for a call that it does not know.
+var ErrNotFound = errors.New("the region knows no such call")
+
+// Source is what the pages show.
+type Source interface {
+	// Frame is what every page shows around its content.
+	Frame() Frame
+	Overview() Overview
+	// Calls gives one page of calls; an error is the reader's mistake.
+	Calls(Query) (Calls, error)
+	// Call gives one call, or ErrNotFound, or another error for a bad id.
+	Call(id string) (Call, error)
+	// Latest gives the newest events, newest first.
+	Latest() []Event
+	// Stream serves the events after the request's Last-Event-ID.
+	Stream(http.ResponseWriter, *http.Request)
+	// Enter judges a token: a name where it may read, else the status and the
+	// text to refuse it with. An empty token is judged too: without tokens set
+	// up, everybody on loopback may read.
+	Enter(r *http.Request, token string) (name string, status int, text string)
+}
+
+// Console is the pages as an http.Handler for Root and everything below.
+type Console struct {
+	source Source
+	log    *slog.Logger
+	secure bool
+	pages  map[string]*template.Template
+	static http.Handler
+}
+
+// New prepares the pages; secure marks the cookie for https only.
+func New(source Source, log *slog.Logger, secure bool) (*Console, error) {
+	c := &Console{source: source, log: log, secure: secure, pages: map[string]*template.Template{}}
+	for _, name := range []string{"overview", "calls", "call", "events", "login", "trouble"} {
+		t, err := template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("reading the console's pages: %w", err)
+		}
+		c.pages[name] = t
+	}
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		return nil, fmt.Errorf("reading the console's files: %w", err)
+	}
+	c.static = http.StripPrefix(Root+"static/", http.FileServerFS(static))
+	return c, nil
+}
+
+// ServeHTTP answers one request. Everything but the login page and the style
+// needs a reader.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Security-Policy", policy)
+	path := strings.TrimPrefix(r.URL.Path, Root)
+	switch {
+	case strings.HasPrefix(path, "static/") && path != "static/":
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		c.static.ServeHTTP(w, r)
+		return
+	case path == "login":
+		c.login(w, r)
+		return
+	case path == "logout" && r.Method == http.MethodPost:
+		c.forget(w)
+		http.Redirect(w, r, Root+"login", http.StatusSeeOther)
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		c.trouble(w, r, "", http.StatusMethodNotAllowed, "This page is for reading.")
+		return
+	}
+	token := ""
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		token = cookie.Value
+	}
+	name, status, text := c.source.Enter(r, token)
+	switch {
+	case name != "":
+		c.page(w, r, name, path)
+	case path == "stream":
+		http.Error(w, text, status)
+	case status == http.StatusUnauthorized:
+		http.Redirect(w, r, Root+"login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+	default:
+		c.trouble(w, r, "", status, text)
+	}
+}
+
+// page answers a reader.
+func (c *Console) page(w http.ResponseWriter, r *http.Request, reader, path string) {
+	call, isCall := strings.CutPrefix(path, "calls/")
+	switch {
+	case path == "":
+		c.show(w, r, reader, "overview", http.StatusOK, c.source.Overview())
+	case path == "calls":
+		q := queryOf(r.URL.Query())
+		calls, err := c.source.Calls(q)
+		if err != nil {
+			c.trouble(w, r, reader, http.StatusBadRequest, err.Error())
+			return
+		}
+		calls.Query = q
+		c.show(w, r, reader, "calls", http.StatusOK, calls)
+	case isCall:
+		found, err := c.source.Call(call)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			c.trouble(w, r, reader, http.StatusNotFound, "The region knows no call "+call+".")
+		case err != nil:
+			c.trouble(w, r, reader, http.StatusBadRequest, err.Error())
+		default:
+			c.show(w, r, reader, "call", http.StatusOK, found)
+		}
+	case path == "events":
+		c.show(w, r, reader, "events", http.StatusOK, c.source.Latest())
+	case path == "stream":
+		c.source.Stream(w, r)
+	default:
+		c.trouble(w, r, reader, http.StatusNotFound, "There is no such page.")
+	}
+}
+
+// view is what a template gets.
+type view struct {
+	Frame
+	Page   string
+	Reader string // empty: nobody is logged in
+	Body   any
+}
+
+// trouble shows a page that says what is wrong.
+func (c *Console) trouble(w http.ResponseWriter, r *http.Request, reader string, status int, text string) {
+	c.show(w, r, reader, "trouble", status, struct {
+		Status int
+		Title  string
+		Text   string
+	}{status, http.StatusText(status), text})
+}
+
+// show fills a page in full before the first byte goes out: half a page would
+// have the wrong status.
+func (c *Console) show(w http.ResponseWriter, r *http.Request, reader, page string, status int, body any) {
+	v := view{Page: page, Reader: reader, Body: body}
+	if reader != "" {
+		v.Frame = c.source.Frame() // who has not entered learns nothing of the region
+	}
+	var out bytes.Buffer
+	if err := c.pages[page].Execute(&out, v); err != nil {
+		c.log.Error("making a console page failed", "page", page, "error", err)
+		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = out.WriteTo(w) // a reader that has gone needs no answer
+	}
+}

@@ -1,0 +1,59 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// loginBody is what the login page shows.
+type loginBody struct {
+	Next  string
+	Error string
+}
+
+// login shows the form and takes the token.
+func (c *Console) login(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		c.show(w, r, "", "login", http.StatusOK, loginBody{Next: inside(r.URL.Query().Get("next"))})
+		return
+	case http.MethodPost:
+	default:
+		c.trouble(w, r, "", http.StatusMethodNotAllowed, "This page takes a token.")
+		return
+	}
+	if err := r.ParseForm(); err != nil {
+		c.show(w, r, "", "login", http.StatusBadRequest, loginBody{Error: "The form could not be read."})
+		return
+	}
+	next, token := inside(r.PostForm.Get("next")), strings.TrimSpace(r.PostForm.Get("token"))
+	name, status, text := c.source.Enter(r, token)
+	if name == "" {
+		if status == http.StatusUnauthorized {
+			text = "This node does not know that token."
+		}
+		c.show(w, r, "", "login", status, loginBody{Next: next, Error: text})
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: token, Path: Root, MaxAge: int(cookieLife.Seconds()),
+		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode,
+	})
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// forget takes the cookie back.
+func (c *Console) forget(w http.ResponseWriter) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: Root, MaxAge: -1, HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode})
+}
+
+// inside gives a place within the console, whatever was asked: a login must not
+// lead to another site.
+func inside(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root) || strings.Contains(next, "\\") {
+		return Root
+	}
+	return u.RequestURI()
+}

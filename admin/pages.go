@@ -1,0 +1,174 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tandem/admin/console"
+	"tandem/ownership"
+)
+
+// pageEvents is how many events the console's first page of them holds.
+const pageEvents = 100
+
+// pageCalls is how many calls a page of the console holds.
+const pageCalls = 50
+
+// pageRoutes puts the console on the door.
+func (d *Door) pageRoutes() error {
+	pages, err := console.New(consoleSource{d}, d.log, d.cfg.Secure)
+	if err != nil {
+		return err
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		d.router.Handler(method, console.Root+"*page", pages)
+	}
+	d.router.HandlerFunc(http.MethodGet, "/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, console.Root, http.StatusSeeOther)
+	})
+	return nil
+}
+
+// consoleSource shows the console what the API shows, from the same functions.
+type consoleSource struct{ d *Door }
+
+// Enter lets in whoever may read.
+func (s consoleSource) Enter(r *http.Request, secret string) (string, int, string) {
+	who, refused := s.d.auth.enter(r, secret)
+	if refused == nil && !who.may(RoleRead) {
+		refused = refusedRole
+	}
+	if refused != nil {
+		return "", refused.status, refused.text
+	}
+	return who.Name, http.StatusOK, ""
+}
+
+// Frame gives what stands around every page.
+func (s consoleSource) Frame() console.Frame {
+	st := s.d.status()
+	return console.Frame{
+		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: orElse(st.Version, "dev"),
+		Applied: s.d.deps.Table.Applied(), Now: st.Now, Open: s.d.auth.open(), Warnings: st.Warnings,
+	}
+}
+
+// Overview gives the first page.
+func (s consoleSource) Overview() console.Overview {
+	sum := s.d.summary()
+	out := console.Overview{
+		Leader: s.d.deps.Cluster.Status().Leader, Live: sum.Live, Capacity: sum.Capacity, Active: sum.Active, Total: sum.Nodes,
+	}
+	for _, r := range s.d.regions() {
+		out.Regions = append(out.Regions, console.Region{
+			Name: r.Name, URL: r.URL, Healthy: r.Healthy, Here: r.Here, Partial: r.Partial, AsOf: r.AsOf,
+			Nodes: r.Nodes, Live: r.Live, Capacity: r.Capacity,
+		})
+	}
+	owned := map[ownership.NodeID][]ownership.Partition{}
+	for _, p := range s.d.deps.Table.Partitions() {
+		if !p.Retired {
+			owned[p.Owner] = append(owned[p.Owner], p)
+		}
+	}
+	for _, n := range s.d.nodes() {
+		out.Nodes = append(out.Nodes, console.Node{Node: n.Node, Live: n.Live, Leader: n.Leader, Here: n.Here, Partitions: owned[n.ID]})
+	}
+	for _, p := range s.d.promises() {
+		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds})
+	}
+	return out
+}
+
+// Calls gives one page of calls.
+func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
+	in := callsAsked{Node: q.Node, Tenant: strings.TrimSpace(q.Tenant), App: strings.TrimSpace(q.App), Group: strings.TrimSpace(q.Group), State: q.State}
+	if p := strings.TrimSpace(q.Partition); p != "" {
+		n, err := strconv.ParseUint(p, 10, 32)
+		if err != nil {
+			return console.Calls{}, err
+		}
+		in.Partition = uint32(n)
+	}
+	f, err := in.filter()
+	if err != nil {
+		return console.Calls{}, err
+	}
+	items, next, err := s.d.deps.Table.Calls(f, q.Cursor, pageCalls)
+	if err != nil {
+		return console.Calls{}, err
+	}
+	out := console.Calls{Next: next}
+	for _, c := range items {
+		out.Items = append(out.Items, s.row(c))
+	}
+	for _, n := range s.d.deps.Table.Nodes() {
+		if n.State != ownership.NodeGone {
+			out.Nodes = append(out.Nodes, n.ID)
+		}
+	}
+	return out, nil
+}
+
+func (s consoleSource) row(c ownership.Call) console.CallRow {
+	row := console.CallRow{Call: c, Owner: c.Placement.Owner}
+	if p, ok := s.d.deps.Table.Partition(c.Partition); ok {
+		row.Owner = p.Owner
+	}
+	return row
+}
+
+// Call gives the page of one call.
+func (s consoleSource) Call(raw string) (console.Call, error) {
+	id, err := ownership.ParseCallID(raw)
+	if err != nil {
+		return console.Call{}, err
+	}
+	c, ok := s.d.deps.Table.Call(id)
+	if !ok {
+		return console.Call{}, console.ErrNotFound
+	}
+	// The candidates are a table on the page, so their sentences are left out.
+	part, since := s.d.sinceSentences(c)
+	return console.Call{
+		CallRow: s.row(c), Partition: part, Why: append(claimSentences(c), since...),
+		Timeline: pageEventsOf(s.d.deps.Journal.Timeline(c.ID)),
+	}, nil
+}
+
+// Latest gives the newest events, newest first.
+func (s consoleSource) Latest() []console.Event {
+	events := pageEventsOf(s.d.deps.Journal.Latest(pageEvents))
+	slices.Reverse(events)
+	return events
+}
+
+// Stream serves the events without names, as a browser's onmessage wants them.
+func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request) {
+	after, err := resumePoint(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !s.d.enterStream() {
+		w.Header().Set("Retry-After", retryAfter)
+		http.Error(w, busyStreams, http.StatusServiceUnavailable)
+		return
+	}
+	defer s.d.leaveStream()
+	s.d.pump(r.Context(), newEventStream(w, false), after, true)
+}
+
+func pageEventsOf(events []Event) []console.Event {
+	out := make([]console.Event, 0, len(events))
+	for _, e := range events {
+		out = append(out, console.Event{
+			ID: e.ID, At: e.At.Truncate(time.Microsecond), Kind: e.Kind, Call: e.Call, Partition: e.Partition,
+			Node: e.Node, Epoch: e.Epoch, Text: e.Text,
+		})
+	}
+	return out
+}
