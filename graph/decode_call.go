@@ -60,6 +60,8 @@ type Call struct {
 
 	sourceParticipant string   // incomingContext's name for the source
 	targets           []target // to resolve the observed participant
+	joinToken         bool     // there is a join token, unread
+	toInstance        bool     // a target is a resource account
 }
 
 // target is one element of targets.
@@ -68,11 +70,15 @@ type target struct{ participant, identity string }
 // Recording reports whether this is an invitation by a recording policy. The
 // answer to one must be out within 5 s, else within 15 s
 // (https://learn.microsoft.com/graph/api/call-answer).
+//
+// Where the cloud leaves out what says so plainly, an invitation of a resource
+// account that brings a join token is taken for one: that is the shape of all
+// published ones, and the shorter clock is the safer mistake.
 func (c *Call) Recording() bool {
 	if c == nil {
 		return false
 	}
-	if c.ObservedParticipant != "" || c.PolicyIdentifier != "" {
+	if c.ObservedParticipant != "" || c.PolicyIdentifier != "" || c.joinToken && c.toInstance {
 		return true
 	}
 	for _, why := range c.InviteReasons {

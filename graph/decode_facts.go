@@ -65,8 +65,11 @@ func (r *reader) walk(c *Call) error {
 func (r *reader) walkObject(c *Call) error {
 	back := len(r.path)
 	return r.object(func(name []byte) error {
-		// A dot in a name could fake a path.
-		if bytes.IndexByte(name, '.') >= 0 || string(name) == "token" {
+		if string(name) == "token" { // of meetingInfo: a bearer token, which nobody reads here
+			c.joinToken = true
+			return r.skip()
+		}
+		if bytes.IndexByte(name, '.') >= 0 { // a dot in a name could fake a path
 			return r.skip()
 		}
 		r.path = append(append(r.path[:back], '.'), name...)
@@ -178,6 +181,7 @@ func (c *Call) keepIdentity(path, text []byte) {
 	case "source.identity>tenantId":
 		c.SourceTenant = string(text)
 	case "targets.identity>id":
+		c.toInstance = c.toInstance || bytes.HasSuffix(path, []byte(".applicationInstance.id"))
 		if t := c.lastTarget(); t != nil {
 			t.identity = string(text)
 		}
