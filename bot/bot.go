@@ -188,9 +188,11 @@ func (d *Desk) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
 		d.mu.Lock()
-		err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
-			d.waiting, len(d.acts), context.Cause(ctx))
-		d.mu.Unlock()
+		defer d.mu.Unlock()
+		if d.waiting+len(d.acts) > 0 {
+			err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
+				d.waiting, len(d.acts), context.Cause(ctx))
+		}
 		d.cancel()
 	})
 	d.loops.Wait() // first: housekeeping starts work
