@@ -43,6 +43,8 @@ func TestShapes(t *testing.T) {
 			Notification{Kind: Update, Change: Deleted, SubResource: "operations/o1"}},
 		{"deleted operation by one of two names ends nothing", body(`"changeType":"deleted","resource":"/app/calls/c1",` + `"resourceUrl":"/communications/calls/c1/operations/o1"`),
 			Notification{Kind: Update, Change: Deleted, SubResource: "operations/o1"}},
+		{"deleted operation by the other of two names ends nothing", body(`"changeType":"deleted","resource":"/app/calls/c1/operations/o1",` + callURL),
+			Notification{Kind: Update, Change: Deleted, SubResource: "operations/o1"}},
 		{"created content sharing is no call", body(`"changeType":"created","resourceUrl":"/communications/calls/c1/contentsharingsessions/s1"`),
 			Notification{Kind: Update, Change: Created, SubResource: "contentsharingsessions/s1"}},
 		{"created but not incoming is no new call", body(`"changeType":"created",` + callURL + `,"resourceData":{"state":"establishing"}`),
@@ -109,7 +111,7 @@ func TestFacts(t *testing.T) {
 		"incomingContext":{"observedParticipantId":"T2","onBehalfOf":{"user":{"id":"boss"}},"transferor":{"user":{"id":"reception"}}},
 		"resultInfo":{"subCode":"8537","code":408},
 		"tenantId":17,"chatInfo":"none","requestedModalities":["audio",7,{"x":1},"video"],
-		"applicationMetadata":{"botData":{"user":{"onBehalfOf":{"id":"other"}},"botData.policyIdentifier":"fake","pairedRecorders":[{},{}]}}}`)), Limits{})
+		"applicationMetadata":{"botData.policyIdentifier":"fake","botData":{"user":{"onBehalfOf":{"id":"other"}},"pairedRecorders":[{},{}]}}}`)), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // Explanation is what this door would do with a notification, and why.
 type Explanation struct {
-	Message  string            `json:"message"` // legacy, graph or unreadable
+	Message  string            `json:"message"` // legacy, graph, unreadable, or not read
 	Token    string            `json:"token"`   // valid, absent (then explained as if valid), or why it is refused
 	App      ownership.AppID   `json:"app,omitempty"`
 	Tenant   string            `json:"tenant,omitempty"`
@@ -56,15 +57,25 @@ type ExplainedResponse struct {
 }
 
 // Explain tells what would happen to a notification that arrived now on the
-// plain path of this node. It runs the functions that requests run, with
+// plain path of this node.
+func (h *Handler) Explain(ctx context.Context, header http.Header, body []byte) Explanation {
+	return h.ExplainAt(ctx, "", header, body)
+}
+
+// ExplainAt is Explain for a request line's target: path and query of a callback
+// URI or of a redirect; empty means the webhook's path. It runs the functions that requests run, with
 // Table.WhatIf in place of Table.Claim: nothing is claimed, handed over,
 // relayed, logged or counted. header may hold the notification's own headers
 // and token; without a token it explains as if there were a valid one.
-func (h *Handler) Explain(ctx context.Context, header http.Header, body []byte) Explanation {
+func (h *Handler) ExplainAt(ctx context.Context, target string, header http.Header, body []byte) Explanation {
 	q := &inquiry{received: h.now(), header: header, body: body, dry: true}
 	msg, err := graph.Decode(body, h.limits)
 	e, no := h.explainToken(ctx, q, msg)
+	lost := h.readTarget(target, q)
 	switch {
+	case lost != nil:
+		e.Message = "not read"
+		e.Response = responseOf(refused(refuseNotFound, lost))
 	case err != nil:
 		e.Message = "unreadable"
 		e.Response = responseOf(refused(refusalOfDecode(err), err))
@@ -73,12 +84,30 @@ func (h *Handler) Explain(ctx context.Context, header http.Header, body []byte) 
 		e.Response = responseOf(result{status: http.StatusNoContent, outcome: outcomeHandshake})
 	default:
 		e.Message = msg.Kind.String()
+		h.readMark(q, msg.Notifications[0])
 		h.explainCalls(ctx, q, msg, &e)
 	}
 	if no.code != "" {
 		e.Response = responseOf(refused(no, nil))
 	}
 	return e
+}
+
+// readTarget reads a request's target as router and readQuery do.
+func (h *Handler) readTarget(target string, q *inquiry) error {
+	path, raw, _ := strings.Cut(target, "?")
+	if rest := strings.TrimPrefix(path, h.cfg.Path); rest != "" {
+		seg := strings.Split(rest, "/")
+		if len(seg) != 5 || seg[0] != "" || !isCleanPath(path) {
+			return errors.New("reading a target: it is neither the webhook's path nor a callback URI")
+		}
+		of, err := ParseHandle(seg[1], seg[2], seg[3], seg[4])
+		if err != nil {
+			return err
+		}
+		q.handle = &of
+	}
+	return h.readQuery(raw, q)
 }
 
 // explainToken judges the token, and guesses app and tenant where there is none.

@@ -233,13 +233,16 @@ func isRegion(s string) bool {
 	return true
 }
 
+// isRef takes normalised call ids, and outgoing refs: "o-" and up to 128 of
+// base64url's letters.
 func isRef(s string) bool {
-	s = strings.TrimPrefix(s, OutgoingPrefix)
-	if len(s) == 0 || len(s) > ownership.MaxCallIDLen {
+	ref, outgoing := strings.CutPrefix(s, OutgoingPrefix)
+	if len(ref) == 0 || len(ref) > ownership.MaxCallIDLen {
 		return false
 	}
-	for i := range len(s) {
-		if !isLower(s[i]) {
+	for i := range len(ref) {
+		c := ref[i]
+		if !isLower(c) && (!outgoing || (c < 'A' || c > 'Z') && c != '-' && c != '_') {
 			return false
 		}
 	}

@@ -108,7 +108,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	}
 	start := h.now()
 	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
-	if err := h.readQuery(r, q); err != nil {
+	if err := h.readQuery(r.URL.RawQuery, q); err != nil {
 		return refused(refuseNotFound, err)
 	}
 	if q.body, err = readBody(w, r, h.cfg.BodyLimit); err != nil {
@@ -168,8 +168,8 @@ func isJSON(values []string) bool {
 
 // readQuery verifies the handle's signature and keeps the hop mark for later:
 // it is bound to the call, which only the body names.
-func (h *Handler) readQuery(r *http.Request, q *inquiry) error {
-	mark, _, ok := query(r.URL.RawQuery, "h")
+func (h *Handler) readQuery(raw string, q *inquiry) error {
+	mark, _, ok := query(raw, "h")
 	if !ok {
 		return ErrForged
 	}
@@ -177,7 +177,7 @@ func (h *Handler) readQuery(r *http.Request, q *inquiry) error {
 	if q.handle == nil {
 		return nil
 	}
-	s, _, ok := query(r.URL.RawQuery, "s")
+	s, _, ok := query(raw, "s")
 	if !ok {
 		return ErrForged
 	}
@@ -185,10 +185,11 @@ func (h *Handler) readQuery(r *http.Request, q *inquiry) error {
 }
 
 // strip leaves the headers that go on to the bot: the original ones without
-// those of the connection and without any that only Tandem may write.
+// those of the connection, without any that only Tandem may write, and without
+// the token, since whoever holds it can speak as the cloud.
 func strip(header http.Header) {
 	for name := range header {
-		if isHopHeader(name) || isOurs(name) {
+		if isHopHeader(name) || isOurs(name) || name == "Authorization" {
 			delete(header, name)
 		}
 	}
