@@ -1,0 +1,154 @@
+package store
+
+import (
+	"maps"
+	"slices"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"tandem/ownership"
+	"tandem/store/tablepb"
+)
+
+// The buckets of table.db. Loading reads them in the order of their names, and
+// each needs what the ones before it hold.
+var (
+	bucketMeta       = []byte("1-meta")
+	bucketNodes      = []byte("2-nodes")
+	bucketPartitions = []byte("3-partitions")
+	bucketCalls      = []byte("4-calls")
+	bucketEvents     = []byte("5-events")
+
+	allBuckets = [][]byte{bucketMeta, bucketNodes, bucketPartitions, bucketCalls, bucketEvents}
+	metaKey    = []byte("table")
+)
+
+// The kinds of records, as they enter sums and snapshots.
+const (
+	kindNode byte = iota + 1
+	kindPartition
+	kindCall
+	kindEvent
+)
+
+// batch collects the changes that go to the file in one transaction, together
+// with the raft index that they reach.
+type batch struct {
+	calls  map[ownership.CallID][]byte // sealed; nil: forgotten
+	nodes  map[ownership.NodeID][]byte
+	parts  map[ownership.PartitionID][]byte
+	events []pendingEvent
+
+	applied, term uint64 // 0: nothing happened
+	sum           uint64
+	format        uint32
+	next          ownership.PartitionID
+
+	snapshots []*snapshot // each gets a view of the file as it is after this batch
+}
+
+func newBatch() *batch {
+	return &batch{
+		calls: map[ownership.CallID][]byte{},
+		nodes: map[ownership.NodeID][]byte{},
+		parts: map[ownership.PartitionID][]byte{},
+	}
+}
+
+func (b *batch) size() int { return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.events) }
+
+// seal notes how far the table is after the batch's changes.
+func (b *batch) seal(s *state) {
+	b.applied, b.term, b.sum, b.format, b.next = s.applied, s.term, s.sum, s.format, s.next
+}
+
+// meta is the record that goes with the batch.
+func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
+	return &tablepb.Meta{
+		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region),
+		Applied: b.applied, Term: b.term, Format: b.format, NextPartition: uint32(b.next), Sum: b.sum,
+		Events: events, EventsSum: eventsSum,
+	}
+}
+
+// write commits the batch with fsync and gives what the file then holds.
+func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error) {
+	err := db.Update(func(tx *bbolt.Tx) error {
+		if err := putAll(tx.Bucket(bucketNodes), b.nodes, nodeKey); err != nil {
+			return err
+		}
+		if err := putAll(tx.Bucket(bucketPartitions), b.parts, partitionKey); err != nil {
+			return err
+		}
+		if err := putAll(tx.Bucket(bucketCalls), b.calls, func(id ownership.CallID) []byte { return []byte(id) }); err != nil {
+			return err
+		}
+		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {
+			return err
+		}
+		disk.applied, disk.term = b.applied, b.term
+		m := t.meta(b, disk.events, disk.eventsSum)
+		return tx.Bucket(bucketMeta).Put(metaKey, seal(metaKey, m))
+	})
+	return disk, err
+}
+
+// putAll writes records in the order of their keys, which is the order of the
+// pages they go to.
+func putAll[K ~string | ~uint32](b *bbolt.Bucket, records map[K][]byte, key func(K) []byte) error {
+	for _, k := range slices.Sorted(maps.Keys(records)) {
+		var err error
+		if v := records[k]; v != nil {
+			err = b.Put(key(k), v)
+		} else {
+			err = b.Delete(key(k))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeEvents appends events and forgets the oldest beyond the cap.
+func (t *Table) writeEvents(b *bbolt.Bucket, events []pendingEvent, disk *diskState) error {
+	b.FillPercent = 1 // ids only grow
+	for _, e := range events {
+		key := eventKey(e.id)
+		if err := b.Put(key, e.value); err != nil {
+			return err
+		}
+		disk.events++
+		disk.eventsSum += recordSum(kindEvent, key, e.value)
+	}
+	if disk.events <= uint64(t.opt.Events) {
+		return nil
+	}
+	var old [][]byte
+	c := b.Cursor()
+	for k, v := c.First(); k != nil && disk.events > uint64(t.opt.Events); k, v = c.Next() {
+		old = append(old, slices.Clone(k))
+		disk.events--
+		disk.eventsSum -= recordSum(kindEvent, k, v)
+	}
+	for _, k := range old {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readMeta gives the record that says how far the file is.
+func readMeta(value []byte) (*tablepb.Meta, error) {
+	content, err := unseal(metaKey, value)
+	if err != nil {
+		return nil, err
+	}
+	var m tablepb.Meta
+	if err := proto.Unmarshal(content, &m); err != nil {
+		return nil, damage("the table's own record: %w", err)
+	}
+	return &m, nil
+}

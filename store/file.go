@@ -1,0 +1,141 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"tandem/store/tablepb"
+)
+
+// mmapSize is the address space reserved for table.db: 8 GiB, or 1 GiB on 32-bit
+// machines. It costs no memory. bbolt remaps a file that outgrows its map, and
+// that waits for every reader: with a snapshot being read it would stop the
+// writer, and behind it every other reader.
+const mmapSize = 1 << (30 + 3*(^uint(0)>>63))
+
+// lockWait bounds the wait for bbolt's own lock on the file. The directory's
+// lock comes first, so that only a foreign program can hold it.
+const lockWait = time.Second
+
+// lockFile takes the lock of a data directory. The kernel lets go of it when
+// the file is closed or the process dies.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w: %w", path, ErrInUse, err), f.Close())
+	}
+	return f, nil
+}
+
+func boltOptions() *bbolt.Options {
+	return &bbolt.Options{
+		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: mmapSize,
+	}
+}
+
+// openFile opens a file that walkBolt has proved, or a new one.
+func openFile(path string) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, boltOptions())
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("opening %s: %w", path, ErrInUse)
+	case err != nil:
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// makeFile makes an empty file with its first record. It appears under its name
+// only when it is whole: a crash while bbolt writes its first pages leaves a
+// file that nothing can open.
+func makeFile(path string, meta *tablepb.Meta) error {
+	tmp := path + ".new"
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	db, err := openFile(tmp)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range allBuckets {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(metaKey, seal(metaKey, meta))
+	})
+	if cerr := db.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("making %s: %w", tmp, err)
+	}
+	return publish(tmp, path)
+}
+
+// publish gives a finished file its name, so that it survives a power cut.
+func publish(tmp, path string) error {
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// writeFile writes a small file whole or not at all.
+func writeFile(path string, b []byte) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return publish(tmp, path)
+}
+
+// checkFile runs bbolt's own consistency check.
+func checkFile(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		var first error
+		for err := range tx.Check() { // to the end, or its goroutine stays
+			if first == nil {
+				first = err
+			}
+		}
+		if first != nil {
+			return damage("bbolt's check of %s says: %w", db.Path(), first)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sort"
+
+	"go.etcd.io/bbolt"
+
+	"tandem/ownership"
+)
+
+// Events gives up to limit events after an id, oldest first; limit 0 or less:
+// all of them. After 0 it begins with the oldest that the history still has.
+func (t *Table) Events(after uint64, limit int) ([]Event, error) {
+	var out []Event
+	err := t.eachEvent(after, func(key, value []byte) (bool, error) {
+		e, err := readEvent(key, value)
+		if err != nil {
+			return false, err
+		}
+		out = append(out, e)
+		return limit <= 0 || len(out) < limit, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the history: %w", err)
+	}
+	return out, nil
+}
+
+// Timeline gives what the history still has of one call, oldest first. It looks
+// through the whole history.
+func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
+	var out []Event
+	err := t.eachEvent(0, func(key, value []byte) (bool, error) {
+		if !bytes.Contains(value, []byte(call)) {
+			return true, nil // cheaper than reading it
+		}
+		e, err := readEvent(key, value)
+		if err == nil && e.Call == call {
+			out = append(out, e)
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of call %s: %w", call, err)
+	}
+	return out, nil
+}
+
+// eachEvent calls f with the events after an id until f has enough. Keys and
+// values live until f returns.
+func (t *Table) eachEvent(after uint64, f func(key, value []byte) (bool, error)) error {
+	pending, tx, err := t.pendingEvents(after)
+	if err != nil {
+		return err
+	}
+	if tx != nil {
+		defer func() { _ = tx.Rollback() }() // of a read transaction: it cannot fail
+		c := tx.Bucket(bucketEvents).Cursor()
+		for k, v := c.Seek(eventKey(after + 1)); k != nil; k, v = c.Next() {
+			if len(pending) > 0 && len(k) == 8 && binary.BigEndian.Uint64(k) >= pending[0].id {
+				break
+			}
+			if more, err := f(k, v); err != nil || !more {
+				return err
+			}
+		}
+	}
+	for _, e := range pending {
+		if more, err := f(eventKey(e.id), e.value); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// pendingEvents gives the events after an id that are not in the file yet, and
+// a view of the file that goes with them; nil when the file has none to add.
+func (t *Table) pendingEvents(after uint64) ([]pendingEvent, *bbolt.Tx, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.closed {
+		return nil, nil, ErrClosed
+	}
+	var out []pendingEvent
+	inFile := true
+	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+		if len(b.events) == 0 {
+			continue
+		}
+		if b.events[0].id <= after+1 {
+			inFile = false // the file's events are all older
+		}
+		from := sort.Search(len(b.events), func(i int) bool { return b.events[i].id > after })
+		out = append(out, b.events[from:]...)
+	}
+	if !inFile {
+		return out, nil, nil
+	}
+	tx, err := t.db.Begin(false)
+	return out, tx, err
+}
+
+// Watcher follows the history. It keeps nothing but its place, so the slowest
+// watcher costs Apply no more than the fastest: it reads the history when it is
+// ready to. It is for one goroutine.
+type Watcher struct {
+	t     *Table
+	after uint64
+	ping  chan struct{}
+}
+
+// watchBatch bounds the events that Next gives at once.
+const watchBatch = 1000
+
+// Watch follows the events after an id; 0: from the oldest on. Close it when
+// done.
+func (t *Table) Watch(after uint64) *Watcher {
+	w := &Watcher{t: t, after: after, ping: make(chan struct{}, 1)}
+	t.watchMu.Lock()
+	t.watchers[w] = struct{}{}
+	t.watchMu.Unlock()
+	return w
+}
+
+// Next waits for events and gives them, oldest first. Lagged tells that the
+// history has forgotten events between the last one given and the first one
+// here: the watcher was too slow and should read again what it mirrors. The
+// error is ErrClosed, the context's, or one of reading the history.
+func (w *Watcher) Next(ctx context.Context) (events []Event, lagged bool, err error) {
+	for {
+		lagged, err = w.fellBehind()
+		if err == nil {
+			events, err = w.t.Events(w.after, watchBatch)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if len(events) > 0 {
+			w.after = events[len(events)-1].ID
+			return events, lagged, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		case <-w.ping:
+		}
+	}
+}
+
+// fellBehind reports whether the event that the watcher saw last is gone from
+// the history, and others with it.
+func (w *Watcher) fellBehind() (bool, error) {
+	if w.after == 0 {
+		return false, nil
+	}
+	var first uint64
+	err := w.t.eachEvent(0, func(key, _ []byte) (bool, error) {
+		first = binary.BigEndian.Uint64(key)
+		return false, nil
+	})
+	return first > w.after, err
+}
+
+// Close ends the watcher.
+func (w *Watcher) Close() {
+	w.t.watchMu.Lock()
+	delete(w.t.watchers, w)
+	w.t.watchMu.Unlock()
+}
+
+func (t *Table) pokeWatchers() {
+	t.watchMu.Lock()
+	defer t.watchMu.Unlock()
+	for w := range t.watchers {
+		poke(w.ping)
+	}
+}

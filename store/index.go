@@ -1,0 +1,236 @@
+package store
+
+import (
+	"encoding/hex"
+	"hash/maphash"
+
+	"tandem/ownership"
+)
+
+// index is what routing needs of every call, in memory and without pointers:
+// one million calls must cost neither 100 MB nor the garbage collector's time.
+//
+// A call id of 32 hexadecimal digits, which is what the cloud sends, is kept as
+// its 16 bytes; any other id stands whole in a map beside the index. The full
+// record is in table.db, or among what is yet to be written there.
+//
+// The index follows the table's lock.
+type index struct {
+	calls arena[entry]
+	byID  refTable // GUID-like ids
+	seed  maphash.Seed
+
+	odd   map[ownership.CallID]uint32 // other ids
+	oddID map[uint32]ownership.CallID
+
+	members arena[member]
+	groups  refTable // first member of each group hash
+}
+
+// entry is one call: 48 bytes.
+type entry struct {
+	key       [16]byte
+	epoch     uint64
+	partition uint32
+	next      uint32 // in its partition's ring of calls
+	prev      uint32
+	member    uint32 // first of its memberships
+	active    uint32 // last activity, Unix seconds
+	state     ownership.CallState
+	flags     uint8
+}
+
+const (
+	flagPinned uint8 = 1 << iota
+	flagOdd          // the key is not the id
+)
+
+// member says that a live call carries a group key: 16 bytes. Its hash is a
+// hint: two keys may share one, so who reads a group looks at the records.
+type member struct {
+	hash    uint32
+	call    uint32
+	next    uint32 // member of the same group hash
+	sibling uint32 // membership of the same call
+}
+
+func newIndex() *index {
+	x := &index{seed: maphash.MakeSeed(), odd: map[ownership.CallID]uint32{}, oddID: map[uint32]ownership.CallID{}}
+	x.byID.hashOf = func(ref uint32) uint64 { return x.hash(x.calls.at(ref).key) }
+	x.groups.hashOf = func(ref uint32) uint64 { return spread(x.members.at(ref).hash) }
+	return x
+}
+
+// guidKey reads an id of 32 lower-case hexadecimal digits.
+func guidKey(id ownership.CallID) (key [16]byte, ok bool) {
+	if len(id) != 32 {
+		return key, false
+	}
+	for i := range key {
+		hi, lo := hexDigit(id[2*i]), hexDigit(id[2*i+1])
+		if hi > 15 || lo > 15 {
+			return key, false
+		}
+		key[i] = hi<<4 | lo
+	}
+	return key, true
+}
+
+func hexDigit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	default:
+		return 255
+	}
+}
+
+func (x *index) hash(key [16]byte) uint64 { return maphash.Comparable(x.seed, key) }
+
+func (x *index) groupHash(key []byte) uint32 { return uint32(maphash.Bytes(x.seed, key)) }
+
+// spread makes the 64 bits that a refTable wants out of 32.
+func spread(h uint32) uint64 { return uint64(h) << 32 }
+
+// find gives the reference of a call, or 0.
+func (x *index) find(id ownership.CallID) uint32 {
+	key, ok := guidKey(id)
+	if !ok {
+		return x.odd[id]
+	}
+	return x.byID.find(x.hash(key), func(ref uint32) bool { return x.calls.at(ref).key == key })
+}
+
+// add puts in a call that is not there; the caller fills the entry.
+func (x *index) add(id ownership.CallID) (uint32, *entry) {
+	ref, e := x.calls.take()
+	if key, ok := guidKey(id); ok {
+		e.key = key
+		x.byID.put(x.hash(key), ref)
+	} else {
+		e.flags |= flagOdd
+		x.odd[id], x.oddID[ref] = ref, id
+	}
+	return ref, e
+}
+
+// drop takes a call out; its memberships and its partition's ring must have
+// let go of it.
+func (x *index) drop(ref uint32) {
+	e := x.calls.at(ref)
+	if e.flags&flagOdd != 0 {
+		delete(x.odd, x.oddID[ref])
+		delete(x.oddID, ref)
+	} else {
+		x.byID.remove(x.hash(e.key), ref)
+	}
+	x.calls.give(ref)
+}
+
+// id gives a call's id.
+func (x *index) id(ref uint32) ownership.CallID {
+	e := x.calls.at(ref)
+	if e.flags&flagOdd != 0 {
+		return x.oddID[ref]
+	}
+	return ownership.CallID(hex.EncodeToString(e.key[:]))
+}
+
+// joinGroup records that the call carries the group hash; a second time it
+// does nothing.
+func (x *index) joinGroup(call uint32, hash uint32) {
+	e := x.calls.at(call)
+	for m := e.member; m != 0; m = x.members.at(m).sibling {
+		if x.members.at(m).hash == hash {
+			return
+		}
+	}
+	ref, m := x.members.take()
+	*m = member{hash: hash, call: call, sibling: e.member}
+	e.member = ref
+	if first := x.firstMember(hash); first == 0 {
+		x.groups.put(spread(hash), ref)
+	} else {
+		m.next = x.members.at(first).next
+		x.members.at(first).next = ref
+	}
+}
+
+// leaveGroups takes the call out of all groups: it is no longer live.
+func (x *index) leaveGroups(call uint32) {
+	e := x.calls.at(call)
+	for ref := e.member; ref != 0; {
+		m := *x.members.at(ref)
+		first := x.firstMember(m.hash)
+		switch {
+		case first != ref:
+			before := x.members.at(first)
+			for before.next != ref {
+				before = x.members.at(before.next)
+			}
+			before.next = m.next
+		case m.next != 0:
+			x.groups.replace(spread(m.hash), ref, m.next)
+		default:
+			x.groups.remove(spread(m.hash), ref)
+		}
+		x.members.give(ref)
+		ref = m.sibling
+	}
+	e.member = 0
+}
+
+func (x *index) firstMember(hash uint32) uint32 {
+	return x.groups.find(spread(hash), func(ref uint32) bool { return x.members.at(ref).hash == hash })
+}
+
+// inGroup calls f with each call that may carry the key.
+func (x *index) inGroup(key ownership.GroupKey, f func(call uint32)) {
+	for ref := x.firstMember(x.groupHash([]byte(key))); ref != 0; {
+		m := x.members.at(ref)
+		f(m.call)
+		ref = m.next
+	}
+}
+
+// arena holds values in chunks and hands out references to them, from 1 on. A
+// value keeps its place, so growing copies nothing.
+type arena[T any] struct {
+	chunks []*[chunkLen]T
+	used   uint32   // references handed out so far
+	free   []uint32 // given back
+}
+
+const chunkLen = 4096
+
+func (a *arena[T]) at(ref uint32) *T {
+	return &a.chunks[(ref-1)/chunkLen][(ref-1)%chunkLen]
+}
+
+// take gives a zeroed value.
+func (a *arena[T]) take() (uint32, *T) {
+	if n := len(a.free); n > 0 {
+		ref := a.free[n-1]
+		a.free = a.free[:n-1]
+		return ref, a.at(ref)
+	}
+	if int(a.used) == len(a.chunks)*chunkLen {
+		a.chunks = append(a.chunks, new([chunkLen]T))
+	}
+	a.used++
+	return a.used, a.at(a.used)
+}
+
+func (a *arena[T]) give(ref uint32) {
+	*a.at(ref) = *new(T)
+	a.free = append(a.free, ref)
+}
+
+// all calls f with every value; one that was given back is zero.
+func (a *arena[T]) all(f func(ref uint32, v *T)) {
+	for i := range a.used {
+		f(i+1, a.at(i+1))
+	}
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"tandem/ownership"
+	"tandem/store/tablepb"
+)
+
+// loader builds the state out of a file, and proves on the way that the file is
+// whole: every record carries a checksum, and the sum over all records must be
+// the one that was written with them, so none is missing, doubled or old.
+type loader struct {
+	st        *state
+	meta      *tablepb.Meta
+	sum       uint64
+	events    uint64
+	eventsSum uint64
+}
+
+// load reads table.db, or a file that is to become it.
+func load(path string) (*state, *tablepb.Meta, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	st, meta, err := loadFrom(f, info.Size())
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return st, meta, nil
+}
+
+func loadFrom(r io.ReaderAt, size int64) (*state, *tablepb.Meta, error) {
+	l := &loader{st: newState()}
+	if err := walkBolt(r, size, l.visit); err != nil {
+		return nil, nil, err
+	}
+	if err := l.check(); err != nil {
+		return nil, nil, err
+	}
+	return l.st, l.meta, nil
+}
+
+func (l *loader) visit(bucket string, key, value []byte) error {
+	switch bucket {
+	case string(bucketMeta):
+		return l.readMeta(key, value)
+	case string(bucketNodes):
+		l.sum += recordSum(kindNode, key, value)
+		return l.node(key, value)
+	case string(bucketPartitions):
+		l.sum += recordSum(kindPartition, key, value)
+		return l.partition(key, value)
+	case string(bucketCalls):
+		l.sum += recordSum(kindCall, key, value)
+		return l.call(key, value)
+	case string(bucketEvents):
+		l.events++
+		l.eventsSum += recordSum(kindEvent, key, value)
+		_, err := unseal(key, value)
+		return err
+	default:
+		return damage("the file has a bucket %q", bucket)
+	}
+}
+
+func (l *loader) readMeta(key, value []byte) error {
+	if string(key) != string(metaKey) {
+		return damage("the file has a record %q", key)
+	}
+	m, err := readMeta(value)
+	if err != nil {
+		return err
+	}
+	if m.GetLayout() > LayoutFormat {
+		return fmt.Errorf("its layout is %d, this software reads up to %d; upgrade it: %w", m.GetLayout(), LayoutFormat, ErrNewerLayout)
+	}
+	if m.GetFormat() > CommandFormat {
+		return fmt.Errorf("its region writes command format %d, this software reads up to %d; upgrade it: %w", m.GetFormat(), CommandFormat, ErrNewerLayout)
+	}
+	l.meta = m
+	return nil
+}
+
+func (l *loader) node(key, value []byte) error {
+	var m tablepb.Node
+	if err := unsealInto(key, value, &m); err != nil {
+		return err
+	}
+	var r reader
+	n := r.node(&m)
+	if r.bad != nil || string(n.ID) != string(key) {
+		return damage("the record of node %q is not right: %w", key, r.bad)
+	}
+	l.st.setNode(n)
+	return nil
+}
+
+func (l *loader) partition(key, value []byte) error {
+	var m tablepb.Partition
+	if err := unsealInto(key, value, &m); err != nil {
+		return err
+	}
+	p := partitionIn(&m)
+	if _, ok := l.st.nodes[p.Owner]; !ok || string(partitionKey(p.ID)) != string(key) {
+		return damage("partition %d under the key %x belongs to node %q, which is not there", p.ID, key, p.Owner)
+	}
+	l.st.setPartition(p)
+	return nil
+}
+
+func (l *loader) call(key, value []byte) error {
+	content, err := unseal(key, value)
+	if err != nil {
+		return err
+	}
+	h, err := scanCall(content)
+	if err != nil {
+		return damage("call %s: %w", key, err)
+	}
+	if _, ok := l.st.parts[h.partition]; !ok || h.state < ownership.CallClaimed || h.state > ownership.CallEnded {
+		return damage("call %s is %s in partition %d, which is not there", key, h.state, h.partition)
+	}
+	active := h.seenAt
+	if h.state == ownership.CallEnded {
+		active = h.endedAt
+	}
+	ref := l.st.addCall(ownership.CallID(key), ownership.Known{
+		Partition: h.partition, Epoch: h.epoch, State: h.state, Pinned: h.pinned,
+	}, seconds(time.Unix(0, active)))
+	if h.state.Live() {
+		for _, g := range h.groups {
+			l.st.calls.joinGroup(ref, l.st.calls.groupHash(g))
+		}
+	}
+	return nil
+}
+
+// check compares what was read with what was written.
+func (l *loader) check() error {
+	m := l.meta
+	switch {
+	case m == nil:
+		return damage("the file does not say how far it is")
+	case m.GetSum() != l.sum:
+		return damage("the sum over its records is %016x, written was %016x", l.sum, m.GetSum())
+	case m.GetEvents() != l.events || m.GetEventsSum() != l.eventsSum:
+		return damage("its history has %d events, or others than the %d written", l.events, m.GetEvents())
+	case ownership.PartitionID(m.GetNextPartition()) < l.st.next:
+		return damage("it holds partition %d, but says that %d is the next to be born", l.st.next-1, m.GetNextPartition())
+	}
+	l.st.sum, l.st.format, l.st.next = l.sum, m.GetFormat(), ownership.PartitionID(m.GetNextPartition())
+	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()
+	return nil
+}

@@ -1,0 +1,278 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"tandem/ownership"
+	"tandem/store/tablepb"
+)
+
+// Call gives the whole record of a call, ended ones too while they are
+// remembered.
+func (t *Table) Call(id ownership.CallID) (ownership.Call, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.st.calls.find(id) == 0 {
+		return ownership.Call{}, false
+	}
+	r := reading{t: t}
+	defer r.done()
+	c, _, ok := r.call(id)
+	return c, ok
+}
+
+// Partitions gives all partitions by number, retired ones too.
+func (t *Table) Partitions() []ownership.Partition {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	out := make([]ownership.Partition, len(t.st.partIDs))
+	for i, id := range t.st.partIDs {
+		out[i] = t.st.parts[id].rec
+	}
+	return out
+}
+
+// Filter chooses calls; an empty field chooses all. Ended calls are chosen too,
+// unless State says otherwise.
+type Filter struct {
+	Node      ownership.NodeID // owner of the call's partition
+	Partition ownership.PartitionID
+	Tenant    ownership.TenantID
+	App       ownership.AppID
+	Group     ownership.GroupKey
+	State     ownership.CallState
+	IdleSince time.Time // without activity since then; for the reaper
+}
+
+// MaxPage bounds one page of Calls.
+const MaxPage = 1000
+
+// Calls gives one page of the calls that the filter chooses, by id. The cursor
+// is the one that the page before gave; "" begins, and next "" means that there
+// are no more. Limit is at most MaxPage; 0 or less: MaxPage. A page is
+// consistent in itself; calls may come and go between pages.
+func (t *Table) Calls(f Filter, cursor string, limit int) (items []ownership.Call, next string, err error) {
+	if limit <= 0 || limit > MaxPage {
+		limit = MaxPage
+	}
+	s, err := t.scan(f, cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing calls: %w", err)
+	}
+	defer s.close()
+	for {
+		key, value := s.next()
+		if key == nil {
+			return items, "", nil
+		}
+		c, ok, err := s.read(key, value)
+		if err != nil {
+			return nil, "", fmt.Errorf("listing calls: %w", err)
+		}
+		if !ok {
+			continue
+		}
+		if len(items) == limit {
+			return items, string(items[limit-1].ID), nil
+		}
+		items = append(items, c)
+	}
+}
+
+// callScan walks calls by id over the file and what is yet to be written to it,
+// without the table's lock.
+type callScan struct {
+	filter Filter
+	owned  []ownership.PartitionID // of filter.Node, sorted
+	tx     *bbolt.Tx
+	cursor *bbolt.Cursor
+	only   []string // the only ids to look at; nil: all
+	after  string
+
+	key, value []byte // the file's next record
+	pending    []pendingCall
+}
+
+type pendingCall struct {
+	id    string
+	value []byte // nil: forgotten
+}
+
+// scan begins after the cursor. The lock is held only here: both what is
+// pending and the file's view stay as they are.
+func (t *Table) scan(f Filter, cursor string) (*callScan, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	s := &callScan{filter: f, after: cursor}
+	if n, ok := t.st.nodes[f.Node]; ok {
+		s.owned = slices.Clone(n.owned)
+	}
+	if f.Partition != 0 || f.Group != "" {
+		s.only = t.preselect(f, cursor)
+	}
+	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+		for id, v := range b.calls {
+			if string(id) > cursor {
+				s.pending = append(s.pending, pendingCall{string(id), v})
+			}
+		}
+	}
+	// Stable: of two changes of one call the later batch's comes second and wins.
+	sort.SliceStable(s.pending, func(i, j int) bool { return s.pending[i].id < s.pending[j].id })
+	tx, err := t.db.Begin(false)
+	if err != nil {
+		return nil, err
+	}
+	s.tx = tx
+	s.cursor = tx.Bucket(bucketCalls).Cursor()
+	if s.only == nil {
+		s.key, s.value = s.cursor.Seek([]byte(cursor))
+		if string(s.key) == cursor {
+			s.key, s.value = s.cursor.Next()
+		}
+	}
+	return s, nil
+}
+
+// preselect gives the ids after the cursor that a partition or a group can
+// have, by the index. A group knows its live calls only, so it preselects only
+// for a live state.
+func (t *Table) preselect(f Filter, cursor string) []string {
+	var refs []uint32
+	switch {
+	case f.Partition != 0:
+		if p, ok := t.st.parts[f.Partition]; ok {
+			t.st.inPartition(p, func(ref uint32, _ *entry) { refs = append(refs, ref) })
+		}
+	case f.State.Live():
+		t.st.calls.inGroup(f.Group, func(ref uint32) { refs = append(refs, ref) })
+	default:
+		return nil
+	}
+	only := make([]string, 0, len(refs))
+	for _, ref := range refs {
+		if id := string(t.st.calls.id(ref)); id > cursor {
+			only = append(only, id)
+		}
+	}
+	slices.Sort(only)
+	return only
+}
+
+func (s *callScan) close() { _ = s.tx.Rollback() } // of a read transaction: it cannot fail
+
+// next gives the next record by id; nil: there are no more.
+func (s *callScan) next() (key, value []byte) {
+	if s.only != nil {
+		return s.nextChosen()
+	}
+	for {
+		if len(s.pending) == 0 {
+			key, value = s.key, s.value
+			s.key, s.value = s.cursor.Next()
+			return key, value
+		}
+		order := -1
+		if s.key != nil {
+			order = bytes.Compare([]byte(s.pending[0].id), s.key)
+		}
+		if order > 0 {
+			key, value = s.key, s.value
+			s.key, s.value = s.cursor.Next()
+			return key, value
+		}
+		if order == 0 { // the pending one replaces the file's
+			s.key, s.value = s.cursor.Next()
+		}
+		if id, v := s.takePending(); v != nil {
+			return []byte(id), v
+		}
+	}
+}
+
+// takePending gives the newest pending record of the next id.
+func (s *callScan) takePending() (string, []byte) {
+	last := 0
+	for last+1 < len(s.pending) && s.pending[last+1].id == s.pending[0].id {
+		last++
+	}
+	p := s.pending[last]
+	s.pending = s.pending[last+1:]
+	return p.id, p.value
+}
+
+func (s *callScan) nextChosen() (key, value []byte) {
+	for len(s.only) > 0 {
+		id := s.only[0]
+		s.only = s.only[1:]
+		for len(s.pending) > 0 && s.pending[0].id < id {
+			s.takePending()
+		}
+		if len(s.pending) > 0 && s.pending[0].id == id {
+			_, value = s.takePending()
+		} else {
+			value = s.tx.Bucket(bucketCalls).Get([]byte(id))
+		}
+		if value != nil {
+			return []byte(id), value
+		}
+	}
+	return nil, nil
+}
+
+// read gives the call if the filter chooses it.
+func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
+	content, err := unseal(key, value)
+	if err != nil {
+		return ownership.Call{}, false, err
+	}
+	k, err := scanCall(content)
+	if err != nil {
+		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
+	}
+	f := &s.filter
+	if f.State != 0 && k.state != f.State || f.Partition != 0 && k.partition != f.Partition {
+		return ownership.Call{}, false, nil
+	}
+	if f.Node != "" {
+		if _, owns := slices.BinarySearch(s.owned, k.partition); !owns {
+			return ownership.Call{}, false, nil
+		}
+	}
+	if !f.IdleSince.IsZero() && !readTime(k.seenAt).Before(f.IdleSince) {
+		return ownership.Call{}, false, nil
+	}
+	if f.Group != "" && !slices.ContainsFunc(k.groups, func(g []byte) bool { return string(g) == string(f.Group) }) {
+		return ownership.Call{}, false, nil
+	}
+	var m tablepb.Call
+	if err := proto.Unmarshal(content, &m); err != nil {
+		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
+	}
+	c := callIn(&m)
+	return c, (f.Tenant == "" || c.Tenant == f.Tenant) && (f.App == "" || c.App == f.App), nil
+}
+
+// pendingCall gives the record of a call that waits for the file; the lock is
+// held. A nil value with true: it was forgotten.
+func (t *Table) pendingCall(id ownership.CallID) ([]byte, bool) {
+	if v, ok := t.dirty.calls[id]; ok {
+		return v, true
+	}
+	for i := len(t.sealed) - 1; i >= 0; i-- {
+		if v, ok := t.sealed[i].calls[id]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
