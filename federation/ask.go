@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"tandem/ownership"
 )
@@ -34,8 +32,8 @@ type figures struct {
 	Nodes        int              `json:"nodes"`
 	Live         int              `json:"live"`
 	Capacity     int              `json:"capacity"`
-	TableVersion uint64           `json:"table_version"` // raft index of the newest change
-	Healthy      *bool            `json:"healthy"`       // it can place calls now
+	TableVersion uint64           `json:"applied"` // raft index of the newest change in its table
+	Healthy      *bool            `json:"healthy"` // it can place calls now
 }
 
 // ask looks at a region once.
@@ -48,11 +46,13 @@ func ask(ctx context.Context, client *http.Client, r Region) look {
 	if err != nil {
 		return look{problem: fmt.Errorf("asking the region: %w", err)}
 	}
+	var token string
+	var tokenErr error // ours, not the region's: ask without, and see that it lives
 	req.Header.Set("User-Agent", "tandem")
 	if r.AdminURL != "" {
 		req.Header.Set("Accept", "application/json")
-		if r.Token != "" {
-			req.Header.Set("Authorization", "Bearer "+r.Token)
+		if token, tokenErr = r.token(); token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
 		}
 	}
 	resp, err := client.Do(req)
@@ -62,8 +62,7 @@ func ask(ctx context.Context, client *http.Client, r Region) look {
 	defer resp.Body.Close()
 	l := look{answered: true}
 	switch {
-	case resp.StatusCode >= 500:
-		// Also what a load balancer says when no node is behind it.
+	case unavailable(resp.StatusCode):
 		l.problem = fmt.Errorf("the region answers %d", resp.StatusCode)
 	case r.AdminURL == "":
 		l.ready = true
@@ -74,10 +73,19 @@ func ask(ctx context.Context, client *http.Client, r Region) look {
 		// goes nowhere but to the configured address.
 		l.ready = true
 		l.problem = fmt.Errorf("its admin door answers %d instead of a summary", resp.StatusCode)
+		if tokenErr != nil {
+			l.problem = tokenErr
+		}
 	default:
 		l.read(r.Name, resp.Body)
 	}
 	return l
+}
+
+// unavailable reports whether the status is what a load balancer says when no
+// node is behind it: an HTTP answer, and yet nobody there (RFC 9110, 15.6.3–5).
+func unavailable(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // read takes the figures from the body.
@@ -107,25 +115,5 @@ func (l *look) read(name ownership.Region, body io.Reader) {
 		l.figures, l.problem = &f, errors.New("the region says that it can place no calls")
 	default:
 		l.figures, l.ready = &f, true
-	}
-}
-
-// newClient makes a client that follows no redirect: the token is meant for one
-// address.
-func newClient(t http.RoundTripper, timeout time.Duration) *http.Client {
-	return &http.Client{
-		Transport: t, Timeout: timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    1,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: maxHeader,
 	}
 }

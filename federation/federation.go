@@ -41,7 +41,7 @@ type Config struct {
 	Timeout  time.Duration // for one question
 	Misses   int           // in a row, until a region is down
 
-	Transport http.RoundTripper // for the questions; nil: one of its own
+	Transport http.RoundTripper // for the questions; nil: one of its own for each region
 	Now       func() time.Time  // for AsOf; nil: time.Now
 	Logger    *slog.Logger
 	Metrics   prometheus.Registerer
@@ -49,10 +49,12 @@ type Config struct {
 
 // Region is where one region can be asked and reached.
 type Region struct {
-	Name     ownership.Region
-	URL      string // public base: where its calls are redirected to
-	AdminURL string // base of an admin door; empty: only whether URL answers is known
-	Token    string // bearer token for the admin door, role read; empty: none is sent
+	Name      ownership.Region
+	URL       string // public base: where its calls are redirected to
+	AdminURL  string // base of an admin door; empty: only whether URL answers is known
+	Token     string // bearer token for the admin door, role read
+	TokenFile string // file with the token, read anew for each question; instead of Token
+	CAFile    string // PEM certificates that the admin door's must go back to; empty: the system's
 }
 
 // Summary is what is known of one region.
@@ -62,9 +64,9 @@ type Summary struct {
 	Healthy      bool             `json:"healthy"`
 	AsOf         time.Time        `json:"as_of,omitzero"` // its last answer; zero: it never answered
 	Nodes        int              `json:"nodes"`
-	Live         int              `json:"live"`     // live calls
-	Capacity     int              `json:"capacity"` // live calls it may hold
-	TableVersion uint64           `json:"table_version"`
+	Live         int              `json:"live"`            // live calls
+	Capacity     int              `json:"capacity"`        // live calls it may hold
+	TableVersion uint64           `json:"table_version"`   // raft index of the newest change in its table
 	Partial      bool             `json:"partial"`         // the figures are missing or older than the last look
 	Error        string           `json:"error,omitempty"` // why the last look failed or was partial
 }
@@ -79,14 +81,13 @@ type World struct {
 
 	stop context.CancelFunc
 	done sync.WaitGroup
-	idle func() // closes idle connections of its own transport
 }
 
 // Start begins to follow the regions, until Close or the end of ctx. Its errors
 // are mistakes in the configuration; a region that does not answer is none.
 func Start(ctx context.Context, cfg Config) (*World, error) {
 	cfg = cfg.withDefaults()
-	w := &World{self: cfg.Self, byName: map[ownership.Region]*follower{}, idle: func() {}}
+	w := &World{self: cfg.Self, byName: map[ownership.Region]*follower{}}
 	seen := map[ownership.Region]bool{}
 	for _, r := range cfg.Regions {
 		if err := r.check(); err != nil {
@@ -100,21 +101,19 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 			w.selfURL = r.URL
 			continue
 		}
-		f := newFollower(r, cfg)
+		f, err := newFollower(r, cfg)
+		if err != nil {
+			return nil, fmt.Errorf("reading region %q: %w", r.Name, err)
+		}
 		w.regions, w.byName[r.Name] = append(w.regions, f), f
 	}
 	counters, err := newCounters(cfg.Metrics, w.regions)
 	if err != nil {
 		return nil, fmt.Errorf("registering the metrics of the other regions: %w", err)
 	}
-	transport := cfg.Transport
-	if transport == nil {
-		own := newTransport()
-		transport, w.idle = own, own.CloseIdleConnections
-	}
 	ctx, w.stop = context.WithCancel(ctx)
 	for _, f := range w.regions {
-		f.client, f.counters = newClient(transport, cfg.Timeout), counters
+		f.counters = counters
 		w.done.Go(func() { f.follow(ctx) })
 	}
 	return w, nil
@@ -124,7 +123,9 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 func (w *World) Close() {
 	w.stop()
 	w.done.Wait()
-	w.idle()
+	for _, f := range w.regions {
+		f.client.CloseIdleConnections()
+	}
 }
 
 // Healthy reports whether calls may be sent to a region. This region always is;

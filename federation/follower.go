@@ -23,13 +23,24 @@ type follower struct {
 	misses int
 }
 
-func newFollower(r Region, cfg Config) *follower {
+func newFollower(r Region, cfg Config) (*follower, error) {
+	if _, err := r.token(); err != nil {
+		return nil, err
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		own, err := newTransport(r.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		transport = own
+	}
 	f := &follower{
 		region: r, interval: cfg.Interval, limit: cfg.Misses, now: cfg.Now,
-		log: cfg.Logger.With("region", string(r.Name)),
+		log: cfg.Logger.With("region", string(r.Name)), client: newClient(transport, cfg.Timeout),
 	}
 	f.state.Store(&Summary{Name: r.Name, URL: r.URL, Partial: true, Error: "it was not asked yet"})
-	return f
+	return f, nil
 }
 
 // follow asks at once and then at every interval. A question that takes longer

@@ -18,10 +18,10 @@ type counters struct {
 func newCounters(to prometheus.Registerer, regions []*follower) (*counters, error) {
 	c := &counters{
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tandem_region_up", Help: "1 while calls may be redirected to the region, else 0.",
+			Name: "tandem_federation_region_up", Help: "1 while calls may be redirected to the region, else 0.",
 		}, []string{"region"}),
 		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tandem_region_looks_total", Help: "Looks at another region, by result: ready or missed.",
+			Name: "tandem_federation_looks_total", Help: "Looks at another region, by result: ready or missed.",
 		}, []string{"region", "result"}),
 	}
 	for _, f := range regions {

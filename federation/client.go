@@ -1,0 +1,58 @@
+package federation
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// token gives the bearer token for the region's admin door; empty: none.
+func (r Region) token() (string, error) {
+	if r.TokenFile == "" {
+		return r.Token, nil
+	}
+	text, err := os.ReadFile(r.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("reading the token for its admin door: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// newClient makes a client that follows no redirect: the token is meant for one
+// address.
+func newClient(t http.RoundTripper, timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: t, Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// newTransport makes a transport for one region's doors.
+func newTransport(caFile string) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	if caFile == "" {
+		return t, nil
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificates for its admin door: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("reading the certificates for its admin door: %s holds none in PEM form", caFile)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return t, nil
+}
