@@ -89,7 +89,7 @@ func (c *Cloud) record(k *call, r *http.Request, verb, callback string) *action 
 		a.epoch = epoch
 	}
 	for _, s := range k.seen {
-		if a.epoch != 0 && s.epoch > a.epoch && (s.event == "adopted" || s.event == "rejoin") {
+		if a.epoch != 0 && s.epoch > a.epoch {
 			a.stale = "with the past epoch " + strconv.FormatUint(a.epoch, 10)
 		}
 	}

@@ -82,16 +82,17 @@ type Rates struct {
 	Rejects     float64 // the bot rejects (AnswerByReply, AnswerByBot)
 
 	// Of notifications.
-	Swapped    float64 // established before establishing, or both at once
-	Duplicate  float64 // sent twice with one Message-ID, at once or later
-	Reset      float64 // the connection is dropped before the response is read, then retried
-	Undashed   float64 // call id as 32 upper-case hex digits
-	Capital    float64 // Updated instead of updated
-	Batch      float64 // carries a notification of another call too
-	FreshToken float64 // has a token of its own; else the call's token is used again
-	Close      float64 // Connection: close
-	BotFails   float64 // the bot refuses an update with 503 the first time
-	CallsFail  float64 // of requests to the calls API: 429 or 503
+	Swapped     float64 // established before establishing, or both at once
+	Duplicate   float64 // sent twice with one Message-ID, at once or later
+	Reset       float64 // the connection is dropped before the response is read, then retried
+	Undashed    float64 // call id as 32 upper-case hex digits
+	Capital     float64 // Updated instead of updated
+	OneResource float64 // only one of resource and resourceUrl
+	Batch       float64 // carries a notification of another call too
+	FreshToken  float64 // has a token of its own; else the call's token is used again
+	Close       float64 // Connection: close
+	BotFails    float64 // the bot refuses an update with 503 the first time
+	CallsFail   float64 // of requests to the calls API: 429 or 503
 }
 
 // Unkind gives the default rates.
@@ -99,7 +100,7 @@ func Unkind() Rates {
 	return Rates{
 		Legacy: 0.5, Meeting: 0.15, Recording: 0.25, NewIDs: 0.1, Paired: 0.1,
 		ManyDCs: 0.15, Skew: 0.25, Joining: 0.15, LateUpdate: 0.15, LegacyAgain: 0.1,
-		Swapped: 0.25, Duplicate: 0.1, Reset: 0.01, Undashed: 0.3, Capital: 0.2,
+		Swapped: 0.25, Duplicate: 0.1, Reset: 0.01, Undashed: 0.3, Capital: 0.2, OneResource: 0.5,
 		Batch: 0.05, FreshToken: 0.25, Close: 0.1, BotFails: 0.005, CallsFail: 0.01,
 	}
 }

@@ -41,6 +41,7 @@ func (c *Cloud) deliver(ctx context.Context, p parcel) reply {
 			return r
 		}
 		c.ledger.count(func(l *ledger) { l.retries++ })
+		c.cfg.Logger.Debug("posting again", "call", p.call.id, "message", p.message, "attempt", n+1, "after", r.err)
 		pause *= 2
 	}
 }

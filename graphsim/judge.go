@@ -2,54 +2,9 @@ package graphsim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
-
-// Report judges what was seen so far. It may be called during a run: what is
-// under way then counts as lost or unanswered only once its time is over.
-func (c *Cloud) Report() Report {
-	l := c.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := Report{
-		Handshakes: l.handshakes, Redirects: l.redirects, HopsMax: l.hopsMax,
-		DuplicatesSent: l.duplicates, Retries: l.retries, StrayHops: len(l.strays),
-		Misrouted: len(l.unknown), Responses: maps.Clone(l.responses), CallsByNode: map[string]int{},
-	}
-	for _, s := range slices.Concat(l.strays, l.unknown) {
-		r.violation("%s", s)
-	}
-	decisions := slices.Clone(l.decisions)
-	var answers []time.Duration
-	for _, k := range l.order {
-		if k.abandoned {
-			r.Abandoned++
-			continue
-		}
-		judgeOwners(&r, k)
-		judgeActions(&r, k)
-		judgeOrder(&r, k)
-		for _, n := range k.notices {
-			judgeNotice(&r, n)
-			if d, ok := decision(n); ok {
-				decisions = append(decisions, d)
-			}
-		}
-		if d, ok := judgeClock(&r, k); ok {
-			answers = append(answers, d)
-		}
-	}
-	judgeGroups(&r, l.order)
-	for kind, n := range map[string]int{"region": l.hopsMax.Region, "node": l.hopsMax.Node} {
-		if n > 1 {
-			r.violation("one POST was redirected %d times to a %s", n, kind)
-		}
-	}
-	r.DecisionMS, r.AnswerMS = quantiles(decisions), quantiles(answers)
-	return r
-}
 
 // judgeOwners: within one epoch a call has one owner and one partition, and no
 // hand-over carries a past epoch. The first hand-over of an epoch says who.
@@ -246,16 +201,4 @@ func judgeGroups(r *Report, calls []*call) {
 			r.GroupsSplit++
 		}
 	}
-}
-
-func quantiles(ds []time.Duration) Quantiles {
-	if len(ds) == 0 {
-		return Quantiles{}
-	}
-	slices.Sort(ds)
-	at := func(q float64) float64 {
-		i := min(len(ds)-1, int(q*float64(len(ds))))
-		return float64(ds[i].Microseconds()) / 1000
-	}
-	return Quantiles{P50: at(0.5), P99: at(0.99)}
 }

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +134,8 @@ func TestAPlantedBugIsCaught(t *testing.T) {
 
 func TestAKindCloudAndNoBugIsOK(t *testing.T) {
 	rates := Kind()
-	cloud, _ := startToy(t, "", Config{Timings: quick(), Rates: &rates})
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cloud, _ := startToy(t, "", Config{Timings: quick(), Rates: &rates, Logger: log})
 	if r := drive(t, cloud, 30); !r.OK() || r.DuplicatesSent+r.Retries > 0 {
 		explain(t, r)
 		t.Fatal("the kind cloud was unkind, or the toy guilty")

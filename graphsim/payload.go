@@ -45,11 +45,10 @@ func (c *Cloud) spell(d *dice, it item) string {
 	}
 	resource := fmt.Sprintf(`"resource":"/app/calls/%s%s",`, id, it.under)
 	resourceURL := fmt.Sprintf(`"resourceUrl":"/communications/calls/%s%s",`, id, it.under)
-	switch d.n(4) {
-	case 0:
-		resource = "" // as the documentation
-	case 1:
-		if c.cfg.Rates.Undashed > 0 {
+	if d.chance(c.cfg.Rates.OneResource) {
+		if d.chance(0.5) {
+			resource = "" // as in the documentation
+		} else {
 			resourceURL = "" // as in 2019
 		}
 	}
