@@ -36,11 +36,13 @@ type call struct {
 	lateAnswer time.Time
 	keptAt     time.Time // last keepAlive
 	callback   string
-	home       string // region of the callback URI
-	over       bool   // the cloud knows it no more
+	home       string    // region of the callback URI
+	over       bool      // the cloud knows it no more
+	overAt     time.Time // its last notification was delivered
 	abandoned  bool
 	end        *notice // the first notification of its end
 	notices    []*notice
+	messages   []string // their message ids
 	seen       []*sighting
 	actions    []*action
 }

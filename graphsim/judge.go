@@ -2,7 +2,6 @@ package graphsim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 

@@ -142,6 +142,19 @@ func TestJudging(t *testing.T) {
 			s.cloud.ledger.done(seen, 503)
 			s.ok(n)
 		}, func(r Report) bool { return r.Lost == 1 }, false, "never handed"},
+		{"a call that was forgotten still counts", func(s *stage) {
+			incoming(s)
+			s.send("lost")
+			s.cloud.ledger.failed(s.call.notices[1:], "the response was 404", false)
+			s.call.overAt = time.Now().Add(-2 * foldAfter)
+			s.cloud.ledger.fold(time.Now().Add(-foldAfter))
+			if len(s.cloud.ledger.order)+len(s.cloud.ledger.calls)+len(s.cloud.ledger.notices) > 0 {
+				s.t.Error("it was not forgotten")
+			}
+			s.cloud.Report() // a report changes nothing
+		}, func(r Report) bool {
+			return r.Calls == 1 && r.Answered == 1 && r.NotificationsHandled == 1 && r.Lost == 1 && r.CallsByNode["n1"] == 1
+		}, false, "404"},
 		{"a call that was cut off is not judged", func(s *stage) {
 			s.send("incoming")
 			s.call.abandoned = true

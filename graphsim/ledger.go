@@ -11,12 +11,12 @@ import (
 // ledger keeps everything that the cloud and the bots observe. One lock and one
 // running number give all observations of the process one order: when a 2xx has
 // number 7 and a POST number 8, the POST certainly began after the 2xx was read.
-// It grows with the load; Load.MaxCalls bounds it.
+// Calls are forgotten a while after their end (fold).
 type ledger struct {
 	mu    sync.Mutex
 	seq   uint64
 	calls map[string]*call
-	order []*call // by birth
+	order []*call // by birth, without the forgotten
 
 	notices map[string]*notice // by call and message id
 
@@ -24,8 +24,9 @@ type ledger struct {
 	redirects, hopsMax              PerKind
 	responses                       map[string]int
 	decisions                       []time.Duration
-	strays                          []string
-	unknown                         []string      // hand-overs of nothing that was sent
+	strays                          noted
+	unknown                         noted         // hand-overs of nothing that was sent
+	past                            totals        // of calls that are forgotten
 	changed                         chan struct{} // closed at the next observation; nil: nobody waits
 }
 
@@ -34,6 +35,7 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
+		past:      totals{report: Report{CallsByNode: map[string]int{}}},
 	}
 }
 
@@ -136,6 +138,7 @@ func (l *ledger) enter(n *notice, body string, messages ...string) {
 	n.bodySum = sha256.Sum256([]byte(body))
 	n.posted = map[string]uint64{}
 	n.call.notices = append(n.call.notices, n)
+	n.call.messages = append(n.call.messages, messages...)
 	for _, m := range messages {
 		l.notices[noticeKey(n.call.id, m)] = n
 	}
@@ -186,7 +189,7 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 	s.seq, s.at = l.next(), time.Now()
 	c, ok := l.calls[s.call]
 	if !ok {
-		l.unknown = append(l.unknown, s.node+" was handed "+s.event+" of a call that does not exist: "+s.call)
+		l.unknown.add(s.node + " was handed " + s.event + " of a call that does not exist: " + s.call)
 		return false, false
 	}
 	c.seen = append(c.seen, s)
@@ -195,7 +198,7 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 	}
 	n, ok := l.notices[noticeKey(s.call, s.message)]
 	if !ok || n.first != (s.event == "incoming") {
-		l.unknown = append(l.unknown, s.node+" was handed "+s.event+" with message id "+s.message+", which is no such notification of call "+s.call)
+		l.unknown.add(s.node + " was handed " + s.event + " with message id " + s.message + ", which is no such notification of call " + s.call)
 		return false, true
 	}
 	s.notice = n

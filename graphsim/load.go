@@ -48,7 +48,9 @@ func (c *Cloud) Run(ctx context.Context, load Load) error {
 			if err := c.tasks.settle(ctx, load.MaxLive); err != nil {
 				return fmt.Errorf("running a load: %w", err)
 			}
-			made++
+			if made++; made%256 == 0 {
+				c.ledger.fold(time.Now().Add(-foldAfter))
+			}
 			c.ledger.begin(k)
 			if !c.tasks.run(func() { c.live(calls, k) }) {
 				return fmt.Errorf("running a load: the cloud is closed")

@@ -103,7 +103,7 @@ func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) 
 	c.ledger.count(func(l *ledger) {
 		l.responses[strconv.Itoa(r.status)]++
 		if redirect != "" && !p.legacy && !p.midcall {
-			l.decisions = append(l.decisions, took)
+			l.decisions = sample(l.decisions, took)
 		}
 	})
 	return r, redirect
@@ -144,7 +144,7 @@ func (c *Cloud) follow(p parcel, at spot, location string, hops *PerKind) (spot,
 
 func (c *Cloud) stray(p parcel, at spot, what string) {
 	text := fmt.Sprintf("call %s: %s %s", p.call.id, at.node, what)
-	c.ledger.count(func(l *ledger) { l.strays = append(l.strays, text) })
+	c.ledger.count(func(l *ledger) { l.strays.add(text) })
 	c.tell(p.call, at.node, "", what)
 }
 

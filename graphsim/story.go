@@ -31,7 +31,7 @@ func (k *call) rejected(c *Cloud) bool {
 // closeCall ends what the cloud knows of a call.
 func (c *Cloud) closeCall(ctx context.Context, k *call) {
 	c.ledger.count(func(*ledger) {
-		k.over = true
+		k.over, k.overAt = true, time.Now()
 		k.abandoned = k.abandoned || ctx.Err() != nil
 	})
 }
