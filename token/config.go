@@ -186,13 +186,13 @@ func (a App) check() error {
 func keyURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("the URL %q cannot be read: %w", raw, errors.Unwrap(err))
+		return nil, fmt.Errorf("a URL of keys cannot be read: %w", errors.Unwrap(err)) // its text may hold a password
 	}
 	switch {
-	case u.Host == "" || u.Hostname() == "":
-		return nil, fmt.Errorf("the URL %q names no server", raw)
 	case u.User != nil:
 		return nil, errors.New("a URL of keys must not hold a user name or password")
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("the URL %q names no server", raw)
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return u, nil
 	default:
