@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// await waits for a raft future no longer than ctx. Raft's own waits know no
+// context, and with a stalled disk even starting one can block for ever; the
+// goroutine left behind then ends with the process, which the watchdog sees to.
+func await[F raft.Future](ctx context.Context, start func() F) error {
+	done := make(chan error, 1)
+	go func() { done <- start().Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// signal wakes everybody who waits for the next thing to happen. The zero value
+// is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next gives a channel that is closed by the next fire. Take it before looking
+// at what it announces.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// fire wakes the waiting.
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}

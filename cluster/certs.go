@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tandem/ownership"
+)
+
+// File names that MakeCA and MakeCert write.
+const (
+	CACertFile = "ca.pem"
+	CAKeyFile  = "ca-key.pem"
+)
+
+// clockSlack backdates a certificate, so that a node whose clock is behind
+// takes it at once.
+const clockSlack = 5 * time.Minute
+
+// MakeCA makes a certificate authority for the nodes of a deployment: ca.pem
+// and ca-key.pem (mode 0600) in dir, which is made when missing. It never
+// overwrites: an existing file is an error.
+func MakeCA(dir, name string, lifetime time.Duration) (certFile, keyFile string, err error) {
+	if name == "" || lifetime <= 0 {
+		return "", "", errors.New("making a CA: it needs a name and a lifetime above zero")
+	}
+	certFile, keyFile = filepath.Join(dir, CACertFile), filepath.Join(dir, CAKeyFile)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", fmt.Errorf("making a CA: %w", err)
+	}
+	tmpl, err := template(name, lifetime)
+	if err != nil {
+		return "", "", fmt.Errorf("making a CA: %w", err)
+	}
+	tmpl.IsCA, tmpl.BasicConstraintsValid = true, true
+	tmpl.MaxPathLenZero = true // it signs nodes, no further authorities
+	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		return "", "", fmt.Errorf("making a CA: %w", err)
+	}
+	if err := writePair(certFile, keyFile, der, key); err != nil {
+		return "", "", fmt.Errorf("making a CA: %w", err)
+	}
+	return certFile, keyFile, nil
+}
+
+// MakeCert makes the certificate of one node, signed by the CA whose files
+// stand in caDir: {node}.pem and {node}-key.pem (mode 0600) in dir. The node is
+// named by the URI tandem://{deployment}/{region}/{node}; hosts (names or IP
+// addresses) are put in beside it for tools that check the address. It never
+// overwrites: an existing file is an error.
+func MakeCert(dir, caDir, deployment string, region ownership.Region, node ownership.NodeID, hosts []string, lifetime time.Duration) (certFile, keyFile string, err error) {
+	for what, s := range map[string]string{"deployment": deployment, "region": string(region), "node": string(node)} {
+		if !plainName(s) {
+			return "", "", fmt.Errorf("making a node's certificate: the %s %q is empty or holds other than letters, digits, '.', '-' and '_'", what, s)
+		}
+	}
+	if lifetime <= 0 {
+		return "", "", errors.New("making a node's certificate: the lifetime must be above zero")
+	}
+	ca, err := tls.LoadX509KeyPair(filepath.Join(caDir, CACertFile), filepath.Join(caDir, CAKeyFile))
+	if err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: reading the CA: %w", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+	}
+	tmpl, err := template(string(node), lifetime)
+	if err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+	}
+	if tmpl.NotAfter.After(ca.Leaf.NotAfter) {
+		return "", "", fmt.Errorf("making a node's certificate: it would outlive its CA, which ends %s", ca.Leaf.NotAfter.Format(time.RFC3339))
+	}
+	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
+	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	tmpl.URIs = []*url.URL{identity{deployment, region, node}.URI()}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
+		} else {
+			tmpl.DNSNames = append(tmpl.DNSNames, h)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.Leaf, &key.PublicKey, ca.PrivateKey)
+	if err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+	}
+	certFile, keyFile = filepath.Join(dir, string(node)+".pem"), filepath.Join(dir, string(node)+"-key.pem")
+	if err := writePair(certFile, keyFile, der, key); err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+	}
+	return certFile, keyFile, nil
+}
+
+func template(name string, lifetime time.Duration) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("drawing a serial number: %w", err)
+	}
+	now := time.Now()
+	return &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    now.Add(-clockSlack),
+		NotAfter:     now.Add(lifetime),
+	}, nil
+}
+
+// writePair writes the key first: a certificate without its key would look
+// finished.
+func writePair(certFile, keyFile string, der []byte, key *ecdsa.PrivateKey) error {
+	if err := os.MkdirAll(filepath.Dir(certFile), 0o700); err != nil {
+		return err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := writeNew(keyFile, "PRIVATE KEY", pkcs8, 0o600); err != nil {
+		return err
+	}
+	return writeNew(certFile, "CERTIFICATE", der, 0o644)
+}
+
+func writeNew(name, kind string, der []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// plainName keeps names out of trouble in file names, URIs and host parts.
+func plainName(s string) bool {
+	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,221 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// decided is what became of one claim of a batch.
+type decided struct {
+	placement ownership.Placement
+	index     uint64
+}
+
+// How many batches are under way at once: on the leader two, so that one is
+// written while the next gathers; on a follower four, for the way there is
+// longer.
+const (
+	leadWidth    = 2
+	forwardWidth = 4
+)
+
+// Claim gives a call its owner. A known call is answered from memory. A new one
+// goes to the leader, combined with other claims; claiming the same call again,
+// here or anywhere, gives the same partition.
+//
+// Within the bound Timings.Decide the claim outlives an election. The error is
+// ErrFull (the placement tells in its candidates why), ErrNoLeader when there
+// was nobody to decide, or ErrStopped. After a nil error Find and Owner know
+// the call on this node.
+func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+	if p, ok := c.known(cl.Call); ok {
+		return p, nil
+	}
+	if cl.Via == "" {
+		cl.Via = c.self
+	}
+	var d decided
+	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, leader ownership.NodeID, _ string) (err error) {
+		way := c.forward
+		if leader == c.self {
+			way = c.lead
+		}
+		d, err = way.do(ctx, cl)
+		return err
+	})
+	c.m.claim(err)
+	if err != nil {
+		return d.placement, err
+	}
+	c.ahead.put(cl, d.placement, d.index, c.tb.Applied())
+	return d.placement, nil
+}
+
+// known answers for a call that this node knows already.
+func (c *Cluster) known(id ownership.CallID) (ownership.Placement, bool) {
+	k, ok := c.Find(id)
+	if !ok {
+		return ownership.Placement{}, false
+	}
+	p := ownership.Placement{Partition: k.Partition, Epoch: k.Epoch, Reason: ownership.ReasonKnown}
+	if k.State == ownership.CallEnded {
+		p.Reason = ownership.ReasonEnded
+	}
+	p.Owner, p.Epoch = c.ownerOf(k.Partition, k.Epoch)
+	return p, true
+}
+
+// Find gives what routing needs of a call, from memory; false: this node knows
+// no such call.
+func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
+	if k, ok := c.tb.Known(id); ok {
+		return k, true
+	}
+	return c.ahead.call(id)
+}
+
+// Owner gives who owns a partition, from memory, with whether this node may act
+// as it right now.
+func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
+	node, epoch := c.ownerOf(id, 0)
+	if node == "" {
+		return ownership.Owner{}, false
+	}
+	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
+	if n, ok := c.tb.Node(node); ok {
+		o.PublicURL = n.PublicURL
+	}
+	o.Acting = o.Here && c.Holds(id, epoch)
+	return o, true
+}
+
+// ownerOf gives the newest owner and epoch that this node has heard of; least
+// is an epoch known from elsewhere.
+func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
+	p, ok := c.tb.Partition(id)
+	if owner, epoch, heard := c.ahead.partition(id); heard && (!ok || epoch > p.Epoch) {
+		return owner, epoch
+	}
+	if !ok || p.Retired {
+		return "", least
+	}
+	return p.Owner, p.Epoch
+}
+
+// Holds is the fence: this node owns the partition at that epoch by its table,
+// and its lease is valid now. Ask right before each effect; the answer is worth
+// nothing later.
+func (c *Cluster) Holds(id ownership.PartitionID, epoch ownership.Epoch) bool {
+	applied := c.tb.Applied() // before the partition: it may only look older than it is
+	p, ok := c.tb.Partition(id)
+	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch &&
+		c.lease.holds(id, epoch, applied, time.Now())
+}
+
+// decide is the leader's end of a claim: one raft entry for the whole batch.
+func (c *Cluster) decide(batch []ownership.Claim) []result[decided] {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	r := c.reign.Load()
+	if r == nil {
+		return failAll[decided](len(batch), errNotLeader)
+	}
+	select {
+	case <-r.settled:
+	case <-r.ctx.Done():
+		return failAll[decided](len(batch), errNotLeader)
+	case <-ctx.Done():
+		return failAll[decided](len(batch), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
+	}
+	c.m.batch(len(batch))
+	out, err := r.propose(ctx, ownership.Claims{Claims: batch})
+	if err == nil && out.Err != nil {
+		err = out.Err
+	}
+	if err != nil {
+		return failAll[decided](len(batch), err)
+	}
+	res := make([]result[decided], len(batch))
+	now := time.Now()
+	for i := range batch {
+		if i >= len(out.Placements) {
+			res[i].err = fmt.Errorf("claiming call %s: the table placed %d of %d claims", batch[i].Call, len(out.Placements), len(batch))
+			continue
+		}
+		res[i].val = decided{out.Placements[i], out.Index}
+		if i < len(out.Errors) {
+			res[i].err = out.Errors[i]
+		}
+		if why := out.Placements[i].Reason; res[i].err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
+			r.book.placed(out.Placements[i].Owner, 1, now)
+		}
+	}
+	return res
+}
+
+// forwardClaims is a follower's end of a claim: one request to the leader.
+func (c *Cluster) forwardClaims(batch []ownership.Claim) []result[decided] {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	leader, addr, changed := c.leader.now()
+	if leader == "" || leader == c.self {
+		return failAll[decided](len(batch), errNotLeader)
+	}
+	ctx, end := until(ctx, changed)
+	defer end()
+	out, err := c.forwardAct(ctx, leader, addr, ownership.Claims{Claims: batch})
+	if err != nil {
+		return failAll[decided](len(batch), err)
+	}
+	if out.Err != nil {
+		return failAll[decided](len(batch), out.Err)
+	}
+	res := make([]result[decided], len(batch))
+	for i := range batch {
+		if i >= len(out.Placements) {
+			res[i].err = fmt.Errorf("claiming call %s: the leader answered for %d of %d claims", batch[i].Call, len(out.Placements), len(batch))
+			continue
+		}
+		res[i] = result[decided]{decided{out.Placements[i], out.Index}, out.Errors[i]}
+	}
+	return res
+}
+
+// forwardAct sends an act to the leader.
+func (c *Cluster) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
+	b, err := store.EncodeAct(act, c.tb.Format())
+	if err != nil {
+		return nil, err
+	}
+	p := c.links.to(leader, addr)
+	res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+	if err != nil {
+		return nil, err
+	}
+	return outcomeFromWire(res.GetOutcome()), nil
+}
+
+// claimsFor is the leader's answer to another node's batch: each claim goes
+// into the leader's own combiner, so that batches of several nodes become one.
+func (c *Cluster) claimsFor(ctx context.Context, batch []ownership.Claim) (*ownership.Outcome, error) {
+	out := &ownership.Outcome{Placements: make([]ownership.Placement, len(batch)), Errors: make([]error, len(batch))}
+	for i, w := range c.lead.all(batch) {
+		select {
+		case r := <-w:
+			if errors.Is(r.err, errNotLeader) || errors.Is(r.err, ownership.ErrNoLeader) {
+				return nil, r.err
+			}
+			out.Placements[i], out.Errors[i] = r.val.placement, r.err
+			out.Index = max(out.Index, r.val.index)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return out, nil
+}

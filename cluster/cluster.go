@@ -1,0 +1,295 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// Cluster is this node's part in its region. Its methods may be called from any
+// goroutine and on any node: what only the leader can do is sent to it.
+type Cluster struct {
+	cfg   Config
+	doors Doors
+	self  ownership.NodeID
+	addr  string // advertised
+	log   *slog.Logger
+	st    *store.Store
+	tb    *store.Table
+	m     *metrics
+
+	creds *credentials // nil: plain, loopback only
+	port  *port
+	dial  *dialer
+	links *links
+	trans *raftTransport
+	http  *http.Server
+	raft  *raft.Raft
+
+	applied signal // fires after every act that the table applied
+	leader  leaderView
+	reign   atomic.Pointer[reign] // set while this node leads
+	lease   lease
+	ahead   *overlay
+	lead    *combiner[ownership.Claim, decided]
+	forward *combiner[ownership.Claim, decided]
+	found   founding
+	disk    *watchdog
+	origins origins
+
+	entered atomic.Bool            // the table holds this node's record as it is now
+	trouble atomic.Pointer[string] // why not, or why it cannot go on
+	renewAt signal                 // fires when a renewal is due at once
+	enterAt signal                 // fires when the node must announce itself again
+
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	stopping  atomic.Bool
+	stopOnce  sync.Once
+	stopped   chan struct{}
+	stopErr   error
+	fatalOnce sync.Once
+}
+
+// Start brings this node's part of the region up: the listener, raft, the lease
+// and, until the node stands in the region's table, its attempts to found the
+// region or to join it. It returns as soon as the node listens; Ready waits for
+// the rest. ctx bounds the start only; Stop ends what Start began. The store
+// stays the caller's, to be closed after Stop.
+func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Cluster, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	stamp := st.Stamp()
+	if stamp.Deployment != cfg.Deployment || stamp.Region != cfg.Region || stamp.Node != cfg.Node.ID {
+		return nil, fmt.Errorf("starting the cluster: the store belongs to node %s of %s/%s, this is node %s of %s/%s: %w",
+			stamp.Node, stamp.Deployment, stamp.Region, cfg.Node.ID, cfg.Deployment, cfg.Region, ErrForeign)
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("starting the cluster: registering its metrics: %w", err)
+	}
+	c := &Cluster{
+		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
+		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
+	}
+	c.lease.length = cfg.Timings.Lease
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.open(ctx, stamp); err != nil {
+		c.cancel()
+		c.m.unregister(cfg.Metrics)
+		return nil, fmt.Errorf("starting the cluster: %w", err)
+	}
+	c.run()
+	return c, nil
+}
+
+// open opens the port and raft, and leaves nothing open when it fails.
+func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
+	me := identity{c.cfg.Deployment, c.cfg.Region, c.self}
+	if c.cfg.TLS != nil {
+		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
+			return err
+		}
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", c.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listening for the other nodes: %w", err)
+	}
+	c.addr = c.cfg.Advertise
+	if c.addr == "" {
+		c.addr = ln.Addr().String()
+	}
+	c.cfg.Node.Region, c.cfg.Node.ClusterAddr, c.cfg.Node.Incarnation = c.cfg.Region, c.addr, stamp.Incarnation
+	if c.cfg.Node.Format == 0 {
+		c.cfg.Node.Format = store.CommandFormat
+	}
+	if c.cfg.Node.State == 0 {
+		c.cfg.Node.State = ownership.NodeActive
+	}
+	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
+	c.links = newLinks(c.dial, me)
+	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
+	rlog := raftLogger(c.cfg.Logger)
+	c.trans = newRaftTransport(c.dial, advertised(c.addr), c.nodeAt, rlog, c.m.refuse)
+	c.port.raft = c.trans.take
+	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
+	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
+	c.disk = newWatchdog(c.st.Dir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
+	if err := c.openRaft(rlog); err != nil {
+		_ = c.trans.Close()
+		_ = ln.Close()
+		return err
+	}
+	c.http = c.peerServer(me)
+	return nil
+}
+
+// run starts the goroutines; Stop waits for each.
+func (c *Cluster) run() {
+	c.port.serve()
+	c.wg.Go(func() {
+		if err := c.http.Serve(c.port.peer); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			c.log.Error("serving the peer link", "err", err)
+		}
+	})
+	c.wg.Go(c.watchLeader)
+	c.wg.Go(c.rule)
+	c.wg.Go(c.keepLease)
+	c.wg.Go(c.enter)
+	c.wg.Go(c.watchPartitions)
+	c.disk.start(c.ctx, &c.wg)
+}
+
+// Ready waits until this node stands in the table, knows a leader and holds a
+// lease. It fails when ctx ends or the node cannot go on.
+func (c *Cluster) Ready(ctx context.Context) error {
+	for {
+		if c.entered.Load() && c.lease.valid(time.Now()) {
+			if _, _, ok := c.Leader(); ok {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ctx.Err())
+		case <-c.ctx.Done():
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ErrStopped)
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// pollEvery is how often a wait looks again at what has no signal of its own.
+const pollEvery = 10 * time.Millisecond
+
+func (c *Cluster) whyNot() string {
+	if t := c.trouble.Load(); t != nil {
+		return *t
+	}
+	return "it is still looking for the others"
+}
+
+func (c *Cluster) setTrouble(text string) {
+	if text == "" {
+		c.trouble.Store(nil)
+		return
+	}
+	c.trouble.Store(&text)
+}
+
+// fatal stops this node acting and tells the node, once, that it must end.
+func (c *Cluster) fatal(err error) {
+	c.fatalOnce.Do(func() {
+		c.lease.drop()
+		c.setTrouble(err.Error())
+		c.log.Error("this node cannot go on", "err", err)
+		if c.doors.Fatal != nil {
+			// Of its own, for it will most likely call Stop.
+			go c.doors.Fatal(err)
+		}
+	})
+}
+
+// diskFailed silences the node: raft itself would stay leader over a stalled
+// disk for ever, for its heartbeats never touch it.
+func (c *Cluster) diskFailed(err error) {
+	c.lease.drop()
+	_ = c.trans.Close()
+	c.dial.closeAll()
+	c.port.closeAll()
+	c.fatal(err)
+}
+
+// ReloadTLS reads the certificate, key and CA files again. On an error the old
+// ones stay in force.
+func (c *Cluster) ReloadTLS() error {
+	if c.creds == nil {
+		return nil
+	}
+	return c.creds.reload()
+}
+
+// Addr gives the advertised cluster address.
+func (c *Cluster) Addr() string { return c.addr }
+
+// Stop ends this node's part: it stops acting, gives leadership away if it has
+// it, and closes raft and the port. When ctx ends first, Stop closes what is
+// left at once and says so. The partitions stay this node's: it may come back
+// with its calls before its lease is over. Later calls wait for the first.
+func (c *Cluster) Stop(ctx context.Context) error {
+	c.stopOnce.Do(func() {
+		defer close(c.stopped)
+		c.stopErr = c.stop(ctx)
+	})
+	<-c.stopped
+	return c.stopErr
+}
+
+// transferLimit bounds the handing on of leadership when stopping.
+const transferLimit = 2 * time.Second
+
+func (c *Cluster) stop(ctx context.Context) error {
+	c.stopping.Store(true)
+	c.lease.drop()
+	var errs []error
+	if c.raft.State() == raft.Leader && c.voters() > 1 {
+		tctx, cancel := context.WithTimeout(ctx, transferLimit)
+		if err := await(tctx, c.raft.LeadershipTransfer); err != nil {
+			c.log.Warn("handing on leadership before stopping", "err", err)
+		}
+		cancel()
+	}
+	c.cancel()
+	if err := c.http.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
+	}
+	if err := await(ctx, func() raft.Future { return c.raft.Shutdown() }); err != nil {
+		errs = append(errs, fmt.Errorf("stopping raft: %w", err))
+	}
+	_ = c.trans.Close()
+	c.links.close()
+	c.dial.closeAll()
+	c.port.closeAll()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.port.wait()
+		c.trans.wait()
+		c.wg.Wait()
+		c.lead.wait()
+		c.forward.wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("waiting for the cluster's goroutines: %w", ctx.Err()))
+	}
+	c.m.unregister(c.cfg.Metrics)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stopping the cluster: %w", err)
+	}
+	return nil
+}
+
+// advertised is the address that other nodes use, as raft wants it.
+type advertised string
+
+// Network implements net.Addr.
+func (advertised) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a advertised) String() string { return string(a) }

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+)
+
+// combiner puts work that arrives while earlier work is under way into one
+// batch. An item that finds nothing under way is sent at once: combining adds
+// no delay, it only uses the time that others spend waiting.
+//
+// send gets a batch of at least one item and at most the limit, and must fill
+// in the results, which run parallel to the items. Up to width sends run at the
+// same time.
+type combiner[T, R any] struct {
+	limit int
+	width int
+	send  func([]T) []result[R]
+
+	mu      sync.Mutex
+	waiting []pending[T, R]
+	sending int
+	running sync.WaitGroup
+}
+
+type result[R any] struct {
+	val R
+	err error
+}
+
+type pending[T, R any] struct {
+	item T
+	out  chan result[R]
+}
+
+func newCombiner[T, R any](width, limit int, send func([]T) []result[R]) *combiner[T, R] {
+	return &combiner[T, R]{limit: limit, width: width, send: send}
+}
+
+// do hands in one item and waits for its result. When ctx ends first the item
+// may still be sent; only its result is dropped.
+func (c *combiner[T, R]) do(ctx context.Context, item T) (R, error) {
+	select {
+	case r := <-c.all([]T{item})[0]:
+		return r.val, r.err
+	case <-ctx.Done():
+		var none R
+		return none, ctx.Err()
+	}
+}
+
+// all hands in items that came together and gives where each result will be.
+func (c *combiner[T, R]) all(items []T) []<-chan result[R] {
+	outs := make([]<-chan result[R], len(items))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, item := range items {
+		out := make(chan result[R], 1)
+		outs[i] = out
+		c.waiting = append(c.waiting, pending[T, R]{item, out})
+	}
+	if len(items) > 0 && c.sending < c.width {
+		c.sending++
+		c.running.Add(1)
+		go c.drain()
+	}
+	return outs
+}
+
+// drain sends batches until nothing waits.
+func (c *combiner[T, R]) drain() {
+	defer c.running.Done()
+	for {
+		c.mu.Lock()
+		n := min(len(c.waiting), c.limit)
+		if n == 0 {
+			c.waiting = nil
+			c.sending--
+			c.mu.Unlock()
+			return
+		}
+		batch := c.waiting[:n:n]
+		c.waiting = c.waiting[n:]
+		c.mu.Unlock()
+
+		items := make([]T, n)
+		for i, p := range batch {
+			items[i] = p.item
+		}
+		for i, r := range c.send(items) {
+			batch[i].out <- r
+		}
+	}
+}
+
+// wait returns when no send runs any more. Nobody may hand in items after it.
+func (c *combiner[T, R]) wait() { c.running.Wait() }
+
+// failAll gives every item of a batch the same error.
+func failAll[R any](n int, err error) []result[R] {
+	out := make([]result[R], n)
+	for i := range out {
+		out[i].err = err
+	}
+	return out
+}

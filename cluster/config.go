@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/ownership"
+)
+
+// Config says which node of which region this is, and how it finds the others.
+type Config struct {
+	Deployment string
+	Region     ownership.Region
+	// Node is the own record. Start fills in Region, ClusterAddr and
+	// Incarnation from the other settings and the store's stamp.
+	Node ownership.Node
+	// Listen is the host:port of raft and the peer link; port 0 picks one.
+	Listen string
+	// Advertise is the host:port where the other nodes reach this one. Empty:
+	// the address the listener got.
+	Advertise string
+	// TLS is mandatory unless Listen and Advertise are loopback addresses.
+	TLS *TLS
+	// BootstrapExpect founds the region as soon as that many nodes without
+	// state, this one counted, see each other. 0: never found one.
+	BootstrapExpect int
+	// Join lists the cluster addresses of other nodes, in any number and order.
+	Join []string
+	// Bootstrap founds the region at once, unless there is state in the store
+	// or a node of Join already belongs to a region.
+	Bootstrap bool
+	Timings   Timings
+	// Partitions is how many partitions are born on a joining node. 0: 8.
+	Partitions int
+	// MaxConnsPerIP bounds the connections of one remote address. 0: 128.
+	MaxConnsPerIP int
+	Logger        *slog.Logger          // nil: slog.Default
+	Metrics       prometheus.Registerer // nil: not registered anywhere
+}
+
+// TLS names the PEM files of the mutual TLS between nodes.
+type TLS struct {
+	CertFile string
+	KeyFile  string
+	CAFile   string
+}
+
+// Timings are the clocks of a region; zero fields take the shipped default.
+// They must be the same on all nodes of a region.
+type Timings struct {
+	Heartbeat     time.Duration // raft: silence before an election; 500 ms
+	Election      time.Duration // raft: silence of a candidate; 500 ms
+	LeaderLease   time.Duration // raft: a leader without quorum steps down; 300 ms
+	Commit        time.Duration // raft: how soon followers learn of a commit when idle; 25 ms
+	Renew         time.Duration // a node renews its lease this often; 500 ms
+	Lease         time.Duration // how long a lease lasts; 2 s
+	Drift         time.Duration // margin over a lease for clocks of different speed; 250 ms
+	Settle        time.Duration // how long a new leader waits to hear from the nodes before it places calls; 100 ms
+	Decide        time.Duration // bound of Claim and Do, elections included; 1 s
+	Handshake     time.Duration // TLS handshake or preface of a new connection; 5 s
+	Relay         time.Duration // bound of a relay whose context has none; 10 s
+	Canary        time.Duration // disk watchdog: writes this often; 500 ms
+	DiskStall     time.Duration // disk watchdog: a write may take this long; 3 s
+	Announce      time.Duration // how often a node that is not yet in asks again; 250 ms
+	Stabilise     time.Duration // how long a non-voter must be well before it gets a vote; 10 s
+	DeadVoter     time.Duration // how long a voter may be silent before a well non-voter takes its vote; 30 s
+	SnapshotEvery time.Duration // raft: how often it looks whether a snapshot is due; 2 min
+}
+
+var shipped = Timings{
+	Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond,
+	LeaderLease: 300 * time.Millisecond, Commit: 25 * time.Millisecond,
+	Renew: 500 * time.Millisecond, Lease: 2 * time.Second, Drift: 250 * time.Millisecond,
+	Settle: 100 * time.Millisecond, Decide: time.Second,
+	Handshake: 5 * time.Second, Relay: 10 * time.Second,
+	Canary: 500 * time.Millisecond, DiskStall: 3 * time.Second,
+	Announce: 250 * time.Millisecond, Stabilise: 10 * time.Second,
+	DeadVoter: 30 * time.Second, SnapshotEvery: 2 * time.Minute,
+}
+
+// Limits that no setting changes.
+const (
+	maxVoters       = 5       // raft votes beyond five cost every commit and win nothing
+	maxPeerMessage  = 8 << 20 // bytes of one peer message: a hand-over carries a body of 1 MiB and its headers
+	maxBatch        = 512     // claims in one raft entry
+	defaultPerIP    = 128
+	defaultBirths   = 8
+	maxSnapshotSize = 64 << 30 // bytes that a peer may announce for a raft snapshot
+)
+
+// Doors are what the cluster needs from the rest of the node. Health may be
+// nil (a healthy bot that reports nothing), the others too.
+type Doors struct {
+	// HandOver takes a notification that another node relayed here. It must not
+	// relay it again; the cluster refuses if it tries.
+	HandOver func(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Health is asked at every renewal and must not block.
+	Health func() Health
+	// OnReassigned tells which partitions this node has just got or lost, in
+	// the order of the table, from one goroutine.
+	OnReassigned func(Change)
+	// Fatal tells that this node cannot go on: its disk stalls or fails, it was
+	// removed, or the region refuses it. The cluster has already stopped
+	// acting; the process should end. Called at most once.
+	Fatal func(error)
+}
+
+// Health is what the bot beside the node says of itself.
+type Health struct {
+	Bot  bool    // it takes new calls
+	Load float64 // 0 to 1; 0 when it reports nothing
+	Room int     // live calls it has room for; 0: the node's capacity stands
+	Live int     // live calls it counts itself
+}
+
+// Change is a change of what this node owns.
+type Change struct {
+	Got  []ownership.Reassignment
+	Lost []ownership.Reassignment
+	// Resumed marks the first change after a start: Got lists what the node
+	// owns already, with From naming the node itself.
+	Resumed bool
+}
+
+// Errors of this room, beside the ones of ownership.
+var (
+	// ErrUnreachable: a peer could not be reached or did not answer in time
+	// (the caller answers 503).
+	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrRelayed: a notification that was relayed once is not relayed again.
+	ErrRelayed = errors.New("the notification was relayed already")
+	// ErrForeign: the other belongs to another deployment or region.
+	ErrForeign = errors.New("the node belongs to another deployment or region")
+	// ErrGone: the node was removed from the region.
+	ErrGone = errors.New("the node was removed from the region")
+	// ErrStopped: the cluster is stopping or has stopped.
+	ErrStopped = errors.New("this node is stopping")
+)
+
+func (c *Config) fill() error {
+	t, d := &c.Timings, shipped
+	for _, f := range []struct {
+		v *time.Duration
+		d time.Duration
+	}{
+		{&t.Heartbeat, d.Heartbeat}, {&t.Election, d.Election}, {&t.LeaderLease, d.LeaderLease},
+		{&t.Commit, d.Commit}, {&t.Renew, d.Renew}, {&t.Lease, d.Lease}, {&t.Drift, d.Drift},
+		{&t.Settle, d.Settle}, {&t.Decide, d.Decide}, {&t.Handshake, d.Handshake},
+		{&t.Relay, d.Relay}, {&t.Canary, d.Canary}, {&t.DiskStall, d.DiskStall},
+		{&t.Announce, d.Announce}, {&t.Stabilise, d.Stabilise}, {&t.DeadVoter, d.DeadVoter},
+		{&t.SnapshotEvery, d.SnapshotEvery},
+	} {
+		if *f.v == 0 {
+			*f.v = f.d
+		}
+	}
+	if c.Partitions == 0 {
+		c.Partitions = defaultBirths
+	}
+	if c.MaxConnsPerIP == 0 {
+		c.MaxConnsPerIP = defaultPerIP
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c.check()
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Deployment == "" || c.Region == "" || c.Node.ID == "":
+		return errors.New("configuring the cluster: deployment, region and node id must be set")
+	case c.Listen == "":
+		return errors.New("configuring the cluster: the listen address must be set")
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxVoters:
+		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, maxVoters)
+	case c.Timings.Renew*2 > c.Timings.Lease:
+		return fmt.Errorf("configuring the cluster: a lease of %v does not outlive two renewals, one each %v", c.Timings.Lease, c.Timings.Renew)
+	case c.Timings.LeaderLease > c.Timings.Heartbeat:
+		return fmt.Errorf("configuring the cluster: the leader's own lease %v exceeds the heartbeat timeout %v", c.Timings.LeaderLease, c.Timings.Heartbeat)
+	case c.TLS == nil && !loopback(c.Listen):
+		return fmt.Errorf("configuring the cluster: listening on %s without TLS: plain connections are for loopback addresses only", c.Listen)
+	case c.TLS == nil && c.Advertise != "" && !loopback(c.Advertise):
+		return fmt.Errorf("configuring the cluster: advertising %s without TLS: plain connections are for loopback addresses only", c.Advertise)
+	}
+	if c.TLS == nil {
+		for _, a := range c.Join {
+			if !loopback(a) {
+				return fmt.Errorf("configuring the cluster: joining %s without TLS: plain connections are for loopback addresses only", a)
+			}
+		}
+	}
+	return nil
+}
+
+// loopback reports whether the host:port surely stays on this machine. A name
+// other than localhost does not count: what it resolves to may change.
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// errNotLeader is how a node answers what only the leader may do.
+var errNotLeader = errors.New("this node is not the leader")
+
+// faultKinds pairs the errors that keep their meaning across the peer link with
+// their number on the wire and the Connect code they travel under.
+var faultKinds = []struct {
+	err  error
+	kind peerpb.Fault_Kind
+	code connect.Code
+}{
+	{ownership.ErrFull, peerpb.Fault_KIND_FULL, connect.CodeResourceExhausted},
+	{ownership.ErrNoLeader, peerpb.Fault_KIND_NO_LEADER, connect.CodeUnavailable},
+	{ownership.ErrFenced, peerpb.Fault_KIND_FENCED, connect.CodeFailedPrecondition},
+	{ownership.ErrStaleEpoch, peerpb.Fault_KIND_STALE_EPOCH, connect.CodeFailedPrecondition},
+	{ownership.ErrFutureEpoch, peerpb.Fault_KIND_FUTURE_EPOCH, connect.CodeFailedPrecondition},
+	{ownership.ErrUnknown, peerpb.Fault_KIND_UNKNOWN, connect.CodeNotFound},
+	{ownership.ErrConflict, peerpb.Fault_KIND_CONFLICT, connect.CodeAlreadyExists},
+	{errNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
+	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
+	{ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
+}
+
+// peerError is an error that another node gave: its words, and the kind that it
+// stands for here.
+type peerError struct {
+	text string
+	kind error // nil: none that the caller acts on
+}
+
+func (e *peerError) Error() string { return e.text }
+func (e *peerError) Unwrap() error { return e.kind }
+
+// toFault writes an error for the wire; nil gives an empty fault.
+func toFault(err error) *peerpb.Fault {
+	f := &peerpb.Fault{}
+	if err == nil {
+		return f
+	}
+	f.Text = err.Error()
+	for _, k := range faultKinds {
+		if errors.Is(err, k.err) {
+			f.Kind = k.kind
+			return f
+		}
+	}
+	return f
+}
+
+// fromFault reads what toFault wrote.
+func fromFault(f *peerpb.Fault) error {
+	if f.GetKind() == peerpb.Fault_KIND_UNSPECIFIED && f.GetText() == "" {
+		return nil
+	}
+	e := &peerError{text: f.GetText()}
+	for _, k := range faultKinds {
+		if f.GetKind() == k.kind {
+			e.kind = k.err
+		}
+	}
+	return e
+}
+
+// toConnect gives the error of a handler the code and detail that fromConnect
+// reads on the other side.
+func toConnect(err error) error {
+	code := connect.CodeUnknown
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		code = connect.CodeDeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		code = connect.CodeCanceled
+	}
+	for _, k := range faultKinds {
+		if errors.Is(err, k.err) {
+			code = k.code
+			break
+		}
+	}
+	ce := connect.NewError(code, err)
+	if d, derr := connect.NewErrorDetail(toFault(err)); derr == nil {
+		ce.AddDetail(d)
+	}
+	return ce
+}
+
+// fromConnect reads the error of a peer call: what the other node said, or
+// ErrUnreachable when it said nothing.
+func fromConnect(node string, err error) error {
+	var ce *connect.Error
+	if errors.As(err, &ce) {
+		for _, d := range ce.Details() {
+			if v, verr := d.Value(); verr == nil {
+				if f, ok := v.(*peerpb.Fault); ok {
+					return fromFault(f)
+				}
+			}
+		}
+	}
+	return fmt.Errorf("asking node %s: %w: %w", node, ErrUnreachable, err)
+}

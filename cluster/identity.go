@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"tandem/ownership"
+)
+
+// uriScheme starts the URI that names a node in its certificate.
+const uriScheme = "tandem"
+
+// ALPN names (RFC 7301) of the two protocols on the cluster port. The peer link
+// is Connect over HTTP/2, so it takes HTTP/2's own name.
+const (
+	alpnRaft = "tandem-raft/1"
+	alpnPeer = "h2"
+)
+
+// identity is who a certificate says its bearer is.
+type identity struct {
+	deployment string
+	region     ownership.Region
+	node       ownership.NodeID
+}
+
+// URI gives the identity as it stands in a certificate's subject alternative
+// names.
+func (i identity) URI() *url.URL {
+	return &url.URL{Scheme: uriScheme, Host: i.deployment, Path: "/" + string(i.region) + "/" + string(i.node)}
+}
+
+// identityOf reads the one tandem URI of a certificate. None, two, or one with
+// anything beside deployment, region and node is an error.
+func identityOf(cert *x509.Certificate) (identity, error) {
+	var found []identity
+	for _, u := range cert.URIs {
+		if u.Scheme != uriScheme {
+			continue
+		}
+		parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
+		if len(parts) != 2 || parts[0] == "" || parts[1] == "" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return identity{}, fmt.Errorf("reading a node's certificate: its name %q is not tandem://deployment/region/node", u)
+		}
+		found = append(found, identity{u.Host, ownership.Region(parts[0]), ownership.NodeID(parts[1])})
+	}
+	switch len(found) {
+	case 0:
+		return identity{}, errors.New("reading a node's certificate: it carries no tandem://deployment/region/node name")
+	case 1:
+		return found[0], nil
+	}
+	return identity{}, fmt.Errorf("reading a node's certificate: it carries %d tandem:// names, one is allowed", len(found))
+}
+
+// credentials are the node's certificate and the CA it trusts, as last read
+// from their files.
+type credentials struct {
+	files TLS
+	self  identity
+	now   atomic.Pointer[material]
+}
+
+type material struct {
+	cert  tls.Certificate
+	roots *x509.CertPool
+}
+
+// loadCredentials reads the files and checks that they name this node.
+func loadCredentials(files TLS, self identity) (*credentials, error) {
+	c := &credentials{files: files, self: self}
+	return c, c.reload()
+}
+
+// reload reads the files again; on an error the old ones stay in force. New
+// connections use the new ones, open connections go on.
+func (c *credentials) reload() error {
+	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
+	if err != nil {
+		return fmt.Errorf("reading the node's certificate: %w", err)
+	}
+	pem, err := os.ReadFile(c.files.CAFile)
+	if err != nil {
+		return fmt.Errorf("reading the cluster's CA: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("reading the cluster's CA: %s holds no certificate", c.files.CAFile)
+	}
+	id, err := identityOf(cert.Leaf)
+	if err != nil {
+		return fmt.Errorf("checking the node's own certificate %s: %w", c.files.CertFile, err)
+	}
+	if id != c.self {
+		return fmt.Errorf("checking the node's own certificate %s: it names %s, this node is %s", c.files.CertFile, id.URI(), c.self.URI())
+	}
+	c.now.Store(&material{cert: cert, roots: roots})
+	return nil
+}
+
+// server gives the TLS configuration of the listener.
+func (c *credentials) server() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			m := c.now.Load()
+			return &tls.Config{
+				MinVersion:             tls.VersionTLS13,
+				Certificates:           []tls.Certificate{m.cert},
+				ClientAuth:             tls.RequireAndVerifyClientCert,
+				ClientCAs:              m.roots,
+				NextProtos:             []string{alpnPeer, alpnRaft},
+				SessionTicketsDisabled: true, // every connection shows its certificate
+				VerifyConnection: func(s tls.ConnectionState) error {
+					if s.NegotiatedProtocol == "" {
+						return errors.New("checking a peer: it names neither of the protocols spoken here")
+					}
+					_, err := c.check(s, "")
+					return err
+				},
+			}, nil
+		},
+	}
+}
+
+// client gives the TLS configuration of one outgoing connection that speaks
+// proto to the node want; an empty want takes any node of the region.
+func (c *credentials) client(proto string, want ownership.NodeID) *tls.Config {
+	m := c.now.Load()
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{m.cert},
+		NextProtos:   []string{proto},
+		// Nodes are known by the name in their certificate, not by the address
+		// they are dialled at: VerifyConnection checks chain and name instead.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if s.NegotiatedProtocol != proto {
+				return fmt.Errorf("checking a peer: it does not speak %s", proto)
+			}
+			rest := x509.NewCertPool()
+			for _, cert := range s.PeerCertificates[1:] {
+				rest.AddCert(cert)
+			}
+			if _, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
+				Roots: m.roots, Intermediates: rest, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			}); err != nil {
+				return fmt.Errorf("checking a peer's certificate: %w", err)
+			}
+			_, err := c.check(s, want)
+			return err
+		},
+	}
+}
+
+// check gives the identity of a verified connection, refusing other
+// deployments, other regions, and other nodes than want unless that is empty.
+func (c *credentials) check(s tls.ConnectionState, want ownership.NodeID) (identity, error) {
+	if len(s.PeerCertificates) == 0 {
+		return identity{}, errors.New("checking a peer: it shows no certificate")
+	}
+	id, err := identityOf(s.PeerCertificates[0])
+	if err != nil {
+		return identity{}, err
+	}
+	if id.deployment != c.self.deployment || id.region != c.self.region {
+		return identity{}, fmt.Errorf("checking a peer: its certificate names %s: %w", id.URI(), ErrForeign)
+	}
+	if want != "" && id.node != want {
+		return identity{}, fmt.Errorf("checking a peer: its certificate names node %s, not %s", id.node, want)
+	}
+	return id, nil
+}

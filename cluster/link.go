@@ -1,0 +1,231 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// Headers by which a node says who speaks. Under TLS the certificate must say
+// the same; on a plain loopback port they are all there is.
+const (
+	headerDeployment = "Tandem-Deployment"
+	headerRegion     = "Tandem-Region"
+	headerNode       = "Tandem-Node"
+)
+
+// Procedures of the peer link.
+const (
+	service      = "/tandem.peer.v1.Peer/"
+	procPropose  = service + "Propose"
+	procRenew    = service + "Renew"
+	procTerm     = service + "Term"
+	procHello    = service + "Hello"
+	procJoin     = service + "Join"
+	procDismiss  = service + "Dismiss"
+	procYield    = service + "Yield"
+	procTransfer = service + "Transfer"
+	procBarrier  = service + "Barrier"
+	procRestore  = service + "Restore"
+	procRelay    = service + "Relay"
+)
+
+// Keep-alive of a peer connection: a peer whose machine vanished is found out
+// before its lease is over.
+const (
+	pingAfter = time.Second
+	pingLimit = time.Second
+	idleLimit = 2 * time.Minute
+)
+
+// peer is this node's end of the peer link to one other node.
+type peer struct {
+	node ownership.NodeID // empty: whoever answers at addr
+	addr string
+	http *http.Transport
+
+	propose  *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
+	renew    *connect.Client[peerpb.RenewRequest, peerpb.RenewReply]
+	term     *connect.Client[peerpb.TermRequest, peerpb.TermReply]
+	hello    *connect.Client[peerpb.HelloRequest, peerpb.HelloReply]
+	join     *connect.Client[peerpb.JoinRequest, peerpb.JoinReply]
+	dismiss  *connect.Client[peerpb.DismissRequest, peerpb.DismissReply]
+	yield    *connect.Client[peerpb.YieldRequest, peerpb.YieldReply]
+	transfer *connect.Client[peerpb.TransferRequest, peerpb.TransferReply]
+	barrier  *connect.Client[peerpb.BarrierRequest, peerpb.BarrierReply]
+	restore  *connect.Client[peerpb.RestoreChunk, peerpb.RestoreReply]
+	relay    *connect.Client[peerpb.HandOver, peerpb.Reply]
+}
+
+// links keeps one peer per node and address, so that connections are reused.
+type links struct {
+	d    *dialer
+	self identity
+
+	mu  sync.Mutex
+	all map[linkKey]*peer
+}
+
+type linkKey struct {
+	node ownership.NodeID
+	addr string
+}
+
+func newLinks(d *dialer, self identity) *links {
+	return &links{d: d, self: self, all: make(map[linkKey]*peer)}
+}
+
+// to gives the peer link to the node at addr. An empty node takes whoever of
+// the region answers there. A node that has moved gets a new link; the old one
+// is closed.
+func (l *links) to(node ownership.NodeID, addr string) *peer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := linkKey{node, addr}
+	if p, ok := l.all[key]; ok {
+		return p
+	}
+	if node != "" {
+		for k, p := range l.all {
+			if k.node == node {
+				p.http.CloseIdleConnections()
+				delete(l.all, k)
+			}
+		}
+	}
+	p := l.make(node, addr)
+	l.all[key] = p
+	return p
+}
+
+func (l *links) make(node ownership.NodeID, addr string) *peer {
+	scheme := "https://"
+	protocols := new(http.Protocols)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return l.d.dial(ctx, addr, false, node)
+	}
+	tr := &http.Transport{
+		Protocols: protocols, IdleConnTimeout: idleLimit, DisableCompression: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit, WriteByteTimeout: pingAfter + pingLimit},
+	}
+	if l.d.creds == nil {
+		scheme = "http://"
+		protocols.SetUnencryptedHTTP2(true)
+		tr.DialContext = dial
+	} else {
+		protocols.SetHTTP2(true)
+		tr.DialTLSContext = dial
+	}
+	client := &http.Client{
+		Transport:     &speaking{self: l.self, next: tr},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	base := scheme + addr
+	return &peer{
+		node: node, addr: addr, http: tr,
+		propose:  dialProc[peerpb.ProposeRequest, peerpb.ProposeReply](client, base+procPropose),
+		renew:    dialProc[peerpb.RenewRequest, peerpb.RenewReply](client, base+procRenew),
+		term:     dialProc[peerpb.TermRequest, peerpb.TermReply](client, base+procTerm),
+		hello:    dialProc[peerpb.HelloRequest, peerpb.HelloReply](client, base+procHello),
+		join:     dialProc[peerpb.JoinRequest, peerpb.JoinReply](client, base+procJoin),
+		dismiss:  dialProc[peerpb.DismissRequest, peerpb.DismissReply](client, base+procDismiss),
+		yield:    dialProc[peerpb.YieldRequest, peerpb.YieldReply](client, base+procYield),
+		transfer: dialProc[peerpb.TransferRequest, peerpb.TransferReply](client, base+procTransfer),
+		barrier:  dialProc[peerpb.BarrierRequest, peerpb.BarrierReply](client, base+procBarrier),
+		restore:  dialProc[peerpb.RestoreChunk, peerpb.RestoreReply](client, base+procRestore),
+		relay:    dialProc[peerpb.HandOver, peerpb.Reply](client, base+procRelay),
+	}
+}
+
+func dialProc[Req, Res any](c *http.Client, url string) *connect.Client[Req, Res] {
+	return connect.NewClient[Req, Res](c, url, connect.WithReadMaxBytes(maxPeerMessage), connect.WithSendMaxBytes(maxPeerMessage))
+}
+
+// close drops the idle connections; the dialer closes the busy ones.
+func (l *links) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.all {
+		p.http.CloseIdleConnections()
+	}
+}
+
+// name is how error texts call the peer.
+func (p *peer) name() string {
+	if p.node == "" {
+		return "at " + p.addr
+	}
+	return string(p.node)
+}
+
+// ask makes one call of the peer link and reads its error.
+func ask[Req, Res any](ctx context.Context, p *peer, c *connect.Client[Req, Res], req *Req) (*Res, error) {
+	res, err := c.CallUnary(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, fromConnect(p.name(), err)
+	}
+	return res.Msg, nil
+}
+
+// speaking puts the speaker's name on every request.
+type speaking struct {
+	self identity
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *speaking) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(headerDeployment, s.self.deployment)
+	r.Header.Set(headerRegion, string(s.self.region))
+	r.Header.Set(headerNode, string(s.self.node))
+	return s.next.RoundTrip(r)
+}
+
+type speakerKey struct{}
+
+// speakerOf gives the node that sent the request being handled.
+func speakerOf(ctx context.Context) ownership.NodeID {
+	id, _ := ctx.Value(speakerKey{}).(ownership.NodeID)
+	return id
+}
+
+// heldAgainst lets a request through when its speaker is of this deployment and
+// region and, under TLS, is the one whom the certificate names.
+func heldAgainst(creds *credentials, self identity, refused func(string), next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		said := identity{r.Header.Get(headerDeployment), ownership.Region(r.Header.Get(headerRegion)), ownership.NodeID(r.Header.Get(headerNode))}
+		if err := speakerAllowed(creds, self, said, r.TLS); err != nil {
+			refused("speaks for another node")
+			_ = connect.NewErrorWriter().Write(w, r, toConnect(err))
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), speakerKey{}, said.node)))
+	})
+}
+
+func speakerAllowed(creds *credentials, self, said identity, state *tls.ConnectionState) error {
+	if said.deployment != self.deployment || said.region != self.region {
+		return &peerError{text: "taking a peer's request: it comes from " + said.URI().String() + ", this is " + self.URI().String(), kind: ErrForeign}
+	}
+	if said.node == "" {
+		return errors.New("taking a peer's request: it does not say which node speaks")
+	}
+	if creds == nil {
+		return nil
+	}
+	if state == nil {
+		return errors.New("taking a peer's request: it did not come over TLS")
+	}
+	_, err := creds.check(*state, said.node)
+	return err
+}

@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// Move gives one partition to another node: the planned hand-over, from any
+// node. The owner stops acting on it first, and only then its epoch grows. The
+// error is ErrUnknown, ErrConflict when its calls cannot move, ErrUnreachable
+// when the owner does not answer (a dead owner's partitions move by themselves),
+// or ErrNoLeader; the owner goes on acting then.
+func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+	fail := func(err error) error { return fmt.Errorf("moving partition %s to node %s: %w", id, to, err) }
+	p, ok := c.tb.Partition(id)
+	if !ok || p.Retired {
+		return fail(ownership.ErrUnknown)
+	}
+	if p.Owner == to {
+		return nil
+	}
+	if p.Owner == c.self {
+		if _, err := c.yield(ctx, id, p.Epoch, to); err != nil {
+			return fail(err)
+		}
+		return nil
+	}
+	n, ok := c.tb.Node(p.Owner)
+	if !ok {
+		return fail(ownership.ErrUnknown)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*c.cfg.Timings.Decide)
+	defer cancel()
+	link := c.links.to(n.ID, n.ClusterAddr)
+	res, err := ask(ctx, link, link.yield, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
+	if err != nil {
+		return fail(err)
+	}
+	if err := c.waitApplied(ctx, res.GetOutcome().GetIndex()); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// yield is the owner's part of a move: stop, then say so.
+func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID) (*ownership.Outcome, error) {
+	if !c.Holds(id, epoch) {
+		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, ownership.ErrFenced)
+	}
+	c.lease.yield(id, epoch)
+	out, err := c.Do(ctx, ownership.Move{Partition: id, Epoch: epoch, To: to})
+	switch again, surelyNot := retryable(err); {
+	case err == nil:
+		if werr := c.waitApplied(ctx, out.Index); werr == nil {
+			c.lease.take(id) // the epoch has passed: nothing is left to hold back
+		}
+		return out, nil
+	case !again || surelyNot, errors.Is(err, ErrStopped):
+		c.lease.take(id)
+	default:
+		// The act may still come true. After a barrier it has, or never will.
+		c.wg.Go(func() { c.resume(id) })
+	}
+	return nil, err
+}
+
+// resume lets this node act on a partition again once a barrier shows what
+// became of its move. A request on its way may still reach the log until its own
+// bound is over, so that is waited for first.
+func (c *Cluster) resume(id ownership.PartitionID) {
+	t := time.NewTimer(c.cfg.Timings.Decide)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+			return
+		}
+		if err := c.ReadBarrier(c.ctx); err == nil {
+			c.lease.take(id)
+			return
+		}
+		t.Reset(c.cfg.Timings.Announce)
+	}
+}

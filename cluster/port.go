@@ -1,0 +1,229 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"tandem/ownership"
+)
+
+// Prefaces tell the two protocols apart where there is no TLS, on loopback
+// only. The dialling side writes one of them before anything else.
+const (
+	prefaceRaft = "TANDEM-RAFT/1\n"
+	prefacePeer = "TANDEM-PEER/1\n"
+)
+
+// port is the one listening port of raft and the peer link. It takes a
+// connection through its handshake, counts it against its address, and gives it
+// to the protocol it chose.
+type port struct {
+	ln        net.Listener
+	creds     *credentials // nil: plain, loopback only
+	handshake time.Duration
+	perIP     int
+	log       *slog.Logger
+	refused   func(why string)
+
+	raft func(net.Conn, ownership.NodeID) // node is empty on a plain port
+	peer *handedListener
+
+	mu     sync.Mutex
+	open   map[net.Conn]struct{}
+	counts map[string]int
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(string)) *port {
+	return &port{
+		ln: ln, creds: creds, handshake: cfg.Timings.Handshake, perIP: cfg.MaxConnsPerIP, log: cfg.Logger, refused: refused,
+		peer: newHandedListener(ln.Addr()),
+		open: make(map[net.Conn]struct{}), counts: make(map[string]int),
+	}
+}
+
+// serve accepts until the port is closed.
+func (p *port) serve() {
+	p.wg.Go(func() {
+		var pause time.Duration
+		for {
+			conn, err := p.ln.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				// Out of file descriptors, most likely: others still need this loop.
+				pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+				p.log.Error("accepting on the cluster port", "err", err, "pause", pause)
+				time.Sleep(pause)
+				continue
+			}
+			pause = 0
+			if counted := p.admit(conn); counted != nil {
+				p.wg.Go(func() { p.greet(counted) })
+			}
+		}
+	})
+}
+
+// admit counts the connection, or closes it when its address has too many.
+func (p *port) admit(conn net.Conn) net.Conn {
+	ip, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.counts[ip] >= p.perIP {
+		_ = conn.Close()
+		if !p.closed {
+			p.refused("too many connections")
+		}
+		return nil
+	}
+	c := &countedConn{Conn: conn}
+	c.gone = func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, c)
+		if p.counts[ip]--; p.counts[ip] == 0 {
+			delete(p.counts, ip)
+		}
+	}
+	p.counts[ip]++
+	p.open[c] = struct{}{}
+	return c
+}
+
+// greet takes one connection through its handshake and hands it on.
+func (p *port) greet(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(p.handshake))
+	out, raft, node, err := p.protocol(conn)
+	if err != nil {
+		p.refused("handshake")
+		p.log.Warn("refusing a connection on the cluster port", "from", conn.RemoteAddr().String(), "err", err)
+		_ = conn.Close()
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	if raft {
+		p.raft(out, node)
+		return
+	}
+	p.peer.hand(out)
+}
+
+func (p *port) protocol(conn net.Conn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
+	if p.creds == nil {
+		line, err := readPreface(conn)
+		if err != nil {
+			return nil, false, "", err
+		}
+		return conn, line == prefaceRaft, "", nil
+	}
+	tc := tls.Server(conn, p.creds.server())
+	if err := tc.HandshakeContext(context.Background()); err != nil { // bounded by the deadline of conn
+		return nil, false, "", err
+	}
+	s := tc.ConnectionState()
+	id, err := p.creds.check(s, "")
+	if err != nil {
+		return nil, false, "", err
+	}
+	return tc, s.NegotiatedProtocol == alpnRaft, id.node, nil
+}
+
+// readPreface reads byte by byte: what follows belongs to the protocol.
+func readPreface(r io.Reader) (string, error) {
+	buf := make([]byte, 0, len(prefaceRaft))
+	var one [1]byte
+	for len(buf) < cap(buf) {
+		if _, err := io.ReadFull(r, one[:]); err != nil {
+			return "", fmt.Errorf("reading the preface: %w", err)
+		}
+		buf = append(buf, one[0])
+		if one[0] == '\n' {
+			break
+		}
+	}
+	switch s := string(buf); s {
+	case prefaceRaft, prefacePeer:
+		return s, nil
+	}
+	return "", errors.New("reading the preface: it names neither of the protocols spoken here")
+}
+
+// closeAll closes the listener and every connection that came in through it.
+func (p *port) closeAll() {
+	p.mu.Lock()
+	p.closed = true
+	open := make([]net.Conn, 0, len(p.open))
+	for c := range p.open {
+		open = append(open, c)
+	}
+	p.mu.Unlock()
+	_ = p.ln.Close()
+	p.peer.close()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}
+
+// wait returns when the goroutines of the port have ended.
+func (p *port) wait() { p.wg.Wait() }
+
+// countedConn tells once when it is closed.
+type countedConn struct {
+	net.Conn
+	once sync.Once
+	gone func()
+}
+
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.gone)
+	return err
+}
+
+// handedListener is a net.Listener of connections that the port accepted.
+type handedListener struct {
+	addr net.Addr
+	ch   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func newHandedListener(addr net.Addr) *handedListener {
+	return &handedListener{addr: addr, ch: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *handedListener) hand(c net.Conn) {
+	select {
+	case l.ch <- c:
+	case <-l.done:
+		_ = c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (l *handedListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.ch:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *handedListener) Close() error { l.close(); return nil }
+
+// Addr implements net.Listener.
+func (l *handedListener) Addr() net.Addr { return l.addr }
+
+func (l *handedListener) close() { l.once.Do(func() { close(l.done) }) }

@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// logCacheEntries is how much of the raft log's tail stays in memory, so that
+// replication to a follower that keeps up never reads the disk.
+const logCacheEntries = 1024
+
+// maxAppendEntries is how many raft entries go into one message. 256 gave 5 to
+// 10 % more commits a second than raft's 64.
+const maxAppendEntries = 256
+
+// raftConfig gives raft's settings. PreVote is on (raft's default): a node that
+// comes back from behind a partition does not disturb a stable leader.
+func raftConfig(id ownership.NodeID, t Timings, log hclog.Logger) *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.LocalID = raft.ServerID(id)
+	rc.HeartbeatTimeout, rc.ElectionTimeout = t.Heartbeat, t.Election
+	rc.LeaderLeaseTimeout, rc.CommitTimeout = t.LeaderLease, t.Commit
+	rc.MaxAppendEntries = maxAppendEntries
+	rc.SnapshotInterval = t.SnapshotEvery
+	rc.NoLegacyTelemetry = true
+	rc.Logger = log
+	// A removed node keeps running until its process ends, and must not lead a
+	// region of its own meanwhile.
+	rc.ShutdownOnRemove = true
+	return rc
+}
+
+func (c *Cluster) openRaft(log hclog.Logger) error {
+	cache, err := raft.NewLogCache(logCacheEntries, c.st.Log())
+	if err != nil {
+		return fmt.Errorf("opening the raft log: %w", err)
+	}
+	restore, err := c.st.RestoreOnStart()
+	if err != nil {
+		return fmt.Errorf("opening raft: %w", err)
+	}
+	rc := raftConfig(c.self, c.cfg.Timings, log)
+	rc.NoSnapshotRestoreOnStart = !restore // table.db holds the table; only what came after is replayed
+	c.raft, err = raft.NewRaft(rc, &tableFSM{Table: c.tb, c: c},
+		cache, c.st.Stable(), c.st.Snapshots(), c.trans)
+	if err != nil {
+		return fmt.Errorf("opening raft: %w", err)
+	}
+	return nil
+}
+
+// tableFSM is the table as raft's state machine, telling those who wait when it
+// has moved on.
+type tableFSM struct {
+	*store.Table
+	c *Cluster
+}
+
+// Apply implements raft.FSM.
+func (f *tableFSM) Apply(l *raft.Log) any {
+	out := f.Table.Apply(l)
+	if o, ok := out.(*ownership.Outcome); ok && len(o.Moves) > 0 {
+		f.c.origins.note(o.Moves, f.c.self)
+	}
+	f.c.applied.fire()
+	return out
+}
+
+// Restore implements raft.FSM.
+func (f *tableFSM) Restore(r io.ReadCloser) error {
+	err := f.Table.Restore(r)
+	f.c.applied.fire()
+	return err
+}
+
+// servers gives raft's latest configuration. It comes from memory.
+func (c *Cluster) servers() []raft.Server {
+	f := c.raft.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	return f.Configuration().Servers
+}
+
+// voters counts the nodes with a vote.
+func (c *Cluster) voters() int {
+	n := 0
+	for _, s := range c.servers() {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// nodeAt gives the node that raft knows at an address; empty: none.
+func (c *Cluster) nodeAt(addr string) ownership.NodeID {
+	if c.raft == nil {
+		return ""
+	}
+	for _, s := range c.servers() {
+		if string(s.Address) == addr {
+			return ownership.NodeID(s.ID)
+		}
+	}
+	return ""
+}
+
+// leaderView is who leads, as raft on this node sees it.
+type leaderView struct {
+	mu      sync.Mutex
+	id      ownership.NodeID
+	addr    string
+	changed chan struct{}
+}
+
+// now gives the leader (empty: none) and a channel closed by the next change.
+func (v *leaderView) now() (ownership.NodeID, string, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.changed == nil {
+		v.changed = make(chan struct{})
+	}
+	return v.id, v.addr, v.changed
+}
+
+func (v *leaderView) set(id ownership.NodeID, addr string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.id == id && v.addr == addr {
+		return false
+	}
+	v.id, v.addr = id, addr
+	if v.changed != nil {
+		close(v.changed)
+		v.changed = nil
+	}
+	return true
+}
+
+// observerBuffer is room for changes of leader that come while one is handled;
+// each is looked up afresh, so a lost one does no harm.
+const observerBuffer = 16
+
+// watchLeader follows raft's view of the leader.
+func (c *Cluster) watchLeader() {
+	seen := make(chan raft.Observation, observerBuffer)
+	obs := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	c.raft.RegisterObserver(obs)
+	defer c.raft.DeregisterObserver(obs)
+	for {
+		addr, id := c.raft.LeaderWithID()
+		if c.leader.set(ownership.NodeID(id), string(addr)) {
+			c.log.Info("the region's leader changed", "leader", string(id), "addr", string(addr))
+			if id != "" {
+				c.renewAt.fire()
+			}
+		}
+		select {
+		case <-seen:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// Leader gives the region's leader and its cluster address; false: none is
+// known right now.
+func (c *Cluster) Leader() (ownership.NodeID, string, bool) {
+	id, addr, _ := c.leader.now()
+	return id, addr, id != ""
+}
+
+// raftRefusal tells what raft's errors mean to a caller here.
+func raftRefusal(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrRaftShutdown):
+		return fmt.Errorf("%w: %w", errNotLeader, err)
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
+		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// Recover gives a region that lost its quorum for good a new set of voters, on
+// the store of one survivor that is not running. peers must name this store's
+// node; only ID, Addr and Voter count. What was not known to be committed counts
+// as committed afterwards.
+//
+// Run it on one survivor only, the one with the highest last index, with itself
+// as the only peer; empty the data directories of the others and join them anew.
+// Two survivors recovered each by itself are two regions.
+func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
+	fail := func(err error) error { return fmt.Errorf("recovering the region on node %s: %w", st.Stamp().Node, err) }
+	has, err := st.HasState()
+	if err != nil {
+		return fail(err)
+	}
+	if !has {
+		return fail(fmt.Errorf("its store holds no region: %w", ownership.ErrUnknown))
+	}
+	var servers raft.Configuration
+	named := false
+	for _, p := range peers {
+		s := raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr), Suffrage: raft.Nonvoter}
+		if p.Voter {
+			s.Suffrage = raft.Voter
+		}
+		named = named || p.ID == st.Stamp().Node
+		servers.Servers = append(servers.Servers, s)
+	}
+	if !named {
+		return fail(fmt.Errorf("the peers do not name it: %w", ownership.ErrConflict))
+	}
+	if logger == nil {
+		logger = slog.Default()
+	}
+	_, trans := raft.NewInmemTransport("")
+	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, raftLogger(logger)), st.Table(), st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	if err = errors.Join(err, trans.Close()); err != nil {
+		return fail(err)
+	}
+	return nil
+}

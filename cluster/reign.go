@@ -1,0 +1,244 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+)
+
+// reign is this node's time as leader, for one term of raft: the book of
+// leases, and the duties of a leader.
+type reign struct {
+	c         *Cluster
+	term      uint64
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	book      *book
+	verify    *combiner[struct{}, struct{}]
+	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
+	settled   chan struct{} // closed when calls may be placed
+	restoring atomic.Bool   // the table is being replaced: no leases
+	forming   chan struct{} // holds one token: changes of membership go one at a time
+}
+
+// rule starts a reign when raft makes this node leader and ends it when raft
+// takes leadership away.
+func (c *Cluster) rule() {
+	var now *reign
+	end := func() {
+		if now != nil {
+			c.reign.Store(nil)
+			now.end()
+			now = nil
+		}
+		c.m.leader.Set(0)
+	}
+	defer end()
+	for {
+		select {
+		case leads := <-c.raft.LeaderCh():
+			end()
+			if leads {
+				now = c.newReign()
+				c.reign.Store(now)
+				now.start()
+				c.m.leader.Set(1)
+			}
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *Cluster) newReign() *reign {
+	r := &reign{
+		c: c, term: c.raft.CurrentTerm(),
+		ready: make(chan struct{}), settled: make(chan struct{}), forming: make(chan struct{}, 1),
+	}
+	r.ctx, r.cancel = context.WithCancel(c.ctx)
+	r.book = newBook(c.cfg.Timings.Lease, c.cfg.Timings.Drift, time.Now())
+	// Two at once: a renewal must be answered by a round that began after it
+	// came in, so it cannot join the round under way.
+	r.verify = newCombiner(2, 1<<16, r.verifyRound)
+	return r
+}
+
+func (r *reign) start() {
+	r.wg.Go(func() {
+		if !r.takeOver() {
+			return
+		}
+		close(r.ready)
+		r.c.log.Info("this node leads the region", "term", r.term)
+		r.wg.Go(r.settle)
+		r.wg.Go(r.failOver)
+		r.wg.Go(r.upkeep)
+	})
+}
+
+func (r *reign) end() {
+	r.cancel()
+	r.wg.Wait()
+	r.verify.wait()
+}
+
+// takeOver waits until the table holds every entry of earlier terms. Before
+// that, an earlier leader's unfinished failover could still come true, and a
+// lease granted now would contradict it.
+func (r *reign) takeOver() bool {
+	for r.ctx.Err() == nil {
+		err := await(r.ctx, func() raft.Future { return r.c.raft.Barrier(r.c.cfg.Timings.Decide) })
+		if err == nil {
+			return true
+		}
+		if r.ctx.Err() == nil {
+			r.c.log.Warn("taking over the lead", "term", r.term, "err", err)
+		}
+		if r.c.raft.State() != raft.Leader {
+			return false
+		}
+		r.sleep(retryPause)
+	}
+	return false
+}
+
+// settle lets claims through as soon as every active node has renewed its lease
+// here, at the latest after Timings.Settle: a leader that has heard of nobody
+// would find the region full.
+func (r *reign) settle() {
+	defer close(r.settled)
+	for end := time.Now().Add(r.c.cfg.Timings.Settle); time.Now().Before(end); {
+		all := true
+		for _, n := range r.c.tb.Nodes() {
+			if n.State == ownership.NodeActive && !r.book.leased(n.ID, time.Now()) {
+				all = false
+			}
+		}
+		if all || !r.sleep(min(pollEvery, r.c.cfg.Timings.Settle/4)) {
+			return
+		}
+	}
+}
+
+// sleep waits; false: the reign ended.
+func (r *reign) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.ctx.Done():
+		return false
+	}
+}
+
+func (r *reign) waitReady(ctx context.Context) error {
+	select {
+	case <-r.ready:
+		return nil
+	case <-r.ctx.Done():
+		return errNotLeader
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the new leader: %w: %w", ownership.ErrNoLeader, ctx.Err())
+	}
+}
+
+// barrier gives an index of the table that covers all acknowledged acts, after
+// making sure that no other leader could have acknowledged later ones.
+func (r *reign) barrier(ctx context.Context) (uint64, error) {
+	if err := r.waitReady(ctx); err != nil {
+		return 0, err
+	}
+	index := r.c.tb.Applied()
+	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
+		return 0, err
+	}
+	return index, nil
+}
+
+// renew answers one node's renewal.
+func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
+	if err := r.waitReady(ctx); err != nil {
+		return grant{}, err
+	}
+	if r.restoring.Load() {
+		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
+	}
+	n, ok := r.c.tb.Node(in.node)
+	switch {
+	case !ok:
+		return grant{}, fmt.Errorf("renewing the lease of %s: it is %w", in.node, ownership.ErrUnknown)
+	case n.Incarnation != in.incarnation:
+		return grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.node, ownership.ErrConflict)
+	case n.State == ownership.NodeGone:
+		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, ErrGone)
+	}
+	if err := r.book.receive(in, time.Now()); err != nil {
+		return grant{}, err
+	}
+	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
+		return grant{}, err
+	}
+	g := grant{term: r.term, applied: r.c.tb.Applied(), holdings: make(map[ownership.PartitionID]ownership.Epoch)}
+	for _, p := range r.c.tb.PartitionsOf(in.node) {
+		g.holdings[p.ID] = p.Epoch
+	}
+	return g, nil
+}
+
+// failOver gives the partitions of silent nodes to others, once their leases
+// are certainly over.
+func (r *reign) failOver() {
+	for r.sleep(r.c.cfg.Timings.Renew / 4) {
+		for _, n := range r.c.tb.Nodes() {
+			if n.State == ownership.NodeGone || len(r.c.tb.PartitionsOf(n.ID)) == 0 {
+				continue
+			}
+			if r.heir(n.ID) && r.book.condemnIfOver(n.ID, time.Now()) {
+				r.giveAway(n.ID)
+			}
+		}
+	}
+}
+
+// heir reports whether anybody could inherit.
+func (r *reign) heir(dead ownership.NodeID) bool {
+	for id, f := range r.book.fitness(time.Now()) {
+		if id == dead || !f.Leased || !f.Bot {
+			continue
+		}
+		if n, ok := r.c.tb.Node(id); ok && n.State != ownership.NodeGone {
+			return true
+		}
+	}
+	return false
+}
+
+// giveAway proposes the failover of a condemned node. When it is not known
+// whether the act went through, the node stays condemned, and the next round
+// tries again: the act is harmless when repeated.
+func (r *reign) giveAway(id ownership.NodeID) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
+	defer cancel()
+	out, err := r.propose(ctx, ownership.Failover{Node: id})
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.c.log.Warn("giving away the partitions of a silent node", "node", string(id), "err", err)
+		}
+		return
+	}
+	r.book.pardon(id)
+	if out.Err != nil {
+		r.c.log.Warn("giving away the partitions of a silent node", "node", string(id), "err", out.Err)
+		return
+	}
+	r.c.m.failovers.Inc()
+	r.c.log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
+}

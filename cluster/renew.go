@@ -1,0 +1,107 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// keepLease renews this node's lease until the node stops.
+func (c *Cluster) keepLease() {
+	every := c.cfg.Timings.Renew
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wake := c.renewAt.next()
+	for {
+		select {
+		case <-timer.C:
+		case <-wake:
+		case <-c.ctx.Done():
+			return
+		}
+		wake = c.renewAt.next()
+		timer.Reset(c.renewOnce(every))
+	}
+}
+
+// renewOnce asks for one renewal and gives how long to wait for the next one.
+func (c *Cluster) renewOnce(every time.Duration) time.Duration {
+	if c.lease.dropped.Load() || !c.entered.Load() {
+		return every / 4
+	}
+	leader, addr, changed := c.leader.now()
+	if leader == "" {
+		return every / 4
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Lease/2)
+	defer cancel()
+	ctx, end := until(ctx, changed)
+	defer end()
+	in := c.renewal()
+	sent := time.Now()
+	g, err := c.renewAtLeader(ctx, leader, addr, in)
+	if err != nil {
+		c.m.renewals.WithLabelValues("failed").Inc()
+		c.renewFailed(err)
+		return every / 4
+	}
+	c.lease.renew(sent, g)
+	c.m.renewals.WithLabelValues("granted").Inc()
+	return max(every-time.Since(sent), 0)
+}
+
+func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in renewal) (grant, error) {
+	if leader == c.self {
+		r := c.reign.Load()
+		if r == nil {
+			return grant{}, errNotLeader
+		}
+		return r.renew(ctx, in)
+	}
+	p := c.links.to(leader, addr)
+	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
+		Node: string(in.node), Incarnation: in.incarnation, Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load,
+		Room: uint32(max(in.room, 0)), Applied: in.applied, LastIndex: in.lastIndex, Term: in.term,
+	})
+	if err != nil {
+		return grant{}, err
+	}
+	g := grant{term: res.GetTerm(), applied: res.GetApplied(), holdings: make(map[ownership.PartitionID]ownership.Epoch, len(res.GetHoldings()))}
+	for _, h := range res.GetHoldings() {
+		g.holdings[ownership.PartitionID(h.GetPartition())] = ownership.Epoch(h.GetEpoch())
+	}
+	return g, nil
+}
+
+// renewal is what this node says of itself.
+func (c *Cluster) renewal() renewal {
+	h := Health{Bot: true}
+	if c.doors.Health != nil {
+		h = c.doors.Health()
+	}
+	// raft gives the term of its last log entry as text only.
+	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
+	return renewal{
+		node: c.self, incarnation: c.cfg.Node.Incarnation, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
+		applied: c.tb.Applied(), lastIndex: c.raft.LastIndex(), term: term,
+	}
+}
+
+// renewFailed acts on refusals that another try cannot change.
+func (c *Cluster) renewFailed(err error) {
+	switch {
+	case errors.Is(err, ErrGone), errors.Is(err, ownership.ErrConflict), errors.Is(err, ErrForeign):
+		if !c.stopping.Load() {
+			c.fatal(err)
+		}
+	case errors.Is(err, ownership.ErrUnknown):
+		c.entered.Store(false)
+		c.enterAt.fire()
+	default:
+		c.log.Debug("renewing the lease", "err", err)
+	}
+}

@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// peerServer is the other end of the peer link.
+func (c *Cluster) peerServer(me identity) *http.Server {
+	mux := http.NewServeMux()
+	serve(mux, procPropose, c.servePropose)
+	serve(mux, procRenew, c.serveRenew)
+	serve(mux, procTerm, c.serveTerm)
+	serve(mux, procHello, c.serveHello)
+	serve(mux, procJoin, c.serveJoin)
+	serve(mux, procDismiss, c.serveDismiss)
+	serve(mux, procYield, c.serveYield)
+	serve(mux, procTransfer, c.serveTransfer)
+	serve(mux, procBarrier, c.serveBarrier)
+	serve(mux, procRelay, c.serveRelay)
+	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, connect.WithReadMaxBytes(maxPeerMessage)))
+
+	protocols := new(http.Protocols)
+	if c.creds == nil {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP2(true)
+	}
+	return &http.Server{
+		Handler:           heldAgainst(c.creds, me, c.m.refuse, mux),
+		Protocols:         protocols,
+		ReadHeaderTimeout: c.cfg.Timings.Handshake,
+		IdleTimeout:       2 * idleLimit, // the dialling side closes first
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func serve[Req, Res any](mux *http.ServeMux, proc string, handle func(context.Context, *Req) (*Res, error)) {
+	mux.Handle(proc, connect.NewUnaryHandler(proc, func(ctx context.Context, req *connect.Request[Req]) (*connect.Response[Res], error) {
+		res, err := handle(ctx, req.Msg)
+		if err != nil {
+			return nil, toConnect(err)
+		}
+		return connect.NewResponse(res), nil
+	}, connect.WithReadMaxBytes(maxPeerMessage)))
+}
+
+func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+	act, err := store.DecodeAct(req.GetAct())
+	if err != nil {
+		return nil, err
+	}
+	var out *ownership.Outcome
+	if claims, ok := act.(ownership.Claims); ok {
+		out, err = c.claimsFor(ctx, claims.Claims)
+	} else {
+		out, err = c.proposeHere(ctx, act)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.ProposeReply{Outcome: outcomeToWire(out)}, nil
+}
+
+func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
+	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
+		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
+	}
+	r := c.reign.Load()
+	if r == nil {
+		return nil, errNotLeader
+	}
+	g, err := r.renew(ctx, renewal{
+		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), live: int(req.GetLive()),
+		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
+		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied}
+	for p, e := range g.holdings {
+		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(p), Epoch: uint64(e)})
+	}
+	return res, nil
+}
+
+func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm()}, nil
+}
+
+func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	_, addr, _ := c.Leader()
+	res := &peerpb.HelloReply{
+		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: string(c.self), Incarnation: c.cfg.Node.Incarnation,
+		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), LeaderAddr: addr,
+	}
+	if f := ownership.NodeID(req.GetFounder()); f != "" && !res.HasState {
+		res.Granted = c.found.grant(f, time.Now())
+	}
+	return res, nil
+}
+
+func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
+	act, err := store.DecodeAct(req.GetAct())
+	if err != nil {
+		return nil, err
+	}
+	join, ok := act.(ownership.Join)
+	if !ok {
+		return nil, fmt.Errorf("joining a node: the request carries %T", act)
+	}
+	if _, _, ok := c.Leader(); !ok {
+		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
+	}
+	voter, err := c.Join(ctx, JoinRequest{
+		Node: join.Node, Partitions: join.Partitions,
+		Stamp: store.Stamp{
+			Deployment: req.GetDeployment(), Region: ownership.Region(req.GetRegion()), Node: ownership.NodeID(req.GetNode()),
+			Incarnation: req.GetIncarnation(), Format: req.GetFormat(),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.JoinReply{Voter: voter}, nil
+}
+
+func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
+	id := ownership.NodeID(req.GetNode())
+	left := req.GetLeft()
+	if left && speakerOf(ctx) != id {
+		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
+	}
+	r := c.reign.Load()
+	if r == nil {
+		return nil, errNotLeader
+	}
+	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left)
+}
+
+func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+	out, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.YieldReply{Outcome: outcomeToWire(out)}, nil
+}
+
+func (c *Cluster) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
+}
+
+func (c *Cluster) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
+	r := c.reign.Load()
+	if r == nil {
+		return nil, errNotLeader
+	}
+	index, err := r.barrier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.BarrierReply{Applied: index}, nil
+}
+
+func (c *Cluster) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
+	if c.doors.HandOver == nil {
+		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
+	}
+	reply, err := c.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
+	if err != nil {
+		return nil, err
+	}
+	return replyToWire(reply), nil
+}
+
+// barrierAt asks the leader for a barrier.
+func (c *Cluster) barrierAt(ctx context.Context, leader ownership.NodeID, addr string) (uint64, error) {
+	if leader == c.self {
+		r := c.reign.Load()
+		if r == nil {
+			return 0, errNotLeader
+		}
+		return r.barrier(ctx)
+	}
+	p := c.links.to(leader, addr)
+	res, err := ask(ctx, p, p.barrier, &peerpb.BarrierRequest{})
+	return res.GetApplied(), err
+}

@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+)
+
+// Peer is one node of the region as this node sees it.
+type Peer struct {
+	ID     ownership.NodeID `json:"id"`
+	Addr   string           `json:"addr"`
+	Voter  bool             `json:"voter"`
+	Leader bool             `json:"leader"`
+	Self   bool             `json:"self"`
+	// Leased and HeardAgo are known to the leader only.
+	Leased   bool          `json:"leased,omitempty"`
+	HeardAgo time.Duration `json:"heard_ago,omitempty"` // nanoseconds; 0: never, or not the leader
+}
+
+// Status is what this node knows of itself and its region.
+type Status struct {
+	Node        ownership.NodeID `json:"node"`
+	State       string           `json:"state"` // leader, follower, candidate, shutdown
+	Term        uint64           `json:"term"`
+	Leader      ownership.NodeID `json:"leader,omitempty"`
+	LeaderAddr  string           `json:"leader_addr,omitempty"`
+	Applied     uint64           `json:"applied"`      // index of the last act in the table
+	Commit      uint64           `json:"commit"`       // raft's commit index
+	LastIndex   uint64           `json:"last_index"`   // last entry in the raft log
+	LastContact time.Duration    `json:"last_contact"` // nanoseconds since the leader was heard; 0 on the leader
+	Joined      bool             `json:"joined"`       // it stands in the table with this incarnation
+	Voter       bool             `json:"voter"`
+	Leased      bool             `json:"leased"`     // it may act as an owner now
+	LeaseLeft   time.Duration    `json:"lease_left"` // nanoseconds
+	LeaseUntil  time.Time        `json:"lease_until,omitzero"`
+	DiskAge     time.Duration    `json:"disk_age"`          // nanoseconds since the watchdog's last write reached the disk
+	Trouble     string           `json:"trouble,omitempty"` // why it is not joined, or cannot go on
+	Addr        string           `json:"addr"`              // advertised cluster address
+	Peers       []Peer           `json:"peers"`
+}
+
+// Peers lists the nodes in raft's configuration, which is what votes and
+// replicates; the table's nodes may be fewer for a moment, while one joins.
+func (c *Cluster) Peers() []Peer {
+	leader, _, _ := c.Leader()
+	r, now := c.reign.Load(), time.Now()
+	var out []Peer
+	for _, s := range c.servers() {
+		p := Peer{ID: ownership.NodeID(s.ID), Addr: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		p.Leader, p.Self = p.ID == leader, p.ID == c.self
+		if r != nil {
+			p.Leased = r.book.leased(p.ID, now)
+			if _, heard := r.book.last(p.ID); !heard.IsZero() {
+				p.HeardAgo = now.Sub(heard)
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Status tells what this node knows of itself and its region, from memory.
+func (c *Cluster) Status() Status {
+	leader, addr, _ := c.Leader()
+	s := Status{
+		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
+		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
+		Joined: c.entered.Load(), Leased: c.lease.valid(time.Now()), LeaseUntil: c.lease.until(),
+		DiskAge: c.disk.age(), Addr: c.addr, Peers: c.Peers(),
+	}
+	if s.Leased {
+		s.LeaseLeft = time.Until(s.LeaseUntil)
+	}
+	if last := c.raft.LastContact(); leader != c.self && !last.IsZero() {
+		s.LastContact = time.Since(last)
+	}
+	for _, p := range s.Peers {
+		if p.Self {
+			s.Voter = p.Voter
+		}
+	}
+	if t := c.trouble.Load(); t != nil {
+		s.Trouble = *t
+	}
+	return s
+}
+
+var stateWords = map[raft.RaftState]string{
+	raft.Follower: "follower", raft.Candidate: "candidate", raft.Leader: "leader", raft.Shutdown: "shutdown",
+}

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+)
+
+// raftTransport is raft's transport over the cluster port. Raft's own transport
+// dials; what comes in gets a transport of its own for each connection, so that
+// every raft message can be held against the certificate of the connection that
+// carried it. With raft's transport alone any node of the region could speak
+// for any other, and three forged messages are enough to take a region over.
+type raftTransport struct {
+	*raft.NetworkTransport
+	timeout time.Duration
+	log     hclog.Logger
+	refused func(why string)
+
+	incoming  chan raft.RPC
+	heartbeat atomic.Pointer[func(raft.RPC)]
+
+	mu     sync.Mutex
+	inner  map[*raft.NetworkTransport]struct{}
+	closed bool
+	done   chan struct{}
+	wg     sync.WaitGroup
+}
+
+// raftIOTimeout bounds one raft message on the wire; snapshots get more by size.
+const raftIOTimeout = 5 * time.Second
+
+func newRaftTransport(d *dialer, addr net.Addr, nodeAt func(addr string) ownership.NodeID, log hclog.Logger, refused func(string)) *raftTransport {
+	t := &raftTransport{
+		timeout: raftIOTimeout, log: log, refused: refused,
+		incoming: make(chan raft.RPC),
+		inner:    make(map[*raft.NetworkTransport]struct{}),
+		done:     make(chan struct{}),
+	}
+	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  &dialStream{handedListener: newHandedListener(addr), d: d, nodeAt: nodeAt},
+		MaxPool: 3, Timeout: t.timeout, Logger: log,
+	})
+	return t
+}
+
+// Consumer implements raft.Transport.
+func (t *raftTransport) Consumer() <-chan raft.RPC { return t.incoming }
+
+// SetHeartbeatHandler implements raft.Transport.
+func (t *raftTransport) SetHeartbeatHandler(cb func(raft.RPC)) { t.heartbeat.Store(&cb) }
+
+// Close implements raft.WithClose: nothing comes in or goes out after it.
+func (t *raftTransport) Close() error {
+	t.mu.Lock()
+	already := t.closed
+	t.closed = true
+	inner := make([]*raft.NetworkTransport, 0, len(t.inner))
+	for in := range t.inner {
+		inner = append(inner, in)
+	}
+	t.mu.Unlock()
+	if already {
+		return nil
+	}
+	close(t.done)
+	for _, in := range inner {
+		_ = in.Close()
+	}
+	err := t.NetworkTransport.Close()
+	t.NetworkTransport.CloseStreams()
+	return err
+}
+
+// take serves one incoming connection of the node (empty on a plain port).
+func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
+	over := make(chan struct{})
+	c := &countedConn{Conn: conn, gone: func() { close(over) }}
+	stream := newHandedListener(conn.LocalAddr())
+	in := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: &dialStream{handedListener: stream}, Timeout: t.timeout, Logger: t.log,
+	})
+	in.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if !t.speaks(rpc, node) {
+			return
+		}
+		if cb := t.heartbeat.Load(); cb != nil && *cb != nil {
+			(*cb)(rpc)
+			return
+		}
+		t.pass(rpc, over)
+	})
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		_ = conn.Close()
+		_ = in.Close()
+		return
+	}
+	t.inner[in] = struct{}{}
+	t.wg.Add(1)
+	t.mu.Unlock()
+
+	go func() {
+		defer t.wg.Done()
+		for {
+			select {
+			case rpc := <-in.Consumer():
+				if t.speaks(rpc, node) {
+					t.pass(rpc, over)
+				}
+			case <-over:
+			case <-t.done:
+				_ = c.Close()
+			}
+			select {
+			case <-over:
+				_ = in.Close()
+				t.mu.Lock()
+				delete(t.inner, in)
+				t.mu.Unlock()
+				return
+			default:
+			}
+		}
+	}()
+	stream.hand(c)
+}
+
+// pass gives the message to raft.
+func (t *raftTransport) pass(rpc raft.RPC, over <-chan struct{}) {
+	select {
+	case t.incoming <- rpc:
+	case <-over:
+	case <-t.done:
+	}
+}
+
+// speaks reports whether the node may have sent the message, and answers it
+// with an error when not.
+func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
+	if in, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && (in.Size < 0 || in.Size > maxSnapshotSize) {
+		t.refused("snapshot size")
+		rpc.Respond(nil, fmt.Errorf("taking a snapshot: it announces %d bytes", in.Size))
+		return false
+	}
+	if node == "" {
+		return true
+	}
+	if h, ok := rpc.Command.(raft.WithRPCHeader); ok {
+		if claimed := string(h.GetRPCHeader().ID); claimed == string(node) {
+			return true
+		}
+	}
+	t.refused("speaks for another node")
+	t.log.Warn("refusing a raft message: the certificate names another node", "node", string(node))
+	rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it speaks for another node", node))
+	return false
+}
+
+// wait returns when the goroutines of the transport have ended.
+func (t *raftTransport) wait() { t.wg.Wait() }
+
+// dialStream is the stream layer of one raft.NetworkTransport: it accepts what
+// it is handed and dials through the dialer, if it has one.
+type dialStream struct {
+	*handedListener
+	d      *dialer
+	nodeAt func(addr string) ownership.NodeID
+}
+
+// Dial implements raft.StreamLayer.
+func (s *dialStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if s.d == nil {
+		return nil, net.ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.d.dial(ctx, string(addr), true, s.nodeAt(string(addr)))
+}

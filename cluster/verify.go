@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// verifyRound makes sure of leadership, once for all who wait: it asks the
+// voters for their raft term and wants a majority, this node counted, that has
+// seen none newer. A leader of a newer term needs the vote of one of them, so it
+// can only have been elected after the question was put.
+//
+// It does not use raft's VerifyLeader. That is content with any answer to a
+// heartbeat that comes in after the call, also one that was sent long before:
+// a leader that was paused for seconds and wakes up finds old answers in its
+// sockets and believes itself leader, and would grant itself a lease although
+// the others elected another and gave its partitions away. (raft 1.8.0,
+// replication.go: heartbeat, notifyAll.) VerifyLeader also blocks for ever over
+// a stalled disk.
+func (r *reign) verifyRound(batch []struct{}) []result[struct{}] {
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Lease/2)
+	defer cancel()
+	return failAll[struct{}](len(batch), r.majority(ctx))
+}
+
+func (r *reign) majority(ctx context.Context) error {
+	var voters []raft.Server
+	for _, s := range r.c.servers() {
+		if s.Suffrage == raft.Voter {
+			voters = append(voters, s)
+		}
+	}
+	type vote struct {
+		term uint64
+		err  error
+	}
+	votes := make(chan vote, len(voters))
+	need, here := len(voters)/2+1, false
+	for _, s := range voters {
+		if s.ID == raft.ServerID(r.c.self) {
+			here = true
+			continue
+		}
+		go func() {
+			p := r.c.links.to(ownership.NodeID(s.ID), string(s.Address))
+			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
+			votes <- vote{res.GetTerm(), err}
+		}()
+	}
+	asked := len(voters)
+	if here {
+		asked, need = asked-1, need-1
+	}
+	for need > 0 {
+		if asked < need {
+			return fmt.Errorf("making sure of leadership: too few voters answered: %w", ownership.ErrNoLeader)
+		}
+		select {
+		case v := <-votes:
+			asked--
+			switch {
+			case v.err != nil:
+			case v.term > r.term:
+				return fmt.Errorf("making sure of leadership: a voter is at term %d, this reign has %d: %w", v.term, r.term, errNotLeader)
+			default:
+				need--
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("making sure of leadership: %w: %w", ownership.ErrNoLeader, ctx.Err())
+		}
+	}
+	if r.c.raft.State() != raft.Leader || r.c.raft.CurrentTerm() != r.term {
+		return fmt.Errorf("making sure of leadership: %w", errNotLeader)
+	}
+	return nil
+}

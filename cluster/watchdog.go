@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// watchdog writes and syncs a canary on the disk that carries the raft log.
+// Raft's heartbeats never touch the disk: a leader whose disk stalls stays
+// leader for ever and commits nothing (hashicorp/raft issues 503, 612, 614,
+// 666).
+type watchdog struct {
+	every  time.Duration
+	limit  time.Duration
+	write  func() error // blocks as long as the disk does
+	failed func(error)
+	since  atomic.Int64 // when the write under way began, from base; 0: none
+	last   atomic.Int64 // when the last write ended, from base
+	base   time.Time
+}
+
+// canaryFile is the file that the watchdog writes in the data directory.
+const canaryFile = "canary"
+
+func newWatchdog(dir string, every, limit time.Duration, failed func(error)) *watchdog {
+	return &watchdog{
+		every: every, limit: limit, failed: failed, base: time.Now(),
+		write: func() error { return writeCanary(filepath.Join(dir, canaryFile)) },
+	}
+}
+
+// writeCanary writes a few bytes and waits until they are on the disk.
+func writeCanary(name string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(f, time.Now().UnixNano()); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// full reports whether a write failed for want of space, before any fsync. Raft
+// steps down by itself then and comes back when there is space again; the
+// process need not end.
+func full(err error) bool {
+	var pe *fs.PathError
+	return errors.As(err, &pe) && pe.Op != "sync" &&
+		(errors.Is(pe.Err, syscall.ENOSPC) || errors.Is(pe.Err, syscall.EDQUOT) || errors.Is(pe.Err, syscall.EFBIG))
+}
+
+// start writes in one goroutine and watches it in another. The writing one is
+// not waited for: it may hang in the kernel until the process ends.
+func (w *watchdog) start(ctx context.Context, wg *sync.WaitGroup) {
+	w.last.Store(int64(time.Since(w.base)))
+	failures := make(chan error, 1)
+	go w.writeOn(ctx, failures)
+	wg.Go(func() { w.watch(ctx, failures) })
+}
+
+func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
+	tick := time.NewTicker(w.every)
+	defer tick.Stop()
+	for {
+		w.since.Store(max(1, int64(time.Since(w.base))))
+		err := w.write()
+		w.since.Store(0)
+		if err != nil && !full(err) {
+			failures <- err
+			return
+		}
+		w.last.Store(int64(time.Since(w.base)))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *watchdog) watch(ctx context.Context, failures <-chan error) {
+	tick := time.NewTicker(max(min(w.every, w.limit)/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-failures:
+			w.failed(fmt.Errorf("writing to the data directory: %w (an fsync that failed is never tried again: what it lost is unknown)", err))
+			return
+		case <-tick.C:
+			if s := w.since.Load(); s != 0 && time.Since(w.base)-time.Duration(s) > w.limit {
+				w.failed(fmt.Errorf("writing to the data directory: the disk has not answered for %v", w.limit))
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// age is how long ago a write last reached the disk.
+func (w *watchdog) age() time.Duration {
+	return time.Since(w.base) - time.Duration(w.last.Load())
+}

@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
+	w := &peerpb.Outcome{Index: o.Index, Fault: toFault(o.Err)}
+	for i, p := range o.Placements {
+		w.Placements = append(w.Placements, placementToWire(p))
+		var err error
+		if i < len(o.Errors) {
+			err = o.Errors[i]
+		}
+		w.Faults = append(w.Faults, toFault(err))
+	}
+	for _, m := range o.Moves {
+		w.Moves = append(w.Moves, &peerpb.Reassignment{Partition: uint32(m.Partition), From: string(m.From), To: string(m.To), Epoch: uint64(m.Epoch)})
+	}
+	return w
+}
+
+func outcomeFromWire(w *peerpb.Outcome) *ownership.Outcome {
+	o := &ownership.Outcome{Index: w.GetIndex(), Err: fromFault(w.GetFault())}
+	faults := w.GetFaults()
+	for i, p := range w.GetPlacements() {
+		o.Placements = append(o.Placements, placementFromWire(p))
+		var err error
+		if i < len(faults) {
+			err = fromFault(faults[i])
+		}
+		o.Errors = append(o.Errors, err)
+	}
+	for _, m := range w.GetMoves() {
+		o.Moves = append(o.Moves, ownership.Reassignment{
+			Partition: ownership.PartitionID(m.GetPartition()), From: ownership.NodeID(m.GetFrom()),
+			To: ownership.NodeID(m.GetTo()), Epoch: ownership.Epoch(m.GetEpoch()),
+		})
+	}
+	return o
+}
+
+func placementToWire(p ownership.Placement) *peerpb.Placement {
+	w := &peerpb.Placement{Partition: uint32(p.Partition), Epoch: uint64(p.Epoch), Owner: string(p.Owner), Reason: string(p.Reason)}
+	for _, c := range p.Candidates {
+		w.Candidates = append(w.Candidates, &peerpb.Candidate{Node: string(c.Node), Score: c.Score, Rejected: c.Rejected})
+	}
+	return w
+}
+
+func placementFromWire(w *peerpb.Placement) ownership.Placement {
+	p := ownership.Placement{
+		Partition: ownership.PartitionID(w.GetPartition()), Epoch: ownership.Epoch(w.GetEpoch()),
+		Owner: ownership.NodeID(w.GetOwner()), Reason: ownership.Reason(w.GetReason()),
+	}
+	for _, c := range w.GetCandidates() {
+		p.Candidates = append(p.Candidates, ownership.Candidate{Node: ownership.NodeID(c.GetNode()), Score: c.GetScore(), Rejected: c.GetRejected()})
+	}
+	return p
+}
+
+func handOverToWire(h ownership.HandOver) *peerpb.HandOver {
+	return &peerpb.HandOver{
+		Event: string(h.Event), App: string(h.App), Tenant: string(h.Tenant), Call: string(h.Call), RawCall: h.RawCall,
+		Partition: uint32(h.Partition), Epoch: uint64(h.Epoch), CallbackUri: h.CallbackURI, Deadline: nanos(h.Deadline),
+		MessageId: h.MessageID, Ends: h.Ends, Recording: h.Recording, Received: nanos(h.Received),
+		Header: headerToWire(h.Header), Body: h.Body,
+	}
+}
+
+func handOverFromWire(w *peerpb.HandOver) ownership.HandOver {
+	return ownership.HandOver{
+		Event: ownership.Event(w.GetEvent()), App: ownership.AppID(w.GetApp()), Tenant: ownership.TenantID(w.GetTenant()),
+		Call: ownership.CallID(w.GetCall()), RawCall: w.GetRawCall(), Partition: ownership.PartitionID(w.GetPartition()),
+		Epoch: ownership.Epoch(w.GetEpoch()), CallbackURI: w.GetCallbackUri(), Deadline: fromNanos(w.GetDeadline()),
+		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Recording: w.GetRecording(), Received: fromNanos(w.GetReceived()),
+		Header: headerFromWire(w.GetHeader()), Body: w.GetBody(),
+	}
+}
+
+func replyToWire(r ownership.Reply) *peerpb.Reply {
+	return &peerpb.Reply{Status: int32(r.Status), Header: headerToWire(r.Header), Body: r.Body}
+}
+
+func replyFromWire(w *peerpb.Reply) ownership.Reply {
+	return ownership.Reply{Status: int(w.GetStatus()), Header: headerFromWire(w.GetHeader()), Body: w.GetBody()}
+}
+
+func headerToWire(h map[string][]string) map[string]*peerpb.Values {
+	if h == nil {
+		return nil
+	}
+	out := make(map[string]*peerpb.Values, len(h))
+	for k, v := range h {
+		out[k] = &peerpb.Values{Values: v}
+	}
+	return out
+}
+
+func headerFromWire(h map[string]*peerpb.Values) map[string][]string {
+	if h == nil {
+		return nil
+	}
+	out := make(map[string][]string, len(h))
+	for k, v := range h {
+		out[k] = v.GetValues()
+	}
+	return out
+}
+
+// nanos writes a time for the wire; the zero time becomes 0.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
