@@ -290,6 +290,22 @@ func TestCloseEndsAQuestion(t *testing.T) {
 	})
 }
 
+func TestCloseWaitsForTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Bool
+		w := world(t, &distant{answer: func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			time.Sleep(50 * time.Millisecond) // the bubble's time: a transport that ends slowly
+			ended.Store(true)
+			return nil, r.Context().Err()
+		}})
+		w.Close()
+		if !ended.Load() {
+			t.Error("Close came back while a question was under way")
+		}
+	})
+}
+
 func TestEndOfContextEndsFollowing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

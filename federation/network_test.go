@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -136,14 +137,41 @@ func TestEndlessAnswer(t *testing.T) {
 		}
 	}))
 	defer door.Close()
-	w, err := Start(t.Context(), Config{Self: "emea", Interval: time.Millisecond, Timeout: 10 * time.Second,
+	w, err := Start(t.Context(), Config{Self: "emea", Interval: time.Millisecond, Timeout: 2 * time.Second,
 		Regions: []Region{{Name: "amer", URL: door.URL, AdminURL: door.URL}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-finished // we hung up: else the door would talk for ten seconds
+	// What is on its way when we hung up lies in the kernel's buffers.
+	if sent := <-finished; sent > 32<<20 {
+		t.Errorf("%d bytes were taken of an answer of at most %d", sent, maxAnswer)
+	}
 	w.Close()
 	if w.Healthy("amer") {
 		t.Error("a region that talks without end is healthy")
+	}
+}
+
+// TestCloseLeavesNoConnection: the door sees the connection end.
+func TestCloseLeavesNoConnection(t *testing.T) {
+	closed := make(chan struct{}, 100)
+	door := httptest.NewUnstartedServer(http.NotFoundHandler())
+	door.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	door.Start()
+	defer door.Close()
+	w, err := Start(t.Context(), Config{Self: "emea", Interval: time.Hour, Timeout: 10 * time.Second, Regions: []Region{{Name: "amer", URL: door.URL}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitLook(t, w, "the public door answers", func(s Summary) bool { return s.Healthy })
+	w.Close()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is still open 10 s after Close")
 	}
 }
