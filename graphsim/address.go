@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// firstParcel addresses the registered webhook.
-func (c *Cloud) firstParcel(k *call, body string, notices ...*notice) parcel {
+// firstParcel addresses the registered webhook; other: from another data centre
+// than the call's.
+func (c *Cloud) firstParcel(k *call, body string, other bool, notices ...*notice) parcel {
 	message := k.dice.guid()
 	var tries atomic.Int32
 	return parcel{
 		call: k, notices: notices, message: message, body: body, header: c.header(k, message),
 		to: func() (spot, bool) {
-			return c.webhook(k, tries.Add(1) > 1)
+			return c.webhook(k, tries.Add(1) > 1 || other)
 		},
 	}
 }

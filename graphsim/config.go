@@ -79,6 +79,7 @@ type Rates struct {
 	Joining     float64 // sends a participantJoining notification, which expects a body
 	LateUpdate  float64 // updates after the end
 	LegacyAgain float64 // of legacy calls: the legacy form once more after the Graph form
+	NoEnd       float64 // the end is never told; only GET of the call, with its 404, shows it
 	Rejects     float64 // the bot rejects (AnswerByReply, AnswerByBot)
 
 	// Of notifications.

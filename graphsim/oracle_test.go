@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,7 @@ func TestAPlantedBugIsCaught(t *testing.T) {
 		{"loses the body", nil, func(r Report) int { return r.Altered }, "another body"},
 		{"loops", nil, func(r Report) int { return r.StrayHops }, "redirected more than 3 times"},
 		{"two node hops", nil, func(r Report) int { return r.HopsMax.Node - 1 }, "redirected 2 times to a node"},
+		{"redirects mid-call", func(c *Config) { c.Timings.Attempts = 2 }, func(r Report) int { return r.Lost }, "the response was 307"},
 		{"open redirect", nil, func(r Report) int { return r.StrayHops }, "unknown base"},
 		{"bare 202", func(c *Config) { c.Rates.Joining = 1 }, func(r Report) int { return r.RepliesLost }, "did not pass through"},
 		{"no handshake", func(c *Config) { c.Rates.Legacy = 1; short(c) }, func(r Report) int { return r.StrayHops }, "not with an empty 204"},
@@ -136,9 +138,36 @@ func TestAKindCloudAndNoBugIsOK(t *testing.T) {
 	rates := Kind()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cloud, _ := startToy(t, "", Config{Timings: quick(), Rates: &rates, Logger: log})
-	if r := drive(t, cloud, 30); !r.OK() || r.DuplicatesSent+r.Retries > 0 {
+	if r := drive(t, cloud, 30); !r.OK() || r.DuplicatesSent > 0 || r.Retries > r.Responses["none"] {
 		explain(t, r)
 		t.Fatal("the kind cloud was unkind, or the toy guilty")
+	}
+}
+
+func TestMidcallRedirectsAreFollowedWhereSwitchedOn(t *testing.T) {
+	rates := Kind()
+	cfg := Config{Timings: quick(), Rates: &rates, Switches: Switches{FollowMidcall: true}}
+	cloud, _ := startToy(t, "redirects mid-call", cfg)
+	if r := drive(t, cloud, 20); !r.OK() || r.Responses["307"] == 0 {
+		explain(t, r)
+		t.Fatal("the mid-call redirects were not followed")
+	}
+}
+
+// F36: a missing end leaves a call that only GET shows to be over.
+func TestF36_TheEndIsNeverTold(t *testing.T) {
+	rates := Kind()
+	rates.NoEnd = 1
+	cloud, toy := startToy(t, "", Config{Timings: quick(), Rates: &rates})
+	if r := drive(t, cloud, 3); !r.OK() {
+		explain(t, r)
+		t.Fatal("the router was blamed for the cloud's silence")
+	}
+	for _, k := range cloud.ledger.order {
+		url := cloud.GraphURL() + "/communications/calls/" + k.raw
+		if status, _, _ := fetch(t, toy.client, http.MethodGet, url, toy.token, ""); status != http.StatusNotFound || k.end != nil {
+			t.Errorf("GET says %d", status)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *Cloud) ring(ctx context.Context, k *call) bool {
 	parcels := make([]parcel, count)
 	var messages []string
 	for i := range parcels {
-		parcels[i] = c.firstParcel(k, body, n)
+		parcels[i] = c.firstParcel(k, body, i > 0, n)
 		messages = append(messages, parcels[i].message)
 	}
 	c.ledger.enter(n, body, messages...)
@@ -77,7 +77,7 @@ func (c *Cloud) ring(ctx context.Context, k *call) bool {
 
 // handshake posts the legacy form: 204 says that the bot speaks Graph.
 func (c *Cloud) handshake(ctx context.Context, k *call) bool {
-	p := c.firstParcel(k, legacy(k))
+	p := c.firstParcel(k, legacy(k), false)
 	p.legacy = true
 	p.header.Set("Content-Type", "application/json; charset=utf-8")
 	r := c.deliver(ctx, p)
@@ -194,6 +194,9 @@ func (c *Cloud) quiet(ctx context.Context, k *call, pause time.Duration) bool {
 
 // hangUp sends the end, and sometimes more than that.
 func (c *Cloud) hangUp(ctx context.Context, k *call) {
+	if k.dice.chance(c.cfg.Rates.NoEnd) {
+		return
+	}
 	it := endItem(k, "The conversation has ended.")
 	c.update(ctx, k, "terminated", it)
 	c.ledger.count(func(*ledger) { k.over = true })

@@ -104,6 +104,10 @@ func (y *toy) serve(n *toyNode, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(map[bool]int{true: http.StatusOK, false: http.StatusNoContent}[y.bug == "no handshake"])
 		return
 	}
+	if y.bug == "redirects mid-call" && strings.HasSuffix(r.URL.Path, "/1") && r.URL.Query().Get("h") == "" {
+		http.Redirect(w, r, y.other(n).server.URL+"/api/calls/any?h=1", http.StatusTemporaryRedirect)
+		return
+	}
 	out := reply{status: http.StatusAccepted}
 	for _, item := range in.Value {
 		resource, _ := item["resource"].(string)
