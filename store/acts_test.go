@@ -1,0 +1,451 @@
+package store
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tandem/ownership"
+)
+
+func TestJoin(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	if got := r.table.PartitionsOf("a"); len(got) != 2 || got[0].ID != 1 || got[1].ID != 2 || got[0].Epoch != 1 {
+		t.Fatalf("the partitions born on a are %+v", got)
+	}
+	n, _ := r.table.Node("a")
+	if n.State != ownership.NodeActive || !n.JoinedAt.Equal(at(0)) {
+		t.Errorf("the node's record is %+v", n)
+	}
+
+	again := node("a")
+	again.Version = "1.1"
+	r.must(ownership.Join{At: at(9), Node: again, Partitions: 2})
+	n, _ = r.table.Node("a")
+	if n.Version != "1.1" || !n.JoinedAt.Equal(at(0)) || len(r.table.Partitions()) != 2 {
+		t.Errorf("joining again with the same incarnation gave %+v and %d partitions", n, len(r.table.Partitions()))
+	}
+	want := []EventKind{EventJoined, EventBorn, EventBorn, EventUpdated}
+	if got := r.kinds(0); !slices.Equal(got, want) {
+		t.Errorf("the history is %v, want %v", got, want)
+	}
+}
+
+func TestJoinRefused(t *testing.T) {
+	change := func(f func(*ownership.Node)) ownership.Join {
+		n := node("b")
+		f(&n)
+		return ownership.Join{At: at(1), Node: n, Partitions: 2}
+	}
+	cases := []struct {
+		name string
+		act  ownership.Join
+		says string
+	}{
+		{"no id", change(func(n *ownership.Node) { n.ID = "" }), "1 to 255 bytes"},
+		{"no incarnation", change(func(n *ownership.Node) { n.Incarnation = "" }), "names no incarnation"},
+		{"F29 another region", change(func(n *ownership.Node) { n.Region = "apac" }), `belongs to region "apac"`},
+		{"F26 too old for the region's format", change(func(n *ownership.Node) { n.Format = 0 }), "upgrade it first"},
+		{"F27 the address of another node", change(func(n *ownership.Node) { n.ClusterAddr = "a.example:7400" }), "already has the address"},
+		{"F28 wiped node under its old id", change(func(n *ownership.Node) { n.ID, n.ClusterAddr, n.Incarnation = "a", "a.example:7400", "other" }),
+			"remove the node, then join it anew"},
+		{"too many partitions", ownership.Join{At: at(1), Node: node("b"), Partitions: 5000}, "at most 4096"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.join("a")
+			sum, _ := r.table.Hash()
+			r.TB = t
+			r.refused(c.act, ownership.ErrConflict, c.says)
+			if now, _ := r.table.Hash(); now != sum {
+				t.Error("the refused join changed the table")
+			}
+		})
+	}
+}
+
+// TestF28_WipedNode tells the whole story: refused under its old id, accepted
+// once the old one was removed, and the removed one never again.
+func TestF28_WipedNode(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	wiped := node("a")
+	wiped.Incarnation = "new disk"
+	r.refused(ownership.Join{At: at(1), Node: wiped, Partitions: 2}, ownership.ErrConflict, "its disk was lost or swapped")
+
+	r.must(ownership.Depart{At: at(2), Node: "a", Fitness: fit("b")})
+	r.refused(ownership.Join{At: at(3), Node: node("a"), Partitions: 2}, ownership.ErrConflict, "was removed from the region")
+	r.must(ownership.Join{At: at(4), Node: wiped, Partitions: 2})
+	got := r.table.PartitionsOf("a")
+	if len(got) != 2 || got[0].ID != 5 || got[1].ID != 6 {
+		t.Errorf("the new incarnation got %+v, want the fresh partitions 5 and 6", got)
+	}
+	if n, _ := r.table.Node("a"); n.State != ownership.NodeActive || !n.JoinedAt.Equal(at(4)) {
+		t.Errorf("the node's record is %+v", n)
+	}
+}
+
+func TestJoinAfterFailoverBearsPartitions(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	r.claimOn(1, fit("a"), claim(callID(1)))
+	r.must(ownership.Failover{At: at(2), Node: "a", Fitness: fit("b")})
+	if got := r.table.PartitionsOf("a"); len(got) != 0 {
+		t.Fatalf("after its failover a still owns %+v", got)
+	}
+	r.must(ownership.Join{At: at(3), Node: node("a"), Partitions: 2})
+	if got := r.table.PartitionsOf("a"); len(got) != 2 || got[0].ID != 5 {
+		t.Errorf("a came back and owns %+v, want two fresh partitions", got)
+	}
+
+	// What a lost is retired as it becomes empty: partition 1 or 2 holds the
+	// call, the other one goes at once.
+	r.must(ownership.Forget{At: at(4), Before: at(0)})
+	if got := len(r.table.PartitionsOf("b")); got != 3 {
+		t.Errorf("b owns %d partitions, want its own 2 and the one with the call", got)
+	}
+	r.must(ownership.Release{At: at(5), Call: callID(1)})
+	r.must(ownership.Forget{At: at(9), Before: at(8)})
+	if got := len(r.table.PartitionsOf("b")); got != 2 {
+		t.Errorf("b owns %d partitions, want its own 2", got)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	odd := ownership.CallID("call17") // no GUID
+	out := r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(1)), claim(odd, pinned),
+		claim(callID(2), func(c *ownership.Claim) { c.Answered = true }))
+	if out.Index != r.index {
+		t.Errorf("the outcome is of entry %d, want %d", out.Index, r.index)
+	}
+	first, second := out.Placements[0], out.Placements[1]
+	if first.Reason != ownership.ReasonLeastLoaded || first.Owner != "a" || len(first.Candidates) != 2 {
+		t.Errorf("the placement is %+v", first)
+	}
+	if second.Reason != ownership.ReasonKnown || second.Partition != first.Partition {
+		t.Errorf("the repeat got %+v", second)
+	}
+	want := ownership.Call{
+		ID: callID(1), RawCall: string(callID(1)), App: "app-1", Tenant: "tenant-1", Partition: first.Partition, Epoch: 1,
+		State: ownership.CallClaimed, Thread: "19:meeting", Organizer: "o-1", Modalities: []string{"audio"},
+		Deadline: at(15), ClaimedAt: at(1), SeenAt: at(1), Via: "emea-1", Placement: first,
+	}
+	for _, when := range []string{"before", "after"} {
+		if diff := cmp.Diff(want, r.call(callID(1))); diff != "" {
+			t.Errorf("%s the flush (-want +got):\n%s", when, diff)
+		}
+		if k, ok := r.table.Known(odd); !ok || !k.Pinned || k.State != ownership.CallClaimed {
+			t.Errorf("%s the flush the odd call is %+v", when, k)
+		}
+		if c := r.call(callID(2)); c.State != ownership.CallAnswered || !c.AnsweredAt.Equal(at(1)) {
+			t.Errorf("%s the flush the established call is %+v", when, c)
+		}
+		if r.table.Live("a") != 3 || r.table.Live("b") != 0 {
+			t.Errorf("%s the flush a has %d live calls, b %d", when, r.table.Live("a"), r.table.Live("b"))
+		}
+		if err := r.table.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestClaimsRefused(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	out := r.do(ownership.Claims{At: at(1), Fitness: nil, Claims: []ownership.Claim{claim(callID(1))}})
+	if !errors.Is(out.Errors[0], ownership.ErrFull) || out.Err != nil {
+		t.Errorf("with no fit node the claim gave %v", out.Errors[0])
+	}
+	for _, id := range []ownership.CallID{"", "with-dash", "UPPER", "a/b", ownership.CallID(make([]byte, 200))} {
+		out := r.do(ownership.Claims{At: at(1), Fitness: fit("a"), Claims: []ownership.Claim{claim(id), claim(callID(2))}})
+		if !errors.Is(out.Errors[0], ownership.ErrConflict) || out.Errors[1] != nil {
+			t.Errorf("claiming %q gave %v, and the claim beside it %v", id, out.Errors[0], out.Errors[1])
+		}
+	}
+	if err := r.table.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	grouped := func(c *ownership.Claim) { c.Groups = []ownership.GroupKey{"thread:x", "chain:y", "thread:x"} }
+	r.claimOn(1, fit("a"), claim(callID(1), grouped))
+	out := r.claimOn(2, fit("a", "b"), claim(callID(2), func(c *ownership.Claim) { c.Groups = []ownership.GroupKey{"thread:x"} }))
+	if p := out.Placements[0]; p.Reason != ownership.ReasonTogether || p.Owner != "a" {
+		t.Errorf("a call of a live group was placed %+v", p)
+	}
+	legs := r.table.Legs("thread:x")
+	if len(legs) != 2 || legs[0].Call != callID(1) || legs[1].Call != callID(2) || !legs[0].Deadline.Equal(at(15)) {
+		t.Errorf("the legs are %+v", legs)
+	}
+	r.must(ownership.Release{At: at(3), Call: callID(1), Epoch: 1, Why: "over"})
+	if legs := r.table.Legs("thread:x"); len(legs) != 1 || legs[0].Call != callID(2) {
+		t.Errorf("after the release the legs are %+v", legs)
+	}
+	if legs := r.table.Legs("chain:y"); len(legs) != 0 {
+		t.Errorf("an ended group still has %+v", legs)
+	}
+}
+
+func TestAnsweredAndRelease(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2)))
+	r.refused(ownership.Answered{At: at(2), Call: callID(9), Epoch: 1}, ownership.ErrUnknown, "not in the table")
+	r.refused(ownership.Answered{At: at(2), Call: callID(1), Epoch: 0}, ownership.ErrStaleEpoch, "epoch 0 is named")
+	r.refused(ownership.Answered{At: at(2), Call: callID(1), Epoch: 2}, ownership.ErrFutureEpoch, "is at epoch 1")
+	r.must(ownership.Answered{At: at(2), Call: callID(1), Epoch: 1})
+	r.must(ownership.Answered{At: at(3), Call: callID(1), Epoch: 1})
+	if c := r.call(callID(1)); c.State != ownership.CallAnswered || !c.AnsweredAt.Equal(at(2)) {
+		t.Errorf("the answered call is %+v", c)
+	}
+
+	r.must(ownership.Failover{At: at(4), Node: "a", Fitness: fit("b")})
+	r.refused(ownership.Release{At: at(5), Call: callID(1), Epoch: 1}, ownership.ErrStaleEpoch, "the call is at epoch 2")
+	r.refused(ownership.Answered{At: at(5), Call: callID(2), Epoch: 1}, ownership.ErrStaleEpoch, "the call is at epoch 2")
+	r.refused(ownership.Release{At: at(5), Call: callID(1), Epoch: 3}, ownership.ErrFutureEpoch, "is at epoch 2")
+	r.refused(ownership.Release{At: at(5), Call: callID(9), Epoch: 1}, ownership.ErrUnknown, "not in the table")
+	r.must(ownership.Release{At: at(6), Call: callID(1), Epoch: 2, Why: "hung up"})
+	r.must(ownership.Release{At: at(7), Call: callID(1), Epoch: 2, Why: "again"})
+	if c := r.call(callID(1)); c.State != ownership.CallEnded || !c.EndedAt.Equal(at(6)) || c.Ending != "hung up" {
+		t.Errorf("the tombstone is %+v", c)
+	}
+	r.refused(ownership.Answered{At: at(8), Call: callID(1), Epoch: 2}, ownership.ErrConflict, "it is ended")
+	r.must(ownership.Release{At: at(8), Call: callID(2), Why: "by an operator"})
+
+	out := r.claimOn(9, fit("b"), claim(callID(1)))
+	if p := out.Placements[0]; p.Reason != ownership.ReasonEnded || p.Owner != "b" {
+		t.Errorf("a late repeat of an ended call was placed %+v", p)
+	}
+}
+
+func TestSeen(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2)))
+	r.must(ownership.Release{At: at(2), Call: callID(2)})
+	last := r.lastEvent()
+	r.must(ownership.Seen{At: at(50), Calls: []ownership.CallID{callID(1), callID(2), callID(7)}})
+	r.must(ownership.Seen{At: at(40), Calls: []ownership.CallID{callID(1)}})
+	if c := r.call(callID(1)); !c.SeenAt.Equal(at(50)) {
+		t.Errorf("the call was last seen at %s", c.SeenAt)
+	}
+	if c := r.call(callID(2)); !c.SeenAt.Equal(at(1)) {
+		t.Errorf("an ended call was seen at %s", c.SeenAt)
+	}
+	if got := r.kinds(last); len(got) != 0 {
+		t.Errorf("keepAlives are in the history: %v", got)
+	}
+}
+
+func TestForget(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2)), claim(callID(3)), claim("odd9"))
+	for i, id := range []ownership.CallID{callID(1), callID(2), "odd9"} {
+		r.must(ownership.Release{At: at(10 + i).Add(500 * time.Millisecond), Call: id})
+	}
+	r.must(ownership.Forget{At: at(20), Before: at(11).Add(500 * time.Millisecond)})
+	for id, want := range map[ownership.CallID]bool{callID(1): false, callID(2): true, callID(3): true, "odd9": true} {
+		if _, ok := r.table.Call(id); ok != want {
+			t.Errorf("call %s is there: %v, want %v", id, ok, want)
+		}
+	}
+	r.must(ownership.Forget{At: at(30), Before: at(30)})
+	r.reopen()
+	if n := r.table.Counts(); n.Calls != 1 || n.Live != 1 {
+		t.Errorf("after all tombstones went the table counts %+v", n)
+	}
+	out := r.claimOn(31, fit("a"), claim(callID(1)), claim("odd9"))
+	if p := out.Placements; p[0].Reason != ownership.ReasonLeastLoaded || p[1].Reason != ownership.ReasonLeastLoaded {
+		t.Errorf("forgotten calls were placed %+v", p)
+	}
+}
+
+func TestForgetRetiresPartitions(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	r.claimOn(1, fit("a"), claim(callID(1)))
+	r.must(ownership.Depart{At: at(2), Node: "a", Fitness: fit("b")})
+	r.must(ownership.Forget{At: at(3), Before: at(3)})
+	held := r.call(callID(1)).Partition
+	for _, p := range r.table.Partitions() {
+		if want := p.BornOn == "a" && p.ID != held; p.Retired != want {
+			t.Errorf("partition %+v, retired should be %v", p, want)
+		}
+	}
+	r.must(ownership.Release{At: at(4), Call: callID(1)})
+	r.must(ownership.Forget{At: at(5), Before: at(5)})
+	if got := len(r.table.PartitionsOf("b")); got != 2 {
+		t.Errorf("b owns %d partitions, want its own 2", got)
+	}
+	r.refused(ownership.Move{At: at(6), Partition: held, Epoch: 2, To: "b"}, ownership.ErrConflict, "it is retired")
+	r.reopen()
+	r.must(ownership.Join{At: at(7), Node: node("c"), Partitions: 1})
+	if got := r.table.PartitionsOf("c"); len(got) != 1 || got[0].ID != 5 {
+		t.Errorf("the next partition is %+v, want number 5: numbers are never used again", got)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	r.refused(ownership.Drain{At: at(1), Node: "x"}, ownership.ErrUnknown, "draining")
+	r.must(ownership.Drain{At: at(1), Node: "a", Until: at(60)})
+	r.must(ownership.Drain{At: at(2), Node: "a", Until: at(60)})
+	if n, _ := r.table.Node("a"); n.State != ownership.NodeDraining || !n.DrainBy.Equal(at(60)) {
+		t.Errorf("the draining node is %+v", n)
+	}
+	if out := r.claimOn(3, fit("a", "b"), claim(callID(1))); out.Placements[0].Owner != "b" {
+		t.Errorf("a new call went to %s", out.Placements[0].Owner)
+	}
+	update := node("a")
+	update.Version = "2.0"
+	r.must(ownership.Join{At: at(4), Node: update})
+	if n, _ := r.table.Node("a"); n.State != ownership.NodeDraining || n.Version != "2.0" {
+		t.Errorf("after a restart the draining node is %+v", n)
+	}
+	r.must(ownership.Undrain{At: at(5), Node: "a"})
+	r.must(ownership.Undrain{At: at(6), Node: "a"})
+	if n, _ := r.table.Node("a"); n.State != ownership.NodeActive || !n.DrainBy.IsZero() {
+		t.Errorf("the undrained node is %+v", n)
+	}
+	r.must(ownership.Depart{At: at(7), Node: "a", Fitness: fit("b")})
+	r.refused(ownership.Drain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
+	r.refused(ownership.Undrain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
+	want := []EventKind{EventDraining, EventClaimed, EventUpdated, EventUndrained, EventMoved, EventMoved, EventGone}
+	if got := r.kinds(0)[6:]; !slices.Equal(got, want) {
+		t.Errorf("the history is %v, want %v", got, want)
+	}
+}
+
+func TestDepart(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	r.refused(ownership.Depart{At: at(1), Node: "x"}, ownership.ErrUnknown, "removing node")
+	out := r.must(ownership.Depart{At: at(1), Node: "a"}) // nobody can take its partitions
+	if len(out.Moves) != 0 || len(r.table.PartitionsOf("a")) != 2 {
+		t.Errorf("without a survivor the moves are %+v", out.Moves)
+	}
+	out = r.must(ownership.Depart{At: at(2), Node: "a", Fitness: fit("b")})
+	if len(out.Moves) != 2 || len(r.table.PartitionsOf("b")) != 4 {
+		t.Errorf("asked again with a survivor the moves are %+v", out.Moves)
+	}
+}
+
+func TestFailover(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b", "c")
+	r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2)), claim(callID(3), pinned), claim(callID(4), pinned), claim(callID(5)))
+	r.must(ownership.Answered{At: at(2), Call: callID(2), Epoch: 1})
+	r.must(ownership.Answered{At: at(2), Call: callID(3), Epoch: 1})
+	r.must(ownership.Release{At: at(2), Call: callID(5), Epoch: 1})
+	r.refused(ownership.Failover{At: at(3), Node: "x"}, ownership.ErrUnknown, "moving the partitions")
+
+	last := r.lastEvent()
+	out := r.must(ownership.Failover{At: at(3), Node: "a", Fitness: fit("b", "c")})
+	if len(out.Moves) != 2 || out.Moves[0].Epoch != 2 || out.Moves[0].From != "a" {
+		t.Fatalf("the moves are %+v", out.Moves)
+	}
+	cases := []struct {
+		id    ownership.CallID
+		what  string
+		state ownership.CallState
+		epoch ownership.Epoch
+	}{
+		{callID(1), "ringing", ownership.CallClaimed, 2},
+		{callID(2), "answered and movable", ownership.CallAnswered, 2},
+		{callID(3), "answered with media of its own", ownership.CallOrphaned, 1},
+		{callID(4), "ringing, media not yet there", ownership.CallClaimed, 2},
+		{callID(5), "ended", ownership.CallEnded, 1},
+	}
+	for range 2 {
+		for _, c := range cases {
+			k, _ := r.table.Known(c.id)
+			rec := r.call(c.id)
+			if k.State != c.state || k.Epoch != c.epoch || rec.State != c.state || rec.Epoch != c.epoch {
+				t.Errorf("the call that was %s is %+v, its record %s at epoch %d", c.what, k, rec.State, rec.Epoch)
+			}
+		}
+		if n := r.table.Counts(); n.Live != 3 || r.table.Live("a") != 0 || r.table.Live("b")+r.table.Live("c") != 3 {
+			t.Errorf("live calls: %d in all, %d on a", n.Live, r.table.Live("a"))
+		}
+		r.reopen()
+	}
+	adopted, orphaned := 0, 0
+	events, err := r.table.Events(last, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		switch e.Kind {
+		case EventAdopted:
+			adopted++
+		case EventOrphaned:
+			orphaned++
+			if e.Call != callID(3) || e.From != "a" || e.Node == "a" {
+				t.Errorf("the event of the orphan is %+v", e)
+			}
+		}
+	}
+	if adopted != 3 || orphaned != 1 {
+		t.Errorf("the history tells of %d adopted and %d orphaned calls", adopted, orphaned)
+	}
+	r.refused(ownership.Answered{At: at(5), Call: callID(3), Epoch: 2}, ownership.ErrConflict, "it is orphaned")
+	if n, _ := r.table.Node("a"); n.State != ownership.NodeActive {
+		t.Errorf("the node's record must stay, it is %s", n.State)
+	}
+	r.must(ownership.Release{At: at(6), Call: callID(3), Epoch: 2, Why: "rejoined"})
+}
+
+func TestMove(t *testing.T) {
+	r := newRig(t)
+	r.join("a", "b")
+	out := r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2), pinned))
+	movable, stuck := out.Placements[0].Partition, out.Placements[1].Partition
+	r.must(ownership.Answered{At: at(2), Call: callID(2), Epoch: 1})
+	r.refused(ownership.Move{At: at(2), Partition: 99, Epoch: 1, To: "b"}, ownership.ErrUnknown, "moving partition 99")
+	r.refused(ownership.Move{At: at(2), Partition: movable, Epoch: 0, To: "b"}, ownership.ErrStaleEpoch, "epoch 0")
+	r.refused(ownership.Move{At: at(2), Partition: movable, Epoch: 2, To: "b"}, ownership.ErrFutureEpoch, "epoch 2")
+	r.refused(ownership.Move{At: at(2), Partition: movable, Epoch: 1, To: "x"}, ownership.ErrUnknown, `node "x"`)
+	r.refused(ownership.Move{At: at(2), Partition: movable, Epoch: 1, To: "a"}, ownership.ErrConflict, "already owns it")
+	r.refused(ownership.Move{At: at(2), Partition: stuck, Epoch: 1, To: "b"}, ownership.ErrConflict, "cannot move")
+	done := r.must(ownership.Move{At: at(3), Partition: movable, Epoch: 1, To: "b"})
+	want := []ownership.Reassignment{{Partition: movable, From: "a", To: "b", Epoch: 2}}
+	if diff := cmp.Diff(want, done.Moves); diff != "" {
+		t.Error(diff)
+	}
+	if k, _ := r.table.Known(callID(1)); k.Epoch != 2 || r.table.Live("b") != 1 {
+		t.Errorf("the moved call is %+v, b has %d live calls", k, r.table.Live("b"))
+	}
+	r.must(ownership.Depart{At: at(4), Node: "a"})
+	r.refused(ownership.Move{At: at(5), Partition: movable, Epoch: 2, To: "a"}, ownership.ErrConflict, "was removed")
+}
+
+func TestSetFormat(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	r.refused(ownership.SetFormat{At: at(1), Format: 2}, ownership.ErrConflict, "node a reads only up to 1")
+	r.refused(ownership.SetFormat{At: at(1), Format: 0}, ownership.ErrConflict, "already writes 1")
+	r.must(ownership.SetFormat{At: at(1), Format: 1})
+	newer := node("a")
+	newer.Format = 2
+	r.must(ownership.Join{At: at(2), Node: newer})
+	r.must(ownership.SetFormat{At: at(3), Format: 2})
+	if got := r.table.Format(); got != 2 {
+		t.Errorf("the region writes format %d", got)
+	}
+	r.close()
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrNewerLayout) {
+		t.Errorf("F26: a region that writes format 2 was opened by software that reads 1: %v", err)
+	}
+}
