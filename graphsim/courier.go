@@ -51,7 +51,7 @@ func (c *Cloud) deliver(ctx context.Context, p parcel) reply {
 func (c *Cloud) attempt(ctx context.Context, p parcel) reply {
 	patience := c.cfg.Timings.Attempt
 	if p.call.dice.chance(c.cfg.Rates.Reset) {
-		patience = p.call.dice.between(0, 15*time.Millisecond)
+		patience = p.call.dice.between(0, 3*time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
