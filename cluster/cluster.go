@@ -45,6 +45,7 @@ type Cluster struct {
 	lead    *combiner[ownership.Claim, decided]
 	forward *combiner[ownership.Claim, decided]
 	found   founding
+	invites invites
 	disk    *watchdog
 	origins origins
 

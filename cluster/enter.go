@@ -97,7 +97,7 @@ func (c *Cluster) announce(ctx context.Context) error {
 		return c.askToJoin(ctx, leader, addr, req)
 	}
 	err := fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
-	for _, addr := range c.cfg.Join {
+	for _, addr := range c.invites.with(c.cfg.Join) {
 		if addr == c.addr {
 			continue
 		}

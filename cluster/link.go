@@ -37,6 +37,7 @@ const (
 	procBarrier  = service + "Barrier"
 	procRestore  = service + "Restore"
 	procRelay    = service + "Relay"
+	procWhatIf   = service + "WhatIf"
 )
 
 // Keep-alive of a peer connection: a peer whose machine vanished is found out
@@ -64,6 +65,7 @@ type peer struct {
 	barrier  *connect.Client[peerpb.BarrierRequest, peerpb.BarrierReply]
 	restore  *connect.Client[peerpb.RestoreChunk, peerpb.RestoreReply]
 	relay    *connect.Client[peerpb.HandOver, peerpb.Reply]
+	whatIf   *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
 }
 
 // links keeps one peer per node and address, so that connections are reused.
@@ -143,6 +145,7 @@ func (l *links) make(node ownership.NodeID, addr string) *peer {
 		barrier:  dialProc[peerpb.BarrierRequest, peerpb.BarrierReply](client, base+procBarrier),
 		restore:  dialProc[peerpb.RestoreChunk, peerpb.RestoreReply](client, base+procRestore),
 		relay:    dialProc[peerpb.HandOver, peerpb.Reply](client, base+procRelay),
+		whatIf:   dialProc[peerpb.ProposeRequest, peerpb.ProposeReply](client, base+procWhatIf),
 	}
 }
 

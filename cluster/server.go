@@ -27,6 +27,7 @@ func (c *Cluster) peerServer(me identity) *http.Server {
 	serve(mux, procTransfer, c.serveTransfer)
 	serve(mux, procBarrier, c.serveBarrier)
 	serve(mux, procRelay, c.serveRelay)
+	serve(mux, procWhatIf, c.serveWhatIf)
 	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, connect.WithReadMaxBytes(maxPeerMessage)))
 
 	protocols := new(http.Protocols)
@@ -101,6 +102,10 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 
 func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	_, addr, _ := c.Leader()
+	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
+		c.invites.take(by)
+		c.enterAt.fire()
+	}
 	res := &peerpb.HelloReply{
 		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: string(c.self), Incarnation: c.cfg.Node.Incarnation,
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), LeaderAddr: addr,

@@ -30,7 +30,7 @@ type Table interface {
 	// Claim records a call, durably, and gives its place.
 	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
 	// WhatIf gives the place that Claim would, and changes nothing.
-	WhatIf(ownership.Claim) (ownership.Placement, error)
+	WhatIf(context.Context, ownership.Claim) (ownership.Placement, error)
 	// Relay sends a notification to another node's HandOver, once.
 	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
 }

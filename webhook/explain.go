@@ -149,7 +149,7 @@ func (h *Handler) explainCalls(ctx context.Context, q *inquiry, msg graph.Messag
 		e.Response = responseOf(res)
 		return
 	}
-	whatIf := func(_ context.Context, c ownership.Claim) (ownership.Placement, error) { return h.table.WhatIf(c) }
+	whatIf := h.table.WhatIf
 	for i := range ds {
 		claimed := ds[i].verb == verbClaim
 		if claimed {

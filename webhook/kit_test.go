@@ -116,7 +116,7 @@ type region struct {
 	claims []ownership.Claim
 	refuse error                                         // of claims
 	place  func(ownership.Claim) ownership.PartitionID   // partition of a new call; nil: 1
-	stall  bool                                          // claims wait for the end of their context
+	stall  chan struct{}                                 // not nil: claims close it and wait for the end of their context
 	answer func(ownership.Placement) ownership.Placement // changes a placement
 }
 
@@ -322,14 +322,17 @@ func (nd *node) Claim(ctx context.Context, c ownership.Claim) (ownership.Placeme
 	nd.in.mu.Lock()
 	stall := nd.in.stall
 	nd.in.mu.Unlock()
-	if stall {
+	if stall != nil {
+		close(stall)
 		<-ctx.Done()
 		return ownership.Placement{}, ctx.Err()
 	}
 	return nd.in.claim(c, true)
 }
 
-func (nd *node) WhatIf(c ownership.Claim) (ownership.Placement, error) { return nd.in.claim(c, false) }
+func (nd *node) WhatIf(_ context.Context, c ownership.Claim) (ownership.Placement, error) {
+	return nd.in.claim(c, false)
+}
 
 func (r *region) claim(c ownership.Claim, keep bool) (ownership.Placement, error) {
 	r.mu.Lock()

@@ -96,7 +96,7 @@ func isBase(s string) bool {
 }
 
 func isLoopback(name string) bool {
-	if name == "localhost" {
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761
 		return true
 	}
 	a, err := netip.ParseAddr(name)

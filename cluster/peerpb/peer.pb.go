@@ -835,10 +835,12 @@ func (x *TermReply) GetTerm() uint64 {
 }
 
 // HelloRequest asks who is there; with founder set it also asks the other to
-// let that node found the region.
+// let that node found the region, with invite set to enter the region of the
+// node at that address.
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Founder       string                 `protobuf:"bytes,1,opt,name=founder,proto3" json:"founder,omitempty"`
+	Invite        string                 `protobuf:"bytes,2,opt,name=invite,proto3" json:"invite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -876,6 +878,13 @@ func (*HelloRequest) Descriptor() ([]byte, []int) {
 func (x *HelloRequest) GetFounder() string {
 	if x != nil {
 		return x.Founder
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetInvite() string {
+	if x != nil {
+		return x.Invite
 	}
 	return ""
 }
@@ -1878,9 +1887,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\"\r\n" +
 	"\vTermRequest\"\x1f\n" +
 	"\tTermReply\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\"(\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\"@\n" +
 	"\fHelloRequest\x12\x18\n" +
-	"\afounder\x18\x01 \x01(\tR\afounder\"\xea\x01\n" +
+	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
+	"\x06invite\x18\x02 \x01(\tR\x06invite\"\xea\x01\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +

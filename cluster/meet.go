@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// Meet brings this node and the one at the cluster address into one region: a
+// node of a region invites the other in, a node without a region enters the
+// other's. It waits until the newcomer stands in the table here, and gives its
+// record. Two nodes of one region have met already: nothing happens.
+//
+// The error is ErrForeign for a node of another deployment or region,
+// ErrConflict when each belongs to a region of its own, ErrUnreachable when
+// nobody answers there, and ErrNoLeader when neither has a region yet, or the
+// newcomer did not come in within ctx.
+func (c *Cluster) Meet(ctx context.Context, addr string) (ownership.Node, error) {
+	fail := func(err error) (ownership.Node, error) {
+		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
+	}
+	if addr == c.addr {
+		return fail(fmt.Errorf("that is this node: %w", ownership.ErrConflict))
+	}
+	inside := len(c.servers()) > 0
+	hello := &peerpb.HelloRequest{}
+	if inside {
+		hello.Invite = c.addr
+	}
+	other, err := c.greet(ctx, addr, hello)
+	if err != nil {
+		return fail(err)
+	}
+	newcomer, incarnation := ownership.NodeID(other.GetNode()), other.GetIncarnation()
+	switch known, ok := c.tb.Node(newcomer); {
+	case other.GetDeployment() != c.cfg.Deployment || other.GetRegion() != string(c.cfg.Region):
+		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ErrForeign))
+	case newcomer == c.self:
+		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
+	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:
+		return known, nil
+	case inside && other.GetHasState():
+		return fail(fmt.Errorf("node %s has a region of its own: empty its data directory first: %w", newcomer, ownership.ErrConflict))
+	case !inside && !other.GetHasState():
+		return fail(fmt.Errorf("neither node has a region yet: start one of them with cluster.bootstrap: %w", ownership.ErrNoLeader))
+	case !inside:
+		newcomer, incarnation = c.self, c.cfg.Node.Incarnation
+		c.invites.take(addr)
+		c.enterAt.fire()
+	}
+	n, err := c.awaitNode(ctx, newcomer, incarnation)
+	if err != nil {
+		return fail(err)
+	}
+	return n, nil
+}
+
+func (c *Cluster) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
+	p := c.links.to("", addr)
+	return ask(ctx, p, p.hello, req)
+}
+
+// awaitNode waits until the table here holds the node as present.
+func (c *Cluster) awaitNode(ctx context.Context, id ownership.NodeID, incarnation string) (ownership.Node, error) {
+	for {
+		changed := c.applied.next()
+		if n, ok := c.tb.Node(id); ok && n.Incarnation == incarnation && n.State != ownership.NodeGone {
+			return n, nil
+		}
+		select {
+		case <-changed:
+		case <-c.ctx.Done():
+			return ownership.Node{}, ErrStopped
+		case <-ctx.Done():
+			return ownership.Node{}, fmt.Errorf("node %s has not come in yet (its own log says why): %w", id, ownership.ErrNoLeader)
+		}
+	}
+}
+
+// maxInvites bounds the addresses that a node without a region remembers.
+const maxInvites = 16
+
+// invites are the addresses that this node was asked to enter by, beside those
+// of the configuration.
+type invites struct {
+	mu    sync.Mutex
+	addrs []string
+}
+
+func (v *invites) take(addr string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !slices.Contains(v.addrs, addr) && len(v.addrs) < maxInvites {
+		v.addrs = append(v.addrs, addr)
+	}
+}
+
+func (v *invites) with(more []string) []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return append(slices.Clone(more), v.addrs...)
+}

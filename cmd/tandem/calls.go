@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+func (a *app) callsCommand() *cobra.Command {
+	var (
+		f                                                 admin.CallFilter
+		node, partition, tenant, appID, group, state, cur string
+		limit                                             int
+	)
+	c := &cobra.Command{
+		Use:   "calls [CALL]",
+		Short: "the calls in the ownership table",
+		Long: `Lists calls, or shows one with its timeline. Ended calls stay for some minutes,
+so that late notifications do no harm.`,
+		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
+  tandem calls --node emea-1 --limit 20
+  tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if len(args) == 1 {
+				return a.showCall(ctx, c, args[0])
+			}
+			f = admin.CallFilter{Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
+			if partition != "" {
+				id, err := partitionID(partition)
+				if err != nil {
+					return err
+				}
+				f.Partition = id
+			}
+			if state != "" {
+				s, err := ownership.ParseCallState(state)
+				if err != nil {
+					return usage("%w", err)
+				}
+				f.State = s
+			}
+			page, err := c.Calls(ctx, f, cur, limit)
+			if err != nil {
+				return err
+			}
+			if page.Next != "" {
+				defer a.done("there are more: --cursor %s", page.Next)
+			}
+			return a.print(page, func() [][]string { return callRows(page.Items) })
+		}),
+	}
+	flags := c.Flags()
+	flags.StringVar(&node, "node", "", "only calls owned by this node")
+	flags.StringVar(&partition, "partition", "", "only calls of this partition")
+	flags.StringVar(&tenant, "tenant", "", "only calls of this tenant")
+	flags.StringVar(&appID, "app", "", "only calls of this app")
+	flags.StringVar(&group, "group", "", "only calls that carry this group key, such as thread:19:…")
+	flags.StringVar(&state, "state", "", "only claimed, answered, orphaned or ended calls")
+	flags.StringVar(&cur, "cursor", "", "where the last page stopped")
+	flags.IntVar(&limit, "limit", 50, "at most so many")
+	return c
+}
+
+func callRows(calls []ownership.Call) [][]string {
+	now := time.Now()
+	rows := [][]string{{"CALL", "STATE", "OWNER AT CLAIM", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
+	for _, k := range calls {
+		rows = append(rows, []string{
+			string(k.ID), k.State.String(), dash(string(k.Placement.Owner)), k.Partition.String(), k.Epoch.String(),
+			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
+		})
+	}
+	return rows
+}
+
+func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
+	if _, err := callID(id); err != nil {
+		return err
+	}
+	call, err := c.Call(ctx, id)
+	if err != nil {
+		return err
+	}
+	why, err := c.ExplainCall(ctx, id)
+	if err != nil {
+		return err
+	}
+	both := struct {
+		Call     ownership.Call  `json:"call"`
+		Why      []string        `json:"why"`
+		Timeline []admin.Event   `json:"timeline"`
+		Now      ownership.Owner `json:"-"`
+	}{Call: call, Why: why.Why, Timeline: why.Timeline}
+	return a.print(both, func() [][]string {
+		rows := [][]string{
+			{"call", string(call.ID)},
+			{"state", call.State.String()},
+			{"partition", call.Partition.String() + ", epoch " + call.Epoch.String()},
+			{"owner now", string(why.Partition.Owner)},
+			{"tenant", dash(string(call.Tenant))},
+			{"app", dash(string(call.App))},
+			{"thread", dash(call.Thread)},
+			{"groups", dash(joinKeys(call.Groups))},
+		}
+		for _, w := range why.Why {
+			rows = append(rows, []string{"why", w})
+		}
+		for _, e := range why.Timeline {
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(e.Kind + "  " + e.Text)})
+		}
+		return rows
+	})
+}
+
+func joinKeys(keys []ownership.GroupKey) string {
+	words := make([]string, len(keys))
+	for i, k := range keys {
+		words[i] = string(k)
+	}
+	return strings.Join(words, " ")
+}

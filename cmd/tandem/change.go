@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+// changeCommands are the commands that change the region.
+func (a *app) changeCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
+		a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(),
+	}
+}
+
+func (a *app) leaveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "leave",
+		Short: "take the asked node out of its region, handing its partitions over",
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+			if err := c.Leave(ctx); err != nil {
+				return err
+			}
+			a.done("the node has left; its record stays as gone")
+			return nil
+		}),
+	}
+}
+
+func (a *app) removeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NODE",
+		Short: "take another node out, dead or alive",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if err := c.Remove(ctx, ownership.NodeID(args[0])); err != nil {
+				return err
+			}
+			a.done("%s is gone; its partitions have new owners", args[0])
+			return nil
+		}),
+	}
+}
+
+func (a *app) drainCommand() *cobra.Command {
+	var within time.Duration
+	c := &cobra.Command{
+		Use:   "drain NODE",
+		Short: "give a node no new calls, except those of its live groups",
+		Long: `A draining node keeps its calls until they end. 'tandem undrain' brings it back
+at once. With --within it hands over what can be moved when the time is up.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			var until time.Time
+			if within > 0 {
+				until = time.Now().Add(within)
+			}
+			if err := c.Drain(ctx, ownership.NodeID(args[0]), until); err != nil {
+				return err
+			}
+			n, err := c.Node(ctx, ownership.NodeID(args[0]))
+			if err != nil {
+				return err
+			}
+			a.done("%s is draining; %d live calls remain", n.ID, n.Live)
+			return nil
+		}),
+	}
+	c.Flags().DurationVar(&within, "within", 0, "how long it may take, such as 30m; 0: as long as its calls last")
+	return c
+}
+
+func (a *app) undrainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "undrain NODE",
+		Short: "bring a draining node back",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if err := c.Undrain(ctx, ownership.NodeID(args[0])); err != nil {
+				return err
+			}
+			a.done("%s takes new calls again", args[0])
+			return nil
+		}),
+	}
+}
+
+func (a *app) moveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "move PARTITION NODE",
+		Short: "hand a partition over to a node",
+		Long: `The owner stops acting, then the epoch grows and the new owner starts. Calls with
+app-hosted media cannot move: a partition that holds one is refused.`,
+		Args: cobra.ExactArgs(2),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			id, err := partitionID(args[0])
+			if err != nil {
+				return err
+			}
+			if err := c.Move(ctx, id, ownership.NodeID(args[1])); err != nil {
+				return err
+			}
+			a.done("partition %s belongs to %s", id, args[1])
+			return nil
+		}),
+	}
+}
+
+func (a *app) releaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "release CALL",
+		Short: "end a call's record by hand; the call itself is not touched",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if _, err := callID(args[0]); err != nil {
+				return err
+			}
+			if err := c.Release(ctx, args[0]); err != nil {
+				return err
+			}
+			a.done("released")
+			return nil
+		}),
+	}
+}
+
+func (a *app) snapshotCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "snapshot",
+		Short: "save, restore or inspect the whole table",
+	}
+	save := &cobra.Command{
+		Use:   "save FILE",
+		Short: "write the whole table to a file, with its checksum",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			return a.saveSnapshot(ctx, c, args[0])
+		}),
+	}
+	restore := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "replace the region's table by a saved one",
+		Long: `Replaces the table of the whole region. A snapshot of another deployment or
+region, and a damaged or truncated one, is refused and changes nothing.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("reading the snapshot: %w", err)
+			}
+			defer f.Close()
+			if err := c.RestoreSnapshot(ctx, f); err != nil {
+				return err
+			}
+			a.done("the region has the table of %s", args[0])
+			return nil
+		}),
+	}
+	c.AddCommand(save, restore, a.snapshotInspectCommand())
+	return c
+}
+
+// saveSnapshot writes beside the file and renames, so that a broken download
+// never stands under the wanted name.
+func (a *app) saveSnapshot(ctx context.Context, c *admin.Client, file string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), ".tandem-snapshot-*")
+	if err != nil {
+		return fmt.Errorf("making the snapshot file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := c.SaveSnapshot(ctx, f); err != nil {
+		return err
+	}
+	size, err := f.Seek(0, 1)
+	if err != nil {
+		return fmt.Errorf("measuring the snapshot: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("writing the snapshot: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("writing the snapshot: %w", err)
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return fmt.Errorf("naming the snapshot: %w", err)
+	}
+	a.done("saved %d bytes to %s", size, file)
+	return nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+// defaultAddr is where a node's admin door listens unless it is told otherwise.
+const defaultAddr = "http://127.0.0.1:8470"
+
+// clientFlags are the flags of every command that asks a running node.
+type clientFlags struct {
+	addr, caFile, format, consistency string
+}
+
+// register makes the flags known to every command: those that ask no node do
+// not read them.
+func (f *clientFlags) register(root *cobra.Command) {
+	p := root.PersistentFlags()
+	p.StringVar(&f.addr, "addr", "", "admin door to ask (TANDEM_ADDR; default "+defaultAddr+")")
+	p.StringVar(&f.caFile, "cacert", "", "PEM file of the authority to trust (TANDEM_CACERT)")
+	p.StringVar(&f.format, "format", "table", "how reading commands print: table, json or yaml")
+	p.StringVar(&f.consistency, "consistency", "", "how fresh a read must be: local, leader or linearizable")
+}
+
+// env gives a variable of the environment.
+func (a *app) env(name string) string {
+	for _, kv := range a.environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// asking runs one request against the admin door, and turns the door's refusals
+// into exit codes.
+func (a *app) asking(do func(context.Context, *admin.Client, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if f := a.client.format; f != "table" && f != "json" && f != "yaml" {
+			return usage("--format is %q: table, json or yaml", f)
+		}
+		c, err := admin.NewClient(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
+		if err != nil {
+			return usage("%w", err)
+		}
+		defer c.Close()
+		c.Consistency = a.client.consistency
+		ctx := cmd.Context()
+		if ctx == nil {
+			ctx = context.Background()
+		}
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return asExit(do(ctx, c, args))
+	}
+}
+
+// asExit gives an error of the admin door its exit code.
+func asExit(err error) error {
+	var p *admin.Problem
+	switch {
+	case err == nil:
+		return nil
+	case admin.NotFound(err):
+		return exitError{exitNotFound, err}
+	case errors.As(err, &p) && p.Status == 0:
+		return exitError{exitUnavailable, fmt.Errorf("%w; is a node running there? name its admin door with --addr or TANDEM_ADDR", err)}
+	case admin.Unavailable(err):
+		return exitError{exitUnavailable, err}
+	case errors.As(err, &p) && p.Status == 401:
+		return exitError{exitFailure, fmt.Errorf("%w; put a token of the admin door into TANDEM_TOKEN", err)}
+	}
+	return err
+}
+
+// done says on stderr what was done: stdout is for what was asked.
+func (a *app) done(format string, args ...any) {
+	fmt.Fprintf(a.err, format+"\n", args...)
+}
+
+// callID reads a call id as users paste it.
+func callID(s string) (ownership.CallID, error) {
+	id, err := ownership.ParseCallID(s)
+	if err != nil {
+		return "", usage("%w", err)
+	}
+	return id, nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// configFlags are the flags of every command that reads a node's configuration.
+type configFlags struct {
+	file string
+	sets []string
+}
+
+func (f *configFlags) register(c *cobra.Command) {
+	c.Flags().StringVarP(&f.file, "config", "c", "", "the node's configuration file (YAML)")
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "one value over file and environment, such as --set node.id=emea-1; may be repeated")
+}
+
+func (a *app) configCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "check a node's configuration, or show where each value comes from",
+		Long: `A value comes from, later ones winning: defaults, the file, the environment
+(TANDEM_NODE_ID is node.id), --set flags. An unknown key is an error that names
+its line. Secrets are only ever read from files that the configuration names.`,
+	}
+	c.AddCommand(a.configValidateCommand(), a.configShowCommand())
+	return c
+}
+
+func (a *app) configValidateCommand() *cobra.Command {
+	var f configFlags
+	c := &cobra.Command{
+		Use:     "validate",
+		Short:   "say everything that is wrong with a configuration",
+		Example: "  tandem config validate --config deploy/tandem.yaml",
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := loadConfig(f.file, a.environ, f.sets)
+			if err != nil {
+				return err
+			}
+			if err := cfg.Check(); err != nil {
+				return fmt.Errorf("the configuration does not hold:\n%w", err)
+			}
+			_, err = fmt.Fprintln(a.out, "the configuration holds")
+			return err
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func (a *app) configShowCommand() *cobra.Command {
+	var (
+		f      configFlags
+		origin bool
+	)
+	c := &cobra.Command{
+		Use:   "show",
+		Short: "print the configuration as the node would see it",
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := loadConfig(f.file, a.environ, f.sets)
+			if err != nil {
+				return err
+			}
+			if !origin {
+				_, err = a.out.Write(mustYAML(cfg.Config))
+				return err
+			}
+			w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+			for _, s := range cfg.Settings {
+				fmt.Fprintf(w, "%s\t%.60q\t%s\n", s.Key, s.Value, s.Origin)
+			}
+			return w.Flush()
+		},
+	}
+	f.register(c)
+	c.Flags().BoolVar(&origin, "origin", false, "a line a value, with where it was said")
+	return c
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/graphsim"
+)
+
+// devFlags are the knobs of the demonstration.
+type devFlags struct {
+	duration time.Duration
+	rate     float64
+	nodes    int
+	report   string
+	dir      string
+	seed     uint64
+	kind     bool
+	quiet    bool
+}
+
+const devLong = `Starts two regions (emea, amer) of three real nodes each, a simulated Graph
+calling cloud and a sample bot beside every node: all in one process, on
+loopback, with temporary data. The cloud is unkind: it posts to the wrong region
+and the wrong node, sends things twice, late and out of order, and changes its
+keys in the middle. What it saw is printed at the end.
+
+Without --duration it goes on until Ctrl-C. The exit code is 1 if a notification
+was lost, reached a node that does not own its call or was handled twice, or if a
+call was answered too late.`
+
+func (a *app) devCommand() *cobra.Command {
+	var f devFlags
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "run two regions with a simulated cloud on this machine",
+		Long:  devLong,
+		Example: `  tandem dev
+  tandem dev --duration 20s --rate 50 --report r.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			return a.dev(ctx, f)
+		},
+	}
+	c.Flags().DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")
+	c.Flags().Float64Var(&f.rate, "rate", 5, "new calls a second")
+	c.Flags().IntVar(&f.nodes, "nodes", 3, "nodes in each region")
+	c.Flags().StringVar(&f.report, "report", "", "write what the cloud saw to this file, as JSON")
+	c.Flags().StringVar(&f.dir, "dir", "", "keep the nodes' data here; empty: a temporary directory")
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "of the cloud's choices; 0: by the clock")
+	c.Flags().BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
+	c.Flags().BoolVar(&f.quiet, "quiet", false, "no live view")
+	return c
+}
+
+// dev runs the demonstration and gives an error if a promise was broken.
+func (a *app) dev(ctx context.Context, f devFlags) error {
+	if f.rate <= 0 || f.nodes < 1 || f.nodes > 5 {
+		return usage("--rate must be above 0 and --nodes 1 to 5")
+	}
+	interrupted, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	begun := time.Now()
+	s, err := startStage(ctx, f, a.err)
+	if err != nil {
+		return fmt.Errorf("starting the demonstration: %w", err)
+	}
+	defer s.stop()
+	s.introduce(a.out, time.Since(begun))
+	view := newView(a.out, s, f.quiet)
+	watching, stopWatching := context.WithCancel(ctx)
+	viewed := make(chan struct{})
+	go func() {
+		defer close(viewed)
+		view.run(watching)
+	}()
+	load := graphsim.Load{Rate: f.rate, Duration: f.duration}
+	if load.Duration == 0 {
+		load.Duration = 365 * 24 * time.Hour
+	}
+	err = s.cloud.Run(interrupted, load)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		stopWatching()
+		return fmt.Errorf("running calls: %w", err)
+	}
+	settle, done := context.WithTimeout(ctx, time.Minute)
+	defer done()
+	if err := s.cloud.Settle(settle); err != nil {
+		a.done("some calls had not ended: %v", err)
+	}
+	stopWatching()
+	<-viewed
+	return a.judge(s.cloud.Report(), f.report)
+}
+
+// judge prints the report, writes it, and makes a broken promise an error.
+func (a *app) judge(r graphsim.Report, file string) error {
+	if file != "" {
+		text, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	printReport(a.out, r)
+	if !r.OK() {
+		return errors.New("the cloud saw a broken promise; the sentences above say which")
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"tandem/graphsim"
+)
+
+// introduce says where everything is and what to try next.
+func (s *stage) introduce(w io.Writer, took time.Duration) {
+	fmt.Fprintf(w, "\n%d nodes in %d regions are up after %s.\n\n", len(s.nodes), len(regionNames), took.Round(time.Millisecond))
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "NODE\tPUBLIC DOOR\tADMIN DOOR\tCONSOLE")
+	for _, a := range s.actors {
+		fmt.Fprintf(tw, "%s\thttp://%s/api/calls\thttp://%s\thttp://%s/console/\n", a.name, a.public.Addr(), a.admin.Addr(), a.admin.Addr())
+	}
+	_ = tw.Flush()
+	fmt.Fprintf(w, "\nIn another terminal:\n  export TANDEM_ADDR=http://%s\n  tandem nodes        (or: go run ./cmd/tandem nodes)\n  tandem calls\n\nLogs are in %s\n\n", s.actors[0].admin.Addr(), s.log.Name())
+}
+
+// view prints some calls being routed, and a line of counts now and then.
+type view struct {
+	out   io.Writer
+	stage *stage
+	quiet bool
+}
+
+func newView(out io.Writer, s *stage, quiet bool) *view { return &view{out, s, quiet} }
+
+// Knobs of the live view: more would be unreadable.
+const (
+	countsEvery = 5 * time.Second // between two lines of counts
+	followedFor = 4 * time.Second // then another call is followed
+)
+
+// run prints until ctx ends.
+func (v *view) run(ctx context.Context) {
+	happenings := v.stage.cloud.Watch(ctx)
+	tick := time.NewTicker(countsEvery)
+	defer tick.Stop()
+	var (
+		following string
+		since     time.Time
+		begun     time.Time
+	)
+	for {
+		select {
+		case h, ok := <-happenings:
+			if !ok {
+				return
+			}
+			if v.quiet || h.Call == "" {
+				continue
+			}
+			if following == "" || h.At.Sub(since) > followedFor {
+				if strings.HasPrefix(h.Call, following) && following != "" {
+					continue // the one before has not ended; take another
+				}
+				following, since, begun = h.Call, h.At, h.At
+				fmt.Fprintf(v.out, "call %s\n", h.Call)
+			}
+			if h.Call == following {
+				fmt.Fprintf(v.out, "  %6d ms  %-14s → %-14s %s\n", h.At.Sub(begun).Milliseconds(), h.From, h.To, h.What)
+			}
+		case <-tick.C:
+			r := v.stage.cloud.Report()
+			fmt.Fprintf(v.out, "--- %d calls, %d answered, %d notifications handled, %d region and %d node redirects, %d relays, %d lost, %d misrouted\n",
+				r.Calls, r.Answered, r.NotificationsHandled, r.Redirects.Region, r.Redirects.Node, r.Relays, r.Lost, r.Misrouted)
+		}
+	}
+}
+
+// printReport says what the cloud saw.
+func printReport(w io.Writer, r graphsim.Report) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "\nWhat the simulated cloud saw\t")
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(tw, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("calls", "%d: %d answered in time, %d rejected, %d late", r.Calls, r.Answered, r.Rejected, r.AnsweredLate)
+	row("legacy handshakes", "%d", r.Handshakes)
+	row("redirects followed", "%d to another region, %d to another node", r.Redirects.Region, r.Redirects.Node)
+	row("relays", "%d", r.Relays)
+	row("most hops of one POST", "%d region, %d node", r.HopsMax.Region, r.HopsMax.Node)
+	row("notifications", "%d sent, %d handled, %d ignored after the end of their call", r.NotificationsSent, r.NotificationsHandled, r.Ignored)
+	row("duplicates sent", "%d, handled twice: %d", r.DuplicatesSent, r.HandledTwice)
+	row("lost", "%d", r.Lost)
+	row("misrouted", "%d", r.Misrouted)
+	row("decision", "p50 %.1f ms, p99 %.1f ms", r.DecisionMS.P50, r.DecisionMS.P99)
+	row("first POST to answer", "p50 %.1f ms, p99 %.1f ms", r.AnswerMS.P50, r.AnswerMS.P99)
+	names := make([]string, 0, len(r.CallsByNode))
+	for n := range r.CallsByNode {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	var spread []string
+	for _, n := range names {
+		spread = append(spread, fmt.Sprintf("%s %d", n, r.CallsByNode[n]))
+	}
+	row("calls by node", "%s", strings.Join(spread, "  "))
+	_ = tw.Flush()
+	for _, v := range r.Violations {
+		fmt.Fprintln(w, "  BROKEN: "+v)
+	}
+	if r.OK() {
+		fmt.Fprintln(w, "\nEvery promise was kept.")
+	}
+}

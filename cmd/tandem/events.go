@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	var (
+		after  uint64
+		follow bool
+	)
+	c := &cobra.Command{
+		Use:   "events",
+		Short: "what happened to the table, as it happens",
+		Example: `  tandem events --follow
+  tandem events --after 1200 --format json`,
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+			err := c.Events(ctx, after, follow, func(e admin.Event) error {
+				if a.client.format != "table" {
+					return json.NewEncoder(a.out).Encode(e) // a line an event
+				}
+				words := []string{e.At.Format("15:04:05.000"), fmt.Sprint(e.ID), e.Kind}
+				for _, w := range []string{string(e.Call), string(e.Node), e.Text} {
+					if w != "" {
+						words = append(words, w)
+					}
+				}
+				_, err := fmt.Fprintln(a.out, strings.Join(words, "  "))
+				return err
+			})
+			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+				return nil // told to stop
+			}
+			return err
+		}),
+	}
+	c.Flags().Uint64Var(&after, "after", 0, "only events with a higher number")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted; resumes after a lost connection")
+	return c
+}
+
+// cutHeader reads "Name: value".
+func cutHeader(line string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(line, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	return name, value, ok && name != "" && !strings.ContainsAny(name+value, "\r\n\x00")
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+)
+
+// maxExplained is the largest notification that explain reads.
+const maxExplained = 4 << 20
+
+func (a *app) explainCommand() *cobra.Command {
+	var (
+		file, target string
+		headers      []string
+	)
+	c := &cobra.Command{
+		Use:   "explain [CALL]",
+		Short: "why a call is where it is, or where a notification would go",
+		Long: `With a call: the reason and the candidates of its placement, as they were at its
+claim, and who owns it now.
+
+With --notification: runs a webhook body through the same functions as the
+public door and prints what it would answer, and why. Nothing changes and nobody
+is told.`,
+		Example: `  tandem explain 57dab8b1-894c-409a-b240-bd8beae78896
+  tandem explain --notification incoming.json
+  tandem explain --notification - --header 'X-Microsoft-Skype-Caller-Region: amer' < body.json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			switch {
+			case len(args) == 1 && file == "":
+				return a.explainCall(ctx, c, args[0])
+			case len(args) == 0 && file != "":
+				return a.explainNotification(ctx, c, file, target, headers)
+			}
+			return usage("explain takes a call, or --notification FILE; see 'tandem explain --help'")
+		}),
+	}
+	c.Flags().StringVar(&file, "notification", "", "a file with the body of a webhook; - reads standard input")
+	c.Flags().StringVar(&target, "target", "", "path and query it would be posted to; empty: the webhook's path")
+	c.Flags().StringArrayVar(&headers, "header", nil, "a header that it would carry; may be repeated")
+	return c
+}
+
+func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error {
+	if _, err := callID(id); err != nil {
+		return err
+	}
+	x, err := c.ExplainCall(ctx, id)
+	if err != nil {
+		return err
+	}
+	return a.print(x, func() [][]string {
+		rows := [][]string{{"call", string(x.Call)}, {"state", x.State.String()}}
+		for _, w := range x.Why {
+			rows = append(rows, []string{"why", w})
+		}
+		for _, k := range x.Placement.Candidates {
+			verdict := "could take it"
+			if k.Rejected != "" {
+				verdict = k.Rejected
+			}
+			rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, verdict)})
+		}
+		for _, e := range x.Timeline {
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), e.Kind + "  " + e.Text})
+		}
+		return rows
+	})
+}
+
+func (a *app) explainNotification(ctx context.Context, c *admin.Client, file, target string, headers []string) error {
+	var in io.Reader = os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("reading the notification: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	body, err := io.ReadAll(io.LimitReader(in, maxExplained))
+	if err != nil {
+		return fmt.Errorf("reading the notification: %w", err)
+	}
+	h, err := readHeaders(headers)
+	if err != nil {
+		return err
+	}
+	x, err := c.Explain(ctx, admin.Notification{Target: target, Header: h, Body: body})
+	if err != nil {
+		return err
+	}
+	return a.print(x, func() [][]string {
+		rows := [][]string{{"answer", fmt.Sprintf("%d %s", x.Status, http.StatusText(x.Status))}, {"verdict", x.Verdict}}
+		if x.Location != "" {
+			rows = append(rows, []string{"location", x.Location})
+		}
+		for _, s := range x.Steps {
+			rows = append(rows, []string{s.Name, s.Text})
+		}
+		for _, k := range x.Calls {
+			rows = append(rows, []string{"call", fmt.Sprintf("%s  %s  %s: %s", k.Call, k.Kind, k.Route, k.Why)})
+			if k.Placement == nil {
+				continue
+			}
+			for _, n := range k.Placement.Candidates {
+				rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", n.Node, n.Score, n.Rejected)})
+			}
+		}
+		return rows
+	})
+}
+
+func readHeaders(lines []string) (http.Header, error) {
+	h := http.Header{}
+	for _, l := range lines {
+		name, value, ok := cutHeader(l)
+		if !ok {
+			return nil, usage("--header %q: write Name: value", l)
+		}
+		h.Add(name, value)
+	}
+	return h, nil
+}

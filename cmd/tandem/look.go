@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+// lookCommands are the commands that change nothing.
+func (a *app) lookCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
+		a.explainCommand(), a.eventsCommand(),
+	}
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "how the asked node stands, and which promises hold now",
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+			s, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			promises, err := c.Guarantees(ctx)
+			if err != nil {
+				return err
+			}
+			both := struct {
+				admin.Status
+				Guarantees []admin.Promise `json:"guarantees"`
+			}{s, promises}
+			return a.print(both, func() [][]string {
+				rows := [][]string{
+					{"node", fmt.Sprintf("%s in %s of %s, version %s", s.Node, s.Region, s.Deployment, s.Version)},
+					{"raft", fmt.Sprintf("%s, term %d, leader %s, applied %d, on disk %d", s.Cluster.State, s.Cluster.Term, dash(string(s.Cluster.Leader)), s.Cluster.Applied, s.Cluster.Durable)},
+					{"acts as owner", yes(s.Leased)},
+					{"calls", fmt.Sprintf("%d live here, %d in the region, room for %d on %d nodes", s.LiveHere, s.Live, s.Capacity, s.Nodes)},
+				}
+				for _, w := range s.Warnings {
+					rows = append(rows, []string{"warning", w})
+				}
+				for _, p := range promises {
+					verdict := "holds"
+					if !p.Holds {
+						verdict = "DOES NOT HOLD"
+					}
+					rows = append(rows, []string{p.Name, verdict + ": " + p.Why})
+				}
+				return rows
+			})
+		}),
+	}
+}
+
+func (a *app) nodesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "nodes [NODE]",
+		Short: "the nodes of the region, with their calls",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if len(args) == 1 {
+				n, err := c.Node(ctx, ownership.NodeID(args[0]))
+				if err != nil {
+					return err
+				}
+				return a.print(n, func() [][]string { return nodeRows([]admin.Node{n}) })
+			}
+			nodes, err := c.Nodes(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(nodes, func() [][]string { return nodeRows(nodes) })
+		}),
+	}
+	return c
+}
+
+func nodeRows(nodes []admin.Node) [][]string {
+	rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
+	for _, n := range nodes {
+		rows = append(rows, []string{
+			string(n.ID), dash(n.Zone), n.State.String(), strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
+			strconv.Itoa(n.Partitions), yes(n.Voter), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
+		})
+	}
+	return rows
+}
+
+func (a *app) partitionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "partitions [NUMBER]",
+		Short: "who owns which partition, and in which epoch",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if len(args) == 1 {
+				id, err := partitionID(args[0])
+				if err != nil {
+					return err
+				}
+				p, err := c.Partition(ctx, id)
+				if err != nil {
+					return err
+				}
+				return a.print(p, func() [][]string { return partitionRows([]ownership.Partition{p}) })
+			}
+			all, err := c.Partitions(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(all, func() [][]string { return partitionRows(all) })
+		}),
+	}
+}
+
+func partitionRows(all []ownership.Partition) [][]string {
+	rows := [][]string{{"PARTITION", "OWNER", "EPOCH", "LIVE", "BORN ON", "RETIRED"}}
+	for _, p := range all {
+		rows = append(rows, []string{p.ID.String(), string(p.Owner), p.Epoch.String(), strconv.Itoa(p.Live), string(p.BornOn), yes(p.Retired)})
+	}
+	return rows
+}
+
+func partitionID(s string) (ownership.PartitionID, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 {
+		return 0, usage("%q is no partition: write its number", s)
+	}
+	return ownership.PartitionID(n), nil
+}
+
+func (a *app) regionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "regions",
+		Short: "what this region knows of itself and the others",
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+			regions, err := c.Regions(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(regions, func() [][]string {
+				rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "AS OF", "URL"}}
+				for _, r := range regions {
+					asOf := "now"
+					if !r.Here {
+						asOf = "never"
+						if !r.AsOf.IsZero() {
+							asOf = r.AsOf.Format("15:04:05")
+						}
+					}
+					counts := []string{strconv.Itoa(r.Nodes), strconv.Itoa(r.Live), strconv.Itoa(r.Capacity)}
+					if r.Partial {
+						counts = []string{"?", "?", "?"}
+					}
+					rows = append(rows, []string{string(r.Name), yes(r.Healthy), counts[0], counts[1], counts[2], asOf, dash(r.URL)})
+				}
+				return rows
+			})
+		}),
+	}
+}

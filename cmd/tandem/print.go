@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// print writes v as --format says; rows gives the table's lines, its heading
+// first.
+func (a *app) print(v any, rows func() [][]string) error {
+	switch a.client.format {
+	case "json":
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	case "yaml":
+		// By way of JSON, so that both formats have the same names.
+		text, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		var plain any
+		if err := json.Unmarshal(text, &plain); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		enc := yaml.NewEncoder(a.out)
+		enc.SetIndent(2)
+		if err := enc.Encode(plain); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		return enc.Close()
+	}
+	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	for _, r := range rows() {
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
+	}
+	return w.Flush()
+}
+
+// ago tells a time as people say it.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := now.Sub(t)
+	if d < 0 {
+		return "in " + short(-d)
+	}
+	return short(d) + " ago"
+}
+
+func short(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 2*time.Minute:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// dash stands for nothing.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/cluster"
+	"tandem/ownership"
+)
+
+func (a *app) tlsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tls",
+		Short: "make the certificates of the cluster port",
+		Long: `The nodes of a region speak mutual TLS. A certificate names its deployment,
+region and node; a node that says it is another one is refused.
+
+  tandem tls ca   --dir /etc/tandem/tls
+  tandem tls cert --dir /etc/tandem/tls --deployment contoso-bots --region emea --node emea-1 --host 10.0.0.1
+
+Keep ca.key away from the nodes: they need ca.crt, and their own pair.`,
+	}
+	c.AddCommand(a.tlsCACommand(), a.tlsCertCommand())
+	return c
+}
+
+func (a *app) tlsCACommand() *cobra.Command {
+	var (
+		dir, name string
+		lifetime  time.Duration
+	)
+	c := &cobra.Command{
+		Use:   "ca",
+		Short: "make a certificate authority: ca.crt and ca.key",
+		RunE: func(*cobra.Command, []string) error {
+			cert, key, err := cluster.MakeCA(dir, name, lifetime)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\n%s\n", cert, key)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", ".", "where to write")
+	c.Flags().StringVar(&name, "name", "Tandem cluster CA", "the authority's common name")
+	c.Flags().DurationVar(&lifetime, "lifetime", 10*365*24*time.Hour, "how long it is good for")
+	return c
+}
+
+func (a *app) tlsCertCommand() *cobra.Command {
+	var (
+		dir, deployment, region, node string
+		hosts                         []string
+		lifetime                      time.Duration
+	)
+	c := &cobra.Command{
+		Use:   "cert",
+		Short: "make a node's certificate with the authority in the same directory",
+		RunE: func(*cobra.Command, []string) error {
+			cert, key, err := cluster.MakeCert(dir, dir, deployment, ownership.Region(region), ownership.NodeID(node), hosts, lifetime)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\n%s\n", cert, key)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", ".", "where ca.crt and ca.key are, and where to write")
+	c.Flags().StringVar(&deployment, "deployment", "", "the deployment, as in the configuration")
+	c.Flags().StringVar(&region, "region", "", "the node's region")
+	c.Flags().StringVar(&node, "node", "", "the node's id")
+	c.Flags().StringSliceVar(&hosts, "host", nil, "the names and addresses that others dial")
+	c.Flags().DurationVar(&lifetime, "lifetime", 365*24*time.Hour, "how long it is good for")
+	for _, must := range []string{"deployment", "region", "node", "host"} {
+		_ = c.MarkFlagRequired(must)
+	}
+	return c
+}

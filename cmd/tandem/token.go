@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/node"
+	"tandem/token"
+)
+
+// keysPatience is how long token explain waits for the issuers' keys.
+const keysPatience = 10 * time.Second
+
+func (a *app) tokenCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "token",
+		Short: "say why a webhook's bearer token passes or not",
+	}
+	var (
+		f    configFlags
+		file string
+	)
+	explain := &cobra.Command{
+		Use:   "explain",
+		Short: "check a token claim by claim, as the public door would",
+		Long: `Reads a bearer token from standard input (or --file), fetches the issuers' keys
+as a node with this configuration would, and says claim by claim what passes and
+what does not. The token is not printed, and not taken as an argument: arguments
+stand in the process list.`,
+		Example: "  tandem token explain --config /etc/tandem/tandem.yaml < token.txt",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(f.file, a.environ, f.sets)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			return a.explainToken(ctx, cfg.Config, file)
+		},
+	}
+	f.register(explain)
+	explain.Flags().StringVar(&file, "file", "-", "a file with the token; - reads standard input")
+	c.AddCommand(explain)
+	return c
+}
+
+func (a *app) explainToken(ctx context.Context, cfg node.Config, file string) error {
+	raw, err := readToken(file)
+	if err != nil {
+		return err
+	}
+	v, err := node.Tokens(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("reading the apps and profiles of the configuration: %w", err)
+	}
+	defer v.Close()
+	wait, cancel := context.WithTimeout(ctx, keysPatience)
+	defer cancel()
+	if err := v.WaitReady(wait); err != nil {
+		a.done("the issuers' keys have not all arrived: %v", err)
+	}
+	x := v.Explain(ctx, raw)
+	if err := a.print(x, func() [][]string { return [][]string{{strings.TrimRight(x.String(), "\n")}} }); err != nil {
+		return err
+	}
+	if !x.Accepted {
+		return errors.New("the token would be refused")
+	}
+	return nil
+}
+
+// readToken reads a token with or without its scheme in front.
+func readToken(file string) (string, error) {
+	var in io.Reader = os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("reading the token: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, 2*token.MaxTokenBytes))
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	raw := strings.TrimSpace(string(text))
+	if scheme, rest, ok := strings.Cut(raw, " "); ok && strings.EqualFold(scheme, "bearer") {
+		raw = strings.TrimSpace(rest)
+	}
+	if raw == "" {
+		return "", usage("there is no token on standard input; see 'tandem token explain --help'")
+	}
+	return raw, nil
+}

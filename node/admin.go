@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"tandem/admin"
+	"tandem/ownership"
+	"tandem/webhook"
+)
+
+// openAdmin builds the admin door over everything else.
+func (n *Node) openAdmin(context.Context) error {
+	c := n.cfg
+	d, err := admin.New(admin.Config{
+		Identity: admin.Identity{
+			Deployment: c.Deployment, Region: n.Region(), Node: n.ID(),
+			Incarnation: n.store.Stamp().Incarnation, Version: c.Version,
+		},
+		StartedAt: n.startedAt, URL: c.Public.RegionURL, AdminURL: n.adminURL(),
+		Loopback: loopback(c.Admin.Listen), TokensFile: c.Admin.TokensFile,
+		Secure: c.Admin.TLS.CertFile != "",
+	}, admin.Deps{
+		Table: adminTable{n.table}, Journal: adminJournal{n.table, n.log}, Cluster: adminCluster{n.region, n.table, c.Cluster.TLS != PeerTLS{}},
+		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings,
+		Checks: n.checks(), Metrics: c.Registry, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.private = d
+	n.stops.add("event streams", d.Close)
+	return nil
+}
+
+// adminURL is where other programs on this network reach the admin door.
+func (n *Node) adminURL() string {
+	scheme, addr := "http://", n.cfg.Admin.Listen
+	if n.cfg.Admin.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	if n.cfg.AdminListener != nil {
+		addr = n.cfg.AdminListener.Addr().String()
+	}
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "0" {
+		return "" // known only once it listens
+	}
+	return scheme + addr
+}
+
+// checks are the questions of /readyz.
+func (n *Node) checks() []admin.Check {
+	return []admin.Check{
+		{Name: "lease", Ask: func(context.Context) error {
+			if s := n.region.Status(); !s.Leased {
+				return fmt.Errorf("this node may not act as owner now: %s", first(s.Trouble, "it has no valid lease"))
+			}
+			return nil
+		}},
+		{Name: "leader", Ask: func(context.Context) error {
+			if n.region.Status().Leader == "" {
+				return errors.New("the region has no leader, so new calls cannot be claimed")
+			}
+			return nil
+		}},
+		{Name: "tokens", Ask: func(context.Context) error { return n.tokens.Ready() }},
+		{Name: "bot", Ask: func(context.Context) error {
+			if healthy, _, _ := n.desk.Health(); !healthy {
+				return errors.New("the bot beside this node is not healthy, so it gets no new calls")
+			}
+			return nil
+		}},
+	}
+}
+
+// warnings are what an operator should be told without asking.
+func (n *Node) warnings() []string {
+	var w []string
+	if n.cfg.Public.TLS.Off {
+		w = append(w, "public.tls is off: something in front of this node must end TLS")
+	}
+	if n.cfg.Cluster.TLS == (PeerTLS{}) {
+		w = append(w, "cluster.tls is not set: the cluster port is plain, on loopback")
+	}
+	for _, k := range n.tokens.Status() {
+		if k.Problem != "" {
+			w = append(w, fmt.Sprintf("the keys of profile %s could not be fetched: %s", k.Profile, k.Problem))
+		}
+	}
+	return w
+}
+
+// explain runs a notification through the public door without effects.
+func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Explanation, error) {
+	x := n.door.Explain(ctx, ask.Header, ask.Body)
+	out := admin.Explanation{
+		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
+		Steps: []admin.ExplainStep{
+			{Name: "token", OK: x.Token == "valid" || x.Token == "absent", Text: x.Token},
+			{Name: "decode", OK: x.Message != "unreadable", Text: x.Message},
+		},
+	}
+	for _, k := range x.Calls {
+		e := admin.ExplainCall{Call: k.Call, Kind: k.Kind, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
+		if k.Region != nil {
+			e.Region = k.Region.Region
+			out.Steps = append(out.Steps, admin.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
+		}
+		if k.Owner != nil {
+			e.Known = k.Placement == nil || k.Placement.Reason == ownership.ReasonKnown
+			out.Steps = append(out.Steps, admin.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
+		}
+		out.Calls = append(out.Calls, e)
+	}
+	return out, nil
+}
+
+// verdict says the answer in one sentence.
+func verdict(x webhook.Explanation) string {
+	switch {
+	case x.Response.Error != "":
+		return "refused: " + x.Response.Error
+	case x.Response.Location != "":
+		return "sent on (" + x.Response.Action + ")"
+	case x.Response.Status == 0:
+		return "handed to the bot (" + x.Response.Action + "), whose own status is the answer"
+	}
+	return x.Response.Action
+}
+
+// callbackURI signs a callback URI on this node for an outgoing call. Calls of
+// one group get the partition that the group's live calls are in, if that is
+// this node's.
+func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.CallbackURI, error) {
+	known := false
+	for _, a := range n.cfg.Apps {
+		known = known || ownership.AppID(a.ID) == ask.App
+	}
+	if !known {
+		return admin.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
+	}
+	p, ok := n.outgoingPartition(ownership.GroupKey(ask.Group))
+	if !ok {
+		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
+	}
+	if !n.region.Holds(p.ID, p.Epoch) {
+		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
+	}
+	var ref [12]byte
+	rand.Read(ref[:])
+	uri := n.door.CallbackURI(p.ID, p.Epoch, webhook.OutgoingPrefix+base64.RawURLEncoding.EncodeToString(ref[:]))
+	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
+}
+
+func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition, bool) {
+	if group != "" {
+		for _, leg := range n.table.Legs(group) {
+			if p, ok := n.table.Partition(leg.Partition); ok && p.Owner == n.ID() {
+				return p, true
+			}
+		}
+	}
+	own := n.table.PartitionsOf(n.ID())
+	if len(own) == 0 {
+		return ownership.Partition{}, false
+	}
+	emptiest := own[0]
+	for _, p := range own {
+		if p.Live < emptiest.Live {
+			emptiest = p
+		}
+	}
+	return emptiest, true
+}
+
+// adminWorld tells the admin door of this region and the others.
+type adminWorld struct{ n *Node }
+
+func (w adminWorld) Regions() []admin.Region {
+	var all []admin.Region
+	for _, s := range w.n.world.Regions() {
+		all = append(all, admin.Region{
+			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity,
+		})
+	}
+	return all
+}
+
+// since gives the moment that lies d in the past; zero for a zero d.
+func since(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-d)
+}

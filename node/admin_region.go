@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"tandem/admin"
+	"tandem/cluster"
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// adminTable shows the store's table in the admin door's words.
+type adminTable struct{ *store.Table }
+
+func (t adminTable) Calls(f admin.CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
+	return t.Table.Calls(store.Filter{
+		Node: f.Node, Partition: f.Partition, Tenant: f.Tenant, App: f.App, Group: f.Group, State: f.State,
+	}, cursor, limit)
+}
+
+// adminJournal shows the store's history in the admin door's words.
+type adminJournal struct {
+	table *store.Table
+	log   *slog.Logger
+}
+
+func (j adminJournal) events(list []store.Event, err error) []admin.Event {
+	if err != nil {
+		j.log.Error("reading the event history", "error", err)
+	}
+	out := make([]admin.Event, len(list))
+	for i, e := range list {
+		out[i] = admin.Event{
+			ID: e.ID, Index: e.Index, At: e.At, Kind: string(e.Kind), Call: e.Call,
+			Partition: e.Partition, Node: e.Node, Epoch: e.Epoch, Text: e.Text,
+		}
+	}
+	return out
+}
+
+func (j adminJournal) Events(after uint64, limit int) ([]admin.Event, uint64) {
+	var oldest uint64
+	if first, err := j.table.Events(0, 1); err == nil && len(first) == 1 {
+		oldest = first[0].ID
+	}
+	return j.events(j.table.Events(after, limit)), oldest
+}
+
+func (j adminJournal) Latest(limit int) []admin.Event { return j.events(j.table.Latest(limit)) }
+
+func (j adminJournal) Timeline(id ownership.CallID) []admin.Event {
+	return j.events(j.table.Timeline(id))
+}
+
+func (j adminJournal) Wait(ctx context.Context, after uint64) error {
+	w := j.table.Watch(after)
+	defer w.Close()
+	_, _, err := w.Next(ctx)
+	return err
+}
+
+// adminCluster shows the region in the admin door's words.
+type adminCluster struct {
+	*cluster.Cluster
+	table  *store.Table
+	secure bool // the cluster port speaks mTLS
+}
+
+func (c adminCluster) Peers() []admin.Peer {
+	var all []admin.Peer
+	for _, p := range c.Cluster.Peers() {
+		peer := admin.Peer{ID: p.ID, Address: p.Addr, Voter: p.Voter, Leader: p.Leader, Healthy: p.Leased || p.Self || p.Leader}
+		if p.HeardAgo > 0 {
+			peer.LastContact = p.HeardAgo.Round(time.Millisecond).String()
+		}
+		all = append(all, peer)
+	}
+	return all
+}
+
+func (c adminCluster) Status() admin.ClusterStatus {
+	s := c.Cluster.Status()
+	out := admin.ClusterStatus{
+		State: s.State, Term: s.Term, Leader: s.Leader, LeaderAddr: s.LeaderAddr,
+		Applied: s.Applied, Commit: s.Commit, LastContact: since(s.LastContact), LeaseUntil: s.LeaseUntil,
+		Durable: c.table.Durable(), Secure: c.secure,
+	}
+	for _, p := range s.Peers {
+		if p.Voter {
+			out.Voters++
+		}
+	}
+	return out
+}
+
+// Join takes in a node that is running, by its own record and stamp.
+func (c adminCluster) Join(ctx context.Context, r admin.JoinRequest) (ownership.Node, error) {
+	_, err := c.Cluster.Join(ctx, cluster.JoinRequest{
+		Node: ownership.Node{
+			ID: r.ID, Region: r.Region, Zone: r.Zone, PublicURL: r.PublicURL, ClusterAddr: r.ClusterAddr,
+			AdminURL: r.AdminURL, Capacity: r.Capacity, Incarnation: r.Incarnation, Version: r.Version, Format: r.Format,
+		},
+		Stamp: store.Stamp{Deployment: r.Deployment, Region: r.Region, Node: r.ID, Incarnation: r.Incarnation, Format: r.Format},
+	})
+	if err != nil {
+		return ownership.Node{}, err
+	}
+	n, _ := c.table.Node(r.ID)
+	return n, nil
+}

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tandem/cluster"
+	"tandem/ownership"
+	"tandem/store"
+	"tandem/webhook"
+)
+
+// The methods below each open one room. They run in the order in which Start
+// names them: a room may use those before it, and reaches later ones only
+// through a closure that runs once everything is open.
+
+func (n *Node) openStore(context.Context) error {
+	c := n.cfg
+	st, err := store.Open(c.Node.DataDir, store.Stamp{
+		Deployment: c.Deployment, Region: n.Region(), Node: n.ID(), Format: store.CommandFormat,
+	}, store.Options{Logger: n.log, OnFatal: n.fatal})
+	if err != nil {
+		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
+	}
+	n.store, n.table = st, st.Table()
+	n.stops.addWaiting("store", func(context.Context) error { return st.Close() })
+	return nil
+}
+
+// fatal is called when the disk or the table makes the node useless.
+func (n *Node) fatal(err error) {
+	n.log.Error("this node cannot go on", "error", err)
+	n.cfg.Fatal(err)
+}
+
+func (n *Node) openTokens(ctx context.Context) error {
+	v, err := Tokens(context.WithoutCancel(ctx), n.cfg)
+	if err != nil {
+		return err
+	}
+	n.tokens = v
+	n.stops.addWaiting("token verifier", func(context.Context) error { return v.Close() })
+	return nil
+}
+
+func (n *Node) openDesk(context.Context) error {
+	d, err := n.makeDesk(n.cfg)
+	if err != nil {
+		return err
+	}
+	n.desk = d
+	n.stops.addWaiting("bot's desk", d.Close)
+	return nil
+}
+
+// ledger lets the desk act on the table; the region opens after the desk.
+type ledger struct{ n *Node }
+
+func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	return l.n.region.Do(ctx, act)
+}
+
+func (l ledger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
+	return l.n.region.Holds(p, e)
+}
+
+func (n *Node) openRegion(ctx context.Context) error {
+	c := n.cfg
+	cfg := cluster.Config{
+		Deployment: c.Deployment,
+		Region:     n.Region(),
+		Node: ownership.Node{
+			ID: n.ID(), Zone: c.Node.Zone, PublicURL: c.Public.URL, AdminURL: n.adminURL(),
+			Capacity: c.Node.Capacity, Version: c.Version, Format: store.CommandFormat,
+		},
+		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
+		Bootstrap: c.Cluster.Bootstrap, BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
+		Partitions: c.Cluster.Partitions,
+		Timings: cluster.Timings{
+			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
+			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 3 / 5,
+			DiskStall: c.Cluster.StalledDisk,
+		},
+		Logger: n.log, Metrics: c.Registry,
+	}
+	if c.Cluster.TLS != (PeerTLS{}) {
+		cfg.TLS = &cluster.TLS{CertFile: c.Cluster.TLS.CertFile, KeyFile: c.Cluster.TLS.KeyFile, CAFile: c.Cluster.TLS.CAFile}
+	}
+	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
+		HandOver:     n.relayed,
+		Health:       n.health,
+		OnReassigned: n.reassigned,
+		Fatal:        n.fatal,
+	})
+	if err != nil {
+		return fmt.Errorf("joining region %s: %w", c.Node.Region, err)
+	}
+	n.region = r
+	n.stops.addWaiting("region", r.Stop)
+	return nil
+}
+
+// relayed takes what another node relayed to this one.
+func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+	select {
+	case <-n.opened:
+		return n.door.HandOver(ctx, h)
+	default:
+		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
+	}
+}
+
+// health is what this node tells the leader at each renewal of its lease.
+func (n *Node) health() cluster.Health {
+	healthy, load, room := n.desk.Health()
+	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID())}
+}
+
+func (n *Node) openDoor(context.Context) error {
+	c := n.cfg
+	rules, pins, err := c.law()
+	if err != nil {
+		return err
+	}
+	if n.handles, err = webhook.LoadHandles(c.HandleKeysFile); err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	var apps []webhook.App
+	handOver := 5 * time.Second
+	for _, a := range c.Apps {
+		a = appDefaults(a)
+		apps = append(apps, webhook.App{ID: ownership.AppID(a.ID), Pinned: a.Hosting == "app"})
+		handOver = max(handOver, a.Bot.Timeout+time.Second)
+	}
+	n.door, err = webhook.New(webhook.Config{
+		Path: c.Public.WebhookPath, Region: n.Region(), Node: n.ID(),
+		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
+		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
+		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
+	}, webhook.Deps{
+		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
+		Handles: n.handles, Rules: rules, Pins: pins, Logger: n.log, Metrics: c.Registry,
+	})
+	if err != nil {
+		return fmt.Errorf("building the public door: %w", err)
+	}
+	close(n.opened)
+	return nil
+}

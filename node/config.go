@@ -1,0 +1,224 @@
+package node
+
+import (
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/bot"
+)
+
+// Config is everything that one node is told. The yaml names are the ones
+// users write; Defaults fills what they leave out and Check says what is wrong
+// with the rest. The fields without a name cannot stand in a file: they are for
+// programs that start a node of their own.
+type Config struct {
+	Deployment     string   `yaml:"deployment"`       // the same in every region: stores and peers of another one are refused
+	HandleKeysFile string   `yaml:"handle_keys_file"` // first key signs callback URIs, all verify; the same in every region
+	Node           Self     `yaml:"node"`
+	Public         Public   `yaml:"public"`
+	Cluster        Cluster  `yaml:"cluster"`
+	Admin          Admin    `yaml:"admin"`
+	Auth           Auth     `yaml:"auth"`
+	Apps           []App    `yaml:"apps"`
+	Regions        []Region `yaml:"regions"` // the other regions; this one may stand among them
+	Rules          []Rule   `yaml:"rules"`   // home region of a new call: the first match, else here
+	Pins           []Pin    `yaml:"pins"`    // operators' pins to a node, zone or version: the first match
+	Log            Log      `yaml:"log"`
+
+	// Bot, when set, takes the hand-overs in this process instead of the URLs of
+	// the apps.
+	Bot bot.Bot `yaml:"-"`
+	// Version is the software version that the node tells the others.
+	Version string `yaml:"-"`
+	// Logger takes the logs instead of one built from Log.
+	Logger *slog.Logger `yaml:"-"`
+	// PublicListener and AdminListener, when set, are used instead of opening
+	// the listen addresses; the node closes them.
+	PublicListener, AdminListener net.Listener `yaml:"-"`
+	// Registry takes the metrics; nil: the node makes one of its own.
+	Registry *prometheus.Registry `yaml:"-"`
+	// Fatal is called once when the node cannot go on (a disk that fails or
+	// stalls). nil: the process exits with status 1.
+	Fatal func(error) `yaml:"-"`
+}
+
+// Self is who the node is.
+type Self struct {
+	ID       string `yaml:"id"`
+	Region   string `yaml:"region"`
+	Zone     string `yaml:"zone"`
+	DataDir  string `yaml:"data_dir"`
+	Capacity int    `yaml:"capacity"` // live calls it may hold
+}
+
+// Public is the door that the calling cloud posts to.
+type Public struct {
+	Listen      string        `yaml:"listen"`
+	URL         string        `yaml:"url"`        // where redirects to this node go; empty: peers relay to it
+	RegionURL   string        `yaml:"region_url"` // base of the callback URIs; empty: url
+	WebhookPath string        `yaml:"webhook_path"`
+	Redirect    Redirect      `yaml:"redirect"`
+	TLS         ServerTLS     `yaml:"tls"`
+	BodyLimit   int64         `yaml:"body_limit"`  // bytes
+	Connections int           `yaml:"connections"` // at the same time
+	Grace       time.Duration `yaml:"grace"`       // for requests under way when the node stops
+}
+
+// Redirect says how a notification is sent on.
+type Redirect struct {
+	Status  int    `yaml:"status"`  // 302 or 307
+	Midcall string `yaml:"midcall"` // relay or redirect, for notifications of a running call
+}
+
+// ServerTLS is a listener's certificate, or the loud decision to go without.
+type ServerTLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	Off      bool   `yaml:"off"` // behind a load balancer that ends TLS
+}
+
+// Cluster is the door of the region's other nodes.
+type Cluster struct {
+	Listen          string        `yaml:"listen"`
+	Advertise       string        `yaml:"advertise"`        // what the others dial; empty: the listen address
+	Bootstrap       bool          `yaml:"bootstrap"`        // start a new region with this node alone; ignored once it has state
+	BootstrapExpect int           `yaml:"bootstrap_expect"` // start a new region once so many nodes of join see each other
+	Join            []string      `yaml:"join"`
+	TLS             PeerTLS       `yaml:"tls"`
+	Partitions      int           `yaml:"partitions"`   // born on each node that joins
+	Lease           time.Duration `yaml:"lease"`        // a node's right to act as owner
+	Election        time.Duration `yaml:"election"`     // raft's heartbeat and election time-out
+	Tombstones      time.Duration `yaml:"tombstones"`   // how long an ended call is remembered
+	StalledDisk     time.Duration `yaml:"stalled_disk"` // a disk silent for so long ends the node
+}
+
+// PeerTLS is the mutual TLS between nodes. All empty: plain, on loopback only.
+type PeerTLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	CAFile   string `yaml:"ca_file"`
+}
+
+// Admin is the operators' door.
+type Admin struct {
+	Listen      string    `yaml:"listen"`
+	TokensFile  string    `yaml:"tokens_file"` // empty: open, on loopback only
+	TLS         ServerTLS `yaml:"tls"`
+	Connections int       `yaml:"connections"`
+}
+
+// Auth says whose tokens are taken.
+type Auth struct {
+	Profiles  []Profile     `yaml:"profiles"`
+	ClockSkew time.Duration `yaml:"clock_skew"`
+}
+
+// Profile is one issuer of tokens: a cloud.
+type Profile struct {
+	Name      string   `yaml:"name"`
+	OpenIDURL string   `yaml:"openid_url"` // more of them: openid_urls
+	OpenIDs   []string `yaml:"openid_urls"`
+	Issuers   []string `yaml:"issuers"`
+	Audiences []string `yaml:"audiences"` // more spellings of an app's id that are taken as audience, with {app} for the id
+}
+
+// App is one bot registration.
+type App struct {
+	ID         string         `yaml:"id"`      // the token's audience
+	Tenants    []string       `yaml:"tenants"` // empty: any
+	Profile    string         `yaml:"profile"`
+	Hosting    string         `yaml:"hosting"` // service (movable) or app (pinned)
+	Answer     string         `yaml:"answer"`  // router or bot
+	AnswerWith map[string]any `yaml:"answer_with"`
+	Bot        AppBot         `yaml:"bot"`
+	Graph      AppGraph       `yaml:"graph"`
+}
+
+// AppBot is where the bot beside the node listens.
+type AppBot struct {
+	URL       string        `yaml:"url"`
+	HealthURL string        `yaml:"health_url"`
+	Timeout   time.Duration `yaml:"timeout"`
+}
+
+// AppGraph is how the router itself acts on calls of the app.
+type AppGraph struct {
+	BaseURL          string `yaml:"base_url"`
+	TokenURL         string `yaml:"token_url"`
+	ClientID         string `yaml:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file"`
+	Scope            string `yaml:"scope"`
+}
+
+// Region is another region of the deployment.
+type Region struct {
+	Name           string `yaml:"name"`
+	URL            string `yaml:"url"`
+	AdminURL       string `yaml:"admin_url"`
+	AdminTokenFile string `yaml:"admin_token_file"`
+	AdminCAFile    string `yaml:"admin_ca_file"`
+}
+
+// Rule sends matching new calls to a region.
+type Rule struct {
+	When      string `yaml:"when"` // CEL over call
+	Region    string `yaml:"region"`
+	Residency string `yaml:"residency"` // hard: never anywhere else
+}
+
+// Pin sends matching new calls to a node, zone or version of this region.
+type Pin struct {
+	When    string `yaml:"when"`
+	Node    string `yaml:"node"`
+	Zone    string `yaml:"zone"`
+	Version string `yaml:"version"`
+}
+
+// Log says how much is logged and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text or json
+}
+
+// Defaults is what stands where the user says nothing.
+func Defaults() Config {
+	return Config{
+		Node: Self{DataDir: "/var/lib/tandem", Capacity: 50},
+		Public: Public{
+			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
+			Redirect:  Redirect{Status: 302, Midcall: "relay"},
+			BodyLimit: 1 << 20, Connections: 8192, Grace: 15 * time.Second,
+		},
+		Cluster: Cluster{
+			Listen: "0.0.0.0:8471", Partitions: 8,
+			Lease: 2 * time.Second, Election: 500 * time.Millisecond,
+			Tombstones: 15 * time.Minute, StalledDisk: 3 * time.Second,
+		},
+		Admin: Admin{Listen: "127.0.0.1:8470", Connections: 512},
+		Auth:  Auth{ClockSkew: 5 * time.Minute},
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// appDefaults fills what an app leaves out.
+func appDefaults(a App) App {
+	if a.Profile == "" {
+		a.Profile = "public"
+	}
+	if a.Hosting == "" {
+		a.Hosting = "app"
+	}
+	if a.Answer == "" {
+		a.Answer = "bot"
+	}
+	if a.Bot.Timeout == 0 {
+		a.Bot.Timeout = 4 * time.Second
+	}
+	if a.Graph.BaseURL == "" {
+		a.Graph.BaseURL = "https://graph.microsoft.com/v1.0"
+	}
+	return a
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// How often the house is kept.
+const (
+	forgetEvery = 30 * time.Second // the leader drops old tombstones
+	reapEvery   = time.Minute      // every node looks after its own silent calls
+)
+
+// keepHouse starts the rounds that clean the table up.
+func (n *Node) keepHouse(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		forget, reap := time.NewTicker(forgetEvery), time.NewTicker(reapEvery)
+		defer forget.Stop()
+		defer reap.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-forget.C:
+				n.forget(ctx)
+			case <-reap.C:
+				n.reap(ctx)
+			}
+		}
+	}()
+	n.stops.add("housekeeping", func() {
+		close(n.closing)
+		cancel()
+		<-done
+	})
+	return nil
+}
+
+// forget drops tombstones that no late notification can reach any more. Only
+// the leader proposes it, so that it is proposed once.
+func (n *Node) forget(ctx context.Context) {
+	if n.region.Status().State != "leader" {
+		return
+	}
+	now := time.Now()
+	if _, err := n.region.Do(ctx, ownership.Forget{At: now, Before: now.Add(-n.cfg.Cluster.Tombstones)}); err != nil {
+		n.log.Warn("forgetting old tombstones; the next round tries again", "error", err)
+	}
+}
+
+// reap looks at calls that have been silent for long.
+func (n *Node) reap(ctx context.Context) {
+	seen, err := n.desk.Reap(ctx, n.ownCalls())
+	if err != nil {
+		n.log.Warn("looking after silent calls; the next round tries again", "error", err)
+	}
+	if seen.Asked > 0 {
+		n.log.Info("looked after silent calls", "asked", seen.Asked, "released", seen.Released, "alive", seen.Alive, "unclear", seen.Unclear)
+	}
+}
+
+// ownCalls walks the calls of this node's partitions that have not ended.
+func (n *Node) ownCalls() iter.Seq[ownership.Call] {
+	return func(yield func(ownership.Call) bool) {
+		for cursor := ""; ; {
+			calls, next, err := n.table.Calls(store.Filter{Node: n.ID()}, cursor, 0)
+			if err != nil {
+				n.log.Error("walking this node's calls", "error", err)
+				return
+			}
+			for _, c := range calls {
+				if c.State != ownership.CallEnded && !yield(c) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			cursor = next
+		}
+	}
+}

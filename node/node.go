@@ -1,0 +1,160 @@
+// Package node is one running node: it builds every room from one Config,
+// introduces them to each other, opens the listeners, and stops everything in
+// the opposite order. It is a library: `tandem start`, `tandem dev`, tests and
+// programs with a bot of their own all start nodes through it.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"tandem/admin"
+	"tandem/bot"
+	"tandem/cluster"
+	"tandem/federation"
+	"tandem/ownership"
+	"tandem/store"
+	"tandem/token"
+	"tandem/webhook"
+)
+
+// Node is one running node. Make it with Start.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	level     *slog.LevelVar
+	startedAt time.Time
+
+	store   *store.Store
+	table   *store.Table
+	tokens  *token.Verifier
+	handles *webhook.Handles
+	desk    *bot.Desk
+	region  *cluster.Cluster
+	world   *federation.World
+	door    *webhook.Handler
+	private *admin.Door
+	certs   certificates
+
+	publicAddr, adminAddr string
+
+	closing  chan struct{} // closed when the node begins to stop
+	opened   chan struct{} // closed once the public door can take relayed notifications
+	stops    stops
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// Start starts a node. It returns once its doors are open; Ready waits until
+// the node has a place in its region. Errors name the key of the configuration
+// they come from.
+func Start(ctx context.Context, c Config) (_ *Node, err error) {
+	if c.Public.RegionURL == "" {
+		c.Public.RegionURL = c.Public.URL
+	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
+	}
+	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{})}
+	if c.Logger == nil {
+		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	if c.Fatal == nil {
+		c.Fatal = func(error) { os.Exit(1) }
+	}
+	n.cfg, n.log = c, c.Logger
+	defer func() {
+		if err != nil {
+			// What did start must not linger: the process may try again.
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Public.Grace)
+			defer cancel()
+			err = errors.Join(err, n.stops.run(stop, n.log))
+		}
+	}()
+	for _, build := range []func(context.Context) error{
+		n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse,
+	} {
+		if err := build(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n.log.Info("the node is up", "public", n.publicAddr, "admin", n.adminAddr, "cluster", n.region.Addr(), "version", c.Version)
+	return n, nil
+}
+
+// Stop ends the node: its doors close, requests under way finish, leadership is
+// handed over, the store is closed. Everything must be over when ctx ends.
+// Later calls give the first one's error.
+func (n *Node) Stop(ctx context.Context) error {
+	n.stopOnce.Do(func() { n.stopErr = n.stops.run(ctx, n.log) })
+	return n.stopErr
+}
+
+// Ready waits until the node is a member of its region with a valid lease, and
+// can check tokens.
+func (n *Node) Ready(ctx context.Context) error {
+	if err := n.region.Ready(ctx); err != nil {
+		return fmt.Errorf("waiting for node %s to be ready: %w", n.cfg.Node.ID, err)
+	}
+	if err := n.tokens.WaitReady(ctx); err != nil {
+		return fmt.Errorf("waiting for the issuers' keys at node %s: %w", n.cfg.Node.ID, err)
+	}
+	return nil
+}
+
+// ID is the node's id.
+func (n *Node) ID() ownership.NodeID { return ownership.NodeID(n.cfg.Node.ID) }
+
+// Region is the node's region.
+func (n *Node) Region() ownership.Region { return ownership.Region(n.cfg.Node.Region) }
+
+// PublicAddr is the host:port of the public door.
+func (n *Node) PublicAddr() string { return n.publicAddr }
+
+// AdminAddr is the host:port of the admin door.
+func (n *Node) AdminAddr() string { return n.adminAddr }
+
+// ClusterAddr is the host:port where the region's other nodes reach this one.
+func (n *Node) ClusterAddr() string { return n.region.Addr() }
+
+// Reload puts the parts of a new configuration in force that need no restart:
+// certificates, admin tokens, handle keys, rules, pins and the log level. If
+// one of them cannot be read, all of the old ones stay.
+func (n *Node) Reload(c Config) error {
+	rules, pins, err := c.law()
+	if err != nil {
+		return err
+	}
+	keys, err := webhook.ReadKeys(c.HandleKeysFile)
+	if err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	if err := n.certs.reload(); err != nil {
+		return err
+	}
+	if err := n.region.ReloadTLS(); err != nil {
+		return err
+	}
+	if err := n.private.ReloadTokens(); err != nil {
+		return err
+	}
+	if err := n.handles.Replace(keys); err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	n.door.SetLaw(rules, pins)
+	setLevel(n.level, c.Log.Level)
+	n.log.Info("reloaded: certificates, admin tokens, handle keys, rules, pins, log level")
+	return nil
+}
