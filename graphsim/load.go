@@ -11,7 +11,7 @@ type Load struct {
 	Rate     float64       // new calls a second, in bursts of a Poisson stream
 	Duration time.Duration // 0: until MaxCalls
 	MaxCalls int           // 0: until Duration; one of the two must be set
-	MaxLive  int           // calls at once, default 2000
+	MaxLive  int           // calls and repeats under way at once, default 2000: the load waits
 }
 
 // Run makes calls until the load's end; calls that live then go on, and Settle

@@ -52,6 +52,7 @@ func startToy(t *testing.T, bug string, cfg Config) (*Cloud, *toy) {
 	t.Helper()
 	toy := &toy{t: t, bug: bug, calls: map[string]*toyCall{}, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(toy.client.CloseIdleConnections)
+	t.Cleanup(toy.late.Wait) // after the servers, whose requests start answers
 	cfg.RegionURLs = map[string]string{"emea": "http://emea.bot.test", "amer": "http://amer.bot.test/base"}
 	for _, id := range []string{"emea-1", "emea-2", "amer-1", "amer-2"} {
 		n := &toyNode{id: id, region: id[:4]}
@@ -65,7 +66,6 @@ func startToy(t *testing.T, bug string, cfg Config) (*Cloud, *toy) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
-	t.Cleanup(toy.late.Wait)
 	toy.cloud = cloud
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {cloud.cfg.Apps[0].ID}, "client_secret": {"secret"}}
 	resp, err := toy.client.PostForm(cloud.TokenURL(), form)
