@@ -88,21 +88,24 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 	r, w, _ := humahttprouter.Unwrap(ctx)
 	who, refused := d.admitted(r, role)
 	note := &remark{}
+	// Without a name nobody has been told apart: such an attempt is limited and
+	// not audited. Deferred, because a snapshot that breaks off ends in a panic.
+	if _, audited := op.Metadata[metaAudit]; audited && who.Name != "" {
+		defer func() {
+			status := ctx.Status()
+			if refused != nil {
+				status = refused.status
+			}
+			d.audit.record(r.Context(), Change{
+				At: d.now(), By: who.Name, From: r.RemoteAddr, Action: op.OperationID, Subject: r.URL.Path, Status: status, Detail: note.text,
+			})
+		}()
+	}
 	if refused != nil {
 		d.refuse(w, refused)
-	} else {
-		next(huma.WithContext(ctx, context.WithValue(withCaller(ctx.Context(), who), remarkKey{}, note)))
+		return
 	}
-	if _, audited := op.Metadata[metaAudit]; !audited || who.Name == "" {
-		return // without a name nobody has been told apart: the failed attempt is limited, not audited
-	}
-	status := ctx.Status()
-	if refused != nil {
-		status = refused.status
-	}
-	d.audit.record(ctx.Context(), Change{
-		At: d.now(), By: who.Name, From: r.RemoteAddr, Action: op.OperationID, Subject: r.URL.Path, Status: status, Detail: note.text,
-	})
+	next(huma.WithContext(ctx, context.WithValue(withCaller(ctx.Context(), who), remarkKey{}, note)))
 }
 
 // admitted says who sent the request and whether they have the role.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,6 +32,7 @@ type guard struct {
 
 	failMu sync.Mutex
 	fails  map[netip.Addr]*rate.Limiter
+	swept  time.Time // when fails was last looked through
 }
 
 func newGuard(file string, now func() time.Time) *guard {
@@ -130,7 +132,8 @@ func (g *guard) try(from, secret string) (Whoami, *refusal) {
 
 // limiter gives the failure budget of an address; an IPv6 address shares its
 // /64's. When the places are used up, those that have recovered are dropped,
-// and if none has, everybody shares the zero address's.
+// once a failEvery at most; where none is free, everybody new shares the zero
+// address's.
 func (g *guard) limiter(remote string) *rate.Limiter {
 	addr := callerAddr(remote)
 	g.failMu.Lock()
@@ -138,18 +141,14 @@ func (g *guard) limiter(remote string) *rate.Limiter {
 	if l, ok := g.fails[addr]; ok {
 		return l
 	}
+	if now := g.now(); len(g.fails) >= failPlaces && now.Sub(g.swept) >= failEvery {
+		g.swept = now
+		maps.DeleteFunc(g.fails, func(_ netip.Addr, l *rate.Limiter) bool { return l.TokensAt(now) >= failBurst })
+	}
 	if len(g.fails) >= failPlaces {
-		now := g.now()
-		for a, l := range g.fails {
-			if l.TokensAt(now) >= failBurst {
-				delete(g.fails, a)
-			}
-		}
-		if len(g.fails) >= failPlaces {
-			addr = netip.Addr{}
-			if l, ok := g.fails[addr]; ok {
-				return l
-			}
+		addr = netip.Addr{}
+		if l, ok := g.fails[addr]; ok {
+			return l
 		}
 	}
 	l := rate.NewLimiter(rate.Every(failEvery), failBurst)

@@ -77,8 +77,11 @@ func (d *Door) callRoutes() {
 	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) List[Event] {
 		return List[Event]{orEmpty(d.deps.Journal.Timeline(c.ID))}
 	})
-	huma.Register(d.api, d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead,
-		"What the webhook would do with a notification; nothing is changed"), d.explainNotification)
+	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead, "What the webhook would do with a notification; nothing is changed")
+	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
+		"with Tandem-Authorization in the place of Authorization."
+	dry.SkipValidateBody = true // what is wrong with it is the webhook's to say
+	huma.Register(d.api, dry, d.explainNotification)
 }
 
 // call registers a read of one call.
@@ -124,7 +127,7 @@ func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage]
 	}
 	items, next, err := d.deps.Table.Calls(f, in.Cursor, in.Limit)
 	if err != nil {
-		return nil, huma.Error400BadRequest(err.Error())
+		return nil, problem(err)
 	}
 	return &answer[CallPage]{fresh, CallPage{Items: orEmpty(items), Next: next}}, nil
 }

@@ -48,14 +48,14 @@ type Table interface {
 	// Call gives the full record of a call, tombstones too.
 	Call(ownership.CallID) (ownership.Call, bool)
 	// Calls gives at most limit calls that match, and the cursor of the next
-	// page, empty at the end. A cursor it cannot read is an error.
+	// page, empty at the end. The error is the table's, not the reader's.
 	Calls(f CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
 }
 
 // Journal is the table's event history, kept for some time only.
 type Journal interface {
 	// Events gives at most limit events with an ID above after, oldest first,
-	// and the ID from which on every event is still kept (0: none was dropped).
+	// and the ID of the oldest event that is still kept (0: none is).
 	Events(after uint64, limit int) (events []Event, oldest uint64)
 	// Latest gives the newest events, at most limit, oldest first.
 	Latest(limit int) []Event

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -33,7 +32,8 @@ type fake struct {
 	asked    []string // acts and checks, in order
 	snapshot string
 	restored string
-	stall    bool // acts wait for their context's end
+	broken   error // what listing calls fails with, if set
+	stall    bool  // acts wait for their context's end
 }
 
 func newFake() *fake {
@@ -159,13 +159,6 @@ func (f *fake) Call(id ownership.CallID) (ownership.Call, bool) {
 }
 
 func (f *fake) Calls(q CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
-	from := 0
-	if cursor != "" {
-		var err error
-		if from, err = strconv.Atoi(cursor); err != nil {
-			return nil, "", errors.New("reading the cursor: it is not one of this list")
-		}
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []ownership.Call
@@ -182,11 +175,14 @@ func (f *fake) Calls(q CallFilter, cursor string, limit int) ([]ownership.Call, 
 		}
 	}
 	slices.SortFunc(all, func(a, b ownership.Call) int { return compare(a.ID, b.ID) })
-	all = all[min(from, len(all)):]
+	all = slices.DeleteFunc(all, func(c ownership.Call) bool { return string(c.ID) <= cursor })
+	if f.broken != nil {
+		return nil, "", f.broken
+	}
 	if len(all) <= limit {
 		return all, "", nil
 	}
-	return all[:limit], strconv.Itoa(from + limit), nil
+	return all[:limit], string(all[limit-1].ID), nil
 }
 
 func compare[T ~string](a, b T) int {

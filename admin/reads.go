@@ -96,7 +96,7 @@ func (d *Door) nodes() []Node {
 }
 
 func (d *Door) summary() Summary {
-	s := Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), Applied: d.deps.Table.Applied()}
+	s := Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), TableVersion: d.deps.Table.Applied()}
 	for _, n := range d.deps.Table.Nodes() {
 		if n.State == ownership.NodeGone {
 			continue

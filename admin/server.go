@@ -52,7 +52,12 @@ func (d *Door) outer(inner http.Handler) http.Handler {
 			return
 		}
 		if r.URL.Path != "/v1/snapshot" {
-			r.Body = http.MaxBytesReader(w, r.Body, d.cfg.BodyLimit)
+			// On a copy: the server looks at the body of its own request to see
+			// whether it was read to the end. If it found a wrapped one there, it
+			// would take what is left of a refused body for the next request.
+			bounded := *r
+			bounded.Body = http.MaxBytesReader(w, r.Body, d.cfg.BodyLimit)
+			r = &bounded
 		}
 		checked.ServeHTTP(w, r)
 	})

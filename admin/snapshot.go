@@ -33,11 +33,12 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="tandem-%s-%d.snapshot"`, fileWord(string(d.cfg.Region)), d.deps.Table.Applied()))
 			w.Header().Set("Tandem-Applied-Index", fmt.Sprint(d.deps.Table.Applied()))
+			ctx.SetStatus(http.StatusOK)
 		}}
 		err := d.deps.Cluster.SaveSnapshot(c, file)
 		if err == nil {
 			if file.n == 0 {
-				_ = huma.WriteErr(d.api, ctx, http.StatusInternalServerError, "The snapshot came out empty.")
+				_ = huma.WriteErr(d.api, ctx, http.StatusInternalServerError, "The snapshot came out empty.") // huma logs a failed write itself
 			}
 			return
 		}
@@ -98,7 +99,10 @@ type countingWriter struct {
 }
 
 func (c *countingWriter) Write(p []byte) (int, error) {
-	if c.n == 0 && len(p) > 0 {
+	if len(p) == 0 {
+		return 0, nil // it would send the headers, and the status could not be changed
+	}
+	if c.n == 0 {
 		c.first()
 	}
 	n, err := c.w.Write(p)

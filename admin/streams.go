@@ -101,7 +101,7 @@ func (d *Door) pump(ctx context.Context, s *eventStream, after uint64, follow bo
 		events, oldest := d.deps.Journal.Events(after, eventBatch)
 		if after > 0 && oldest > after+1 {
 			gap := Event{ID: oldest - 1, At: d.now().UTC(), Kind: EventGap,
-				Text: fmt.Sprintf("The events %d to %d are no longer kept.", after+1, oldest-1)}
+				Text: fmt.Sprintf("Events after %d are no longer kept; the oldest one left is %d.", after, oldest)}
 			if s.send(gap) != nil {
 				return
 			}

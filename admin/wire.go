@@ -70,16 +70,16 @@ type Promise struct {
 
 // Summary is what one region tells the others.
 type Summary struct {
-	Deployment string           `json:"deployment"`
-	Region     ownership.Region `json:"region"`
-	AsOf       time.Time        `json:"as_of"`
-	Applied    uint64           `json:"applied"`
-	Healthy    bool             `json:"healthy" doc:"It has a leader and room on an active node."`
-	Nodes      int              `json:"nodes" doc:"Nodes that are not gone."`
-	Active     int              `json:"active" doc:"Nodes that may get new calls."`
-	Live       int              `json:"live"`
-	Capacity   int              `json:"capacity" doc:"Live calls that its nodes may hold."`
-	Room       int              `json:"room" doc:"New calls that its active nodes can take."`
+	Deployment   string           `json:"deployment"`
+	Region       ownership.Region `json:"region"`
+	AsOf         time.Time        `json:"as_of"`
+	TableVersion uint64           `json:"table_version" doc:"Raft index of the table's newest change."`
+	Healthy      bool             `json:"healthy" doc:"It has a leader and room on an active node."`
+	Nodes        int              `json:"nodes" doc:"Nodes that are not gone."`
+	Active       int              `json:"active" doc:"Nodes that may get new calls."`
+	Live         int              `json:"live"`
+	Capacity     int              `json:"capacity" doc:"Live calls that its nodes may hold."`
+	Room         int              `json:"room" doc:"New calls that its active nodes can take."`
 }
 
 // Node is a node's record with what the table counts for it.

@@ -1,0 +1,236 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+// joinBody is a good join of a node, altered by change.
+func joinBody(id string, change map[string]any) string {
+	body := map[string]any{"deployment": "contoso-bots", "region": "emea", "id": id, "cluster_addr": "10.0.0.9:8471", "capacity": 50, "incarnation": "inc-" + id, "format": 1}
+	for k, v := range change {
+		if v == nil {
+			delete(body, k)
+		} else {
+			body[k] = v
+		}
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+func TestActs(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	r.fake.add(ownership.Call{ID: "57dab8b1", Partition: 2, State: ownership.CallAnswered, ClaimedAt: start})
+	c, ctx := r.client(RoleOperate), t.Context()
+	for _, err := range []error{
+		c.Drain(ctx, "emea-2", start.Add(time.Minute)), c.Drain(ctx, "emea-2", time.Time{}), c.Undrain(ctx, "emea-3"), c.Remove(ctx, "emea-4"),
+		c.Move(ctx, 3, "emea-2"), c.TransferLeader(ctx, "emea-1"), c.TransferLeader(ctx, ""), c.Release(ctx, "57DAB8B1"), c.Release(ctx, "57dab8b1"), c.Leave(ctx),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	want := []string{"drain emea-2 2026-11-23T09:31:00Z", "drain emea-2 0001-01-01T00:00:00Z", "undrain emea-3", "remove emea-4",
+		"move 3 emea-2", "transfer emea-1", "transfer ", "do ownership.Release", "leave"}
+	if got := r.fake.done(); !slices.Equal(got, want) {
+		t.Errorf("the cluster was asked for\n%q, want\n%q", got, want)
+	}
+	if call, err := c.Call(ctx, "57dab8b1"); err != nil || call.State != ownership.CallEnded || call.Ending != "released by operate-er" {
+		t.Errorf("the released call is %+v, %v", call, err)
+	}
+}
+
+func TestActsRefused(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	for _, c := range []struct {
+		name, method, path, body string
+		want                     int
+	}{
+		{"unknown node", "DELETE", "/v1/nodes/emea-77", "", 404},
+		{"unknown target", "POST", "/v1/partitions/1/move", `{"to":"emea-77"}`, 404},
+		{"target missing", "POST", "/v1/partitions/1/move", `{}`, 422},
+		{"partition 0", "POST", "/v1/partitions/0/move", `{"to":"emea-2"}`, 422},
+		{"partition no number", "POST", "/v1/partitions/x/move", `{"to":"emea-2"}`, 422},
+		{"unknown key", "POST", "/v1/partitions/1/move", `{"to":"emea-2","force":true}`, 422},
+		{"name twice", "POST", "/v1/partitions/1/move", `{"to":"emea-2","to":"emea-3"}`, 400},
+		{"not JSON", "POST", "/v1/partitions/1/move", `to=emea-2`, 400},
+		{"drain in the past", "PUT", "/v1/nodes/emea-2/drain", `{"until":"2020-01-01T00:00:00Z"}`, 400},
+		{"bad call id", "DELETE", "/v1/calls/a%20b", "", 400},
+		{"unknown call", "DELETE", "/v1/calls/0123", "", 404},
+		{"unknown app", "POST", "/v1/callback-uris", `{"app":"app-2"}`, 404},
+		{"unknown path", "GET", "/v1/nothing", "", 404},
+		{"wrong method", "PATCH", "/v1/nodes", "", 405},
+		{"too long", "POST", "/v1/partitions/1/move", `{"to":"` + strings.Repeat("x", 2<<20) + `"}`, 413},
+	} {
+		a := r.ask(c.method, c.path, c.body)
+		if a.StatusCode != c.want {
+			t.Errorf("%s: answered %d, want %d: %.300s", c.name, a.StatusCode, c.want, a.text)
+			continue
+		}
+		a.want(t, c.want)
+	}
+	// Another media type than the document's.
+	a := r.ask("POST", "/v1/partitions/1/move", "to: emea-2", "Content-Type: application/yaml")
+	if a.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("YAML answered %d", a.StatusCode)
+	}
+}
+
+func TestActsWhenTheRegionCannotDecide(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{ownership.ErrNoLeader, 503}, {ownership.ErrFenced, 503}, {ownership.ErrFull, 503},
+		{ownership.ErrConflict, 409}, {ownership.ErrStaleEpoch, 409}, {ownership.ErrUnknown, 404}, {errors.New("the disk is full"), 500},
+	} {
+		r := openRoom(t)
+		r.fake.set(func() { r.fake.fail = fmt.Errorf("moving partition 1: %w", c.err) })
+		a := r.ask("POST", "/v1/partitions/1/move", `{"to":"emea-2"}`).want(t, c.want)
+		if !strings.Contains(a.text, c.err.Error()) {
+			t.Errorf("%v: the answer does not say why: %s", c.err, a.text)
+		}
+		if (c.want == 503) != (a.Header.Get("Retry-After") != "") {
+			t.Errorf("%v: Retry-After is %q", c.err, a.Header.Get("Retry-After"))
+		}
+	}
+	r := openRoom(t, func(c *Config, _ *Deps) { c.Patience = 20 * time.Millisecond })
+	r.fake.set(func() { r.fake.stall = true })
+	r.ask("POST", "/v1/raft/leader", "").want(t, 503)
+	r.ask("GET", "/v1/nodes?consistency=linearizable", "").want(t, 503)
+	r.ask("GET", "/v1/nodes", "").want(t, 200) // a local read waits for nobody
+}
+
+func TestB101_Join(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		body string
+		want int
+	}{
+		{"good", joinBody("emea-9", nil), 201},
+		{"again with the same store", joinBody("emea-2", map[string]any{"cluster_addr": "10.0.0.2:8471"}), 201},
+		{"an id that is gone", joinBody("emea-4", nil), 201},
+		{"wrong deployment", joinBody("emea-9", map[string]any{"deployment": "fabrikam"}), 403},
+		{"wrong region", joinBody("emea-9", map[string]any{"region": "amer"}), 403},
+		{"own id", joinBody("emea-1", map[string]any{"incarnation": "another", "cluster_addr": "10.0.0.1:8471"}), 409},
+		{"existing id, another address", joinBody("emea-2", nil), 409},
+		{"existing id, another store", joinBody("emea-2", map[string]any{"cluster_addr": "10.0.0.2:8471", "incarnation": "wiped"}), 409},
+		{"no incarnation", joinBody("emea-9", map[string]any{"incarnation": nil}), 422},
+		{"path as id", joinBody("../emea", nil), 422},
+		{"line break in id", joinBody("emea\n9", nil), 422},
+		{"a hidden field", joinBody("emea-9", map[string]any{"state": "active"}), 422},
+	} {
+		r := tokenRoom(t)
+		a := r.ask("POST", "/v1/nodes", c.body, as(RoleJoin))
+		if a.StatusCode != c.want {
+			t.Errorf("B101 %s: answered %d, want %d: %s", c.name, a.StatusCode, c.want, a.text)
+		}
+		if joined := len(r.fake.done()) > 0; joined != (c.want == 201) {
+			t.Errorf("B101 %s: the cluster was asked: %v", c.name, joined)
+		}
+	}
+	r := tokenRoom(t)
+	n, err := r.client(RoleJoin).Join(t.Context(), JoinRequest{Deployment: "contoso-bots", Region: "emea", ID: "emea-9", ClusterAddr: "10.0.0.9:8471", Capacity: 5, Incarnation: "i"})
+	if err != nil || n.ID != "emea-9" || n.State != ownership.NodeActive {
+		t.Errorf("joining through the client gives %+v, %v", n, err)
+	}
+}
+
+func TestB102_JoinFloodIsBounded(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.fake.set(func() { r.fake.fail = fmt.Errorf("joining: %w", ownership.ErrConflict) })
+	var flood sync.WaitGroup
+	for i := range 8 {
+		flood.Go(func() {
+			for j := range auditKept/8 + 20 { // straight to the door: the flood is what counts, not the wire
+				q := httptest.NewRequest("POST", r.url+"/v1/nodes", strings.NewReader(joinBody(fmt.Sprintf("n-%d-%d", i, j), nil)))
+				r.door.ServeHTTP(httptest.NewRecorder(), q)
+			}
+		})
+	}
+	flood.Wait()
+	if n := len(r.door.audit.list(10 * auditKept)); n != auditKept {
+		t.Errorf("%d changes are remembered, want %d", n, auditKept)
+	}
+	if n := len(r.door.auth.fails); n != 0 {
+		t.Errorf("%d addresses are remembered for no failed token", n)
+	}
+}
+
+func TestCallbackURI(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	got, err := r.client(RoleBot).CallbackURI(t.Context(), "app-1", "meeting-7")
+	if err != nil || got.Partition != 1 || !strings.HasSuffix(got.URI, "g=meeting-7") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	bare := openRoom(t, func(_ *Config, d *Deps) { d.Callbacks, d.Explain, d.Metrics = nil, nil, nil })
+	bare.ask("POST", "/v1/callback-uris", `{"app":"app-1"}`).want(t, 501)
+	bare.ask("POST", "/v1/explain", `{}`).want(t, 501)
+	bare.ask("GET", "/metrics", "").want(t, 501)
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	r.ask("POST", "/v1/partitions/3/move", `{"to":"emea-2"}`, as(RoleOperate)).want(t, 204)
+	r.ask("DELETE", "/v1/nodes/emea-77", "", as(RoleOperate)).want(t, 404)
+	r.ask("DELETE", "/v1/nodes/emea-2", "", as(RoleRead)).want(t, 403)
+	r.ask("DELETE", "/v1/nodes/emea-2", "").want(t, 401)
+	r.ask("GET", "/v1/nodes", "", as(RoleRead)).want(t, 200)
+	changes, err := r.client(RoleOperate).Audit(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes {
+		got = append(got, fmt.Sprintf("%s %s %s %d %s", c.By, c.Action, c.Subject, c.Status, c.Detail))
+	}
+	want := []string{
+		"read-er remove-node /v1/nodes/emea-2 403 ", // tried with a token that may not
+		"operate-er remove-node /v1/nodes/emea-77 404 ",
+		"operate-er move-partition /v1/partitions/3/move 204 to emea-2",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the audit log holds\n%q, want\n%q", got, want)
+	}
+	if n := strings.Count(r.logs.String(), `"msg":"audit"`); n != 3 {
+		t.Errorf("the log holds %d lines of audit, want 3:\n%s", n, r.logs)
+	}
+}
+
+func TestB109_AuditLinesCannotBeForged(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.ask("DELETE", "/v1/nodes/x%0a%7b%22msg%22:%22audit%22%7d%1b%5b31m", "").want(t, 404)
+	r.ask("POST", "/v1/partitions/1/move", `{"to":"a\nb\u001b[31m"}`)
+	r.ask("DELETE", "/v1/nodes/"+strings.Repeat("y", 3000), "").want(t, 422)
+	for line := range strings.Lines(r.logs.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || strings.ContainsRune(line, 0x1b) || len(line) > 2000 {
+			t.Errorf("B109: a line of the log is broken, raw or endless (%v): %.200q", err, line)
+		}
+	}
+	if n := strings.Count(r.logs.String(), "\n"); n != 3 {
+		t.Errorf("B109: three changes left %d lines:\n%s", n, r.logs)
+	}
+}

@@ -1,0 +1,266 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// everyOperation is the whole door: one request for each path and method, with
+// the role it needs ("": open) and a status that shows that it got through.
+var everyOperation = []struct {
+	method, path, body string
+	role               Role
+	passed             int
+}{
+	{"GET", "/livez", "", "", 200},
+	{"GET", "/readyz", "", "", 200},
+	{"GET", "/readyz?verbose", "", RoleRead, 200},
+	{"GET", "/metrics", "", RoleRead, 200},
+	{"GET", "/debug/pprof/", "", RoleOperate, 200},
+	{"GET", "/debug/pprof/goroutine?debug=1", "", RoleOperate, 200},
+	{"GET", "/debug/pprof/cmdline", "", RoleOperate, 200},
+	{"GET", "/v1/openapi.json", "", "", 200},
+	{"GET", "/v1/docs", "", "", 200},
+	{"GET", "/v1/whoami", "", anyRole, 200},
+	{"GET", "/v1/status", "", RoleRead, 200},
+	{"GET", "/v1/guarantees", "", RoleRead, 200},
+	{"GET", "/v1/summary", "", RoleRead, 200},
+	{"GET", "/v1/nodes", "", RoleRead, 200},
+	{"GET", "/v1/nodes/emea-2", "", RoleRead, 200},
+	{"GET", "/v1/partitions", "", RoleRead, 200},
+	{"GET", "/v1/partitions/1", "", RoleRead, 200},
+	{"GET", "/v1/calls", "", RoleRead, 200},
+	{"GET", "/v1/calls/abc", "", RoleRead, 404},
+	{"GET", "/v1/calls/abc/explain", "", RoleRead, 404},
+	{"GET", "/v1/calls/abc/timeline", "", RoleRead, 404},
+	{"POST", "/v1/explain", "{}", RoleRead, 200},
+	{"GET", "/v1/regions", "", RoleRead, 200},
+	{"GET", "/v1/raft/peers", "", RoleRead, 200},
+	{"GET", "/v1/events?follow=false", "", RoleRead, 200},
+	{"GET", "/v1/tokens", "", RoleOperate, 200},
+	{"GET", "/v1/audit", "", RoleOperate, 200},
+	{"GET", "/v1/snapshot", "", RoleOperate, 200},
+	{"PUT", "/v1/snapshot", "bytes", RoleOperate, 204},
+	{"POST", "/v1/nodes", joinBody("emea-9", nil), RoleJoin, 201},
+	{"DELETE", "/v1/nodes/emea-3", "", RoleOperate, 204},
+	{"PUT", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},
+	{"DELETE", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},
+	{"POST", "/v1/partitions/1/move", `{"to":"emea-2"}`, RoleOperate, 204},
+	{"DELETE", "/v1/calls/abc", "", RoleOperate, 404},
+	{"POST", "/v1/callback-uris", `{"app":"app-1"}`, RoleBot, 201},
+	{"POST", "/v1/raft/leader", "", RoleOperate, 204},
+	{"POST", "/v1/leave", "", RoleOperate, 202},
+}
+
+func TestB100_RolesMatrix(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	for _, op := range everyOperation {
+		for _, role := range []Role{RoleRead, RoleOperate, RoleBot, RoleJoin} {
+			want := op.passed
+			allowed := op.role == "" || op.role == anyRole || op.role == role || op.role == RoleRead && role == RoleOperate
+			if !allowed {
+				want = http.StatusForbidden
+			}
+			if a := r.ask(op.method, op.path, op.body, as(role)); a.StatusCode != want {
+				t.Errorf("%s %s as %s answered %d, want %d: %s", op.method, op.path, role, a.StatusCode, want, a.text)
+			}
+		}
+		if op.role != "" {
+			a := r.ask(op.method, op.path, op.body).want(t, http.StatusUnauthorized)
+			if a.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s %s: 401 without WWW-Authenticate", op.method, op.path)
+			}
+		}
+	}
+}
+
+// Every path of the published document must stand in the matrix above, so that
+// a new operation cannot be forgotten there.
+func TestB100_MatrixIsWhole(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	for path, item := range r.door.api.OpenAPI().Paths {
+		for method, op := range map[string]any{"GET": item.Get, "PUT": item.Put, "POST": item.Post, "DELETE": item.Delete} {
+			if fmt.Sprint(op) == "<nil>" {
+				continue
+			}
+			found := false
+			for _, e := range everyOperation {
+				found = found || e.method == method && matches(path, strings.Split(e.path, "?")[0])
+			}
+			if !found {
+				t.Errorf("%s %s is in the document and not in the matrix", method, path)
+			}
+		}
+	}
+}
+
+func matches(pattern, path string) bool {
+	p, q := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(p) != len(q) {
+		return false
+	}
+	for i := range p {
+		if p[i] != q[i] && !strings.HasPrefix(p[i], "{") {
+			return false
+		}
+	}
+	return true
+}
+
+func TestB100_WrongTokens(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	absent := r.ask("GET", "/v1/status", "").want(t, 401).text
+	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcHAifQ.c2lnbmF0dXJl"
+	for name, header := range map[string]string{
+		"wrong":           "Authorization: Bearer nobody-knows-this",
+		"expired":         "Authorization: Bearer " + expiredSecret,
+		"webhook token":   "Authorization: Bearer " + jwt,
+		"basic":           "Authorization: Basic dXNlcjpwYXNz",
+		"no scheme":       "Authorization: " + secrets[RoleRead] + "x",
+		"empty":           "Authorization: Bearer ",
+		"the hash itself": "Authorization: Bearer " + HashToken(secrets[RoleRead]),
+		"endless":         "Authorization: Bearer " + strings.Repeat("a", 600),
+	} {
+		r.at.advance(2 * time.Second) // the limit is tested elsewhere
+		if got := r.ask("GET", "/v1/status", "", header).want(t, 401).text; got != absent {
+			t.Errorf("B100 %s: the answer tells it from an absent token:\n%s\n%s", name, got, absent)
+		}
+	}
+	r.ask("GET", "/v1/status", "", "Authorization: bearer "+secrets[RoleRead]).want(t, 200)
+}
+
+// A webhook token must not open the door even if somebody puts its hash into
+// the file.
+func TestB100_WebhookTokenInTheFile(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcHAifQ.c2lnbmF0dXJl"
+	if err := os.WriteFile(r.file, []byte("tokens: [{name: mistake, roles: [operate], sha256: "+HashToken(jwt)+"}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.door.ReloadTokens(); err != nil {
+		t.Fatal(err)
+	}
+	r.ask("GET", "/v1/status", "", "Authorization: Bearer "+jwt).want(t, 401)
+}
+
+func TestB100_FailedAttemptsAreLimited(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	for i := range failBurst {
+		r.ask("GET", "/v1/status", "", fmt.Sprintf("Authorization: Bearer guess-%d", i)).want(t, 401)
+	}
+	if a := r.ask("GET", "/v1/status", "", "Authorization: Bearer guess").want(t, 429); a.Header.Get("Retry-After") == "" {
+		t.Error("429 without Retry-After")
+	}
+	// A guess must not be judged either, or else the limit would limit nothing.
+	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 429)
+	r.ask("GET", "/livez", "").want(t, 200)
+	r.at.advance(failEvery)
+	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+}
+
+func TestB102_FailuresAreRememberedInBounds(t *testing.T) {
+	t.Parallel()
+	g := newGuard("unused", func() time.Time { return start })
+	for i := range 3 * failPlaces {
+		_, refused := g.try(fmt.Sprintf("10.%d.%d.%d:1", i>>16&255, i>>8&255, i&255), "guess")
+		if refused == nil {
+			t.Fatal("a guess got in")
+		}
+	}
+	if n := len(g.fails); n > failPlaces+1 {
+		t.Errorf("%d addresses are remembered, at most %d should be", n, failPlaces+1)
+	}
+}
+
+func TestTokensAreReloaded(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+	if err := os.WriteFile(r.file, []byte("tokens: nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.door.ReloadTokens(); err == nil {
+		t.Error("a bad file was taken")
+	}
+	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200) // the old tokens stay
+	if err := os.WriteFile(r.file, []byte("tokens: [{name: new, roles: [read], sha256: "+HashToken("fresh")+"}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.door.ReloadTokens(); err != nil {
+		t.Fatal(err)
+	}
+	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 401)
+	r.ask("GET", "/v1/status", "", "Authorization: Bearer fresh").want(t, 200)
+}
+
+func TestTokensFileIsStrict(t *testing.T) {
+	t.Parallel()
+	hash := HashToken("x")
+	for name, c := range map[string]struct{ text, says string }{
+		"unknown key":     {"tokens: [{name: a, roles: [read], sha256: " + hash + ", secret: x}]", "secret"},
+		"empty":           {"", "EOF"},
+		"no tokens":       {"tokens: []", "nobody could enter"},
+		"no role":         {"tokens: [{name: a, sha256: " + hash + "}]", "has no roles"},
+		"bad role":        {"tokens: [{name: a, roles: [root], sha256: " + hash + "}]", `"root" is none of`},
+		"bad name":        {"tokens: [{name: \"a b\", roles: [read], sha256: " + hash + "}]", "its name must match"},
+		"same name":       {"tokens: [{name: a, roles: [read], sha256: " + hash + "}, {name: a, roles: [read], sha256: " + HashToken("y") + "}]", "appears twice"},
+		"same token":      {"tokens: [{name: a, roles: [read], sha256: " + hash + "}, {name: b, roles: [read], sha256: " + hash + "}]", "token of another"},
+		"a secret pasted": {"tokens: [{name: a, roles: [read], sha256: my-secret-token}]", "64 hex digits"},
+	} {
+		_, err := parseTokens([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want an error that says %q", name, err, c.says)
+		}
+		if err != nil && strings.Contains(err.Error(), "my-secret-token") {
+			t.Errorf("%s: the error shows the secret", name)
+		}
+	}
+}
+
+func TestB111_TokensFileThatEverybodyMayWrite(t *testing.T) {
+	t.Parallel()
+	file := t.TempDir() + "/tokens.yaml"
+	if err := os.WriteFile(file, []byte(tokensYAML()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckTokensFile(file); err != nil {
+		t.Errorf("a file of mode 0600 is refused: %v", err)
+	}
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckTokensFile(file); err == nil || !strings.Contains(err.Error(), "everybody may write it") {
+		t.Errorf("a file of mode 0666 gives %v", err)
+	}
+}
+
+func TestOpenDoorStaysOnLoopback(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	if _, err := New(Config{}, Deps{Table: f, Journal: f, Cluster: f}); err == nil || !strings.Contains(err.Error(), "tokens_file") {
+		t.Errorf("a door beyond loopback without tokens gives %v", err)
+	}
+	r := openRoom(t)
+	if a := r.ask("GET", "/v1/status", "").want(t, 200); !strings.Contains(a.text, "The admin door is OPEN") {
+		t.Errorf("no loud warning in %s", a.text)
+	}
+	// A page whose name was pointed at 127.0.0.1 (DNS rebinding), and a form on
+	// another site.
+	r.ask("GET", "/v1/status", "", "Host: evil.example").want(t, 403)
+	r.ask("POST", "/v1/leave", "", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site").want(t, 403)
+	for _, host := range []string{"localhost:8470", "127.0.0.1:8470", "[::1]:8470"} {
+		r.ask("GET", "/v1/status", "", "Host: "+host).want(t, 200)
+	}
+	if got := r.fake.done(); len(got) != 0 {
+		t.Errorf("the cluster was asked for %v", got)
+	}
+}

@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dial opens a connection to the door that no HTTP client cleans up after.
+func (r *room) dial() net.Conn {
+	r.t.Helper()
+	c, err := net.DialTimeout("tcp", strings.TrimPrefix(r.url, "http://"), 5*time.Second)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// What is left of a body that was refused must not be taken for a request: it
+// would be the body's author who asks, on a connection that a proxy may share.
+func TestRefusedBodyIsNotARequest(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	c := r.dial()
+	defer c.Close()
+	go func() { // the door stops reading somewhere in the middle
+		fmt.Fprintf(c, "POST /v1/partitions/1/move HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", 3<<20)
+		for range 3 << 10 {
+			if _, err := fmt.Fprintf(c, "%-1023s\n", "GET /v1/leave"); err != nil {
+				return
+			}
+		}
+	}()
+	in := bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Fatalf("answered %d", res.StatusCode)
+	}
+	if _, err := res.Body.Read(make([]byte, 4096)); err != nil && res.ContentLength > 4096 {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if second, err := http.ReadResponse(in, nil); err == nil {
+		t.Errorf("the rest of the body was answered, too: %s", second.Status)
+		second.Body.Close()
+	}
+}
+
+func TestHeaderLimit(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	c := r.dial()
+	defer c.Close()
+	fmt.Fprintf(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Big: %s\r\n\r\n", strings.Repeat("x", 64<<10))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("64 KiB of headers are answered %d", res.StatusCode)
+	}
+}
+
+func TestServerLimits(t *testing.T) {
+	t.Parallel()
+	s := NewServer(openRoom(t).door)
+	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes == 0 {
+		t.Errorf("a limit is missing: %+v", s)
+	}
+}
+
+func TestB105_ConnectionCaps(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := CapListener(inner, 5, 3)
+	defer l.Close()
+	accepted := make(chan net.Conn)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	var held []net.Conn
+	for range 3 {
+		dial()
+		held = append(held, <-accepted)
+	}
+	if _, err := dial().Read(make([]byte, 1)); err == nil {
+		t.Error("a fourth connection of one address was kept")
+	}
+	for range 3 {
+		held[0].Close() // once gives the place back, more often nothing
+	}
+	dial()
+	held = append(held, <-accepted)
+	if _, err := dial().Read(make([]byte, 1)); err == nil {
+		t.Error("closing a connection thrice gave three places back")
+	}
+	for _, c := range held {
+		c.Close()
+	}
+	cl := l.(*capListener)
+	cl.mu.Lock()
+	if cl.total != 0 || len(cl.open) != 0 {
+		t.Errorf("%d connections of %d addresses are still counted", cl.total, len(cl.open))
+	}
+	cl.mu.Unlock()
+	l.Close()
+	for range accepted {
+	}
+}
+
+func TestB107_PathsDoNotLead(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	for _, path := range []string{
+		"/console/static/../../etc/passwd", "/console/static/..%2f..%2f..%2fetc%2fpasswd", "/console/static/%2e%2e/console.go",
+		"/console/static/", "/debug/pprof/../../etc/passwd", "/v1/snapshot/../../etc/passwd", "//evil.example/v1/nodes", "/v1/nodes/",
+		"/console/pages/frame.html", "/v1/calls/%00", "/console/calls/..%2f..%2fetc",
+	} {
+		a := r.ask("GET", path, "")
+		if a.StatusCode < 400 {
+			t.Errorf("B107 %s: answered %d %s", path, a.StatusCode, a.Header.Get("Location"))
+		}
+		if strings.Contains(a.text, "root:") || strings.Contains(a.text, "package ") || strings.Contains(a.text, "{{") {
+			t.Errorf("B107 %s: shows a file", path)
+		}
+	}
+}
