@@ -137,6 +137,7 @@ type Desk struct {
 	closed  bool
 	lines   map[ownership.CallID]*line
 	waiting int // entries in all lines
+	records int // acts that the Ledger has not taken yet
 }
 
 // New checks the configuration and starts the health checks and housekeeping;
@@ -189,9 +190,9 @@ func (d *Desk) Close(ctx context.Context) error {
 		defer close(cut)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.waiting+len(d.acts) > 0 {
+		if d.waiting+d.records > 0 {
 			err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
-				d.waiting, len(d.acts), context.Cause(ctx))
+				d.waiting, d.records, context.Cause(ctx))
 		}
 		d.cancel()
 	})

@@ -49,7 +49,15 @@ func (d *Desk) end(l *line, h ownership.HandOver, why string) {
 // until it is done, refused, or Close gives up. It is called by work that Close
 // waits for, so the group is never empty here.
 func (d *Desk) record(act ownership.Act, h ownership.HandOver) {
+	d.mu.Lock()
+	d.records++
+	d.mu.Unlock()
 	d.work.Go(func() {
+		defer func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.records--
+		}()
 		for wait := firstRecordPause; ; wait = min(2*wait, longestRecordPause) {
 			err := d.apply(d.base, act)
 			switch {

@@ -1,0 +1,296 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tandem/graph"
+	"tandem/ownership"
+)
+
+// orphanOf makes a call of partition 7 as the table shows it to its new owner
+// at epoch 3.
+func orphanOf(state ownership.CallState, left time.Duration) ownership.Call {
+	now := time.Now()
+	c := ownership.Call{ID: "57dab8b1894c409ab240bd8beae78896", RawCall: "57DAB8B1894C409AB240BD8BEAE78896", App: appID, Tenant: "t1",
+		Partition: 7, Epoch: 3, State: state, Thread: "19:meeting@thread.v2", Organizer: "o1",
+		ClaimedAt: now.Add(left - 15*time.Second), Deadline: now.Add(left), SeenAt: now}
+	if state == ownership.CallAnswered {
+		c.AnsweredAt = now
+	}
+	return c
+}
+
+func ourURIOf(c ownership.Call) string {
+	return fmt.Sprint(base, "/", c.Partition, "/", c.Epoch, "/", c.ID)
+}
+
+// The owner died: what its calls go through at the new one.
+func TestF31_OwnerDiesMidCall(t *testing.T) {
+	alive := func(state string) func() (graph.Remote, error) {
+		return func() (graph.Remote, error) { return graph.Remote{State: state}, nil }
+	}
+	const inTime, overdue = 9 * time.Second, -time.Second
+	tests := []struct {
+		name    string
+		by      AnswerBy
+		call    func() ownership.Call
+		answer  error
+		get     func() (graph.Remote, error)
+		reply   string // the bot's
+		noGraph bool
+		told    []ownership.Event
+		answers int
+		records []string // compared by their starts
+		beat    bool     // keepAlives go on
+	}{
+		{name: "ringing, router answers", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, inTime) },
+			told: []ownership.Event{"adopted"}, answers: 1, records: []string{"answered 3"}, beat: true},
+		{name: "ringing, the dead owner had answered", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, inTime) },
+			answer: refusal(graph.ErrRefused, 409, false), get: alive("established"),
+			told: []ownership.Event{"adopted"}, answers: 1, records: []string{"answered 3"}, beat: true},
+		{name: "ringing, the caller left", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, inTime) },
+			answer: refusal(graph.ErrGone, 404, false), answers: 1, records: []string{"release 3 it had ended"}},
+		{name: "ringing, the bot answers", by: AnswerByBot, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, inTime) },
+			told: []ownership.Event{"adopted"}},
+		{name: "ringing, the bot has the router answer", by: AnswerByBot, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, inTime) },
+			reply: `{"answer":{"acceptedModalities":["audio"]}}`, told: []ownership.Event{"adopted"}, answers: 1, records: []string{"answered 3"}},
+		{name: "overdue, answered after all", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, overdue) },
+			get: alive("established"), told: []ownership.Event{"adopted"}, records: []string{"answered 3"}, beat: true},
+		{name: "overdue and gone", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, overdue) },
+			records: []string{"release 3 it had ended"}},
+		{name: "overdue, nobody to ask", by: AnswerByBot, noGraph: true, call: func() ownership.Call { return orphanOf(ownership.CallClaimed, overdue) },
+			told: []ownership.Event{"adopted"}},
+		{name: "answered and movable", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallAnswered, overdue) },
+			told: []ownership.Event{"adopted"}, beat: true},
+		{name: "answered and movable, the bot keeps it alive", by: AnswerByBot, call: func() ownership.Call { return orphanOf(ownership.CallAnswered, overdue) },
+			told: []ownership.Event{"adopted"}},
+		{name: "answered and pinned", by: AnswerByBot, call: func() ownership.Call {
+			c := orphanOf(ownership.CallAnswered, overdue)
+			c.Pinned = true
+			return c
+		}, told: []ownership.Event{"rejoin"}},
+		{name: "orphaned", by: AnswerByBot, call: func() ownership.Call {
+			c := orphanOf(ownership.CallOrphaned, overdue)
+			c.Pinned = true
+			return c
+		}, told: []ownership.Event{"rejoin"}},
+		{name: "ended", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallEnded, overdue) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, tt.by, func(c *Config) {
+					if tt.noGraph {
+						c.Apps[0].Graph = nil
+					}
+				})
+				s.graph.answer, s.graph.get = func(int) error { return tt.answer }, tt.get
+				s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+					return ownership.Reply{Status: 200, Body: []byte(tt.reply)}, nil
+				}
+				c := tt.call()
+				start := time.Now()
+				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
+				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf) // told twice: done once
+				synctest.Wait()
+				if took := time.Since(start); took > 0 {
+					t.Errorf("Adopt took %v", took)
+				}
+				var told []ownership.Event
+				for _, h := range s.bot.handed() {
+					told = append(told, h.Event)
+					var body struct {
+						Event       ownership.Event `json:"event"`
+						CallbackURI string          `json:"callback_uri"`
+						Call        ownership.Call  `json:"call"`
+					}
+					if err := json.Unmarshal(h.Body, &body); err != nil {
+						t.Fatal(err)
+					}
+					if body.Event != h.Event || body.CallbackURI != ourURIOf(c) || body.Call.Thread != c.Thread || body.Call.Organizer != c.Organizer || body.Call.Epoch != 3 {
+						t.Errorf("the bot was told %s", h.Body)
+					}
+					if h.Epoch != 3 || h.CallbackURI != ourURIOf(c) || h.RawCall != c.RawCall {
+						t.Errorf("hand-over %+v", h)
+					}
+				}
+				if !slices.Equal(told, tt.told) {
+					t.Errorf("the bot was told %q, want %q", told, tt.told)
+				}
+				answers := s.graph.answered()
+				if len(answers) != tt.answers || (tt.answers == 1 && (answers[0].CallbackURI != ourURIOf(c) || s.graph.epochs[0] != 3)) {
+					t.Errorf("answers %+v, want %d with the new owner's URI", answers, tt.answers)
+				}
+				got := s.ledger.records()
+				if len(got) != len(tt.records) || (len(got) > 0 && !strings.HasPrefix(got[0], tt.records[0])) {
+					t.Errorf("records %q, want %q", got, tt.records)
+				}
+				time.Sleep(beatEvery + time.Minute)
+				if n := len(s.graph.beaten()); (n > 0) != tt.beat {
+					t.Errorf("%d keepAlives, want any: %t", n, tt.beat)
+				}
+			})
+		})
+	}
+}
+
+func TestF31_RingingCallsComeFirstAndAreAnsweredInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByRouter, nil)
+		s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+			time.Sleep(time.Second)
+			return ownership.Reply{Status: 200}, nil
+		}
+		var calls []ownership.Call
+		for i := range 500 {
+			c := orphanOf(ownership.CallAnswered, -time.Hour)
+			c.ID = ownership.CallID(fmt.Sprintf("answered%d", i))
+			calls = append(calls, c)
+		}
+		for i := range 50 {
+			c := orphanOf(ownership.CallClaimed, 2*time.Second)
+			c.ID = ownership.CallID(fmt.Sprintf("ringing%d", i))
+			calls = append(calls, c)
+		}
+		s.Adopt(t.Context(), calls, ourURIOf)
+		synctest.Wait()
+		if n := len(s.graph.answered()); n != 50 {
+			t.Errorf("%d calls answered at once, want the 50 that rang", n)
+		}
+		time.Sleep(time.Minute)
+		if n := len(s.bot.handed()); n != 550 {
+			t.Errorf("the bot was told of %d calls, want 550", n)
+		}
+	})
+}
+
+// The cloud's retry of the first notification and the adoption meet.
+func TestF31_OneAnswerWhenTheRetryMeetsTheAdoption(t *testing.T) {
+	for name, retryFirst := range map[string]bool{"the retry comes first": true, "the adoption comes first": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, AnswerByRouter, nil)
+				s.graph.answer = func(int) error { time.Sleep(time.Second); return nil }
+				c := orphanOf(ownership.CallClaimed, 9*time.Second)
+				h := incoming("m1")
+				h.Call, h.RawCall = c.ID, c.RawCall
+				if !retryFirst {
+					s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
+				}
+				if r, err := s.Incoming(t.Context(), h); err != nil || r.Status != 202 {
+					t.Errorf("%+v, %v, want 202", r, err)
+				}
+				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
+				time.Sleep(30 * time.Second)
+				if n, told := len(s.graph.answered()), s.bot.words(); n != 1 || len(told) != 1 {
+					t.Errorf("%d answers, the bot was told %q, want one of each", n, told)
+				}
+			})
+		})
+	}
+}
+
+func TestAdoptedAndRejoinWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		s.bot.script = func(_ context.Context, n int, h ownership.HandOver) (ownership.Reply, error) {
+			if h.Event == ownership.EventAdopted && n < 3 {
+				return ownership.Reply{}, errDown
+			}
+			return ownership.Reply{Status: 200}, nil
+		}
+		c := orphanOf(ownership.CallAnswered, 0)
+		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil || len(s.bot.handed()) != 3 {
+			t.Errorf("Adopted: %v after %d deliveries, want nil after 3", err, len(s.bot.handed()))
+		}
+		if err := s.Rejoin(t.Context(), c, 3, ourURI); err != nil || len(s.bot.handed()) != 4 {
+			t.Errorf("Rejoin: %v", err)
+		}
+		if err := s.Adopted(t.Context(), c, 2, ourURI); !errors.Is(err, ownership.ErrFenced) {
+			t.Errorf("at a past epoch: %v, want ErrFenced", err)
+		}
+		c.App = "another"
+		if err := s.Adopted(t.Context(), c, 3, ourURI); !errors.Is(err, ErrUnserved) {
+			t.Errorf("of another app: %v, want ErrUnserved", err)
+		}
+	})
+}
+
+// An event of Tandem's own is given up when its time is over or the partition
+// has gone elsewhere.
+func TestTellGivesUp(t *testing.T) {
+	for name, moved := range map[string]bool{"after its time": false, "when the partition moved": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, AnswerByBot, nil)
+				s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+					return ownership.Reply{}, errDown
+				}
+				if moved {
+					time.AfterFunc(10*time.Second, func() { s.ledger.hold(4) })
+				}
+				start := time.Now()
+				if err := s.Adopted(t.Context(), orphanOf(ownership.CallAnswered, 0), 3, ourURI); !errors.Is(err, ErrUnreachable) {
+					t.Errorf("%v, want ErrUnreachable", err)
+				}
+				took := time.Since(start)
+				if !moved && (took < 110*time.Second || took > 2*time.Minute) || moved && took > 16*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+func TestRawID(t *testing.T) {
+	for want, c := range map[string]ownership.Call{
+		"57DAB8B1894C409AB240BD8BEAE78896":     {ID: "57dab8b1894c409ab240bd8beae78896", RawCall: "57DAB8B1894C409AB240BD8BEAE78896"},
+		"57dab8b1-894c-409a-b240-bd8beae78896": {ID: "57dab8b1894c409ab240bd8beae78896"},
+		"short":                                {ID: "short"},
+	} {
+		if got := rawID(c); got != want {
+			t.Errorf("rawID(%+v) = %s, want %s", c.ID, got, want)
+		}
+	}
+}
+
+// An update on a callback URI of a past epoch is handed over and recorded at
+// the present one.
+func TestUpdateOfAPastEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		c := orphanOf(ownership.CallAnswered, 0)
+		c.ID = "c1"
+		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil {
+			t.Fatal(err)
+		}
+		h := ending("end")
+		h.Epoch = 2
+		if _, err := s.Update(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := s.bot.handed()[1].Epoch; got != 3 {
+			t.Errorf("handed over at epoch %d, want 3", got)
+		}
+		if got := s.ledger.records(); !slices.Equal(got, []string{"release 3 the cloud ended it"}) {
+			t.Errorf("records %q", got)
+		}
+	})
+}
+
+func TestEventsCarryJSON(t *testing.T) {
+	h, err := eventOf(ownership.EventAdopted, orphanOf(ownership.CallAnswered, 0), 9, ourURI)
+	if err != nil || http.Header(h.Header).Get("Content-Type") != "application/json" || h.MessageID != "tandem-adopted-9" || !h.Deadline.IsZero() {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
