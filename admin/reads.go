@@ -128,9 +128,6 @@ func (d *Door) status() Status {
 	if d.auth.open() {
 		s.Warnings = append(s.Warnings, "The admin door is OPEN: admin.tokens_file is not set, so everybody on this machine may do everything.")
 	}
-	if !c.Secure {
-		s.Warnings = append(s.Warnings, "The cluster port speaks plain TCP: anybody who reaches it can change the region's table. Set cluster.tls.")
-	}
 	if d.deps.Warnings != nil {
 		s.Warnings = append(s.Warnings, d.deps.Warnings()...)
 	}
