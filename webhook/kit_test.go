@@ -197,6 +197,7 @@ type setup struct {
 	config func(*Config)
 	deps   func(*Deps)
 	limits Limits
+	server func(*http.Server)
 	rules  []ownership.RuleSpec
 	pins   []ownership.PinSpec
 }
@@ -283,6 +284,9 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	}
 	nd.server = NewServer(nd.door, s.limits)
 	nd.server.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(nd.log, nil), slog.LevelDebug)
+	if s.server != nil {
+		s.server(nd.server)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

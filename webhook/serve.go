@@ -57,6 +57,7 @@ func (h *Handler) serveNotFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", http.MethodPost) // the router would add OPTIONS, which is not answered
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		h.count.asGet.Inc()
 		h.finish(w, r, refused(refuseGet, nil), nil)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -32,7 +33,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 // NewServer gives the server of the public listener: HTTP/1.1, and HTTP/2 over
-// TLS. The caller sets TLSConfig and ErrorLog, and serves it on a listener from
+// TLS from 1.2 on. The caller puts certificates into TLSConfig, or a TLSConfig of
+// its own in its place, sets ErrorLog, and serves it on a listener from
 // Limits.Listener.
 //
 // Limits.Write must outlast a body that comes slowly (Read) and then the door's
@@ -49,6 +51,7 @@ func NewServer(handler http.Handler, limits Limits) *http.Server {
 		WriteTimeout:                 l.Write,
 		IdleTimeout:                  l.Idle,
 		MaxHeaderBytes:               l.HeaderBytes,
+		TLSConfig:                    &tls.Config{MinVersion: tls.VersionTLS12},
 		DisableGeneralOptionsHandler: true, // OPTIONS * is no page of ours either
 		Protocols:                    protocols,
 		HTTP2: &http.HTTP2Config{

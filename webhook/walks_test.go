@@ -365,7 +365,7 @@ func TestRefusalsOfTheTable(t *testing.T) {
 			t.Errorf("Retry-After is %q", r)
 		}
 	}
-	nd.in.refuse, nd.in.stall = nil, true
+	nd.in.refuse, nd.in.stall = nil, make(chan struct{})
 	start := time.Now()
 	if a := post(t, nd.url+hookPath, incoming("c1")); a.status != 503 || a.code(t) != "no_leader" || time.Since(start) > time.Second {
 		t.Errorf("a claim that hangs: %d %s after %s", a.status, a.body, time.Since(start))

@@ -1,0 +1,215 @@
+package webhook
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+var toAmer = []ownership.RuleSpec{{When: `call.source.countryCode in ["US", "CA"]`, Region: "amer"}}
+
+const fromUS = `"source":{"countryCode":"US","region":"amer"}`
+
+// twoRegions starts emea and amer with the same rules.
+func twoRegions(t *testing.T, s setup) (w *world, emea, amer *region) {
+	t.Helper()
+	w = newWorld()
+	return w, newRegion(t, w, "emea", 2, s), newRegion(t, w, "amer", 2, s)
+}
+
+// TestRegionRedirect: one hop to the home region, one to the owner's node, and
+// the clock of the first node goes with it.
+func TestRegionRedirect(t *testing.T) {
+	_, emea, amer := twoRegions(t, setup{rules: toAmer})
+	amer.place = func(ownership.Claim) ownership.PartitionID { return 2 }
+	start := time.Now()
+	all := follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c1", fromUS), 5)
+	if len(all) != 3 || all[0].status != 302 || all[1].status != 302 || all[2].status != 202 {
+		t.Fatalf("%+v", all)
+	}
+	if !strings.HasPrefix(all[0].location(), amer.nodes["amer-1"].url+hookPath+"?h=r.") || !strings.Contains(all[1].location(), "&h=rn.") {
+		t.Errorf("Locations: %s, %s", all[0].location(), all[1].location())
+	}
+	emea.untouched(t)
+	got, claims := amer.nodes["amer-2"].handed(), amer.claimed()
+	if len(got) != 1 || len(claims) != 1 {
+		t.Fatalf("%d hand-overs, %d claims", len(got), len(claims))
+	}
+	if got[0].Received.UnixMilli() != claims[0].Received.UnixMilli() || got[0].Received.Sub(start) > time.Second {
+		t.Errorf("the first node saw it at %s", got[0].Received)
+	}
+}
+
+// TestRegionStays lists when no region redirect happens.
+func TestRegionStays(t *testing.T) {
+	hard := []ownership.RuleSpec{{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}}
+	for _, c := range []struct {
+		name string
+		s    setup
+		down bool
+		call string
+		want int
+	}{
+		{"no rule matches", setup{rules: toAmer}, false, incoming("c1", `"source":{"countryCode":"HU"}`), 202},
+		{"no source at all", setup{rules: toAmer}, false, incoming("c1"), 202},
+		{"home region down, soft", setup{rules: toAmer}, true, incoming("c1", fromUS), 202},
+		{"home region down, hard", setup{rules: hard}, true, incoming("c1", fromUS), 503},
+		{"home region unknown, soft", setup{rules: []ownership.RuleSpec{{When: "true", Region: "apac"}}}, false, incoming("c1"), 202},
+		{"home region unknown, hard", setup{rules: []ownership.RuleSpec{{When: "true", Region: "apac", Residency: "hard"}}}, false, incoming("c1"), 503},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, emea, _ := twoRegions(t, c.s)
+			w.mu.Lock()
+			w.down["amer"] = c.down
+			w.mu.Unlock()
+			a := post(t, emea.nodes["emea-1"].url+hookPath, c.call)
+			if a.status != c.want || a.location() != "" {
+				t.Fatalf("%+v", a)
+			}
+			if c.want == 503 {
+				emea.untouched(t)
+				if a.code(t) != "region_down" {
+					t.Error(a.code(t))
+				}
+			}
+		})
+	}
+}
+
+// TestKnownCallsStay: rules that changed do not move a call that has an owner.
+func TestKnownCallsStay(t *testing.T) {
+	_, emea, _ := twoRegions(t, setup{rules: toAmer})
+	emea.knows("c1", 1, ownership.CallClaimed)
+	if a := post(t, emea.nodes["emea-1"].url+hookPath, incoming("c1", fromUS)); a.status != 202 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestRegionsWithDifferentRules cannot play ball with a call: each thinks that
+// the other is its home.
+func TestRegionsWithDifferentRules(t *testing.T) {
+	w := newWorld()
+	emea := newRegion(t, w, "emea", 1, setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}})
+	amer := newRegion(t, w, "amer", 1, setup{rules: []ownership.RuleSpec{{When: "true", Region: "emea"}}})
+	all := follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c1"), 5)
+	if len(all) != 2 || all[1].status != 202 || len(amer.nodes["amer-1"].handed()) != 1 {
+		t.Fatalf("%+v", all)
+	}
+	amer.nodes["amer-1"].door.SetLaw(mustRules(t, ownership.RuleSpec{When: "true", Region: "emea", Residency: "hard"}), nil)
+	all = follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c2"), 5)
+	if len(all) != 2 || all[1].status != 503 {
+		t.Fatalf("a hard rule of the target: %+v", all)
+	}
+}
+
+func mustRules(t *testing.T, specs ...ownership.RuleSpec) *ownership.Rules {
+	t.Helper()
+	r, err := ownership.CompileRules(specs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestHandleOfAnotherRegion: the follow-up is redirected to that region, with
+// the same handle, once.
+func TestHandleOfAnotherRegion(t *testing.T) {
+	w, emea, amer := twoRegions(t, setup{})
+	amer.knows("c1", 2, ownership.CallAnswered)
+	one := emea.nodes["emea-1"]
+	foreign := testKeys().CallbackURI(one.url+hookPath, Handle{"amer", 2, 1, "c1"})
+	all := follow(t, foreign, update("c1"), 5)
+	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
+		t.Fatalf("%+v", all)
+	}
+	if !strings.HasPrefix(all[0].location(), amer.nodes["amer-1"].url+hookPath+"/amer/2/1/c1?s=") {
+		t.Error(all[0].location())
+	}
+	// A marked one is not sent on.
+	u, _ := url.Parse(all[0].location())
+	if a := post(t, foreign+"&h="+u.Query().Get("h"), update("c1")); a.status != 503 {
+		t.Errorf("%+v", a)
+	}
+	w.mu.Lock()
+	w.down["amer"] = true
+	w.mu.Unlock()
+	if a := post(t, foreign, update("c1")); a.status != 503 || a.code(t) != "region_down" {
+		t.Errorf("%+v", a)
+	}
+	emea.untouched(t)
+}
+
+// TestSeveralCalls: a body with calls of several owners reaches each of them
+// once for each call, byte for byte.
+func TestSeveralCalls(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 3, setup{})
+	one, two, three := r.nodes["emea-1"], r.nodes["emea-2"], r.nodes["emea-3"]
+	for call, p := range map[ownership.CallID]ownership.PartitionID{"a1": 1, "b2": 2, "c3": 3, "d3": 3} {
+		r.knows(call, p, ownership.CallAnswered)
+	}
+	r.knows("e0", 1, ownership.CallEnded)
+	body := `{"value":[` + strings.Join([]string{
+		entry("updated", "a1", `"state":"established"`), entry("updated", "b2", `"state":"established"`),
+		entry("updated", "c3", `"state":"established"`), entry("updated", "d3", `"state":"established"`),
+		entry("updated", "C-3", `"state":"hold"`), entry("updated", "e0", `"state":"established"`),
+	}, ",\n") + `]}`
+	a := post(t, one.url+hookPath, body)
+	if a.status != 202 || a.body != "" {
+		t.Fatalf("%+v", a)
+	}
+	for nd, want := range map[*node]int{one: 1, two: 1, three: 2} {
+		got := nd.handed()
+		if len(got) != want {
+			t.Errorf("%s got %d, want %d", nd.id, len(got), want)
+		}
+		for _, h := range got {
+			if string(h.Body) != body || h.MessageID != "m-1" {
+				t.Errorf("%s: %+v", nd.id, h)
+			}
+		}
+	}
+	// If one of them fails, the cloud repeats, and there is a record.
+	two.leaseOff = true
+	if a := post(t, one.url+hookPath, body); a.status != 503 || a.code(t) != "partly_handled" {
+		t.Errorf("%+v", a)
+	}
+	if !strings.Contains(one.log.String(), `"call":"b2"`) || one.counter(t, "tandem_webhook_partly_handled_total", "") != 1 {
+		t.Error("there is no record of the call that was not handled")
+	}
+}
+
+// TestSeveralCallsOfOneOwner are redirected like one.
+func TestSeveralCallsOfOneOwner(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	r.place = func(ownership.Claim) ownership.PartitionID { return 2 }
+	body := `{"value":[` + entry("created", "c1", `"state":"incoming"`) + "," + entry("created", "c2", `"state":"incoming"`) + `]}`
+	all := follow(t, r.nodes["emea-1"].url+hookPath, body, 3)
+	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(r.nodes["emea-2"].handed()) != 2 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestSeveralRegions: a body cannot be redirected in part. All of one region
+// goes there; else soft rules yield and hard ones refuse.
+func TestSeveralRegions(t *testing.T) {
+	us, hu := entry("created", "u1", `"state":"incoming"`, fromUS), entry("created", "h1", `"state":"incoming"`)
+	us2 := entry("created", "u2", `"state":"incoming"`, fromUS)
+	_, emea, _ := twoRegions(t, setup{rules: toAmer})
+	one := emea.nodes["emea-1"]
+	if a := post(t, one.url+hookPath, `{"value":[`+us+","+us2+`]}`); a.status != 302 {
+		t.Errorf("%+v", a)
+	}
+	emea.untouched(t)
+	if a := post(t, one.url+hookPath, `{"value":[`+us+","+hu+`]}`); a.status != 202 || len(one.handed()) != 2 {
+		t.Errorf("%+v", a)
+	}
+	one.door.SetLaw(mustRules(t, ownership.RuleSpec{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}), nil)
+	body := strings.NewReplacer("u1", "u9", "h1", "h9").Replace(`{"value":[` + us + "," + hu + `]}`)
+	if a := post(t, one.url+hookPath, body); a.status != http.StatusServiceUnavailable || a.code(t) != "partly_handled" || len(one.handed()) != 3 {
+		t.Errorf("%+v", a)
+	}
+}
