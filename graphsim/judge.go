@@ -57,7 +57,8 @@ func judgeActions(r *Report, k *call) {
 		}
 		if first := k.seen[0]; first.partition != 0 && first.partition != a.part {
 			r.Misrouted++
-			r.violation("call %s: the answer's callback URI names partition %d, the bot was told %d", k.id, a.part, first.partition)
+			r.violation("call %s: the answer's callback URI names partition %d of %s, but %s was told partition %d",
+				k.id, a.part, a.region, first.node, first.partition)
 		}
 	}
 }
