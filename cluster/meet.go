@@ -13,13 +13,14 @@ import (
 // Meet brings this node and the one at the cluster address into one region: a
 // node of a region invites the other in, a node without a region enters the
 // other's. It waits until the newcomer stands in the table here, and gives its
-// record. Two nodes of one region have met already: nothing happens.
+// record. Two nodes of one region have met already: nothing happens. With
+// expected set, only that node may answer at the address.
 //
 // The error is ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ErrUnreachable when
 // nobody answers there, and ErrNoLeader when neither has a region yet, or the
 // newcomer did not come in within ctx.
-func (c *Cluster) Meet(ctx context.Context, addr string) (ownership.Node, error) {
+func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
 	fail := func(err error) (ownership.Node, error) {
 		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
 	}
@@ -39,6 +40,8 @@ func (c *Cluster) Meet(ctx context.Context, addr string) (ownership.Node, error)
 	switch known, ok := c.tb.Node(newcomer); {
 	case other.GetDeployment() != c.cfg.Deployment || other.GetRegion() != string(c.cfg.Region):
 		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ErrForeign))
+	case expected != "" && newcomer != expected:
+		return fail(fmt.Errorf("node %s answers there, not %s: %w", newcomer, expected, ownership.ErrConflict))
 	case newcomer == c.self:
 		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:

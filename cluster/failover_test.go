@@ -1,0 +1,230 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+func TestF31_PartitionsOfADeadNodeAreAdoptedAfterItsLease(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	dead := without(nodes, ldr)[1]
+	rest := without(nodes, dead)
+	theirs := dead.tb.PartitionsOf(dead.id)
+	for _, p := range theirs {
+		eventually(t, "the owner holds its partitions", func() bool { return dead.Holds(p.ID, p.Epoch) })
+	}
+	for i := range 30 {
+		claim(t, nodes[i%3], i)
+	}
+
+	// I5: at no moment may two nodes act. The new owner is asked first: when it
+	// acts, the old one must have stopped.
+	ctx, stopSampling := context.WithCancel(context.Background())
+	var sampling sync.WaitGroup
+	for _, heir := range rest {
+		sampling.Go(func() {
+			for ctx.Err() == nil {
+				for _, p := range theirs {
+					if heir.Holds(p.ID, p.Epoch+1) && dead.Holds(p.ID, p.Epoch) {
+						t.Errorf("I5: partition %s is held by %s and %s", p.ID, heir.id, dead.id)
+						return
+					}
+				}
+			}
+		})
+	}
+	died := time.Now()
+	dead.cut()
+	for _, p := range theirs {
+		eventually(t, "partition "+p.ID.String()+" has a new owner that acts", func() bool {
+			for _, heir := range rest {
+				if heir.Holds(p.ID, p.Epoch+1) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	took := time.Since(died)
+	t.Logf("adopted within %v", took)
+	stopSampling()
+	sampling.Wait()
+	if dead.Status().Leased {
+		t.Error("the dead node still believes in its lease")
+	}
+	converge(t, rest)
+	got := make(map[ownership.PartitionID]ownership.Reassignment)
+	for _, heir := range rest {
+		eventually(t, "the heir was told of all it got", func() bool {
+			heir.mu.Lock()
+			defer heir.mu.Unlock()
+			n := 0
+			for _, ch := range heir.moved {
+				n += len(ch.Got)
+			}
+			return n == len(heir.tb.PartitionsOf(heir.id))
+		})
+		heir.mu.Lock()
+		for _, ch := range heir.moved {
+			for _, m := range ch.Got {
+				if m.Epoch > 1 {
+					got[m.Partition] = m
+				}
+			}
+		}
+		heir.mu.Unlock()
+	}
+	for _, p := range theirs {
+		if m := got[p.ID]; m.From != dead.id || m.Epoch != p.Epoch+1 {
+			t.Errorf("of partition %s the heirs were told %+v", p.ID, m)
+		}
+	}
+}
+
+func TestF13_SilentLeaderIsFencedBeforeItsPartitionsMove(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	rest := without(nodes, ldr)
+	theirs := ldr.tb.PartitionsOf(ldr.id)
+	claim(t, ldr, 1)
+	ldr.cut()
+	for _, p := range theirs {
+		eventually(t, "partition "+p.ID.String()+" of the lost leader is adopted", func() bool {
+			for _, heir := range rest {
+				if heir.Holds(p.ID, p.Epoch+1) {
+					if ldr.Holds(p.ID, p.Epoch) {
+						t.Fatalf("I5: partition %s is held twice", p.ID)
+					}
+					return true
+				}
+			}
+			return false
+		})
+	}
+	if err := ldr.LeaderCheck(soon(t)); err == nil {
+		t.Error("the lost leader is sure that it leads")
+	}
+	if _, err := ldr.Claim(soon(t), claimOf(2)); !errors.Is(err, ownership.ErrNoLeader) {
+		t.Errorf("the lost leader answered a claim with %v", err)
+	}
+}
+
+func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	own := n.tb.PartitionsOf(n.id)[0]
+	eventually(t, "the node acts", func() bool { return n.Holds(own.ID, own.Epoch) })
+	// The renewals are paused, while raft and everything else go on.
+	resume := n.pause()
+	eventually(t, "the lease ends", func() bool { return !n.Holds(own.ID, own.Epoch) })
+	eventually(t, "others own all of it", func() bool { return len(ldr.tb.PartitionsOf(n.id)) == 0 })
+	resume()
+	eventually(t, "it comes back, and new partitions are born on it", func() bool {
+		ps := n.tb.PartitionsOf(n.id)
+		return len(ps) == defaultBirths && n.Holds(ps[0].ID, ps[0].Epoch)
+	})
+	if n.Holds(own.ID, own.Epoch) {
+		t.Error("the node acts on a partition at an epoch that has passed")
+	}
+}
+
+func TestF32_ANodeWhoseTableLagsStopsOnTheLeadersWord(t *testing.T) {
+	l := lease{length: time.Second}
+	now := time.Now()
+	l.renew(now, grant{term: 2, applied: 10, holdings: map[ownership.PartitionID]ownership.Epoch{1: 1}})
+	for _, tc := range []struct {
+		name    string
+		p       ownership.PartitionID
+		e       ownership.Epoch
+		applied uint64
+		at      time.Time
+		want    bool
+	}{
+		{"F32 the leader confirms it", 1, 1, 5, now, true},
+		{"F32 the leader says another owns it", 2, 1, 5, now, false},
+		{"F32 the leader says it has another epoch", 1, 2, 5, now, false},
+		{"F32 the own table is newer than the leader's word", 2, 7, 10, now, true},
+		{"F32 the lease is over", 1, 1, 5, now.Add(time.Second), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := l.holds(tc.p, tc.e, tc.applied, tc.at); got != tc.want {
+				t.Errorf("holds = %v, want %v", got, tc.want)
+			}
+		})
+	}
+	l.renew(now.Add(-time.Minute), grant{term: 2, applied: 11})
+	l.renew(now.Add(time.Minute), grant{term: 1, applied: 9})
+	if g := l.granted.Load(); g.applied != 10 {
+		t.Errorf("a late answer or one of an older term replaced the lease: %+v", g)
+	}
+	l.yield(1, 1)
+	if l.holds(1, 1, 10, now) || !l.holds(1, 2, 10, now) {
+		t.Error("a yielded partition is held, or a later epoch of it is not")
+	}
+	l.take(1)
+	if !l.holds(1, 1, 10, now) {
+		t.Error("a partition taken back is not held")
+	}
+	l.drop()
+	if l.holds(1, 1, 10, now) || !l.until().IsZero() {
+		t.Error("a dropped lease still holds")
+	}
+}
+
+func TestMoveStopsTheOwnerFirst(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	leaderOf(t, nodes...)
+	from, to, third := nodes[0], nodes[1], nodes[2]
+	p := from.tb.PartitionsOf(from.id)[0]
+	eventually(t, "the owner acts, and the third node knows", func() bool {
+		_, ok := third.tb.Partition(p.ID)
+		return ok && from.Holds(p.ID, p.Epoch)
+	})
+	if err := third.Move(soon(t), p.ID, to.id); err != nil {
+		t.Fatal(err)
+	}
+	if from.Holds(p.ID, p.Epoch) {
+		t.Error("the former owner still acts")
+	}
+	eventually(t, "the new owner acts", func() bool { return to.Holds(p.ID, p.Epoch+1) })
+	if err := to.Move(soon(t), p.ID, from.id); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first owner acts again, at a later epoch", func() bool { return from.Holds(p.ID, p.Epoch+2) })
+	if err := from.Move(soon(t), p.ID, "nobody"); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("a move to nobody gave %v", err)
+	}
+	if !from.Holds(p.ID, p.Epoch+2) {
+		t.Error("after a refused move the owner no longer acts")
+	}
+	if err := from.Move(soon(t), 9999, to.id); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("a move of an unknown partition gave %v", err)
+	}
+}
+
+func TestVerifyRefusesWhenAVoterIsAtANewerTerm(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	re := ldr.reign.Load()
+	if _, err := re.verify.do(soon(t), struct{}{}); err != nil {
+		t.Fatalf("the leader cannot make sure of its lead: %v", err)
+	}
+	// As if this reign were of the term before: what a leader finds that was
+	// paused while the others elected another.
+	old := &reign{c: ldr.Cluster, term: re.term - 1, ctx: re.ctx}
+	if err := old.majority(soon(t)); err == nil {
+		t.Error("a leader of a past term is sure of its lead")
+	}
+}

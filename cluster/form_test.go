@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+func TestThreeNodesFormByJoin(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	leaderOf(t, nodes...)
+	for _, n := range nodes {
+		eventually(t, "eight partitions for each node, known everywhere", func() bool {
+			for _, o := range nodes {
+				if len(n.tb.PartitionsOf(o.id)) != defaultBirths {
+					return false
+				}
+			}
+			return true
+		})
+		if s := n.Status(); !s.Joined || !s.Voter || len(s.Peers) != 3 || !s.Leased || s.LeaseLeft <= 0 {
+			t.Errorf("status of %s: %+v", n.id, s)
+		}
+		eventually(t, "the first change tells of the partitions born here", func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			got := 0
+			for _, ch := range n.moved {
+				got += len(ch.Got)
+			}
+			return got == defaultBirths
+		})
+	}
+}
+
+func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
+	r := newRegion(t, nil)
+	var nodes []*testNode
+	for _, id := range []ownership.NodeID{"a", "b", "c"} {
+		n := &testNode{r: r, id: id, dir: r.dir + "/" + string(id)}
+		r.nodes[id] = n
+		nodes = append(nodes, n)
+	}
+	// Fixed addresses, for each names the others before they run.
+	addrs := freeAddrs(t, 3)
+	for i, n := range nodes {
+		n.up(func(c *Config) { c.Listen, c.Join, c.BootstrapExpect = addrs[i], addrs, 3 })
+	}
+	for _, n := range nodes {
+		n.ready()
+	}
+	leaderOf(t, nodes...)
+	for _, n := range nodes {
+		eventually(t, "all three vote", func() bool { return n.voters() == 3 })
+	}
+}
+
+func TestGrantIsGivenOnce(t *testing.T) {
+	var f founding
+	now := time.Unix(100, 0)
+	if !f.grant("a", now) || !f.grant("a", now.Add(time.Second)) {
+		t.Error("the first founder did not get the word, or not twice")
+	}
+	if f.grant("b", now.Add(2*time.Second)) {
+		t.Error("a second founder got the word while the first may still found")
+	}
+	if !f.grant("b", now.Add(time.Second+wordLasts+1)) {
+		t.Error("the word was kept for ever")
+	}
+}
+
+func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.Timings.Lease, c.Timings.Drift = 20*time.Second, time.Second })
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	before := n.tb.PartitionsOf(n.id)
+	old := n.Addr()
+	n.restart(func(c *Config) { c.Listen = "127.0.0.1:0" })
+	n.ready()
+	if n.Addr() == old {
+		t.Fatal("the node came back at its old address; the test needs another")
+	}
+	for _, o := range nodes {
+		eventually(t, "the new address in table and raft", func() bool {
+			rec, _ := o.tb.Node(n.id)
+			return rec.ClusterAddr == n.Addr() && o.nodeAt(n.Addr()) == n.id
+		})
+	}
+	for _, p := range before {
+		if !n.Holds(p.ID, p.Epoch) {
+			t.Errorf("partition %s at epoch %s was lost over a restart", p.ID, p.Epoch)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if last := n.moved[len(n.moved)-1]; !last.Resumed || len(last.Got) != len(before) {
+		t.Errorf("the change after a restart is %+v, want all partitions resumed", last)
+	}
+}
+
+func TestF28_WipedNodeIsRefusedUntilRemoved(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	n.stop()
+	n.dir += "-new"
+	rejoin := func(c *Config) { c.Join = []string{ldr.Addr()} }
+	n.up(rejoin)
+	eventually(t, "the wiped node ends", func() bool { return len(n.fatals()) == 1 })
+	if err := n.fatals()[0]; !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("the wiped node ended with %v", err)
+	}
+	n.stop()
+	if err := ldr.Remove(soon(t), n.id); err != nil {
+		t.Fatal(err)
+	}
+	n.mu.Lock()
+	n.fatal = nil
+	n.mu.Unlock()
+	n.up(rejoin)
+	n.ready()
+	if len(n.tb.PartitionsOf(n.id)) == 0 {
+		t.Error("the new incarnation got no partitions")
+	}
+}
+
+func (n *testNode) fatals() []error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]error(nil), n.fatal...)
+}
+
+func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(2)
+	ldr := leaderOf(t, nodes...)
+	other := nodes[1]
+	good := JoinRequest{Node: ldr.cfg.Node, Stamp: ldr.st.Stamp()}
+	good.Node.ID, good.Stamp.Node = "x", "x"
+	good.Node.Incarnation, good.Stamp.Incarnation = "inc", "inc"
+	good.Node.ClusterAddr = "127.0.0.1:1"
+	for _, tc := range []struct {
+		name   string
+		change func(*JoinRequest)
+		want   error
+	}{
+		{"B101 other deployment", func(q *JoinRequest) { q.Stamp.Deployment = "fabrikam" }, ErrForeign},
+		{"B101 other region", func(q *JoinRequest) { q.Stamp.Region = "amer" }, ErrForeign},
+		{"B101 record of another region", func(q *JoinRequest) { q.Node.Region = "amer" }, ErrForeign},
+		{"B101 record and stamp differ", func(q *JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
+		{"B101 own id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
+		{"B101 known id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
+		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ownership.ErrConflict},
+		{"B101 nobody at the address", func(*JoinRequest) {}, ErrUnreachable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, n := range nodes { // by the leader itself, and forwarded
+				req := good
+				tc.change(&req)
+				ctx := soon(t)
+				if tc.want == ErrUnreachable { // it is tried again until the bound
+					r := ldr.reign.Load()
+					if _, err := r.admit(ctx, req); !errors.Is(err, tc.want) {
+						t.Errorf("admitted with %v, want %v", err, tc.want)
+					}
+					continue
+				}
+				if _, err := n.Join(ctx, req); !errors.Is(err, tc.want) {
+					t.Errorf("on %s: joined with %v, want %v", n.id, err, tc.want)
+				}
+			}
+		})
+	}
+	if got := len(ldr.servers()); got != 2 {
+		t.Errorf("raft has %d servers after refused joins, want 2", got)
+	}
+}
+
+func TestF29_StoreOfAnotherNodeIsRefused(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	n.stop()
+	n.dir, n.id = r.dir+"/z", "z"
+	n.up()
+	st := n.st
+	cfg := n.config()
+	cfg.Node.ID = "y"
+	if _, err := Start(soon(t), cfg, st, Doors{}); !errors.Is(err, ErrForeign) {
+		t.Errorf("started over another node's store with %v", err)
+	}
+}

@@ -1,0 +1,309 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come; a machine may be slow.
+const patience = 30 * time.Second
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !cond() {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("waited %v in vain for: %s", patience, what)
+		}
+	}
+}
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// fast are the shipped timings, shortened for a busy machine under the race
+// detector.
+var fast = Timings{
+	Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, LeaderLease: 200 * time.Millisecond,
+	Renew: 200 * time.Millisecond, Lease: time.Second, Drift: 100 * time.Millisecond,
+	Announce: 50 * time.Millisecond, Handshake: 2 * time.Second,
+	Stabilise: 300 * time.Millisecond, DeadVoter: time.Second, DiskStall: 20 * time.Second,
+}
+
+// testRegion is a region of real nodes on loopback ports under real TLS.
+type testRegion struct {
+	t     *testing.T
+	dir   string
+	ca    string
+	nodes map[ownership.NodeID]*testNode
+	tune  func(*Config)
+}
+
+type testNode struct {
+	*Cluster
+	r     *testRegion
+	id    ownership.NodeID
+	st    *store.Store
+	dir   string
+	halt  sync.RWMutex
+	mu    sync.Mutex
+	fatal []error
+	moved []Change
+	relay func(context.Context, ownership.HandOver) (ownership.Reply, error)
+	sick  bool
+	open  bool
+}
+
+const testDeployment = "contoso"
+
+func newRegion(t *testing.T, tune func(*Config)) *testRegion {
+	t.Helper()
+	r := &testRegion{t: t, dir: t.TempDir(), nodes: make(map[ownership.NodeID]*testNode), tune: tune}
+	r.ca = filepath.Join(r.dir, "ca")
+	if _, _, err := MakeCA(r.ca, "test", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, n := range r.nodes {
+			n.stop()
+		}
+	})
+	return r
+}
+
+// form starts n nodes, named a, b, c, …: the first founds the region, the others
+// join it through the first. It returns when all are ready.
+func (r *testRegion) form(n int) []*testNode {
+	r.t.Helper()
+	var out []*testNode
+	for i := range n {
+		out = append(out, r.start(ownership.NodeID(string(rune('a'+i)))))
+	}
+	for _, n := range out {
+		n.ready()
+	}
+	return out
+}
+
+func (r *testRegion) start(id ownership.NodeID) *testNode {
+	r.t.Helper()
+	n := &testNode{r: r, id: id, dir: filepath.Join(r.dir, string(id))}
+	r.nodes[id] = n
+	n.up(func(c *Config) {
+		c.Bootstrap = len(r.nodes) == 1
+		for _, o := range r.nodes {
+			if o.Cluster != nil {
+				c.Join = append(c.Join, o.Addr())
+			}
+		}
+	})
+	return n
+}
+
+func (n *testNode) config() Config {
+	cert := filepath.Join(n.r.dir, "certs", string(n.id)+".pem")
+	key := filepath.Join(n.r.dir, "certs", string(n.id)+"-key.pem")
+	if _, err := os.Stat(cert); err != nil {
+		if _, _, err := MakeCert(filepath.Join(n.r.dir, "certs"), n.r.ca, testDeployment, "emea", n.id, []string{"127.0.0.1"}, time.Minute*30); err != nil {
+			n.r.t.Fatal(err)
+		}
+	}
+	return Config{
+		Deployment: testDeployment, Region: "emea",
+		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
+		Listen: "127.0.0.1:0", TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
+		Timings: fast, Logger: testLogger(),
+	}
+}
+
+func testLogger() *slog.Logger {
+	if os.Getenv("TANDEM_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+// up opens the node's store and starts it.
+func (n *testNode) up(tune ...func(*Config)) {
+	n.r.t.Helper()
+	if err := n.tryUp(tune...); err != nil {
+		n.r.t.Fatal(err)
+	}
+}
+
+func (n *testNode) tryUp(tune ...func(*Config)) error {
+	cfg := n.config()
+	if n.r.tune != nil {
+		n.r.tune(&cfg)
+	}
+	for _, f := range tune {
+		f(&cfg)
+	}
+	st, err := store.Open(n.dir, store.Stamp{Deployment: cfg.Deployment, Region: cfg.Region, Node: cfg.Node.ID},
+		store.Options{Logger: cfg.Logger, SegmentBytes: 1 << 20, OnFatal: func(err error) { panic(err) }})
+	if err != nil {
+		return err
+	}
+	c, err := Start(context.Background(), cfg, st, n.doors())
+	if err != nil {
+		return fmt.Errorf("%w (store: %v)", err, st.Close())
+	}
+	n.st, n.Cluster, n.open = st, c, true
+	return nil
+}
+
+func (n *testNode) doors() Doors {
+	return Doors{
+		Health: func() Health {
+			n.halt.RLock() // a test may hold up the renewals here
+			defer n.halt.RUnlock()
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return Health{Bot: !n.sick}
+		},
+		Fatal: func(err error) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.fatal = append(n.fatal, err)
+		},
+		OnReassigned: func(ch Change) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.moved = append(n.moved, ch)
+		},
+		HandOver: func(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+			n.mu.Lock()
+			relay := n.relay
+			n.mu.Unlock()
+			return relay(ctx, h)
+		},
+	}
+}
+
+func (n *testNode) stop() {
+	if !n.open {
+		return
+	}
+	n.open = false
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil {
+		n.r.t.Errorf("stopping %s: %v", n.id, err)
+	}
+	if err := n.st.Close(); err != nil {
+		n.r.t.Errorf("closing the store of %s: %v", n.id, err)
+	}
+}
+
+// cut takes the node off the network at once, as a kill or a pulled cable does.
+// The node itself goes on and does not know.
+func (n *testNode) cut() {
+	_ = n.trans.Close()
+	n.dial.closeAll()
+	n.port.closeAll()
+}
+
+// restart stops the node and starts it again, at the same address unless tuned.
+func (n *testNode) restart(tune ...func(*Config)) {
+	n.r.t.Helper()
+	addr := n.Addr()
+	n.stop()
+	n.up(append([]func(*Config){func(c *Config) {
+		c.Listen = addr
+		for _, o := range n.r.nodes {
+			if o != n && o.Cluster != nil {
+				c.Join = append(c.Join, o.Addr())
+			}
+		}
+	}}, tune...)...)
+}
+
+func (n *testNode) ready() {
+	n.r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.Ready(ctx); err != nil {
+		n.r.t.Fatalf("%v; status %+v", err, n.Status())
+	}
+}
+
+// leader waits until the given nodes agree on a leader among them.
+func leaderOf(t *testing.T, nodes ...*testNode) *testNode {
+	t.Helper()
+	var found *testNode
+	eventually(t, "a leader that all know", func() bool {
+		found = nil
+		for _, n := range nodes {
+			if r := n.reign.Load(); r != nil {
+				select {
+				case <-r.ready:
+					found = n
+				default:
+				}
+			}
+		}
+		for _, n := range nodes {
+			if id, _, _ := n.Leader(); found == nil || id != found.id {
+				return false
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func without(nodes []*testNode, n *testNode) []*testNode {
+	var out []*testNode
+	for _, o := range nodes {
+		if o != n {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func claimOf(i int) ownership.Claim {
+	return ownership.Claim{Call: ownership.CallID(fmt.Sprintf("%032x", i)), App: "app", Tenant: "tenant", Received: time.Unix(1, 0)}
+}
+
+// claim claims until it succeeds.
+func claim(t *testing.T, n *testNode, i int) ownership.Placement {
+	t.Helper()
+	var p ownership.Placement
+	eventually(t, fmt.Sprintf("a claim of call %d on %s", i, n.id), func() (ok bool) {
+		var err error
+		p, err = n.Claim(soon(t), claimOf(i))
+		return err == nil
+	})
+	return p
+}
+
+// pause holds up the node's renewals until resume is called.
+func (n *testNode) pause() (resume func()) {
+	n.halt.Lock()
+	return sync.OnceFunc(n.halt.Unlock)
+}

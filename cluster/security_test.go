@@ -1,0 +1,393 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// credsOf makes a certificate signed by the CA in caDir and reads it as a node
+// would that trusts the region's CA.
+func (r *testRegion) credsOf(caDir, deployment string, region ownership.Region, node ownership.NodeID, lifetime time.Duration) *credentials {
+	r.t.Helper()
+	dir, err := os.MkdirTemp(r.dir, "creds")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cert, key, err := MakeCert(dir, caDir, deployment, region, node, nil, lifetime)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c, err := loadCredentials(TLS{cert, key, filepath.Join(r.ca, CACertFile)}, identity{deployment, region, node})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// closedUnanswered reports whether the far side closes without sending a byte of
+// its protocol.
+func closedUnanswered(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	n, err := io.Copy(io.Discard, conn)
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		t.Fatalf("the connection stayed open (%d bytes came)", n)
+	}
+}
+
+func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	otherCA := filepath.Join(r.dir, "other-ca")
+	if _, _, err := MakeCA(otherCA, "other", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	before := n.raft.CurrentTerm()
+	for _, tc := range []struct {
+		name  string
+		creds *credentials
+	}{
+		{"B103 certificate of another CA", r.credsOf(otherCA, testDeployment, "emea", "b", time.Minute)},
+		{"B103 another deployment", r.credsOf(r.ca, "fabrikam", "emea", "b", time.Minute)},
+		{"B103 another region", r.credsOf(r.ca, testDeployment, "amer", "b", time.Minute)},
+		{"B103 expired", r.credsOf(r.ca, testDeployment, "emea", "b", time.Nanosecond)},
+	} {
+		for _, proto := range []string{alpnRaft, alpnPeer} {
+			t.Run(tc.name+" over "+proto, func(t *testing.T) {
+				conf := tc.creds.client(proto, "")
+				conf.VerifyConnection = nil // the stranger is not picky
+				conn, err := tls.Dial("tcp", n.Addr(), conf)
+				if err != nil {
+					return // refused in the handshake
+				}
+				defer func() { _ = conn.Close() }()
+				_, _ = conn.Write([]byte("\x00"))
+				closedUnanswered(t, conn)
+			})
+		}
+	}
+	t.Run("B103 no client certificate", func(t *testing.T) {
+		conn, err := tls.Dial("tcp", n.Addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}})
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		closedUnanswered(t, conn)
+	})
+	t.Run("B103 TLS 1.2", func(t *testing.T) {
+		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).client(alpnRaft, "")
+		conf.MinVersion, conf.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+		if conn, err := tls.Dial("tcp", n.Addr(), conf); err == nil {
+			_ = conn.Close()
+			t.Error("TLS 1.2 was accepted")
+		}
+	})
+	t.Run("B103 neither protocol", func(t *testing.T) {
+		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).client("http/1.1", "")
+		conf.VerifyConnection = nil
+		if conn, err := tls.Dial("tcp", n.Addr(), conf); err == nil {
+			defer func() { _ = conn.Close() }()
+			closedUnanswered(t, conn)
+		}
+	})
+	t.Run("B103 plain raft", func(t *testing.T) {
+		trans, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 1, time.Second, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = trans.Close() }()
+		var resp raft.AppendEntriesResponse
+		err = trans.AppendEntries("a", raft.ServerAddress(n.Addr()), &raft.AppendEntriesRequest{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("evil"), Addr: []byte("evil:1")}, Term: 1 << 40,
+		}, &resp)
+		if err == nil {
+			t.Errorf("a forged message over plain TCP was answered: %+v", resp)
+		}
+	})
+	if got := n.raft.CurrentTerm(); got != before {
+		t.Errorf("a stranger raised the term from %d to %d", before, got)
+	}
+	if testutil.ToFloat64(n.m.refused.WithLabelValues("handshake")) == 0 {
+		t.Error("no refused handshake was counted")
+	}
+	if n.raft.State() != raft.Leader {
+		t.Error("a stranger deposed the leader")
+	}
+}
+
+// forger speaks raft with a node's own certificate.
+func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
+	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  &dialStream{handedListener: newHandedListener(advertised("forger:1")), d: d, nodeAt: func(string) ownership.NodeID { return "" }},
+		MaxPool: 1, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
+	})
+	r.t.Cleanup(func() {
+		_ = trans.Close()
+		trans.CloseStreams()
+		d.closeAll()
+	})
+	return trans
+}
+
+func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(2)
+	ldr := leaderOf(t, nodes...)
+	victim := without(nodes, ldr)[0]
+	before := victim.raft.CurrentTerm()
+	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(ldr.id), Addr: []byte(ldr.Addr())}
+	to := raft.ServerAddress(victim.Addr())
+	forger := r.forger("c")
+	var ae raft.AppendEntriesResponse
+	if err := forger.AppendEntries("", to, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1 << 40}, &ae); err == nil {
+		t.Errorf("a forged AppendEntries was answered: %+v", ae)
+	}
+	if err := forger.AppendEntries("", to, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1 << 40, PrevLogEntry: 1, PrevLogTerm: 1}, &ae); err == nil {
+		t.Errorf("a forged AppendEntries with entries was answered: %+v", ae)
+	}
+	var rv raft.RequestVoteResponse
+	if err := forger.RequestVote("", to, &raft.RequestVoteRequest{RPCHeader: header, Term: 1 << 40, LeadershipTransfer: true}, &rv); err == nil {
+		t.Errorf("a forged RequestVote was answered: %+v", rv)
+	}
+	var tn raft.TimeoutNowResponse
+	if err := forger.TimeoutNow("", to, &raft.TimeoutNowRequest{RPCHeader: header}, &tn); err == nil {
+		t.Errorf("a forged TimeoutNow was answered: %+v", tn)
+	}
+	var is raft.InstallSnapshotResponse
+	if err := forger.InstallSnapshot("", to, &raft.InstallSnapshotRequest{RPCHeader: header, Term: 1 << 40, SnapshotVersion: 1}, &is, eofReader{}); err == nil {
+		t.Errorf("a forged InstallSnapshot was answered: %+v", is)
+	}
+	if got := victim.raft.CurrentTerm(); got != before {
+		t.Errorf("forged messages raised the term from %d to %d", before, got)
+	}
+	if testutil.ToFloat64(victim.m.refused.WithLabelValues("speaks for another node")) < 5 {
+		t.Error("the forged messages were not counted")
+	}
+
+	own := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("c"), Addr: []byte("c:1")}
+	if err := forger.InstallSnapshot("", to, &raft.InstallSnapshotRequest{RPCHeader: own, SnapshotVersion: 1, Size: math.MaxInt64}, &is, eofReader{}); err == nil {
+		t.Error("B104: a snapshot of 2^63 bytes was taken")
+	}
+
+	// The same on the peer link.
+	creds := r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute)
+	d := newDialer(creds, time.Second)
+	defer d.closeAll()
+	l := newLinks(d, identity{testDeployment, "emea", ldr.id})
+	defer l.close()
+	p := l.to(victim.id, victim.Addr())
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err == nil {
+		t.Error("a peer request that names another node than its certificate was answered")
+	}
+	l2 := newLinks(d, identity{testDeployment, "emea", "c"})
+	defer l2.close()
+	p = l2.to(victim.id, victim.Addr())
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err != nil {
+		t.Errorf("an honest peer request was refused: %v", err)
+	}
+	if _, err := ask(soon(t), p, p.renew, &peerpb.RenewRequest{Node: string(ldr.id)}); err == nil {
+		t.Error("a node renewed another node's lease")
+	}
+	if _, err := ask(soon(t), p, p.dismiss, &peerpb.DismissRequest{Node: string(ldr.id), Left: true}); err == nil {
+		t.Error("a node said for another that it has left")
+	}
+	p = l2.to("z", victim.Addr())
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("dialling z where %s answers gave %v", victim.id, err)
+	}
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+func TestB104_GarbageIsClosed(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.Timings.Handshake = 500 * time.Millisecond })
+	n := r.form(1)[0]
+	creds := r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute)
+	for name, garbage := range map[string][]byte{
+		"B104 zeros":                     make([]byte, 4096),
+		"B104 HTTP":                      []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"B104 a 4 GiB length":            {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"B104 a TLS record of 4 GiB":     {0x16, 0x03, 0x03, 0xff, 0xff, 0x01, 0xff, 0xff, 0xff},
+		"B104 nothing, until the limit":  {},
+		"B104 half a record, then quiet": {0x16, 0x03},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", n.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = conn.Write(garbage)
+			closedUnanswered(t, conn)
+		})
+	}
+	// Behind a good handshake: a msgpack byte string (bin32) of 4 GiB where
+	// raft's message begins, and a message type that does not exist.
+	for name, garbage := range map[string][]byte{
+		"B104 4 GiB in raft's message": {0x00, 0xc6, 0xff, 0xff, 0xff, 0xff, 0x00},
+		"B104 unknown raft message":    {0x63, 0x80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := tls.Dial("tcp", n.Addr(), creds.client(alpnRaft, "a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = conn.Write(garbage)
+			_ = conn.CloseWrite()
+			closedUnanswered(t, conn)
+		})
+	}
+	if n.raft.State() != raft.Leader {
+		t.Error("garbage deposed the leader")
+	}
+}
+
+func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.MaxConnsPerIP, c.Timings.Handshake = 20, 10*time.Second })
+	n := r.form(1)[0]
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	for range 100 {
+		c, err := net.Dial("tcp", n.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	eventually(t, "80 of 100 idle connections are refused", func() bool {
+		return testutil.ToFloat64(n.m.refused.WithLabelValues("too many connections")) >= 80
+	})
+	n.port.mu.Lock()
+	open := len(n.port.open)
+	n.port.mu.Unlock()
+	if open > 20 {
+		t.Errorf("%d connections are open, 20 are allowed", open)
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "the closed ones no longer count", func() bool {
+		n.port.mu.Lock()
+		defer n.port.mu.Unlock()
+		return len(n.port.counts) == 0
+	})
+}
+
+func TestPlainIsForLoopbackOnly(t *testing.T) {
+	base := Config{Deployment: "d", Region: "r", Node: ownership.Node{ID: "n"}, Listen: "127.0.0.1:0"}
+	for _, tc := range []struct {
+		name   string
+		change func(*Config)
+		ok     bool
+	}{
+		{"loopback", func(*Config) {}, true},
+		{"IPv6 loopback", func(c *Config) { c.Listen = "[::1]:0" }, true},
+		{"all addresses", func(c *Config) { c.Listen = "0.0.0.0:0" }, false},
+		{"no address", func(c *Config) { c.Listen = ":8471" }, false},
+		{"advertised elsewhere", func(c *Config) { c.Advertise = "10.0.0.1:8471" }, false},
+		{"joining elsewhere", func(c *Config) { c.Join = []string{"10.0.0.1:8471"} }, false},
+		{"a name that looks local", func(c *Config) { c.Listen = "localhost.example:0" }, false},
+		{"all addresses with TLS", func(c *Config) { c.Listen, c.TLS = "0.0.0.0:0", &TLS{} }, true},
+		{"a lease shorter than two renewals", func(c *Config) { c.Timings = Timings{Renew: time.Second, Lease: time.Second} }, false},
+		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
+		{"too many to expect", func(c *Config) { c.BootstrapExpect = 6 }, false},
+		{"no node id", func(c *Config) { c.Node.ID = "" }, false},
+		{"no listener", func(c *Config) { c.Listen = "" }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := base
+			tc.change(&c)
+			if err := c.fill(); (err == nil) != tc.ok {
+				t.Errorf("the configuration gave %v", err)
+			}
+		})
+	}
+	if _, err := newDialer(nil, time.Second).dial(context.Background(), "10.0.0.1:1", true, ""); err == nil {
+		t.Error("a plain connection was tried to another machine")
+	}
+}
+
+func TestPlainRegionOnLoopback(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.TLS = nil })
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	for i, n := range nodes {
+		claim(t, n, i)
+	}
+	converge(t, nodes)
+	// Without certificates the speaker's word still has to fit.
+	d := newDialer(nil, time.Second)
+	defer d.closeAll()
+	l := newLinks(d, identity{"fabrikam", "emea", "b"})
+	defer l.close()
+	p := l.to(ldr.id, ldr.Addr())
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrForeign) {
+		t.Errorf("a node of another deployment was answered with %v", err)
+	}
+	conn, err := net.Dial("tcp", ldr.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = conn.Write([]byte("TANDEM-EVIL/1\n"))
+	closedUnanswered(t, conn)
+}
+
+func TestF47_CertificatesAreReloaded(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(2)
+	n := nodes[1]
+	old := n.creds.now.Load()
+	files := *n.cfg.TLS
+	dir := filepath.Join(r.dir, "fresh")
+	cert, key, err := MakeCert(dir, r.ca, testDeployment, "emea", n.id, nil, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{cert: files.CertFile, key: files.KeyFile} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.ReloadTLS(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := n.creds.now.Load()
+	if fresh == old {
+		t.Error("the certificate was not read again")
+	}
+	if err := os.WriteFile(files.CertFile, []byte("half a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ReloadTLS(); err == nil || n.creds.now.Load() != fresh {
+		t.Errorf("F48: a broken file gave %v and replaced the certificate in force", err)
+	}
+	claim(t, n, 1)
+}
+
+var _ http.RoundTripper = (*speaking)(nil)
