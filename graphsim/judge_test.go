@@ -45,6 +45,15 @@ func (s *stage) hand(node string, epoch uint64, event, message string) *sighting
 	return seen
 }
 
+// joining sends a notification that wants the bot's response, and it passes through.
+func (s *stage) joining() *notice {
+	n := s.send("joining")
+	n.wantBody = joinReply
+	s.hand("n1", 1, "update", "joining")
+	s.cloud.ledger.accepted([]*notice{n}, `{"@odata.type":"`+joinReply+`"}`, time.Now())
+	return n
+}
+
 func TestJudging(t *testing.T) {
 	incoming := func(s *stage) {
 		n := s.send("incoming")
@@ -155,6 +164,18 @@ func TestJudging(t *testing.T) {
 		}, func(r Report) bool {
 			return r.Calls == 1 && r.Answered == 1 && r.NotificationsHandled == 1 && r.Lost == 1 && r.CallsByNode["n1"] == 1
 		}, false, "404"},
+		{"a repeat without the bot's response, while the call ends", func(s *stage) {
+			incoming(s)
+			n := s.joining()
+			s.call.end = s.send("terminated")
+			s.hand("n1", 1, "update", "terminated")
+			s.ok(s.call.end)
+			s.ok(n)
+		}, func(r Report) bool { return r.RepliesLost == 0 }, true, ""},
+		{"a repeat without the bot's response, in the call", func(s *stage) {
+			incoming(s)
+			s.ok(s.joining())
+		}, func(r Report) bool { return r.RepliesLost == 1 }, false, "did not pass through"},
 		{"a call that was cut off is not judged", func(s *stage) {
 			s.send("incoming")
 			s.call.abandoned = true
