@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -145,30 +144,13 @@ func (d *Door) noContent(op huma.Operation) huma.Operation {
 	return op
 }
 
-// join checks what this door can check itself and passes the rest on: a wrong
-// stamp is refused before the leader hears of it.
+// join has the cluster bring two nodes together. What the newcomer says of
+// itself is checked there, against its certificate and its store's stamp.
 func (d *Door) join(ctx context.Context, in *struct{ Body JoinRequest }) (*reply[Node], error) {
-	r := in.Body
-	note(ctx, fmt.Sprintf("node %s at %s", r.ID, r.ClusterAddr))
-	switch {
-	case r.Deployment != d.cfg.Deployment:
-		return nil, huma.Error403Forbidden(fmt.Sprintf("The node belongs to the deployment %q, this is another one.", r.Deployment))
-	case r.Region != d.cfg.Region:
-		return nil, huma.Error403Forbidden(fmt.Sprintf("The node belongs to the region %q, this is %s.", string(r.Region), d.cfg.Region))
-	case r.ID == d.here() && r.Incarnation != d.cfg.Incarnation:
-		return nil, huma.Error409Conflict(fmt.Sprintf("%s is the id of the node that was asked.", r.ID))
-	}
-	if known, ok := d.deps.Table.Node(r.ID); ok && known.State != ownership.NodeGone {
-		if known.Incarnation != r.Incarnation {
-			return nil, huma.Error409Conflict(fmt.Sprintf("The region has a node %s with another store; remove it first.", r.ID))
-		}
-		if known.ClusterAddr != r.ClusterAddr {
-			return nil, huma.Error409Conflict(fmt.Sprintf("The region knows %s at %s; remove it first to join it at another address.", r.ID, known.ClusterAddr))
-		}
-	}
+	note(ctx, "the node at "+in.Body.Address)
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	n, err := d.deps.Cluster.Join(ctx, r)
+	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID)
 	if err != nil {
 		return nil, problem(err)
 	}

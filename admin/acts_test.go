@@ -16,21 +16,7 @@ import (
 )
 
 // joinBody is a good join of a node, altered by change.
-func joinBody(id string, change map[string]any) string {
-	body := map[string]any{"deployment": "contoso-bots", "region": "emea", "id": id, "cluster_addr": "10.0.0.9:8471", "capacity": 50, "incarnation": "inc-" + id, "format": 1}
-	for k, v := range change {
-		if v == nil {
-			delete(body, k)
-		} else {
-			body[k] = v
-		}
-	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
-}
+func joinBody(address string) string { return fmt.Sprintf(`{"address":%q}`, address) }
 
 func TestActs(t *testing.T) {
 	t.Parallel()
@@ -121,34 +107,39 @@ func TestActsWhenTheRegionCannotDecide(t *testing.T) {
 func TestB101_Join(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name string
-		body string
-		want int
+		name  string
+		body  string
+		fail  error
+		want  int
+		asked bool
 	}{
-		{"good", joinBody("emea-9", nil), 201},
-		{"again with the same store", joinBody("emea-2", map[string]any{"cluster_addr": "10.0.0.2:8471"}), 201},
-		{"an id that is gone", joinBody("emea-4", nil), 201},
-		{"wrong deployment", joinBody("emea-9", map[string]any{"deployment": "fabrikam"}), 403},
-		{"wrong region", joinBody("emea-9", map[string]any{"region": "amer"}), 403},
-		{"own id", joinBody("emea-1", map[string]any{"incarnation": "another", "cluster_addr": "10.0.0.1:8471"}), 409},
-		{"existing id, another address", joinBody("emea-2", nil), 409},
-		{"existing id, another store", joinBody("emea-2", map[string]any{"cluster_addr": "10.0.0.2:8471", "incarnation": "wiped"}), 409},
-		{"no incarnation", joinBody("emea-9", map[string]any{"incarnation": nil}), 422},
-		{"path as id", joinBody("../emea", nil), 422},
-		{"line break in id", joinBody("emea\n9", nil), 422},
-		{"a hidden field", joinBody("emea-9", map[string]any{"state": "active"}), 422},
+		{"good", joinBody("10.0.0.9:8471"), nil, 201, true},
+		{"good, with the id", `{"address":"10.0.0.9:8471","id":"emea-9"}`, nil, 201, true},
+		{"another deployment or region", joinBody("10.0.0.9:8471"), ErrForeign, 403, true},
+		{"own id, or an id with another store", joinBody("10.0.0.9:8471"), ownership.ErrConflict, 409, true},
+		{"nobody there", joinBody("10.0.0.9:8471"), ownership.ErrNoLeader, 503, true},
+		{"no address", `{}`, nil, 422, false},
+		{"no port", joinBody("10.0.0.9"), nil, 422, false},
+		{"a URL", joinBody("http://10.0.0.9:8471"), nil, 422, false},
+		{"userinfo", joinBody("x@10.0.0.9:8471"), nil, 422, false},
+		{"line break", joinBody("10.0.0.9\n:8471"), nil, 422, false},
+		{"path as id", `{"address":"10.0.0.9:8471","id":"../emea"}`, nil, 422, false},
+		{"a hidden field", `{"address":"10.0.0.9:8471","state":"active"}`, nil, 422, false},
 	} {
 		r := tokenRoom(t)
+		if c.fail != nil {
+			r.fake.set(func() { r.fake.fail = fmt.Errorf("meeting: %w", c.fail) })
+		}
 		a := r.ask("POST", "/v1/nodes", c.body, as(RoleJoin))
 		if a.StatusCode != c.want {
 			t.Errorf("B101 %s: answered %d, want %d: %s", c.name, a.StatusCode, c.want, a.text)
 		}
-		if joined := len(r.fake.done()) > 0; joined != (c.want == 201) {
-			t.Errorf("B101 %s: the cluster was asked: %v", c.name, joined)
+		if asked := len(r.fake.done()) > 0; asked != c.asked {
+			t.Errorf("B101 %s: the cluster was asked: %v", c.name, asked)
 		}
 	}
 	r := tokenRoom(t)
-	n, err := r.client(RoleJoin).Join(t.Context(), JoinRequest{Deployment: "contoso-bots", Region: "emea", ID: "emea-9", ClusterAddr: "10.0.0.9:8471", Capacity: 5, Incarnation: "i"})
+	n, err := r.client(RoleJoin).Join(t.Context(), JoinRequest{Address: "10.0.0.9:8471"})
 	if err != nil || n.ID != "emea-9" || n.State != ownership.NodeActive {
 		t.Errorf("joining through the client gives %+v, %v", n, err)
 	}
@@ -162,7 +153,7 @@ func TestB102_JoinFloodIsBounded(t *testing.T) {
 	for i := range 8 {
 		flood.Go(func() {
 			for j := range auditKept/8 + 20 { // straight to the door: the flood is what counts, not the wire
-				q := httptest.NewRequest("POST", r.url+"/v1/nodes", strings.NewReader(joinBody(fmt.Sprintf("n-%d-%d", i, j), nil)))
+				q := httptest.NewRequest("POST", r.url+"/v1/nodes", strings.NewReader(joinBody(fmt.Sprintf("10.0.%d.9:%d", i, j+1))))
 				r.door.ServeHTTP(httptest.NewRecorder(), q)
 			}
 		})

@@ -45,7 +45,7 @@ var everyOperation = []struct {
 	{"GET", "/v1/audit", "", RoleOperate, 200},
 	{"GET", "/v1/snapshot", "", RoleOperate, 200},
 	{"PUT", "/v1/snapshot", "bytes", RoleOperate, 204},
-	{"POST", "/v1/nodes", joinBody("emea-9", nil), RoleJoin, 201},
+	{"POST", "/v1/nodes", joinBody("10.0.0.9:8471"), RoleJoin, 201},
 	{"DELETE", "/v1/nodes/emea-3", "", RoleOperate, 204},
 	{"PUT", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},
 	{"DELETE", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},

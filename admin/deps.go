@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -68,12 +69,15 @@ type Journal interface {
 
 // Cluster carries acts to the region's leader, from any node, and changes the
 // membership. Errors wrap the ones of package ownership where one fits:
-// ErrUnknown becomes 404, ErrConflict 409, ErrNoLeader and ErrFenced 503.
+// ErrUnknown becomes 404, ErrConflict 409, ErrForeign 403, ErrNoLeader and ErrFenced 503.
 type Cluster interface {
 	// Do has the region apply one act.
 	Do(context.Context, ownership.Act) (*ownership.Outcome, error)
-	// Join takes a node into the region and gives its record as it stands then.
-	Join(context.Context, JoinRequest) (ownership.Node, error)
+	// Meet brings this node and the one at the cluster address into one region,
+	// and gives the newcomer's record. With an expected id, another node at that
+	// address is ErrConflict; a node of another deployment or region is
+	// ErrForeign.
+	Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error)
 	// Leave takes this node out of the region after handing over its partitions.
 	Leave(context.Context) error
 	// Remove takes another node out, dead or alive.
@@ -101,6 +105,10 @@ type Cluster interface {
 	// or damaged snapshot is refused with an error that says so.
 	RestoreSnapshot(context.Context, io.Reader) error
 }
+
+// ErrForeign is the Cluster's word for a node or a snapshot of another
+// deployment or region: 403.
+var ErrForeign = errors.New("it belongs to another deployment or region")
 
 // World is what this region knows of the others.
 type World interface {

@@ -274,12 +274,12 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	return &ownership.Outcome{Index: f.Applied()}, nil
 }
 
-func (f *fake) Join(ctx context.Context, r JoinRequest) (ownership.Node, error) {
-	if err := f.ask(ctx, "join %s", r.ID); err != nil {
+func (f *fake) Meet(ctx context.Context, addr string, _ ownership.NodeID) (ownership.Node, error) {
+	if err := f.ask(ctx, "meet %s", addr); err != nil {
 		return ownership.Node{}, err
 	}
-	n := ownership.Node{ID: r.ID, Region: r.Region, ClusterAddr: r.ClusterAddr, Capacity: r.Capacity, State: ownership.NodeActive, Incarnation: r.Incarnation}
-	f.set(func() { f.nodes[r.ID] = n })
+	n := ownership.Node{ID: "emea-9", Region: "emea", ClusterAddr: addr, Capacity: 5, State: ownership.NodeActive, Incarnation: "i"}
+	f.set(func() { f.nodes[n.ID] = n })
 	return n, nil
 }
 

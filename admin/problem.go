@@ -23,6 +23,8 @@ func problem(err error) error {
 		return nil
 	case errors.Is(err, ownership.ErrUnknown):
 		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, ErrForeign):
+		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, ownership.ErrConflict), errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrFutureEpoch):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ownership.ErrFenced), errors.Is(err, ownership.ErrFull):

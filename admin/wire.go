@@ -91,19 +91,12 @@ type Node struct {
 	Here       bool `json:"here" doc:"It is the node that answers."`
 }
 
-// JoinRequest asks to take a node into the region.
+// JoinRequest asks to bring the node that is asked and the one at the address
+// into one region. The newcomer tells its own record over the cluster port,
+// where its certificate vouches for it.
 type JoinRequest struct {
-	Deployment  string           `json:"deployment" minLength:"1" maxLength:"128" doc:"Must be the deployment of this region."`
-	Region      ownership.Region `json:"region" minLength:"1" maxLength:"64"`
-	ID          ownership.NodeID `json:"id" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$"`
-	Zone        string           `json:"zone,omitempty" maxLength:"64"`
-	PublicURL   string           `json:"public_url,omitempty" maxLength:"512"`
-	ClusterAddr string           `json:"cluster_addr" minLength:"3" maxLength:"300" doc:"host:port of raft and the peer link"`
-	AdminURL    string           `json:"admin_url,omitempty" maxLength:"512"`
-	Capacity    int              `json:"capacity" minimum:"0" maximum:"1000000" doc:"Live calls it may hold."`
-	Incarnation string           `json:"incarnation" minLength:"1" maxLength:"128"`
-	Version     string           `json:"version,omitempty" maxLength:"64"`
-	Format      uint32           `json:"format" doc:"Newest command format it reads."`
+	Address string           `json:"address" minLength:"3" maxLength:"300" pattern:"^[^\\s/@]+:[0-9]{1,5}$" doc:"host:port of the other node's raft and peer link"`
+	ID      ownership.NodeID `json:"id,omitempty" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"The node that is expected to come in; absent: whoever answers there."`
 }
 
 // Freshness says how fresh an answer is: which consistency it was given with,

@@ -32,8 +32,8 @@ type figures struct {
 	Nodes        int              `json:"nodes"`
 	Live         int              `json:"live"`
 	Capacity     int              `json:"capacity"`
-	TableVersion uint64           `json:"applied"` // raft index of the newest change in its table
-	Healthy      *bool            `json:"healthy"` // it can place calls now
+	TableVersion uint64           `json:"table_version"` // raft index of the newest change in its table
+	Healthy      *bool            `json:"healthy"`       // it can place calls now
 }
 
 // ask looks at a region once.

@@ -56,7 +56,7 @@ func hangs(r *http.Request) (*http.Response, error) {
 }
 
 func summary(live int, healthy bool) func(*http.Request) (*http.Response, error) {
-	return says(200, fmt.Sprintf(`{"region":"amer","nodes":3,"live":%d,"capacity":150,"applied":77,"healthy":%v,"more":[1]}`, live, healthy))
+	return says(200, fmt.Sprintf(`{"region":"amer","nodes":3,"live":%d,"capacity":150,"table_version":77,"healthy":%v,"more":[1]}`, live, healthy))
 }
 
 var amer = Region{Name: "amer", URL: "https://amer.example", AdminURL: "https://amer-admin.example/", Token: "canary-token"}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -95,18 +97,21 @@ func (c adminCluster) Status() admin.ClusterStatus {
 	return out
 }
 
-// Join takes in a node that is running, by its own record and stamp.
-func (c adminCluster) Join(ctx context.Context, r admin.JoinRequest) (ownership.Node, error) {
-	_, err := c.Cluster.Join(ctx, cluster.JoinRequest{
-		Node: ownership.Node{
-			ID: r.ID, Region: r.Region, Zone: r.Zone, PublicURL: r.PublicURL, ClusterAddr: r.ClusterAddr,
-			AdminURL: r.AdminURL, Capacity: r.Capacity, Incarnation: r.Incarnation, Version: r.Version, Format: r.Format,
-		},
-		Stamp: store.Stamp{Deployment: r.Deployment, Region: r.Region, Node: r.ID, Incarnation: r.Incarnation, Format: r.Format},
-	})
-	if err != nil {
-		return ownership.Node{}, err
+// Meet brings two nodes into one region.
+func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
+	n, err := c.Cluster.Meet(ctx, addr, expected)
+	return n, doorError(err)
+}
+
+// doorError gives the region's errors the kinds that the admin door knows.
+func doorError(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrForeign):
+		return fmt.Errorf("%w: %w", admin.ErrForeign, err)
+	case errors.Is(err, cluster.ErrUnreachable):
+		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
+	case errors.Is(err, cluster.ErrGone):
+		return fmt.Errorf("%w: %w", ownership.ErrConflict, err)
 	}
-	n, _ := c.table.Node(r.ID)
-	return n, nil
+	return err
 }

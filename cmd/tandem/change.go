@@ -16,7 +16,7 @@ import (
 // changeCommands are the commands that change the region.
 func (a *app) changeCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
+		a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
 		a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(),
 	}
 }

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin"
+)
+
+func (a *app) joinCommand() *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "join HOST:PORT",
+		Short: "bring the asked node and the one at that cluster address into one region",
+		Long: `Ask a node of the region to take in the one at the address, or ask the new node
+to enter the region of the one at the address: both do the same. Both must be
+running, of one deployment and region, and trust each other's certificates.`,
+		Example: `  tandem join 10.0.0.1:8471 --wait 60s       on the new node
+  tandem join 10.0.0.3:8471                  on any node of the region`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			n, err := a.join(ctx, c, args[0], wait)
+			if err != nil {
+				return err
+			}
+			role := "without a vote"
+			if n.Voter {
+				role = "with a vote"
+			}
+			a.done("%s is part of region %s, %s", n.ID, n.Region, role)
+			return nil
+		}),
+	}
+	c.Flags().DurationVar(&wait, "wait", 0, "go on trying for so long while nobody can answer")
+	return c
+}
+
+// joinPause lies between two attempts of a join that waits.
+const joinPause = time.Second
+
+// join asks until it is done, refused for good, or the wait is over.
+func (a *app) join(ctx context.Context, c *admin.Client, address string, wait time.Duration) (admin.Node, error) {
+	until := time.Now().Add(wait)
+	for {
+		n, err := c.Join(ctx, admin.JoinRequest{Address: address})
+		if err == nil || !admin.Unavailable(err) || time.Now().After(until) {
+			return n, err
+		}
+		a.done("not yet: %v", err)
+		select {
+		case <-ctx.Done():
+			return n, ctx.Err()
+		case <-time.After(joinPause):
+		}
+	}
+}
