@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"tandem/graph"
 	"tandem/ownership"
@@ -13,7 +14,7 @@ import (
 
 // Adopt takes over the calls of partitions that this node has just got, or has
 // kept over a restart. It returns at once; the work goes on per call, those
-// with the nearest deadline first. Call.Epoch must be the partition's present
+// with the nearest deadline first, and waits for the lease if there is none yet. Call.Epoch must be the partition's present
 // epoch, and uri gives the callback URI of a call at that epoch.
 //
 //   - Ringing (claimed, its deadline not over): answered by this node, by the
@@ -58,6 +59,9 @@ func (d *Desk) Rejoin(ctx context.Context, c ownership.Call, epoch ownership.Epo
 }
 
 func (d *Desk) takeOverAndWait(ctx context.Context, event ownership.Event, c ownership.Call, epoch ownership.Epoch, uri string) error {
+	if !d.ledger.Holds(c.Partition, epoch) {
+		return &Error{Event: event, App: c.App, Call: c.ID, Kind: ownership.ErrFenced}
+	}
 	e, err := d.takeOver(event, c, epoch, uri)
 	if err != nil || e == nil {
 		return err
@@ -80,9 +84,6 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 	app := d.apps[c.App]
 	if app == nil {
 		return nil, failed(h, ErrUnserved, nil)
-	}
-	if !d.ledger.Holds(c.Partition, epoch) {
-		return nil, failed(h, ownership.ErrFenced, nil)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,6 +116,10 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 
 // adopt does what Adopt says for one call.
 func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership.HandOver, e *entry) error {
+	if !d.awaitLease(ctx, h) {
+		d.log.Info("a call was not adopted: its partition is another node's", "call", h.Call, "partition", h.Partition, "epoch", h.Epoch)
+		return failed(h, ownership.ErrFenced, nil)
+	}
 	if c.State != ownership.CallClaimed {
 		return d.adoptAnswered(ctx, l, c, h)
 	}
@@ -136,6 +141,19 @@ func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership
 			return err
 		}
 	}
+}
+
+// awaitLease waits until this node may act on the partition. A node that starts
+// again learns of its partitions before it has a lease.
+func (d *Desk) awaitLease(ctx context.Context, h ownership.HandOver) bool {
+	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
+	defer cancel()
+	for wait := leasePause; !d.ledger.Holds(h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
+		if !d.waitToTell(ctx, wait) {
+			return false
+		}
+	}
+	return true
 }
 
 // adoptAnswered begins with the keepAlives, then waits for its turn at the bot:

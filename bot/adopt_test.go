@@ -251,6 +251,34 @@ func TestTellGivesUp(t *testing.T) {
 	}
 }
 
+// A node that starts again hears of its partitions before it has its lease.
+func TestAdoptWaitsForTheLease(t *testing.T) {
+	for name, gets := range map[string]ownership.Epoch{"it comes": 3, "the partition moved on": 4} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, AnswerByRouter, nil)
+				s.ledger.hold(0)
+				ringing, held := orphanOf(ownership.CallClaimed, 9*time.Second), orphanOf(ownership.CallAnswered, 0)
+				held.ID = "held"
+				s.Adopt(t.Context(), []ownership.Call{ringing, held}, ourURIOf)
+				time.Sleep(4 * time.Second)
+				if n := len(s.graph.answered()) + len(s.bot.handed()); n != 0 {
+					t.Errorf("%d acts without the lease", n)
+				}
+				s.ledger.hold(gets)
+				time.Sleep(3 * time.Minute)
+				want := 0
+				if gets == 3 {
+					want = 1
+				}
+				if n, told := len(s.graph.answered()), len(s.bot.handed()); n != want || told != 2*want {
+					t.Errorf("%d answers, the bot was told %d times, want %d and %d", n, told, want, 2*want)
+				}
+			})
+		})
+	}
+}
+
 func TestRawID(t *testing.T) {
 	for want, c := range map[string]ownership.Call{
 		"57DAB8B1894C409AB240BD8BEAE78896":     {ID: "57dab8b1894c409ab240bd8beae78896", RawCall: "57DAB8B1894C409AB240BD8BEAE78896"},

@@ -12,6 +12,11 @@
 // it is delivered again. A delivery that fails takes those waiting behind it
 // along: letting them pass would put a gap into the call's order.
 //
+// The memory of message ids is this node's own, for 15 min. After an adoption a
+// repeat of what the dead owner's bot had taken reaches the new owner's bot,
+// and Tandem's own events are offered until the bot takes them, so a bot that
+// was too slow to reply may see one twice: Tandem-Call and Tandem-Epoch tell.
+//
 // # Acting at Graph
 //
 // Every attempt of an answer, a rejection or a keepAlive asks the Ledger first

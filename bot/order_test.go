@@ -78,7 +78,7 @@ func post(t *testing.T, all []posting) outcome {
 				wg.Go(func() {
 					h := update(p.message)
 					h.Call = ownership.CallID(p.call)
-					for range 12 {
+					for range 100 { // a failure takes others along, so some need many
 						r, err := s.Update(t.Context(), h)
 						if err == nil && r.Status == 200 {
 							mu.Lock()
@@ -356,6 +356,30 @@ func TestRetryJoinsADeliveryUnderWay(t *testing.T) {
 		r, err := s.Update(t.Context(), update("m1"))
 		if err != nil || string(r.Body) != "done" || len(s.bot.handed()) != 1 {
 			t.Errorf("%q, %v after %d deliveries, want the reply of the one", r.Body, err, len(s.bot.handed()))
+		}
+	})
+}
+
+// A hand-over that comes when the line's goroutine has done its last entry, but
+// has not ended yet, is left to that goroutine.
+func TestOneGoroutineForALine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		app := s.apps[appID]
+		s.mu.Lock()
+		l := s.lineOf(app, update("m1"))
+		l.busy = true // the goroutine that is about to look once more
+		s.mu.Unlock()
+		if _, err := s.follow(app, update("m1")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := len(s.bot.handed()); n != 0 {
+			t.Errorf("%d deliveries by a second goroutine", n)
+		}
+		s.run(l)
+		if n := len(s.bot.handed()); n != 1 || l.busy {
+			t.Errorf("%d deliveries by the first goroutine, want 1; still busy: %t", n, l.busy)
 		}
 	})
 }
