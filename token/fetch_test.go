@@ -62,7 +62,6 @@ func TestF38_EndpointFaults(t *testing.T) {
 		{"keys null", keysPath, says(200, `{"keys":null}`), "none of its 0 keys"},
 		{"no usable key", keysPath, says(200, `{"keys":[{"kty":"EC","kid":"x"},7]}`), "none of its 2 keys"},
 		{"cut off", keysPath, says(200, `{"keys":[{"kty":"RSA"`), "not JSON"},
-		{"100 MB", keysPath, endless, "longer than 1048576 bytes"},
 		{"redirect to another origin", keysPath, to(elsewhere.URL), "another origin"},
 		{"redirect to a file", keysPath, to("file:///etc/passwd"), "another origin"},
 		{"redirect to a file system path", keysPath, to("//" + strings.TrimPrefix(elsewhere.URL, "http://") + "/x"), "another origin"},
@@ -156,13 +155,27 @@ func TestF38_TLS(t *testing.T) {
 	want(t, ready(t, start(t, cfg)), goodToken(time.Now(), "a", keyA(), 0), good)
 }
 
-// endless writes until the client has had enough, 100 MB at most.
-func endless(w http.ResponseWriter, _ *http.Request) {
-	chunk := []byte(strings.Repeat(" ", 1<<20))
-	for range 100 {
-		if _, err := w.Write(chunk); err != nil {
-			return
+// TestF38_SizeCap sees the client hang up on 100 MB long before their end.
+func TestF38_SizeCap(t *testing.T) {
+	sent := make(chan int, 1)
+	c := &cloud{}
+	c.answers(answerAt(keysPath, func(w http.ResponseWriter, _ *http.Request) {
+		n := 0
+		defer func() { sent <- n }()
+		for chunk := []byte(strings.Repeat(" ", 1<<20)); n < 100; n++ {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
 		}
+	}))
+	server := quietServer(t, c)
+	v := start(t, Config{Profiles: []Profile{{Name: "public", OpenIDURL: []string{server.URL + metaPath}, Issuers: []string{ourIssuer}}}})
+	firstAttempt(t, v)
+	if n := <-sent; n > 50 {
+		t.Errorf("%d MB went out before the client hung up", n)
+	}
+	if st := v.Status()[0]; !strings.Contains(st.Problem, "longer than 1048576 bytes") {
+		t.Errorf("the status says %q", st.Problem)
 	}
 }
 

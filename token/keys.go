@@ -132,8 +132,6 @@ func readKey(raw jsontext.Value) (id string, public *rsa.PublicKey, why string) 
 		return m.KID, nil, ignoredUse
 	case m.ALG != "" && m.ALG != jwkset.AlgRS256:
 		return m.KID, nil, ignoredAlgorithm
-	case base64.RawURLEncoding.DecodedLen(len(m.N)) > maxKeyBits/8+8:
-		return m.KID, nil, ignoredTooLarge // before any big number is made
 	case m.E != "" && !usableExponent(m.E):
 		return m.KID, nil, ignoredExponent
 	}

@@ -105,12 +105,14 @@ func TestMetrics(t *testing.T) {
 	want(t, v, raw, good)
 	want(t, v, raw, good)
 	want(t, v, "junk", CodeNotThreeParts)
-	want(t, v, goodToken(k.Now(), "a", keyA(), 1)[:900-400]+".x", CodeNotThreeParts)
+	want(t, v, "a.b", CodeNotThreeParts)
+	want(t, v, strings.Repeat("x", MaxTokenBytes+1), CodeTooLarge) // not even hashed
 	c.answers(down)
 	again(t, v, k)
 	for name, value := range map[string]float64{
 		`tandem_token_verdicts_total{profile="public",verdict="accepted"}`:                         3,
 		`tandem_token_verdicts_total{profile="",verdict="not_three_parts"}`:                        2,
+		`tandem_token_verdicts_total{profile="",verdict="too_large"}`:                              1,
 		`tandem_token_cache_lookups_total{result="hit"}`:                                           1,
 		`tandem_token_cache_lookups_total{result="miss"}`:                                          4,
 		`tandem_token_jwks_fetches_total{result="ok",url="` + cloudURL + metaPath + `"}`:           1,

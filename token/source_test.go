@@ -270,6 +270,9 @@ func TestF40_JunkDoesNotHideARotation(t *testing.T) {
 		want(t, v, tokenB(), CodeUnknownKey)
 		before := c.fetched()
 		pass(askEvery)
+		if n := v.Status()[0].Keys; n != 2 {
+			t.Errorf("after the minute there are %d keys, wanted 2", n)
+		}
 		want(t, v, tokenB(), good)
 		if n := c.fetched() - before; n != 1 {
 			t.Errorf("learning the key took %d fetches, wanted 1", n)
