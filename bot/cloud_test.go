@@ -326,6 +326,8 @@ func TestB110_Secrets(t *testing.T) {
 	for _, f := range families {
 		fmt.Fprint(&texts, f.String())
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if sent := strings.Join(authorizations, " "); !strings.Contains(sent, secretCanary) || !strings.Contains(sent, tokenCanary) || strings.Contains(sent, bearerCanary) {
 		t.Errorf("far sides were sent %q: the app's own secrets, and not the cloud's token, are wanted", sent)
 	}

@@ -38,11 +38,11 @@ func newHTTPStand(t *testing.T, serve http.HandlerFunc, change func(*HTTPConfig,
 }
 
 func TestHTTPBotIsSentWhatTheCloudSent(t *testing.T) {
-	var got *http.Request
-	var body []byte
-	s := newHTTPStand(t, func(w http.ResponseWriter, r *http.Request) {
-		got = r
-		body, _ = io.ReadAll(r.Body)
+	requests, bodies := make(chan *http.Request, 1), make(chan []byte, 1)
+	s := newHTTPStand(t, func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		requests <- r
+		bodies <- b
 	}, nil)
 	h := incoming("m1")
 	h.Deadline = time.Date(2026, 11, 23, 12, 0, 15, 250e6, time.FixedZone("", 3600))
@@ -71,6 +71,7 @@ func TestHTTPBotIsSentWhatTheCloudSent(t *testing.T) {
 	if _, err := s.Incoming(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
+	got, body := <-requests, <-bodies
 	want := http.Header{
 		"Content-Type":                 {"application/json; charset=utf-8"},
 		"User-Agent":                   {"Microsoft-Skype/3.0,(Calling/1.0)"},
@@ -139,8 +140,6 @@ func TestReplyPassesThrough(t *testing.T) {
 func TestHTTPBotFails(t *testing.T) {
 	down := httptest.NewServer(nil)
 	down.Close()
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) }) // runs before the servers close
 	tests := []struct {
 		name   string
 		serve  http.HandlerFunc
