@@ -102,7 +102,8 @@ func judgeNotice(r *Report, n *notice) {
 	case n.okSeq == 0:
 		r.Lost++
 		r.violation("call %s: %s was never accepted: %s", n.call.id, n.what, n.gaveUp)
-	case len(handled) == 0 && (n.loose || n.afterEnd()):
+	case len(handled) == 0 && (n.loose || n.afterEnd() || n.first && n.call.over && !n.call.settled()):
+		// The last: the caller hung up unanswered, which judgeClock tells.
 		r.Ignored++
 	case len(handled) == 0:
 		r.Lost++

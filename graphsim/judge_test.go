@@ -164,6 +164,10 @@ func TestJudging(t *testing.T) {
 		}, func(r Report) bool {
 			return r.Calls == 1 && r.Answered == 1 && r.NotificationsHandled == 1 && r.Lost == 1 && r.CallsByNode["n1"] == 1
 		}, false, "404"},
+		{"the caller hung up before the bot was told", func(s *stage) {
+			s.ok(s.send("incoming"))
+			s.call.answeredAt, s.call.over = time.Time{}, true
+		}, func(r Report) bool { return r.AnsweredLate == 1 && r.Ignored == 1 && r.Lost == 0 }, false, "not answered within"},
 		{"a repeat without the bot's response, while the call ends", func(s *stage) {
 			incoming(s)
 			n := s.joining()
