@@ -158,7 +158,7 @@ func short(v any) string {
 	return s[:8] + "…" + s[len(s)-4:]
 }
 
-// share gives live ÷ capacity as a percentage from 0 to 100.
+// share gives live ÷ capacity as a percentage from 0 to 100; only nothing is 0.
 func share(live, capacity int) int {
 	switch {
 	case live <= 0:
@@ -166,7 +166,7 @@ func share(live, capacity int) int {
 	case capacity <= 0 || live >= capacity:
 		return 100
 	default:
-		return live * 100 / capacity
+		return max(1, live*100/capacity)
 	}
 }
 
