@@ -10,22 +10,23 @@ import (
 // call is one call as the cloud keeps it. What is set at birth is read freely;
 // the rest is under the ledger's lock.
 type call struct {
-	id        string // normalised
-	raw       string // dashed
-	app       App
-	tenant    string
-	chain     string
-	thread    string // empty: a call of two
-	origin    Origin
-	region    string // where GeoDNS sends it
-	dc        string
-	recording bool
-	paired    bool
-	outgoing  bool
-	clock     time.Duration
-	dice      *dice
-	born      time.Time
-	token     string // made at birth, used again for most of its notifications
+	id          string // normalised
+	raw         string // dashed
+	app         App
+	tenant      string
+	chain       string
+	thread      string // empty: a call of two
+	origin      Origin
+	region      string // where GeoDNS sends it
+	dc          string
+	recording   bool
+	paired      bool
+	outgoing    bool
+	clock       time.Duration
+	webhookPath string // for reading callback URIs
+	dice        *dice
+	born        time.Time
+	token       string // made at birth, used again for most of its notifications
 
 	answered chan struct{} // closed by an accepted answer or reject
 	hangup   chan struct{} // closed by DELETE

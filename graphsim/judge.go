@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -53,6 +54,12 @@ func judgeActions(r *Report, k *call) {
 			r.violation("call %s: %s %s", k.id, a.verb, a.stale)
 		}
 		if a.verb != "answer" || a.part == 0 || len(k.seen) == 0 {
+			continue
+		}
+		if won, _, _ := readCallback(k.callback, k.webhookPath); a.status == http.StatusConflict && a.region != won {
+			// Both regions had claimed the call, as a rule that fails open allows
+			// while they cannot see each other; the cloud took one answer.
+			r.Clashed++
 			continue
 		}
 		if first := k.seen[0]; first.partition != 0 && first.partition != a.part {

@@ -20,7 +20,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, cloud: &Cloud{cfg: cfg, ledger: newLedger(), places: &places{}}}
-	s.call = &call{id: "c1", app: cfg.Apps[0], clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{})}
+	s.call = &call{id: "c1", app: cfg.Apps[0], webhookPath: cfg.WebhookPath, clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{})}
 	s.call.firstPost = time.Now()
 	s.call.answeredAt = s.call.firstPost.Add(time.Millisecond)
 	s.cloud.ledger.begin(s.call)
@@ -186,8 +186,18 @@ func TestJudging(t *testing.T) {
 		}, func(r Report) bool { return r.Abandoned == 1 && r.Lost == 0 && r.Calls == 0 }, false, ""},
 		{"the answer names another partition", func(s *stage) {
 			incoming(s)
-			s.call.actions = []*action{{verb: "answer", part: 9}}
+			s.call.actions = []*action{{verb: "answer", part: 9, status: 202}}
 		}, func(r Report) bool { return r.Misrouted == 1 }, false, "names partition 9"},
+		{"the answer of another region is refused", func(s *stage) {
+			incoming(s)
+			s.call.callback = "https://bot/api/calls/emea/7/1/x"
+			s.call.actions = []*action{{verb: "answer", part: 7, region: "emea", status: 202}, {verb: "answer", part: 9, region: "amer", status: 409}}
+		}, func(r Report) bool { return r.Misrouted == 0 && r.Clashed == 1 }, true, ""},
+		{"another partition of the same region answers too", func(s *stage) {
+			incoming(s)
+			s.call.callback = "https://bot/api/calls/emea/7/1/x"
+			s.call.actions = []*action{{verb: "answer", part: 9, region: "emea", status: 409}}
+		}, func(r Report) bool { return r.Misrouted == 1 && r.Clashed == 0 }, false, "names partition 9"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStage(t)

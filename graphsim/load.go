@@ -141,7 +141,7 @@ func (c *Cloud) newCall(f draft) *call {
 	k := &call{
 		raw: d.guid(), app: c.cfg.Apps[0], tenant: f.tenant, chain: f.chain, thread: f.thread,
 		origin: f.origin, recording: f.recording, paired: f.paired, outgoing: f.outgoing,
-		clock: c.cfg.Timings.Clock, dice: d, born: time.Now(),
+		webhookPath: c.cfg.WebhookPath, clock: c.cfg.Timings.Clock, dice: d, born: time.Now(),
 		answered: make(chan struct{}), hangup: make(chan struct{}),
 	}
 	k.id = normal(k.raw)
