@@ -80,7 +80,7 @@ type Notification struct {
 	SubResource string // what follows the id in the resource, such as "participants"; empty: the call itself
 	Type        string // last part of resourceData's @odata.type in lower case, such as "call"; empty: none
 	State       State  // of the call; empty: not said, or the notification is about a part of the call
-	Call        *Call  // facts of resourceData where that is an object about the call itself; else nil
+	Call        *Call  // facts of resourceData where that is an object about the call itself and has any; else nil
 }
 
 // The errors of Decode, for errors.Is. Their texts never hold a byte of the

@@ -20,10 +20,15 @@ var factNames = []string{
 }
 
 // fact reads one member of a call. Facts are optional: what has an unexpected
-// type counts as absent, and only the routing names are strict.
-func (r *reader) fact(c *Call, name []byte) error {
+// type counts as absent, and only the routing names are strict. Most follow-ups
+// have none, so the call is made when the first one comes.
+func (r *reader) fact(at **Call, name []byte) error {
 	for _, n := range factNames {
 		if string(name) == n {
+			if *at == nil {
+				*at = &Call{}
+			}
+			c := *at
 			r.path = append(r.path[:0], name...)
 			return r.walk(c)
 		}

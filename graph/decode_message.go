@@ -170,7 +170,6 @@ func (r *reader) data() (data, error) {
 	default:
 		return d, malformed("resourceData is neither an object nor an array")
 	}
-	d.call = &Call{}
 	err := r.object(func(name []byte) error {
 		switch string(name) {
 		case "@odata.type":
@@ -186,9 +185,11 @@ func (r *reader) data() (data, error) {
 			d.state = parseState(word)
 			return err
 		}
-		return r.fact(d.call, name)
+		return r.fact(&d.call, name)
 	})
-	d.call.resolve()
+	if d.call != nil {
+		d.call.resolve()
+	}
 	return d, err
 }
 

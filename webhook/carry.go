@@ -105,29 +105,32 @@ func (h *Handler) mayRedirect(q *inquiry, live []*decision, owner ownership.Owne
 // path, so that the owner needs no table to know the call for its own.
 func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) result {
 	to := Handle{Region: h.cfg.Region, Partition: owner.Partition, Epoch: owner.Epoch, Ref: string(p.call)}
-	mark := h.handles.Mark(h.cfg.Region, q.parts[0].call, Mark{
+	b := append(make([]byte, 0, 512), owner.PublicURL...)
+	b = h.handles.appendURI(append(b, h.cfg.Path...), to)
+	b = h.handles.appendMark(append(b, "&h="...), h.cfg.Region, q.parts[0].call, Mark{
 		RegionHop: q.hops.region, NodeHop: true, Received: q.received, Expires: h.now().Add(MarkLife),
 	})
-	return result{
-		status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect,
-		location: h.handles.CallbackURI(owner.PublicURL+h.cfg.Path, to) + "&h=" + mark,
-	}
+	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(b)}
 }
 
-// redirectToRegion sends the caller to another region.
+// redirectToRegion sends the caller to another region, where the same path, or
+// the same handle, is served.
 func (h *Handler) redirectToRegion(q *inquiry, to ownership.Region) result {
 	base, ok := h.world.URL(to)
 	if !ok { // it had one when the decision fell
 		return refused(refuseResidency, errors.New("the region has lost its address"))
 	}
-	mark := h.handles.Mark(to, q.parts[0].call, Mark{
+	b := append(make([]byte, 0, 512), base...)
+	b = append(b, h.cfg.Path...)
+	if q.handle != nil {
+		b = append(h.handles.appendURI(b, *q.handle), "&h="...)
+	} else {
+		b = append(b, "?h="...)
+	}
+	b = h.handles.appendMark(b, to, q.parts[0].call, Mark{
 		RegionHop: true, NodeHop: q.hops.node, Received: q.received, Expires: h.now().Add(MarkLife),
 	})
-	location := base + h.cfg.Path + "?h=" + mark
-	if q.handle != nil {
-		location = h.handles.CallbackURI(base+h.cfg.Path, *q.handle) + "&h=" + mark
-	}
-	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: location}
+	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: string(b)}
 }
 
 // hand brings one call's notification to its owner and gives the owner's answer.

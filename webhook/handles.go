@@ -98,7 +98,8 @@ func (h *Handles) Replace(keys []Key) error {
 
 // Sign gives the value of a callback URI's s parameter: key id, dot, MAC.
 func (h *Handles) Sign(of Handle) string {
-	return h.sign(func(b []byte) []byte { return of.append(b) })
+	var room [maxSigned]byte
+	return string(h.sign(room[:0], func(b []byte) []byte { return of.append(b) }))
 }
 
 // Verify checks the value of an s parameter. Every failure is ErrForged.
@@ -109,12 +110,14 @@ func (h *Handles) Verify(of Handle, s string) error {
 // CallbackURI gives base/region/partition/epoch/ref?s=…; base is the region's
 // public URL with the webhook path. Nothing in it comes from a request.
 func (h *Handles) CallbackURI(base string, of Handle) string {
-	var room [256]byte
-	b := append(room[:0], base...)
-	b = of.appendPath(b)
-	b = append(b, "?s="...)
-	b = append(b, h.Sign(of)...)
-	return string(b)
+	var room [512]byte
+	return string(h.appendURI(append(room[:0], base...), of))
+}
+
+// appendURI writes the rest of a callback URI behind its base.
+func (h *Handles) appendURI(b []byte, of Handle) []byte {
+	b = append(of.appendPath(b), "?s="...)
+	return h.sign(b, func(b []byte) []byte { return of.append(b) })
 }
 
 func (of Handle) appendPath(b []byte) []byte {
@@ -141,15 +144,16 @@ func (of Handle) append(b []byte) []byte {
 	return append(b, of.Ref...)
 }
 
-func (h *Handles) sign(text func([]byte) []byte) string {
+// maxSigned is the longest signature: key id, dot, MAC.
+const maxSigned = maxKeyID + 1 + macText
+
+// sign appends the signature of a text to b.
+func (h *Handles) sign(b []byte, text func([]byte) []byte) []byte {
 	k := h.ring.Load().keys[0]
 	s := k.pool.Get().(*scribe)
 	defer k.pool.Put(s)
-	var room [maxKeyID + 1 + macText]byte
-	b := append(room[:0], k.id...)
-	b = append(b, '.')
-	b = strict64.AppendEncode(b, s.write(text))
-	return string(b)
+	b = append(append(b, k.id...), '.')
+	return strict64.AppendEncode(b, s.write(text))
 }
 
 func (h *Handles) verify(got string, text func([]byte) []byte) error {
@@ -157,11 +161,13 @@ func (h *Handles) verify(got string, text func([]byte) []byte) error {
 	if !ok || len(mac) != macText {
 		return ErrForged
 	}
-	var room [macLen]byte
-	raw, err := strict64.AppendDecode(room[:0], []byte(mac))
+	var room, text64 [macText]byte // both on the stack
+	copy(text64[:], mac)
+	n, err := strict64.Decode(room[:], text64[:])
 	if err != nil {
 		return ErrForged
 	}
+	raw := room[:n]
 	for _, k := range h.ring.Load().keys {
 		if k.id != id {
 			continue

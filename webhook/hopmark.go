@@ -27,9 +27,19 @@ const MarkLife = 2 * time.Minute
 
 // Mark signs a hop mark that leads to a region, for one call.
 func (h *Handles) Mark(to ownership.Region, call ownership.CallID, m Mark) string {
-	text := m.append(make([]byte, 0, 64))
-	signed := h.sign(func(b []byte) []byte { return appendMarked(b, to, call, text) })
-	return string(text) + "." + signed
+	var room [maxMark]byte
+	return string(h.appendMark(room[:0], to, call, m))
+}
+
+// maxMark bounds the length of a hop mark.
+const maxMark = 128
+
+// appendMark writes a signed hop mark behind b.
+func (h *Handles) appendMark(b []byte, to ownership.Region, call ownership.CallID, m Mark) []byte {
+	start := len(b)
+	b = m.append(b)
+	text := b[start:]
+	return h.sign(append(b, '.'), func(b []byte) []byte { return appendMarked(b, to, call, text) })
 }
 
 // ReadMark reads a hop mark as the region it should lead to, for the call that
@@ -77,7 +87,7 @@ func appendMarked(b []byte, to ownership.Region, call ownership.CallID, text []b
 
 // cutMark parts hops.received.expires from the signature behind them.
 func cutMark(s string) (text, signed string, ok bool) {
-	if len(s) > 128 {
+	if len(s) > maxMark {
 		return "", "", false
 	}
 	at := 0

@@ -433,7 +433,7 @@ func TestHTTP2Floods(t *testing.T) {
 // TestTooBusy: past the number of requests in progress, the next get 503 at once.
 func TestTooBusy(t *testing.T) {
 	nd := oneNode(t, setup{config: func(c *Config) { c.InFlight = 1; c.ClaimTimeout = 10 * time.Second }})
-	nd.in.stall = make(chan struct{})
+	nd.in.stall, nd.in.free = make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	first := make(chan struct{})
@@ -458,6 +458,7 @@ func TestTooBusy(t *testing.T) {
 	if a.status != 503 || a.code(t) != "busy" || a.header.Get("Retry-After") == "" {
 		t.Errorf("%+v", a)
 	}
-	cancel()
+	close(nd.in.free)
 	<-first
+	cancel()
 }

@@ -117,6 +117,7 @@ type region struct {
 	refuse error                                         // of claims
 	place  func(ownership.Claim) ownership.PartitionID   // partition of a new call; nil: 1
 	stall  chan struct{}                                 // not nil: claims close it and wait for the end of their context
+	free   chan struct{}                                 // ends a stall; nil: only the context does
 	answer func(ownership.Placement) ownership.Placement // changes a placement
 }
 
@@ -293,7 +294,11 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 		_ = nd.server.Serve(s.limits.Listener(l))
 	}()
 	t.Cleanup(func() {
-		_ = nd.server.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if nd.server.Shutdown(ctx) != nil { // slow clients are left
+			_ = nd.server.Close()
+		}
 		<-done
 	})
 }
@@ -328,8 +333,11 @@ func (nd *node) Claim(ctx context.Context, c ownership.Claim) (ownership.Placeme
 	nd.in.mu.Unlock()
 	if stall != nil {
 		close(stall)
-		<-ctx.Done()
-		return ownership.Placement{}, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return ownership.Placement{}, ctx.Err()
+		case <-nd.in.free:
+		}
 	}
 	return nd.in.claim(c, true)
 }
