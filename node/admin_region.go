@@ -72,8 +72,13 @@ type adminCluster struct {
 
 func (c adminCluster) Peers() []admin.Peer {
 	var all []admin.Peer
-	for _, p := range c.Cluster.Peers() {
-		peer := admin.Peer{ID: p.ID, Address: p.Addr, Voter: p.Voter, Leader: p.Leader, Healthy: p.Leased || p.Self || p.Leader}
+	here := c.Cluster.Status()
+	for _, p := range here.Peers {
+		// Only the leader hears from everybody.
+		peer := admin.Peer{
+			ID: p.ID, Address: p.Addr, Voter: p.Voter, Leader: p.Leader,
+			Known: here.State == "leader" || p.Self, Healthy: p.Leased || p.Self && here.Leased,
+		}
 		if p.HeardAgo > 0 {
 			peer.LastContact = p.HeardAgo.Round(time.Millisecond).String()
 		}

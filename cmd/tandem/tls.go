@@ -20,7 +20,8 @@ region and node; a node that says it is another one is refused.
   tandem tls ca   --dir /etc/tandem/tls
   tandem tls cert --dir /etc/tandem/tls --deployment contoso-bots --region emea --node emea-1 --host 10.0.0.1
 
-Keep ca.key away from the nodes: they need ca.crt, and their own pair.`,
+They write ca.pem and ca-key.pem, emea-1.pem and emea-1-key.pem. Keep ca-key.pem
+away from the nodes: they need ca.pem, and their own pair.`,
 	}
 	c.AddCommand(a.tlsCACommand(), a.tlsCertCommand())
 	return c
@@ -33,7 +34,7 @@ func (a *app) tlsCACommand() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "ca",
-		Short: "make a certificate authority: ca.crt and ca.key",
+		Short: "make a certificate authority: ca.pem and ca-key.pem",
 		RunE: func(*cobra.Command, []string) error {
 			cert, key, err := cluster.MakeCA(dir, name, lifetime)
 			if err != nil {
@@ -67,7 +68,7 @@ func (a *app) tlsCertCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "where ca.crt and ca.key are, and where to write")
+	c.Flags().StringVar(&dir, "dir", ".", "where ca.pem and ca-key.pem are, and where to write")
 	c.Flags().StringVar(&deployment, "deployment", "", "the deployment, as in the configuration")
 	c.Flags().StringVar(&region, "region", "", "the node's region")
 	c.Flags().StringVar(&node, "node", "", "the node's id")

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"tandem/admin"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){
+		"tandem": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// leakChecked makes a goroutine that outlives the tests a failure.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			os.Stderr.WriteString("goroutines outlive the tests: " + err.Error() + "\n")
+			return 1
+		}
+	}
+	return code
+}
+
+// TestScripts runs the stories in testdata/script with the real program.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady},
+		Setup: func(e *testscript.Env) error {
+			sample, err := os.ReadFile("../../deploy/tandem.yaml")
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(e.WorkDir+"/sample.yaml", sample, 0o600)
+		},
+	})
+}
+
+// waitReady waits until the node at TANDEM_ADDR may act as owner.
+func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
+	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), "", "")
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if s, err := c.Status(ctx); err == nil && s.Leased {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("the node at %s was not ready in time", ts.Getenv("TANDEM_ADDR"))
+		}
+	}
+}
