@@ -299,6 +299,9 @@ func TestDecodeLeavesTheBodyAlone(t *testing.T) {
 
 // TestUpdateAllocations guards the cost of a follow-up.
 func TestUpdateAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector makes allocations of its own")
+	}
 	b := sample(t, "graph-established.json")
 	if n := testing.AllocsPerRun(200, func() {
 		if _, err := Decode(b, Limits{}); err != nil {

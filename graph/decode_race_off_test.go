@@ -1,0 +1,6 @@
+//go:build !race
+
+package graph
+
+// raceDetector says whether allocations can be counted.
+const raceDetector = false

@@ -1,0 +1,225 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/ownership"
+	"tandem/token"
+)
+
+// region is one region's table, shared by its nodes, and what they see of it.
+type region struct {
+	mu     sync.Mutex
+	name   ownership.Region
+	calls  map[ownership.CallID]ownership.Known
+	owners map[ownership.PartitionID]ownership.Owner // of Owner: Node, Partition, Epoch, PublicURL
+	nodes  map[ownership.NodeID]*node
+	claims []ownership.Claim
+	refuse error                                         // of claims
+	place  func(ownership.Claim) ownership.PartitionID   // partition of a new call; nil: 1
+	stall  chan struct{}                                 // not nil: claims close it and wait for the end of their context
+	free   chan struct{}                                 // ends a stall; nil: only the context does
+	answer func(ownership.Placement) ownership.Placement // changes a placement
+}
+
+// node is one node: its door behind a real server, its desk, its view.
+type node struct {
+	id       ownership.NodeID
+	in       *region
+	door     *Handler
+	server   *http.Server
+	url      string
+	metrics  *prometheus.Registry
+	log      *lockedBuffer
+	tokens   *countingTokens
+	leaseOff bool
+	view     map[ownership.PartitionID]ownership.Owner // overrides the region's
+	relays   []ownership.HandOver
+	relayErr error
+
+	deskMu sync.Mutex
+	got    []ownership.HandOver
+	reply  func(ownership.HandOver) (ownership.Reply, error)
+}
+
+// world is what the regions of a test see of each other.
+type world struct {
+	mu   sync.Mutex
+	urls map[ownership.Region]string
+	down map[ownership.Region]bool
+}
+
+func (w *world) Healthy(r ownership.Region) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.down[r]
+}
+
+func (w *world) URL(r ownership.Region) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u, ok := w.urls[r]
+	return u, ok
+}
+
+// countingTokens shows whether the token was verified before anything else.
+type countingTokens struct {
+	Tokens
+	mu    sync.Mutex
+	asked int
+}
+
+func (c *countingTokens) Verify(ctx context.Context, h http.Header) (token.Claims, error) {
+	c.mu.Lock()
+	c.asked++
+	c.mu.Unlock()
+	return c.Tokens.Verify(ctx, h)
+}
+
+// lockedBuffer collects a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// setup says how a test's nodes differ from the plain case.
+type setup struct {
+	config func(*Config)
+	deps   func(*Deps)
+	limits Limits
+	server func(*http.Server)
+	rules  []ownership.RuleSpec
+	pins   []ownership.PinSpec
+}
+
+var testKeys = sync.OnceValue(func() *Handles {
+	h, err := NewHandles([]Key{{ID: "k1", Secret: secret(1)}})
+	if err != nil {
+		panic(err)
+	}
+	return h
+})
+
+// secret gives 32 different bytes for each seed.
+func secret(seed byte) []byte {
+	b := make([]byte, 32)
+	for i := range b {
+		b[i] = seed*37 + byte(i)*7
+	}
+	return b
+}
+
+// newRegion starts a region of nodes with real servers. Node i owns partition i,
+// counted from 1, at epoch 1.
+func newRegion(t testing.TB, w *world, name ownership.Region, n int, s setup) *region {
+	t.Helper()
+	r := &region{
+		name: name, calls: map[ownership.CallID]ownership.Known{},
+		owners: map[ownership.PartitionID]ownership.Owner{}, nodes: map[ownership.NodeID]*node{},
+	}
+	tokens := newVerifier(t)
+	var listeners []net.Listener
+	for i := range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		id := ownership.NodeID(fmt.Sprintf("%s-%d", name, i+1))
+		url := "http://" + l.Addr().String()
+		p := ownership.PartitionID(i + 1)
+		r.owners[p] = ownership.Owner{Node: id, Partition: p, Epoch: 1, PublicURL: url}
+		r.nodes[id] = &node{id: id, in: r, url: url, view: map[ownership.PartitionID]ownership.Owner{}}
+	}
+	w.mu.Lock()
+	w.urls[name] = "http://" + listeners[0].Addr().String()
+	base := w.urls[name]
+	w.mu.Unlock()
+	for i, l := range listeners {
+		nd := r.nodes[ownership.NodeID(fmt.Sprintf("%s-%d", name, i+1))]
+		nd.open(t, l, base, w, tokens, s)
+	}
+	return r
+}
+
+// open builds the node's door and serves it.
+func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens Tokens, s setup) {
+	t.Helper()
+	nd.metrics, nd.log, nd.tokens = prometheus.NewRegistry(), &lockedBuffer{}, &countingTokens{Tokens: tokens}
+	cfg := Config{
+		Path: hookPath, Region: nd.in.name, Node: nd.id, PublicURL: nd.url, RegionURL: base,
+		Apps: []App{{ID: ourApp}, {ID: mediaApp, Pinned: true}},
+	}
+	if s.config != nil {
+		s.config(&cfg)
+	}
+	rules, err := ownership.CompileRules(s.rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins, err := ownership.CompilePins(s.pins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := Deps{
+		Tokens: nd.tokens, Table: nd, Desk: nd, World: w, Handles: testKeys(), Rules: rules, Pins: pins,
+		Logger:  slog.New(slog.NewJSONHandler(nd.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: nd.metrics,
+	}
+	if s.deps != nil {
+		s.deps(&deps)
+	}
+	if nd.door, err = New(cfg, deps); err != nil {
+		t.Fatal(err)
+	}
+	nd.server = NewServer(nd.door, s.limits)
+	nd.server.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(nd.log, nil), slog.LevelDebug)
+	if s.server != nil {
+		s.server(nd.server)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = nd.server.Serve(s.limits.Listener(l))
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if nd.server.Shutdown(ctx) != nil { // slow clients are left
+			_ = nd.server.Close()
+		}
+		<-done
+	})
+}
+
+func newWorld() *world {
+	return &world{urls: map[ownership.Region]string{}, down: map[ownership.Region]bool{}}
+}
+
+// oneNode starts a region of a single node.
+func oneNode(t testing.TB, s setup) *node {
+	t.Helper()
+	return newRegion(t, newWorld(), "emea", 1, s).nodes["emea-1"]
+}
