@@ -33,6 +33,7 @@ type Cloud struct {
 
 	birthsMu sync.Mutex
 	births   uint64
+	runs     uint64
 }
 
 // Start opens the cloud's endpoints and the bots' doors. It posts nothing until
@@ -50,9 +51,13 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the calling cloud: listening on %s: %w", cfg.Listen, err)
 	}
+	scheme := "http://"
+	if cfg.ServeTLS != nil {
+		scheme = "https://"
+	}
 	c := &Cloud{
 		cfg:  cfg,
-		base: "http://" + listener.Addr().String(),
+		base: scheme + listener.Addr().String(),
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: cfg.TLS, IdleConnTimeout: 30 * time.Second},
@@ -71,8 +76,13 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.server = &http.Server{Handler: c.routes(), ReadHeaderTimeout: 10 * time.Second}
+	serve := c.server.Serve
+	if cfg.ServeTLS != nil {
+		c.server.TLSConfig = cfg.ServeTLS.Clone()
+		serve = func(l net.Listener) error { return c.server.ServeTLS(l, "", "") }
+	}
 	c.tasks.run(func() {
-		if err := c.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			cfg.Logger.Error("the calling cloud's server ended", "err", err)
 		}
 	})

@@ -49,6 +49,7 @@ type Config struct {
 	Switches    Switches
 	Timings     Timings
 	TLS         *tls.Config  // for https targets
+	ServeTLS    *tls.Config  // of the cloud's own endpoints and the bots' doors; nil: plain http, which Tandem takes from loopback only
 	Logger      *slog.Logger // default: discard
 }
 

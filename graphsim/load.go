@@ -27,7 +27,7 @@ func (c *Cloud) Run(ctx context.Context, load Load) error {
 	// Calls outlive Run, so they hang on the cloud's life as well as on ctx.
 	calls, cut := context.WithCancel(c.ctx)
 	context.AfterFunc(ctx, cut)
-	d := newDice(c.cfg.Seed, 2)
+	d := c.runDice()
 	start, made, rotated := time.Now(), 0, c.cfg.Switches.KeepKey
 	next := start
 	for {
@@ -57,6 +57,15 @@ func (c *Cloud) Run(ctx context.Context, load Load) error {
 			}
 		}
 	}
+}
+
+// runDice gives each run of a cloud choices of its own: chains and threads of
+// one run must not come back in the next.
+func (c *Cloud) runDice() *dice {
+	c.birthsMu.Lock()
+	defer c.birthsMu.Unlock()
+	c.runs++
+	return newDice(c.cfg.Seed, (c.runs-1)<<32+2)
 }
 
 // through is the share of the load that is over.
