@@ -307,18 +307,30 @@ func (c *Cluster) Undrain(ctx context.Context, id ownership.NodeID) error {
 }
 
 // TransferLeader hands the lead to a voter, or to the most advanced one when to
-// is empty. It returns when raft has handed it on.
+// is empty, from any node. It returns when this node knows of the new leader.
 func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error {
-	return c.persist(ctx, "handing on the lead", whenUnsent, func(ctx context.Context, leader ownership.NodeID, addr string) error {
-		if leader == to {
+	bounded, cancel := context.WithTimeout(ctx, transferLimit+c.cfg.Timings.Decide)
+	defer cancel()
+	var former ownership.NodeID
+	// An attempt ends when the leader changes, which is what it is for.
+	return c.persistWithin(ctx, bounded, "handing on the lead", anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
+		if leader == to || former != "" && to == "" && leader != former {
 			return nil
 		}
+		if former == "" {
+			former = leader
+		}
 		if leader == c.self {
-			return c.transferHere(ctx, to)
+			if err := c.transferHere(ctx, to); err != nil {
+				return err
+			}
+			return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again
 		}
 		p := c.links.to(leader, addr)
-		_, err := ask(ctx, p, p.transfer, &peerpb.TransferRequest{To: string(to)})
-		return err
+		if _, err := ask(ctx, p, p.transfer, &peerpb.TransferRequest{To: string(to)}); err != nil {
+			return err
+		}
+		return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again
 	})
 }
 

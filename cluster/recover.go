@@ -17,7 +17,8 @@ import (
 // as committed afterwards.
 //
 // Run it on one survivor only, the one with the highest last index, with itself
-// as the only peer; empty the data directories of the others and join them anew.
+// as the only peer; then close the store and start the node. Empty the data
+// directories of the others and join them anew.
 // Two survivors recovered each by itself are two regions.
 func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	fail := func(err error) error { return fmt.Errorf("recovering the region on node %s: %w", st.Stamp().Node, err) }
@@ -45,9 +46,31 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 		logger = slog.Default()
 	}
 	_, trans := raft.NewInmemTransport("")
-	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, raftLogger(logger)), st.Table(), st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, raftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}
 	return nil
+}
+
+// recoveryFSM is the table for raft.RecoverCluster, which takes a snapshot and
+// never releases it (raft 1.8.0): the store could not be closed afterwards.
+type recoveryFSM struct{ *store.Table }
+
+// Snapshot implements raft.FSM.
+func (f recoveryFSM) Snapshot() (raft.FSMSnapshot, error) {
+	s, err := f.Table.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return onceSnapshot{s}, nil
+}
+
+// onceSnapshot releases itself once it is written.
+type onceSnapshot struct{ raft.FSMSnapshot }
+
+// Persist implements raft.FSMSnapshot.
+func (s onceSnapshot) Persist(sink raft.SnapshotSink) error {
+	defer s.Release()
+	return s.FSMSnapshot.Persist(sink)
 }

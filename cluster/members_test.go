@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+)
+
+func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(7)
+	ldr := leaderOf(t, nodes...)
+	voters := func() (n int) { return ldr.voters() }
+	if voters() != maxVoters || len(ldr.servers()) != 7 {
+		t.Fatalf("%d voters of %d, want 5 of 7", voters(), len(ldr.servers()))
+	}
+	for _, n := range nodes {
+		if !n.Holds(n.tb.PartitionsOf(n.id)[0].ID, 1) {
+			t.Errorf("%s, voter or not, does not own its partitions", n.id)
+		}
+	}
+	for i, n := range nodes {
+		claim(t, n, i)
+	}
+	var leaving *testNode
+	for _, n := range without(nodes, ldr) {
+		if n.Status().Voter {
+			leaving = n
+		}
+	}
+	if err := leaving.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	rest := without(nodes, leaving)
+	ldr = leaderOf(t, rest...)
+	eventually(t, "a non-voter takes the free vote, in raft and in the table", func() bool {
+		n := 0
+		for _, rec := range ldr.tb.Nodes() {
+			if rec.Voter && rec.State != ownership.NodeGone {
+				n++
+			}
+		}
+		return n == maxVoters && ldr.voters() == maxVoters
+	})
+	rec, _ := ldr.tb.Node(leaving.id)
+	if rec.State != ownership.NodeGone || len(ldr.tb.PartitionsOf(leaving.id)) != 0 {
+		t.Errorf("the node that left is %+v", rec)
+	}
+	for _, s := range ldr.servers() {
+		if s.ID == raft.ServerID(leaving.id) {
+			t.Error("the node that left is still in raft's configuration")
+		}
+	}
+}
+
+func TestADeadVotersVoteGoesToAWellNonVoter(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(6)
+	ldr := leaderOf(t, nodes...)
+	var dead *testNode
+	for _, n := range without(nodes, ldr) {
+		if n.Status().Voter {
+			dead = n
+		}
+	}
+	dead.cut()
+	rest := without(nodes, dead)
+	eventually(t, "the dead voter lost its vote to the non-voter", func() bool {
+		l := leaderOf(t, rest...)
+		for _, p := range l.Peers() {
+			if p.Voter == (p.ID == dead.id) {
+				return false
+			}
+		}
+		return len(l.Peers()) == 6
+	})
+}
+
+func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	others := without(nodes, ldr)
+	n, asked := others[0], others[1]
+	theirs := n.tb.PartitionsOf(n.id)
+	if err := asked.Remove(soon(t), n.id); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range theirs {
+		if n.Holds(p.ID, p.Epoch) {
+			t.Errorf("I5: the removed node still acts on partition %s", p.ID)
+		}
+	}
+	eventually(t, "the removed node is told to end", func() bool { return len(n.fatals()) == 1 })
+	if !errors.Is(n.fatals()[0], ErrGone) {
+		t.Errorf("it was told %v", n.fatals()[0])
+	}
+	if err := asked.Remove(soon(t), "nobody"); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("removing nobody gave %v", err)
+	}
+	for _, p := range theirs {
+		eventually(t, "its partitions are at the next epoch", func() bool {
+			rec, ok := asked.tb.Partition(p.ID)
+			return ok && (rec.Epoch == p.Epoch+1 || rec.Retired)
+		})
+	}
+	// The incarnation does not come back.
+	n.restart()
+	eventually(t, "the removed incarnation is refused", func() bool { return len(n.fatals()) == 2 })
+}
+
+func TestTheLastVoterCannotLeave(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	if err := n.Leave(soon(t)); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("the last voter left with %v", err)
+	}
+	if err := n.Remove(soon(t), n.id); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("the last voter was removed with %v", err)
+	}
+	claim(t, n, 1)
+}
+
+func TestTheLeaderCanLeave(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	if err := ldr.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	rest := without(nodes, ldr)
+	leaderOf(t, rest...)
+	claim(t, rest[0], 1)
+	if got := rest[0].voters(); got != 2 {
+		t.Errorf("%d voters after the leader left, want 2", got)
+	}
+}
+
+func TestTransferLeaderFromAnyNode(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	for range 2 {
+		ldr := leaderOf(t, nodes...)
+		for _, to := range without(nodes, ldr) {
+			asked := without(without(nodes, to), ldr)[0]
+			if err := asked.TransferLeader(soon(t), to.id); err != nil {
+				t.Fatalf("handing the lead from %s to %s through %s: %v", ldr.id, to.id, asked.id, err)
+			}
+			eventually(t, "the chosen node leads", func() bool { return leaderOf(t, nodes...) == to })
+			break
+		}
+	}
+	for _, n := range nodes {
+		ldr := leaderOf(t, nodes...)
+		if err := n.TransferLeader(soon(t), ""); err != nil {
+			t.Fatalf("handing the lead on from %s through %s: %v", ldr.id, n.id, err)
+		}
+		if id, _, ok := n.Leader(); !ok || id == ldr.id {
+			t.Errorf("after handing it on the leader is %s, %v, was %s", id, ok, ldr.id)
+		}
+	}
+	if err := nodes[0].TransferLeader(soon(t), "nobody"); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("handing the lead to nobody gave %v", err)
+	}
+}
+
+func TestF27_JoinStormIsSerialised(t *testing.T) {
+	r := newRegion(t, nil)
+	first := r.start("a")
+	first.ready()
+	var all []*testNode
+	all = append(all, first)
+	for i := range 4 { // at the same time
+		all = append(all, r.start(ownership.NodeID(fmt.Sprintf("n%d", i))))
+	}
+	for _, n := range all {
+		n.ready()
+	}
+	ldr := leaderOf(t, all...)
+	if ldr.voters() != 5 || len(ldr.tb.Partitions()) != 5*defaultBirths {
+		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", ldr.voters(), len(ldr.tb.Partitions()))
+	}
+	converge(t, all)
+}
+
+func TestStopIsCleanAndKeepsTheNode(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	rest := without(nodes, ldr)
+	term := ldr.raft.CurrentTerm()
+	ldr.stop()
+	// The lead was handed on, so nobody had to time out first.
+	next := leaderOf(t, rest...)
+	if got := next.raft.CurrentTerm(); got != term+1 {
+		t.Errorf("after a clean stop the term went from %d to %d, want one election", term, got)
+	}
+	if rec, ok := next.tb.Node(ldr.id); !ok || rec.State != ownership.NodeActive {
+		t.Errorf("a stopped node is %+v", rec)
+	}
+	if _, err := ldr.Claim(soon(t), claimOf(5)); !errors.Is(err, ErrStopped) {
+		t.Errorf("a claim on a stopped node gave %v", err)
+	}
+	ldr.restart()
+	ldr.ready()
+	claim(t, ldr, 6)
+}

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+func TestSnapshotSaveAndRestore(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	placed := make(map[int]ownership.Placement)
+	for i := range 30 {
+		placed[i] = claim(t, nodes[i%3], i)
+	}
+	follower := without(nodes, ldr)[0]
+	if err := follower.ReadBarrier(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	var saved bytes.Buffer
+	if err := follower.SaveSnapshot(soon(t), &saved); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := follower.SaveSnapshot(soon(t), &again); err != nil || again.Len() == 0 {
+		t.Errorf("saving with nothing new gave %d bytes, %v", again.Len(), err)
+	}
+	info, err := store.Inspect(bytes.NewReader(saved.Bytes()))
+	if err != nil || info.Calls != 30 {
+		t.Fatalf("the snapshot holds %+v, %v", info, err)
+	}
+	claim(t, ldr, 100)
+	cut := saved.Bytes()[:saved.Len()/2]
+	for _, n := range []*testNode{ldr, follower} {
+		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes())); !errors.Is(err, ownership.ErrConflict) {
+			t.Errorf("B107: an older snapshot was restored with %v", err)
+		}
+		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(cut)); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("B107: a truncated snapshot was restored with %v", err)
+		}
+	}
+
+	// All disks are lost; new nodes of the old names restore the region, one
+	// through a follower.
+	foreign := newRegion(t, func(c *Config) { c.Region = "amer"; c.TLS = nil })
+	stranger := foreign.form(1)[0]
+	if err := stranger.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes())); !errors.Is(err, store.ErrForeign) {
+		t.Errorf("B107: a foreign snapshot was restored with %v", err)
+	}
+	r2 := newRegion(t, nil)
+	fresh := r2.form(2)
+	ldr2 := leaderOf(t, fresh...)
+	if err := without(fresh, ldr2)[0].RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range fresh {
+		for i, p := range placed {
+			eventually(t, "the restored calls are known everywhere", func() bool {
+				k, ok := n.tb.Known(claimOf(i).Call)
+				return ok && k.Partition == p.Partition
+			})
+		}
+		eventually(t, "the nodes of today are in the restored table and act", func() bool {
+			rec, ok := n.tb.Node(n.id)
+			ps := n.tb.PartitionsOf(n.id)
+			return ok && rec.Incarnation == n.cfg.Node.Incarnation && len(ps) > 0 && n.Holds(ps[0].ID, ps[0].Epoch)
+		})
+		claim(t, n, 200)
+		if f := n.fatals(); len(f) > 0 {
+			t.Errorf("%s ended: %v", n.id, f)
+		}
+	}
+	eventually(t, "the partitions of the lost node c have an owner of today", func() bool {
+		return len(fresh[0].tb.PartitionsOf("c")) == 0
+	})
+}
+
+func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	leaderOf(t, nodes...)
+	placed := make(map[int]ownership.Placement)
+	for i := range 20 {
+		placed[i] = claim(t, nodes[i%3], i)
+	}
+	converge(t, nodes)
+	survivor := nodes[0]
+	addr := survivor.Addr()
+	for _, n := range nodes {
+		n.stop()
+	}
+	st, err := store.Open(survivor.dir, store.Stamp{Deployment: testDeployment, Region: "emea", Node: survivor.id},
+		store.Options{Logger: testLogger(), SegmentBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Recover(st, []Peer{{ID: "b", Addr: addr, Voter: true}}, testLogger()); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("recovering without itself gave %v", err)
+	}
+	if err := Recover(st, []Peer{{ID: survivor.id, Addr: addr, Voter: true}}, testLogger()); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	survivor.up(func(c *Config) { c.Listen = addr })
+	survivor.ready()
+	for i, p := range placed {
+		if k, ok := survivor.tb.Known(claimOf(i).Call); !ok || k.Partition != p.Partition {
+			t.Errorf("I3: call %d is %+v, %v after the recovery", i, k, ok)
+		}
+	}
+	claim(t, survivor, 100)
+	for _, lost := range []ownership.NodeID{"b", "c"} {
+		if err := survivor.Remove(soon(t), lost); err != nil {
+			t.Errorf("removing the lost node %s: %v", lost, err)
+		}
+		if left := survivor.tb.PartitionsOf(lost); len(left) != 0 {
+			t.Errorf("%d partitions are left on %s", len(left), lost)
+		}
+	}
+	empty, err := store.Open(t.TempDir(), store.Stamp{Deployment: testDeployment, Region: "emea", Node: "z"}, store.Options{Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Recover(empty, []Peer{{ID: "z", Voter: true}}, nil); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("recovering an empty store gave %v", err)
+	}
+	if err := empty.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
