@@ -16,6 +16,7 @@ type call struct {
 	tenant      string
 	chain       string
 	thread      string // empty: a call of two
+	observed    string // participant that a recording is about
 	origin      Origin
 	region      string // where GeoDNS sends it
 	dc          string

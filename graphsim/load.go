@@ -84,7 +84,8 @@ func (l Load) through(start time.Time, made int) float64 {
 // or a pair of recorders.
 func (c *Cloud) arrivals(d *dice, limit, made int) []*call {
 	r := c.cfg.Rates
-	lead := draft{chain: d.guid(), origin: c.origin(d), recording: d.chance(r.Recording)}
+	// Repeats of a recording and a pair of recorders observe one person.
+	lead := draft{chain: d.guid(), observed: d.guid(), origin: c.origin(d), recording: d.chance(r.Recording)}
 	count := 1
 	switch {
 	case lead.recording && d.chance(r.Paired):
@@ -136,9 +137,9 @@ func nearby(region string) Origin {
 
 // draft is what calls that belong together share.
 type draft struct {
-	app, tenant, chain, thread  string
-	origin                      Origin
-	recording, paired, outgoing bool
+	app, tenant, chain, thread, observed string
+	origin                               Origin
+	recording, paired, outgoing          bool
 }
 
 // newCall gives birth to a call; its random choices are its own.
@@ -148,7 +149,7 @@ func (c *Cloud) newCall(f draft) *call {
 	d := newDice(c.cfg.Seed, 100+c.births)
 	c.birthsMu.Unlock()
 	k := &call{
-		raw: d.guid(), app: c.cfg.Apps[0], tenant: f.tenant, chain: f.chain, thread: f.thread,
+		raw: d.guid(), app: c.cfg.Apps[0], tenant: f.tenant, chain: f.chain, thread: f.thread, observed: f.observed,
 		origin: f.origin, recording: f.recording, paired: f.paired, outgoing: f.outgoing,
 		webhookPath: c.cfg.WebhookPath, clock: c.cfg.Timings.Clock, dice: d, born: time.Now(),
 		answered: make(chan struct{}), hangup: make(chan struct{}),

@@ -92,7 +92,7 @@ func (c *Cloud) incoming(k *call) string {
 
 // recordingMembers are what policy recording adds to an incoming call.
 func recordingMembers(k *call) []string {
-	observed, pairs := k.dice.guid(), "[]"
+	pairs := "[]"
 	if k.paired {
 		pairs = fmt.Sprintf(`[{"id":%q,"participantId":%q}]`, k.dice.guid(), k.dice.guid())
 	}
@@ -101,7 +101,7 @@ func recordingMembers(k *call) []string {
 	hosted := map[string]string{"amer": "USEA", "apac": "ASSE"}[k.origin.Geo]
 	set(&hosted, "EUNO")
 	return []string{
-		fmt.Sprintf(`"incomingContext":{"@odata.type":"%sincomingContext","sourceParticipantId":%q,"observedParticipantId":%q}`, typePrefix, observed, observed),
+		fmt.Sprintf(`"incomingContext":{"@odata.type":"%sincomingContext","sourceParticipantId":%q,"observedParticipantId":%q}`, typePrefix, k.observed, k.observed),
 		fmt.Sprintf(`"applicationMetadata":{"botData":{"mediaHostedRegion":%q,"user":{"participationMethod":"callee","clientLocation":%q},"otherSideUser":{"tenantId":%q,"participationMethod":"Caller"},"inviteReasons":["PolicyBasedRecording"],"policyIdentifier":"TeamsComplianceRecordingPolicy=Tenant:sim","pairedRecorders":%s,"otherRecorders":[],"isMultiParty":true,"applicationType":null}}`,
 			hosted, location, k.tenant, pairs),
 	}

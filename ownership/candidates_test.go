@@ -8,6 +8,7 @@ import (
 
 // TestPlaceTellsWhyNot reads each reason of rejection where explain shows it.
 func TestPlaceTellsWhyNot(t *testing.T) {
+	observed := func(c *Call) { c.Observed = "person" }
 	tests := []struct {
 		name  string
 		table func(*smallTable)
@@ -31,8 +32,8 @@ func TestPlaceTellsWhyNot(t *testing.T) {
 		{"pinned node", nil, Claim{Pin: Pin{Node: "a"}}, "c", whyPinNode},
 		{"pinned zone", nil, Claim{Pin: Pin{Zone: "east"}}, "c", whyPinZone},
 		{"pinned version", func(t *smallTable) { t.node("a").Version = "2" }, Claim{Pin: Pin{Version: "2"}}, "c", whyPinVer},
-		{"other leg", func(t *smallTable) { t.put(leg("l", 17)) }, Claim{App: "app", Groups: []GroupKey{chain}}, "c", whyOtherLeg},
-		{"other leg's zone", func(t *smallTable) { t.put(leg("l", 1)) }, Claim{App: "app", Groups: []GroupKey{chain}}, "b", whyOtherZone},
+		{"other leg", func(t *smallTable) { t.put(leg("l", 17, observed)) }, Claim{App: "app", Observed: "person", Groups: []GroupKey{chain}}, "c", whyOtherLeg},
+		{"other leg's zone", func(t *smallTable) { t.put(leg("l", 1, observed)) }, Claim{App: "app", Observed: "person", Groups: []GroupKey{chain}}, "b", whyOtherZone},
 		{"group elsewhere", func(t *smallTable) { t.put(leg("l", 1, func(c *Call) { c.State = CallAnswered })) },
 			Claim{App: "app", Groups: []GroupKey{chain}}, "c", whyElsewhere},
 		{"outgoing from elsewhere", nil, Claim{Answered: true, Pin: Pin{Node: "a"}}, "c", whyPinNode},

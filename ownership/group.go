@@ -52,7 +52,8 @@ func (p *Placer) readGroup(c *Claim) group {
 // ConcurrentInvitationCount 2 the service sends two and takes the first answer.
 // Once the first invite's deadline is over, the next one is a retry of it with
 // a new call id, and belongs where the first was. Invites that observe
-// different people are different recordings, not legs of one.
+// different people are different recordings, not legs of one, and calls that
+// observe nobody are members of one meeting.
 func otherLeg(c *Claim, leg *Leg, at time.Time) (other, strict bool) {
 	if c.Observed != "" && leg.Observed != "" && c.Observed != leg.Observed {
 		return false, false
@@ -64,7 +65,7 @@ func otherLeg(c *Claim, leg *Leg, at time.Time) (other, strict bool) {
 	if c.Paired || leg.Paired && c.Observed != "" {
 		return true, true
 	}
-	return rings && leg.App == c.App, false
+	return rings && leg.App == c.App && c.Observed != "" && c.Observed == leg.Observed, false
 }
 
 // mayKeepGroup reports whether a node may take one more call of a group that

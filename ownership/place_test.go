@@ -33,6 +33,7 @@ func TestPlace(t *testing.T) {
 		return c
 	}
 	inChain := func(c *Claim) { c.Groups = []GroupKey{chain} }
+	recording := func(c *Claim) { c.Groups, c.Observed = []GroupKey{chain}, "person" }
 	paired := func(c *Claim) { c.Groups, c.Paired = []GroupKey{chain}, true }
 	pin := func(p Pin) func(*Claim) { return func(c *Claim) { c.Pin = p } }
 	answered := func(c *Call) { c.State = CallAnswered }
@@ -261,24 +262,29 @@ func TestPlace(t *testing.T) {
 			owner: "c", reason: ReasonApart,
 		},
 		{
-			name: "a second invite to the same app while the first rings", claim: claim(inChain),
-			table: func(t *smallTable) { t.put(leg("first", 9)) },
-			owner: "c", reason: ReasonApart,
-		},
-		{
-			name: "a second invite at the first one's last moment", claim: claim(inChain), at: noon.Add(15 * time.Second),
-			table: func(t *smallTable) { t.put(leg("first", 9)) },
-			owner: "c", reason: ReasonApart,
-		},
-		{
-			name: "a retry after the first one's deadline goes together", claim: claim(inChain), at: noon.Add(15*time.Second + 1),
+			name: "two calls of one chain that observe nobody go together, though the first still rings", claim: claim(inChain),
 			table: func(t *smallTable) { t.put(leg("first", 18)) },
 			owner: "c", part: 18, reason: ReasonTogether,
 		},
 		{
-			name: "a second invite while the first rings, in a region of one node, is not refused", claim: claim(inChain),
+			name: "a second invite to the same app while the first rings", claim: claim(recording),
+			table: func(t *smallTable) { t.put(leg("first", 9, func(c *Call) { c.Observed = "person" })) },
+			owner: "c", reason: ReasonApart,
+		},
+		{
+			name: "a second invite at the first one's last moment", claim: claim(recording), at: noon.Add(15 * time.Second),
+			table: func(t *smallTable) { t.put(leg("first", 9, func(c *Call) { c.Observed = "person" })) },
+			owner: "c", reason: ReasonApart,
+		},
+		{
+			name: "a retry after the first one's deadline goes together", claim: claim(recording), at: noon.Add(15*time.Second + 1),
+			table: func(t *smallTable) { t.put(leg("first", 18, func(c *Call) { c.Observed = "person" })) },
+			owner: "c", part: 18, reason: ReasonTogether,
+		},
+		{
+			name: "a second invite while the first rings, in a region of one node, is not refused", claim: claim(recording),
 			table: func(t *smallTable) {
-				t.put(leg("first", 9))
+				t.put(leg("first", 9, func(c *Call) { c.Observed = "person" }))
 				t.node("a").State, t.node("c").State = NodeDraining, NodeDraining
 			},
 			owner: "b", reason: ReasonLeastLoaded,
