@@ -199,7 +199,8 @@ func (s *Store) compare() error {
 	case last > snap && first > snap+1: // raft begins right after its snapshot, wherever table.db is
 		return damage("the latest snapshot ends at entry %d, but the raft log begins at %d; %s", snap, first, heal)
 	}
-	if held >= first && held <= last && held > 0 {
+	// A table older than the snapshot is about to be replaced by it.
+	if held > snap {
 		var l raft.Log
 		if err := s.wal.GetLog(held, &l); err != nil {
 			return damage("reading entry %d of the raft log: %w; %s", held, err, heal)
@@ -208,8 +209,6 @@ func (s *Store) compare() error {
 			return damage("table.db holds entry %d of term %d, in the raft log it is of term %d: they are of different histories; %s",
 				held, term, l.Term, heal)
 		}
-	}
-	if held > snap {
 		s.table.replayUntil = held
 	}
 	return nil

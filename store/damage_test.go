@@ -1,0 +1,326 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
+)
+
+// content is everything a table serves, in one comparable text.
+func content(t testing.TB, table *Table) string {
+	t.Helper()
+	var b bytes.Buffer
+	snap := func() error {
+		return table.db.View(func(tx *bbolt.Tx) error { return table.stream(tx, &b) })
+	}
+	if err := snap(); err != nil {
+		return "unreadable: " + err.Error()
+	}
+	return b.String()
+}
+
+// TestF07_DamagedTable flips one bit at a time in table.db, all over the file,
+// and cuts the file short. Each time the store must refuse to open, or open with
+// exactly what it held (the bit was in an unused place), or open as it was one
+// transaction before (the newer meta page was hit), from where the raft log
+// goes on.
+func TestF07_DamagedTable(t *testing.T) {
+	r := filled(t, func(o *Options) { o.FlushEvery = time.Hour })
+	if err := r.table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400 { // enough for branch pages and overflow pages
+		r.claimOn(80, fit("b"), claim(callID(1000+i)))
+	}
+	if err := r.table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	before := content(t, r.table)
+	r.join("last")
+	if err := r.table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := content(t, r.table)
+	r.close()
+	path := filepath.Join(r.dir, fileTable)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	try := func(damaged []byte) {
+		// Most refusals are met without the rest of the store, which is slow to
+		// open; every tenth goes all the way.
+		if _, _, err := loadFrom(bytes.NewReader(damaged), int64(len(damaged))); err != nil && seen["refused"]%10 != 0 {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
+				t.Fatalf("refused with %v", err)
+			}
+			seen["refused"]++
+			return
+		}
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(r.dir, testStamp, r.opt)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
+				t.Fatalf("refused with %v", err)
+			}
+			if errors.Is(err, ErrDamaged) && !strings.Contains(err.Error(), "to heal it, ") {
+				t.Fatalf("the refusal does not say how to heal: %v", err)
+			}
+			seen["refused"]++
+			return
+		}
+		switch got := content(t, s.Table()); {
+		case got == want:
+			seen["harmless"]++
+		case s.Table().Applied() == r.index-1 && got == before:
+			seen["older"]++
+		default:
+			t.Fatalf("served something else at entry %d of %d", s.Table().Applied(), r.index)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := usedBytes(t, path)
+	// The meta pages, then samples: heads of pages and all over.
+	for i := 0; i < 80; i += 3 {
+		for _, page := range []int{0, os.Getpagesize()} {
+			try(flip(whole, page+i, i))
+		}
+	}
+	for page := 2 * os.Getpagesize(); page < size; page += os.Getpagesize() {
+		for i := range 16 {
+			if (page/os.Getpagesize()+i)%9 == 0 {
+				try(flip(whole, page+i, page+i))
+			}
+		}
+	}
+	for i := 2 * os.Getpagesize(); i < size; i += 997 {
+		try(flip(whole, i, i))
+	}
+	for i := 0; i < size; i += size/40 + 1 {
+		try(whole[:i])
+	}
+	t.Logf("of %d bytes: %v", size, seen)
+	if seen["refused"] < 100 || seen["harmless"] == 0 || seen["older"] == 0 {
+		t.Errorf("the flips met %v: too little to prove anything", seen)
+	}
+	try(whole)
+}
+
+func flip(b []byte, at, bit int) []byte {
+	c := bytes.Clone(b)
+	c[at] ^= 1 << (bit % 8)
+	return c
+}
+
+// usedBytes is how much of the file bbolt uses; it grows by 16 MiB at a time.
+func usedBytes(t *testing.T, path string) int {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newestMeta(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(m.pages * m.pageSize)
+}
+
+// TestF07_DamagedWhileServing: a record that rots under a running node stops it.
+func TestF07_DamagedWhileServing(t *testing.T) {
+	r := filled(t)
+	if err := r.table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	err := r.table.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketCalls)
+		v := bytes.Clone(b.Get([]byte(callID(7))))
+		v[len(v)/2] ^= 4
+		return b.Put([]byte(callID(7)), v)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := r.table.Call(callID(7)); ok {
+		t.Errorf("served the damaged record %+v", c)
+	}
+	if len(r.fatal) != 1 || !errors.Is(r.fatal[0], ErrDamaged) || !errors.Is(r.table.Err(), ErrDamaged) {
+		t.Errorf("the node was told %v", r.fatal)
+	}
+	if _, _, err := r.table.Calls(Filter{}, "", 0); !errors.Is(err, ErrDamaged) {
+		t.Errorf("the listing gave %v", err)
+	}
+}
+
+// TestRecordUnderAnothersKey: the checksum covers the key.
+func TestRecordUnderAnothersKey(t *testing.T) {
+	r := filled(t)
+	if err := r.table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	err := r.table.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketCalls)
+		one, two := bytes.Clone(b.Get([]byte(callID(1)))), bytes.Clone(b.Get([]byte(callID(2))))
+		return errors.Join(b.Put([]byte(callID(1)), two), b.Put([]byte(callID(2)), one))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.close()
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrDamaged) {
+		t.Errorf("two swapped records were served: %v", err)
+	}
+}
+
+// TestRecordMissing: the sum over all records finds what no checksum can.
+func TestRecordMissing(t *testing.T) {
+	for name, change := range map[string]func(*bbolt.Tx) error{
+		"call":      func(tx *bbolt.Tx) error { return tx.Bucket(bucketCalls).Delete([]byte(callID(3))) },
+		"node":      func(tx *bbolt.Tx) error { return tx.Bucket(bucketNodes).Delete([]byte("b")) },
+		"partition": func(tx *bbolt.Tx) error { return tx.Bucket(bucketPartitions).Delete(partitionKey(4)) },
+		"event": func(tx *bbolt.Tx) error {
+			k, _ := tx.Bucket(bucketEvents).Cursor().First()
+			return tx.Bucket(bucketEvents).Delete(k)
+		},
+		"meta": func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaKey) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := filled(t)
+			if err := r.table.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.table.db.Update(change); err != nil {
+				t.Fatal(err)
+			}
+			r.close()
+			if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrDamaged) {
+				t.Errorf("a missing record went unnoticed: %v", err)
+			}
+		})
+	}
+}
+
+// TestUncleanStart: without a clean Close the next start runs bbolt's check, and
+// its findings refuse the file.
+func TestUncleanStart(t *testing.T) {
+	r := filled(t)
+	running := filepath.Join(r.dir, fileRunning)
+	if !exists(running) {
+		t.Error("while the store is open there is no mark of it")
+	}
+	r.close()
+	if exists(running) {
+		t.Error("a clean close left the mark")
+	}
+	if err := os.WriteFile(running, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.open() // checks, and finds nothing
+	// A page that is neither used nor free: only the check can see it.
+	if err := checkFile(r.table.db); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOtherHistory: table and log must be of one history.
+func TestOtherHistory(t *testing.T) {
+	cases := []struct {
+		name string
+		harm func(r *rig) error
+		says string
+	}{
+		{"the log lost its end", func(r *rig) error { return r.store.Log().DeleteRange(r.index, r.index) }, "acknowledged entries are missing"},
+		{"the log lost its beginning", func(r *rig) error { return r.store.Log().DeleteRange(1, 3) }, "but the raft log begins at 4"},
+		{"another term", func(r *rig) error {
+			return errors.Join(r.store.Log().DeleteRange(r.index, r.index),
+				r.store.Log().StoreLog(&raft.Log{Index: r.index, Term: 9, Type: raft.LogCommand}))
+		}, "in the raft log it is of term 9"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := filled(t)
+			if err := r.table.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.harm(r); err != nil {
+				t.Fatal(err)
+			}
+			r.close()
+			_, err := Open(r.dir, testStamp, r.opt)
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "to heal it") {
+				t.Errorf("Open gave %v", err)
+			}
+		})
+	}
+}
+
+// TestWalkBolt feeds the walker pages that a flipped bit seldom makes.
+func TestWalkBolt(t *testing.T) {
+	r := filled(t)
+	for i := range 300 {
+		r.claimOn(80, fit("b"), claim(callID(1000+i)))
+	}
+	r.close()
+	whole, err := os.ReadFile(r.table.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newestMeta(bytes.NewReader(whole), int64(len(whole)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := func(id uint64) int { return int(id * m.pageSize) }
+	branch, leaf := uint64(0), uint64(0)
+	for id := uint64(2); id < m.pages; id++ {
+		switch binary.NativeEndian.Uint16(whole[page(id)+8:]) {
+		case flagBranch:
+			branch = id
+		case flagLeaf:
+			if binary.NativeEndian.Uint16(whole[page(id)+10:]) > 2 {
+				leaf = id
+			}
+		}
+	}
+	if branch == 0 || leaf == 0 {
+		t.Fatal("the file has no branch page, or no leaf page")
+	}
+	harm := map[string]func(b []byte){
+		"a circle of pages":      func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], branch) },
+		"a page beyond the file": func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], m.pages+7) },
+		"a meta page as child":   func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], 1) },
+		"an empty branch":        func(b []byte) { order.PutUint16(b[page(branch)+10:], 0) },
+		"a huge overflow":        func(b []byte) { order.PutUint32(b[page(branch)+12:], 1<<31) },
+		"a count too high":       func(b []byte) { order.PutUint16(b[page(branch)+10:], 60000) },
+		"another page's id":      func(b []byte) { order.PutUint64(b[page(branch):], 3) },
+	}
+	for name, f := range harm {
+		t.Run(name, func(t *testing.T) {
+			b := bytes.Clone(whole)
+			f(b)
+			if _, _, err := loadFrom(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ErrDamaged) {
+				t.Errorf("the walker says %v", err)
+			}
+		})
+	}
+	if _, _, err := loadFrom(bytes.NewReader(whole), int64(len(whole))); err != nil {
+		t.Errorf("the whole file: %v", err)
+	}
+}
