@@ -49,7 +49,6 @@ func newFetcher(given *http.Client) *fetcher {
 			MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
-	f.client.Jar = nil
 	f.client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		if first := via[0].URL; next.URL.Scheme != first.Scheme || next.URL.Host != first.Host {
 			return errOtherOrigin

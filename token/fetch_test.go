@@ -3,8 +3,10 @@ package token
 import (
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -201,8 +203,15 @@ func onServer(t testing.TB, base string) (*Verifier, *clock) {
 // the next token sets off.
 func again(t testing.TB, v *Verifier, k *clock) {
 	t.Helper()
+	untilBooked(t, v, k) // the first fetch may have given its keys and not ended yet
 	k.Advance(2 * time.Hour)
 	_, _ = verify(v, goodToken(k.Now(), "a", keyA(), 1))
+	untilBooked(t, v, k)
+}
+
+// untilBooked waits until no fetch is due.
+func untilBooked(t testing.TB, v *Verifier, k *clock) {
+	t.Helper()
 	for {
 		tried := v.attempts.next()
 		if v.Status()[0].NextAt.After(k.Now()) {
@@ -229,4 +238,47 @@ func await(t testing.TB, c <-chan struct{}) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("nothing happened within 20 s")
 	}
+}
+
+// TestF38_RedirectRules asks the rule itself, also for what no test server does.
+func TestF38_RedirectRules(t *testing.T) {
+	f := newFetcher(nil)
+	for target, allowed := range map[string]bool{
+		"https://keys.example/other":      true,
+		"http://keys.example/v1/keys":     false,
+		"https://keys.example:8443/":      false,
+		"https://keys.example.evil/":      false,
+		"https://evil.example/v1/keys":    false,
+		"file:///etc/passwd":              false,
+		"https://169.254.169.254/latest/": false,
+	} {
+		first, next := httptest.NewRequest(http.MethodGet, "https://keys.example/v1/keys", nil), httptest.NewRequest(http.MethodGet, "https://keys.example/", nil)
+		u, err := url.Parse(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.URL = u
+		if err := f.client.CheckRedirect(next, []*http.Request{first}); (err == nil) != allowed {
+			t.Errorf("the redirect to %s: %v", target, err)
+		}
+	}
+}
+
+// TestCloseLetsGoOfConnections watches the endpoint's side of them.
+func TestCloseLetsGoOfConnections(t *testing.T) {
+	c := &cloud{keys: []obj{jwk("a", keyA())}}
+	server := httptest.NewUnstartedServer(c)
+	closed := make(chan struct{}, 8)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	v, _ := onServer(t, server.URL)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, closed)
 }

@@ -124,6 +124,12 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, wanted %v", name, got, value)
 		}
 	}
+	c.answers(nil)
+	c.publish(jwk("a", keyA()))
+	again(t, v, k)
+	if got := metric(t, reg, `tandem_token_keys_ignored{reason="not_for_signatures",url="`+cloudURL+metaPath+`"}`); got > 0 {
+		t.Errorf("%v keys count as ignored that are no longer offered", got)
+	}
 	second, err := New(context.Background(), cfg, []App{{ID: ourApp}})
 	if err != nil {
 		t.Fatalf("a second Verifier on one registry: %v", err)

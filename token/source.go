@@ -117,7 +117,7 @@ func (s *source) refresh(ctx context.Context) error {
 	switch {
 	case err == nil:
 		s.keysURL = keysURL
-	case s.keysURL == nil:
+	case s.keysURL == nil || ctx.Err() != nil:
 		return err
 	default:
 		s.log.WarnContext(ctx, "metadata cannot be read, the key address known from before is used", "error", err)
