@@ -117,7 +117,7 @@ func (b *Bot) serve(w http.ResponseWriter, r *http.Request) {
 		status, reply = b.handle(s, r.Header)
 	}
 	b.cloud.ledger.done(s, status)
-	b.cloud.watchers.tell(s.call, b.node, "bot", s.event)
+	b.cloud.watchers.tell(s.call, b.node, "bot of "+b.node, b.cloud.ledger.named(s))
 	if reply != "" {
 		w.Header().Set("Content-Type", "application/json")
 	}

@@ -214,6 +214,16 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 	return false, true
 }
 
+// named says what was handed over, for a live view.
+func (l *ledger) named(s *sighting) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.event != "update" || s.notice == nil {
+		return s.event
+	}
+	return s.notice.what
+}
+
 func (l *ledger) done(s *sighting, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

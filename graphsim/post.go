@@ -57,7 +57,7 @@ func (c *Cloud) post(ctx context.Context, p parcel) reply {
 			r.err = err
 			return r
 		}
-		c.tell(p.call, at.node, to.node, fmt.Sprintf("%d %s", r.status, to.kind))
+		c.tell(p.call, at.node, to.node, fmt.Sprintf("%d to another %s", r.status, to.kind))
 		if c.cfg.Switches.RedirectAsGET && r.status < http.StatusTemporaryRedirect {
 			method = http.MethodGet
 		}
@@ -65,9 +65,21 @@ func (c *Cloud) post(ctx context.Context, p parcel) reply {
 	}
 }
 
+// what names the parcel for a live view.
+func (p parcel) what() string {
+	switch len(p.notices) {
+	case 0:
+		return "legacy incoming"
+	case 1:
+		return p.notices[0].what
+	}
+	return fmt.Sprintf("%s and %d more", p.notices[0].what, len(p.notices)-1)
+}
+
 // exchange is one request and its response. A redirect gives its Location.
 func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) (reply, string) {
 	c.ledger.posting(p.notices, at.node)
+	c.tell(p.call, p.call.dc, at.node, strings.ToLower(method)+" "+p.what())
 	r := reply{start: time.Now()}
 	var body io.Reader
 	if method == http.MethodPost {

@@ -46,7 +46,6 @@ func (v *view) run(ctx context.Context) {
 	defer tick.Stop()
 	var (
 		following string
-		since     time.Time
 		begun     time.Time
 	)
 	for {
@@ -58,20 +57,18 @@ func (v *view) run(ctx context.Context) {
 			if v.quiet || h.Call == "" {
 				continue
 			}
-			if following == "" || h.At.Sub(since) > followedFor {
-				if strings.HasPrefix(h.Call, following) && following != "" {
-					continue // the one before has not ended; take another
-				}
-				following, since, begun = h.Call, h.At, h.At
-				fmt.Fprintf(v.out, "call %s\n", h.Call)
+			if fresh := strings.HasPrefix(h.What, "incoming "); fresh && (following == "" || h.At.Sub(begun) > followedFor) {
+				following, begun = h.Call, h.At
+				fmt.Fprintf(v.out, "call %s: %s\n", h.Call, strings.TrimPrefix(h.What, "incoming "))
+				continue
 			}
 			if h.Call == following {
-				fmt.Fprintf(v.out, "  %6d ms  %-14s → %-14s %s\n", h.At.Sub(begun).Milliseconds(), h.From, h.To, h.What)
+				fmt.Fprintf(v.out, "  %6d ms  %-8s → %-14s %s\n", h.At.Sub(begun).Milliseconds(), h.From, h.To, h.What)
 			}
 		case <-tick.C:
 			r := v.stage.cloud.Report()
-			fmt.Fprintf(v.out, "--- %d calls, %d answered, %d notifications handled, %d region and %d node redirects, %d relays, %d lost, %d misrouted\n",
-				r.Calls, r.Answered, r.NotificationsHandled, r.Redirects.Region, r.Redirects.Node, r.Relays, r.Lost, r.Misrouted)
+			fmt.Fprintf(v.out, "--- %d calls, %d answered, %d notifications handled, %d region and %d node redirects, %d relays\n",
+				r.Calls, r.Answered, r.NotificationsHandled, r.Redirects.Region, r.Redirects.Node, r.Relays)
 		}
 	}
 }
