@@ -159,5 +159,9 @@ func TestNewDoesNotNeedTheNetwork(t *testing.T) {
 	if err := v.WaitReady(context.Background()); err == nil {
 		t.Error("WaitReady gives nil after Close without keys")
 	}
-	want(t, v, goodToken(time.Now(), "a", keyA(), 0), CodeKeysNotLoaded)
+	raw := goodToken(time.Now(), "a", keyA(), 0)
+	want(t, v, raw, CodeKeysNotLoaded)
+	if e := v.Explain(context.Background(), raw); e.Status != 503 || !strings.Contains(e.String(), "has not given any keys yet") {
+		t.Errorf("Explain says\n%s", e)
+	}
 }

@@ -119,7 +119,7 @@ func (j *judgement) hints(code Code) []string {
 		return j.audienceHints()
 	case CodeWrongIssuer:
 		return j.issuerHints()
-	case CodeUnknownKey, CodeKeyUnusable, CodeKeysInDoubt:
+	case CodeUnknownKey, CodeKeyUnusable, CodeKeysNotLoaded, CodeKeysTooOld:
 		return j.keyHints()
 	case CodeNoTenant:
 		return []string{"bot message tokens share the issuer but name no tenant; this does not look like a token of the calling service"}

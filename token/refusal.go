@@ -102,10 +102,7 @@ func (c Code) status() int {
 	}
 }
 
-// refuse makes the refusal of a code; the empty code makes none.
+// refuse makes the refusal of a code.
 func refuse(c Code, profile string) *Refusal {
-	if c == "" {
-		return nil
-	}
 	return &Refusal{Status: c.status(), Code: c, Reason: reasons[c], Profile: profile}
 }

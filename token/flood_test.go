@@ -1,0 +1,118 @@
+package token
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestF40_B24_UnknownKeyFlood keeps a flood of unknown keys up for five
+// minutes, with good traffic between.
+func TestF40_B24_UnknownKeyFlood(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		before, began := c.fetched(), time.Now()
+		junk := make([]string, 100)
+		for minute := range 5 {
+			for i := range junk {
+				h := fmt.Appendf(nil, `{"alg":"RS256","kid":"junk-%d-%d"}`, minute, i)
+				junk[i] = b64(h) + "." + b64([]byte(jsonText(realClaims(time.Now())))) + ".AAAA"
+			}
+			a := tokenA()
+			for range 10 {
+				for _, raw := range junk {
+					want(t, v, raw, CodeUnknownKey)
+				}
+				want(t, v, a, good)
+				pass(6 * time.Second)
+			}
+		}
+		minutes := int(time.Since(began) / time.Minute)
+		if n := c.fetched() - before; n < 1 || n > minutes+1 {
+			t.Errorf("%d minutes of flood caused %d fetches, wanted one a minute at most", minutes, n)
+		}
+	})
+}
+
+// TestF40_B24_FloodOnAnInjectedClock does the same by Config.Now alone, while
+// the timers of the machine stand still: 10,000 ids, one instant, one fetch.
+func TestF40_B24_FloodOnAnInjectedClock(t *testing.T) {
+	k := newClock()
+	c := &cloud{keys: []obj{jwk("a", keyA())}}
+	cfg := c.config()
+	cfg.Now = k.Now
+	v := ready(t, start(t, cfg))
+	before := c.fetched()
+	for i := range 10_000 {
+		h := b64(fmt.Appendf(nil, `{"alg":"RS256","kid":"junk-%d"}`, i))
+		want(t, v, h+"."+b64([]byte(jsonText(realClaims(k.Now()))))+".AAAA", CodeUnknownKey)
+	}
+	if n := c.fetched() - before; n != 1 {
+		t.Errorf("10,000 unknown keys at one instant caused %d fetches, wanted 1", n)
+	}
+	want(t, v, goodToken(k.Now(), "a", keyA(), 0), good)
+}
+
+// TestF40_JunkDoesNotHideARotation uses the minute up with junk, then rotates:
+// the new key is there when the minute is over, without a further token.
+func TestF40_JunkDoesNotHideARotation(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		want(t, v, goodToken(time.Now(), "junk", keyC(), 0), CodeUnknownKey)
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		pass(time.Second)
+		want(t, v, tokenB(), CodeUnknownKey)
+		before := c.fetched()
+		pass(askEvery)
+		if n := v.Status()[0].Keys; n != 2 {
+			t.Errorf("after the minute there are %d keys, wanted 2", n)
+		}
+		want(t, v, tokenB(), good)
+		if n := c.fetched() - before; n != 1 {
+			t.Errorf("learning the key took %d fetches, wanted 1", n)
+		}
+	})
+}
+
+// TestF40_RotationJustAfterTheStart must not wait for a minute: the first load
+// does not count.
+func TestF40_RotationJustAfterTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("b", keyB()))
+		want(t, v, tokenB(), good)
+	})
+}
+
+// TestF40_SingleFlight lets a thousand unknown keys meet a slow endpoint.
+func TestF40_SingleFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		c.answers(slow(500 * time.Millisecond)) // metadata and keys: one second
+		before := c.fetched()
+		codes := make([]Code, 1000)
+		var all sync.WaitGroup
+		for i := range codes {
+			all.Go(func() {
+				_, err := verify(v, goodToken(time.Now(), "b", keyB(), 0))
+				codes[i] = codeOf(t, err)
+			})
+		}
+		all.Wait()
+		served, sent := 0, 0
+		for _, code := range codes {
+			switch code {
+			case good:
+				served++
+			case CodeKeysInDoubt:
+				sent++
+			default:
+				t.Errorf("the verdict is %q", code)
+			}
+		}
+		if served != maxWaiting || sent != len(codes)-maxWaiting {
+			t.Errorf("%d were served and %d sent away, wanted %d to wait", served, sent, maxWaiting)
+		}
+		if n := c.fetched() - before; n != 1 {
+			t.Errorf("%d fetches, wanted 1", n)
+		}
+	})
+}
