@@ -25,15 +25,14 @@
 //
 // # Why the key sets are kept here
 //
-// github.com/MicahParks/jwkset turns one JWK into a key. Its HTTP storage,
-// and keyfunc on top of it, are not used, because their faults cannot be
-// switched off from outside: one malformed key voids the whole refresh, an
-// empty set replaces a good one, the body has no size cap, redirects are
-// followed to other origins, a set never grows too old, waiting for the rate
-// limiter happens inside the request, and two refreshes may run at once. The
-// source in this package is one goroutine for each metadata URL, hence single
-// flight by construction; it reads the time from Config.Now and sleeps on
-// time.Timer, so tests drive it with a fake clock or testing/synctest.
+// github.com/MicahParks/jwkset turns one JWK into a key. Its HTTP storage, and
+// keyfunc on top of it, are not used: in v0.11.4 one malformed key voids the
+// whole refresh, an empty set replaces a good one, a set never grows too old,
+// waiting for the rate limiter happens inside the request, and two refreshes
+// may run at once; no option changes that. The source in this package is one
+// goroutine for each metadata URL, hence single flight by construction; it
+// reads the time from Config.Now and sleeps on time.Timer, so tests drive it
+// with a clock of their own or with testing/synctest.
 //
 // # When keys are fetched
 //
