@@ -209,7 +209,7 @@ func (h *Handler) handAll(ctx context.Context, q *inquiry, live []*decision) res
 	g.SetLimit(16)
 	for i, d := range live {
 		g.Go(func() error {
-			results[i] = h.hand(ctx, q, d)
+			results[i] = h.handOrCrash(ctx, q, d)
 			return nil
 		})
 	}
@@ -228,4 +228,16 @@ func (h *Handler) handAll(ctx context.Context, q *inquiry, live []*decision) res
 	}
 	h.count.partly.Inc()
 	return refused(refusePartly, fmt.Errorf("%d of %d calls of the body were not handled", failed, len(live)))
+}
+
+// handOrCrash is hand for a goroutine of its own: there a crash would end the
+// process, and with it every other call's notifications.
+func (h *Handler) handOrCrash(ctx context.Context, q *inquiry, d *decision) (res result) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.crashed(v)
+			res = refused(refuseCrash, nil)
+		}
+	}()
+	return h.hand(ctx, q, d)
 }

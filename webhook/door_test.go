@@ -80,6 +80,9 @@ func TestCrash(t *testing.T) {
 	if !strings.Contains(nd.log.String(), "CANARY") {
 		t.Error("the log does not say why")
 	}
+	if a := post(t, nd.url+hookPath, `{"value":[`+entry("created", "c2", `"state":"incoming"`)+","+entry("created", "c3", `"state":"incoming"`)+`]}`); a.status != 503 || a.code(t) != "partly_handled" {
+		t.Errorf("%+v", a)
+	}
 	nd.reply = nil
 	if a := post(t, nd.url+hookPath, update("c1")); a.status != 202 {
 		t.Errorf("%+v", a)

@@ -57,6 +57,17 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
+// TestPurposes: the signed texts of handles and hop marks can never be equal.
+func TestPurposes(t *testing.T) {
+	handle := string(Handle{}.append(nil))
+	mark := string(appendMarked(nil, "", "", nil))
+	h, _, _ := strings.Cut(handle, "\n")
+	m, _, _ := strings.Cut(mark, "\n")
+	if h == m || h == "" || m == "" {
+		t.Errorf("they begin with %q and %q", h, m)
+	}
+}
+
 // TestNonCanonicalTail: the last letter of 22 carries two free bits; only one of
 // its four spellings counts.
 func TestNonCanonicalTail(t *testing.T) {

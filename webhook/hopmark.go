@@ -127,7 +127,7 @@ func parseMilli(s string) (time.Time, bool) {
 	n, err := strconv.ParseInt(s, 36, 64)
 	// 1<<47 milliseconds are 4,460 years: past that time.Time's arithmetic is
 	// nobody's friend.
-	if err != nil || n <= 0 || n > 1<<47 || strconv.FormatInt(n, 36) != s {
+	if err != nil || n <= 0 || n > 1<<47 {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(n), true

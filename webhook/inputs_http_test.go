@@ -81,6 +81,10 @@ func TestBadHTTP(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(c.want) {
 				t.Errorf("got %v, want %v: %.300q", got, c.want, out)
 			}
+			// The bytes that did arrive must not be taken for the body.
+			if cut := strings.HasPrefix(c.name, "B60") || strings.HasSuffix(c.name, "promises more"); cut && !strings.Contains(out, "unreadable_body") {
+				t.Errorf("not refused for how it ended: %.300q", out)
+			}
 			if strings.Contains(out, "Location:") {
 				t.Errorf("a Location: %.300q", out)
 			}

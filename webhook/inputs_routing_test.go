@@ -148,6 +148,21 @@ func TestUncleanPaths(t *testing.T) {
 	})
 }
 
+// TestRouterByItself: the router's own redirects are off as well, though no
+// unclean path should reach it.
+func TestRouterByItself(t *testing.T) {
+	nd := oneNode(t, setup{})
+	for _, path := range []string{"/api/calls/", "/API/calls", "//api/calls", "/api/../api/calls", "/api/calls/emea/1/1/c1/"} {
+		r := request(t, nd, "{}")
+		r.URL.Path = path
+		w := recorder()
+		nd.door.router.ServeHTTP(w, r)
+		if w.Code != http.StatusNotFound || w.Header().Get("Location") != "" {
+			t.Errorf("B94 %s: %d, Location %q", path, w.Code, w.Header().Get("Location"))
+		}
+	}
+}
+
 // TestLocationIsOurs is B95 and B97: whatever the request says, Location begins
 // with a configured base, and its bytes are of a small alphabet.
 func TestLocationIsOurs(t *testing.T) {

@@ -34,6 +34,9 @@ func (nd *node) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
 }
 
 func (nd *node) Claim(ctx context.Context, c ownership.Claim) (ownership.Placement, error) {
+	if err := ctx.Err(); err != nil {
+		return ownership.Placement{}, err
+	}
 	nd.in.mu.Lock()
 	stall := nd.in.stall
 	nd.in.mu.Unlock()

@@ -48,8 +48,12 @@ func (h *Handler) recoverFrom(w http.ResponseWriter, r *http.Request) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
-	h.log.Error("the public door crashed on a request", "crash", fmt.Sprint(v), "stack", string(debug.Stack()))
+	h.crashed(v)
 	h.finish(w, r, refused(refuseCrash, nil), nil)
+}
+
+func (h *Handler) crashed(v any) {
+	h.log.Error("the public door crashed on a request", "crash", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 func (h *Handler) serveNotFound(w http.ResponseWriter, r *http.Request) {

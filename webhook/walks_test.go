@@ -204,6 +204,38 @@ func TestWalk2_OwnerWithoutAddress(t *testing.T) {
 	}
 }
 
+// TestNeverToItself: nodes behind one address are relayed to, since a redirect
+// could end at the node that sent it.
+func TestNeverToItself(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	r.place = func(ownership.Claim) ownership.PartitionID { return 2 }
+	one := r.nodes["emea-1"]
+	r.owners[2] = ownership.Owner{Node: "emea-2", Partition: 2, Epoch: 1, PublicURL: one.url}
+	if a := post(t, one.url+hookPath, incoming("c1")); a.status != 202 || len(r.nodes["emea-2"].handed()) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestPlacementAheadOfMemory: a claim's answer is newer than the memory of a
+// node that lags behind, so it is the answer that counts.
+func TestPlacementAheadOfMemory(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
+	r.moves(1, "emea-2")
+	one.view[1] = ownership.Owner{Node: "emea-1", Partition: 1, Epoch: 1, PublicURL: one.url}
+	if a := post(t, one.url+hookPath, incoming("c1")); a.status != 202 || len(two.handed()) != 1 || len(one.handed()) != 0 {
+		t.Errorf("%+v", a)
+	}
+	r.answer = func(p ownership.Placement) ownership.Placement { p.Owner, p.Epoch = "emea-1", 7; return p }
+	if a := post(t, one.url+hookPath, incoming("c2")); a.status != 503 || len(one.handed()) != 0 {
+		t.Errorf("an epoch that this node's memory has not reached: %+v", a)
+	}
+	r.answer = func(p ownership.Placement) ownership.Placement { p.Reason = ownership.ReasonEnded; return p }
+	if a := post(t, one.url+hookPath, incoming("c3")); a.status != 202 || len(one.handed())+len(two.handed()) != 1 {
+		t.Errorf("ended by another node's word: %+v", a)
+	}
+}
+
 // TestWalk4_FollowUps: on the callback URI at any node the owner gets it, in one
 // relay, and the bot's response passes through.
 func TestWalk4_FollowUps(t *testing.T) {
@@ -297,7 +329,9 @@ func TestUnknownCallsUpdate(t *testing.T) {
 // TestOutgoingCalls: the first notification on an outgoing callback URI places
 // the call on the node that asked for the URI.
 func TestOutgoingCalls(t *testing.T) {
-	r := newRegion(t, newWorld(), "emea", 2, setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}})
+	w := newWorld()
+	w.urls["amer"] = "https://amer.bot.example"
+	r := newRegion(t, w, "emea", 2, setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}})
 	r.place = func(c ownership.Claim) ownership.PartitionID {
 		if c.Pin.Node == "emea-2" {
 			return 2
