@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"fmt"
+	"slices"
 	"net/http"
 	"time"
 )
@@ -109,7 +110,7 @@ func judgeNotice(r *Report, n *notice) {
 	case n.okSeq == 0:
 		r.Lost++
 		r.violation("call %s: %s was never accepted: %s", n.call.id, n.what, n.gaveUp)
-	case len(handled) == 0 && (n.loose || n.afterEnd() || n.first && n.call.over && !n.call.settled()):
+	case len(handled) == 0 && (n.loose || n.afterEnd() || n.inherited() || n.first && n.call.over && !n.call.settled()):
 		// The last: the caller hung up unanswered, which judgeClock tells.
 		r.Ignored++
 	case len(handled) == 0:
@@ -130,6 +131,14 @@ func judgeNotice(r *Report, n *notice) {
 func (n *notice) afterEnd() bool {
 	end := n.call.end
 	return end != nil && end != n && end.sentSeq != 0 && n.okSeq > end.sentSeq
+}
+
+// inherited: the first notification of a call whose owner died while it rang.
+// The new owner's bot was told `adopted` instead, with all that the table knows.
+func (n *notice) inherited() bool {
+	return n.first && slices.ContainsFunc(n.call.seen, func(s *sighting) bool {
+		return s.event == "adopted" && s.status != 0 && s.status < 500
+	})
 }
 
 func judgeHandled(r *Report, n *notice, handled []*sighting) {

@@ -100,6 +100,23 @@ func TestJudging(t *testing.T) {
 			incoming(s)
 			s.hand("n2", 2, "incoming", "incoming")
 		}, func(r Report) bool { return r.HandledAgain == 1 }, true, ""},
+		{"the old owner died while it rang, the new one adopted", func(s *stage) {
+			n := s.send("incoming")
+			s.hand("n2", 2, "adopted", "")
+			s.ok(n)
+		}, func(r Report) bool { return r.Ignored == 1 && r.Lost == 0 }, true, ""},
+		{"adopted, but the bot refused to hear it", func(s *stage) {
+			n := s.send("incoming")
+			seen := &sighting{node: "n2", epoch: 2, partition: 7, event: "adopted", call: "c1"}
+			s.cloud.ledger.arrived(seen, nil)
+			s.cloud.ledger.done(seen, 503)
+			s.ok(n)
+		}, func(r Report) bool { return r.Lost == 1 }, false, "never handed"},
+		{"an adoption excuses no later notification", func(s *stage) {
+			incoming(s)
+			s.hand("n2", 2, "adopted", "")
+			s.ok(s.send("tone"))
+		}, func(r Report) bool { return r.Lost == 1 }, false, "never handed"},
 		{"another partition", func(s *stage) {
 			incoming(s)
 			n := s.send("tone")

@@ -36,7 +36,7 @@ type Report struct {
 
 	Unanswered   int            `json:"unanswered"`    // part of answered_late: no answer at all
 	Rejected     int            `json:"rejected"`      // rejected inside the clock
-	Ignored      int            `json:"ignored"`       // 2xx for a call that was ending or ended, not handed over: allowed
+	Ignored      int            `json:"ignored"`       // 2xx without a hand-over, where that is allowed: the call was ending or ended, or its bot had been told `adopted` instead
 	OutOfOrder   int            `json:"out_of_order"`  // hand-overs in the wrong order, or two of one call at once
 	Altered      int            `json:"altered"`       // the bot got another body than was sent
 	RepliesLost  int            `json:"replies_lost"`  // the bot's response did not pass through
