@@ -54,8 +54,8 @@ type TLS struct {
 // Timings are the clocks of a region; zero fields take the shipped default.
 // They must be the same on all nodes of a region.
 type Timings struct {
-	Heartbeat     time.Duration // raft: silence before an election; 500 ms
-	Election      time.Duration // raft: silence of a candidate; 500 ms
+	Heartbeat     time.Duration // raft: silence before an election; 350 ms
+	Election      time.Duration // raft: silence of a candidate; 350 ms
 	LeaderLease   time.Duration // raft: a leader without quorum steps down; 300 ms
 	Commit        time.Duration // raft: how soon followers learn of a commit when idle; 25 ms
 	Renew         time.Duration // a node renews its lease this often; 500 ms
@@ -74,7 +74,7 @@ type Timings struct {
 }
 
 var shipped = Timings{
-	Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond,
+	Heartbeat: 350 * time.Millisecond, Election: 350 * time.Millisecond,
 	LeaderLease: 300 * time.Millisecond, Commit: 25 * time.Millisecond,
 	Renew: 500 * time.Millisecond, Lease: 2 * time.Second, Drift: 250 * time.Millisecond,
 	Settle: 100 * time.Millisecond, Decide: time.Second,

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 30 * time.Second
 
 // eventually waits until the condition holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
@@ -38,7 +38,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func soon(t *testing.T) context.Context {
+func soon(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
@@ -56,7 +56,7 @@ var fast = Timings{
 
 // testRegion is a region of real nodes on loopback ports under real TLS.
 type testRegion struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	ca    string
 	nodes map[ownership.NodeID]*testNode
@@ -80,7 +80,7 @@ type testNode struct {
 
 const testDeployment = "contoso"
 
-func newRegion(t *testing.T, tune func(*Config)) *testRegion {
+func newRegion(t testing.TB, tune func(*Config)) *testRegion {
 	t.Helper()
 	r := &testRegion{t: t, dir: t.TempDir(), nodes: make(map[ownership.NodeID]*testNode), tune: tune}
 	r.ca = filepath.Join(r.dir, "ca")
@@ -252,7 +252,7 @@ func (n *testNode) ready() {
 }
 
 // leader waits until the given nodes agree on a leader among them.
-func leaderOf(t *testing.T, nodes ...*testNode) *testNode {
+func leaderOf(t testing.TB, nodes ...*testNode) *testNode {
 	t.Helper()
 	var found *testNode
 	eventually(t, "a leader that all know", func() bool {
@@ -291,7 +291,7 @@ func claimOf(i int) ownership.Claim {
 }
 
 // claim claims until it succeeds.
-func claim(t *testing.T, n *testNode, i int) ownership.Placement {
+func claim(t testing.TB, n *testNode, i int) ownership.Placement {
 	t.Helper()
 	var p ownership.Placement
 	eventually(t, fmt.Sprintf("a claim of call %d on %s", i, n.id), func() (ok bool) {

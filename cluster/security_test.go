@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -186,6 +185,9 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	if err := forger.InstallSnapshot("", to, &raft.InstallSnapshotRequest{RPCHeader: own, SnapshotVersion: 1, Size: math.MaxInt64}, &is, eofReader{}); err == nil {
 		t.Error("B104: a snapshot of 2^63 bytes was taken")
 	}
+	eventually(t, "the huge snapshot is refused by its announced size", func() bool {
+		return testutil.ToFloat64(victim.m.refused.WithLabelValues("snapshot size")) == 1
+	})
 
 	// The same on the peer link.
 	creds := r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute)
@@ -389,5 +391,3 @@ func TestF47_CertificatesAreReloaded(t *testing.T) {
 	}
 	claim(t, n, 1)
 }
-
-var _ http.RoundTripper = (*speaking)(nil)

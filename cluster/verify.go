@@ -35,10 +35,6 @@ func (r *reign) majority(ctx context.Context) error {
 			voters = append(voters, s)
 		}
 	}
-	type vote struct {
-		term uint64
-		err  error
-	}
 	votes := make(chan vote, len(voters))
 	need, here := len(voters)/2+1, false
 	for _, s := range voters {
@@ -56,26 +52,41 @@ func (r *reign) majority(ctx context.Context) error {
 	if here {
 		asked, need = asked-1, need-1
 	}
+	if err := count(ctx, votes, asked, need, r.term); err != nil {
+		return fmt.Errorf("making sure of leadership: %w", err)
+	}
+	if r.c.raft.State() != raft.Leader || r.c.raft.CurrentTerm() != r.term {
+		return fmt.Errorf("making sure of leadership: %w", errNotLeader)
+	}
+	return nil
+}
+
+// vote is one voter's answer.
+type vote struct {
+	term uint64
+	err  error
+}
+
+// count waits for need answers that know no newer term, of the asked ones still
+// to come.
+func count(ctx context.Context, votes <-chan vote, asked, need int, term uint64) error {
 	for need > 0 {
 		if asked < need {
-			return fmt.Errorf("making sure of leadership: too few voters answered: %w", ownership.ErrNoLeader)
+			return fmt.Errorf("too few voters answered: %w", ownership.ErrNoLeader)
 		}
 		select {
 		case v := <-votes:
 			asked--
 			switch {
 			case v.err != nil:
-			case v.term > r.term:
-				return fmt.Errorf("making sure of leadership: a voter is at term %d, this reign has %d: %w", v.term, r.term, errNotLeader)
+			case v.term > term:
+				return fmt.Errorf("a voter is at term %d, this reign has %d: %w", v.term, term, errNotLeader)
 			default:
 				need--
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("making sure of leadership: %w: %w", ownership.ErrNoLeader, ctx.Err())
+			return fmt.Errorf("%w: %w", ownership.ErrNoLeader, ctx.Err())
 		}
-	}
-	if r.c.raft.State() != raft.Leader || r.c.raft.CurrentTerm() != r.term {
-		return fmt.Errorf("making sure of leadership: %w", errNotLeader)
 	}
 	return nil
 }
