@@ -154,7 +154,7 @@ func (d *Door) waitEvent(ctx context.Context, after uint64) error {
 		}
 	}()
 	err := d.deps.Journal.Wait(ctx, after)
-	if context.Cause(ctx) == errClosing {
+	if errors.Is(context.Cause(ctx), errClosing) {
 		err = errClosing
 	}
 	cancelCause(nil)

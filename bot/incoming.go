@@ -128,8 +128,8 @@ func readInstruction(body []byte) (*instruction, error) {
 		return nil, nil
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil {
-		return nil, nil
+	if !json.Valid(body) || json.Unmarshal(body, &fields) != nil {
+		return nil, nil //nolint:nilerr // a body that is no instruction is the bot's reply to the cloud
 	}
 	_, answer := fields["answer"]
 	_, reject := fields["reject"]

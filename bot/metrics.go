@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,9 +73,9 @@ func newMetrics(r prometheus.Registerer, d *Desk) (*metrics, error) {
 func (m *metrics) handOver(event ownership.Event, reply ownership.Reply, err error, took time.Duration) {
 	result := "ok"
 	switch {
-	case err != nil && kindOf(err) == ErrTimeout:
+	case err != nil && errors.Is(kindOf(err), ErrTimeout):
 		result = "timeout"
-	case err != nil && kindOf(err) == ErrReply:
+	case err != nil && errors.Is(kindOf(err), ErrReply):
 		result = "reply"
 	case err != nil:
 		result = "unreachable"

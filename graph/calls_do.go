@@ -58,7 +58,7 @@ func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
 		}
 		// Only 401 and 429 say clearly that nothing was done; after anything else
 		// that is worth a retry the action may stand at Graph.
-		maybe = maybe || (ce.Kind == ErrRetryable && ce.Status != http.StatusTooManyRequests && token != "")
+		maybe = maybe || (errors.Is(ce.Kind, ErrRetryable) && ce.Status != http.StatusTooManyRequests && token != "")
 		ce.Maybe, ce.Attempts = maybe, n
 		if ce.Status == http.StatusUnauthorized && !renewed {
 			renewed = true // once: a token that was withdrawn before its time
@@ -66,7 +66,7 @@ func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
 			continue
 		}
 		left, ok := pause(ctx, n, ce.RetryAfter)
-		if ce.Kind != ErrRetryable || !ok {
+		if !errors.Is(ce.Kind, ErrRetryable) || !ok {
 			c.count.done(a.op, resultOf(ce), time.Since(start))
 			return nil, ce
 		}

@@ -156,7 +156,7 @@ func (t *tokens) fetch() (*oauth2.Token, error) {
 		return nil, fmt.Errorf("fetching an access token: %w", networkCause(err))
 	}
 	status := refused.Response.StatusCode
-	if kindOf(status) == ErrRetryable {
+	if errors.Is(kindOf(status), ErrRetryable) {
 		return nil, fmt.Errorf("fetching an access token: the endpoint answered %d", status)
 	}
 	return nil, fmt.Errorf("%w (status %d %s)", errTokenRefused, status, plainCode(refused.ErrorCode, secret))
@@ -164,7 +164,7 @@ func (t *tokens) fetch() (*oauth2.Token, error) {
 
 // networkCause keeps network errors and replaces every other text.
 func networkCause(err error) error {
-	if bare := bareNetError(err); bare != err {
+	if bare := bareNetError(err); bare != err { //nolint:errorlint // is it the very same?
 		return bare
 	}
 	return errors.New("the endpoint's answer could not be read")

@@ -104,8 +104,10 @@ func (b *Bot) serve(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	work := b.work
 	b.mu.Unlock()
-	status := http.StatusAccepted
-	reply := ""
+	var (
+		status int
+		reply  string
+	)
 	switch {
 	case wait(r.Context(), work) != nil:
 		status = http.StatusServiceUnavailable

@@ -2,8 +2,8 @@ package graphsim
 
 import (
 	"fmt"
-	"slices"
 	"net/http"
+	"slices"
 	"time"
 )
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -18,10 +19,9 @@ func Recover(c Config) error {
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}
-	defer st.Close()
 	addr, log := first(c.Cluster.Advertise, c.Cluster.Listen), c.Logger
 	if log == nil {
 		log = newLogger(c.Log, new(slog.LevelVar))
 	}
-	return cluster.Recover(st, []cluster.Peer{{ID: ownership.NodeID(c.Node.ID), Addr: addr, Voter: true}}, log)
+	return errors.Join(cluster.Recover(st, []cluster.Peer{{ID: ownership.NodeID(c.Node.ID), Addr: addr, Voter: true}}, log), st.Close())
 }

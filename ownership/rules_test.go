@@ -185,7 +185,7 @@ func TestRulesVersion(t *testing.T) {
 		}
 		seen[r.Version()] = name
 	}
-	if mustRules(t, a, b).Version() != mustRules(t, a, b).Version() || mustRules(t).Version() != none.Version() {
+	if mustRules(t, a, b).Version() != mustRules(t, a, b).Version() || mustRules(t).Version() != none.Version() { //nolint:staticcheck // compiled twice
 		t.Error("equal rules have different versions")
 	}
 }

@@ -91,7 +91,7 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	if err := s.writeSecrets(); err != nil {
 		return err
 	}
-	if err := s.open(f.nodes); err != nil {
+	if err := s.open(ctx, f.nodes); err != nil {
 		return err
 	}
 	for i, r := range regionNames {
@@ -105,15 +105,16 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 
 // open takes a port for every door before any node starts, so that each region
 // can be told where the other one is.
-func (s *stage) open(count int) error {
+func (s *stage) open(ctx context.Context, count int) error {
+	listening := new(net.ListenConfig)
 	for _, r := range regionNames {
 		for i := range count {
 			a := actor{name: fmt.Sprintf("%s-%d", r, i+1), region: r, zone: string(rune('a' + i%3))}
 			var err error
-			if a.public, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			if a.public, err = listening.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 				return fmt.Errorf("opening the public door of %s: %w", a.name, err)
 			}
-			if a.admin, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			if a.admin, err = listening.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 				return fmt.Errorf("opening the admin door of %s: %w", a.name, err)
 			}
 			s.actors = append(s.actors, a)
@@ -233,7 +234,7 @@ func (s *stage) stop() {
 		go func() { done <- n.Stop(ctx) }()
 	}
 	for range s.nodes {
-		<-done // a node that stops badly has said so in the log
+		<-done //nolint:errcheck // a node that stops badly has said so in the log
 	}
 	for _, a := range s.actors {
 		for _, l := range []net.Listener{a.public, a.admin} {

@@ -37,7 +37,7 @@ func (a *app) eventsCommand() *cobra.Command {
 				return err
 			})
 			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-				return nil // told to stop
+				return nil //nolint:nilerr // told to stop
 			}
 			return err
 		}),

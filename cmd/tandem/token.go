@@ -62,7 +62,7 @@ func (a *app) explainToken(ctx context.Context, cfg node.Config, file string) er
 	if err != nil {
 		return fmt.Errorf("reading the apps and profiles of the configuration: %w", err)
 	}
-	defer v.Close()
+	defer func() { _ = v.Close() }() // nothing of it is kept
 	wait, cancel := context.WithTimeout(ctx, keysPatience)
 	defer cancel()
 	if err := v.WaitReady(wait); err != nil {
