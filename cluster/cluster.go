@@ -124,7 +124,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
-	rlog := raftLogger(c.cfg.Logger)
+	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = newRaftTransport(c.dial, advertised(c.addr), c.nodeAt, rlog, c.m.refuse)
 	c.port.raft = c.trans.take
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)

@@ -46,7 +46,7 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 		logger = slog.Default()
 	}
 	_, trans := raft.NewInmemTransport("")
-	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, raftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"tandem/store"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,7 +19,7 @@ import (
 func (r *reign) upkeep() {
 	every := max(r.c.cfg.Timings.Stabilise/10, 20*time.Millisecond)
 	pilot := autopilot.New(r.c.raft, &upkeep{r},
-		autopilot.WithLogger(raftLogger(r.c.cfg.Logger)),
+		autopilot.WithLogger(store.RaftLogger(r.c.cfg.Logger)),
 		autopilot.WithPromoter(&promoter{r}),
 		autopilot.WithUpdateInterval(every), autopilot.WithReconcileInterval(every))
 	pilot.Start(r.ctx)

@@ -8,26 +8,35 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger gives the logger that the raft log and the snapshots want.
-func raftLogger(to *slog.Logger) hclog.InterceptLogger {
-	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Output: io.Discard, Level: hclog.Off})
-	l.RegisterSink(sink{to})
+// RaftLogger gives hashicorp's libraries a logger whose lines go to slog: an
+// hclog.InterceptLogger that writes nowhere itself and has one sink.
+func RaftLogger(to *slog.Logger) hclog.InterceptLogger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Debug, Output: io.Discard})
+	l.RegisterSink(slogSink{to})
 	return l
 }
 
-// sink passes what hclog says on to slog.
-type sink struct{ to *slog.Logger }
+type slogSink struct{ to *slog.Logger }
 
 // Accept implements hclog.SinkAdapter.
-func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
-	to := slog.LevelDebug
+func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	lvl := slog.LevelDebug
 	switch level {
 	case hclog.Info:
-		to = slog.LevelInfo
+		lvl = slog.LevelInfo
 	case hclog.Warn:
-		to = slog.LevelWarn
+		lvl = slog.LevelWarn
 	case hclog.Error:
-		to = slog.LevelError
+		lvl = slog.LevelError
 	}
-	s.to.With("part", name).Log(context.Background(), to, msg, args...)
+	if !s.to.Enabled(context.Background(), lvl) {
+		return
+	}
+	for i, a := range args {
+		// hclog's formats (Fmt, Hex, …) are its own types; slog prints them as numbers.
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			args[i] = f[1:]
+		}
+	}
+	s.to.With("part", name).Log(context.Background(), lvl, msg, args...)
 }

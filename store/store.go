@@ -165,7 +165,7 @@ func (s *Store) openLog() error {
 	if err := os.MkdirAll(s.path(dirLog), 0o700); err != nil {
 		return err
 	}
-	logger := raftLogger(s.opt.Logger)
+	logger := RaftLogger(s.opt.Logger)
 	w, err := wal.Open(s.path(dirLog), wal.WithLogger(logger.Named("log")), wal.WithSegmentSize(s.opt.SegmentBytes))
 	if err != nil {
 		return fmt.Errorf("opening the raft log in %s: %w; to heal it, remove the node from the region, empty its data directory "+
