@@ -2,16 +2,18 @@ package store
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
+
+	"tandem/store/tablepb"
 )
 
 // content is everything a table serves, in one comparable text.
@@ -170,8 +172,12 @@ func TestF07_DamagedWhileServing(t *testing.T) {
 	}
 }
 
-// TestRecordUnderAnothersKey: the checksum covers the key.
+// TestRecordUnderAnothersKey: the checksum covers the key, and so does the sum
+// over all records.
 func TestRecordUnderAnothersKey(t *testing.T) {
+	if _, err := unseal([]byte("b"), seal([]byte("a"), &tablepb.Node{Id: "a"})); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a record under another's key gave %v", err)
+	}
 	r := filled(t)
 	if err := r.table.Flush(); err != nil {
 		t.Fatal(err)
@@ -288,19 +294,25 @@ func TestWalkBolt(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := func(id uint64) int { return int(id * m.pageSize) }
-	branch, leaf := uint64(0), uint64(0)
+	// The branch page of the calls, and one of its leaves that lies right
+	// before another.
+	var branch, before uint64
 	for id := uint64(2); id < m.pages; id++ {
-		switch binary.NativeEndian.Uint16(whole[page(id)+8:]) {
-		case flagBranch:
-			branch = id
-		case flagLeaf:
-			if binary.NativeEndian.Uint16(whole[page(id)+10:]) > 2 {
-				leaf = id
+		if order.Uint16(whole[page(id)+8:]) != flagBranch {
+			continue
+		}
+		var children []uint64
+		for i := range int(order.Uint16(whole[page(id)+10:])) {
+			children = append(children, order.Uint64(whole[page(id)+pageHeader+i*elemSize+8:]))
+		}
+		for _, c := range children {
+			if slices.Contains(children, c+1) {
+				branch, before = id, c
 			}
 		}
 	}
-	if branch == 0 || leaf == 0 {
-		t.Fatal("the file has no branch page, or no leaf page")
+	if branch == 0 {
+		t.Fatal("the file has no branch page with two leaves side by side")
 	}
 	harm := map[string]func(b []byte){
 		"a circle of pages":      func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], branch) },
@@ -309,6 +321,7 @@ func TestWalkBolt(t *testing.T) {
 		"an empty branch":        func(b []byte) { order.PutUint16(b[page(branch)+10:], 0) },
 		"a huge overflow":        func(b []byte) { order.PutUint32(b[page(branch)+12:], 1<<31) },
 		"a count too high":       func(b []byte) { order.PutUint16(b[page(branch)+10:], 60000) },
+		"a page used twice":      func(b []byte) { order.PutUint32(b[page(before)+12:], 1) },
 		"another page's id":      func(b []byte) { order.PutUint64(b[page(branch):], 3) },
 	}
 	for name, f := range harm {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -153,7 +154,7 @@ func (t *Table) noteFlush(disk diskState, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err == nil {
-		t.sealed = t.sealed[1:]
+		t.sealed = slices.Delete(t.sealed, 0, 1) // which lets go of the batch, as slicing would not
 	} else {
 		t.opt.Logger.Error("the ownership table could not be written", "err", err)
 	}

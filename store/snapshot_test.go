@@ -151,6 +151,7 @@ func TestSnapshotIsExact(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.FlushEvery = time.Hour })
 	r.join("a")
 	r.claimOn(1, fit("a"), claim(callID(1)))
+	r.table.flushMu.Lock() // the writer comes only later
 	snap, err := r.table.Snapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +159,7 @@ func TestSnapshotIsExact(t *testing.T) {
 	defer snap.Release()
 	want := r.table.Applied()
 	r.claimOn(2, fit("a"), claim(callID(2)))
+	r.table.flushMu.Unlock()
 	if err := r.table.Flush(); err != nil {
 		t.Fatal(err)
 	}

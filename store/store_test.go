@@ -118,7 +118,7 @@ func TestDamagedStamp(t *testing.T) {
 
 func TestOpenTwice(t *testing.T) {
 	r := newRig(t)
-	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrInUse) {
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "locking") {
 		t.Errorf("a second opening gave %v", err)
 	}
 	r.join("works")

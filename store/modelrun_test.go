@@ -1,0 +1,189 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"tandem/ownership"
+)
+
+// anyAct draws an act over few names, so that acts meet.
+func anyAct(t *rapid.T, m *model, now time.Time) ownership.Act {
+	nodeID := func() string { return rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "node") }
+	call := func() ownership.CallID {
+		n := rapid.IntRange(1, 30).Draw(t, "call")
+		if n%5 == 0 {
+			return ownership.CallID(fmt.Sprintf("odd%d", n))
+		}
+		return callID(n)
+	}
+	epoch := func() ownership.Epoch { return ownership.Epoch(rapid.IntRange(0, 3).Draw(t, "epoch")) }
+	fitness := func() map[ownership.NodeID]ownership.Fitness {
+		return fit(rapid.SliceOfDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), rapid.ID[string]).Draw(t, "fit")...)
+	}
+	switch rapid.SampledFrom([]string{
+		"claims", "claims", "claims", "answered", "answered", "release", "release", "seen", "forget",
+		"join", "join", "drain", "undrain", "depart", "failover", "move",
+	}).Draw(t, "act") {
+	case "claims":
+		a := ownership.Claims{At: now, Fitness: fitness()}
+		for range rapid.IntRange(1, 6).Draw(t, "claims") {
+			c := ownership.Claim{Call: call(), App: "app", Deadline: now.Add(15 * time.Second)}
+			c.Pinned, c.Answered = rapid.Bool().Draw(t, "pinned"), rapid.Bool().Draw(t, "answered")
+			c.Paired = rapid.IntRange(0, 3).Draw(t, "paired") == 0
+			for _, g := range rapid.SliceOfN(rapid.SampledFrom([]string{"thread:1", "thread:2", "chain:1", "chain:2"}), 0, 2).Draw(t, "groups") {
+				c.Groups = append(c.Groups, ownership.GroupKey(g))
+			}
+			a.Claims = append(a.Claims, c)
+		}
+		return a
+	case "answered":
+		return ownership.Answered{At: now, Call: call(), Epoch: epoch()}
+	case "release":
+		return ownership.Release{At: now, Call: call(), Epoch: epoch(), Why: "over"}
+	case "seen":
+		return ownership.Seen{At: now, Calls: []ownership.CallID{call(), call()}}
+	case "forget":
+		return ownership.Forget{At: now, Before: now.Add(-time.Duration(rapid.IntRange(0, 20).Draw(t, "age")) * time.Second)}
+	case "join":
+		n := node(nodeID())
+		n.Capacity = rapid.IntRange(1, 20).Draw(t, "capacity")
+		n.Incarnation = rapid.SampledFrom([]string{"one", "two"}).Draw(t, "incarnation")
+		return ownership.Join{At: now, Node: n, Partitions: rapid.IntRange(0, 3).Draw(t, "partitions")}
+	case "drain":
+		return ownership.Drain{At: now, Node: ownership.NodeID(nodeID())}
+	case "undrain":
+		return ownership.Undrain{At: now, Node: ownership.NodeID(nodeID())}
+	case "depart":
+		return ownership.Depart{At: now, Node: ownership.NodeID(nodeID()), Fitness: fitness()}
+	case "failover":
+		return ownership.Failover{At: now, Node: ownership.NodeID(nodeID()), Fitness: fitness()}
+	default:
+		return ownership.Move{At: now, Partition: ownership.PartitionID(rapid.IntRange(1, int(m.next)).Draw(t, "partition")),
+			Epoch: epoch(), To: ownership.NodeID(nodeID())}
+	}
+}
+
+// TestModel runs random acts through the table, with clean restarts, kills and
+// restored snapshots anywhere between, and compares it with the model after
+// each, and with a table that was never restarted at the end: the histories too
+// must be the same.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		slow := func(o *Options) { o.FlushEvery = time.Hour } // so that kills lose what was not flushed
+		r, twin := newRig(t, slow), newRig(t, slow)
+		defer func() {
+			r.close()
+			twin.close()
+		}()
+		m := newModel()
+		for step := range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			act := anyAct(rt, m, at(step))
+			want := m.apply(act)
+			got := r.do(act).Err
+			twin.do(act)
+			if want == nil && got != nil || want != nil && !errors.Is(got, want) {
+				rt.Fatalf("step %d, %T: the table says %v, the model %v", step, act, got, want)
+			}
+			switch rapid.SampledFrom([]string{"", "", "", "", "flush", "restart", "kill", "snapshot"}).Draw(rt, "then") {
+			case "flush":
+				if err := r.table.Flush(); err != nil {
+					rt.Fatal(err)
+				}
+			case "restart":
+				r.reopen()
+			case "kill":
+				r.kill()
+			case "snapshot":
+				r.passSnapshot()
+			}
+			compare(rt, r.table, m)
+		}
+		sum, index := r.table.Hash()
+		if twinSum, twinIndex := twin.table.Hash(); sum != twinSum || index != twinIndex {
+			rt.Fatalf("I7: the hashes differ: %s at %d, %s at %d", sum, index, twinSum, twinIndex)
+		}
+		mine, err := r.table.Events(0, 0)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		others, err := twin.table.Events(0, 0)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if diff := gocmp.Diff(others, mine); diff != "" {
+			rt.Fatalf("the histories differ (-never restarted +restarted):\n%s", diff)
+		}
+	})
+}
+
+func compare(t *rapid.T, table *Table, m *model) {
+	equal := func(what string, want, got any) {
+		if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s differ (-model +table):\n%s", what, diff)
+		}
+	}
+	equal("the nodes", m.Nodes(), table.Nodes())
+	var parts []ownership.Partition
+	for id := ownership.PartitionID(1); id < m.next; id++ {
+		p, _ := m.Partition(id)
+		parts = append(parts, p)
+	}
+	equal("the partitions", parts, table.Partitions())
+	var calls []ownership.Call
+	for _, c := range m.calls {
+		calls = append(calls, c)
+	}
+	slices.SortFunc(calls, func(a, b ownership.Call) int { return cmp.Compare(a.ID, b.ID) })
+	var got []ownership.Call
+	for cursor := ""; ; {
+		page, next, err := table.Calls(Filter{}, cursor, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, page...)
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	equal("the calls", calls, got)
+	for _, c := range calls {
+		k, _ := table.Known(c.ID)
+		want, _ := m.Known(c.ID)
+		equal("the index of call "+string(c.ID), want, k)
+	}
+	for _, n := range m.Nodes() {
+		equal("the live calls of "+string(n.ID), m.Live(n.ID), table.Live(n.ID))
+		equal("the partitions of "+string(n.ID), m.PartitionsOf(n.ID), table.PartitionsOf(n.ID))
+	}
+	for _, g := range []ownership.GroupKey{"thread:1", "thread:2", "chain:1", "chain:2"} {
+		equal("the legs of "+string(g), m.Legs(g), table.Legs(g))
+	}
+}
+
+// kill abandons the store as a crash would: its directory is copied as it is,
+// and the copy is opened.
+func (r *rig) kill() {
+	r.Helper()
+	dir := filepath.Join(r.TempDir(), "data")
+	r.table.flushMu.Lock() // or the copy would be taken in the middle of a write
+	err := os.CopyFS(dir, os.DirFS(r.dir))
+	r.table.flushMu.Unlock()
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.close()
+	r.dir = dir
+	r.open()
+	r.replay()
+}
