@@ -2,13 +2,13 @@ package cluster
 
 import (
 	"context"
-	"tandem/store"
 	"time"
 
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
 	"tandem/ownership"
+	"tandem/store"
 )
 
 // upkeep runs raft-autopilot while this node leads: a non-voter that has been
