@@ -87,7 +87,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	}()
 	load := graphsim.Load{Rate: f.rate, Duration: f.duration}
 	if load.Duration == 0 {
-		load.Duration = 365 * 24 * time.Hour
+		load.Duration = endless
 	}
 	err = s.cloud.Run(interrupted, load)
 	if err != nil && !errors.Is(err, context.Canceled) {

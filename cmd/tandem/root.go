@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "prepare", Title: "Prepare:"},
 	)
 	for group, verbs := range map[string][]*cobra.Command{
-		"run":     {a.startCommand(), a.devCommand()},
+		"run":     {a.startCommand(), a.devCommand(), a.simCommand()},
 		"look":    a.lookCommands(),
 		"change":  a.changeCommands(),
 		"prepare": {a.configCommand(), a.tlsCommand(), a.keysCommand(), a.tokenCommand()},

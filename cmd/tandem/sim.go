@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/graphsim"
+)
+
+// simFlags describe the deployment that the simulated cloud posts to.
+type simFlags struct {
+	listen, webhookPath, appID, secretFile string
+	targets, regionURLs                    []string
+	caFile, certFile, keyFile              string
+	rate                                   float64
+	duration                               time.Duration
+	report                                 string
+	kind                                   bool
+	seed                                   uint64
+	answering                              string
+}
+
+const simLong = `Posts simulated calls to nodes that run elsewhere, with sample bots of its own,
+and judges what it sees, as 'tandem dev' does for nodes of its own.
+
+It serves what the nodes' configuration must point at, and prints it:
+
+  auth.profiles[].openid_url   the issuer's OpenID configuration
+  apps[].graph.base_url        the calls API
+  apps[].graph.token_url       client credentials (client_secret_file: the same secret)
+  apps[].bot.url, health_url   a sample bot for each node
+
+With --cert and --key all of that is https; without, plain http, which a node
+takes from loopback only.`
+
+func (a *app) simCommand() *cobra.Command {
+	var f simFlags
+	c := &cobra.Command{
+		Use:   "sim",
+		Short: "post simulated calls to nodes that run elsewhere",
+		Long:  simLong,
+		Example: `  tandem sim --listen 127.0.0.1:9500 --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
+    --target emea/emea-1=http://127.0.0.1:8443 --region-url emea=http://127.0.0.1:8443 --duration 1m`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			return a.sim(ctx, f)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:9500", "where the cloud's endpoints and the bots listen")
+	flags.StringArrayVar(&f.targets, "target", nil, "REGION/NODE=URL of a public door; once for each node")
+	flags.StringArrayVar(&f.regionURLs, "region-url", nil, "REGION=URL, the region's public.region_url; once for each region")
+	flags.StringVar(&f.webhookPath, "webhook-path", "/api/calls", "public.webhook_path of the nodes")
+	flags.StringVar(&f.appID, "app", demoApp, "the app registration that is called")
+	flags.StringVar(&f.secretFile, "secret-file", "", "the app's client secret, the file the nodes read; empty: "+demoSecret)
+	flags.StringVar(&f.caFile, "ca", "", "PEM file of the authority that the nodes' doors are trusted by")
+	flags.StringVar(&f.certFile, "cert", "", "certificate of the cloud's own endpoints")
+	flags.StringVar(&f.keyFile, "key", "", "its key")
+	flags.Float64Var(&f.rate, "rate", 5, "new calls a second")
+	flags.DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")
+	flags.StringVar(&f.report, "report", "", "write what the cloud saw to this file, as JSON")
+	flags.BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
+	flags.Uint64Var(&f.seed, "seed", 0, "of the cloud's choices")
+	flags.StringVar(&f.answering, "answer", "router", "the app's answer setting: router or bot")
+	return c
+}
+
+// sim runs the cloud against the given nodes.
+func (a *app) sim(ctx context.Context, f simFlags) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cloud, err := graphsim.Start(context.WithoutCancel(ctx), cfg)
+	if err != nil {
+		return fmt.Errorf("starting the simulated cloud: %w", err)
+	}
+	defer cloud.Close()
+	fmt.Fprintf(a.out, "openid_url  %s\nbase_url    %s\ntoken_url   %s\n", cloud.OpenIDURL(), cloud.GraphURL(), cloud.TokenURL())
+	for _, t := range cfg.Targets {
+		b := cloud.Bot(t.Node)
+		fmt.Fprintf(a.out, "bot of %s  url: %s  health_url: %s\n", t.Node, b.URL, b.HealthURL)
+	}
+	load := graphsim.Load{Rate: f.rate, Duration: f.duration}
+	if load.Duration == 0 {
+		load.Duration = endless
+	}
+	if err := cloud.Run(ctx, load); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("running calls: %w", err)
+	}
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := cloud.Settle(settle); err != nil {
+		a.done("some calls had not ended: %v", err)
+	}
+	return a.judge(cloud.Report(), f.report)
+}
+
+// endless is the duration of a run that Ctrl-C ends.
+const endless = 365 * 24 * time.Hour
+
+func (f simFlags) config() (graphsim.Config, error) {
+	cfg := graphsim.Config{Listen: f.listen, WebhookPath: f.webhookPath, Seed: f.seed, RegionURLs: map[string]string{}, Capacity: 2000}
+	if f.rate <= 0 || len(f.targets) == 0 || len(f.regionURLs) == 0 {
+		return cfg, usage("sim needs --target and --region-url, and a --rate above 0; see 'tandem sim --help'")
+	}
+	if f.kind {
+		kind := graphsim.Kind()
+		cfg.Rates = &kind
+	}
+	switch f.answering {
+	case "router":
+	case "bot":
+		cfg.Answering = graphsim.AnswerByBot
+	default:
+		return cfg, usage("--answer is %q: router or bot", f.answering)
+	}
+	for _, t := range f.targets {
+		name, url, ok := strings.Cut(t, "=")
+		region, node, slash := strings.Cut(name, "/")
+		if !ok || !slash || region == "" || node == "" {
+			return cfg, usage("--target %q: write REGION/NODE=URL", t)
+		}
+		cfg.Targets = append(cfg.Targets, graphsim.Target{Region: region, Node: node, URL: url})
+	}
+	for _, r := range f.regionURLs {
+		region, url, ok := strings.Cut(r, "=")
+		if !ok || region == "" {
+			return cfg, usage("--region-url %q: write REGION=URL", r)
+		}
+		cfg.RegionURLs[region] = url
+	}
+	secret := demoSecret
+	if f.secretFile != "" {
+		text, err := os.ReadFile(f.secretFile)
+		if err != nil {
+			return cfg, fmt.Errorf("reading the client secret: %w", err)
+		}
+		secret = strings.TrimSpace(string(text))
+	}
+	cfg.Apps = []graphsim.App{{ID: f.appID, ClientSecret: secret}}
+	return cfg, f.trust(&cfg)
+}
+
+// trust reads the certificates, where there are any.
+func (f simFlags) trust(cfg *graphsim.Config) error {
+	if f.caFile != "" {
+		text, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return fmt.Errorf("reading --ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(text) {
+			return fmt.Errorf("reading --ca: %s holds no certificate in PEM", f.caFile)
+		}
+		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	if f.certFile != "" || f.keyFile != "" {
+		pair, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return fmt.Errorf("reading --cert and --key: %w", err)
+		}
+		cfg.ServeTLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	return nil
+}
