@@ -92,12 +92,12 @@ func (n *Node) warnings() []string {
 			w = append(w, fmt.Sprintf("the keys of profile %s could not be fetched: %s", k.Profile, k.Problem))
 		}
 	}
-	return w
+	return append(w, n.cfg.looseSecrets()...)
 }
 
 // explain runs a notification through the public door without effects.
 func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Explanation, error) {
-	x := n.door.Explain(ctx, ask.Header, ask.Body)
+	x := n.door.ExplainAt(ctx, ask.Target, ask.Header, ask.Body)
 	out := admin.Explanation{
 		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
 		Steps: []admin.ExplainStep{
@@ -186,10 +186,20 @@ func (w adminWorld) Regions() []admin.Region {
 	for _, s := range w.n.world.Regions() {
 		all = append(all, admin.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
-			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity,
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name),
 		})
 	}
 	return all
+}
+
+// adminURL is where the configuration says that a region can be asked.
+func (w adminWorld) adminURL(name ownership.Region) string {
+	for _, r := range w.n.cfg.Regions {
+		if ownership.Region(r.Name) == name {
+			return r.AdminURL
+		}
+	}
+	return ""
 }
 
 // since gives the moment that lies d in the past; zero for a zero d.

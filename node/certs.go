@@ -47,8 +47,8 @@ func (p *pair) read() (*tls.Certificate, error) {
 	return &c, nil
 }
 
-// reload reads all pairs, and puts them in force if all of them could be read.
-func (c *certificates) reload() error {
+// read reads all pairs anew, and puts none of them in force.
+func (c *certificates) read() ([]*tls.Certificate, error) {
 	fresh := make([]*tls.Certificate, len(c.pairs))
 	var all []error
 	for i, p := range c.pairs {
@@ -57,11 +57,12 @@ func (c *certificates) reload() error {
 			all = append(all, err)
 		}
 	}
-	if err := errors.Join(all...); err != nil {
-		return err
-	}
+	return fresh, errors.Join(all...)
+}
+
+// use puts what read gave in force.
+func (c *certificates) use(fresh []*tls.Certificate) {
 	for i, p := range c.pairs {
 		p.now.Store(fresh[i])
 	}
-	return nil
 }

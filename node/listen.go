@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"tandem/admin"
 	"tandem/webhook"
@@ -53,6 +55,8 @@ func (n *Node) serve(name string, s *http.Server, l net.Listener, files ServerTL
 		_ = l.Close()
 		return err
 	}
+	unused := unusedConns{conns: map[net.Conn]struct{}{}}
+	s.ConnState = unused.watch
 	s.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	s.TLSConfig = conf
 	ended := make(chan error, 1)
@@ -66,6 +70,8 @@ func (n *Node) serve(name string, s *http.Server, l net.Listener, files ServerTL
 	n.stops.addWaiting(name+" door", func(ctx context.Context) error {
 		graceful, cancel := context.WithTimeout(ctx, n.cfg.Public.Grace)
 		defer cancel()
+		cut := time.AfterFunc(unusedGrace, unused.cut)
+		defer cut.Stop()
 		err := s.Shutdown(graceful)
 		if err != nil {
 			err = errors.Join(fmt.Errorf("requests were cut off: %w", err), s.Close())
@@ -76,4 +82,35 @@ func (n *Node) serve(name string, s *http.Server, l net.Listener, files ServerTL
 		return err
 	})
 	return nil
+}
+
+// unusedGrace is how long a connection that never carried a request keeps a
+// stopping door open.
+const unusedGrace = 250 * time.Millisecond
+
+// unusedConns knows the connections that have not carried a request yet. Clients
+// open some in advance; Shutdown would wait 5 s for each of them.
+type unusedConns struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// watch is a server's ConnState.
+func (u *unusedConns) watch(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if state == http.StateNew {
+		u.conns[c] = struct{}{}
+	} else {
+		delete(u.conns, c)
+	}
+}
+
+// cut closes them.
+func (u *unusedConns) cut() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		_ = c.Close() // nothing was asked on it
+	}
 }

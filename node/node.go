@@ -57,9 +57,7 @@ type Node struct {
 // the node has a place in its region. Errors name the key of the configuration
 // they come from.
 func Start(ctx context.Context, c Config) (_ *Node, err error) {
-	if c.Public.RegionURL == "" {
-		c.Public.RegionURL = c.Public.URL
-	}
+	c = c.filled()
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
@@ -90,8 +88,17 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 			return nil, err
 		}
 	}
+	for _, w := range c.looseSecrets() {
+		n.log.Warn(w)
+	}
 	n.log.Info("the node is up", "public", n.publicAddr, "admin", n.adminAddr, "cluster", n.region.Addr(), "version", c.Version)
 	return n, nil
+}
+
+// filled takes one value from another where the user left it out.
+func (c Config) filled() Config {
+	c.Public.RegionURL = first(c.Public.RegionURL, c.Public.URL)
+	return c
 }
 
 // Stop ends the node: its doors close, requests under way finish, leadership is
@@ -128,33 +135,3 @@ func (n *Node) AdminAddr() string { return n.adminAddr }
 
 // ClusterAddr is the host:port where the region's other nodes reach this one.
 func (n *Node) ClusterAddr() string { return n.region.Addr() }
-
-// Reload puts the parts of a new configuration in force that need no restart:
-// certificates, admin tokens, handle keys, rules, pins and the log level. If
-// one of them cannot be read, all of the old ones stay.
-func (n *Node) Reload(c Config) error {
-	rules, pins, err := c.law()
-	if err != nil {
-		return err
-	}
-	keys, err := webhook.ReadKeys(c.HandleKeysFile)
-	if err != nil {
-		return fmt.Errorf("reading handle_keys_file: %w", err)
-	}
-	if err := n.certs.reload(); err != nil {
-		return err
-	}
-	if err := n.region.ReloadTLS(); err != nil {
-		return err
-	}
-	if err := n.private.ReloadTokens(); err != nil {
-		return err
-	}
-	if err := n.handles.Replace(keys); err != nil {
-		return fmt.Errorf("reading handle_keys_file: %w", err)
-	}
-	n.door.SetLaw(rules, pins)
-	setLevel(n.level, c.Log.Level)
-	n.log.Info("reloaded: certificates, admin tokens, handle keys, rules, pins, log level")
-	return nil
-}

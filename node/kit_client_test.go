@@ -1,0 +1,99 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+// outside is an HTTP client that knows only what interfaces of the public door
+// say. It follows no redirect.
+var outside = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	Timeout:       10 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// answer is a response, read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// location is where a redirect leads.
+func (a answer) location() string { return a.header.Get("Location") }
+
+// token mints a good token of a tenant.
+func (s *stage) token(tenant string) string {
+	s.t.Helper()
+	raw, err := s.cloud.Mint(graphsim.TokenOptions{Tenant: tenant})
+	must(s.t, err)
+	return raw
+}
+
+// post sends a notification as the calling cloud would.
+func (s *stage) post(url, token, body string) answer {
+	s.t.Helper()
+	return s.send(http.MethodPost, url, body, map[string]string{"Authorization": "Bearer " + token})
+}
+
+func (s *stage) send(method, url, body string, header map[string]string) answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
+	must(s.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	for name, v := range header {
+		req.Header.Set(name, v)
+	}
+	resp, err := outside.Do(req)
+	must(s.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(s.t, err)
+	return answer{resp.StatusCode, resp.Header, string(text)}
+}
+
+// webhook is the address that a node's public door takes notifications at.
+func (x *seat) webhook() string { return "http://" + x.public + "/api/calls" }
+
+// follow is where a callback URI or a region's address leads to at this node:
+// the names below .localhost are the cloud's to resolve.
+func (x *seat) follow(uri string) string {
+	for _, region := range x.s.plan.regions {
+		uri = strings.Replace(uri, regionURL(region), "http://"+x.public, 1)
+	}
+	return uri
+}
+
+// sampleCall is the call id of the published samples.
+const sampleCall = "57DAB8B1894C409AB240BD8BEAE78896"
+
+// sample is one of the published samples, told of a call of our own.
+func sample(t *testing.T, name string, id ownership.CallID) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "graph", "testdata", "samples", name))
+	must(t, err)
+	return strings.ReplaceAll(string(text), sampleCall, string(id))
+}
+
+var calls atomic.Uint64
+
+// newCall gives the id of a call that nobody knows yet.
+func newCall() ownership.CallID {
+	return ownership.CallID(fmt.Sprintf("%032x", 0xca11<<48|calls.Add(1)))
+}
+
+const (
+	incoming    = "graph-incoming-p2p.json"
+	established = "graph-established.json"
+)

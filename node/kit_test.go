@@ -1,0 +1,378 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/admin"
+	"tandem/cluster"
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+// The bot registration of the stories. The secrets are canaries, too: none of
+// them may be found in anything that a node writes.
+const (
+	testApp      = "0efc74f7-41c3-47a4-8775-7259bfef4241"
+	testTenant   = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
+	canarySecret = "canary-client-secret-7f3a"
+	canaryHandle = "Y2FuYXJ5LWhhbmRsZS1rZXktMDEyMzQ1Njc4OWFiY2RlZmdo" // base64 of canary-handle-key-0123…
+)
+
+// plan says what a story needs. The zero value is one region of three nodes
+// and a kind cloud.
+type plan struct {
+	regions  []string
+	nodes    int                    // in each region
+	secure   bool                   // mutual TLS on the cluster ports
+	children bool                   // each node is a process of its own
+	rates    graphsim.Rates         // how unkind the cloud is
+	sim      func(*graphsim.Config) // further changes to the cloud
+	shape    func(*seat, *Config)   // changes to each node's configuration
+	log      slog.Leveler           // what the nodes log; nil: info
+}
+
+// stage is a simulated cloud and the nodes of one or two regions.
+type stage struct {
+	t     *testing.T
+	plan  plan
+	dir   string
+	cloud *graphsim.Cloud
+	seats []*seat
+	log   *journal
+}
+
+// seat is a node's place: its addresses and its data outlive a restart.
+type seat struct {
+	s                  *stage
+	name, region, zone string
+	public, admin      string // addresses
+	publicLn, adminLn  net.Listener
+	cluster            string // address after the first start
+	node               *Node  // nil: down, or a child
+	child              *child // nil: down, or in this process
+	seen               *recorder
+}
+
+// deploy starts a cloud and the nodes of a plan, and returns once all of them
+// are ready.
+func deploy(t *testing.T, p plan) *stage {
+	t.Helper()
+	if p.regions == nil {
+		p.regions = []string{"emea"}
+	}
+	if p.nodes == 0 {
+		p.nodes = 3
+	}
+	s := &stage{t: t, plan: p, dir: t.TempDir(), log: newJournal()}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the nodes' last words:\n%s", s.log.tail(60))
+		}
+	})
+	s.startCloud()
+	s.writeSecrets()
+	t.Cleanup(s.stopAll)
+	for _, region := range p.regions {
+		for i := range p.nodes {
+			s.seats = append(s.seats, s.newSeat(region, i))
+		}
+	}
+	for _, region := range p.regions {
+		for _, x := range s.of(region) {
+			x.start()
+			if x.node != nil && x == s.of(region)[0] {
+				s.ready(x) // the founder, before others knock
+			}
+		}
+	}
+	s.ready(s.seats...)
+	s.meet()
+	s.aim(s.seats...)
+	return s
+}
+
+func (s *stage) startCloud() {
+	s.t.Helper()
+	rates := s.plan.rates
+	cfg := graphsim.Config{
+		Seed: 7, Rates: &rates, RegionURLs: map[string]string{}, Capacity: 500,
+		Apps:    []graphsim.App{{ID: testApp, Tenants: []string{testTenant}, ClientSecret: canarySecret}},
+		Timings: graphsim.Timings{TalkMin: 150 * time.Millisecond, TalkMax: 600 * time.Millisecond, RecordingClock: 10 * time.Second},
+	}
+	for _, r := range s.plan.regions {
+		cfg.RegionURLs[r] = regionURL(r)
+	}
+	if s.plan.sim != nil {
+		s.plan.sim(&cfg)
+	}
+	cloud, err := graphsim.Start(context.Background(), cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cloud = cloud
+	s.t.Cleanup(cloud.Close)
+}
+
+func regionURL(region string) string { return "http://" + region + ".localhost" }
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *stage) writeSecrets() {
+	s.t.Helper()
+	must(s.t, os.WriteFile(s.path("client-secret"), []byte(canarySecret+"\n"), 0o600))
+	must(s.t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"\n"), 0o600))
+	if s.plan.secure {
+		_, _, err := cluster.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
+		must(s.t, err)
+	}
+}
+
+func (s *stage) newSeat(region string, i int) *seat {
+	s.t.Helper()
+	x := &seat{s: s, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i%3)), seen: newRecorder()}
+	x.open()
+	if s.plan.secure {
+		_, _, err := cluster.MakeCert(s.path("tls"), s.path("ca"), "stories", ownership.Region(region), ownership.NodeID(x.name), []string{"127.0.0.1"}, time.Hour)
+		must(s.t, err)
+	}
+	return x
+}
+
+// open takes the seat's ports: new ones at first, the same ones afterwards.
+func (x *seat) open() {
+	x.s.t.Helper()
+	for _, door := range []struct {
+		addr *string
+		ln   *net.Listener
+	}{{&x.public, &x.publicLn}, {&x.admin, &x.adminLn}} {
+		at := *door.addr
+		if at == "" {
+			at = "127.0.0.1:0"
+		}
+		eventually(x.s.t, "opening "+at+" for "+x.name, func() error {
+			ln, err := net.Listen("tcp", at)
+			if err == nil {
+				*door.ln, *door.addr = ln, ln.Addr().String()
+			}
+			return err
+		})
+	}
+}
+
+// config is the seat's node as its operator would configure it.
+func (x *seat) config() Config {
+	s := x.s
+	bot := s.cloud.Bot(x.name)
+	c := Defaults()
+	c.Deployment = "stories"
+	c.HandleKeysFile = s.path("handle-keys")
+	c.Node = Self{ID: x.name, Region: x.region, Zone: x.zone, DataDir: s.path(x.name), Capacity: 500}
+	c.Public.Listen, c.Public.URL, c.Public.RegionURL = x.public, "http://"+x.public, regionURL(x.region)
+	c.Public.TLS.Off = true
+	c.Public.Grace = 3 * time.Second
+	c.Admin.Listen = x.admin
+	c.Cluster.Listen = first(x.cluster, "127.0.0.1:0")
+	c.Cluster.Election = time.Second // the machines that run the tests are busy
+	c.Cluster.Tombstones = time.Minute
+	c.Cluster.StalledDisk = 20 * time.Second
+	if founder := s.of(x.region)[0]; founder == x {
+		c.Cluster.Bootstrap = true
+	} else {
+		c.Cluster.Join = []string{founder.cluster}
+	}
+	if s.plan.secure {
+		c.Cluster.TLS = PeerTLS{
+			CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem"),
+			CAFile: filepath.Join(s.path("ca"), cluster.CACertFile),
+		}
+	}
+	c.Auth.Profiles = []Profile{{
+		Name: "simulated", OpenIDURL: s.cloud.OpenIDURL(),
+		Issuers: []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
+	}}
+	c.Apps = []App{{
+		ID: testApp, Profile: "simulated", Hosting: "service", Answer: "router",
+		AnswerWith: map[string]any{
+			"acceptedModalities": []string{"audio"},
+			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
+		},
+		Bot:   AppBot{URL: bot.URL, HealthURL: bot.HealthURL},
+		Graph: AppGraph{BaseURL: s.cloud.GraphURL(), TokenURL: s.cloud.TokenURL(), ClientID: testApp, ClientSecretFile: s.path("client-secret")},
+	}}
+	for _, other := range s.plan.regions {
+		if other != x.region {
+			c.Regions = append(c.Regions, Region{Name: other, URL: regionURL(other), AdminURL: "http://" + s.of(other)[0].admin})
+		}
+	}
+	c.Version = "0.0.0-test"
+	if s.plan.shape != nil {
+		s.plan.shape(x, &c)
+	}
+	return c
+}
+
+// start starts the seat's node, for the first time or again.
+func (x *seat) start() {
+	x.s.t.Helper()
+	if x.publicLn == nil {
+		x.open()
+	}
+	c := x.config()
+	if x.s.plan.children {
+		x.startChild(c)
+		return
+	}
+	c.PublicListener, c.AdminListener = x.publicLn, x.adminLn
+	x.publicLn, x.adminLn = nil, nil
+	c.Logger = slog.New(slog.NewJSONHandler(x.s.log, &slog.HandlerOptions{Level: x.s.plan.log})).With("node", x.name)
+	c.Fatal = func(err error) { x.s.t.Errorf("node %s gave up: %v", x.name, err) }
+	n, err := Start(x.s.t.Context(), c)
+	if err != nil {
+		x.s.t.Fatalf("starting %s: %v", x.name, err)
+	}
+	x.node, x.cluster = n, n.ClusterAddr()
+}
+
+// stop stops the seat's node as SIGTERM would; a node that is down stays so.
+func (x *seat) stop() {
+	x.s.t.Helper()
+	if x.child != nil {
+		x.kill()
+		return
+	}
+	if x.node == nil {
+		return
+	}
+	n := x.node
+	x.node = nil
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil {
+		x.s.t.Errorf("stopping %s: %v", x.name, err)
+	}
+}
+
+// stopAll stops everything that still runs, side by side.
+func (s *stage) stopAll() {
+	var all sync.WaitGroup
+	for _, x := range s.seats {
+		all.Go(x.stop)
+		for _, ln := range []net.Listener{x.publicLn, x.adminLn} {
+			if ln != nil {
+				_ = ln.Close() // its node was never started again
+			}
+		}
+	}
+	all.Wait()
+}
+
+// of gives the seats of a region; the first one founds it.
+func (s *stage) of(region string) []*seat {
+	return slices.DeleteFunc(slices.Clone(s.seats), func(x *seat) bool { return x.region != region })
+}
+
+// seat finds a seat by its node's name.
+func (s *stage) seat(name string) *seat {
+	s.t.Helper()
+	for _, x := range s.seats {
+		if x.name == name {
+			return x
+		}
+	}
+	s.t.Fatalf("there is no node %s", name)
+	return nil
+}
+
+// ready waits until nodes have a place in their region.
+func (s *stage) ready(seats ...*seat) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	defer cancel()
+	for _, x := range seats {
+		if x.child != nil {
+			x.child.awaitReady(ctx, s.t)
+			continue
+		}
+		if err := x.node.Ready(ctx); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// meet waits until every node in this process sees the other regions well.
+func (s *stage) meet() {
+	s.t.Helper()
+	for _, x := range s.seats {
+		for _, region := range s.plan.regions {
+			if x.node != nil && region != x.region {
+				eventually(s.t, x.name+" sees "+region, func() error {
+					return not(x.node.world.Healthy(ownership.Region(region)), "it does not")
+				})
+			}
+		}
+	}
+}
+
+// aim makes the cloud's public names resolve to these nodes.
+func (s *stage) aim(seats ...*seat) {
+	s.t.Helper()
+	targets := make([]graphsim.Target, len(seats))
+	for i, x := range seats {
+		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: "http://" + x.public}
+	}
+	must(s.t, s.cloud.SetTargets(targets))
+}
+
+// api is a client of the seat's admin door.
+func (x *seat) api() *admin.Client {
+	x.s.t.Helper()
+	c, err := admin.NewClient(x.admin, "", "")
+	must(x.s.t, err)
+	x.s.t.Cleanup(c.Close)
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// patience bounds every wait; the machines that run the tests are busy.
+const patience = 20 * time.Second
+
+// eventually waits until a condition holds; its error says what is missing.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	limit := time.Now().Add(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s: still not after %s: %v", what, patience, err)
+		}
+		<-tick.C
+	}
+}
+
+// not turns a finding into a condition's error.
+func not(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}

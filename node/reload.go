@@ -1,0 +1,84 @@
+package node
+
+import (
+	"fmt"
+	"reflect"
+
+	"tandem/admin"
+	"tandem/webhook"
+)
+
+// Reload puts the parts of a new configuration in force that need no restart:
+// certificates, admin tokens, handle keys, rules, pins and the log level. If
+// one of them cannot be read, all of the old ones stay. What else has changed
+// waits for a restart, and the log says so.
+func (n *Node) Reload(c Config) error {
+	c.Bot = n.cfg.Bot
+	c = c.filled()
+	if err := c.Check(); err != nil {
+		return fmt.Errorf("the configuration does not hold:\n%w", err)
+	}
+	rules, pins, err := c.law()
+	if err != nil {
+		return err
+	}
+	keys, err := webhook.ReadKeys(c.HandleKeysFile)
+	if err == nil {
+		_, err = webhook.NewHandles(keys)
+	}
+	if err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	if file := n.cfg.Admin.TokensFile; file != "" {
+		if err := admin.CheckTokensFile(file); err != nil {
+			return fmt.Errorf("reading admin.tokens_file: %w", err)
+		}
+	}
+	fresh, err := n.certs.read()
+	if err != nil {
+		return err
+	}
+	// The last part that reads and the first that takes effect; nothing after it
+	// can fail, but for a file that changes under our hands.
+	if err := n.region.ReloadTLS(); err != nil {
+		return fmt.Errorf("reading cluster.tls: %w", err)
+	}
+	n.certs.use(fresh)
+	if err := n.handles.Replace(keys); err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	n.door.SetLaw(rules, pins)
+	setLevel(n.level, c.Log.Level)
+	if err := n.private.ReloadTokens(); err != nil {
+		return fmt.Errorf("reading admin.tokens_file: %w", err)
+	}
+	for _, section := range n.cfg.restartFor(c) {
+		n.log.Warn("a change of the configuration waits for a restart of this node", "section", section)
+	}
+	n.log.Info("reloaded: certificates, admin tokens, handle keys, rules, pins, log level")
+	return nil
+}
+
+// restartFor names the sections that differ and that Reload does not put in
+// force.
+func (c Config) restartFor(next Config) []string {
+	var all []string
+	for _, s := range []struct {
+		name     string
+		old, new any
+	}{
+		{"deployment", c.Deployment, next.Deployment},
+		{"node", c.Node, next.Node},
+		{"public", c.Public, next.Public},
+		{"cluster", c.Cluster, next.Cluster},
+		{"admin", c.Admin, next.Admin},
+		{"auth", c.Auth, next.Auth},
+		{"apps", c.Apps, next.Apps},
+		{"regions", c.Regions, next.Regions},
+	} {
+		if !reflect.DeepEqual(s.old, s.new) {
+			all = append(all, s.name)
+		}
+	}
+	return all
+}

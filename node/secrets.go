@@ -1,0 +1,34 @@
+package node
+
+import (
+	"fmt"
+	"os"
+)
+
+// looseSecrets says which files with a secret may be read by everybody on this
+// machine. The handle keys are not among them: with such a mode the node does
+// not start.
+func (c Config) looseSecrets() []string {
+	files := [][2]string{
+		{"public.tls.key_file", c.Public.TLS.KeyFile},
+		{"cluster.tls.key_file", c.Cluster.TLS.KeyFile},
+		{"admin.tls.key_file", c.Admin.TLS.KeyFile},
+	}
+	for i, a := range c.Apps {
+		files = append(files, [2]string{fmt.Sprintf("apps[%d].graph.client_secret_file", i), a.Graph.ClientSecretFile})
+	}
+	for i, r := range c.Regions {
+		files = append(files, [2]string{fmt.Sprintf("regions[%d].admin_token_file", i), r.AdminTokenFile})
+	}
+	var all []string
+	for _, f := range files {
+		if f[1] == "" {
+			continue
+		}
+		// A file that is missing is told by the part that reads it.
+		if info, err := os.Stat(f[1]); err == nil && info.Mode().Perm()&0o007 != 0 {
+			all = append(all, fmt.Sprintf("%s: everybody on this machine may use %s (mode %04o); chmod 0600 it", f[0], f[1], info.Mode().Perm()))
+		}
+	}
+	return all
+}
