@@ -163,7 +163,14 @@ func (d *Door) release(ctx context.Context, in *struct {
 }) (*empty, error) {
 	c, err := d.findCall(in.ID)
 	if err != nil {
-		return nil, err
+		// This node may only lag behind: nobody is told that there is no such call
+		// unless the region says so.
+		if _, err := d.freshen(ctx, Asking{Consistency: Linearizable}); err != nil {
+			return nil, err
+		}
+		if c, err = d.findCall(in.ID); err != nil {
+			return nil, err
+		}
 	}
 	if c.State == ownership.CallEnded {
 		return nil, nil // asked twice is asked once

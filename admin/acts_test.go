@@ -225,3 +225,20 @@ func TestB109_AuditLinesCannotBeForged(t *testing.T) {
 		t.Errorf("B109: three changes left %d lines:\n%s", n, r.logs)
 	}
 }
+
+// A node that lags behind does not say of a call that it knows no such call
+// before it has heard all that was acknowledged (I2).
+func TestReleaseOnANodeThatLagsBehind(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	c, ctx := r.client(RoleOperate), t.Context()
+	r.fake.catchUp = func() {
+		r.fake.calls["57dab8b1"] = ownership.Call{ID: "57dab8b1", Partition: 2, State: ownership.CallAnswered, ClaimedAt: start}
+	}
+	if err := c.Release(ctx, "57dab8b1"); err != nil {
+		t.Errorf("releasing a call that this node has not heard of yet: %v", err)
+	}
+	if err := c.Release(ctx, "57dab8b2"); !NotFound(err) {
+		t.Errorf("releasing a call that nobody knows: %v", err)
+	}
+}

@@ -32,8 +32,9 @@ type fake struct {
 	asked    []string // acts and checks, in order
 	snapshot string
 	restored string
-	broken   error // what listing calls fails with, if set
-	stall    bool  // acts wait for their context's end
+	broken   error  // what listing calls fails with, if set
+	stall    bool   // acts wait for their context's end
+	catchUp  func() // what the read barrier brings into the table, if set
 }
 
 func newFake() *fake {
@@ -308,8 +309,15 @@ func (f *fake) TransferLeader(ctx context.Context, to ownership.NodeID) error {
 }
 func (f *fake) Peers() []Peer                         { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
 func (f *fake) LeaderCheck(ctx context.Context) error { return f.ask(ctx, "leader check") }
-func (f *fake) ReadBarrier(ctx context.Context) error { return f.ask(ctx, "read barrier") }
-func (f *fake) Status() ClusterStatus                 { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
+func (f *fake) ReadBarrier(ctx context.Context) error {
+	f.mu.Lock()
+	if f.catchUp != nil {
+		f.catchUp()
+	}
+	f.mu.Unlock()
+	return f.ask(ctx, "read barrier")
+}
+func (f *fake) Status() ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 
 func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	if _, err := io.WriteString(w, f.snapshot); err != nil {
