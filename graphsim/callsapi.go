@@ -212,7 +212,11 @@ func (c *Cloud) show(k *call, r *http.Request, _ []byte) (int, any) {
 	if !k.settled() {
 		state = "incoming"
 	}
-	return a.status, map[string]any{"@odata.type": typePrefix + "call", "id": k.raw, "state": state, "callChainId": k.chain}
+	found := map[string]any{"@odata.type": typePrefix + "call", "id": k.raw, "state": state, "callChainId": k.chain}
+	if k.callback != "" {
+		found["callbackUri"] = k.callback // as in call-get of Graph v1.0: the one of the answer that counts
+	}
+	return a.status, found
 }
 
 // dial starts an outgoing call: its first notification is an update for an id

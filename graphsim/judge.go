@@ -100,7 +100,7 @@ func judgeOrder(r *Report, k *call) {
 }
 
 // judgeNotice: handled once, by a bot that got the body as it was sent.
-func judgeNotice(r *Report, n *notice) {
+func judgeNotice(r *Report, n *notice, deaths map[string][]uint64) {
 	if n.sentSeq == 0 || n.abandoned || n.okSeq == 0 && n.gaveUp == "" {
 		return // not sent, cut off, or under way
 	}
@@ -118,7 +118,7 @@ func judgeNotice(r *Report, n *notice) {
 		r.violation("call %s: %s was accepted but never handed to a bot", n.call.id, n.what)
 	default:
 		r.NotificationsHandled++
-		judgeHandled(r, n, handled)
+		judgeHandled(r, n, handled, deaths)
 	}
 	if n.badReply {
 		r.RepliesLost++
@@ -141,7 +141,7 @@ func (n *notice) inherited() bool {
 	})
 }
 
-func judgeHandled(r *Report, n *notice, handled []*sighting) {
+func judgeHandled(r *Report, n *notice, handled []*sighting, deaths map[string][]uint64) {
 	first := handled[0]
 	if at, ok := n.posted[first.node]; !ok || at > first.seq {
 		r.Relays++
@@ -153,14 +153,21 @@ func judgeHandled(r *Report, n *notice, handled []*sighting) {
 		}
 	}
 	for _, s := range handled[1:] {
-		// The old owner died before it could say 2xx, or before it answered.
-		if s.epoch > first.epoch && (n.first || n.okSeq == 0 || n.okSeq > s.seq) {
+		// The old owner died before it could say 2xx, or before it answered; or
+		// whoever knew that it had been handled died before the repeat came.
+		if s.epoch > first.epoch && (n.first || n.okSeq == 0 || n.okSeq > s.seq) || first.forgotten(deaths, s) {
 			r.HandledAgain++
 			continue
 		}
 		r.HandledTwice++
 		r.violation("call %s: %s was handed over twice, on %s and on %s", n.call.id, n.what, first.node, s.node)
 	}
+}
+
+// forgotten reports whether the node that was handed s had lost, before the
+// repeat came, what it knew of it.
+func (s *sighting) forgotten(deaths map[string][]uint64, repeat *sighting) bool {
+	return slices.ContainsFunc(deaths[s.node], func(at uint64) bool { return s.seq < at && at < repeat.seq })
 }
 
 // decision is how long the first notification of a call took from its last POST

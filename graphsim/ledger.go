@@ -35,7 +35,7 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
-		past:      totals{report: Report{CallsByNode: map[string]int{}}},
+		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]uint64{}},
 	}
 }
 

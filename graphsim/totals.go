@@ -16,6 +16,7 @@ const maxSamples = 100_000
 // totals are verdicts summed up over calls.
 type totals struct {
 	report             Report
+	deaths             map[string][]uint64 // node to the numbers at which it lost its memory
 	decisions, answers []time.Duration
 }
 
@@ -30,7 +31,7 @@ func (t *totals) add(k *call) {
 	judgeActions(r, k)
 	judgeOrder(r, k)
 	for _, n := range k.notices {
-		judgeNotice(r, n)
+		judgeNotice(r, n, t.deaths)
 		if d, ok := decision(n); ok {
 			t.decisions = sample(t.decisions, d)
 		}

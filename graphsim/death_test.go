@@ -1,0 +1,33 @@
+package graphsim
+
+import "testing"
+
+func TestARepeatAfterADeathIsAllowed(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		dead  string // dies between the two hand-overs
+		again string // gets the second one, at the same epoch
+		want  int    // handled twice
+	}{
+		{"it died and came back", "n1", "n1", 0},
+		{"another one died", "n2", "n1", 1},
+		{"nobody died", "", "n1", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t)
+			first := s.send("incoming")
+			s.hand("n1", 1, "incoming", "incoming")
+			s.ok(first)
+			n := s.send("tone")
+			s.hand("n1", 1, "update", "tone")
+			s.ok(n)
+			if tt.dead != "" {
+				s.cloud.NodeDied(tt.dead)
+			}
+			s.hand(tt.again, 1, "update", "tone")
+			if r := s.cloud.Report(); r.HandledTwice != tt.want || r.HandledAgain != 1-tt.want {
+				t.Errorf("handled twice %d, again %d; %q", r.HandledTwice, r.HandledAgain, r.Violations)
+			}
+		})
+	}
+}
