@@ -25,6 +25,7 @@ type book struct {
 
 type bookEntry struct {
 	heard     time.Time // when the last renewal came in, whether answered or not
+	admitted  time.Time // when it last joined: it gets a whole lease to renew for the first time
 	condemned bool      // its partitions are being given away: it gets no lease
 	renewal   renewal
 	recent    ramp
@@ -69,6 +70,19 @@ func (b *book) receive(r renewal, now time.Time) error {
 	return nil
 }
 
+// admit notes that a node joins: partitions are about to be born on it, and it
+// cannot have renewed yet. What was heard of another incarnation says nothing
+// of this one.
+func (b *book) admit(id ownership.NodeID, incarnation string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entry(id)
+	e.admitted = now
+	if e.renewal.incarnation != incarnation {
+		e.heard, e.renewal = time.Time{}, renewal{}
+	}
+}
+
 // leased reports whether the node renewed within a lease.
 func (b *book) leased(id ownership.NodeID, now time.Time) bool {
 	b.mu.Lock()
@@ -90,8 +104,12 @@ func (b *book) over(id ownership.NodeID) time.Time {
 
 func (b *book) overLocked(id ownership.NodeID) time.Time {
 	last := b.since
-	if e := b.nodes[id]; e != nil && e.heard.After(last) {
-		last = e.heard
+	if e := b.nodes[id]; e != nil {
+		for _, t := range []time.Time{e.heard, e.admitted} {
+			if t.After(last) {
+				last = t
+			}
+		}
 	}
 	return last.Add(b.lease + b.drift)
 }

@@ -271,8 +271,8 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.port.wait()
 		c.trans.wait()
 		c.wg.Wait()
-		c.lead.wait()
-		c.forward.wait()
+		c.lead.close()
+		c.forward.close()
 	}()
 	select {
 	case <-done:

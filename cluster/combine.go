@@ -20,7 +20,8 @@ type combiner[T, R any] struct {
 	mu      sync.Mutex
 	waiting []pending[T, R]
 	sending int
-	running sync.WaitGroup
+	closed  bool
+	idle    chan struct{} // closed when nothing is sent any more, after close
 }
 
 type result[R any] struct {
@@ -34,7 +35,7 @@ type pending[T, R any] struct {
 }
 
 func newCombiner[T, R any](width, limit int, send func([]T) []result[R]) *combiner[T, R] {
-	return &combiner[T, R]{limit: limit, width: width, send: send}
+	return &combiner[T, R]{limit: limit, width: width, send: send, idle: make(chan struct{})}
 }
 
 // do hands in one item and waits for its result. When ctx ends first the item
@@ -57,11 +58,14 @@ func (c *combiner[T, R]) all(items []T) []<-chan result[R] {
 	for i, item := range items {
 		out := make(chan result[R], 1)
 		outs[i] = out
+		if c.closed {
+			out <- result[R]{err: ErrStopped}
+			continue
+		}
 		c.waiting = append(c.waiting, pending[T, R]{item, out})
 	}
-	if len(items) > 0 && c.sending < c.width {
+	if len(c.waiting) > 0 && c.sending < c.width {
 		c.sending++
-		c.running.Add(1)
 		go c.drain()
 	}
 	return outs
@@ -69,13 +73,14 @@ func (c *combiner[T, R]) all(items []T) []<-chan result[R] {
 
 // drain sends batches until nothing waits.
 func (c *combiner[T, R]) drain() {
-	defer c.running.Done()
 	for {
 		c.mu.Lock()
 		n := min(len(c.waiting), c.limit)
 		if n == 0 {
 			c.waiting = nil
-			c.sending--
+			if c.sending--; c.sending == 0 && c.closed {
+				close(c.idle)
+			}
 			c.mu.Unlock()
 			return
 		}
@@ -93,8 +98,17 @@ func (c *combiner[T, R]) drain() {
 	}
 }
 
-// wait returns when no send runs any more. Nobody may hand in items after it.
-func (c *combiner[T, R]) wait() { c.running.Wait() }
+// close refuses further items with ErrStopped, and returns when nothing is sent
+// any more. It is called once.
+func (c *combiner[T, R]) close() {
+	c.mu.Lock()
+	c.closed = true
+	if c.sending == 0 {
+		close(c.idle)
+	}
+	c.mu.Unlock()
+	<-c.idle
+}
 
 // failAll gives every item of a batch the same error.
 func failAll[R any](n int, err error) []result[R] {

@@ -184,16 +184,30 @@ func TestF32_ANodeWhoseTableLagsStopsOnTheLeadersWord(t *testing.T) {
 func TestMoveStopsTheOwnerFirst(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
-	leaderOf(t, nodes...)
-	from, to, third := nodes[0], nodes[1], nodes[2]
+	// The leader applies the move some milliseconds before the former owner
+	// does: an owner that had not stopped would still act then.
+	to := leaderOf(t, nodes...)
+	from, third := without(nodes, to)[0], without(nodes, to)[1]
 	p := from.tb.PartitionsOf(from.id)[0]
 	eventually(t, "the owner acts, and the third node knows", func() bool {
 		_, ok := third.tb.Partition(p.ID)
 		return ok && from.Holds(p.ID, p.Epoch)
 	})
+	ctx, stopSampling := context.WithCancel(context.Background())
+	var sampling sync.WaitGroup
+	sampling.Go(func() {
+		for ctx.Err() == nil {
+			if _, e := to.ownerOf(p.ID, 0); e == p.Epoch+1 && from.Holds(p.ID, p.Epoch) {
+				t.Error("I5: the former owner acts although the move is done")
+				return
+			}
+		}
+	})
 	if err := third.Move(soon(t), p.ID, to.id); err != nil {
 		t.Fatal(err)
 	}
+	stopSampling()
+	sampling.Wait()
 	if from.Holds(p.ID, p.Epoch) {
 		t.Error("the former owner still acts")
 	}

@@ -58,6 +58,26 @@ func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
 	}
 }
 
+func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
+	r := newRegion(t, nil)
+	ldr := r.form(1)[0]
+	book := ldr.reign.Load().book
+	eventually(t, "the leader is long in office", func() bool { return time.Now().After(book.over("b")) })
+	b := &testNode{r: r, id: "b", dir: r.dir + "/b"}
+	r.nodes["b"] = b
+	resume := b.pause() // it has joined, and has yet to renew
+	b.up(func(c *Config) { c.Join = []string{ldr.Addr()} })
+	eventually(t, "partitions are born on it", func() bool { return len(ldr.tb.PartitionsOf("b")) > 0 })
+	if !time.Now().Before(book.over("b")) {
+		t.Error("the lease of a node that has just joined counts as over")
+	}
+	resume()
+	b.ready()
+	if ps := b.tb.PartitionsOf("b"); len(ps) != defaultBirths || ps[0].Epoch != ownership.FirstEpoch {
+		t.Errorf("it owns %+v, want the partitions that were born on it", ps)
+	}
+}
+
 func TestGrantIsGivenOnce(t *testing.T) {
 	var f founding
 	now := time.Unix(100, 0)

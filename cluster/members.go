@@ -91,6 +91,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if req.Partitions == 0 {
 		req.Partitions = c.cfg.Partitions
 	}
+	r.book.admit(n.ID, n.Incarnation, time.Now())
 	out, err := r.propose(ctx, ownership.Join{Node: n, Partitions: req.Partitions})
 	if err == nil {
 		err = out.Err
@@ -286,6 +287,7 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool) err
 		r.book.pardon(id)
 		return fail(out.Err)
 	}
+	r.book.pardon(id) // the table refuses it now; a new incarnation may come
 	err = r.change(ctx, func() raft.Future { return c.raft.RemoveServer(raft.ServerID(id), 0, c.cfg.Timings.Decide) })
 	if err != nil {
 		return fail(err)

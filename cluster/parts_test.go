@@ -48,7 +48,10 @@ func TestCombinerSendsAtOnceAndCombinesWhatWaits(t *testing.T) {
 		if fmt.Sprint(sizes) != "[1 3 3 1]" {
 			t.Errorf("batches of %v, want [1 3 3 1]", sizes)
 		}
-		c.wait()
+		c.close()
+		if _, err := c.do(t.Context(), 1); !errors.Is(err, ErrStopped) {
+			t.Errorf("after close it gave %v", err)
+		}
 	})
 }
 
@@ -62,7 +65,10 @@ func TestCombinerDoesNotHoldUpWhoGaveUp(t *testing.T) {
 			t.Errorf("gave %v", err)
 		}
 		close(gate)
-		c.wait()
+		c.close()
+		if _, err := c.do(t.Context(), 1); !errors.Is(err, ErrStopped) {
+			t.Errorf("after close it gave %v", err)
+		}
 	})
 }
 
@@ -91,6 +97,10 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	b.pardon("n")
 	if err := b.receive(renewal{node: "n", bot: true, load: 0.5, room: 7}, at(4*time.Second)); err != nil {
 		t.Errorf("a pardoned node renewed with %v", err)
+	}
+	b.admit("new", "inc", at(10*time.Second))
+	if b.condemnIfOver("new", at(12*time.Second)) || b.leased("new", at(10*time.Second)) {
+		t.Error("a node that has just joined is condemned before it could renew, or counts as leased")
 	}
 	b.placed("n", 3, at(4*time.Second))
 	b.placed("n", 2, at(5*time.Second))

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -86,7 +87,7 @@ func (r *reign) start() {
 func (r *reign) end() {
 	r.cancel()
 	r.wg.Wait()
-	r.verify.wait()
+	r.verify.close()
 }
 
 // takeOver waits until the table holds every entry of earlier terms. Before
@@ -158,9 +159,18 @@ func (r *reign) barrier(ctx context.Context) (uint64, error) {
 	}
 	index := r.c.tb.Applied()
 	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
-		return 0, err
+		return 0, r.over(err)
 	}
 	return index, nil
+}
+
+// over tells apart a reign that ended, after which another leader may be asked,
+// from a node that stops.
+func (r *reign) over(err error) error {
+	if errors.Is(err, ErrStopped) {
+		return errNotLeader
+	}
+	return err
 }
 
 // renew answers one node's renewal.
@@ -184,7 +194,7 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 		return grant{}, err
 	}
 	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
-		return grant{}, err
+		return grant{}, r.over(err)
 	}
 	g := grant{term: r.term, applied: r.c.tb.Applied(), holdings: make(map[ownership.PartitionID]ownership.Epoch)}
 	for _, p := range r.c.tb.PartitionsOf(in.node) {

@@ -44,6 +44,13 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 		}
 	}
 
+	re := ldr.reign.Load()
+	re.restoring.Store(true)
+	if _, err := re.renew(soon(t), ldr.renewal()); !errors.Is(err, ownership.ErrFenced) {
+		t.Errorf("a lease was granted while the table is being replaced: %v", err)
+	}
+	re.restoring.Store(false)
+
 	// All disks are lost; new nodes of the old names restore the region, one
 	// through a follower.
 	foreign := newRegion(t, func(c *Config) { c.Region = "amer"; c.TLS = nil })
