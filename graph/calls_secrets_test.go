@@ -13,8 +13,6 @@ import (
 	"testing/synctest"
 )
 
-// Graph misbehaves; the answer is tried again inside the call's clock, always
-// with the same bytes, and stops when the clock does.
 // A far side that echoes all it gets must not carry secrets into our texts.
 func TestB110_SecretsStayOutOfErrorsLogsAndMetrics(t *testing.T) {
 	echo := func(status int) func(int, *http.Request) (*http.Response, error) {
