@@ -23,7 +23,8 @@ var floors = map[string]int{
 	"cluster":  4,
 	"node":     5,
 	"cmd":      6,
-	"graphsim": 0, // apart: knows no room, and only cmd and tests know it
+	"graphsim": 0, // apart: knows no room, and only cmd, the fault rig and tests know it
+	"faultrig": 7, // apart: drives the built program; knows graphsim, admin's client and ownership
 }
 
 type listed struct {
@@ -66,8 +67,10 @@ func upward(from, to string) string {
 		return "the room " + room(to) + " has no floor: add it to the map in ARCHITECTURE.md and here"
 	}
 	switch above := floors[room(from)]; {
-	case room(to) == "graphsim" && room(from) != "cmd":
-		return "only cmd and tests know the simulator"
+	case room(from) == "faultrig" && room(to) != "graphsim" && room(to) != "admin" && room(to) != "ownership":
+		return "the fault rig judges from outside"
+	case room(to) == "graphsim" && room(from) != "cmd" && room(from) != "faultrig":
+		return "only cmd, the fault rig and tests know the simulator"
 	case room(from) == "graphsim":
 		return "the simulator shares nothing with the product"
 	case above <= below:
@@ -109,6 +112,10 @@ func TestTheRuleItselfFindsOffenders(t *testing.T) {
 		{"tandem/node", "tandem/graphsim", true},
 		{"tandem/graphsim", "tandem/graph", true},
 		{"tandem/node", "tandem/util", true},
+		{"tandem/faultrig/cmd/faultrig", "tandem/faultrig", false},
+		{"tandem/faultrig", "tandem/admin", false},
+		{"tandem/faultrig", "tandem/cluster", true},
+		{"tandem/cmd/tandem", "tandem/faultrig", true},
 	} {
 		if got := upward(c.from, c.to); (got != "") != c.bad {
 			t.Errorf("%s importing %s: verdict %q, wanted an objection: %v", c.from, c.to, got, c.bad)

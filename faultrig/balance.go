@@ -1,0 +1,100 @@
+package faultrig
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/graphsim"
+)
+
+// Knobs of the load balancer in front of the nodes, as an operator would set
+// them.
+const (
+	checkEvery    = 250 * time.Millisecond
+	checkPatience = 500 * time.Millisecond
+)
+
+// balance keeps the public name pointed at the nodes that answer, as a load
+// balancer's health check does: any HTTP answer of the public door will do.
+func (f *Fleet) balance() {
+	tr := &http.Transport{DialContext: (&net.Dialer{Timeout: checkPatience}).DialContext, DisableKeepAlives: true}
+	if f.tls != nil {
+		tr.TLSClientConfig = f.tls.client
+	}
+	client := &http.Client{Transport: tr, Timeout: checkPatience}
+	var before []string
+	for pause(f.ctx, checkEvery) {
+		var good []graphsim.Target
+		var names []string
+		for i, ok := range f.answering(client) {
+			if ok {
+				good = append(good, f.targets()[i])
+				names = append(names, string(f.Nodes[i].ID))
+			}
+		}
+		if len(good) == 0 || slices.Equal(names, before) {
+			continue // with nobody there a balancer sends to all
+		}
+		if f.Cloud.SetTargets(good) == nil {
+			before = names
+		}
+	}
+}
+
+func (f *Fleet) answering(client *http.Client) []bool {
+	out := make([]bool, len(f.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range f.Nodes {
+		wg.Go(func() {
+			req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, n.Public+"/", http.NoBody)
+			if err != nil {
+				return
+			}
+			res, err := client.Do(req)
+			if err == nil {
+				_ = res.Body.Close() // nothing is read
+				out[i] = true
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// lag watches how late the rig's own timers are: on a machine that is busy with
+// other work, measured times say nothing of the product.
+type lag struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *lag) watch(ctx context.Context) {
+	const tick = 10 * time.Millisecond
+	for {
+		begun := time.Now()
+		if !pause(ctx, tick) {
+			return
+		}
+		l.mu.Lock()
+		l.all = append(l.all, time.Since(begun)-tick)
+		l.mu.Unlock()
+	}
+}
+
+// starvedAt is the 99th percentile of timer lag above which a machine is too
+// busy for bars in wall-clock time.
+const starvedAt = 60 * time.Millisecond
+
+// p99 gives the 99th percentile so far.
+func (l *lag) p99() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.all) == 0 {
+		return 0
+	}
+	return quantile(slices.Sorted(slices.Values(l.all)), 0.99)
+}

@@ -1,0 +1,203 @@
+// Command faultrig injects faults into real Tandem processes and prints what
+// held and what broke. scripts/faults runs it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"tandem/faultrig"
+)
+
+const usage = `Usage: scripts/faults --list | --run F11[,F13] | --all | --planted | --clean [options]
+
+Starts real tandem processes, drives calls and claims at them, injects faults
+by their number and prints a table: fault, times run, held or broken, time to
+recover. The exit code is 1 when something broke, 2 when the rig failed.
+
+  --list           the faults that the rig knows
+  --run F11,F13    these
+  --all            all of them
+  --planted        builds the program with one guard taken out, once for each
+                   guard, and shows that the rig finds it: found is good
+  --clean          removes what a killed rig left behind
+
+`
+
+type flags struct {
+	list, all, planted, clean, keep, verbose bool
+	run, binary                              string
+	seed                                     uint64
+	rounds                                   int
+}
+
+func main() { os.Exit(do()) }
+
+func do() int {
+	var f flags
+	flag.BoolVar(&f.list, "list", false, "")
+	flag.BoolVar(&f.all, "all", false, "")
+	flag.BoolVar(&f.planted, "planted", false, "")
+	flag.BoolVar(&f.clean, "clean", false, "")
+	flag.BoolVar(&f.keep, "keep", false, "keep logs and data even when all held")
+	flag.BoolVar(&f.verbose, "v", false, "say more")
+	flag.StringVar(&f.run, "run", "", "")
+	flag.StringVar(&f.binary, "binary", "", "the tandem program; empty: it is built")
+	flag.Uint64Var(&f.seed, "seed", 1, "of all random choices of the loads")
+	flag.IntVar(&f.rounds, "rounds", 0, "times each fault is injected; 0: as the fault says")
+	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	code, err := f.perform(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		return 2
+	}
+	return code
+}
+
+func (f flags) perform(ctx context.Context) (int, error) {
+	switch {
+	case f.clean:
+		removed, err := faultrig.Clean()
+		for _, r := range removed {
+			fmt.Println("removed", r)
+		}
+		return 0, err
+	case f.list:
+		for _, s := range faultrig.Scenarios() {
+			fmt.Printf("%-5s %-60s %s\n", s.Fault, s.Title, faultrig.Missing(s.Needs))
+		}
+		return 0, nil
+	case f.planted:
+		return f.plants(ctx)
+	case f.run != "" || f.all:
+		return f.faults(ctx)
+	}
+	flag.Usage()
+	return 2, nil
+}
+
+// chosen gives the scenarios that were asked for.
+func (f flags) chosen() ([]faultrig.Scenario, error) {
+	if f.all {
+		return faultrig.Scenarios(), nil
+	}
+	var all []faultrig.Scenario
+	for name := range strings.SplitSeq(f.run, ",") {
+		s, err := faultrig.Find(strings.ToUpper(strings.TrimSpace(name)))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (f flags) faults(ctx context.Context) (int, error) {
+	all, err := f.chosen()
+	if err != nil {
+		return 0, err
+	}
+	binary, done, err := f.program(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Keep: f.keep, Log: f.say}
+	var results []faultrig.Result
+	var failed error
+	code := 0
+	for _, s := range all {
+		r, err := faultrig.Run(ctx, s, opt)
+		if err != nil {
+			r.Broken = append(r.Broken, "the rig could not go on: "+err.Error())
+			failed = errors.Join(failed, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s  %s (%s)\n", time.Now().Format(time.TimeOnly), r.Summary(), r.Took.Round(time.Second))
+		results = append(results, r)
+		if len(r.Broken) > 0 {
+			code = 1
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	faultrig.Print(os.Stdout, results)
+	return code, nil
+}
+
+func (f flags) say(format string, args ...any) {
+	if f.verbose {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
+}
+
+// program gives the program to test, built if none is named.
+func (f flags) program(ctx context.Context, plant *faultrig.Plant) (string, func(), error) {
+	if f.binary != "" && plant == nil {
+		return f.binary, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "tandemrigbuild-")
+	if err != nil {
+		return "", nil, err
+	}
+	done := func() { _ = os.RemoveAll(dir) } // a temporary directory
+	binary, err := faultrig.Build(ctx, dir, plant)
+	if err != nil {
+		done()
+		return "", nil, err
+	}
+	return binary, done, nil
+}
+
+// plants runs, for each guard, the fault that must show that it is missing.
+func (f flags) plants(ctx context.Context) (int, error) {
+	code := 0
+	for _, p := range faultrig.Plants() {
+		s, err := faultrig.Find(p.Finds)
+		if err != nil {
+			return 0, err
+		}
+		binary, done, err := f.program(ctx, &p)
+		if err != nil {
+			return 0, err
+		}
+		r, err := faultrig.Run(ctx, s, faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Log: f.say})
+		done()
+		verdict := "found"
+		switch {
+		case err != nil:
+			r.Broken = append(r.Broken, err.Error())
+		case r.Skipped != "":
+			verdict = "SKIPPED: " + r.Skipped
+		case len(r.Broken) == 0:
+			verdict, code = "NOT FOUND", 1
+		}
+		fmt.Printf("%-12s %-62s by %s: %s\n", p.Name, p.What, p.Finds, verdict)
+		for i, b := range r.Broken {
+			if i < 3 {
+				fmt.Printf("             %s\n", cut(b, 200))
+			}
+		}
+		if r.Dir != "" {
+			_ = os.RemoveAll(r.Dir) // what a plant breaks is known
+		}
+	}
+	return code, nil
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}

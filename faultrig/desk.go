@@ -1,0 +1,145 @@
+package faultrig
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"tandem/ownership"
+)
+
+// Desk is the bot of the claimed calls beside every node. It takes every call,
+// never answers it at the cloud, and watches: within one epoch a partition has
+// one owner, and nothing is handed over with a passed epoch.
+type Desk struct {
+	base   string
+	server *http.Server
+
+	mu      sync.Mutex
+	owners  map[ownedAt]seenOwner
+	newest  map[ownership.CallID]ownership.Epoch
+	told    map[ownership.CallID][]Told
+	broken  []string
+	adopted int
+	handed  int
+}
+
+// Told is one event that the desk was handed.
+type Told struct {
+	At    time.Time
+	Event ownership.Event
+	Node  ownership.NodeID
+	Epoch ownership.Epoch
+}
+
+type ownedAt struct {
+	partition ownership.PartitionID
+	epoch     ownership.Epoch
+}
+
+type seenOwner struct {
+	node ownership.NodeID
+	by   string
+}
+
+func newDesk(host string, tls *authority) (*Desk, error) {
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		return nil, fmt.Errorf("opening the rig's desk: %w", err)
+	}
+	d := &Desk{
+		base:   "http://" + l.Addr().String() + "/",
+		owners: map[ownedAt]seenOwner{}, newest: map[ownership.CallID]ownership.Epoch{}, told: map[ownership.CallID][]Told{},
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"load":0,"capacity":%d}`, plenty)
+	})
+	mux.HandleFunc("POST /{node}/", d.take)
+	d.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	if tls != nil {
+		d.base = "https://" + l.Addr().String() + "/"
+		d.server.TLSConfig = tls.server.Clone()
+		go func() { _ = d.server.ServeTLS(l, "", "") }() // ends with Close
+		return d, nil
+	}
+	go func() { _ = d.server.Serve(l) }() // ends with Close
+	return d, nil
+}
+
+// URL is where the bot beside a node listens.
+func (d *Desk) URL(node ownership.NodeID) string { return d.base + string(node) + "/" }
+
+// Close ends the desk's server.
+func (d *Desk) Close() { _ = d.server.Close() } // its listener is gone either way
+
+// granted is what the desk answers to the first notification, so that the
+// claimant learns the owner from the response that passes through.
+type granted struct {
+	Node      ownership.NodeID      `json:"node"`
+	Partition ownership.PartitionID `json:"partition"`
+	Epoch     ownership.Epoch       `json:"epoch"`
+}
+
+func (d *Desk) take(w http.ResponseWriter, r *http.Request) {
+	part, _ := strconv.ParseUint(r.Header.Get("Tandem-Partition"), 10, 32) // absent: 0, which is told below
+	epoch, _ := strconv.ParseUint(r.Header.Get("Tandem-Epoch"), 10, 64)    // absent: 0, which is told below
+	g := granted{ownership.NodeID(r.PathValue("node")), ownership.PartitionID(part), ownership.Epoch(epoch)}
+	call := ownership.CallID(strings.ToLower(r.Header.Get("Tandem-Call")))
+	event := ownership.Event(r.Header.Get("Tandem-Event"))
+	d.Owner(g.Partition, g.Epoch, g.Node, "the bot beside "+string(g.Node))
+	d.mu.Lock()
+	if at := d.newest[call]; g.Epoch < at || g.Epoch == 0 {
+		d.breakLocked("I5: call %s: %s was handed %s with epoch %d after epoch %d", call, g.Node, event, g.Epoch, at)
+	} else {
+		d.newest[call] = g.Epoch
+	}
+	d.told[call] = append(d.told[call], Told{time.Now(), event, g.Node, g.Epoch})
+	d.handed++
+	if event == ownership.EventAdopted || event == ownership.EventRejoin {
+		d.adopted++
+	}
+	d.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(g) // a node that left has lost it, and repeats
+}
+
+// Owner notes that somebody said a node owns a partition at an epoch: everybody
+// must say the same.
+func (d *Desk) Owner(p ownership.PartitionID, e ownership.Epoch, node ownership.NodeID, by string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, known := d.owners[ownedAt{p, e}]
+	if !known {
+		d.owners[ownedAt{p, e}] = seenOwner{node, by}
+		return
+	}
+	if before.node != node {
+		d.breakLocked("I1: partition %d at epoch %d: %s says %s owns it, %s said %s", p, e, by, node, before.by, before.node)
+	}
+}
+
+func (d *Desk) breakLocked(format string, args ...any) {
+	if len(d.broken) < 20 {
+		d.broken = append(d.broken, fmt.Sprintf(format, args...))
+	}
+}
+
+// Broken gives what the desk found wrong.
+func (d *Desk) Broken() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.broken...)
+}
+
+// Of gives what the desk was told of a call, in order.
+func (d *Desk) Of(call ownership.CallID) []Told {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]Told(nil), d.told[call]...)
+}

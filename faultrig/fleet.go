@@ -1,0 +1,267 @@
+package faultrig
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+// FleetOptions say what the nodes of a run stand on.
+type FleetOptions struct {
+	Nodes   int    // 0: 3
+	Disks   int64  // bytes of an ext4 of its own for each node; 0: none
+	Network bool   // a network namespace for each node, TLS everywhere
+	Seed    uint64 // of the calling cloud's choices
+	Rates   *graphsim.Rates
+	Timings graphsim.Timings
+	Hosting string // of the claimed app: service (default) or app
+}
+
+// Names of what a fleet consists of. The secret is good nowhere but at the
+// simulated cloud of the run; judge.go looks for it in everything that is logged.
+const (
+	deployment   = "faultrig"
+	region       = "emea"
+	callsApp     = "0efc74f7-41c3-47a4-8775-7259bfef4241" // the simulator's calls
+	claimsApp    = "1d6a7f0c-9a52-4c4e-b2a4-6f4d3a0e7c11" // the claimants' calls
+	claimsTenant = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
+	clientSecret = "canary-secret-of-the-fault-rig"
+	plenty       = 1_000_000 // live calls a node may hold: the rig never fills one
+	prefix       = "tandemrig"
+)
+
+// Fleet is one region of real processes and the cloud that calls it.
+type Fleet struct {
+	Dir    string
+	Binary string
+	Nodes  []*Node
+	Cloud  *graphsim.Cloud
+	Desk   *Desk
+
+	opts   FleetOptions
+	ctx    context.Context
+	cancel context.CancelFunc
+	net    *network
+	tls    *authority
+	undo   []func() error
+}
+
+// NewFleet sets everything up and starts the nodes; Close takes it down again.
+func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, error) {
+	if opts.Nodes == 0 {
+		opts.Nodes = 3
+	}
+	if opts.Hosting == "" {
+		opts.Hosting = "service"
+	}
+	f := &Fleet{Binary: binary, opts: opts}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	if err := f.build(); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting the nodes up: %w", err), f.Close())
+	}
+	for _, n := range f.Nodes {
+		if err := n.Start(); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	for _, n := range f.Nodes {
+		if err := n.Ready(ctx, 30*time.Second); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+func (f *Fleet) build() (err error) {
+	if f.Dir, err = os.MkdirTemp("", prefix+"-"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.file("rig.pid"), []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
+		return err
+	}
+	here := "127.0.0.1"
+	if f.opts.Network {
+		if f.net, err = newNetwork(f); err != nil {
+			return err
+		}
+		here = f.net.gateway
+		if f.tls, err = newAuthority(f, here); err != nil {
+			return err
+		}
+	}
+	if err := f.startCloud(here); err != nil {
+		return err
+	}
+	if f.Desk, err = newDesk(here, f.tls); err != nil {
+		return err
+	}
+	f.onClose(func() error { f.Desk.Close(); return nil })
+	if err := f.writeSecrets(); err != nil {
+		return err
+	}
+	subnet := make([]byte, 2)
+	_, _ = rand.Read(subnet) // never fails (crypto/rand)
+	for i := range f.opts.Nodes {
+		n, err := f.newNode(i, subnet)
+		if err != nil {
+			return err
+		}
+		f.Nodes = append(f.Nodes, n)
+	}
+	for _, n := range f.Nodes {
+		if err := f.configure(n, nil); err != nil {
+			return err
+		}
+	}
+	if err := f.Cloud.SetTargets(f.targets()); err != nil {
+		return err
+	}
+	go f.balance()
+	return nil
+}
+
+func (f *Fleet) startCloud(here string) (err error) {
+	cfg := graphsim.Config{
+		Listen: here + ":0", Seed: f.opts.Seed, Rates: f.opts.Rates, Timings: f.opts.Timings, Capacity: plenty,
+		RegionURLs: map[string]string{region: f.scheme() + region + ".localhost"},
+		Apps: []graphsim.App{
+			{ID: callsApp, ClientSecret: clientSecret},
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	if f.tls != nil {
+		cfg.TLS, cfg.ServeTLS = f.tls.client, f.tls.server
+	}
+	if f.Cloud, err = graphsim.Start(f.ctx, cfg); err != nil {
+		return err
+	}
+	f.onClose(func() error { f.Cloud.Close(); return nil })
+	return nil
+}
+
+func (f *Fleet) writeSecrets() error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
+	keys, err := goRun(f.ctx, f.Binary, "keys", "new")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(f.file("client-secret"), []byte(clientSecret), 0o600),
+		os.WriteFile(f.file("handle-keys"), []byte(keys), 0o600),
+		os.WriteFile(f.file("run-id"), []byte(hex.EncodeToString(key[:8])), 0o600),
+	)
+}
+
+func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
+	n := &Node{
+		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, i+1)), Region: region, Zone: string(rune('a' + i)),
+		IP:    fmt.Sprintf("127.%d.%d.%d", 64+subnet[0]%128, subnet[1], i+1),
+		fleet: f, binary: f.Binary,
+	}
+	if f.net != nil {
+		var err error
+		if n.Space, n.IP, err = f.net.add(i); err != nil {
+			return nil, err
+		}
+	}
+	n.Public = f.scheme() + n.IP + ":8443"
+	n.AdminAt, n.PeerAt = n.IP+":8470", n.IP+":8471"
+	n.DataDir = f.file(string(n.ID))
+	n.Config, n.LogFile = f.file(string(n.ID)+".yaml"), f.file(string(n.ID)+".log")
+	if err := os.MkdirAll(n.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	if f.opts.Disks > 0 {
+		disk, err := newDisk(f, string(n.ID), n.DataDir, f.opts.Disks)
+		if err != nil {
+			return nil, err
+		}
+		n.Disk = disk
+		n.DataDir = filepath.Join(n.DataDir, "data")
+	}
+	f.onClose(func() error { n.Kill(); return nil })
+	return n, f.connect(n)
+}
+
+func (f *Fleet) scheme() string {
+	if f.opts.Network {
+		return "https://"
+	}
+	return "http://"
+}
+
+func (f *Fleet) file(name string) string { return filepath.Join(f.Dir, name) }
+
+func (f *Fleet) onClose(undo func() error) { f.undo = append(f.undo, undo) }
+
+// targets are the nodes as GeoDNS may choose them.
+func (f *Fleet) targets() []graphsim.Target {
+	var all []graphsim.Target
+	for _, n := range f.Nodes {
+		all = append(all, graphsim.Target{Region: region, Node: string(n.ID), URL: n.Public, Weight: 1})
+	}
+	return all
+}
+
+// Close ends all processes and removes all that the fleet put on the machine,
+// last first, but the directory with the logs: Forget does that.
+func (f *Fleet) Close() error {
+	f.cancel()
+	var errs []error
+	for i := range slices.Backward(f.undo) {
+		errs = append(errs, f.undo[i]())
+	}
+	f.undo = nil
+	return errors.Join(errs...)
+}
+
+// Forget removes the directory with configurations, logs and data.
+func (f *Fleet) Forget() error { return os.RemoveAll(f.Dir) }
+
+// Leader gives the node that the nodes that run call their leader, in the
+// highest term.
+func (f *Fleet) Leader(ctx context.Context) (*Node, error) {
+	var found *Node
+	ok := until(ctx, 15*time.Second, 50*time.Millisecond, func() bool {
+		var term uint64
+		for _, n := range f.Nodes {
+			if !n.Up() {
+				continue
+			}
+			s, err := n.Status(ctx)
+			if err == nil && s.Cluster.State == "leader" && s.Cluster.Term > term {
+				found, term = n, s.Cluster.Term
+			}
+		}
+		return found != nil
+	})
+	if !ok {
+		return nil, errors.New("finding the leader: nobody led within 15s")
+	}
+	return found, nil
+}
+
+// Others gives all nodes but the named ones.
+func (f *Fleet) Others(not ...*Node) []*Node {
+	return slices.DeleteFunc(slices.Clone(f.Nodes), func(n *Node) bool { return slices.Contains(not, n) })
+}
+
+// AwaitAll waits until every node is ready.
+func (f *Fleet) AwaitAll(ctx context.Context, limit time.Duration) error {
+	var errs []error
+	for _, n := range f.Nodes {
+		errs = append(errs, n.Ready(ctx, limit))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,213 @@
+package faultrig
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+// How long a fleet may take to be well after the last fault is healed.
+const (
+	healWithin     = 25 * time.Second // processes started again, included
+	convergeWithin = 10 * time.Second // I7
+	settleWithin   = 40 * time.Second // calls under way come to their end
+)
+
+// judge asks, after the loads have ended, whether the invariants hold.
+func (s *Stage) judge(ctx context.Context, sc Scenario, res *Result) {
+	history := s.Load.history
+	res.Operations, res.Acked = len(history), s.Load.claims
+	s.broken = append(s.broken, linearizable(history)...)
+	if sc.Judge != nil {
+		sc.Judge(ctx, s)
+	}
+	if sc.Apart {
+		return
+	}
+	if err := s.AwaitAll(ctx, healWithin); err != nil {
+		s.Break("after the fault was healed: %v", err)
+		return
+	}
+	if sc.Calls > 0 {
+		s.judgeCalls(ctx, sc, res)
+	}
+	s.judgeTables(ctx)
+}
+
+func (s *Stage) judgeCalls(ctx context.Context, sc Scenario, res *Result) {
+	settle, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	if err := s.Cloud.Settle(settle); err != nil {
+		s.Note("some simulated calls had not ended: %v", err)
+	}
+	r := s.Cloud.Report()
+	if sc.Lost != nil {
+		sc.Lost(&r)
+	}
+	res.Calls = r
+	for _, bad := range []struct {
+		name string
+		n    int
+	}{
+		{"I5: stale Graph actions", r.StaleActions}, {"I4: notifications lost", r.Lost}, {"I4: handled twice", r.HandledTwice},
+		{"I4: out of order", r.OutOfOrder}, {"I4: altered", r.Altered}, {"I1: misrouted", r.Misrouted}, {"I6: stray redirects", r.StrayHops},
+		{"the bot's replies lost", r.RepliesLost},
+	} {
+		if bad.n > 0 {
+			s.Break("%s: %d of %d calls, %d notifications; %s", bad.name, bad.n, r.Calls, r.NotificationsSent, strings.Join(r.Violations, "; "))
+		}
+	}
+	if r.AnsweredLate > 0 {
+		s.Late("%d of %d calls were answered late or never; %s", r.AnsweredLate, r.Calls, strings.Join(r.Violations, "; "))
+	}
+}
+
+// judgeTables: every node has the same table (I7), every acknowledged claim
+// stands in it (I3), and all say the same owners (I1).
+func (s *Stage) judgeTables(ctx context.Context) {
+	var tables []table
+	begun := time.Now()
+	same := until(ctx, convergeWithin, 100*time.Millisecond, func() bool {
+		tables = tables[:0]
+		for _, n := range s.Nodes {
+			t, err := readTable(ctx, n)
+			if err != nil {
+				return false
+			}
+			tables = append(tables, t)
+		}
+		for _, t := range tables[1:] {
+			if t.sum != tables[0].sum {
+				return false
+			}
+		}
+		return true
+	})
+	if !same {
+		for _, t := range tables {
+			s.Break("I7: 10s after the fault %s had table %s at index %d with %d calls", t.node, t.sum, t.applied, len(t.calls))
+		}
+		if len(tables) < len(s.Nodes) {
+			s.Break("I7: only %d of %d nodes told their table", len(tables), len(s.Nodes))
+		}
+		return
+	}
+	s.recoveries["same table everywhere"] = append(s.recoveries["same table everywhere"], time.Since(begun))
+	t := tables[0]
+	for _, p := range t.partitions {
+		s.Desk.Owner(p.ID, p.Epoch, p.Owner, "the table")
+	}
+	lost := 0
+	for id, ack := range s.Load.acked {
+		c, ok := t.calls[id]
+		switch {
+		case !ok:
+			lost++
+			if lost <= 5 {
+				s.Break("I3: call %s was acknowledged in partition %d at epoch %d and is not in the table", id, ack.part, ack.epoch)
+			}
+		case c.Partition != ack.part:
+			s.Break("I3: call %s was acknowledged in partition %d and stands in %d", id, ack.part, c.Partition)
+		case c.State == ownership.CallEnded && !s.Load.ended[id]:
+			s.Break("I3: call %s has ended (%s), and nobody ended it", id, c.Ending)
+		}
+	}
+	if lost > 5 {
+		s.Break("I3: %d of %d acknowledged claims are lost", lost, len(s.Load.acked))
+	}
+}
+
+// table is all that a node says of its table.
+type table struct {
+	node       ownership.NodeID
+	applied    uint64
+	sum        string
+	partitions []ownership.Partition
+	calls      map[ownership.CallID]ownership.Call
+}
+
+func readTable(ctx context.Context, n *Node) (table, error) {
+	t := table{node: n.ID, calls: map[ownership.CallID]ownership.Call{}}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	before, err := n.Status(ctx)
+	if err != nil {
+		return t, err
+	}
+	t.applied = before.Cluster.Applied
+	if t.partitions, err = n.api.Partitions(ctx); err != nil {
+		return t, err
+	}
+	hash := sha256.New()
+	enc := json.NewEncoder(hash)
+	if err := enc.Encode(t.partitions); err != nil {
+		return t, err
+	}
+	for cursor := ""; ; {
+		page, err := n.api.Calls(ctx, admin.CallFilter{}, cursor, 1000)
+		if err != nil {
+			return t, err
+		}
+		for _, c := range page.Items {
+			t.calls[c.ID] = c
+			if err := enc.Encode(c); err != nil {
+				return t, err
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	t.sum = hex.EncodeToString(hash.Sum(nil)[:6])
+	return t, nil
+}
+
+var (
+	crashed = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*`)
+	// A bearer token as the cloud sends it: three parts in base64url.
+	bearerShape = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}`)
+)
+
+// secrets looks through all that the nodes wrote: no crash, and no secret (I10).
+func (s *Stage) secrets() {
+	keys, err := os.ReadFile(s.file("handle-keys"))
+	if err != nil {
+		s.Break("the rig could not read its own handle keys: %v", err)
+		return
+	}
+	for _, n := range s.Nodes {
+		text, err := os.ReadFile(n.LogFile)
+		if err != nil {
+			s.Break("reading the log of %s: %v", n.ID, err)
+			continue
+		}
+		if m := crashed.Find(text); m != nil {
+			s.Break("%s crashed: %s", n.ID, m)
+		}
+		_, key, _ := bytes.Cut(bytes.TrimSpace(keys), []byte(":"))
+		for name, found := range map[string]bool{
+			"the client secret": bytes.Contains(text, []byte(clientSecret)),
+			"the handle key":    len(key) > 0 && bytes.Contains(text, key),
+			"a bearer token":    bearerShape.Match(text),
+		} {
+			if found {
+				s.Break("I10: the log of %s holds %s", n.ID, name)
+			}
+		}
+	}
+}
+
+// Summary is one line of a result, for a log.
+func (r Result) Summary() string {
+	return fmt.Sprintf("%s %s: %s", r.Fault, r.Title, r.verdict())
+}

@@ -1,0 +1,73 @@
+package faultrig
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"tandem/ownership"
+)
+
+// probeEvery is how often a recovery is asked for; it is the error of the
+// measured times.
+const probeEvery = 20 * time.Millisecond
+
+var probes atomic.Uint64
+
+// fresh gives a call id that nobody has used.
+func (s *Stage) fresh() ownership.CallID {
+	return ownership.CallID(fmt.Sprintf("%016x%016x", s.opt.Seed^uint64(time.Now().UnixNano()), probes.Add(1)))
+}
+
+// ClaimsResume measures from the fault to the first new call that any of the
+// given nodes places; every probe is a call of its own, posted after the fault.
+func (s *Stage) ClaimsResume(ctx context.Context, fault time.Time, limit time.Duration, at ...*Node) error {
+	took, err := s.resume(ctx, fault, at...)
+	if err != nil {
+		return err
+	}
+	s.Recovered("claims", took, limit)
+	return nil
+}
+
+func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	first := make(chan time.Time, 1)
+	under := make(chan struct{}, 64)
+	for i := 0; ; i++ {
+		n := at[i%len(at)]
+		select {
+		case under <- struct{}{}:
+			go func() {
+				defer func() { <-under }()
+				id := s.fresh()
+				out, err := s.Load.claim(n, id)
+				if err == nil && out.said == saidOwner {
+					s.Load.keep(id, out)
+					select {
+					case first <- time.Now():
+					default:
+					}
+				}
+			}()
+		default: // all hang: no use in more
+		}
+		select {
+		case t := <-first:
+			return t.Sub(fault), nil
+		case <-time.After(probeEvery):
+		case <-ctx.Done():
+			return 0, fmt.Errorf("waiting for claims to resume: not within 60s after the fault")
+		}
+	}
+}
+
+// keep remembers a probe's claim as acknowledged.
+func (c *claimants) keep(id ownership.CallID, out told) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acked[id] = out
+	c.claims++
+}

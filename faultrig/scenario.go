@@ -1,0 +1,225 @@
+package faultrig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/graphsim"
+)
+
+// Scenario is one fault of docs/faults.md: what it needs, what it does, and
+// what must hold beside the invariants.
+type Scenario struct {
+	Fault  string // its number, such as F11
+	Title  string
+	Needs  []Need
+	Fleet  FleetOptions
+	Calls  float64 // simulated calls a second; 0: none
+	Claims int     // claimants at the same time; 0: defaultClaimants, -1: none
+	Rounds int     // 0: 1
+	Short  bool    // part of the tests that run with every change
+
+	// Round injects the fault once, waits for what must hold, heals it, and
+	// notes how long the recovery took.
+	Round func(context.Context, *Stage) error
+	// Judge, if set, looks at the whole after the loads have ended.
+	Judge func(context.Context, *Stage)
+	// Lost allows what the fault costs by its nature, before the report is judged.
+	Lost func(*graphsim.Report)
+	// Apart: Round drives nodes of its own making, and the invariants over the
+	// fleet's tables are not asked at the end.
+	Apart bool
+}
+
+// defaultClaimants leave the machine time for what it is to do: recovering.
+const defaultClaimants = 4
+
+// Result is what became of a scenario.
+type Result struct {
+	Fault      string
+	Title      string
+	Rounds     int
+	Skipped    string // why it did not run
+	Broken     []string
+	Recoveries map[string][]time.Duration
+	Operations int // of claimants, checked
+	Acked      int // new calls acknowledged
+	Calls      graphsim.Report
+	Took       time.Duration
+	Notes      []string
+	Dir        string // logs and data, kept when something broke
+}
+
+// Held reports whether everything that must hold held.
+func (r Result) Held() bool { return r.Skipped == "" && len(r.Broken) == 0 }
+
+// Options of a run.
+type Options struct {
+	Binary string
+	Seed   uint64
+	Rounds int // 0: the scenario's own
+	Keep   bool
+	Log    func(format string, args ...any)
+}
+
+// Stage is a scenario under way.
+type Stage struct {
+	*Fleet
+	Load  *claimants
+	Round int
+	opt   Options
+	lag   lag
+
+	mu         sync.Mutex
+	broken     []string
+	notes      []string
+	recoveries map[string][]time.Duration
+}
+
+// Break notes that something did not hold.
+func (s *Stage) Break(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = append(s.broken, fmt.Sprintf(format, args...))
+}
+
+// Note tells something worth knowing that breaks nothing.
+func (s *Stage) Note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// Recovered notes how long something took to be well again, and breaks when it
+// took longer than the limit (0: no limit).
+func (s *Stage) Recovered(what string, took, limit time.Duration) {
+	s.mu.Lock()
+	s.recoveries[what] = append(s.recoveries[what], took)
+	s.mu.Unlock()
+	if limit > 0 && took > limit {
+		s.Late("%s took %s, allowed are %s", what, took.Round(time.Millisecond), limit)
+	}
+}
+
+// Late breaks a bar in wall-clock time; on a starved machine it is only noted.
+func (s *Stage) Late(format string, args ...any) {
+	if p := s.lag.p99(); p > starvedAt {
+		s.Note("the machine was starved (timers late by %s), so this is not judged: %s", p.Round(time.Millisecond), fmt.Sprintf(format, args...))
+		return
+	}
+	s.Break(format, args...)
+}
+
+func (s *Stage) logf(format string, args ...any) {
+	if s.opt.Log != nil {
+		s.opt.Log(format, args...)
+	}
+}
+
+// Run runs a scenario. The error is the rig's own; what the product broke
+// stands in the result.
+func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
+	begun := time.Now()
+	res := Result{Fault: sc.Fault, Title: sc.Title, Rounds: max(1, sc.Rounds)}
+	if opt.Rounds > 0 {
+		res.Rounds = opt.Rounds
+	}
+	if why := Missing(sc.Needs); why != "" {
+		res.Skipped = why
+		return res, nil
+	}
+	sc.Fleet.Seed = opt.Seed
+	fleet, err := NewFleet(ctx, opt.Binary, sc.Fleet)
+	if err != nil {
+		return res, fmt.Errorf("%s: %w", sc.Fault, err)
+	}
+	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}}
+	s.Load = newClaimants(fleet)
+	err = s.perform(ctx, sc, &res)
+	err = errors.Join(err, fleet.Close())
+	s.secrets()
+	res.Broken = append(append(res.Broken, s.broken...), fleet.Desk.Broken()...)
+	res.Notes, res.Recoveries, res.Took = s.notes, s.recoveries, time.Since(begun)
+	if len(res.Broken) == 0 && err == nil && !opt.Keep {
+		return res, fleet.Forget()
+	}
+	res.Dir = fleet.Dir
+	return res, err
+}
+
+// perform drives the loads, the rounds and the judgement.
+func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
+	loading, stop := context.WithCancel(ctx)
+	var loads sync.WaitGroup
+	loads.Go(func() { s.lag.watch(loading) })
+	workers := sc.Claims
+	if workers == 0 {
+		workers = defaultClaimants
+	}
+	if workers > 0 {
+		loads.Go(func() { s.Load.run(loading, workers) })
+	}
+	if sc.Calls > 0 {
+		loads.Go(func() {
+			err := s.Cloud.Run(loading, graphsim.Load{Rate: sc.Calls, Duration: time.Hour, MaxLive: 500})
+			if err != nil && loading.Err() == nil {
+				s.Break("the rig could not make calls: %v", err)
+			}
+		})
+	}
+	if sc.Claims >= 0 && !until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { return s.acked() >= 50 }) {
+		s.Break("before any fault, only %d claims were acknowledged in 10s", s.acked())
+	}
+	var err error
+	for s.Round = range res.Rounds {
+		if err = sc.Round(ctx, s); err != nil {
+			err = fmt.Errorf("%s, round %d: %w", sc.Fault, s.Round+1, err)
+			break
+		}
+	}
+	if err == nil && sc.Claims >= 0 && !pause(ctx, time.Second) {
+		err = ctx.Err()
+	}
+	stop()
+	loads.Wait()
+	if err != nil {
+		return err
+	}
+	s.judge(ctx, sc, res)
+	return nil
+}
+
+func (s *Stage) acked() int {
+	s.Load.mu.Lock()
+	defer s.Load.mu.Unlock()
+	return s.Load.claims
+}
+
+// Scenarios gives all faults that the rig can inject, in the order of their
+// numbers.
+func Scenarios() []Scenario {
+	all := slices.Concat(processScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios())
+	slices.SortStableFunc(all, func(a, b Scenario) int {
+		if a.Fault < b.Fault {
+			return -1
+		} else if a.Fault > b.Fault {
+			return 1
+		}
+		return 0
+	})
+	return all
+}
+
+// Find gives the scenario of a fault.
+func Find(fault string) (Scenario, error) {
+	for _, s := range Scenarios() {
+		if s.Fault == fault {
+			return s, nil
+		}
+	}
+	return Scenario{}, fmt.Errorf("the rig has no fault %s: see --list", fault)
+}
