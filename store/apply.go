@@ -57,6 +57,15 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	case ownership.SetFormat:
 		a.at = act.At
 		out.Err = a.setFormat(act)
+	case ownership.GrantToken:
+		a.at = act.At
+		out.Err = a.grantToken(act)
+	case ownership.RevokeToken:
+		a.at = act.At
+		out.Err = a.revokeToken(act)
+	case ownership.UseToken:
+		a.at = act.At
+		out.Err = a.useToken(act)
 	}
 }
 

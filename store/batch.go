@@ -19,6 +19,7 @@ var (
 	bucketPartitions = []byte("3-partitions")
 	bucketCalls      = []byte("4-calls")
 	bucketEvents     = []byte("5-events")
+	bucketTokens     = []byte("6-tokens") // made with the first token, so not before ownership.FormatTokens
 
 	allBuckets = [][]byte{bucketMeta, bucketNodes, bucketPartitions, bucketCalls, bucketEvents}
 	metaKey    = []byte("table")
@@ -30,6 +31,7 @@ const (
 	kindPartition
 	kindCall
 	kindEvent
+	kindToken
 )
 
 // batch collects the changes that go to the file in one transaction, together
@@ -38,6 +40,7 @@ type batch struct {
 	calls  map[ownership.CallID][]byte // sealed; nil: forgotten
 	nodes  map[ownership.NodeID][]byte
 	parts  map[ownership.PartitionID][]byte
+	tokens map[string][]byte // sealed; nil: revoked
 	events []pendingEvent
 
 	applied, term uint64 // 0: nothing happened
@@ -53,10 +56,11 @@ func newBatch() *batch {
 		calls: map[ownership.CallID][]byte{},
 		nodes: map[ownership.NodeID][]byte{},
 		parts: map[ownership.PartitionID][]byte{},
+		tokens: map[string][]byte{},
 	}
 }
 
-func (b *batch) size() int { return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.events) }
+func (b *batch) size() int { return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.events) }
 
 // seal notes how far the table is after the batch's changes.
 func (b *batch) seal(s *state) {
@@ -82,6 +86,9 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 			return err
 		}
 		if err := putAll(tx.Bucket(bucketCalls), b.calls, func(id ownership.CallID) []byte { return []byte(id) }); err != nil {
+			return err
+		}
+		if err := putTokens(tx, b.tokens); err != nil {
 			return err
 		}
 		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {

@@ -17,7 +17,7 @@ import (
 // CommandFormat is the newest command format that this software reads and
 // writes. A region writes the format that its table holds (see SetFormat), so
 // that a node of an older version never meets what it cannot read.
-const CommandFormat uint32 = 1
+const CommandFormat uint32 = ownership.FormatTokens
 
 // Errors of reading a command. Each of them stops the node: an act that one
 // node applies and another skips would let the two tables drift apart.
@@ -41,6 +41,9 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 func EncodeAct(act ownership.Act, format uint32) ([]byte, error) {
 	if format == 0 || format > CommandFormat {
 		return nil, fmt.Errorf("writing a command: format %d is asked for, this software writes 1 to %d", format, CommandFormat)
+	}
+	if since := formatOf(act); since > format {
+		return nil, fmt.Errorf("writing a command: %T needs format %d, the region writes %d", act, since, format)
 	}
 	var w timeWriter
 	cmd := &tablepb.Command{Format: format}
@@ -77,6 +80,9 @@ func DecodeAct(b []byte) (ownership.Act, error) {
 	act := unwrapAct(&cmd, &r)
 	if r.bad != nil {
 		return nil, fmt.Errorf("reading a command: %w", r.bad)
+	}
+	if since := formatOf(act); since > cmd.GetFormat() {
+		return nil, fmt.Errorf("reading a command of format %d: %w: it has no %T before format %d", cmd.GetFormat(), ErrBadCommand, act, since)
 	}
 	return act, nil
 }

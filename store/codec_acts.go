@@ -47,7 +47,7 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	case ownership.SetFormat:
 		cmd.Act = &tablepb.Command_SetFormat{SetFormat: &tablepb.SetFormat{At: w.ns(a.At), Format: a.Format}}
 	default:
-		return false
+		return wrapTokenAct(cmd, act, w)
 	}
 	return true
 }
@@ -113,10 +113,12 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 			At: readTime(m.GetAt()), Partition: ownership.PartitionID(m.GetPartition()),
 			Epoch: ownership.Epoch(m.GetEpoch()), To: ownership.NodeID(m.GetTo()),
 		}
-	default: // the oneof has no other member
-		m := cmd.GetSetFormat()
+	case *tablepb.Command_SetFormat:
+		m := x.SetFormat
 		r.known(m)
 		return ownership.SetFormat{At: readTime(m.GetAt()), Format: m.GetFormat()}
+	default:
+		return unwrapTokenAct(cmd, r)
 	}
 }
 

@@ -225,8 +225,8 @@ func TestRecordMissing(t *testing.T) {
 	}
 }
 
-// TestUncleanStart: without a clean Close the next start runs bbolt's check, and
-// its findings refuse the file.
+// TestUncleanStart: a mark stands while the store is open; found at a start, it
+// has bbolt check the file as well.
 func TestUncleanStart(t *testing.T) {
 	r := filled(t)
 	running := filepath.Join(r.dir, fileRunning)
@@ -240,10 +240,10 @@ func TestUncleanStart(t *testing.T) {
 	if err := os.WriteFile(running, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.open() // checks, and finds nothing
-	// A page that is neither used nor free: only the check can see it.
-	if err := checkFile(r.table.db); err != nil {
-		t.Error(err)
+	sum, _ := r.table.Hash()
+	r.open()
+	if now, _ := r.table.Hash(); now != sum {
+		t.Error("the checked table differs")
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 	EventMoved     EventKind = "moved"     // a partition has a new owner
 	EventRetired   EventKind = "retired"   // a partition is used no more
 	EventFormat    EventKind = "format"    // the region writes a newer command format
+
+	EventTokenMade    EventKind = "token-made"    // a token of the admin doors came into being
+	EventTokenUsed    EventKind = "token-used"    // a token for one use was used
+	EventTokenRevoked EventKind = "token-revoked" // a token was taken back
 )
 
 // Event is one line of the region's history. It is the same on every node of

@@ -29,6 +29,7 @@ type SnapshotInfo struct {
 	Partitions int              `json:"partitions"`
 	Calls      int              `json:"calls"`
 	Events     int              `json:"events"`
+	Tokens     int              `json:"tokens"` // of the admin doors; restored with the rest
 	Bytes      int64            `json:"bytes"`
 	Hash       string           `json:"hash"` // as Table.Hash
 }
@@ -83,6 +84,8 @@ func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind
 			info.Calls++
 		case kindEvent:
 			info.Events++
+		case kindToken:
+			info.Tokens++
 		}
 		if err := put(kind, key, value); err != nil {
 			return info, nil, err

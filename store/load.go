@@ -68,6 +68,9 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 		l.eventsSum += recordSum(kindEvent, key, value)
 		_, err := unseal(key, value)
 		return err
+	case string(bucketTokens):
+		l.sum += recordSum(kindToken, key, value)
+		return l.token(key, value)
 	default:
 		return damage("the file has a bucket %q", bucket)
 	}

@@ -145,7 +145,10 @@ func (u *unpacker) put(kind byte, key, value []byte) error {
 			return err
 		}
 	}
-	b := u.tx.Bucket([]byte(bucketOf(kind)))
+	b, err := u.tx.CreateBucketIfNotExists([]byte(bucketOf(kind)))
+	if err != nil {
+		return err
+	}
 	b.FillPercent = 0.9 // in order; calls will still come between
 	return b.Put(append([]byte(nil), key...), append([]byte(nil), value...))
 }

@@ -25,7 +25,7 @@ import (
 //	meta: kind 255, then as a record         the last one
 //	SHA-256 over everything before           32 bytes
 //
-// Records go in the order node, partition, call, event, each kind by key. They
+// Records go in the order node, partition, call, event, token, each kind by key. They
 // are the sealed values of table.db, not its pages: the file that Restore makes
 // of them is compact, its pages are its own, and nothing that comes over the
 // network is ever taken for a page.
@@ -41,7 +41,7 @@ var snapshotBuckets = []struct {
 	kind   byte
 	bucket []byte
 }{
-	{kindNode, bucketNodes}, {kindPartition, bucketPartitions}, {kindCall, bucketCalls}, {kindEvent, bucketEvents},
+	{kindNode, bucketNodes}, {kindPartition, bucketPartitions}, {kindCall, bucketCalls}, {kindEvent, bucketEvents}, {kindToken, bucketTokens},
 }
 
 // snapshot is a raft.FSMSnapshot: the promise of a view of the file as it is
@@ -150,7 +150,11 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	w.bytes(binary.BigEndian.AppendUint32(nil, uint32(len(head))))
 	w.bytes(head)
 	for _, b := range snapshotBuckets {
-		c := tx.Bucket(b.bucket).Cursor()
+		bucket := tx.Bucket(b.bucket)
+		if bucket == nil {
+			continue // no token was ever made
+		}
+		c := bucket.Cursor()
 		for k, v := c.First(); k != nil && w.err == nil; k, v = c.Next() {
 			if _, err := unseal(k, v); err != nil {
 				return err // damage must not travel

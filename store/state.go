@@ -19,6 +19,7 @@ type state struct {
 
 	nodeList []ownership.Node        // by id; replaced, never changed, so readers may keep it
 	partIDs  []ownership.PartitionID // by number
+	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 
 	format  uint32                // command format that the region writes
 	next    ownership.PartitionID // number of the next partition to be born

@@ -46,6 +46,9 @@ type Command struct {
 	//	*Command_Failover
 	//	*Command_Move
 	//	*Command_SetFormat
+	//	*Command_GrantToken
+	//	*Command_RevokeToken
+	//	*Command_UseToken
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -203,6 +206,33 @@ func (x *Command) GetSetFormat() *SetFormat {
 	return nil
 }
 
+func (x *Command) GetGrantToken() *GrantToken {
+	if x != nil {
+		if x, ok := x.Act.(*Command_GrantToken); ok {
+			return x.GrantToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRevokeToken() *RevokeToken {
+	if x != nil {
+		if x, ok := x.Act.(*Command_RevokeToken); ok {
+			return x.RevokeToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUseToken() *UseToken {
+	if x != nil {
+		if x, ok := x.Act.(*Command_UseToken); ok {
+			return x.UseToken
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -255,6 +285,18 @@ type Command_SetFormat struct {
 	SetFormat *SetFormat `protobuf:"bytes,13,opt,name=set_format,json=setFormat,proto3,oneof"`
 }
 
+type Command_GrantToken struct {
+	GrantToken *GrantToken `protobuf:"bytes,14,opt,name=grant_token,json=grantToken,proto3,oneof"` // format 2 and later
+}
+
+type Command_RevokeToken struct {
+	RevokeToken *RevokeToken `protobuf:"bytes,15,opt,name=revoke_token,json=revokeToken,proto3,oneof"` // format 2 and later
+}
+
+type Command_UseToken struct {
+	UseToken *UseToken `protobuf:"bytes,16,opt,name=use_token,json=useToken,proto3,oneof"` // format 2 and later
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -278,6 +320,12 @@ func (*Command_Failover) isCommand_Act() {}
 func (*Command_Move) isCommand_Act() {}
 
 func (*Command_SetFormat) isCommand_Act() {}
+
+func (*Command_GrantToken) isCommand_Act() {}
+
+func (*Command_RevokeToken) isCommand_Act() {}
+
+func (*Command_UseToken) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1247,6 +1295,295 @@ func (x *SetFormat) GetFormat() uint32 {
 	return 0
 }
 
+type GrantToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Token         *DoorToken             `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantToken) Reset() {
+	*x = GrantToken{}
+	mi := &file_table_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantToken) ProtoMessage() {}
+
+func (x *GrantToken) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantToken.ProtoReflect.Descriptor instead.
+func (*GrantToken) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GrantToken) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *GrantToken) GetToken() *DoorToken {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+type RevokeToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeToken) Reset() {
+	*x = RevokeToken{}
+	mi := &file_table_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeToken) ProtoMessage() {}
+
+func (x *RevokeToken) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
+func (*RevokeToken) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RevokeToken) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *RevokeToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type UseToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	UsedFor       string                 `protobuf:"bytes,4,opt,name=used_for,json=usedFor,proto3" json:"used_for,omitempty"`
+	Done          bool                   `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UseToken) Reset() {
+	*x = UseToken{}
+	mi := &file_table_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UseToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UseToken) ProtoMessage() {}
+
+func (x *UseToken) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
+func (*UseToken) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UseToken) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *UseToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UseToken) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *UseToken) GetUsedFor() string {
+	if x != nil {
+		return x.UsedFor
+	}
+	return ""
+}
+
+func (x *UseToken) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+// DoorToken is the record of a token of the admin doors: its hash, never itself.
+type DoorToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256
+	Roles         []string               `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	Once          bool                   `protobuf:"varint,4,opt,name=once,proto3" json:"once,omitempty"`
+	MadeBy        string                 `protobuf:"bytes,5,opt,name=made_by,json=madeBy,proto3" json:"made_by,omitempty"`
+	MadeAt        int64                  `protobuf:"varint,6,opt,name=made_at,json=madeAt,proto3" json:"made_at,omitempty"`
+	Expires       int64                  `protobuf:"varint,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	UsedFor       string                 `protobuf:"bytes,8,opt,name=used_for,json=usedFor,proto3" json:"used_for,omitempty"`
+	UsedAt        int64                  `protobuf:"varint,9,opt,name=used_at,json=usedAt,proto3" json:"used_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoorToken) Reset() {
+	*x = DoorToken{}
+	mi := &file_table_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoorToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoorToken) ProtoMessage() {}
+
+func (x *DoorToken) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
+func (*DoorToken) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DoorToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DoorToken) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *DoorToken) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *DoorToken) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
+}
+
+func (x *DoorToken) GetMadeBy() string {
+	if x != nil {
+		return x.MadeBy
+	}
+	return ""
+}
+
+func (x *DoorToken) GetMadeAt() int64 {
+	if x != nil {
+		return x.MadeAt
+	}
+	return 0
+}
+
+func (x *DoorToken) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *DoorToken) GetUsedFor() string {
+	if x != nil {
+		return x.UsedFor
+	}
+	return ""
+}
+
+func (x *DoorToken) GetUsedAt() int64 {
+	if x != nil {
+		return x.UsedAt
+	}
+	return 0
+}
+
 // Node is a node's record.
 type Node struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1270,7 +1607,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1619,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1632,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{15}
+	return file_table_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Node) GetId() string {
@@ -1411,7 +1748,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1760,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1773,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{16}
+	return file_table_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -1510,7 +1847,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1859,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1872,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{17}
+	return file_table_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -1731,7 +2068,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2080,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +2093,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{18}
+	return file_table_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Candidate) GetNode() string {
@@ -1801,7 +2138,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +2150,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2163,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{19}
+	return file_table_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Event) GetAt() int64 {
@@ -1933,7 +2270,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2282,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2295,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{20}
+	return file_table_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -2048,7 +2385,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2397,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2410,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{21}
+	return file_table_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -2136,7 +2473,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\xef\x04\n" +
+	"\vtable.proto\x12\ftandem.table\"\xa3\x06\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -2152,7 +2489,11 @@ const file_table_proto_rawDesc = "" +
 	"\bfailover\x18\v \x01(\v2\x16.tandem.table.FailoverH\x00R\bfailover\x12(\n" +
 	"\x04move\x18\f \x01(\v2\x12.tandem.table.MoveH\x00R\x04move\x128\n" +
 	"\n" +
-	"set_format\x18\r \x01(\v2\x17.tandem.table.SetFormatH\x00R\tsetFormatB\x05\n" +
+	"set_format\x18\r \x01(\v2\x17.tandem.table.SetFormatH\x00R\tsetFormat\x12;\n" +
+	"\vgrant_token\x18\x0e \x01(\v2\x18.tandem.table.GrantTokenH\x00R\n" +
+	"grantToken\x12>\n" +
+	"\frevoke_token\x18\x0f \x01(\v2\x19.tandem.table.RevokeTokenH\x00R\vrevokeToken\x125\n" +
+	"\tuse_token\x18\x10 \x01(\v2\x16.tandem.table.UseTokenH\x00R\buseTokenB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
@@ -2231,7 +2572,30 @@ const file_table_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\tR\x02to\"3\n" +
 	"\tSetFormat\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n" +
-	"\x06format\x18\x02 \x01(\rR\x06format\"\xf5\x02\n" +
+	"\x06format\x18\x02 \x01(\rR\x06format\"K\n" +
+	"\n" +
+	"GrantToken\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12-\n" +
+	"\x05token\x18\x02 \x01(\v2\x17.tandem.table.DoorTokenR\x05token\"1\n" +
+	"\vRevokeToken\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"q\n" +
+	"\bUseToken\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\fR\x04hash\x12\x19\n" +
+	"\bused_for\x18\x04 \x01(\tR\ausedFor\x12\x12\n" +
+	"\x04done\x18\x05 \x01(\bR\x04done\"\xdd\x01\n" +
+	"\tDoorToken\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x12\n" +
+	"\x04once\x18\x04 \x01(\bR\x04once\x12\x17\n" +
+	"\amade_by\x18\x05 \x01(\tR\x06madeBy\x12\x17\n" +
+	"\amade_at\x18\x06 \x01(\x03R\x06madeAt\x12\x18\n" +
+	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x19\n" +
+	"\bused_for\x18\b \x01(\tR\ausedFor\x12\x17\n" +
+	"\aused_at\x18\t \x01(\x03R\x06usedAt\"\xf5\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -2348,7 +2712,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -2365,13 +2729,17 @@ var file_table_proto_goTypes = []any{
 	(*Failover)(nil),     // 12: tandem.table.Failover
 	(*Move)(nil),         // 13: tandem.table.Move
 	(*SetFormat)(nil),    // 14: tandem.table.SetFormat
-	(*Node)(nil),         // 15: tandem.table.Node
-	(*Partition)(nil),    // 16: tandem.table.Partition
-	(*Call)(nil),         // 17: tandem.table.Call
-	(*Candidate)(nil),    // 18: tandem.table.Candidate
-	(*Event)(nil),        // 19: tandem.table.Event
-	(*Meta)(nil),         // 20: tandem.table.Meta
-	(*SnapshotHead)(nil), // 21: tandem.table.SnapshotHead
+	(*GrantToken)(nil),   // 15: tandem.table.GrantToken
+	(*RevokeToken)(nil),  // 16: tandem.table.RevokeToken
+	(*UseToken)(nil),     // 17: tandem.table.UseToken
+	(*DoorToken)(nil),    // 18: tandem.table.DoorToken
+	(*Node)(nil),         // 19: tandem.table.Node
+	(*Partition)(nil),    // 20: tandem.table.Partition
+	(*Call)(nil),         // 21: tandem.table.Call
+	(*Candidate)(nil),    // 22: tandem.table.Candidate
+	(*Event)(nil),        // 23: tandem.table.Event
+	(*Meta)(nil),         // 24: tandem.table.Meta
+	(*SnapshotHead)(nil), // 25: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -2386,18 +2754,22 @@ var file_table_proto_depIdxs = []int32{
 	12, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
 	13, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
 	14, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
-	2,  // 12: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	3,  // 13: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	15, // 14: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 15: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 16: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	18, // 17: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	18, // 18: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
+	16, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
+	17, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
+	2,  // 15: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	3,  // 16: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	19, // 17: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 18: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 19: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	18, // 20: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	22, // 21: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	22, // 22: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -2418,6 +2790,9 @@ func file_table_proto_init() {
 		(*Command_Failover)(nil),
 		(*Command_Move)(nil),
 		(*Command_SetFormat)(nil),
+		(*Command_GrantToken)(nil),
+		(*Command_RevokeToken)(nil),
+		(*Command_UseToken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2425,7 +2800,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
