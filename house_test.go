@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"cmd":      6,
 	"graphsim": 0, // apart: knows no room, and only cmd, the fault rig and tests know it
 	"faultrig": 7, // apart: drives the built program; knows graphsim, admin's client and ownership
+	"machines": 8, // apart: holds tests only, which may know everything
 }
 
 type listed struct {

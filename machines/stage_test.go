@@ -1,0 +1,211 @@
+package machines_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/admin"
+	"tandem/graphsim"
+)
+
+// The addresses: 10.77.0.1 is the calling cloud, 10.77.1.n emea, 10.77.2.n amer.
+const (
+	cloudAddress = "10.77.0.1"
+	nodesEach    = 3
+)
+
+var regions = []string{"emea", "amer"}
+
+func regionURL(region string) string { return "https://" + region + ".bot.test:8443" }
+
+// stage is two regions of three machines, and a calling cloud.
+type stage struct {
+	t        *testing.T
+	net      *network
+	shared   string
+	machines []*machine
+	cloud    *cloud
+	begun    time.Time
+}
+
+// tell goes on with the story.
+func (s *stage) tell(format string, args ...any) {
+	s.t.Helper()
+	s.t.Logf("%5.1f s  "+format, append([]any{time.Since(s.begun).Seconds()}, args...)...)
+}
+
+// of gives the machines of a region whose node was not killed.
+func (s *stage) of(region string) []*machine {
+	return slices.DeleteFunc(slices.Clone(s.machines), func(m *machine) bool { return m.region != region || m.killed })
+}
+
+func (s *stage) everywhere() []*machine { return append(s.of("emea"), s.of("amer")...) }
+
+// build makes the network, the calling cloud and the machines.
+func build(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, begun: time.Now(), net: newNetwork(t), shared: filepath.Join(t.TempDir(), "shared")}
+	var names strings.Builder
+	var targets []graphsim.Target
+	for r, region := range regions {
+		for i := range nodesEach {
+			m := &machine{
+				t: t, net: s.net, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i)),
+				address: fmt.Sprintf("10.77.%d.%d", r+1, i+1), root: t.TempDir(), shared: s.shared,
+			}
+			s.machines = append(s.machines, m)
+			targets = append(targets, graphsim.Target{Region: region, Node: m.name, URL: "https://" + m.address + ":8443"})
+			fmt.Fprintf(&names, "%s %s.bot.test\n", m.address, region)
+		}
+	}
+	for _, m := range s.machines {
+		s.net.plug(m.name, m.address, names.String())
+		s.net.guard(m.name, m.address[:strings.LastIndex(m.address, ".")]+".0/24")
+	}
+	s.net.plug("cloud", cloudAddress, names.String())
+	s.tell("a switch, %d machines and the calling cloud are cabled", len(s.machines))
+
+	binary := buildTandem(t)
+	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "ca", "--dir", s.shared))
+	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "cert", "--dir", s.shared,
+		"--deployment", "the-calling-cloud", "--region", "anywhere", "--node", "cloud", "--host", cloudAddress))
+	in := func(name string) string { return filepath.Join(s.shared, name) }
+	s.cloud = startCloud(t, s.net, cloudSettings{
+		Listen: cloudAddress + ":443", CertFile: in("cloud.pem"), KeyFile: in("cloud-key.pem"), CAFile: in("ca.pem"),
+		RegionURLs: map[string]string{"emea": regionURL("emea"), "amer": regionURL("amer")},
+		Targets:    targets, Seed: uint64(time.Now().UnixNano()),
+	})
+	s.tell("the calling cloud serves %s", s.cloud.first.GraphURL)
+	for i, m := range s.machines {
+		more := []string{"--region-url", regionURL(m.region)}
+		for _, other := range regions {
+			if other != m.region {
+				more = append(more, "--other", other+"="+regionURL(other))
+			}
+		}
+		if i%nodesEach == 0 {
+			more = append(more, "--first")
+		}
+		m.provision(binary, s.apps(m), more...)
+	}
+	s.tell("scripts/provision has set up all machines")
+	return s
+}
+
+// apps writes what an operator writes: the app, whose tokens are taken, and
+// which calls belong to which region.
+func (s *stage) apps(m *machine) string {
+	s.t.Helper()
+	secret, file := m.path("client-secret"), m.path("apps.yaml")
+	first := s.cloud.first
+	text := fmt.Sprintf(`auth:
+  profiles:
+    - name: simulated
+      openid_url: %q
+      issuers: [%q, %q]
+apps:
+  - id: %s
+    profile: simulated
+    hosting: service
+    answer: router
+    answer_with: {acceptedModalities: [audio], mediaConfig: {"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"}}
+    bot: {url: %q, health_url: %q}
+    graph: {base_url: %q, token_url: %q, client_secret_file: %q}
+rules:
+  - {when: 'call.source.countryCode in ["US", "CA"]', region: amer}
+  - {when: 'true', region: emea}
+`, first.OpenIDURL, graphsim.IssuerBotFramework, graphsim.IssuerGraph, appID,
+		first.Bots[m.name], first.Bots[m.name]+"health", first.GraphURL, first.TokenURL, secret)
+	for name, body := range map[string]string{secret: appSecret, file: text} {
+		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return file
+}
+
+// form starts the six nodes and joins them: the first of each region starts it,
+// the second asks to be let in, and the first invites the third.
+func (s *stage) form() {
+	s.t.Helper()
+	for _, m := range s.machines {
+		m.start()
+	}
+	for _, region := range regions {
+		at := s.of(region)
+		for _, join := range []struct{ asked, other *machine }{{at[1], at[0]}, {at[0], at[2]}} {
+			if _, err := join.asked.tandem("join", join.other.address+":8471", "--wait", "60s"); err != nil {
+				s.t.Fatalf("%v\nthe end of its log:\n%s", err, join.asked.tail())
+			}
+		}
+	}
+	took := eventually(s.t, 30*time.Second, "six nodes that may act as owner", func() string {
+		for _, m := range s.machines {
+			seen, err := m.inspect()
+			switch {
+			case err != nil:
+				return err.Error()
+			case len(seen.nodes) != nodesEach || len(seen.partitions) != nodesEach*8:
+				return fmt.Sprintf("%s sees %d nodes and %d partitions", m.name, len(seen.nodes), len(seen.partitions))
+			case !seen.status.Leased || seen.status.Room == 0:
+				return fmt.Sprintf("%s has no lease or no room", m.name)
+			}
+			known, err := read[[]admin.Region](m, "regions")
+			if err != nil {
+				return err.Error()
+			}
+			for _, r := range known {
+				if !r.Healthy {
+					return fmt.Sprintf("%s does not take region %s for healthy", m.name, r.Name)
+				}
+			}
+		}
+		return ""
+	})
+	s.tell("two regions of %d nodes, joined by command; all ready after %s", nodesEach, took.Round(time.Millisecond))
+}
+
+// agree waits until the nodes of a region show one table (I7), and gives it.
+func (s *stage) agree(region string) sight {
+	s.t.Helper()
+	var first sight
+	took := eventually(s.t, 10*time.Second, "one table on all nodes of "+region, func() string {
+		for i, m := range s.of(region) {
+			seen, err := m.inspect()
+			switch {
+			case err != nil:
+				return err.Error()
+			case i == 0:
+				first = seen
+			case seen.status.Cluster.Applied != first.status.Cluster.Applied:
+				return fmt.Sprintf("%s is at index %d, another one at %d", m.name, seen.status.Cluster.Applied, first.status.Cluster.Applied)
+			case !maps.Equal(seen.owners(), first.owners()):
+				return fmt.Sprintf("%s shows other owners: %v, not %v", m.name, seen.owners(), first.owners())
+			case !maps.Equal(seen.owned(), first.owned()):
+				return fmt.Sprintf("%s shows other calls: %d, not %d", m.name, len(seen.calls), len(first.calls))
+			}
+		}
+		return ""
+	})
+	s.tell("all %d nodes of %s show the same %d partitions and %d calls (after %s)",
+		len(s.of(region)), region, len(first.partitions), len(first.calls), took.Round(time.Millisecond))
+	return first
+}
+
+// stop stops all nodes together, as the end of a deployment.
+func (s *stage) stop() {
+	s.t.Helper()
+	for _, m := range s.machines {
+		m.terminate()
+	}
+	for _, m := range s.machines {
+		m.stop()
+	}
+	s.tell("all nodes have stopped when they were asked to")
+}
