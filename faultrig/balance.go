@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"tandem/graphsim"
 )
 
 // Knobs of the load balancer in front of the nodes, as an operator would set
@@ -16,6 +14,7 @@ import (
 const (
 	checkEvery    = 250 * time.Millisecond
 	checkPatience = 500 * time.Millisecond
+	outOfService  = 1e-9 // weight of a node that gets nothing
 )
 
 // balance keeps the public name pointed at the nodes that answer, as a load
@@ -26,21 +25,19 @@ func (f *Fleet) balance() {
 		tr.TLSClientConfig = f.tls.client
 	}
 	client := &http.Client{Transport: tr, Timeout: checkPatience}
-	var before []string
+	var before []bool
 	for pause(f.ctx, checkEvery) {
-		var good []graphsim.Target
-		var names []string
-		for i, ok := range f.answering(client) {
-			if ok {
-				good = append(good, f.targets()[i])
-				names = append(names, string(f.Nodes[i].ID))
-			}
-		}
-		if len(good) == 0 || slices.Equal(names, before) {
+		targets, ok := f.targets(), f.answering(client)
+		if !slices.Contains(ok, true) || slices.Equal(ok, before) {
 			continue // with nobody there a balancer sends to all
 		}
-		if f.Cloud.SetTargets(good) == nil {
-			before = names
+		for i := range targets {
+			if !ok[i] {
+				targets[i].Weight = outOfService // still a node of the deployment: redirects may name it
+			}
+		}
+		if f.Cloud.SetTargets(targets) == nil {
+			before = ok
 		}
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,15 +51,28 @@ func (n *Node) openDesk(context.Context) error {
 		return err
 	}
 	n.desk = d
-	n.stops.addWaiting("bot's desk", d.Close)
+	n.stops.addWaiting("bot's desk", n.closeDesk)
 	return nil
+}
+
+// closeDesk lets the desk finish what it has begun, within the grace period.
+func (n *Node) closeDesk(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Public.Grace)
+	defer cancel()
+	return n.desk.Close(ctx)
 }
 
 // ledger lets the desk act on the table; the region opens after the desk.
 type ledger struct{ n *Node }
 
+// Do has the region apply an act. A node that has left or stopped will never
+// get it applied, so its desk need not try again.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
-	return l.n.region.Do(ctx, act)
+	out, err := l.n.region.Do(ctx, act)
+	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)
+	}
+	return out, err
 }
 
 func (l ledger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
@@ -79,7 +93,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Partitions: c.Cluster.Partitions,
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
-			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 3 / 5,
+			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
 			DiskStall: c.Cluster.StalledDisk,
 		},
 		Logger: n.log, Metrics: c.Registry,
@@ -98,6 +112,9 @@ func (n *Node) openRegion(ctx context.Context) error {
 	}
 	n.region = r
 	n.stops.addWaiting("region", r.Stop)
+	// The desk opened before the region, which carries its acts; it closes before
+	// it as well, or what it still has to record and to answer would be lost.
+	n.stops.addWaiting("bot's desk", n.closeDesk)
 	return nil
 }
 

@@ -194,7 +194,7 @@ func Defaults() Config {
 		},
 		Cluster: Cluster{
 			Listen: "0.0.0.0:8471", Partitions: 8,
-			Lease: 2 * time.Second, Election: 500 * time.Millisecond,
+			Lease: 2 * time.Second, Election: 350 * time.Millisecond,
 			Tombstones: 15 * time.Minute, StalledDisk: 3 * time.Second,
 		},
 		Admin: Admin{Listen: "127.0.0.1:8470", Connections: 512},
