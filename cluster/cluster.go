@@ -152,6 +152,7 @@ func (c *Cluster) run() {
 	c.wg.Go(c.keepLease)
 	c.wg.Go(c.enter)
 	c.wg.Go(c.watchPartitions)
+	c.wg.Go(c.keepDrain)
 	c.disk.start(c.ctx, &c.wg)
 }
 

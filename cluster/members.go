@@ -122,6 +122,9 @@ func (r *reign) checkNewcomer(n ownership.Node) error {
 			return fmt.Errorf("node %s has the address %s already: remove it first: %w", other.ID, n.ClusterAddr, ownership.ErrConflict)
 		}
 	}
+	if writes := r.c.tb.Format(); n.Format < writes {
+		return fmt.Errorf("it reads command formats up to %d, the region writes %d: upgrade its software first: %w", n.Format, writes, ownership.ErrConflict)
+	}
 	have, ok := r.c.tb.Node(n.ID)
 	switch {
 	case !ok:

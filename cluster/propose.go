@@ -128,6 +128,13 @@ func (c *Cluster) proposeHere(ctx context.Context, act ownership.Act) (*ownershi
 	if err := r.waitReady(ctx); err != nil {
 		return nil, err
 	}
+	if m, ok := act.(ownership.Move); ok {
+		m, err := r.direct(m)
+		if err != nil {
+			return nil, err
+		}
+		act = m
+	}
 	return r.propose(ctx, act)
 }
 
@@ -216,6 +223,15 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 		at(&a.At)
 		return a
 	case ownership.SetFormat:
+		at(&a.At)
+		return a
+	case ownership.GrantToken:
+		at(&a.At)
+		return a
+	case ownership.RevokeToken:
+		at(&a.At)
+		return a
+	case ownership.UseToken:
 		at(&a.At)
 		return a
 	}

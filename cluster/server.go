@@ -97,7 +97,7 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 }
 
 func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm()}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.lease.valid(time.Now())}, nil
 }
 
 func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {

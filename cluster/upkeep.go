@@ -26,6 +26,7 @@ func (r *reign) upkeep() {
 	defer func() { <-pilot.Stop() }()
 	for r.sleep(every) {
 		r.recordVotes()
+		r.raiseFormat()
 	}
 }
 

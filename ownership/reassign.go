@@ -34,6 +34,18 @@ func Reassign(v View, dead NodeID, fit map[NodeID]Fitness) []Reassignment {
 	return moves
 }
 
+// Heir gives the node that takes one partition in a planned hand-over: of the
+// active nodes with a lease and a healthy bot, other than its owner, the one
+// that is loaded least once it has the partition too. false: there is none. A
+// draining node never inherits here: it is about to hand over itself.
+func Heir(v View, p Partition, fit map[NodeID]Fitness) (NodeID, bool) {
+	heirs := slices.DeleteFunc(survivors(v, p.Owner, fit), func(s standing) bool { return s.state != NodeActive })
+	if len(heirs) == 0 {
+		return "", false
+	}
+	return heirs[lightestWith(heirs, p)].id, true
+}
+
 // survivors gives the nodes that may inherit, by id.
 func survivors(v View, dead NodeID, fit map[NodeID]Fitness) []standing {
 	var active, draining []standing

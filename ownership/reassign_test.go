@@ -24,6 +24,35 @@ func TestBirths(t *testing.T) {
 	}
 }
 
+func TestHeir(t *testing.T) {
+	tests := []struct {
+		name  string
+		table func(*smallTable)
+		want  NodeID
+	}{
+		{"the one that is loaded least", func(t *smallTable) { t.fill(9, 3) }, "c"},
+		{"not one that drains", func(t *smallTable) { t.fill(9, 3).node("c").State = NodeDraining }, "b"},
+		{"not one without a lease", func(t *smallTable) { t.fill(9, 3); delete(t.fit, "c") }, "b"},
+		{"not one with a sick bot", func(t *smallTable) { t.fill(9, 3).refit("c", func(f *Fitness) { f.Bot = false }) }, "b"},
+		{"nobody, where all others drain", func(t *smallTable) {
+			t.node("b").State, t.node("c").State = NodeDraining, NodeDraining
+		}, ""},
+		{"over capacity rather than not at all", func(t *smallTable) {
+			t.node("b").Capacity, t.node("c").Capacity = 1, 1
+		}, "b"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := newTable().add("a", "", 10, 8).add("b", "", 10, 1).add("c", "", 10, 1)
+			tt.table(v)
+			got, ok := Heir(v, *v.parts[1], v.fit)
+			if got != tt.want || ok != (tt.want != "") {
+				t.Errorf("gave %q (%v), want %q", got, ok, tt.want)
+			}
+		})
+	}
+}
+
 func TestReassign(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -793,6 +793,8 @@ func (*TermRequest) Descriptor() ([]byte, []int) {
 type TermReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // the table's applied index
+	Acting        bool                   `protobuf:"varint,3,opt,name=acting,proto3" json:"acting,omitempty"`   // its lease is valid
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -832,6 +834,20 @@ func (x *TermReply) GetTerm() uint64 {
 		return x.Term
 	}
 	return 0
+}
+
+func (x *TermReply) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *TermReply) GetActing() bool {
+	if x != nil {
+		return x.Acting
+	}
+	return false
 }
 
 // HelloRequest asks who is there; with founder set it also asks the other to
@@ -1885,9 +1901,11 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x123\n" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\"\r\n" +
-	"\vTermRequest\"\x1f\n" +
+	"\vTermRequest\"Q\n" +
 	"\tTermReply\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\"@\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
+	"\x06acting\x18\x03 \x01(\bR\x06acting\"@\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\"\xea\x01\n" +

@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// Giving says which of its partitions a node hands over to others.
+type Giving struct {
+	Ringing bool // also those in which a call still rings; its new owner answers it
+	Empty   bool // also those without a live call
+}
+
+// Given counts what became of them.
+type Given struct {
+	Moved   int // have another owner now
+	Pinned  int // stay: a live call has its media on this node
+	Ringing int // stay for now: a call rings
+	Failed  int // stay: nobody can take them, or nobody decides now
+}
+
+// GiveAway hands the partitions of this node over to the active nodes that carry
+// least, one after the other: for each, this node stops acting on it, and only
+// then its epoch grows. A partition with an answered call whose media are on
+// this node stays whole, its movable calls with it: a call never leaves its
+// partition, so the partition is what moves. What could not be moved is counted
+// and this node goes on acting on it; the error is ctx's, or the last one that
+// kept a partition here.
+func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
+	var out Given
+	var last error
+	for _, p := range c.tb.PartitionsOf(c.self) {
+		if err := ctx.Err(); err != nil {
+			return out, fmt.Errorf("giving this node's partitions away: %w", err)
+		}
+		if p.Live == 0 && !what.Empty {
+			continue
+		}
+		pinned, ringing, err := c.stuck(p)
+		switch {
+		case err != nil:
+			return out, fmt.Errorf("giving this node's partitions away: %w", err)
+		case pinned:
+			out.Pinned++
+			continue
+		case ringing && !what.Ringing:
+			out.Ringing++
+			continue
+		}
+		// No target: the leader knows who is fit to take it.
+		if _, err := c.yield(ctx, p.ID, p.Epoch, ""); err != nil {
+			out.Failed++
+			last = fmt.Errorf("giving partition %s away: %w", p.ID, err)
+			if errors.Is(err, ownership.ErrFull) || errors.Is(err, ownership.ErrNoLeader) || errors.Is(err, ErrStopped) {
+				return out, last // the next one would fare no better
+			}
+			continue
+		}
+		out.Moved++
+	}
+	return out, last
+}
+
+// stuck says what speaks against moving a partition now: an answered call with
+// its media here, or a call that rings and is about to be answered here.
+func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error) {
+	if p.Live == 0 {
+		return false, false, nil
+	}
+	now := time.Now()
+	for _, state := range []ownership.CallState{ownership.CallAnswered, ownership.CallClaimed} {
+		for cursor := ""; ; {
+			calls, next, err := c.tb.Calls(store.Filter{Partition: p.ID, State: state}, cursor, 0)
+			if err != nil {
+				return false, false, err
+			}
+			for _, k := range calls {
+				pinned = pinned || state == ownership.CallAnswered && k.Pinned
+				ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
+			}
+			if next == "" || pinned {
+				break
+			}
+			cursor = next
+		}
+	}
+	return pinned, ringing, nil
+}
+
+// direct gives a move without a target the node that is fittest to take it.
+func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
+	if m.To != "" {
+		return m, nil
+	}
+	p, ok := r.c.tb.Partition(m.Partition)
+	if !ok {
+		return m, fmt.Errorf("moving partition %s: %w", m.Partition, ownership.ErrUnknown)
+	}
+	to, ok := ownership.Heir(r.c.tb, p, r.book.fitness(time.Now()))
+	if !ok {
+		return m, fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", m.Partition, ownership.ErrFull)
+	}
+	m.To = to
+	return m, nil
+}
+
+// keepDrain ends this node's own drain when its time is up: what can be moved is
+// handed over. The owner does it, for it alone can stop first; where the owner
+// is dead, the failover has done it. The time in the table is by the clock of
+// whoever asked: a clock that is wrong moves calls early or late, and breaks
+// nothing.
+func (c *Cluster) keepDrain() {
+	tick := time.NewTicker(c.cfg.Timings.Renew)
+	defer tick.Stop()
+	var told Given
+	for {
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			return
+		}
+		n, ok := c.tb.Node(c.self)
+		if !ok || n.State != ownership.NodeDraining || n.DrainBy.IsZero() || time.Now().Before(n.DrainBy) {
+			told = Given{}
+			continue
+		}
+		given, err := c.GiveAway(c.ctx, Giving{Ringing: true})
+		if given != told && given != (Given{}) {
+			c.log.Info("the drain's time is up: calls that can be moved are handed over", "partitions_moved", given.Moved,
+				"partitions_kept_for_pinned_calls", given.Pinned, "partitions_not_moved", given.Failed, "err", err)
+		}
+		told = given
+	}
+}

@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+// claimOn claims a call for a node.
+func claimOn(t *testing.T, n *testNode, i int, shape func(*ownership.Claim)) ownership.Placement {
+	t.Helper()
+	cl := claimOf(i)
+	cl.Pin = ownership.Pin{Node: n.id}
+	shape(&cl)
+	p, err := n.Claim(soon(t), cl)
+	if err != nil || p.Owner != n.id {
+		t.Fatalf("call %d went to %s (%v), want %s", i, p.Owner, err, n.id)
+	}
+	if err := n.ReadBarrier(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func movable(cl *ownership.Claim) { cl.Answered = true }
+func pinned(cl *ownership.Claim)  { cl.Answered, cl.Pinned = true, true }
+func ringing(cl *ownership.Claim) { cl.Deadline = time.Now().Add(time.Hour) }
+
+func ownerOf(n *testNode, p ownership.Placement) ownership.NodeID {
+	id, _ := n.ownerOf(p.Partition, 0)
+	return id
+}
+
+func TestGiveAwayMovesWhatMayMove(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	n := without(nodes, leaderOf(t, nodes...))[0]
+	free, kept, rings := claimOn(t, n, 1, movable), claimOn(t, n, 2, pinned), claimOn(t, n, 3, ringing)
+	eventually(t, "the node acts", func() bool { return n.Holds(kept.Partition, kept.Epoch) })
+
+	given, err := n.GiveAway(soon(t), Giving{})
+	if want := (Given{Moved: 1, Pinned: 1, Ringing: 1}); err != nil || given != want {
+		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
+	}
+	if ownerOf(n, free) == n.id || n.Holds(free.Partition, free.Epoch) {
+		t.Error("the movable call is still this node's")
+	}
+	if c, _ := n.tb.Call(claimOf(1).Call); c.Epoch != free.Epoch+1 || c.State != ownership.CallAnswered {
+		t.Errorf("the movable call is %s at epoch %s", c.State, c.Epoch)
+	}
+
+	given, err = n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
+	if want := (Given{Moved: defaultBirths - 2, Pinned: 1}); err != nil || given != want {
+		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
+	}
+	if ownerOf(n, rings) == n.id {
+		t.Error("the ringing call is still this node's")
+	}
+	if !n.Holds(kept.Partition, kept.Epoch) {
+		t.Error("the node no longer acts for the call whose media it has")
+	}
+	if c, _ := n.tb.Call(claimOf(2).Call); c.State != ownership.CallAnswered {
+		t.Errorf("the pinned call is %s", c.State)
+	}
+}
+
+func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	p := claimOn(t, n, 1, movable)
+	eventually(t, "the node acts", func() bool { return n.Holds(p.Partition, p.Epoch) })
+	given, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
+	if !errors.Is(err, ownership.ErrFull) || given.Failed != 1 {
+		t.Errorf("gave %+v and %v, want %v", given, err, ownership.ErrFull)
+	}
+	if !n.Holds(p.Partition, p.Epoch) {
+		t.Error("the node stopped acting although nobody took over")
+	}
+}
+
+func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	n, other := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
+	free, kept := claimOn(t, n, 1, movable), claimOn(t, n, 2, pinned)
+	if err := other.Drain(soon(t), n.id, time.Now().Add(fast.Renew)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the movable call has another owner", func() bool { return ownerOf(n, free) != n.id })
+	eventually(t, "the table of the drained node shows what is left", func() bool { return n.tb.Live(n.id) == 1 })
+	if !n.Holds(kept.Partition, kept.Epoch) {
+		t.Error("the node no longer acts for the call whose media it has")
+	}
+	if left := len(n.tb.PartitionsOf(n.id)); left != defaultBirths-1 {
+		t.Errorf("%d partitions are left, want %d: the empty ones stay for undrain", left, defaultBirths-1)
+	}
+	if err := other.Undrain(soon(t), n.id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
+	// Software of tomorrow reads format 2; node c is still of today.
+	r := newRegion(t, func(c *Config) {
+		c.Node.Format = 2
+		if c.Node.ID == "c" {
+			c.Node.Format = 1
+		}
+	})
+	nodes := r.form(3)
+	leaderOf(t, nodes...)
+	a, c := nodes[0], nodes[2]
+	if err := a.TransferLeader(soon(t), a.id); err != nil {
+		t.Fatal(err)
+	}
+	leaderOf(t, nodes...)
+	reign := a.reign.Load()
+	reign.raiseFormat()
+	if got := a.tb.Format(); got != 1 {
+		t.Fatalf("the region writes format %d, which node c cannot read", got)
+	}
+	if err := a.Remove(soon(t), c.id); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes[:2] {
+		eventually(t, "the gate opens on "+string(n.id), func() bool { return n.tb.Format() == 2 })
+	}
+	old := ownership.Node{ID: "d", Region: "emea", ClusterAddr: "127.0.0.1:1", Incarnation: "new", Format: 1}
+	if err := leaderOf(t, nodes[:2]...).reign.Load().checkNewcomer(old); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("a node of old software was let in with %v", err)
+	}
+}
+
+func TestCommonFormat(t *testing.T) {
+	nodes := []ownership.Node{
+		{ID: "a", Format: 3, State: ownership.NodeActive},
+		{ID: "b", Format: 2, State: ownership.NodeDraining},
+		{ID: "c", Format: 1, State: ownership.NodeGone},
+	}
+	for own, want := range map[uint32]uint32{1: 1, 2: 2, 3: 2, 4: 2} {
+		if got := commonFormat(nodes, own); got != want {
+			t.Errorf("a leader that reads %d gives %d, want %d", own, got, want)
+		}
+	}
+}
+
+func TestSafeToStop(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	one, two := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	claimOn(t, one, 1, pinned)
+	eventually(t, "every node may be stopped", func() bool {
+		for _, n := range nodes {
+			if got, err := two.SafeToStop(soon(t), n.id); err != nil || len(got.Against) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "the pinned call is known", func() bool {
+		got, err := two.SafeToStop(soon(t), one.id)
+		return err == nil && got.Pinned == 1 && got.Live == 1 && got.Voters == 3 && got.Well == 2 && got.Voter && !got.Leader
+	})
+	if _, err := two.SafeToStop(soon(t), "nobody"); !errors.Is(err, ownership.ErrUnknown) {
+		t.Errorf("asked about a node that is not there it gave %v", err)
+	}
+
+	two.cut()
+	got, err := ldr.SafeToStop(soon(t), one.id)
+	if err != nil || len(got.Against) != 2 {
+		t.Errorf("with %s down it says %+v (%v), want two reasons against", two.id, got, err)
+	}
+	if got, err := ldr.SafeToStop(soon(t), two.id); err != nil || len(got.Against) > 0 {
+		t.Errorf("of the node that is down it says %+v (%v), want nothing against", got, err)
+	}
+}
+
+func TestSafeToStopNeedsSomebodyToTakeTheCalls(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	rest := without(nodes, ldr)
+	for _, n := range rest {
+		if err := ldr.Drain(soon(t), n.id, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ldr.SafeToStop(soon(t), ldr.id)
+	if err != nil || len(got.Against) == 0 || !got.Leader {
+		t.Errorf("with all others draining it says %+v (%v)", got, err)
+	}
+}

@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// StopCheck says whether a node may be stopped now, for a restart or an upgrade.
+type StopCheck struct {
+	Node   ownership.NodeID
+	Voter  bool
+	Leader bool // it hands the lead on when it stops; stop it last
+	// Voters counts the region's voters, Well those beside the node that answer,
+	// act as owners and follow the table.
+	Voters, Well int
+	Live         int      // live calls on its partitions
+	Pinned       int      // those of them whose media are on it: they end with their bot
+	Against      []string // what speaks against it, in sentences; empty: it is safe
+}
+
+// stopCheckLimit bounds the questions to the other nodes.
+const stopCheckLimit = time.Second
+
+// SafeToStop asks the other nodes, from any node and at this moment, whether the
+// region can do without one of them: all other voters must be well, so that never
+// two of them are down, and another active node must be there to take its calls.
+// The error is ErrUnknown for a node that is not in the table.
+func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (StopCheck, error) {
+	n, ok := c.tb.Node(id)
+	if !ok || n.State == ownership.NodeGone {
+		return StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopCheckLimit)
+	defer cancel()
+	leader, _, _ := c.Leader()
+	out := StopCheck{Node: id, Leader: id == leader, Live: c.tb.Live(id)}
+	var err error
+	if out.Pinned, err = c.pinnedOn(id); err != nil {
+		return out, fmt.Errorf("looking whether node %s may stop: %w", id, err)
+	}
+	if leader == "" {
+		out.Against = append(out.Against, "the region has no leader right now")
+	}
+	votes := make(map[ownership.NodeID]bool)
+	for _, s := range c.servers() {
+		if s.Suffrage == raft.Voter {
+			votes[ownership.NodeID(s.ID)] = true
+		}
+	}
+	out.Voter, out.Voters = votes[id], len(votes)
+	c.weighOthers(ctx, &out, votes)
+	return out, nil
+}
+
+// weighOthers asks every node but the one in question how it is.
+func (c *Cluster) weighOthers(ctx context.Context, out *StopCheck, votes map[ownership.NodeID]bool) {
+	commit := c.tb.Applied()
+	heir := false
+	findings := c.askAll(ctx, out.Node, commit)
+	for _, id := range slices.Sorted(maps.Keys(findings)) {
+		n, _ := c.tb.Node(id)
+		switch why := findings[id]; {
+		case why == "":
+			heir = heir || n.State == ownership.NodeActive
+			if votes[id] {
+				out.Well++
+			}
+		case votes[id]:
+			out.Against = append(out.Against, fmt.Sprintf("voter %s %s", id, why))
+		}
+	}
+	if need := out.Voters/2 + 1; out.Voter && out.Well < need {
+		out.Against = append(out.Against, fmt.Sprintf("without it %d of %d voters would be left and %d are needed", out.Well, out.Voters, need))
+	}
+	if !heir {
+		out.Against = append(out.Against, "no other active node is well enough to take its calls")
+	}
+}
+
+// askAll gives, for every node that is not gone but the one left out, why it is
+// not well; empty: it is.
+func (c *Cluster) askAll(ctx context.Context, leftOut ownership.NodeID, commit uint64) map[ownership.NodeID]string {
+	type finding struct {
+		node ownership.NodeID
+		why  string
+	}
+	asked, found := 0, make(chan finding)
+	for _, n := range c.tb.Nodes() {
+		if n.State == ownership.NodeGone || n.ID == leftOut {
+			continue
+		}
+		asked++
+		go func() { found <- finding{n.ID, c.unwell(ctx, n, commit)} }()
+	}
+	out := make(map[ownership.NodeID]string, asked)
+	for range asked {
+		f := <-found
+		out[f.node] = f.why
+	}
+	return out
+}
+
+func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) string {
+	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.lease.valid(time.Now())}
+	if n.ID != c.self {
+		var err error
+		p := c.links.to(n.ID, n.ClusterAddr)
+		if res, err = ask(ctx, p, p.term, &peerpb.TermRequest{}); err != nil {
+			return "does not answer"
+		}
+	}
+	switch {
+	case !res.GetActing():
+		return "has no valid lease"
+	case res.GetApplied()+maxBehind < commit:
+		return fmt.Sprintf("is %d entries behind", commit-res.GetApplied())
+	}
+	return ""
+}
+
+// pinnedOn counts the answered calls whose media are on the node.
+func (c *Cluster) pinnedOn(id ownership.NodeID) (int, error) {
+	pinned := 0
+	for cursor := ""; ; {
+		calls, next, err := c.tb.Calls(store.Filter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+		if err != nil {
+			return 0, err
+		}
+		for _, k := range calls {
+			if k.Pinned {
+				pinned++
+			}
+		}
+		if next == "" {
+			return pinned, nil
+		}
+		cursor = next
+	}
+}
