@@ -18,12 +18,13 @@ import (
 
 // stage is the demonstration's set: a cloud, and real nodes in two regions.
 type stage struct {
-	cloud  *graphsim.Cloud
-	actors []actor
-	nodes  []*node.Node
-	dir    string
-	temp   bool
-	log    *os.File
+	cloud    *graphsim.Cloud
+	actors   []actor
+	nodes    []*node.Node
+	dir      string
+	temp     bool
+	capacity int // live calls a node: some seconds of all calls, so that a slow machine refuses none
+	log      *os.File
 }
 
 // actor is one node before it starts.
@@ -43,7 +44,7 @@ func regionURL(region string) string { return "http://" + region + ".localhost" 
 
 // startStage sets everything up and returns once every node is ready.
 func startStage(ctx context.Context, f devFlags, progress io.Writer) (*stage, error) {
-	s := &stage{dir: f.dir}
+	s := &stage{dir: f.dir, capacity: 50 + int(8*f.rate)}
 	if err := s.build(ctx, f, progress); err != nil {
 		s.stop()
 		return nil, err
@@ -65,7 +66,7 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	cfg := graphsim.Config{Seed: f.seed, RegionURLs: map[string]string{}, Logger: logger, Capacity: 2000}
+	cfg := graphsim.Config{Seed: f.seed, RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
 	if f.seed == 0 {
 		cfg.Seed = uint64(time.Now().UnixNano())
 	}
@@ -182,7 +183,7 @@ func (s *stage) config(a actor, other string, logger *slog.Logger) node.Config {
 	c := node.Defaults()
 	c.Deployment = "demonstration"
 	c.HandleKeysFile = s.keysFile()
-	c.Node = node.Self{ID: a.name, Region: a.region, Zone: a.zone, DataDir: filepath.Join(s.dir, a.name), Capacity: 2000}
+	c.Node = node.Self{ID: a.name, Region: a.region, Zone: a.zone, DataDir: filepath.Join(s.dir, a.name), Capacity: s.capacity}
 	c.PublicListener, c.AdminListener = a.public, a.admin
 	c.Public.Listen, c.Public.URL = a.public.Addr().String(), "http://"+a.public.Addr().String()
 	c.Public.RegionURL = regionURL(a.region)
