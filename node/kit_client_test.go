@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -97,3 +98,12 @@ const (
 	incoming    = "graph-incoming-p2p.json"
 	established = "graph-established.json"
 )
+
+// dial opens a connection to a door, to speak to it in bytes.
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	must(t, err)
+	must(t, c.SetDeadline(time.Now().Add(patience)))
+	return c
+}

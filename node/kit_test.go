@@ -60,6 +60,8 @@ type seat struct {
 	node               *Node  // nil: down, or a child
 	child              *child // nil: down, or in this process
 	seen               *recorder
+	asks               sync.Once
+	client             *admin.Client
 }
 
 // deploy starts a cloud and the nodes of a plan, and returns once all of them
@@ -108,6 +110,9 @@ func (s *stage) startCloud() {
 		Apps:    []graphsim.App{{ID: testApp, Tenants: []string{testTenant}, ClientSecret: canarySecret}},
 		Timings: graphsim.Timings{TalkMin: 150 * time.Millisecond, TalkMax: 600 * time.Millisecond, RecordingClock: 10 * time.Second},
 	}
+	// One run rotates the keys; a second rotation within the minute would meet the
+	// limit on fetching them.
+	cfg.Switches.KeepKey = true
 	for _, r := range s.plan.regions {
 		cfg.RegionURLs[r] = regionURL(r)
 	}
@@ -332,13 +337,19 @@ func (s *stage) aim(seats ...*seat) {
 	must(s.t, s.cloud.SetTargets(targets))
 }
 
+// id is the id of the seat's node, running or not.
+func (x *seat) id() ownership.NodeID { return ownership.NodeID(x.name) }
+
 // api is a client of the seat's admin door.
 func (x *seat) api() *admin.Client {
 	x.s.t.Helper()
-	c, err := admin.NewClient(x.admin, "", "")
-	must(x.s.t, err)
-	x.s.t.Cleanup(c.Close)
-	return c
+	x.asks.Do(func() {
+		c, err := admin.NewClient(x.admin, "", "")
+		must(x.s.t, err)
+		x.s.t.Cleanup(c.Close)
+		x.client = c
+	})
+	return x.client
 }
 
 func must(t *testing.T, err error) {

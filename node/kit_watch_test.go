@@ -124,17 +124,29 @@ func (s *stage) follower(region string) *seat {
 	return nil
 }
 
-// run makes calls and waits until all of them are over.
+// run makes calls and waits until all of them are over; during runs beside.
 func (s *stage) run(load graphsim.Load, during ...func()) graphsim.Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 50*time.Second)
-	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- s.cloud.Run(ctx, load) }()
+	go func() { done <- s.cloud.Run(s.t.Context(), load) }()
 	for _, f := range during {
 		f()
 	}
 	must(s.t, <-done)
+	return s.settled()
+}
+
+// runAll makes calls and leaves them under way.
+func (s *stage) runAll(load graphsim.Load) {
+	s.t.Helper()
+	must(s.t, s.cloud.Run(s.t.Context(), load))
+}
+
+// settled waits until all calls are over.
+func (s *stage) settled() graphsim.Report {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 40*time.Second)
+	defer cancel()
 	if err := s.cloud.Settle(ctx); err != nil {
 		s.t.Errorf("waiting for the calls to end: %v", err)
 	}

@@ -26,7 +26,13 @@ func TestCallsReachTheirOneOwnerInTwoRegions(t *testing.T) {
 	t.Parallel()
 	rates := graphsim.Unkind()
 	rates.Wander = 0.1
-	s := deploy(t, plan{regions: []string{"emea", "amer"}, secure: true, rates: rates, sim: twoOrigins, shape: countryRules})
+	s := deploy(t, plan{
+		regions: []string{"emea", "amer"}, secure: true, rates: rates, shape: countryRules,
+		sim: func(c *graphsim.Config) {
+			twoOrigins(c)
+			c.Switches.KeepKey = false
+		},
+	})
 	r := s.run(graphsim.Load{Rate: 40, MaxCalls: 60})
 	s.kept(r)
 	if r.Calls < 40 || r.Redirects.Region == 0 || r.Redirects.Node == 0 || r.Relays == 0 || r.Handshakes == 0 || r.DuplicatesSent == 0 {
