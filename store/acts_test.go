@@ -298,20 +298,21 @@ func TestSkipsWhatItHolds(t *testing.T) {
 }
 
 func TestSetFormat(t *testing.T) {
+	const next = CommandFormat + 1
 	r := newRig(t)
 	r.join("a")
 	r.refused(ownership.SetFormat{At: at(1), Format: 2}, ownership.ErrConflict, "node a reads only up to 1")
 	r.refused(ownership.SetFormat{At: at(1), Format: 0}, ownership.ErrConflict, "already writes 1")
 	r.must(ownership.SetFormat{At: at(1), Format: 1})
 	newer := node("a")
-	newer.Format = 2
+	newer.Format = next
 	r.must(ownership.Join{At: at(2), Node: newer})
-	r.must(ownership.SetFormat{At: at(3), Format: 2})
-	if got := r.table.Format(); got != 2 {
+	r.must(ownership.SetFormat{At: at(3), Format: next})
+	if got := r.table.Format(); got != next {
 		t.Errorf("the region writes format %d", got)
 	}
 	r.close()
 	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrNewerLayout) {
-		t.Errorf("F26: a region that writes format 2 was opened by software that reads 1: %v", err)
+		t.Errorf("F26: a region that writes format %d was opened by software that reads %d: %v", next, CommandFormat, err)
 	}
 }

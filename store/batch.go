@@ -53,14 +53,16 @@ type batch struct {
 
 func newBatch() *batch {
 	return &batch{
-		calls: map[ownership.CallID][]byte{},
-		nodes: map[ownership.NodeID][]byte{},
-		parts: map[ownership.PartitionID][]byte{},
+		calls:  map[ownership.CallID][]byte{},
+		nodes:  map[ownership.NodeID][]byte{},
+		parts:  map[ownership.PartitionID][]byte{},
 		tokens: map[string][]byte{},
 	}
 }
 
-func (b *batch) size() int { return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.events) }
+func (b *batch) size() int {
+	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.events)
+}
 
 // seal notes how far the table is after the batch's changes.
 func (b *batch) seal(s *state) {

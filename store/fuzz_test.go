@@ -37,12 +37,18 @@ func allActs() []ownership.Act {
 		ownership.Failover{At: at(1), Node: "a", Fitness: fitness},
 		ownership.Move{At: at(1), Partition: 3, Epoch: 4, To: "b"},
 		ownership.SetFormat{At: at(1), Format: 1},
+		ownership.GrantToken{At: at(1), Token: ownership.DoorToken{
+			Name: "ci", Hash: [32]byte{1, 2}, Roles: []string{"read", "join"}, Once: true, MadeBy: "alice",
+			MadeAt: at(1), Expires: at(90), UsedFor: "10.0.0.9:8471", UsedAt: at(2),
+		}},
+		ownership.RevokeToken{At: at(1), Name: "ci"},
+		ownership.UseToken{At: at(1), Name: "ci", Hash: [32]byte{1, 2}, For: "10.0.0.9:8471", Done: true},
 	}
 }
 
 func TestActsRoundTrip(t *testing.T) {
 	for _, act := range allActs() {
-		b, err := EncodeAct(act, 1)
+		b, err := EncodeAct(act, CommandFormat)
 		if err != nil {
 			t.Fatalf("%T: %v", act, err)
 		}

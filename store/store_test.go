@@ -157,7 +157,7 @@ func TestRestoreOnStart(t *testing.T) {
 // TestF26_UnknownCommands: what this software cannot read stops the node, and is
 // not skipped.
 func TestF26_UnknownCommands(t *testing.T) {
-	newer := []byte{0x08, 2} // format 2
+	newer := []byte{0x08, byte(CommandFormat) + 1}
 	unknown := []byte{0x08, 1, 0xfa, 0x06, 1, 'x'}
 	seen, err := EncodeAct(ownership.Seen{At: at(1)}, 1)
 	if err != nil {
