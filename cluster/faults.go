@@ -97,10 +97,11 @@ func toConnect(err error) error {
 }
 
 // fromConnect reads the error of a peer call: what the other node said, or
-// ErrUnreachable when it said nothing.
+// ErrUnreachable when it said nothing in time.
 func fromConnect(node string, err error) error {
 	var ce *connect.Error
-	if errors.As(err, &ce) {
+	// Its words do not count when it only says that it, too, ran out of time.
+	if errors.As(err, &ce) && ce.Code() != connect.CodeDeadlineExceeded && ce.Code() != connect.CodeCanceled {
 		for _, d := range ce.Details() {
 			if v, verr := d.Value(); verr == nil {
 				if f, ok := v.(*peerpb.Fault); ok {

@@ -56,23 +56,30 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 	out, err := c.Do(ctx, ownership.Move{Partition: id, Epoch: epoch, To: to})
 	switch again, surelyNot := retryable(err); {
 	case err == nil:
-		if werr := c.waitApplied(ctx, out.Index); werr == nil {
-			c.lease.take(id) // the epoch has passed: nothing is left to hold back
-		}
+		// It stays marked: a Holds that read the table before the move was applied
+		// may yet ask the lease. A later epoch is not held back by it.
+		_ = c.waitApplied(ctx, out.Index) // the move is done whether this table shows it or not
 		return out, nil
 	case !again || surelyNot, errors.Is(err, ErrStopped):
-		c.lease.take(id)
+		c.takeBack(id, epoch)
 	default:
 		// The act may still come true. After a barrier it has, or never will.
-		c.wg.Go(func() { c.resume(id) })
+		c.wg.Go(func() { c.resume(id, epoch) })
 	}
 	return nil, err
+}
+
+// takeBack lets this node act on a partition again whose move came to nothing.
+func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
+	if p, ok := c.tb.Partition(id); ok && p.Owner == c.self && p.Epoch == epoch {
+		c.lease.take(id)
+	}
 }
 
 // resume lets this node act on a partition again once a barrier shows what
 // became of its move. A request on its way may still reach the log until its own
 // bound is over, so that is waited for first.
-func (c *Cluster) resume(id ownership.PartitionID) {
+func (c *Cluster) resume(id ownership.PartitionID, epoch ownership.Epoch) {
 	t := time.NewTimer(c.cfg.Timings.Decide)
 	defer t.Stop()
 	for {
@@ -82,7 +89,7 @@ func (c *Cluster) resume(id ownership.PartitionID) {
 			return
 		}
 		if err := c.ReadBarrier(c.ctx); err == nil {
-			c.lease.take(id)
+			c.takeBack(id, epoch)
 			return
 		}
 		t.Reset(c.cfg.Timings.Announce)

@@ -161,6 +161,9 @@ func TestFaultsKeepTheirMeaning(t *testing.T) {
 	if err := fromConnect("x", context.DeadlineExceeded); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("silence came over as %v", err)
 	}
+	if err := fromConnect("x", toConnect(fmt.Errorf("asking the bot: %w", context.DeadlineExceeded))); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("running out of time over there came over as %v", err)
+	}
 	if err := fromFault(toFault(nil)); err != nil {
 		t.Errorf("no error came over as %v", err)
 	}
