@@ -36,10 +36,11 @@ type cloudSettings struct {
 // order is one line to the cloud, report one line back.
 type (
 	order struct {
-		Run    time.Duration // make calls for so long, at Rate a second, and report at once
-		Rate   float64
-		Rotate bool // sign with a new key from now on
-		Settle bool // wait until all calls are over, then report
+		Run     time.Duration // make calls for so long, at Rate a second, and report at once
+		Rate    float64
+		Rotate  bool              // sign with a new key from now on
+		Targets []graphsim.Target // what the public names resolve to from now on
+		Settle  bool              // wait until all calls are over, then report
 	}
 	answer struct {
 		OpenIDURL, TokenURL, GraphURL string
@@ -96,6 +97,10 @@ func runCloud(settingsFile string, in io.Reader, out io.Writer) error {
 			go func() { load <- cloud.Run(ctx, graphsim.Load{Rate: o.Rate, Duration: o.Run}) }()
 		case o.Rotate:
 			if err := cloud.RotateKeys(graphsim.RotateOverlap); err != nil {
+				return err
+			}
+		case o.Targets != nil:
+			if err := cloud.SetTargets(o.Targets); err != nil {
 				return err
 			}
 		case o.Settle:

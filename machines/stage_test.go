@@ -52,7 +52,6 @@ func build(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, begun: time.Now(), net: newNetwork(t), shared: filepath.Join(t.TempDir(), "shared")}
 	var names strings.Builder
-	var targets []graphsim.Target
 	for r, region := range regions {
 		for i := range nodesEach {
 			m := &machine{
@@ -60,7 +59,6 @@ func build(t *testing.T) *stage {
 				address: fmt.Sprintf("10.77.%d.%d", r+1, i+1), root: t.TempDir(), shared: s.shared,
 			}
 			s.machines = append(s.machines, m)
-			targets = append(targets, graphsim.Target{Region: region, Node: m.name, URL: "https://" + m.address + ":8443"})
 			fmt.Fprintf(&names, "%s %s.bot.test\n", m.address, region)
 		}
 	}
@@ -79,7 +77,7 @@ func build(t *testing.T) *stage {
 	s.cloud = startCloud(t, s.net, cloudSettings{
 		Listen: cloudAddress + ":443", CertFile: in("cloud.pem"), KeyFile: in("cloud-key.pem"), CAFile: in("ca.pem"),
 		RegionURLs: map[string]string{"emea": regionURL("emea"), "amer": regionURL("amer")},
-		Targets:    targets, Seed: uint64(time.Now().UnixNano()),
+		Targets:    s.targets(), Seed: uint64(time.Now().UnixNano()),
 	})
 	s.tell("the calling cloud serves %s", s.cloud.first.GraphURL)
 	for i, m := range s.machines {
@@ -96,6 +94,20 @@ func build(t *testing.T) *stage {
 	}
 	s.tell("scripts/provision has set up all machines")
 	return s
+}
+
+// targets is what the names of the regions resolve to. GeoDNS soon keeps away
+// from a node that does not answer.
+func (s *stage) targets() []graphsim.Target {
+	var all []graphsim.Target
+	for _, m := range s.machines {
+		t := graphsim.Target{Region: m.region, Node: m.name, URL: "https://" + m.address + ":8443"}
+		if m.killed {
+			t.Weight = 1e-9
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // apps writes what an operator writes: the app, whose tokens are taken, and

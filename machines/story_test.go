@@ -160,7 +160,7 @@ func (s *stage) killAmidCalls(victim *machine, before sight) (time.Duration, gra
 		}
 		return ""
 	})
-	return took, s.cloud.tell(order{})
+	return took, s.cloud.tell(order{Targets: s.targets()})
 }
 
 // judge: a death costs nobody else anything. A call that rang on the dead node
@@ -240,7 +240,8 @@ func (s *stage) comeBack(victim *machine, before graphsim.Report) {
 		return "none was born"
 	})
 	s.tell("%s came back; partitions were born on it after %s", victim.name, took.Round(time.Millisecond))
-	s.cloud.tell(order{Run: 3 * time.Second, Rate: 10})
+	s.cloud.tell(order{Targets: s.targets()})
+	s.cloud.tell(order{Run: 3 * time.Second, Rate: 20})
 	report := s.cloud.tell(order{Settle: true})
 	s.report(report)
 	if report.Lost != before.Lost || report.Misrouted != before.Misrouted || report.AnsweredLate != before.AnsweredLate || report.HandledTwice != before.HandledTwice {
