@@ -150,9 +150,16 @@ func (d *Door) join(ctx context.Context, in *struct{ Body JoinRequest }) (*reply
 	note(ctx, "the node at "+in.Body.Address)
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
+	if err := d.useToken(ctx, in.Body.Address, false); err != nil {
+		return nil, problem(err)
+	}
 	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID)
 	if err != nil {
 		return nil, problem(err)
+	}
+	if err := d.useToken(ctx, in.Body.Address, true); err != nil {
+		// The node is in; the token can bring in no other, and ends by its time.
+		d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "error", err)
 	}
 	return &reply[Node]{d.node(n, d.counts())}, nil
 }

@@ -24,8 +24,9 @@ const (
 
 // guard decides who a caller is.
 type guard struct {
-	file string // empty: open to loopback
-	now  func() time.Time
+	file  string // empty: open to loopback
+	now   func() time.Time
+	table Table // the region's tokens stand beside the file's
 
 	mu     sync.RWMutex
 	tokens []token
@@ -35,8 +36,8 @@ type guard struct {
 	swept  time.Time // when fails was last looked through
 }
 
-func newGuard(file string, now func() time.Time) *guard {
-	return &guard{file: file, now: now, fails: map[netip.Addr]*rate.Limiter{}}
+func newGuard(file string, table Table, now func() time.Time) *guard {
+	return &guard{file: file, table: table, now: now, fails: map[netip.Addr]*rate.Limiter{}}
 }
 
 // reload reads the tokens file; on an error the old tokens stay.
@@ -57,17 +58,6 @@ func (g *guard) reload() error {
 // open reports whether no tokens are set up.
 func (g *guard) open() bool { return g.file == "" }
 
-// list gives the tokens without their hashes.
-func (g *guard) list() []TokenInfo {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	out := make([]TokenInfo, 0, len(g.tokens))
-	for _, t := range g.tokens {
-		out = append(out, TokenInfo{Name: t.name, Roles: t.roles, Expires: t.expires, Expired: t.expired(g.now())})
-	}
-	return out
-}
-
 // refusal is why a caller may not pass.
 type refusal struct {
 	status int
@@ -79,6 +69,7 @@ var (
 	refusedToken = &refusal{http.StatusUnauthorized, "This needs a bearer token of this door in the Authorization header."}
 	refusedRole  = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
 	refusedPace  = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
+	refusedSpent = &refusal{http.StatusForbidden, "The token was for one use and was used, or has expired."}
 	refusedPlace = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
 )
 
@@ -103,7 +94,7 @@ func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 		if !loopbackName(r.Host) {
 			return Whoami{}, refusedPlace
 		}
-		return Whoami{Name: "loopback", Roles: []Role{RoleRead, RoleOperate, RoleBot, RoleJoin}, Open: true}, nil
+		return Whoami{Name: "loopback", Roles: allRoles, Open: true}, nil
 	}
 	if secret == "" {
 		return Whoami{}, refusedToken // nothing was tried, so nothing is counted
@@ -123,11 +114,14 @@ func (g *guard) try(from, secret string) (Whoami, *refusal) {
 	g.mu.RLock()
 	t, ok := findToken(g.tokens, secret)
 	g.mu.RUnlock()
-	if !ok || t.expired(now) {
-		limit.AllowN(now, 1)
-		return Whoami{}, refusedToken
+	if ok && !t.expired(now) {
+		return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires}, nil
 	}
-	return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires}, nil
+	who, refused := g.tryRegion(secret, now)
+	if refused != nil {
+		limit.AllowN(now, 1)
+	}
+	return who, refused
 }
 
 // limiter gives the failure budget of an address; an IPv6 address shares its

@@ -31,6 +31,7 @@ var everyOperation = []struct {
 	{"GET", "/v1/summary", "", RoleRead, 200},
 	{"GET", "/v1/nodes", "", RoleRead, 200},
 	{"GET", "/v1/nodes/emea-2", "", RoleRead, 200},
+	{"GET", "/v1/nodes/emea-2/stop-check", "", RoleRead, 501},
 	{"GET", "/v1/partitions", "", RoleRead, 200},
 	{"GET", "/v1/partitions/1", "", RoleRead, 200},
 	{"GET", "/v1/calls", "", RoleRead, 200},
@@ -42,6 +43,8 @@ var everyOperation = []struct {
 	{"GET", "/v1/raft/peers", "", RoleRead, 200},
 	{"GET", "/v1/events?follow=false", "", RoleRead, 200},
 	{"GET", "/v1/tokens", "", RoleOperate, 200},
+	{"POST", "/v1/tokens", `{"name":"ci","roles":["read"]}`, RoleOperate, 201},
+	{"DELETE", "/v1/tokens/ci", "", RoleOperate, 204},
 	{"GET", "/v1/audit", "", RoleOperate, 200},
 	{"GET", "/v1/snapshot", "", RoleOperate, 200},
 	{"PUT", "/v1/snapshot", "bytes", RoleOperate, 204},
@@ -169,7 +172,7 @@ func TestB100_FailedAttemptsAreLimited(t *testing.T) {
 
 func TestB102_FailuresAreRememberedInBounds(t *testing.T) {
 	t.Parallel()
-	g := newGuard("unused", func() time.Time { return start })
+	g := newGuard("unused", newFake(), func() time.Time { return start })
 	for i := range 3 * failPlaces {
 		_, refused := g.try(fmt.Sprintf("10.%d.%d.%d:1", i>>16&255, i>>8&255, i&255), "guess")
 		if refused == nil {

@@ -184,3 +184,16 @@ func (c *Client) Audit(ctx context.Context, limit int) ([]Change, error) {
 	}
 	return items[Change](ctx, c, "/v1/audit", q)
 }
+
+// MakeToken makes a token of the region's doors. Its secret is in the answer and
+// nowhere else.
+func (c *Client) MakeToken(ctx context.Context, ask TokenAsk) (TokenMade, error) {
+	var made TokenMade
+	err := c.call(ctx, http.MethodPost, "/v1/tokens", nil, ask, &made)
+	return made, err
+}
+
+// RevokeToken takes a token of the region's doors back.
+func (c *Client) RevokeToken(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, nil, nil)
+}

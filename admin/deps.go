@@ -20,22 +20,28 @@ type Deps struct {
 	Journal Journal // required: the table's event history
 	Cluster Cluster // required: acts and membership, from any node
 
-	World     World                                                    // the other regions; nil: there are none
-	Explain   func(context.Context, Notification) (Explanation, error) // the webhook's dry run; nil: 501
-	Callbacks func(context.Context, CallbackAsk) (CallbackURI, error)  // signs callback URIs; nil: 501
-	Promises  func() []Promise                                         // promises only the node knows of, added to /v1/guarantees
-	Warnings  func() []string                                          // what an operator should be told loudly, added to /v1/status
-	Checks    []Check                                                  // what /readyz asks, in this order
-	Leave     func(ctx context.Context, by string) error               // starts this node's departure; nil: Cluster.Leave
-	Metrics   prometheus.Gatherer                                      // nil: /metrics answers 501
-	Logger    *slog.Logger                                             // nil: slog.Default()
-	Now       func() time.Time                                         // nil: time.Now
+	World     World                                                      // the other regions; nil: there are none
+	Explain   func(context.Context, Notification) (Explanation, error)   // the webhook's dry run; nil: 501
+	Callbacks func(context.Context, CallbackAsk) (CallbackURI, error)    // signs callback URIs; nil: 501
+	Promises  func() []Promise                                           // promises only the node knows of, added to /v1/guarantees
+	Warnings  func() []string                                            // what an operator should be told loudly, added to /v1/status
+	Checks    []Check                                                    // what /readyz asks, in this order
+	Leave     func(ctx context.Context, by string) error                 // starts this node's departure; nil: Cluster.Leave
+	StopCheck func(context.Context, ownership.NodeID) (StopCheck, error) // whether a node may be stopped now; nil: 501
+	Metrics   prometheus.Gatherer                                        // nil: /metrics answers 501
+	Logger    *slog.Logger                                               // nil: slog.Default()
+	Now       func() time.Time                                           // nil: time.Now
 }
 
 // Table is the region's table as this node holds it, read from memory.
 type Table interface {
 	// Applied is the raft index of the last act that the table here has seen.
 	Applied() uint64
+	// Format is the command format that the region writes.
+	Format() uint32
+	// DoorTokens gives the region's tokens of its admin doors, by name, ended
+	// ones too.
+	DoorTokens() []ownership.DoorToken
 	// Nodes gives all nodes, by id, gone ones too.
 	Nodes() []ownership.Node
 	// Node gives one node's record.

@@ -27,8 +27,9 @@ type Config struct {
 	// Loopback says that the listener is reachable from this machine only. It
 	// is the condition for running without a TokensFile.
 	Loopback bool
-	// TokensFile names the bearer tokens, see LoadTokens. Empty: the door is
-	// open to everybody who can reach it, which needs Loopback.
+	// TokensFile names the first bearer tokens, see HashToken; more can be made
+	// for the whole region with them. Empty: the door is open to everybody who
+	// can reach it, which needs Loopback.
 	TokensFile string
 	// Secure says that the listener speaks TLS; the console's cookie is then
 	// marked Secure.
@@ -85,7 +86,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 		d.now = time.Now
 	}
 	d.audit = newAuditLog(d.log)
-	d.auth = newGuard(cfg.TokensFile, d.now)
+	d.auth = newGuard(cfg.TokensFile, deps.Table, d.now)
 	if err := d.auth.reload(); err != nil {
 		return nil, fmt.Errorf("building the admin door: %w", err)
 	}
@@ -120,9 +121,11 @@ func (d *Door) routes() error {
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
 	d.api.UseMiddleware(d.admit)
 	d.readRoutes()
+	d.stopRoutes()
 	d.callRoutes()
 	d.actRoutes()
 	d.streamRoutes()
+	d.tokenRoutes()
 	d.opsRoutes()
 	d.docsRoutes()
 	if err := d.pageRoutes(); err != nil {

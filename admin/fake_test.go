@@ -25,9 +25,12 @@ type fake struct {
 	dropped    uint64 // events up to this ID are no longer kept
 	arrived    chan struct{}
 	applied    uint64
+	format     uint32
+	tokens     []ownership.DoorToken
 	status     ClusterStatus
 	peers      []Peer
 
+	meetFail error    // what meeting a node returns, if set
 	fail     error    // what every act and check returns, if set
 	asked    []string // acts and checks, in order
 	snapshot string
@@ -40,7 +43,7 @@ type fake struct {
 func newFake() *fake {
 	f := &fake{
 		nodes: map[ownership.NodeID]ownership.Node{}, partitions: map[ownership.PartitionID]ownership.Partition{},
-		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, snapshot: "a whole table",
+		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, format: ownership.FormatTokens, snapshot: "a whole table",
 		status: ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
 			LeaseUntil: start.Add(2 * time.Second), Voters: 3, Secure: true},
 	}
@@ -265,6 +268,9 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	if err := f.ask(ctx, "do %T", a); err != nil {
 		return nil, err
 	}
+	if err := f.applyToken(a); err != nil {
+		return &ownership.Outcome{Err: err}, err
+	}
 	if r, ok := a.(ownership.Release); ok {
 		f.set(func() {
 			c := f.calls[r.Call]
@@ -278,6 +284,12 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 func (f *fake) Meet(ctx context.Context, addr string, _ ownership.NodeID) (ownership.Node, error) {
 	if err := f.ask(ctx, "meet %s", addr); err != nil {
 		return ownership.Node{}, err
+	}
+	f.mu.Lock()
+	fail := f.meetFail
+	f.mu.Unlock()
+	if fail != nil {
+		return ownership.Node{}, fail
 	}
 	n := ownership.Node{ID: "emea-9", Region: "emea", ClusterAddr: addr, Capacity: 5, State: ownership.NodeActive, Incarnation: "i"}
 	f.set(func() { f.nodes[n.ID] = n })

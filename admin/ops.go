@@ -21,10 +21,6 @@ const checkTime = 2 * time.Second
 func (d *Door) opsRoutes() {
 	huma.Register(d.api, d.operation("whoami", http.MethodGet, "/v1/whoami", anyRole, "How this door knows the caller"),
 		func(ctx context.Context, _ *empty) (*reply[Whoami], error) { return &reply[Whoami]{caller(ctx)}, nil })
-	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", RoleOperate, "Names, roles and ends of this node's tokens; never the tokens"),
-		func(context.Context, *empty) (*reply[List[TokenInfo]], error) {
-			return &reply[List[TokenInfo]]{List[TokenInfo]{d.auth.list()}}, nil
-		})
 	type auditAsked struct {
 		Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}

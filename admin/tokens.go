@@ -99,7 +99,7 @@ func parseTokens(body []byte) ([]token, error) {
 			return nil, fmt.Errorf("entry %q has no roles; choose from read, operate, bot, join", e.Name)
 		}
 		for _, r := range e.Roles {
-			if !slices.Contains([]Role{RoleRead, RoleOperate, RoleBot, RoleJoin}, r) {
+			if !slices.Contains(allRoles, r) {
 				return nil, fmt.Errorf("entry %q: %q is none of the roles read, operate, bot, join", e.Name, string(r))
 			}
 		}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"tandem/ownership"
@@ -199,15 +200,44 @@ type Whoami struct {
 	Name    string    `json:"name"`
 	Roles   []Role    `json:"roles"`
 	Expires time.Time `json:"expires,omitzero"`
+	Once    bool      `json:"once,omitempty" doc:"The token ends with its first use."`
 	Open    bool      `json:"open" doc:"No tokens are set up and the door listens on loopback: everybody may do everything."`
+
+	hash [sha256.Size]byte // of a token for one use
 }
 
-// TokenInfo is one entry of the tokens file without its secret.
+// TokenInfo is one token of the door without its secret.
 type TokenInfo struct {
 	Name    string    `json:"name"`
 	Roles   []Role    `json:"roles"`
+	Origin  string    `json:"origin" enum:"file,region" doc:"file: the tokens file of the node that answers; region: kept for every node of the region."`
+	Once    bool      `json:"once,omitempty" doc:"It ends with its first use."`
 	Expires time.Time `json:"expires,omitzero"`
 	Expired bool      `json:"expired"`
+	MadeBy  string    `json:"made_by,omitempty" doc:"Name of the token that asked for it."`
+	MadeAt  time.Time `json:"made_at,omitzero"`
+	UsedFor string    `json:"used_for,omitempty" doc:"Cluster address of the node that a token for one use is bound to."`
+	UsedAt  time.Time `json:"used_at,omitzero" doc:"When that node came in: the token has ended."`
+}
+
+// The origins of a token.
+const (
+	OriginFile   = "file"
+	OriginRegion = "region"
+)
+
+// TokenAsk asks for a new token of the region's doors.
+type TokenAsk struct {
+	Name    string    `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]*$" doc:"Shown in the audit log."`
+	Roles   []Role    `json:"roles" minItems:"1" maxItems:"4" uniqueItems:"true"`
+	Expires time.Time `json:"expires,omitzero" doc:"Absent: never. A token for one use must expire."`
+	Once    bool      `json:"once,omitempty" doc:"For one node's join only, which its role must be."`
+}
+
+// TokenMade is a new token. Its secret is told this once and kept nowhere.
+type TokenMade struct {
+	TokenInfo
+	Token string `json:"token" doc:"What goes into the Authorization header after Bearer."`
 }
 
 // Change is one line of the audit log.
@@ -244,6 +274,9 @@ const (
 	RoleBot     Role = "bot"     // ask for callback URIs
 	RoleJoin    Role = "join"    // take a node into the region
 )
+
+// allRoles are the roles that a token can have.
+var allRoles = []Role{RoleRead, RoleOperate, RoleBot, RoleJoin}
 
 // anyRole is asked for where any token will do.
 const anyRole Role = "any"

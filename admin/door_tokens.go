@@ -1,0 +1,182 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tandem/ownership"
+)
+
+// The tokens of the file stand on one node; those made here stand in the
+// region's table, as hashes, and open the doors of all of its nodes.
+
+// secretPrefix starts every token made here, so that scanners of source code
+// find one that was left lying about.
+const secretPrefix = "tandem_"
+
+// tokenRoutes puts the door's own tokens on the door.
+func (d *Door) tokenRoutes() {
+	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", RoleOperate, "Names, roles and ends of the region's tokens and of this node's file; never the tokens"),
+		func(ctx context.Context, in *struct{ Asking }) (*answer[List[TokenInfo]], error) {
+			fresh, err := d.freshen(ctx, in.Asking)
+			if err != nil {
+				return nil, err
+			}
+			return &answer[List[TokenInfo]]{Freshness: fresh, Body: List[TokenInfo]{d.auth.list()}}, nil
+		})
+
+	made := d.change("make-token", http.MethodPost, "/v1/tokens", RoleOperate, "Make a token that opens the doors of all nodes of the region; its secret is told this once")
+	made.DefaultStatus = http.StatusCreated
+	made.Errors = append(made.Errors, http.StatusUnprocessableEntity)
+	huma.Register(d.api, made, d.makeToken)
+
+	huma.Register(d.api, d.noContent(d.change("revoke-token", http.MethodDelete, "/v1/tokens/{name}", RoleOperate, "Take a token of the region back")),
+		func(ctx context.Context, in *struct {
+			Name string `path:"name" maxLength:"64"`
+		}) (*empty, error) {
+			return d.act(ctx, func(ctx context.Context) error {
+				err := d.tokenAct(ctx, ownership.RevokeToken{At: d.now(), Name: in.Name})
+				if errors.Is(err, ownership.ErrUnknown) && d.auth.inFile(in.Name) {
+					return fmt.Errorf("the token %q stands in this node's tokens file; take it out there: %w", in.Name, ownership.ErrConflict)
+				}
+				return err
+			})
+		})
+}
+
+// tokenAct has the region apply an act about a token, and returns once the
+// table here knows of it: what the caller is told holds at this door already.
+func (d *Door) tokenAct(ctx context.Context, act ownership.Act) error {
+	out, err := d.deps.Cluster.Do(ctx, act)
+	if err == nil {
+		err = out.Err
+	}
+	if err != nil {
+		return err
+	}
+	return d.deps.Cluster.ReadBarrier(ctx)
+}
+
+func (d *Door) makeToken(ctx context.Context, in *struct{ Body TokenAsk }) (*reply[TokenMade], error) {
+	ask := in.Body
+	roles := make([]string, len(ask.Roles))
+	for i, r := range ask.Roles {
+		roles[i] = string(r)
+	}
+	note(ctx, ask.Name+": "+strings.Join(roles, ", "))
+	switch {
+	case slices.ContainsFunc(ask.Roles, func(r Role) bool { return !slices.Contains(allRoles, r) }):
+		return nil, huma.Error422UnprocessableEntity("A role is one of read, operate, bot, join.")
+	case ask.Once && !slices.Equal(ask.Roles, []Role{RoleJoin}):
+		return nil, huma.Error422UnprocessableEntity("A token for one use has the role join and no other: the join is its use.")
+	case ask.Once && ask.Expires.IsZero():
+		return nil, huma.Error422UnprocessableEntity("A token for one use must expire.")
+	case !ask.Expires.IsZero() && !d.now().Before(ask.Expires):
+		return nil, huma.Error422UnprocessableEntity("The token would have expired already.")
+	case d.auth.inFile(ask.Name):
+		return nil, huma.Error409Conflict("A token of that name stands in this node's tokens file.")
+	case d.deps.Table.Format() < ownership.FormatTokens:
+		return nil, huma.Error409Conflict("Not every node of the region knows tokens yet: upgrade all of them first.")
+	}
+	secret := secretPrefix + rand.Text()
+	t := ownership.DoorToken{
+		Name: ask.Name, Hash: sha256.Sum256([]byte(secret)), Roles: roles, Once: ask.Once,
+		MadeBy: caller(ctx).Name, Expires: ask.Expires.UTC(),
+	}
+	if ask.Expires.IsZero() {
+		t.Expires = time.Time{}
+	}
+	at := d.now()
+	if _, err := d.act(ctx, func(ctx context.Context) error {
+		return d.tokenAct(ctx, ownership.GrantToken{At: at, Token: t})
+	}); err != nil {
+		return nil, err
+	}
+	t.MadeAt = at.UTC()
+	return &reply[TokenMade]{TokenMade{tokenInfo(t, at), secret}}, nil
+}
+
+// useToken says in the table that the caller's token for one use is used to
+// bring in the node at an address, first before and then after it is done. Of
+// two nodes that one token is shown for, the table lets one pass. Other tokens
+// are not asked.
+func (d *Door) useToken(ctx context.Context, address string, done bool) error {
+	who := caller(ctx)
+	if !who.Once {
+		return nil
+	}
+	out, err := d.deps.Cluster.Do(ctx, ownership.UseToken{At: d.now(), Name: who.Name, Hash: who.hash, For: address, Done: done})
+	if err != nil {
+		return err
+	}
+	return out.Err
+}
+
+// tryRegion judges a secret by the region's tokens. It compares with every one,
+// as findToken does. A token for one use says that it has ended: only its bearer
+// hears it.
+func (g *guard) tryRegion(secret string, now time.Time) (Whoami, *refusal) {
+	sum := sha256.Sum256([]byte(secret))
+	var found *ownership.DoorToken
+	all := g.table.DoorTokens()
+	for i := range all {
+		if subtle.ConstantTimeCompare(sum[:], all[i].Hash[:]) == 1 {
+			found = &all[i]
+		}
+	}
+	switch {
+	case found == nil, found.Ended(now) && !found.Once:
+		return Whoami{}, refusedToken
+	case found.Ended(now):
+		return Whoami{}, refusedSpent
+	}
+	return Whoami{Name: found.Name, Roles: rolesOf(*found), Expires: found.Expires, Once: found.Once, hash: found.Hash}, nil
+}
+
+// list gives all tokens without their hashes, those of the file first.
+func (g *guard) list() []TokenInfo {
+	now := g.now()
+	g.mu.RLock()
+	out := make([]TokenInfo, 0, len(g.tokens))
+	for _, t := range g.tokens {
+		out = append(out, TokenInfo{Name: t.name, Roles: t.roles, Origin: OriginFile, Expires: t.expires, Expired: t.expired(now)})
+	}
+	g.mu.RUnlock()
+	for _, t := range g.table.DoorTokens() {
+		out = append(out, tokenInfo(t, now))
+	}
+	return out
+}
+
+// inFile reports whether the tokens file has an entry of that name.
+func (g *guard) inFile(name string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return slices.ContainsFunc(g.tokens, func(t token) bool { return t.name == name })
+}
+
+func tokenInfo(t ownership.DoorToken, now time.Time) TokenInfo {
+	return TokenInfo{
+		Name: t.Name, Roles: rolesOf(t), Origin: OriginRegion, Once: t.Once, Expires: t.Expires,
+		Expired: !t.Expires.IsZero() && !now.Before(t.Expires),
+		MadeBy:  t.MadeBy, MadeAt: t.MadeAt, UsedFor: t.UsedFor, UsedAt: t.UsedAt,
+	}
+}
+
+func rolesOf(t ownership.DoorToken) []Role {
+	out := make([]Role, len(t.Roles))
+	for i, r := range t.Roles {
+		out[i] = Role(r)
+	}
+	return out
+}
