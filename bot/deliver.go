@@ -79,6 +79,11 @@ func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownersh
 
 // deliver hands one hand-over to the bot, once.
 func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
+	// Asked again here: the hand-over may have waited in its call's line, or the
+	// process may have stood still, while the partition went to another node.
+	if !d.ledger.Holds(h.Partition, h.Epoch) {
+		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
+	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, l.app.Timeout)
 	defer cancel()
@@ -121,7 +126,9 @@ func kindOf(err error) error {
 
 // tell offers one of Tandem's own events to the bot until it takes it: nobody
 // else would send it again. It gives up after TellFor, when the call is over,
-// when the partition is another node's, or when the desk closes.
+// when the partition is another node's, or when the desk closes. A lease that
+// was lost may come back with the same epoch: it waits for that too, until this
+// node hears of a newer one.
 func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
@@ -133,7 +140,8 @@ func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
 		if err == nil {
 			err = failed(h, ErrReply, fmt.Errorf("its status is %d", reply.Status))
 		}
-		if !d.waitToTell(ctx, wait) || d.over(l) || !d.ledger.Holds(h.Partition, h.Epoch) {
+		fenced := errors.Is(err, ownership.ErrFenced)
+		if !d.waitToTell(ctx, wait) || d.over(l) || d.passed(l, h) || !fenced && !d.ledger.Holds(h.Partition, h.Epoch) {
 			d.count.untold.WithLabelValues(string(h.Event)).Inc()
 			d.log.Error("the bot was not told", "event", h.Event, "call", h.Call, "epoch", h.Epoch, "err", err)
 			return err
@@ -158,6 +166,13 @@ func (d *Desk) over(l *line) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !l.endedAt.IsZero()
+}
+
+// passed reports whether this node has heard of a newer epoch of the call.
+func (d *Desk) passed(l *line, h ownership.HandOver) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return l.epoch > h.Epoch
 }
 
 func (d *Desk) touch(l *line) {

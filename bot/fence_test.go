@@ -1,0 +1,69 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tandem/ownership"
+)
+
+// A notification that waited in its call's line while the partition went to
+// another node is not handed over any more: its sender tries again, and finds
+// the new owner.
+func TestF13_WhatWaitedInLineIsFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+			time.Sleep(2 * time.Second)
+			return ownership.Reply{Status: 202}, nil
+		}
+		first := make(chan error, 1)
+		go func() {
+			_, err := s.Update(t.Context(), update("m1"))
+			first <- err
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { s.ledger.hold(4) })
+		if _, err := s.Update(t.Context(), update("m2")); !errors.Is(err, ownership.ErrFenced) {
+			t.Errorf("%v, want ErrFenced", err)
+		}
+		if err := <-first; err != nil {
+			t.Errorf("what was handed over under the lease: %v", err)
+		}
+		if n := len(s.bot.handed()); n != 1 {
+			t.Errorf("%d hand-overs, want the first one only", n)
+		}
+	})
+}
+
+// The router answered a call and stood still before it could tell the bot: the
+// bot is told when the lease comes back, and never under a passed epoch.
+func TestF13_TellingWaitsForTheLease(t *testing.T) {
+	for name, tt := range map[string]struct {
+		back ownership.Epoch
+		told int
+	}{"it comes back": {3, 1}, "the partition moved": {4, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, AnswerByRouter, nil)
+				s.graph.answer = func(int) error {
+					s.ledger.hold(0)
+					return nil
+				}
+				if _, err := s.Incoming(t.Context(), incoming("m1")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(8 * time.Second)
+				s.ledger.hold(tt.back)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if n := len(s.bot.handed()); n != tt.told {
+					t.Errorf("%d hand-overs, want %d", n, tt.told)
+				}
+			})
+		})
+	}
+}
