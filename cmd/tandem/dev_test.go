@@ -31,7 +31,7 @@ func TestDevKeepsItsPromises(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out, errs bytes.Buffer
-	if code := run([]string{"dev", "--duration", "5s", "--rate", "12", "--report", file, "--seed", "7"}, &out, &errs); code != exitOK {
+	if code := run([]string{"dev", "--duration", "6s", "--rate", "6", "--report", file, "--seed", "7"}, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d\n%s\n%s", code, &out, &errs)
 	}
 	for _, want := range []string{"6 nodes in 2 regions are up", "ADMIN DOOR", "export TANDEM_ADDR=", "call ", "Every promise was kept."} {
@@ -56,7 +56,7 @@ func TestDevKeepsItsPromises(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Calls < 20 || r.Handshakes == 0 || r.Redirects.Region == 0 || r.Redirects.Node == 0 || r.Relays == 0 || r.DuplicatesSent == 0 {
+	if r.Calls < 15 || r.Handshakes == 0 || r.Redirects.Region == 0 || r.Redirects.Node == 0 || r.Relays == 0 || r.DuplicatesSent == 0 {
 		t.Errorf("the run showed too little: %+v", r)
 	}
 	if len(r.CallsByNode) != 6 {
@@ -87,7 +87,7 @@ func TestDevFindsAPlantedBug(t *testing.T) {
 	if err := s.cloud.SetTargets(targets); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cloud.Run(ctx, graphsim.Load{Rate: 20, MaxCalls: 20}); err != nil {
+	if err := s.cloud.Run(ctx, graphsim.Load{Rate: 10, MaxCalls: 20}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.cloud.Settle(ctx); err != nil {
