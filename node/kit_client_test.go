@@ -1,6 +1,8 @@
 package node
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -12,16 +14,36 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
 
-// outside is an HTTP client that knows only what interfaces of the public door
+// client is an HTTP client that knows only what interfaces of the public door
 // say. It follows no redirect.
-var outside = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	Timeout:       10 * time.Second,
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func (s *stage) client() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.trust()},
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// trust gives the TLS settings of whoever connects to the public doors; nil
+// where they are plain.
+func (s *stage) trust() *tls.Config {
+	s.t.Helper()
+	if !s.plan.https {
+		return nil
+	}
+	if s.roots != nil {
+		return &tls.Config{RootCAs: s.roots}
+	}
+	text, err := os.ReadFile(filepath.Join(s.path("ca"), cluster.CACertFile))
+	must(s.t, err)
+	s.roots = x509.NewCertPool()
+	s.roots.AppendCertsFromPEM(text)
+	return &tls.Config{RootCAs: s.roots}
 }
 
 // answer is a response, read.
@@ -56,7 +78,7 @@ func (s *stage) send(method, url, body string, header map[string]string) answer 
 	for name, v := range header {
 		req.Header.Set(name, v)
 	}
-	resp, err := outside.Do(req)
+	resp, err := s.outside.Do(req)
 	must(s.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
@@ -65,13 +87,13 @@ func (s *stage) send(method, url, body string, header map[string]string) answer 
 }
 
 // webhook is the address that a node's public door takes notifications at.
-func (x *seat) webhook() string { return "http://" + x.public + "/api/calls" }
+func (x *seat) webhook() string { return x.base() + "/api/calls" }
 
 // follow is where a callback URI or a region's address leads to at this node:
 // the names below .localhost are the cloud's to resolve.
 func (x *seat) follow(uri string) string {
 	for _, region := range x.s.plan.regions {
-		uri = strings.Replace(uri, regionURL(region), "http://"+x.public, 1)
+		uri = strings.Replace(uri, regionURL(region), x.base(), 1)
 	}
 	return uri
 }

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +35,7 @@ type plan struct {
 	regions  []string
 	nodes    int                    // in each region
 	secure   bool                   // mutual TLS on the cluster ports
+	https    bool                   // TLS on the public doors
 	children bool                   // each node is a process of its own
 	rates    graphsim.Rates         // how unkind the cloud is
 	sim      func(*graphsim.Config) // further changes to the cloud
@@ -42,12 +45,14 @@ type plan struct {
 
 // stage is a simulated cloud and the nodes of one or two regions.
 type stage struct {
-	t     *testing.T
-	plan  plan
-	dir   string
-	cloud *graphsim.Cloud
-	seats []*seat
-	log   *journal
+	t       *testing.T
+	plan    plan
+	dir     string
+	cloud   *graphsim.Cloud
+	outside *http.Client
+	roots   *x509.CertPool // of the public doors' certificates
+	seats   []*seat
+	log     *journal
 }
 
 // seat is a node's place: its addresses and its data outlive a restart.
@@ -80,8 +85,9 @@ func deploy(t *testing.T, p plan) *stage {
 			t.Logf("the nodes' last words:\n%s", s.log.tail(60))
 		}
 	})
-	s.startCloud()
 	s.writeSecrets()
+	s.outside = s.client()
+	s.startCloud()
 	t.Cleanup(s.stopAll)
 	for _, region := range p.regions {
 		for i := range p.nodes {
@@ -116,6 +122,7 @@ func (s *stage) startCloud() {
 	for _, r := range s.plan.regions {
 		cfg.RegionURLs[r] = regionURL(r)
 	}
+	cfg.TLS = s.trust()
 	if s.plan.sim != nil {
 		s.plan.sim(&cfg)
 	}
@@ -135,7 +142,7 @@ func (s *stage) writeSecrets() {
 	s.t.Helper()
 	must(s.t, os.WriteFile(s.path("client-secret"), []byte(canarySecret+"\n"), 0o600))
 	must(s.t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"\n"), 0o600))
-	if s.plan.secure {
+	if s.plan.secure || s.plan.https {
 		_, _, err := cluster.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
 		must(s.t, err)
 	}
@@ -145,11 +152,26 @@ func (s *stage) newSeat(region string, i int) *seat {
 	s.t.Helper()
 	x := &seat{s: s, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i%3)), seen: newRecorder()}
 	x.open()
-	if s.plan.secure {
-		_, _, err := cluster.MakeCert(s.path("tls"), s.path("ca"), "stories", ownership.Region(region), ownership.NodeID(x.name), []string{"127.0.0.1"}, time.Hour)
-		must(s.t, err)
+	if s.plan.secure || s.plan.https {
+		x.certify("tls")
 	}
 	return x
+}
+
+// certify makes a certificate for the seat's node in a directory of the stage.
+func (x *seat) certify(dir string) (certFile, keyFile string) {
+	x.s.t.Helper()
+	certFile, keyFile, err := cluster.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
+	must(x.s.t, err)
+	return certFile, keyFile
+}
+
+// base is the public address of the seat's node.
+func (x *seat) base() string {
+	if x.s.plan.https {
+		return "https://" + x.public
+	}
+	return "http://" + x.public
 }
 
 // open takes the seat's ports: new ones at first, the same ones afterwards.
@@ -181,12 +203,19 @@ func (x *seat) config() Config {
 	c.Deployment = "stories"
 	c.HandleKeysFile = s.path("handle-keys")
 	c.Node = Self{ID: x.name, Region: x.region, Zone: x.zone, DataDir: s.path(x.name), Capacity: 500}
-	c.Public.Listen, c.Public.URL, c.Public.RegionURL = x.public, "http://"+x.public, regionURL(x.region)
-	c.Public.TLS.Off = true
+	c.Public.Listen, c.Public.URL, c.Public.RegionURL = x.public, x.base(), regionURL(x.region)
+	if s.plan.https {
+		c.Public.TLS = ServerTLS{CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem")}
+	} else {
+		c.Public.TLS.Off = true
+	}
 	c.Public.Grace = 3 * time.Second
 	c.Admin.Listen = x.admin
 	c.Cluster.Listen = first(x.cluster, "127.0.0.1:0")
 	c.Cluster.Election = time.Second // the machines that run the tests are busy
+	if s.plan.nodes == 1 {
+		c.Cluster.Election = 100 * time.Millisecond // nobody else can be too slow
+	}
 	c.Cluster.Tombstones = time.Minute
 	c.Cluster.StalledDisk = 20 * time.Second
 	if founder := s.of(x.region)[0]; founder == x {
@@ -332,7 +361,7 @@ func (s *stage) aim(seats ...*seat) {
 	s.t.Helper()
 	targets := make([]graphsim.Target, len(seats))
 	for i, x := range seats {
-		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: "http://" + x.public}
+		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: x.base()}
 	}
 	must(s.t, s.cloud.SetTargets(targets))
 }
