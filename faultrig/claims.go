@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type claimants struct {
 	fleet *Fleet
 	http  *http.Client
 	begun time.Time
+	held  atomic.Bool
 
 	tokenMu sync.Mutex
 	token   string
@@ -86,6 +88,10 @@ func (c *claimants) run(ctx context.Context, workers int) {
 	for w := range workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
+				if c.held.Load() {
+					pause(ctx, 20*time.Millisecond)
+					continue
+				}
 				rest := paceOfClaimant
 				if !c.once(w) {
 					rest = 20 * time.Millisecond
@@ -96,6 +102,9 @@ func (c *claimants) run(ctx context.Context, workers int) {
 	}
 	wg.Wait()
 }
+
+// hold makes the claimants rest, or go on.
+func (c *claimants) hold(still bool) { c.held.Store(still) }
 
 // once does one operation; false when it was refused or lost.
 func (c *claimants) once(worker int) bool {
@@ -208,7 +217,7 @@ const claimPatience = 4 * time.Second
 func (c *claimants) claim(node *Node, id ownership.CallID) (told, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), claimPatience)
 	defer cancel()
-	res, err := c.post(ctx, node.Public+"/api/calls", fmt.Sprintf(incoming, id))
+	res, err := c.first(ctx, node, id)
 	if err != nil {
 		return told{}, err
 	}
@@ -230,6 +239,11 @@ func (c *claimants) claim(node *Node, id ownership.CallID) (told, error) {
 		return told{saidOwner, g.Partition, g.Epoch}, nil
 	}
 	return told{}, fmt.Errorf("claiming at %s: status %d: %s", node.ID, res.StatusCode, body)
+}
+
+// first posts the first notification of a call to a node.
+func (c *claimants) first(ctx context.Context, node *Node, id ownership.CallID) (*http.Response, error) {
+	return c.post(ctx, node.Public+"/api/calls", fmt.Sprintf(incoming, id))
 }
 
 func (c *claimants) post(ctx context.Context, to, body string) (*http.Response, error) {

@@ -17,6 +17,7 @@ type Scenario struct {
 	Fault  string // its number, such as F11
 	Title  string
 	Needs  []Need
+	Cannot string // why nobody can inject it from outside, and what covers it; empty: the rig can
 	Fleet  FleetOptions
 	Calls  float64 // simulated calls a second; 0: none
 	Claims int     // claimants at the same time; 0: defaultClaimants, -1: none
@@ -128,8 +129,10 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 	if opt.Rounds > 0 {
 		res.Rounds = opt.Rounds
 	}
-	if why := Missing(sc.Needs); why != "" {
-		res.Skipped = why
+	if res.Skipped = sc.Cannot; res.Skipped == "" {
+		res.Skipped = Missing(sc.Needs)
+	}
+	if res.Skipped != "" {
 		return res, nil
 	}
 	sc.Fleet.Seed = opt.Seed
@@ -202,7 +205,7 @@ func (s *Stage) acked() int {
 // Scenarios gives all faults that the rig can inject, in the order of their
 // numbers.
 func Scenarios() []Scenario {
-	all := slices.Concat(processScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios())
+	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios())
 	slices.SortStableFunc(all, func(a, b Scenario) int {
 		if a.Fault < b.Fault {
 			return -1

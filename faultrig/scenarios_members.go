@@ -1,0 +1,304 @@
+package faultrig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tandem/admin"
+	"tandem/ownership"
+)
+
+const (
+	stormChanges = 20
+	drainFor     = 12 * time.Second // a drain of F25 at most; the simulated calls are shorter
+	endsWithin   = 10 * time.Second // a node that is refused for good
+)
+
+// memberScenarios change who belongs to the region.
+func memberScenarios() []Scenario {
+	return []Scenario{
+		{Fault: "F25", Title: "rolling restart under 50 calls/s", Calls: 50, Claims: -1, Round: rollingRestart},
+		{Fault: "F26", Title: "mixed versions, unknown log entry", Cannot: "there is one command format so far; the tests of store show that an unknown entry stops a node"},
+		{Fault: "F27", Title: "drain, transfer and join storm, one id twice", Calls: 5, Round: storm},
+		{Fault: "F28", Title: "a wiped node under its old id", Calls: 5, Short: true, Round: wiped},
+		{Fault: "F29", Title: "a node of another deployment, bootstrap twice", Round: foreign},
+		{Fault: "F30", Title: "quorum lost for good, recovery from one survivor", Round: recovery},
+	}
+}
+
+// rollingRestart is the drain loop of the manual: leadership away, drain, stop,
+// start, undrain; never two nodes at once.
+func rollingRestart(ctx context.Context, s *Stage) error {
+	pause(ctx, 2*time.Second)
+	for _, n := range s.Nodes {
+		if err := s.restart(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stage) restart(ctx context.Context, n *Node) error {
+	st, err := n.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Cluster.State == "leader" {
+		if err := n.api.TransferLeader(ctx, ""); err != nil {
+			return fmt.Errorf("transferring the leadership from %s: %w", n.ID, err)
+		}
+	}
+	by := s.Others(n)[0]
+	if err := by.api.Drain(ctx, n.ID, time.Time{}); err != nil {
+		return fmt.Errorf("draining %s: %w", n.ID, err)
+	}
+	drained := time.Now().Add(100 * time.Millisecond) // claims under way when the drain was acknowledged
+	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
+		st, err := n.Status(ctx)
+		return err == nil && st.LiveHere == 0
+	}) {
+		s.Note("%s still had calls %s after its drain began", n.ID, drainFor)
+	}
+	if err := s.noneOn(ctx, by, n, drained); err != nil {
+		return err
+	}
+	begun := time.Now()
+	if err := n.Stop(15 * time.Second); err != nil {
+		s.Break("%v", err)
+	}
+	if err := n.Start(); err != nil {
+		return err
+	}
+	if err := n.Ready(ctx, healWithin); err != nil {
+		s.Break("%v", err)
+		return nil
+	}
+	s.Recovered("node back", time.Since(begun), 0)
+	return by.api.Undrain(ctx, n.ID)
+}
+
+// noneOn breaks when a call was placed on a draining node, unless its group
+// lives there.
+func (s *Stage) noneOn(ctx context.Context, by, n *Node, since time.Time) error {
+	t, err := readTable(ctx, by)
+	if err != nil {
+		return err
+	}
+	for _, c := range t.calls {
+		p := c.Placement
+		if p.Owner == n.ID && c.ClaimedAt.After(since) && p.Reason != ownership.ReasonTogether {
+			s.Break("call %s was placed on %s %s after its drain: %s", c.ID, n.ID, c.ClaimedAt.Sub(since), p.Reason)
+		}
+	}
+	return nil
+}
+
+// storm changes the membership as fast as the region takes it.
+func storm(ctx context.Context, s *Stage) error {
+	refused := 0
+	fault := time.Now()
+	for i := range stormChanges {
+		n := s.Nodes[i%len(s.Nodes)]
+		by := s.Nodes[(i+1)%len(s.Nodes)]
+		act, cancel := context.WithTimeout(ctx, 3*time.Second)
+		var err error
+		switch i % 4 {
+		case 0:
+			err = by.api.Drain(act, n.ID, time.Time{})
+		case 1:
+			err = by.api.TransferLeader(act, n.ID)
+		case 2:
+			err = by.api.Undrain(act, s.Nodes[(i-2)%len(s.Nodes)].ID)
+		default:
+			_, err = by.api.Join(act, admin.JoinRequest{Address: n.PeerAt})
+		}
+		cancel()
+		if err != nil {
+			refused++
+		}
+	}
+	s.Note("%d changes took %s, %d were refused", stormChanges, time.Since(fault).Round(time.Millisecond), refused)
+	for _, n := range s.Nodes {
+		_ = s.Nodes[0].api.Undrain(ctx, n.ID) // those that are not draining say so
+	}
+	if err := s.ClaimsResume(ctx, time.Now(), 2*time.Second, s.Nodes...); err != nil {
+		return err
+	}
+	twin, err := s.extra(0, func(doc map[string]any) {
+		doc["node"].(map[string]any)["id"] = string(s.Nodes[0].ID)
+	})
+	if err != nil {
+		return err
+	}
+	s.refused(ctx, twin, "with an id that is taken")
+	return s.AwaitAll(ctx, 10*time.Second)
+}
+
+// extra makes one more node, which is not one of the fleet's; change alters its
+// configuration.
+func (s *Stage) extra(i int, change func(map[string]any)) (*Node, error) {
+	f := s.Fleet
+	n := &Node{
+		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, 10+i)), Region: region, Zone: "x", fleet: f, binary: f.Binary,
+		IP: strings.TrimSuffix(f.Nodes[0].IP, "1") + fmt.Sprint(10+i+20*s.Round),
+	}
+	n.Public, n.AdminAt, n.PeerAt = f.scheme()+n.IP+":8443", n.IP+":8470", n.IP+":8471"
+	name := fmt.Sprintf("extra-%d-%d", s.Round, i)
+	n.DataDir, n.Config, n.LogFile = f.file(name), f.file(name+".yaml"), f.file(name+".log")
+	if err := errors.Join(os.MkdirAll(n.DataDir, 0o700), f.configure(n, change), f.connect(n)); err != nil {
+		return nil, err
+	}
+	f.onClose(func() error { n.Kill(); return nil })
+	return n, n.Start()
+}
+
+// refused waits until a node has ended by itself or has clearly not come in.
+func (s *Stage) refused(ctx context.Context, n *Node, what string) {
+	defer n.Kill()
+	if until(ctx, endsWithin, 50*time.Millisecond, func() bool { return len(n.Exits()) > 0 }) {
+		return
+	}
+	if st, err := n.Status(ctx); err == nil && st.Leased {
+		s.Break("a node %s was taken in", what)
+		return
+	}
+	s.Note("a node %s did not end, but was not taken in either", what)
+}
+
+// wiped: a node that lost its disk does not come back under its old id before
+// an operator has removed the old one.
+func wiped(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	n := s.Others(leader)[0]
+	n.Kill()
+	if err := wipe(n.DataDir); err != nil {
+		return err
+	}
+	if err := n.Start(); err != nil {
+		return err
+	}
+	pause(ctx, 4*time.Second)
+	if st, err := n.Status(ctx); err == nil && st.Leased {
+		s.Break("%s came back with an empty disk and was given a lease", n.ID)
+	}
+	removed := time.Now()
+	n.Kill()
+	if err := leader.api.Remove(ctx, n.ID); err != nil {
+		return fmt.Errorf("removing %s: %w", n.ID, err)
+	}
+	if err := wipe(n.DataDir); err != nil {
+		return err
+	}
+	if err := n.Start(); err != nil {
+		return err
+	}
+	if err := n.Ready(ctx, healWithin); err != nil {
+		s.Break("after its removal: %v", err)
+		return nil
+	}
+	s.Recovered("node back", time.Since(removed), 0)
+	return nil
+}
+
+// wipe empties a directory.
+func wipe(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("wiping %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("wiping %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// foreign: nodes of another deployment stay out, and a second bootstrap founds
+// nothing beside a region that is there.
+func foreign(ctx context.Context, s *Stage) error {
+	other, err := s.extra(1, func(doc map[string]any) { doc["deployment"] = "another" })
+	if err != nil {
+		return err
+	}
+	again, err := s.extra(2, func(doc map[string]any) {
+		c := doc["cluster"].(map[string]any)
+		c["bootstrap"], c["bootstrap_expect"] = true, 0
+	})
+	if err != nil {
+		return err
+	}
+	s.refused(ctx, other, "of another deployment")
+	if err := again.Ready(ctx, 10*time.Second); err != nil {
+		s.Break("a node with bootstrap: true beside a region did not join it: %v", err)
+		return nil
+	}
+	mine, err1 := again.Status(ctx)
+	theirs, err2 := s.Nodes[0].Status(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if mine.Cluster.Leader != theirs.Cluster.Leader || mine.Nodes != len(s.Nodes)+1 {
+		s.Break("a second bootstrap founded a region of its own: leader %s and %d nodes there, %s here", mine.Cluster.Leader, mine.Nodes, theirs.Cluster.Leader)
+	}
+	if err := s.Nodes[0].api.Remove(ctx, again.ID); err != nil {
+		return fmt.Errorf("removing %s: %w", again.ID, err)
+	}
+	again.Kill()
+	return nil
+}
+
+// recovery: two of three nodes never come back.
+func recovery(ctx context.Context, s *Stage) error {
+	s.Load.hold(true)
+	defer s.Load.hold(false)
+	pause(ctx, 2*time.Second) // what is acknowledged has reached all three
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	survivor := s.Others(leader)[0]
+	lost := s.Others(survivor)
+	for _, n := range lost {
+		n.Kill()
+	}
+	pause(ctx, 3*time.Second)
+	s.saysNo(ctx, survivor)
+	begun := time.Now()
+	if err := survivor.Stop(15 * time.Second); err != nil {
+		s.Note("%v", err)
+	}
+	if _, err := goRun(ctx, s.Binary, "raft", "recover", "--config", survivor.Config, "--yes"); err != nil {
+		s.Break("recovering: %v", err)
+		return nil
+	}
+	if err := survivor.Start(); err != nil {
+		return err
+	}
+	if err := survivor.Ready(ctx, healWithin); err != nil {
+		s.Break("after the recovery: %v", err)
+		return nil
+	}
+	s.Recovered("region back", time.Since(begun), 0)
+	for _, n := range lost {
+		if err := survivor.api.Remove(ctx, n.ID); err != nil {
+			return fmt.Errorf("removing %s: %w", n.ID, err)
+		}
+		if err := errors.Join(wipe(n.DataDir), n.Start()); err != nil {
+			return err
+		}
+		if err := n.Ready(ctx, healWithin); err != nil {
+			s.Break("joining again after the recovery: %v", err)
+			return nil
+		}
+	}
+	return nil
+}
