@@ -20,9 +20,9 @@ import (
 // The tokens of the file stand on one node; those made here stand in the
 // region's table, as hashes, and open the doors of all of its nodes.
 
-// secretPrefix starts every token made here, so that scanners of source code
-// find one that was left lying about.
-const secretPrefix = "tandem_"
+// SecretPrefix starts every token that Tandem makes, so that scanners of source
+// code find one that was left lying about.
+const SecretPrefix = "tandem_"
 
 // tokenRoutes puts the door's own tokens on the door.
 func (d *Door) tokenRoutes() {
@@ -88,7 +88,7 @@ func (d *Door) makeToken(ctx context.Context, in *struct{ Body TokenAsk }) (*rep
 	case d.deps.Table.Format() < ownership.FormatTokens:
 		return nil, huma.Error409Conflict("Not every node of the region knows tokens yet: upgrade all of them first.")
 	}
-	secret := secretPrefix + rand.Text()
+	secret := SecretPrefix + rand.Text()
 	t := ownership.DoorToken{
 		Name: ask.Name, Hash: sha256.Sum256([]byte(secret)), Roles: roles, Once: ask.Once,
 		MadeBy: caller(ctx).Name, Expires: ask.Expires.UTC(),

@@ -79,7 +79,7 @@ func TestTokenIsMadeUsedAndRevoked(t *testing.T) {
 	r := tokenRoom(t)
 	end := start.Add(time.Hour)
 	made := r.make(`{"name":"ci","roles":["read","bot"],"expires":"` + end.Format(time.RFC3339) + `"}`)
-	if !strings.HasPrefix(made.Token, secretPrefix) || len(made.Token) < len(secretPrefix)+26 {
+	if !strings.HasPrefix(made.Token, SecretPrefix) || len(made.Token) < len(SecretPrefix)+26 {
 		t.Errorf("the token %q is not of 130 random bits", made.Token)
 	}
 	want := TokenInfo{Name: "ci", Roles: []Role{RoleRead, RoleBot}, Origin: OriginRegion, Expires: end, MadeBy: "operate-er", MadeAt: start}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +16,7 @@ import (
 func (a *app) changeCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
-		a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(),
+		a.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(),
 	}
 }
 
@@ -48,34 +47,6 @@ func (a *app) removeCommand() *cobra.Command {
 			return nil
 		}),
 	}
-}
-
-func (a *app) drainCommand() *cobra.Command {
-	var within time.Duration
-	c := &cobra.Command{
-		Use:   "drain NODE",
-		Short: "give a node no new calls, except those of its live groups",
-		Long: `A draining node keeps its calls until they end. 'tandem undrain' brings it back
-at once. With --within it hands over what can be moved when the time is up.`,
-		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			var until time.Time
-			if within > 0 {
-				until = time.Now().Add(within)
-			}
-			if err := c.Drain(ctx, ownership.NodeID(args[0]), until); err != nil {
-				return err
-			}
-			n, err := c.Node(ctx, ownership.NodeID(args[0]))
-			if err != nil {
-				return err
-			}
-			a.done("%s is draining; %d live calls remain", n.ID, n.Live)
-			return nil
-		}),
-	}
-	c.Flags().DurationVar(&within, "within", 0, "how long it may take, such as 30m; 0: as long as its calls last")
-	return c
 }
 
 func (a *app) undrainCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func (l leakChecked) Run() int {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady, "envfile": envFromFile},
 		Setup: func(e *testscript.Env) error {
 			sample, err := os.ReadFile("../../deploy/tandem.yaml")
 			if err != nil {
@@ -49,7 +50,7 @@ func TestScripts(t *testing.T) {
 
 // waitReady waits until the node at TANDEM_ADDR may act as owner.
 func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
-	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), "", "")
+	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), ts.Getenv("TANDEM_TOKEN"), "")
 	ts.Check(err)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -66,4 +67,13 @@ func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
 			ts.Fatalf("the node at %s was not ready in time", ts.Getenv("TANDEM_ADDR"))
 		}
 	}
+}
+
+// envFromFile sets a variable to what a file (or stdout) holds: a token that was
+// printed once.
+func envFromFile(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: envfile NAME FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"tandem/admin"
+)
+
+func (a *app) tokensCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tokens",
+		Short: "the tokens that open the admin doors of the region",
+		Long: `The first token stands, as its hash, in the file that admin.tokens_file names:
+'tandem tokens first' makes it. With that one the others are made. They are kept
+as hashes in the region's table and open the admin doors of all of its nodes.
+Without a tokens file a door on loopback is open to everybody on the machine.
+
+Roles: read looks at everything, operate changes it (and reads), bot asks for
+callback URIs, join takes nodes into the region.`,
+	}
+	c.AddCommand(a.tokensListCommand(), a.tokensNewCommand(), a.tokensRevokeCommand(), a.tokensFirstCommand())
+	return c
+}
+
+func (a *app) tokensListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "names, roles and ends of all tokens; never the tokens",
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+			all, err := c.Tokens(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(all, func() [][]string { return tokenRows(all, time.Now()) })
+		}),
+	}
+}
+
+func tokenRows(all []admin.TokenInfo, now time.Time) [][]string {
+	rows := [][]string{{"NAME", "ROLES", "FROM", "MADE BY", "ENDS", "STATE"}}
+	for _, t := range all {
+		roles := make([]string, len(t.Roles))
+		for i, r := range t.Roles {
+			roles[i] = string(r)
+		}
+		ends, state := "never", "valid"
+		if !t.Expires.IsZero() {
+			ends = ago(t.Expires, now)
+		}
+		switch {
+		case !t.UsedAt.IsZero():
+			state = "used for " + t.UsedFor
+		case t.Expired:
+			state = "expired"
+		case t.Once:
+			state = "for one join"
+		}
+		rows = append(rows, []string{t.Name, strings.Join(roles, ","), t.Origin, dash(t.MadeBy), ends, state})
+	}
+	return rows
+}
+
+func (a *app) tokensNewCommand() *cobra.Command {
+	var (
+		roles []string
+		lasts time.Duration
+		once  bool
+	)
+	c := &cobra.Command{
+		Use:   "new NAME",
+		Short: "make a token; it is printed this once and kept nowhere",
+		Long: `Makes a token for the whole region and prints it on standard output. The region
+keeps its hash only: whoever loses it makes another.
+
+With --once it brings one node into the region ('tandem join' on a node of the
+region) and ends with that; the role is then join.`,
+		Example: `  tandem tokens new grafana --role read
+  tandem tokens new emea-4 --once --for 1h`,
+		Args: cobra.ExactArgs(1),
+	}
+	c.Flags().StringSliceVar(&roles, "role", nil, "what it may do: read, operate, bot, join; several with commas")
+	c.Flags().DurationVar(&lasts, "for", 0, "how long it is valid, such as 1h or 720h; 0: until it is revoked")
+	c.Flags().BoolVar(&once, "once", false, "for one node's join only")
+	c.RunE = a.asking(func(ctx context.Context, client *admin.Client, args []string) error {
+		ask := admin.TokenAsk{Name: args[0], Once: once}
+		if once && len(roles) == 0 {
+			roles = []string{string(admin.RoleJoin)}
+		}
+		for _, r := range roles {
+			ask.Roles = append(ask.Roles, admin.Role(r))
+		}
+		switch {
+		case len(roles) == 0:
+			return usage("name what it may do with --role read, operate, bot or join")
+		case once && lasts == 0:
+			return usage("a token for one use must end: say when with --for, such as --for 1h")
+		case lasts < 0:
+			return usage("--for is %s: give a time above zero", lasts)
+		}
+		if lasts > 0 {
+			ask.Expires = time.Now().Add(lasts).UTC()
+		}
+		made, err := client.MakeToken(ctx, ask)
+		if err != nil {
+			return err
+		}
+		if a.client.format != "table" {
+			return a.print(made, nil)
+		}
+		a.done("made %s; this is the only time it is shown", made.Name)
+		_, err = fmt.Fprintln(a.out, made.Token)
+		return err
+	})
+	return c
+}
+
+func (a *app) tokensRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "take a token of the region back, at once",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+			if err := c.RevokeToken(ctx, args[0]); err != nil {
+				return err
+			}
+			a.done("%s opens nothing any more", args[0])
+			return nil
+		}),
+	}
+}
+
+func (a *app) tokensFirstCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "first NAME",
+		Short: "make the tokens file with a first operator's token, which is printed",
+		Long: `Writes a tokens file with one entry, the hash of a new token with the role
+operate, and prints the token on standard output. Give the file to every node as
+admin.tokens_file; with the token the others are made ('tandem tokens new').`,
+		Example: "  tandem tokens first alice --out /etc/tandem/tokens.yaml > alice.token",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.firstToken(args[0], file) },
+	}
+	c.Flags().StringVarP(&file, "out", "o", "", "the file to make; it must not exist")
+	return c
+}
+
+// firstToken makes the file and reads it back as a node would, so that a name
+// that a node refuses leaves no file behind.
+func (a *app) firstToken(name, file string) error {
+	if file == "" {
+		return usage("name the file to make with --out")
+	}
+	secret := admin.SecretPrefix + rand.Text()
+	entry := map[string]any{"name": name, "roles": []admin.Role{admin.RoleOperate}, "sha256": admin.HashToken(secret)}
+	text, err := yaml.Marshal(map[string]any{"tokens": []any{entry}})
+	if err != nil {
+		return fmt.Errorf("writing the tokens file: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the tokens file: %w", err)
+	}
+	_, err = f.Write(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = admin.CheckTokensFile(file)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing the tokens file: %w", err), os.Remove(file))
+	}
+	a.done("%s holds the hash of %s's token; this is the only time the token is shown", file, name)
+	_, err = fmt.Fprintln(a.out, secret)
+	return err
+}
