@@ -280,7 +280,7 @@ func (c *claimants) redirected(node *Node, location string, id ownership.CallID)
 		return told{}, err
 	}
 	out := told{saidOwner, ownership.PartitionID(part), ownership.Epoch(epoch)}
-	for _, n := range c.fleet.Nodes {
+	for _, n := range c.fleet.all() {
 		if u.Scheme+"://"+u.Host == n.Public {
 			c.fleet.Desk.Owner(out.part, out.epoch, n.ID, "a redirect from "+string(node.ID))
 			c.placed(n.ID)

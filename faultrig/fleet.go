@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/graphsim"
@@ -54,6 +55,9 @@ type Fleet struct {
 	net    *network
 	tls    *authority
 	undo   []func() error
+
+	extrasMu sync.Mutex
+	extras   []*Node // that a scenario added for a while
 }
 
 // NewFleet sets everything up and starts the nodes; Close takes it down again.
@@ -261,6 +265,13 @@ func (f *Fleet) Leader(ctx context.Context) (*Node, error) {
 // Others gives all nodes but the named ones.
 func (f *Fleet) Others(not ...*Node) []*Node {
 	return slices.DeleteFunc(slices.Clone(f.Nodes), func(n *Node) bool { return slices.Contains(not, n) })
+}
+
+// all gives the fleet's nodes and those that a scenario added.
+func (f *Fleet) all() []*Node {
+	f.extrasMu.Lock()
+	defer f.extrasMu.Unlock()
+	return append(slices.Clone(f.Nodes), f.extras...)
 }
 
 // AwaitAll waits until every node is ready.

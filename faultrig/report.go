@@ -78,3 +78,5 @@ func short(d time.Duration) string {
 	}
 	return d.Round(time.Millisecond).String()
 }
+
+func sorted(all []time.Duration) []time.Duration { return slices.Sorted(slices.Values(all)) }

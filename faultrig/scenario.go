@@ -143,6 +143,7 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}}
 	s.Load = newClaimants(fleet)
 	err = s.perform(ctx, sc, &res)
+	s.Load.http.CloseIdleConnections()
 	err = errors.Join(err, fleet.Close())
 	s.secrets()
 	res.Broken = append(append(res.Broken, s.broken...), fleet.Desk.Broken()...)

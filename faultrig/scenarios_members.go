@@ -154,6 +154,9 @@ func (s *Stage) extra(i int, change func(map[string]any)) (*Node, error) {
 		return nil, err
 	}
 	f.onClose(func() error { n.Kill(); return nil })
+	f.extrasMu.Lock()
+	f.extras = append(f.extras, n)
+	f.extrasMu.Unlock()
 	return n, n.Start()
 }
 

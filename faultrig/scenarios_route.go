@@ -1,0 +1,424 @@
+package faultrig
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+const (
+	ringingCalls = 40
+	herd         = 6000 // calls in the region when an owner dies in F43: a third of them fails over
+	herdWithin   = 20 * time.Second
+	barHerd      = time.Second // p99 of new claims meanwhile
+)
+
+// routeScenarios look at what the cloud meets when owners change.
+func routeScenarios() []Scenario {
+	heavy := graphsim.Unkind()
+	heavy.Duplicate, heavy.Swapped, heavy.LateUpdate, heavy.Reset, heavy.Batch, heavy.ManyDCs = 0.4, 0.5, 0.4, 0.08, 0.2, 0.4
+	return []Scenario{
+		{Fault: "F04", Title: "kill -9 in the first moments of a node", Rounds: 4, Short: true, Round: killAtBirth},
+		{Fault: "F07", Title: "one flipped bit on a stopped node's disk", Rounds: 6, Short: true, Round: flipBit},
+		{Fault: "F15", Title: "wall clock set back and forth", Cannot: "nothing outside a Go program moves its clock alone; the tests of token (B34, B35) inject one, and leases use the monotonic clock"},
+		{Fault: "F16", Title: "clock drift against the cloud", Cannot: "covered by the token tests B34 and B35 with an injected clock"},
+		{Fault: "F31", Title: "the owner of calls is killed", Rounds: 3, Calls: 10, Short: true, Round: killOwner},
+		{Fault: "F33", Title: "callback URI of a past epoch", Rounds: 2, Round: pastEpoch},
+		{Fault: "F35", Title: "redirects while their target is dead", Rounds: 2, Calls: 5, Round: deadTarget},
+		{Fault: "F36", Title: "duplicate, late, reordered, missing notifications", Calls: 20, Fleet: FleetOptions{Rates: &heavy}, Round: unkind},
+		{Fault: "F43", Title: fmt.Sprintf("an owner of %d of %d calls dies", herd/3, herd), Round: thunder},
+	}
+}
+
+// killOwner: new calls avoid the dead owner, its calls get another one.
+func killOwner(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	victim := s.Others(leader)[s.Round%2]
+	var mine []ownership.CallID
+	for range ringingCalls {
+		id := s.fresh()
+		out, err := s.Load.claim(victim, id)
+		if err != nil {
+			return err
+		}
+		s.Load.keep(id, out)
+		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == victim.ID {
+			mine = append(mine, id)
+		}
+	}
+	// The cloud takes no answers for a moment, so that calls ring at the victim.
+	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{Status: http.StatusServiceUnavailable})
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	happenings := s.Cloud.Watch(watch)
+	pause(ctx, 700*time.Millisecond)
+	ringing, err := s.ringing(ctx, leader, victim)
+	if err != nil {
+		return err
+	}
+	fault := time.Now()
+	victim.Kill()
+	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
+	answered := make(chan time.Duration, 1)
+	go func() { answered <- lastAnswer(watch, happenings, ringing, fault) }()
+	took := s.adoptedBy(ctx, mine, victim, 15*time.Second)
+	if took == 0 {
+		s.Break("the %d calls of %s were not adopted within 15s of its death", len(mine), victim.ID)
+	} else {
+		s.Recovered("adoption", time.Since(fault), barAdopt)
+	}
+	if len(ringing) > 0 {
+		select {
+		case d := <-answered:
+			s.Recovered("ringing calls answered", d, barAdopt)
+		case <-time.After(10 * time.Second):
+			s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption", len(ringing), victim.ID)
+		}
+	}
+	s.Load.mu.Lock()
+	avoided := s.Load.last[victim.ID].Sub(fault)
+	s.Load.mu.Unlock()
+	s.Recovered("avoided by new calls", max(avoided, 0), barAvoid)
+	return s.bringBack(ctx, victim)
+}
+
+// ringing gives the simulated calls that ring at a node.
+func (s *Stage) ringing(ctx context.Context, ask, at *Node) (map[string]bool, error) {
+	t, err := readTable(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	owner := map[ownership.PartitionID]ownership.NodeID{}
+	for _, p := range t.partitions {
+		owner[p.ID] = p.Owner
+	}
+	out := map[string]bool{}
+	for id, c := range t.calls {
+		if c.App == callsApp && c.State == ownership.CallClaimed && owner[c.Partition] == at.ID {
+			out[string(id)] = true
+		}
+	}
+	return out, nil
+}
+
+// lastAnswer waits until the cloud has been told the answers of all calls.
+func lastAnswer(ctx context.Context, happenings <-chan graphsim.Happening, calls map[string]bool, since time.Time) time.Duration {
+	left := len(calls)
+	for left > 0 {
+		select {
+		case h, ok := <-happenings:
+			if !ok {
+				return time.Hour
+			}
+			if calls[h.Call] && strings.HasPrefix(h.What, "answered in") {
+				left--
+				if left == 0 {
+					return h.At.Sub(since)
+				}
+			}
+		case <-ctx.Done():
+			return time.Hour
+		}
+	}
+	return 0
+}
+
+// pastEpoch: a follow-up on a callback URI from before a failover reaches the
+// present owner, and nobody else.
+func pastEpoch(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	victim := s.Others(leader)[s.Round%2]
+	uri, id := "", ownership.CallID("")
+	for range 200 {
+		id = s.fresh()
+		res, err := s.Load.first(ctx, leader, id)
+		if err != nil {
+			return err
+		}
+		_ = res.Body.Close() // only its Location matters
+		if to := res.Header.Get("Location"); strings.HasPrefix(to, victim.Public) {
+			uri = strings.TrimPrefix(to, victim.Public)
+			break
+		}
+	}
+	if uri == "" {
+		s.Break("of 200 calls none was redirected to %s", victim.ID)
+		return nil
+	}
+	if i := strings.Index(uri, "&h="); i > 0 { // the hop mark is the redirect's, not the URI's
+		uri = uri[:i]
+	}
+	fault := time.Now()
+	victim.Kill()
+	if s.adoptedBy(ctx, []ownership.CallID{id}, victim, 15*time.Second) == 0 {
+		s.Break("call %s was not adopted within 15s", id)
+		return s.bringBack(ctx, victim)
+	}
+	s.Recovered("adoption", time.Since(fault), barAdopt)
+	if err := s.bringBack(ctx, victim); err != nil {
+		return err
+	}
+	for i, n := range s.Nodes {
+		before := len(s.Desk.Of(id))
+		body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":"established","tag":"%d"`, i)).Replace(fmt.Sprintf(incoming, id))
+		res, err := s.Load.post(ctx, n.Public+uri, body)
+		if err != nil {
+			return err
+		}
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // for the finding only
+		_ = res.Body.Close()                                  // it was read
+		told := s.Desk.Of(id)
+		switch {
+		case res.StatusCode != http.StatusOK || len(told) != before+1:
+			s.Break("%s answered %d %s to a callback URI of a past epoch", n.ID, res.StatusCode, text)
+		case told[before].Node == victim.ID || told[before].Epoch < 2:
+			s.Break("a follow-up on a past callback URI was handed to %s at epoch %d", told[before].Node, told[before].Epoch)
+		}
+	}
+	return nil
+}
+
+// deadTarget: nobody is sent to a dead node for longer than its death takes to
+// be noticed.
+func deadTarget(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	victim := s.Others(leader)[s.Round%2]
+	var calls []ownership.CallID
+	for range 60 {
+		id := s.fresh()
+		out, err := s.Load.claim(leader, id)
+		if err != nil {
+			return err
+		}
+		s.Load.keep(id, out)
+		calls = append(calls, id)
+	}
+	fault := time.Now()
+	victim.Kill()
+	var last time.Duration
+	for time.Since(fault) < 8*time.Second {
+		res, err := s.Load.first(ctx, leader, calls[rand.IntN(len(calls))])
+		if err != nil {
+			return err
+		}
+		_ = res.Body.Close() // only its Location matters
+		if strings.HasPrefix(res.Header.Get("Location"), victim.Public) {
+			last = time.Since(fault)
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+	s.Recovered("no redirect to the dead", last, barAdopt)
+	return s.bringBack(ctx, victim)
+}
+
+// unkind lets the cloud be as unkind as it can, without any fault of ours.
+func unkind(ctx context.Context, _ *Stage) error {
+	pause(ctx, 15*time.Second)
+	return ctx.Err()
+}
+
+// thunder: thousands of calls fail over at once.
+func thunder(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	s.Load.hold(true)
+	if err := s.fill(ctx, herd); err != nil {
+		return err
+	}
+	s.Load.hold(false)
+	victim := s.Others(leader)[0]
+	t, err := readTable(ctx, leader)
+	if err != nil {
+		return err
+	}
+	owner := map[ownership.PartitionID]ownership.NodeID{}
+	for _, p := range t.partitions {
+		owner[p.ID] = p.Owner
+	}
+	var mine []ownership.CallID
+	for id, c := range t.calls {
+		if owner[c.Partition] == victim.ID && c.State != ownership.CallEnded {
+			mine = append(mine, id)
+		}
+	}
+	fault := time.Now()
+	victim.Kill()
+	var took []time.Duration
+	done := make(chan time.Duration, 1)
+	go func() { done <- s.adoptedBy(ctx, mine, victim, 3*herdWithin) }()
+	for {
+		select {
+		case all := <-done:
+			if all == 0 {
+				s.Break("%d calls of %s were not all adopted within %s", len(mine), victim.ID, 3*herdWithin)
+			} else {
+				s.Recovered(fmt.Sprintf("adoption of %d", len(mine)), time.Since(fault), herdWithin)
+			}
+			took = sorted(took)
+			if len(took) > 0 {
+				s.Recovered("claim p99 meanwhile", quantile(took, 0.99), barHerd)
+			}
+			return s.bringBack(ctx, victim)
+		default:
+		}
+		begun := time.Now()
+		id := s.fresh()
+		if out, err := s.Load.claim(leader, id); err == nil {
+			s.Load.keep(id, out)
+			took = append(took, time.Since(begun))
+		} else {
+			s.Note("a claim during the failover: %v", err)
+		}
+		pause(ctx, 5*time.Millisecond)
+	}
+}
+
+// fill claims until the region has so many more calls.
+func (s *Stage) fill(ctx context.Context, calls int) error {
+	const workers = 24
+	errs := make(chan error, workers)
+	for w := range workers {
+		go func() {
+			for i := 0; i < calls/workers && ctx.Err() == nil; i++ {
+				id := s.fresh()
+				out, err := s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id)
+				if err != nil {
+					errs <- err
+					return
+				}
+				s.Load.keep(id, out)
+			}
+			errs <- ctx.Err()
+		}()
+	}
+	for range workers {
+		if err := <-errs; err != nil {
+			return fmt.Errorf("filling the region with calls: %w", err)
+		}
+	}
+	return nil
+}
+
+// killAtBirth: a node that dies while its files are being made starts again, or
+// says what to do.
+func killAtBirth(ctx context.Context, s *Stage) error {
+	n, err := s.extra(s.Round, func(doc map[string]any) {
+		doc["cluster"].(map[string]any)["bootstrap_expect"] = 0
+	})
+	if err != nil {
+		return err
+	}
+	for _, after := range []time.Duration{30, 60, 90, 120, 160, 220, 300} {
+		pause(ctx, (after+time.Duration(rand.IntN(30)))*time.Millisecond)
+		n.Kill()
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	if err := n.Ready(ctx, 15*time.Second); err != nil {
+		s.Break("after seven kills in its first moments: %v; the end of its log: %s", err, tail(n.LogFile))
+		return nil
+	}
+	if err := s.Nodes[0].api.Remove(ctx, n.ID); err != nil {
+		return fmt.Errorf("removing %s: %w", n.ID, err)
+	}
+	n.Kill()
+	return nil
+}
+
+func tail(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-600):])
+}
+
+// flipBit changes one bit of one file of a stopped node. It starts and has the
+// right table, or it refuses with a sentence and comes back by the documented
+// way: remove, wipe, start.
+func flipBit(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	n := s.Others(leader)[s.Round%2]
+	n.Kill()
+	file, at, err := flip(n.DataDir, s.Round)
+	if err != nil {
+		return err
+	}
+	ends := len(n.Exits())
+	if err := n.Start(); err != nil {
+		return err
+	}
+	ready := n.Ready(ctx, 8*time.Second)
+	said := tail(n.LogFile)
+	if ready == nil && len(n.Exits()) == ends {
+		s.Note("a bit of %s at %d was flipped: the node started; its table is judged at the end", file, at)
+		return nil
+	}
+	if !strings.Contains(said, "Error") && !strings.Contains(said, "error") {
+		s.Break("a bit of %s at %d was flipped: the node did not start and did not say why: %s", file, at, said)
+	}
+	s.Note("a bit of %s at %d was flipped: refused: %s", file, at, lastLine(said))
+	n.Kill()
+	if err := leader.api.Remove(ctx, n.ID); err != nil {
+		return fmt.Errorf("removing %s: %w", n.ID, err)
+	}
+	if err := wipe(n.DataDir); err != nil {
+		return err
+	}
+	return s.bringBack(ctx, n)
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// flip flips a bit in the written part of the table's or the log's largest file.
+func flip(dir string, round int) (string, int64, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && (strings.HasSuffix(path, ".db") || strings.HasSuffix(path, ".wal") || strings.HasSuffix(path, ".bin")) {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		return "", 0, fmt.Errorf("looking for files to damage in %s: found %d: %w", dir, len(files), err)
+	}
+	file := files[round%len(files)]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", 0, fmt.Errorf("damaging %s: %w", file, err)
+	}
+	used := len(text)
+	for used > 1 && text[used-1] == 0 {
+		used--
+	}
+	at := rand.IntN(used)
+	text[at] ^= 1 << rand.IntN(8)
+	return filepath.Base(file), int64(at), os.WriteFile(file, text, 0o600)
+}
