@@ -20,7 +20,7 @@ func (n *Node) reassigned(ch cluster.Change) {
 	if len(ch.Got) == 0 {
 		return
 	}
-	go func() {
+	n.adopting.Go(func() {
 		// The door opens after the region; until then there is nobody to sign the
 		// callback URIs of adopted calls.
 		select {
@@ -31,13 +31,20 @@ func (n *Node) reassigned(ch cluster.Change) {
 		for _, m := range ch.Got {
 			n.adopt(m)
 		}
-	}()
+	})
 }
 
 // adopt hands the live calls of one partition to the desk.
 func (n *Node) adopt(m ownership.Reassignment) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	go func() {
+		select {
+		case <-n.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	count := 0
 	for cursor := ""; ; {
 		calls, next, err := n.table.Calls(store.Filter{Partition: m.Partition}, cursor, 0)

@@ -16,6 +16,18 @@ import (
 // names them: a room may use those before it, and reaches later ones only
 // through a closure that runs once everything is open.
 
+// openLaw reads what needs no other room, so that a mistake in it is told before
+// the node shows itself to its region.
+func (n *Node) openLaw(context.Context) (err error) {
+	if n.rules, n.pins, err = n.cfg.law(); err != nil {
+		return err
+	}
+	if n.handles, err = webhook.LoadHandles(n.cfg.HandleKeysFile); err != nil {
+		return fmt.Errorf("reading handle_keys_file: %w", err)
+	}
+	return nil
+}
+
 func (n *Node) openStore(context.Context) error {
 	c := n.cfg
 	st, err := store.Open(c.Node.DataDir, store.Stamp{
@@ -111,6 +123,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		return fmt.Errorf("joining region %s: %w", c.Node.Region, err)
 	}
 	n.region = r
+	n.stops.add("adoptions", n.adopting.Wait) // the region, which starts them, has stopped by then
 	n.stops.addWaiting("region", r.Stop)
 	// The desk opened before the region, which carries its acts; it closes before
 	// it as well, or what it still has to record and to answer would be lost.
@@ -136,13 +149,6 @@ func (n *Node) health() cluster.Health {
 
 func (n *Node) openDoor(context.Context) error {
 	c := n.cfg
-	rules, pins, err := c.law()
-	if err != nil {
-		return err
-	}
-	if n.handles, err = webhook.LoadHandles(c.HandleKeysFile); err != nil {
-		return fmt.Errorf("reading handle_keys_file: %w", err)
-	}
 	var apps []webhook.App
 	handOver := 5 * time.Second
 	for _, a := range c.Apps {
@@ -150,18 +156,19 @@ func (n *Node) openDoor(context.Context) error {
 		apps = append(apps, webhook.App{ID: ownership.AppID(a.ID), Pinned: a.Hosting == "app"})
 		handOver = max(handOver, a.Bot.Timeout+time.Second)
 	}
-	n.door, err = webhook.New(webhook.Config{
+	door, err := webhook.New(webhook.Config{
 		Path: c.Public.WebhookPath, Region: n.Region(), Node: n.ID(),
 		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
 		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
 		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
 	}, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
-		Handles: n.handles, Rules: rules, Pins: pins, Logger: n.log, Metrics: c.Registry,
+		Handles: n.handles, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)
 	}
+	n.door = door
 	close(n.opened)
 	return nil
 }

@@ -148,6 +148,7 @@ func (c Config) checkRegions(p *problems) {
 		}
 		known = append(known, r.Name)
 	}
+	sound := len(*p)
 	for i, r := range c.Rules {
 		at := fmt.Sprintf("rules[%d]", i)
 		p.when(r.When == "", "%s.when is empty: write an expression such as call.tenant == \"…\", or true", at)
@@ -158,6 +159,10 @@ func (c Config) checkRegions(p *problems) {
 		at := fmt.Sprintf("pins[%d]", i)
 		p.when(r.When == "", "%s.when is empty: write an expression such as call.tenant == \"…\"", at)
 		p.when(r.Node == "" && r.Zone == "" && r.Version == "", "%s pins to nothing: give node, zone or version", at)
+	}
+	if len(*p) == sound { // else the compiler would only say the same again
+		_, _, err := c.law()
+		p.when(err != nil, "%w", err)
 	}
 }
 

@@ -36,7 +36,6 @@ func (n *Node) keepHouse(ctx context.Context) error {
 		}
 	}()
 	n.stops.add("housekeeping", func() {
-		close(n.closing)
 		cancel()
 		<-done
 	})

@@ -37,6 +37,8 @@ type Node struct {
 	table   *store.Table
 	tokens  *token.Verifier
 	handles *webhook.Handles
+	rules   *ownership.Rules
+	pins    *ownership.Pins
 	desk    *bot.Desk
 	region  *cluster.Cluster
 	world   *federation.World
@@ -48,6 +50,7 @@ type Node struct {
 
 	closing  chan struct{} // closed when the node begins to stop
 	opened   chan struct{} // closed once the public door can take relayed notifications
+	adopting sync.WaitGroup
 	stops    stops
 	stopOnce sync.Once
 	stopErr  error
@@ -78,11 +81,12 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 			// What did start must not linger: the process may try again.
 			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Public.Grace)
 			defer cancel()
+			close(n.closing)
 			err = errors.Join(err, n.stops.run(stop, n.log))
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse,
+		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -105,7 +109,10 @@ func (c Config) filled() Config {
 // handed over, the store is closed. Everything must be over when ctx ends.
 // Later calls give the first one's error.
 func (n *Node) Stop(ctx context.Context) error {
-	n.stopOnce.Do(func() { n.stopErr = n.stops.run(ctx, n.log) })
+	n.stopOnce.Do(func() {
+		close(n.closing)
+		n.stopErr = n.stops.run(ctx, n.log)
+	})
 	return n.stopErr
 }
 
