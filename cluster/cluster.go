@@ -256,6 +256,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 		cancel()
 	}
 	c.cancel()
+	c.trans.beats.end()
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}

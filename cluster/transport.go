@@ -24,6 +24,7 @@ type raftTransport struct {
 	timeout time.Duration
 	log     hclog.Logger
 	refused func(why string)
+	beats   *heartbeats
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
@@ -40,7 +41,7 @@ const raftIOTimeout = 5 * time.Second
 
 func newRaftTransport(d *dialer, addr net.Addr, nodeAt func(addr string) ownership.NodeID, log hclog.Logger, refused func(string)) *raftTransport {
 	t := &raftTransport{
-		timeout: raftIOTimeout, log: log, refused: refused,
+		timeout: raftIOTimeout, log: log, refused: refused, beats: newHeartbeats(heldBackFor),
 		incoming: make(chan raft.RPC),
 		inner:    make(map[*raft.NetworkTransport]struct{}),
 		done:     make(chan struct{}),
@@ -72,6 +73,7 @@ func (t *raftTransport) Close() error {
 		return nil
 	}
 	close(t.done)
+	t.beats.end()
 	for _, in := range inner {
 		_ = in.Close()
 	}
