@@ -161,6 +161,8 @@ func (n *Node) openDoor(context.Context) error {
 		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
 		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
 		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
+		// Whatever ends TLS in front of this node sends every request itself.
+		Attempts: webhook.Attempts{Shared: c.Public.TLS.Off},
 	}, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
 		Handles: n.handles, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,

@@ -27,6 +27,7 @@ var (
 	refuseToken       = refusal{http.StatusUnauthorized, "invalid_token", "The request carries no valid token."}
 	refuseTenant      = refusal{http.StatusForbidden, "tenant_not_allowed", "The app does not take calls of this tenant."}
 	refuseTokenLater  = refusal{http.StatusServiceUnavailable, "token_not_checkable", "The token cannot be checked right now."}
+	refuseAttempts    = refusal{http.StatusServiceUnavailable, "too_many_refused", "Too many requests without a valid token came from there."}
 	refuseUnreadable  = refusal{http.StatusBadRequest, "unreadable_body", "The body could not be read to its end."}
 	refuseMalformed   = refusal{http.StatusBadRequest, "malformed_notification", "The body is no notification."}
 	refuseBusy        = refusal{http.StatusServiceUnavailable, "busy", "Too many requests are in progress."}
@@ -66,7 +67,7 @@ var outcomes = []outcome{
 // refusals lists all refusals.
 var refusals = []refusal{
 	refuseNotFound, refuseMethod, refuseGet, refuseType, refuseEncoding, refuseTooLarge, refuseTooMany,
-	refuseToken, refuseTenant, refuseTokenLater, refuseUnreadable, refuseMalformed, refuseBusy, refuseFull,
+	refuseToken, refuseTenant, refuseTokenLater, refuseAttempts, refuseUnreadable, refuseMalformed, refuseBusy, refuseFull,
 	refuseNoLeader, refuseClaim, refuseResidency, refuseNoLease, refuseNoOwner, refuseFutureEpoch, refuseRelay,
 	refusePartly, refuseBot, refuseBadReply, refuseCrash,
 }

@@ -107,10 +107,19 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	if no, bad := h.checkHeaders(r); bad {
 		return refused(no, nil)
 	}
+	try, ok := h.attempts.begin(r)
+	if !ok {
+		return refused(refuseAttempts, nil)
+	}
 	claims, err := h.tokens.Verify(r.Context(), r.Header)
 	if err != nil {
-		return refused(refusalOfToken(err), err)
+		no := refusalOfToken(err)
+		if no.status != http.StatusServiceUnavailable {
+			h.attempts.failed(try, r.Header)
+		}
+		return refused(no, err)
 	}
+	h.attempts.passed(try)
 	start := h.now()
 	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
 	if err := h.readQuery(r.URL.RawQuery, q); err != nil {
@@ -250,6 +259,13 @@ func refusalOfDecode(err error) refusal {
 	return refuseMalformed
 }
 
+// A flood of refused requests must not fill the disk: so many of them are told
+// at level info in a second, the rest at debug. The metrics count all.
+const (
+	refusedLines = 20
+	refusedBurst = 200
+)
+
 // finish writes, counts and logs a result.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
 	h.write(w, res)
@@ -264,7 +280,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *
 		observe(h.count.whole, h.now().Sub(q.received))
 	}
 	level := slog.LevelDebug
-	if res.refused != nil {
+	if res.refused != nil && h.told.Allow() {
 		level = slog.LevelInfo
 	}
 	if h.log.Enabled(r.Context(), level) {

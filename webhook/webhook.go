@@ -19,6 +19,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"tandem/graph"
 	"tandem/ownership"
@@ -46,6 +47,7 @@ type Config struct {
 	InFlight      int           // requests at one time; default 4096, more get 503
 	ClaimTimeout  time.Duration // how long a claim may take; default 900 ms
 	HandOver      time.Duration // how long relay and bot may take; default 5 s
+	Attempts      Attempts      // bounds of failed verification
 }
 
 // App is what the door must know of one app.
@@ -95,6 +97,8 @@ type Handler struct {
 	inFlight chan struct{}
 	hale     func(ownership.Region) bool // a region that a redirect may lead to
 	bases    baseCache
+	attempts *attempts
+	told     *rate.Limiter // lines of refused requests in the log
 }
 
 // law is one version of rules and pins, swapped as a whole.
@@ -125,6 +129,8 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.now == nil {
 		h.now = time.Now
 	}
+	h.attempts = newAttempts(cfg.Attempts, h.now)
+	h.told = rate.NewLimiter(refusedLines, refusedBurst)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
