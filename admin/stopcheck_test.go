@@ -10,17 +10,15 @@ import (
 
 func TestStopCheck(t *testing.T) {
 	t.Parallel()
-	r := tokenRoom(t)
-	c, ctx := r.client(RoleRead), t.Context()
-	if _, err := c.StopCheck(ctx, "emea-1"); statusOf(err) != 501 {
-		t.Errorf("without anybody to ask it gave %v", err)
-	}
-	r.door.deps.StopCheck = func(_ context.Context, id ownership.NodeID) (StopCheck, error) {
-		if id != "emea-1" {
-			return StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
+	r := tokenRoom(t, func(_ *Config, d *Deps) {
+		d.StopCheck = func(_ context.Context, id ownership.NodeID) (StopCheck, error) {
+			if id != "emea-1" {
+				return StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
+			}
+			return StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, nil
 		}
-		return StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, nil
-	}
+	})
+	c, ctx := r.client(RoleRead), t.Context()
 	got, err := c.StopCheck(ctx, "emea-1")
 	if err != nil || !got.Safe || got.Against == nil || got.Voters != 3 {
 		t.Errorf("gave %+v, %v", got, err)

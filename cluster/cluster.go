@@ -47,6 +47,7 @@ type Cluster struct {
 	found   founding
 	invites invites
 	disk    *watchdog
+	wal     *watchedLog
 	origins origins
 
 	entered atomic.Bool            // the table holds this node's record as it is now
@@ -130,6 +131,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
 	c.disk = newWatchdog(c.st.Dir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
+	c.wal = &watchedLog{LogStore: c.st.Log(), failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
 		_ = c.trans.Close()
 		_ = ln.Close()

@@ -39,7 +39,7 @@ func raftConfig(id ownership.NodeID, t Timings, log hclog.Logger) *raft.Config {
 }
 
 func (c *Cluster) openRaft(log hclog.Logger) error {
-	cache, err := raft.NewLogCache(logCacheEntries, c.st.Log())
+	cache, err := raft.NewLogCache(logCacheEntries, c.wal)
 	if err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}

@@ -36,9 +36,10 @@ type Status struct {
 	Leased      bool             `json:"leased"`     // it may act as an owner now
 	LeaseLeft   time.Duration    `json:"lease_left"` // nanoseconds
 	LeaseUntil  time.Time        `json:"lease_until,omitzero"`
-	DiskAge     time.Duration    `json:"disk_age"`          // nanoseconds since the watchdog's last write reached the disk
-	Trouble     string           `json:"trouble,omitempty"` // why it is not joined, or cannot go on
-	Addr        string           `json:"addr"`              // advertised cluster address
+	DiskAge     time.Duration    `json:"disk_age"`               // nanoseconds since the watchdog's last write reached the disk
+	Trouble     string           `json:"trouble,omitempty"`      // why it is not joined, or cannot go on
+	DiskTrouble string           `json:"disk_trouble,omitempty"` // why the last write failed, such as a full disk; it passes
+	Addr        string           `json:"addr"`                   // advertised cluster address
 	Peers       []Peer           `json:"peers"`
 }
 
@@ -69,7 +70,7 @@ func (c *Cluster) Status() Status {
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.lease.valid(time.Now()), LeaseUntil: c.lease.until(),
-		DiskAge: c.disk.age(), Addr: c.addr, Peers: c.Peers(),
+		DiskAge: c.disk.age(), DiskTrouble: c.diskRefusal(), Addr: c.addr, Peers: c.Peers(),
 	}
 	if s.Leased {
 		s.LeaseLeft = time.Until(s.LeaseUntil)

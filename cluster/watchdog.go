@@ -22,8 +22,9 @@ type watchdog struct {
 	limit  time.Duration
 	write  func() error // blocks as long as the disk does
 	failed func(error)
-	since  atomic.Int64 // when the write under way began, from base; 0: none
-	last   atomic.Int64 // when the last write ended, from base
+	since  atomic.Int64           // when the write under way began, from base; 0: none
+	last   atomic.Int64           // when the last write ended, from base
+	lack   atomic.Pointer[string] // why the last write failed, of a kind that passes; nil: it did not
 	base   time.Time
 }
 
@@ -79,7 +80,13 @@ func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
 			failures <- err
 			return
 		}
-		w.last.Store(int64(time.Since(w.base)))
+		if err != nil {
+			text := "writing the canary: " + err.Error()
+			w.lack.Store(&text)
+		} else {
+			w.lack.Store(nil)
+			w.last.Store(int64(time.Since(w.base)))
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

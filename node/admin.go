@@ -27,7 +27,7 @@ func (n *Node) openAdmin(context.Context) error {
 		Secure: c.Admin.TLS.CertFile != "",
 	}, admin.Deps{
 		Table: adminTable{n.table}, Journal: adminJournal{n.table, n.log}, Cluster: adminCluster{n.region, n.table, c.Cluster.TLS != PeerTLS{}},
-		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings,
+		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
 		Checks: n.checks(), Metrics: c.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -56,6 +56,12 @@ func (n *Node) adminURL() string {
 // checks are the questions of /readyz.
 func (n *Node) checks() []admin.Check {
 	return []admin.Check{
+		{Name: "stopping", Ask: func(context.Context) error {
+			if n.leaving.Load() {
+				return errors.New("this node drains to stop")
+			}
+			return nil
+		}},
 		{Name: "lease", Ask: func(context.Context) error {
 			if s := n.region.Status(); !s.Leased {
 				return fmt.Errorf("this node may not act as owner now: %s", first(s.Trouble, "it has no valid lease"))
@@ -86,6 +92,15 @@ func (n *Node) warnings() []string {
 	}
 	if n.cfg.Cluster.TLS == (PeerTLS{}) {
 		w = append(w, "cluster.tls is not set: the cluster port is plain, on loopback")
+	}
+	if t := n.region.Status().Trouble; t != "" {
+		w = append(w, "this node is not well in its region: "+t)
+	}
+	if t := n.diskTrouble(); t != "" {
+		w = append(w, t)
+	}
+	if err := n.table.Err(); err != nil {
+		w = append(w, err.Error())
 	}
 	for _, k := range n.tokens.Status() {
 		if k.Problem != "" {

@@ -27,6 +27,7 @@ func (c Config) Check() error {
 	p.name("node.region", c.Node.Region)
 	p.when(c.Node.DataDir == "", "node.data_dir is empty: name a directory on a local disk")
 	p.when(c.Node.Capacity < 1, "node.capacity is %d: give the number of live calls this node may hold, 1 or more", c.Node.Capacity)
+	p.when(c.Node.Drain < 0 || c.Node.Drain > 24*time.Hour, "node.drain is %s: 0s to 24h, how long SIGTERM waits for calls that cannot be moved", c.Node.Drain)
 	p.when(c.HandleKeysFile == "", "handle_keys_file is empty: make one with 'tandem keys new' and give the same file to every node")
 	c.checkPublic(&p)
 	c.checkCluster(&p)

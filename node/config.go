@@ -43,6 +43,9 @@ type Config struct {
 	// Fatal is called once when the node cannot go on (a disk that fails or
 	// stalls). nil: the process exits with status 1.
 	Fatal func(error) `yaml:"-"`
+	// Now is the clock of what lasts minutes or hours: keepAlives, tombstones, the
+	// reaper. nil: time.Now. Leases know no clock but the monotonic one.
+	Now func() time.Time `yaml:"-"`
 }
 
 // Self is who the node is.
@@ -52,6 +55,8 @@ type Self struct {
 	Zone     string `yaml:"zone"`
 	DataDir  string `yaml:"data_dir"`
 	Capacity int    `yaml:"capacity"` // live calls it may hold
+	// Drain is how long SIGTERM waits for calls that cannot be moved.
+	Drain time.Duration `yaml:"drain"`
 }
 
 // Public is the door that the calling cloud posts to.
@@ -186,7 +191,7 @@ type Log struct {
 // Defaults is what stands where the user says nothing.
 func Defaults() Config {
 	return Config{
-		Node: Self{DataDir: "/var/lib/tandem", Capacity: 50},
+		Node: Self{DataDir: "/var/lib/tandem", Capacity: 50, Drain: 30 * time.Second},
 		Public: Public{
 			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
 			Redirect:  Redirect{Status: 302, Midcall: "relay"},

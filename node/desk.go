@@ -11,7 +11,7 @@ import (
 
 // makeDesk makes the desk with the bots beside this node.
 func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
-	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.Registry}
+	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.Registry, Now: c.Now}
 	for i, a := range c.Apps {
 		app, err := n.app(c, appDefaults(a))
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,7 @@ type Node struct {
 
 	publicAddr, adminAddr string
 
+	leaving  atomic.Bool   // it drains to stop: /readyz says so
 	closing  chan struct{} // closed when the node begins to stop
 	opened   chan struct{} // closed once the public door can take relayed notifications
 	adopting sync.WaitGroup
@@ -86,7 +88,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse,
+		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse, n.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -106,8 +108,9 @@ func (c Config) filled() Config {
 }
 
 // Stop ends the node: its doors close, requests under way finish, leadership is
-// handed over, the store is closed. Everything must be over when ctx ends.
-// Later calls give the first one's error.
+// handed over, the store is closed. Everything must be over when ctx ends. Its
+// partitions stay its own for one lease: Drain hands them over before. Later
+// calls give the first one's error.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() {
 		close(n.closing)

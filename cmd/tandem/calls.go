@@ -52,7 +52,12 @@ so that late notifications do no harm.`,
 			if page.Next != "" {
 				defer a.done("there are more: --cursor %s", page.Next)
 			}
-			return a.print(page, func() [][]string { return callRows(page.Items) })
+			return a.print(page, func() [][]string {
+				if f.State == ownership.CallOrphaned {
+					return orphanRows(page.Items)
+				}
+				return callRows(page.Items)
+			})
 		}),
 	}
 	flags := c.Flags()
@@ -74,6 +79,20 @@ func callRows(calls []ownership.Call) [][]string {
 		rows = append(rows, []string{
 			string(k.ID), k.State.String(), dash(string(k.Placement.Owner)), k.Partition.String(), k.Epoch.String(),
 			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
+		})
+	}
+	return rows
+}
+
+// orphanRows shows what is needed to rejoin calls whose media died with their
+// node: the meeting (thread and organizer) and in whose tenant it is.
+func orphanRows(calls []ownership.Call) [][]string {
+	now := time.Now()
+	rows := [][]string{{"CALL", "TENANT", "THREAD", "ORGANIZER", "OBSERVED", "APP", "LOST WITH", "ANSWERED"}}
+	for _, k := range calls {
+		rows = append(rows, []string{
+			string(k.ID), dash(string(k.Tenant)), dash(k.Thread), dash(k.Organizer), dash(k.Observed), dash(string(k.App)),
+			dash(string(k.Placement.Owner)), ago(k.AnsweredAt, now),
 		})
 	}
 	return rows
@@ -106,6 +125,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 			{"tenant", dash(string(call.Tenant))},
 			{"app", dash(string(call.App))},
 			{"thread", dash(call.Thread)},
+			{"organizer", dash(call.Organizer)},
 			{"groups", dash(joinKeys(call.Groups))},
 		}
 		for _, w := range why.Why {

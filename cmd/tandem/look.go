@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,8 +86,12 @@ func (a *app) nodesCommand() *cobra.Command {
 func nodeRows(nodes []admin.Node) [][]string {
 	rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
 	for _, n := range nodes {
+		state := n.State.String()
+		if !n.DrainBy.IsZero() {
+			state += " until " + n.DrainBy.Local().Format(time.TimeOnly)
+		}
 		rows = append(rows, []string{
-			string(n.ID), dash(n.Zone), n.State.String(), strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
+			string(n.ID), dash(n.Zone), state, strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
 			strconv.Itoa(n.Partitions), yes(n.Voter), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -23,8 +24,11 @@ func (a *app) startCommand() *cobra.Command {
 cluster.bootstrap: true; the others name it in cluster.join, or are told later
 with 'tandem join'. A node that has state ignores both and goes on where it was.
 
-SIGHUP reads certificates and admin tokens again. SIGTERM lets requests under
-way finish, gives up leadership and stops.`,
+SIGHUP reads certificates and admin tokens again. SIGTERM drains: the node takes
+no new calls, hands on the lead and every partition whose calls can be moved, and
+waits for the others until they end or node.drain is over; all the while it gets
+its notifications. A second SIGTERM ends it at once. Started again, it takes new
+calls again, unless an operator has drained it.`,
 		Example: "  tandem start --config /etc/tandem/tandem.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file, a.environ, f.sets)
@@ -51,8 +55,9 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer cancel()
+	ends := make(chan os.Signal, 2)
+	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(ends)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -84,12 +89,42 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 			// the supervisor starts it again.
 			return fmt.Errorf("node %s cannot go on: %w", cfg.Node.ID, err)
 		case <-ctx.Done():
-			notify(daemon.SdNotifyStopping)
-			stop, done := context.WithTimeout(context.Background(), cfg.Public.Grace*2)
-			defer done()
-			return n.Stop(stop)
+			return windDown(n, cfg, ends, fatal)
+		case <-ends:
+			return windDown(n, cfg, ends, fatal)
 		}
 	}
+}
+
+// hurry bounds the stop of a node that was told to end at once.
+const hurry = 3 * time.Second
+
+// windDown drains the node and stops it. A second signal ends the drain and cuts
+// the stop short; a third one kills the process, as signals do.
+func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan error) error {
+	notify(daemon.SdNotifyStopping)
+	drain, enough := context.WithCancel(context.Background())
+	defer enough()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		n.Drain(drain)
+	}()
+	limit := cfg.Public.Grace * 2
+	select {
+	case <-drained:
+	case <-ends:
+		signal.Reset(syscall.SIGTERM, os.Interrupt)
+		slog.Warn("told a second time: ending at once")
+		limit = hurry
+		enough()
+		<-drained
+	case err := <-fatal:
+		return fmt.Errorf("node %s cannot go on: %w", cfg.Node.ID, err)
+	}
+	stop, done := context.WithTimeout(context.Background(), limit)
+	defer done()
+	return n.Stop(stop)
 }
 
 // notify tells systemd; without systemd it does nothing.
