@@ -82,7 +82,7 @@ func deploy(t *testing.T, p plan) *stage {
 	s := &stage{t: t, plan: p, dir: t.TempDir(), log: newJournal()}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the nodes' last words:\n%s", s.log.tail(6000))
+			t.Logf("the nodes' last words:\n%s", s.log.tail(60))
 		}
 	})
 	s.writeSecrets()
