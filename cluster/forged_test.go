@@ -1,0 +1,151 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// forgedStream is a raft.StreamLayer that only dials, as it is told.
+type forgedStream struct {
+	*handedListener
+	open func(addr string, timeout time.Duration) (net.Conn, error)
+}
+
+func (s forgedStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.open(string(addr), timeout)
+}
+
+// attacker is the published attack on a raft port that asks nobody who they are:
+// a transport of the same library, and messages of a term that no election will
+// ever reach.
+func attacker(t *testing.T, open func(addr string, timeout time.Duration) (net.Conn, error)) *raft.NetworkTransport {
+	t.Helper()
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  forgedStream{newHandedListener(advertised("evil:1")), open},
+		MaxPool: 0, Timeout: time.Second, Logger: hclog.NewNullLogger(),
+	})
+	t.Cleanup(func() { _ = trans.Close() })
+	return trans
+}
+
+const forgedTerm = 1 << 40
+
+var evil = raft.RPCHeader{ProtocolVersion: 3, ID: []byte("evil"), Addr: []byte("evil:1")}
+
+// attack sends every message that can harm, the three AppendEntries first, and
+// gives how many were answered.
+func attack(trans raft.Transport, addr string) (answered int) {
+	to := raft.ServerAddress(addr)
+	count := func(err error) {
+		if err == nil {
+			answered++
+		}
+	}
+	for range 3 {
+		count(trans.AppendEntries("a", to, &raft.AppendEntriesRequest{RPCHeader: evil, Term: forgedTerm}, &raft.AppendEntriesResponse{}))
+	}
+	count(trans.RequestVote("a", to, &raft.RequestVoteRequest{RPCHeader: evil, Term: forgedTerm + 1, LastLogIndex: 1 << 50, LastLogTerm: forgedTerm}, &raft.RequestVoteResponse{}))
+	count(trans.TimeoutNow("a", to, &raft.TimeoutNowRequest{RPCHeader: evil}, &raft.TimeoutNowResponse{}))
+	count(trans.InstallSnapshot("a", to, &raft.InstallSnapshotRequest{
+		RPCHeader: evil, SnapshotVersion: 1, Term: forgedTerm + 2, LastLogIndex: 1 << 50, LastLogTerm: forgedTerm, Size: 5,
+	}, &raft.InstallSnapshotResponse{}, bytes.NewReader([]byte("empty"))))
+	return answered
+}
+
+// webCert makes a certificate as a web server has it: a name, and no node.
+func (r *testRegion) webCert(ofRegionsCA bool) tls.Certificate {
+	r.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "emea.bot.contoso.com"}, DNSNames: []string{"emea.bot.contoso.com"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	parent, signer := tmpl, any(key)
+	if ofRegionsCA {
+		ca, err := tls.LoadX509KeyPair(filepath.Join(r.ca, CACertFile), filepath.Join(r.ca, CAKeyFile))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		parent, signer = ca.Leaf, ca.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func overTLS(cert tls.Certificate) func(string, time.Duration) (net.Conn, error) {
+	return func(addr string, timeout time.Duration) (net.Conn, error) {
+		return tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", addr,
+			&tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}, Certificates: []tls.Certificate{cert}})
+	}
+}
+
+func overTCP(preface string) func(string, time.Duration) (net.Conn, error) {
+	return func(addr string, timeout time.Duration) (net.Conn, error) {
+		conn, err := net.DialTimeout("tcp", addr, timeout)
+		if err == nil && preface != "" {
+			_, err = io.WriteString(conn, preface)
+		}
+		return conn, err
+	}
+}
+
+func TestB103_ForgedRaftMessages(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	before := n.raft.CurrentTerm()
+	for name, open := range map[string]func(string, time.Duration) (net.Conn, error){
+		"B103 forged over plain TCP":                             overTCP(""),
+		"B103 forged over plain TCP, with the plain port's word": overTCP(prefaceRaft),
+		"B103 forged with a webhook certificate":                 overTLS(r.webCert(false)),
+		"B103 forged with a webhook certificate of the same CA":  overTLS(r.webCert(true)),
+		"B103 forged without a certificate":                      overTLS(tls.Certificate{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if answered := attack(attacker(t, open), n.Addr()); answered != 0 {
+				t.Errorf("%d forged messages were answered", answered)
+			}
+		})
+	}
+	if term, state := n.raft.CurrentTerm(), n.raft.State(); term != before || state != raft.Leader {
+		t.Errorf("the term went from %d to %d, the leader is a %s", before, term, state)
+	}
+	claim(t, n, 1)
+}
+
+// The control: the same program against the same node with TLS off. It shows
+// that the test above can fail, and why a plain port is for loopback only.
+func TestB103_ForgedRaftMessagesDeposeAPlainLeader(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.TLS = nil })
+	n := r.form(1)[0]
+	trans := attacker(t, overTCP(prefaceRaft))
+	answered := 0
+	for range 3 {
+		if trans.AppendEntries("a", raft.ServerAddress(n.Addr()), &raft.AppendEntriesRequest{RPCHeader: evil, Term: forgedTerm}, &raft.AppendEntriesResponse{}) == nil {
+			answered++
+		}
+	}
+	if term := n.raft.CurrentTerm(); answered != 3 || term < forgedTerm {
+		t.Errorf("%d of 3 forged messages were answered, the term is %d: the attack is none, so the test of the TLS port proves nothing", answered, term)
+	}
+}
