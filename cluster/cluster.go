@@ -101,6 +101,10 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 // open opens the port and raft, and leaves nothing open when it fails.
 func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	me := identity{c.cfg.Deployment, c.cfg.Region, c.self}
+	known, err := c.st.HasState()
+	if err != nil {
+		return err
+	}
 	if c.cfg.TLS != nil {
 		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
 			return err
@@ -128,6 +132,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = newRaftTransport(c.dial, advertised(c.addr), c.nodeAt, rlog, c.m.refuse)
 	c.port.raft = c.trans.take
+	c.trans.deaf.Store(!known)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
 	c.disk = newWatchdog(c.st.Dir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)

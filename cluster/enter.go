@@ -196,10 +196,18 @@ func (c *Cluster) foundRegion(ctx context.Context) error {
 		return fmt.Errorf("founding the region: %w", err)
 	}
 	if err == nil {
+		c.admitted()
 		c.log.Info("this node founded the region", "deployment", c.cfg.Deployment, "region", string(c.cfg.Region))
 	}
 	return nil
 }
+
+// admitted lets this node answer raft messages. One that starts without data does
+// not, until its leader has looked at its incarnation: a node that lost its disk
+// has forgotten its log and its vote, and raft, which knows it by its id alone,
+// would count it as the old one. With two nodes of three such a vote is enough to
+// lose acknowledged claims, before any leader could refuse the node.
+func (c *Cluster) admitted() { c.trans.deaf.Store(false) }
 
 // greetAll says hello to every address of Join and gives the other nodes of this
 // region that answered, by id.

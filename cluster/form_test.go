@@ -149,6 +149,54 @@ func TestF28_WipedNodeIsRefusedUntilRemoved(t *testing.T) {
 	}
 }
 
+// TestF28_AWipedNodeGivesNoVote: with the leader down, a node that lost its disk
+// and one that lags behind are two of three. Raft alone would let them elect a
+// leader, and what only the leader and the lost disk held would be gone.
+func TestF28_AWipedNodeGivesNoVote(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	wiped, behind := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	behind.stop()
+	claim(t, ldr, 1) // on the disks of the leader and of the node to be wiped
+	wiped.stop()
+	ldr.stop()
+	addrs := map[*testNode]string{}
+	for _, n := range nodes {
+		addrs[n] = n.Addr()
+	}
+	again := func(n *testNode) {
+		n.up(func(c *Config) {
+			c.Listen = addrs[n]
+			for _, o := range without(nodes, n) {
+				c.Join = append(c.Join, addrs[o])
+			}
+		})
+	}
+	wiped.dir += "-new"
+	again(wiped)
+	again(behind)
+	eventually(t, "the node with data asks for votes in vain", func() bool { return behind.Status().State == "candidate" })
+	elections := time.NewTimer(5 * fast.Election)
+	defer elections.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-elections.C:
+			waiting = false
+		case <-time.After(pollEvery):
+			if s := behind.Status(); s.State == "leader" || s.Leader != "" {
+				t.Fatalf("F28: %s leads by the vote of a node that lost its disk", s.Leader)
+			}
+		}
+	}
+	again(ldr)
+	eventually(t, "the region goes on with what was acknowledged", func() bool {
+		_, known := behind.Find(claimOf(1).Call)
+		return known
+	})
+	eventually(t, "the wiped node ends", func() bool { return len(wiped.fatals()) == 1 })
+}
+
 func (n *testNode) fatals() []error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

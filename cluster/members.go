@@ -138,13 +138,13 @@ func (r *reign) checkNewcomer(n ownership.Node) error {
 	return nil
 }
 
-// callBack makes sure that the node is where it says: raft would count a voter
-// at a wrong address as a dead one.
+// callBack makes sure that the node is where it says, for raft would count a
+// voter at a wrong address as a dead one, and tells it that it is admitted.
 func (r *reign) callBack(ctx context.Context, n ownership.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	p := r.c.links.to(n.ID, n.ClusterAddr)
-	h, err := ask(ctx, p, p.hello, &peerpb.HelloRequest{})
+	h, err := ask(ctx, p, p.hello, &peerpb.HelloRequest{Admit: n.Incarnation})
 	if err != nil {
 		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
 	}

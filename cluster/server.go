@@ -106,6 +106,9 @@ func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peer
 		c.invites.take(by)
 		c.enterAt.fire()
 	}
+	if req.GetAdmit() == c.cfg.Node.Incarnation {
+		c.admitted()
+	}
 	res := &peerpb.HelloReply{
 		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: string(c.self), Incarnation: c.cfg.Node.Incarnation,
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), LeaderAddr: addr,

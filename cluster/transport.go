@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -28,6 +29,7 @@ type raftTransport struct {
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
+	deaf      atomic.Bool // no raft message is answered, see Cluster.admitted
 
 	mu     sync.Mutex
 	inner  map[*raft.NetworkTransport]struct{}
@@ -152,6 +154,11 @@ func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 	if in, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && (in.Size < 0 || in.Size > maxSnapshotSize) {
 		t.refused("snapshot size")
 		rpc.Respond(nil, fmt.Errorf("taking a snapshot: it announces %d bytes", in.Size))
+		return false
+	}
+	if t.deaf.Load() {
+		t.refused("not admitted")
+		rpc.Respond(nil, errors.New("taking a raft message: this node has no data, and its region has not admitted it yet"))
 		return false
 	}
 	if node == "" {

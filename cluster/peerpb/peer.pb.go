@@ -852,11 +852,13 @@ func (x *TermReply) GetActing() bool {
 
 // HelloRequest asks who is there; with founder set it also asks the other to
 // let that node found the region, with invite set to enter the region of the
-// node at that address.
+// node at that address. admit is the leader's word to the incarnation that it is
+// about to give a place: until then a node without state answers no raft message.
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Founder       string                 `protobuf:"bytes,1,opt,name=founder,proto3" json:"founder,omitempty"`
 	Invite        string                 `protobuf:"bytes,2,opt,name=invite,proto3" json:"invite,omitempty"`
+	Admit         string                 `protobuf:"bytes,3,opt,name=admit,proto3" json:"admit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -901,6 +903,13 @@ func (x *HelloRequest) GetFounder() string {
 func (x *HelloRequest) GetInvite() string {
 	if x != nil {
 		return x.Invite
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetAdmit() string {
+	if x != nil {
+		return x.Admit
 	}
 	return ""
 }
@@ -1905,10 +1914,11 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\tTermReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06acting\x18\x03 \x01(\bR\x06acting\"@\n" +
+	"\x06acting\x18\x03 \x01(\bR\x06acting\"V\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
-	"\x06invite\x18\x02 \x01(\tR\x06invite\"\xea\x01\n" +
+	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
+	"\x05admit\x18\x03 \x01(\tR\x05admit\"\xea\x01\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
