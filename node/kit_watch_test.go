@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,9 @@ func (j *journal) tail(lines int) string {
 	all := strings.Split(strings.TrimRight(j.all(), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// quiet is a logger for nodes that are not meant to start.
+func (s *stage) quiet() *slog.Logger { return slog.New(slog.NewJSONHandler(s.log, nil)) }
 
 // recorder is a bot in the node's process that notes its hand-overs.
 type recorder struct {

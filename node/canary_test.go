@@ -1,0 +1,156 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"tandem/admin"
+	"tandem/graphsim"
+)
+
+// canaryAdmin is an admin token that must turn up nowhere.
+const canaryAdmin = "canary-admin-token-91c4"
+
+// canaryMeeting stands for the join token inside a payload: a token of the same
+// issuer that is good for a day.
+const canaryMeeting = "eyJjYW5hcnkiOiJtZWV0aW5nIn0.canary-meeting-token-55d1.c2ln"
+
+// TestB110_NoSecretIsTold: with the log at its most talkative, calls good and
+// bad, failing actions and every page of the admin door, none of the secrets is
+// found in anything that the node writes.
+func TestB110_NoSecretIsTold(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 1, log: slog.LevelDebug, shape: func(x *seat, c *Config) {
+		c.Admin.TokensFile = x.s.path("tokens.yaml")
+		c.Log.Level = "debug"
+		x.s.tokensFile(canaryAdmin)
+	}})
+	x := s.seats[0]
+	cfg := x.config()
+	client, err := admin.NewClient(x.admin, canaryAdmin, "")
+	must(t, err)
+	defer client.Close()
+
+	secrets := map[string]string{
+		"the client secret": canarySecret, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the meeting's token": canaryMeeting,
+	}
+	heard := &bytes.Buffer{} // what callers of the doors were answered
+	hear := func(a answer) answer {
+		fmt.Fprintln(heard, a.status, a.header, a.body)
+		return a
+	}
+	token := s.token(testTenant)
+	secrets["the webhook's token"] = token
+	secrets["its signature"] = token[strings.LastIndex(token, ".")+1:]
+
+	// A plain load, then everything that goes wrong.
+	s.kept(s.run(graphsim.Load{Rate: 50, MaxCalls: 15}))
+	body := strings.Replace(sample(t, incoming, newCall()), `"requestedModalities"`, `"meetingInfo":{"@odata.type":"#microsoft.graph.tokenMeetingInfo","token":"`+canaryMeeting+`"},"requestedModalities"`, 1)
+	hear(s.post(x.webhook(), token, body))
+	hear(s.post(x.webhook(), token, body+"x"))
+	hear(s.post(x.webhook(), token+"x", body))
+	hear(s.post(x.webhook()+"?access_token="+token, "none", body))
+	hear(s.post(x.webhook()+"/emea/1/1/"+string(newCall())+"?s=k1.AAAAAAAAAAAAAAAAAAAAAA", token, body))
+	hear(s.send("GET", x.webhook(), "", map[string]string{"Authorization": "Bearer " + token}))
+	hear(s.send("POST", x.webhook(), body, map[string]string{"Authentication": "Bearer " + token}))
+	expired, err := s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Age: 3600e9})
+	must(t, err)
+	secrets["an expired token"] = expired
+	hear(s.post(x.webhook(), expired, body))
+	for _, f := range []graphsim.Fault{{Share: 1, Status: 401}, {Share: 1, Status: 500, Body: graphsim.BodyGarbage}, {Share: 1, Reset: true}} {
+		s.cloud.SetFault(graphsim.EndpointToken, f)
+		s.cloud.SetFault(graphsim.EndpointCalls, f)
+		hear(s.post(x.webhook(), token, sample(t, incoming, newCall())))
+	}
+	s.cloud.SetFault(graphsim.EndpointToken, graphsim.Fault{})
+	s.cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
+	hear(s.send("GET", "http://"+x.admin+"/v1/status", "", map[string]string{"Authorization": "Bearer " + canaryAdmin + "x"}))
+	must(t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"!\n"), 0o600))
+	if err := x.node.Reload(cfg); err == nil {
+		t.Error("a broken keys file is taken")
+	} else {
+		fmt.Fprintln(heard, err)
+	}
+	must(t, os.WriteFile(s.path("tokens.yaml"), []byte("tokens: [{name: a, roles: [read], sha256: "+canaryAdmin+"}]"), 0o600))
+	s.handleKeys("k1")
+	if err := x.node.Reload(cfg); err == nil {
+		t.Error("a token in the place of its hash is taken")
+	} else {
+		fmt.Fprintln(heard, err)
+	}
+
+	// Every page that can be read.
+	pages := 0
+	for _, path := range []string{
+		"/metrics", "/livez", "/readyz?verbose", "/v1/status", "/v1/guarantees", "/v1/nodes", "/v1/partitions", "/v1/calls?limit=1000",
+		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/whoami",
+		"/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/console/", "/v1/openapi.json",
+	} {
+		if a := hear(s.send("GET", "http://"+x.admin+path, "", map[string]string{"Authorization": "Bearer " + canaryAdmin})); a.status == http.StatusOK {
+			pages++
+		} else if a.status != http.StatusFound && a.status != http.StatusSeeOther {
+			t.Errorf("%s is answered with %d", path, a.status)
+		}
+	}
+	page, err := client.Calls(t.Context(), admin.CallFilter{}, "", 1000)
+	must(t, err)
+	for _, c := range page.Items {
+		for _, path := range []string{"", "/explain", "/timeline"} {
+			hear(s.send("GET", "http://"+x.admin+"/v1/calls/"+string(c.ID)+path, "", map[string]string{"Authorization": "Bearer " + canaryAdmin}))
+		}
+	}
+	if pages < 15 || len(page.Items) < 15 {
+		t.Errorf("only %d pages and %d calls were looked at", pages, len(page.Items))
+	}
+	// What is kept and handed on in files.
+	must(t, client.SaveSnapshot(t.Context(), heard))
+
+	log := s.log.all()
+	if !strings.Contains(log, `"level":"DEBUG"`) || len(log) < 10_000 {
+		t.Error("the log says too little to show anything")
+	}
+	for name, secret := range secrets {
+		for where, text := range map[string]string{"the log": log, "an answer": heard.String(), "the command line": strings.Join(os.Args, " ")} {
+			if i := strings.Index(text, secret); i >= 0 {
+				t.Errorf("%s stands in %s: …%s…", name, where, text[max(0, i-120):min(len(text), i+20)])
+			}
+		}
+	}
+	if leaks := inFiles(t, s.path(x.name), secrets); leaks != "" {
+		t.Errorf("on disk: %s", leaks)
+	}
+}
+
+// inFiles looks for secrets in all files below a directory.
+func inFiles(t *testing.T, dir string, secrets map[string]string) string {
+	t.Helper()
+	var found []string
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		path := dir + "/" + e.Name()
+		if e.IsDir() {
+			if more := inFiles(t, path, secrets); more != "" {
+				found = append(found, more)
+			}
+			continue
+		}
+		f, err := os.Open(path)
+		must(t, err)
+		text, err := io.ReadAll(f)
+		must(t, err)
+		must(t, f.Close())
+		for name, secret := range secrets {
+			if bytes.Contains(text, []byte(secret)) {
+				found = append(found, name+" in "+path)
+			}
+		}
+	}
+	return strings.Join(found, "; ")
+}

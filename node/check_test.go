@@ -1,0 +1,236 @@
+package node
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+// sound is a configuration without a fault, with everything in it that Check
+// looks at.
+func sound() Config {
+	c := Defaults()
+	c.Deployment, c.HandleKeysFile = "contoso-bots", "/etc/tandem/handle-keys"
+	c.Node.ID, c.Node.Region = "emea-1", "emea"
+	c.Public.URL, c.Public.RegionURL = "https://emea-1.bot.contoso.com", "https://emea.bot.contoso.com"
+	c.Public.TLS = ServerTLS{CertFile: "c", KeyFile: "k"}
+	c.Cluster.TLS = PeerTLS{CertFile: "c", KeyFile: "k", CAFile: "ca"}
+	c.Cluster.Join = []string{"10.0.0.2:8471"}
+	c.Auth.Profiles = []Profile{{Name: "own", OpenIDURL: "https://login.example.com/openid", Issuers: []string{"https://login.example.com"}}}
+	c.Apps = []App{{
+		ID: testApp, Tenants: []string{testTenant}, Profile: "own", Hosting: "service", Answer: "router",
+		AnswerWith: map[string]any{"acceptedModalities": []string{"audio"}},
+		Bot:        AppBot{URL: "http://127.0.0.1:9442/", HealthURL: "http://127.0.0.1:9442/health"},
+		Graph:      AppGraph{TokenURL: "https://login.example.com/token", ClientSecretFile: "/etc/tandem/secret"},
+	}}
+	c.Regions = []Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://10.1.0.1:8470"}}
+	c.Rules = []Rule{{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}}
+	c.Pins = []Pin{{When: `call.tenant == "x"`, Zone: "a"}}
+	return c
+}
+
+// faults are mistakes, each with what Check must say of it: the key's path at
+// the beginning of the sentence.
+var faults = []struct {
+	name   string
+	breaks func(*Config)
+	says   string
+}{
+	{"no deployment", func(c *Config) { c.Deployment = "" }, `deployment is "": write 1 to 64 of`},
+	{"odd node id", func(c *Config) { c.Node.ID = "EMEA 1" }, `node.id is "EMEA 1"`},
+	{"odd region", func(c *Config) { c.Node.Region = "-" }, `node.region is "-"`},
+	{"no data directory", func(c *Config) { c.Node.DataDir = "" }, "node.data_dir is empty"},
+	{"no capacity", func(c *Config) { c.Node.Capacity = 0 }, "node.capacity is 0"},
+	{"a drain of two days", func(c *Config) { c.Node.Drain = 48 * time.Hour }, "node.drain is 48h0m0s"},
+	{"no handle keys", func(c *Config) { c.HandleKeysFile = "" }, "handle_keys_file is empty"},
+	{"no port", func(c *Config) { c.Public.Listen = "0.0.0.0" }, `public.listen is "0.0.0.0": write host:port`},
+	{"plain public URL", func(c *Config) { c.Public.URL = "http://emea-1.bot.contoso.com" }, "public.url is"},
+	{"a path behind the public URL", func(c *Config) { c.Public.URL = "https://emea-1.bot.contoso.com/x" }, "public.url is"},
+	{"a user in the public URL", func(c *Config) { c.Public.URL = "https://a@b" }, "public.url is"},
+	{"neither URL", func(c *Config) { c.Public.URL, c.Public.RegionURL = "", "" }, `public.region_url is "": write https`},
+	{"a slash after the path", func(c *Config) { c.Public.WebhookPath = "/api/calls/" }, "public.webhook_path is"},
+	{"a pattern for a path", func(c *Config) { c.Public.WebhookPath = "/api/:id" }, "public.webhook_path is"},
+	{"redirect 301", func(c *Config) { c.Public.Redirect.Status = 301 }, "public.redirect.status is 301: 302 or 307"},
+	{"odd midcall", func(c *Config) { c.Public.Redirect.Midcall = "proxy" }, `public.redirect.midcall is "proxy": it is none of relay, redirect`},
+	{"half a certificate", func(c *Config) { c.Public.TLS.KeyFile = "" }, "public.tls needs cert_file and key_file"},
+	{"TLS off and on", func(c *Config) { c.Public.TLS.Off = true }, "public.tls has off: true and a certificate"},
+	{"small bodies", func(c *Config) { c.Public.BodyLimit = 1000 }, "public.body_limit is 1000 bytes"},
+	{"no connections", func(c *Config) { c.Public.Connections = 0 }, "public.connections is 0"},
+	{"cluster without port", func(c *Config) { c.Cluster.Listen = "::" }, `cluster.listen is "::"`},
+	{"odd advertise", func(c *Config) { c.Cluster.Advertise = "10.0.0.1" }, "cluster.advertise is"},
+	{"half of cluster.tls", func(c *Config) { c.Cluster.TLS.CAFile = "" }, "cluster.tls needs cert_file, key_file and ca_file together"},
+	{"a plain cluster port", func(c *Config) { c.Cluster.TLS = PeerTLS{} }, "cluster.listen is 0.0.0.0:8471 without cluster.tls"},
+	{"no partitions", func(c *Config) { c.Cluster.Partitions = 0 }, "cluster.partitions is 0"},
+	{"too many founders", func(c *Config) { c.Cluster.BootstrapExpect = 6 }, "cluster.bootstrap_expect is 6"},
+	{"a short lease", func(c *Config) { c.Cluster.Lease = c.Cluster.Election }, "cluster.lease is"},
+	{"a hasty election", func(c *Config) { c.Cluster.Election = time.Millisecond }, "cluster.election is 1ms"},
+	{"odd join", func(c *Config) { c.Cluster.Join = []string{"10.0.0.2:1", "10.0.0.3"} }, "cluster.join[1] is"},
+	{"admin without port", func(c *Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen is"},
+	{"admin beyond loopback without tokens", func(c *Config) {
+		c.Admin.Listen, c.Admin.TLS.Off = "0.0.0.0:8470", true
+	}, "admin.listen is 0.0.0.0:8470 without admin.tokens_file"},
+	{"admin beyond loopback without TLS", func(c *Config) {
+		c.Admin.Listen, c.Admin.TokensFile = "0.0.0.0:8470", "t"
+	}, "admin.listen is 0.0.0.0:8470 without admin.tls"},
+	{"half of admin.tls", func(c *Config) { c.Admin.TLS.CertFile = "c" }, "admin.tls needs cert_file and key_file"},
+	{"no admin connections", func(c *Config) { c.Admin.Connections = 0 }, "admin.connections is 0"},
+	{"a skew of an hour", func(c *Config) { c.Auth.ClockSkew = time.Hour }, "auth.clock_skew is 1h0m0s"},
+	{"a profile without name", func(c *Config) { c.Auth.Profiles[0].Name = "" }, "auth.profiles[0].name is"},
+	{"a profile without address", func(c *Config) { c.Auth.Profiles[0].OpenIDURL = "" }, "auth.profiles[0].openid_url is empty"},
+	{"a plain issuer", func(c *Config) { c.Auth.Profiles[0].OpenIDs = []string{"http://login.example.com"} }, "auth.profiles[0].openid_url is"},
+	{"a profile without issuers", func(c *Config) { c.Auth.Profiles[0].Issuers = nil }, "auth.profiles[0].issuers is empty"},
+	{"no apps", func(c *Config) { c.Apps = nil }, "apps is empty"},
+	{"an app id in capitals", func(c *Config) { c.Apps[0].ID = strings.ToUpper(testApp) }, "apps[0].id is"},
+	{"a tenant's name", func(c *Config) { c.Apps[0].Tenants = []string{"contoso.com"} }, `apps[0].tenants holds "contoso.com"`},
+	{"odd hosting", func(c *Config) { c.Apps[0].Hosting = "cloud" }, "apps[0].hosting is"},
+	{"odd answer", func(c *Config) { c.Apps[0].Answer = "nobody" }, "apps[0].answer is"},
+	{"unknown profile", func(c *Config) { c.Apps[0].Profile = "china" }, `apps[0].profile is "china"`},
+	{"a plain bot elsewhere", func(c *Config) { c.Apps[0].Bot.URL = "http://10.0.0.9/" }, "apps[0].bot.url is"},
+	{"no bot", func(c *Config) { c.Apps[0].Bot.URL = "" }, "apps[0].bot.url is empty"},
+	{"a plain health address elsewhere", func(c *Config) { c.Apps[0].Bot.HealthURL = "http://10.0.0.9/" }, "apps[0].bot.health_url is"},
+	{"a bot slower than the cloud", func(c *Config) { c.Apps[0].Bot.Timeout = 20 * time.Second }, "apps[0].bot.timeout is 20s"},
+	{"the router answers for media in the bot", func(c *Config) { c.Apps[0].Hosting = "app" }, "apps[0]: answer: router with hosting: app cannot work"},
+	{"no token address", func(c *Config) { c.Apps[0].Graph.TokenURL = "" }, "apps[0].graph.token_url is empty"},
+	{"no secret", func(c *Config) { c.Apps[0].Graph.ClientSecretFile = "" }, "apps[0].graph.client_secret_file is empty"},
+	{"nothing to answer with", func(c *Config) { c.Apps[0].AnswerWith = nil }, "apps[0].answer_with is empty"},
+	{"B112 a plain Graph", func(c *Config) { c.Apps[0].Graph.BaseURL = "http://graph.example.com" }, "apps[0].graph.base_url is"},
+	{"B112 a plain token address", func(c *Config) { c.Apps[0].Graph.TokenURL = "http://login.example.com" }, "apps[0].graph.token_url is"},
+	{"a region without name", func(c *Config) { c.Regions[0].Name, c.Rules = "", nil }, "regions[0].name is"},
+	{"B99 a region's odd URL", func(c *Config) { c.Regions[0].URL = "javascript:alert(1)" }, "regions[0].url is"},
+	{"B99 a region at a metadata address", func(c *Config) { c.Regions[0].URL = "http://169.254.169.254" }, "regions[0].url is"},
+	{"a plain admin door elsewhere", func(c *Config) { c.Regions[0].AdminURL = "http://10.1.0.1:8470" }, "regions[0].admin_url is"},
+	{"an empty rule", func(c *Config) { c.Rules[0].When = "" }, "rules[0].when is empty"},
+	{"a rule to nowhere", func(c *Config) { c.Rules[0].Region = "apac" }, `rules[0].region is "apac": it is none of emea, amer`},
+	{"odd residency", func(c *Config) { c.Rules[0].Residency = "soft" }, `rules[0].residency is "soft"`},
+	{"a rule that does not compile", func(c *Config) { c.Rules[0].When = "call.nothing == 1" }, "reading rules: "},
+	{"an empty pin", func(c *Config) { c.Pins[0].When = "" }, "pins[0].when is empty"},
+	{"a pin to nothing", func(c *Config) { c.Pins[0].Zone = "" }, "pins[0] pins to nothing"},
+	{"a pin that does not compile", func(c *Config) { c.Pins[0].When = "1 +" }, "reading pins: "},
+	{"odd level", func(c *Config) { c.Log.Level = "loud" }, "log.level is"},
+	{"odd format", func(c *Config) { c.Log.Format = "xml" }, "log.format is"},
+}
+
+func TestCheckNamesTheKey(t *testing.T) {
+	if err := sound().Check(); err != nil {
+		t.Fatalf("a sound configuration is refused: %v", err)
+	}
+	var said []string
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			c := sound()
+			f.breaks(&c)
+			err := c.Check()
+			if err == nil {
+				t.Fatal("nothing is said")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if !strings.HasPrefix(lines[0], f.says) {
+				t.Errorf("it says\n%s\nwanted is a sentence that begins with\n%s", err, f.says)
+			}
+			said = append(said, lines...)
+		})
+	}
+	for _, sentence := range sentences(t) {
+		form := regexp.MustCompile(`(?s)^` + verb.ReplaceAllString(regexp.QuoteMeta(sentence), ".*") + `$`)
+		found := false
+		for _, s := range said {
+			found = found || form.MatchString(s)
+		}
+		if !found {
+			t.Errorf("no fault of this test makes Check say %q", sentence)
+		}
+	}
+}
+
+// verb is a formatting verb, quoted as a regular expression.
+var verb = regexp.MustCompile(`%[a-z]`)
+
+// sentences are the formats in check.go: what Check can say.
+func sentences(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "check.go", nil, 0)
+	must(t, err)
+	var all []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return true
+		}
+		if f, ok := call.Fun.(*ast.SelectorExpr); !ok || f.Sel.Name != "when" {
+			return true
+		}
+		if lit, ok := call.Args[1].(*ast.BasicLit); ok {
+			text, err := strconv.Unquote(lit.Value)
+			must(t, err)
+			if text != "%w" {
+				all = append(all, text)
+			}
+		}
+		return true
+	})
+	if len(all) < 40 {
+		t.Fatalf("check.go has %d sentences", len(all))
+	}
+	return all
+}
+
+// TestCheckTellsEverythingAtOnce: whoever mends a file wants the whole list.
+func TestCheckTellsEverythingAtOnce(t *testing.T) {
+	c := sound()
+	c.Deployment, c.Node.Capacity, c.Rules[0].Region = "", 0, "apac"
+	err := c.Check()
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestStartRefusesBeforeItShows: a mistake in a file is told before the node
+// opens a port, and what had started is gone.
+func TestStartRefusesBeforeItShows(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 1, shape: inProcess})
+	x := s.seats[0]
+	x.stop()
+	for _, f := range []struct {
+		name   string
+		breaks func(*Config)
+		says   string
+	}{
+		{"a wrong key", func(c *Config) { c.Node.Capacity = -1 }, "node.capacity is -1"},
+		{"no handle keys", func(c *Config) { c.HandleKeysFile = s.path("nowhere") }, "handle_keys_file"},
+		{"another node's data", func(c *Config) { c.Node.ID = "emea-9" }, "opening the store in "},
+		{"another region's data", func(c *Config) { c.Node.Region = "amer" }, "opening the store in "},
+		{"no admin tokens", func(c *Config) { c.Admin.TokensFile = s.path("nowhere") }, "tokens file"},
+		{"no certificate", func(c *Config) { c.Public.TLS = ServerTLS{CertFile: s.path("a"), KeyFile: s.path("b")} }, "public.tls"},
+		{"no cluster certificate", func(c *Config) {
+			c.Cluster.TLS = PeerTLS{CertFile: s.path("a"), KeyFile: s.path("b"), CAFile: s.path("c")}
+		}, "emea"},
+		{"a port in use", func(c *Config) { c.Admin.Listen = s.seats[0].public }, "admin.listen"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			c := x.config()
+			c.Logger = s.quiet()
+			f.breaks(&c)
+			n, err := Start(t.Context(), c)
+			if err == nil {
+				_ = n.Stop(t.Context())
+				t.Fatal("it starts")
+			}
+			if !strings.Contains(err.Error(), f.says) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	x.start()
+	s.ready(x)
+	if n, ok := x.node.table.Node(ownership.NodeID(x.name)); !ok || n.State != ownership.NodeActive {
+		t.Errorf("after all that it is %+v", n)
+	}
+}
