@@ -1,0 +1,106 @@
+package node
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestB70_H2SpecNoWorseThanABareServer runs h2spec, the conformance tests of
+// HTTP/2 (RFC 9113), against a node's public door and against a bare net/http
+// server that answers as the door does, at once and with a body: what fails at
+// the door must fail there, too. Some cases are a race between two right answers
+// that h2spec knows only one of; so a case counts that fails at the door three
+// times and at the bare server never.
+func TestB70_H2SpecNoWorseThanABareServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("B70: h2spec twice takes half a minute")
+	}
+	tool, err := exec.LookPath("h2spec")
+	if err != nil {
+		t.Skip("B70: h2spec is not installed (cd tools && go install github.com/summerwind/h2spec/cmd/h2spec)")
+	}
+	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		_, _ = io.WriteString(w, strings.Repeat("x", 258))
+	}))
+	bare.EnableHTTP2 = true
+	bare.Config.ErrorLog = log.New(io.Discard, "", 0)
+	bare.StartTLS()
+	defer bare.Close()
+	s := deploy(t, plan{nodes: 1, https: true})
+	var suspects map[string]string
+	known := map[string]string{}
+	for range 3 {
+		fails, cases := h2spec(t, tool, bare.Listener.Addr().String(), "/")
+		maps.Copy(known, fails)
+		found, same := h2spec(t, tool, s.seats[0].public, "/api/calls")
+		if cases < 100 || same != cases {
+			t.Fatalf("h2spec ran %d cases against a bare server and %d against the door", cases, same)
+		}
+		t.Logf("of %d cases %d fail at a bare server and %d at the door", cases, len(fails), len(found))
+		if suspects == nil {
+			suspects = found
+		}
+		maps.DeleteFunc(suspects, func(name, _ string) bool {
+			_, also := known[name]
+			_, again := found[name]
+			return also || !again
+		})
+		if len(suspects) == 0 {
+			return
+		}
+	}
+	for name, why := range suspects {
+		t.Errorf("B70 fails at the door only: %s: %s", name, why)
+	}
+}
+
+// h2spec gives the cases that failed at an address, and how many were run.
+func h2spec(t *testing.T, tool, addr, path string) (failed map[string]string, cases int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	must(t, err)
+	report := filepath.Join(t.TempDir(), "report.xml")
+	cmd := exec.CommandContext(t.Context(), tool, "-h", host, "-p", port, "-P", path, "-t", "-k", "-o", "1", "-j", report)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) { // it exits with 1 when a case fails
+		t.Fatalf("running h2spec: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatalf("h2spec left no report: %v\n%s", err, out)
+	}
+	var suites struct {
+		Suite []struct {
+			Case []struct {
+				Package string `xml:"package,attr"`
+				Class   string `xml:"classname,attr"`
+				Failure string `xml:"failure"`
+				Error   string `xml:"error"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	must(t, xml.Unmarshal(text, &suites))
+	failed = map[string]string{}
+	for _, s := range suites.Suite {
+		for _, c := range s.Case {
+			cases++
+			if why := c.Failure + c.Error; why != "" {
+				failed[c.Package+" "+c.Class] = why
+			}
+		}
+	}
+	return failed, cases
+}
