@@ -44,6 +44,7 @@ func (l *watchedLog) note(err error) error {
 	case full(err):
 		text := "appending to the raft log: " + err.Error()
 		l.lack.Store(&text)
+	case errors.Is(err, fs.ErrClosed): // the store was closed under a stop that took too long
 	case errors.As(err, &ofFile), errors.As(err, &ofKernel):
 		l.failed(fmt.Errorf("appending to the raft log: %w (what a failed write lost is unknown, so it is never tried again)", err))
 	}

@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// brokenLog is a raft log on a disk that answers as it is told.
+type brokenLog struct {
+	*raft.InmemStore
+	err error
+}
+
+func (b *brokenLog) StoreLogs(l []*raft.Log) error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.InmemStore.StoreLogs(l)
+}
+
+func TestWatchedLog(t *testing.T) {
+	onFile := func(op string, cause error) error {
+		return fmt.Errorf("writing a segment: %w", &fs.PathError{Op: op, Path: "raft/0001.wal", Err: cause})
+	}
+	tests := []struct {
+		name  string
+		err   error
+		fatal bool
+		lack  string
+	}{
+		{"it takes the entries", nil, false, ""},
+		{"F08 the disk is full", onFile("write", syscall.ENOSPC), false, "no space left"},
+		{"F08 the quota is used up", onFile("write", syscall.EDQUOT), false, "quota"},
+		{"F09 EIO at a write", onFile("write", syscall.EIO), true, ""},
+		{"F09 EIO at an fsync", onFile("sync", syscall.EIO), true, ""},
+		{"F09 no space at an fsync: what was lost is unknown", onFile("sync", syscall.ENOSPC), true, ""},
+		{"F09 the bare error of the kernel", fmt.Errorf("syncing: %w", syscall.EIO), true, ""},
+		{"closed under a slow stop", onFile("write", fs.ErrClosed), false, ""},
+		{"not the disk's fault", errors.New("non-monotonic log entries"), false, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			disk := &brokenLog{InmemStore: raft.NewInmemStore(), err: tt.err}
+			var failed error
+			l := &watchedLog{LogStore: disk, failed: func(err error) { failed = err }}
+			if err := l.StoreLogs([]*raft.Log{{Index: 1}}); !errors.Is(err, tt.err) {
+				t.Errorf("raft was told %v", err)
+			}
+			if (failed != nil) != tt.fatal {
+				t.Errorf("the node was ended with %v, want it ended: %v", failed, tt.fatal)
+			}
+			lack := ""
+			if p := l.lack.Load(); p != nil {
+				lack = *p
+			}
+			if !strings.Contains(lack, tt.lack) || tt.lack == "" && lack != "" {
+				t.Errorf("it says that the disk lacks %q, want %q", lack, tt.lack)
+			}
+			disk.err = nil
+			if err := l.StoreLogs([]*raft.Log{{Index: 1}}); err != nil || l.lack.Load() != nil {
+				t.Errorf("with space again: %v", err)
+			}
+			if l.IsMonotonic() {
+				t.Error("it promises for the log below what that does not")
+			}
+		})
+	}
+}
+
+// TestF09_AFailedAppendEndsTheNode: raft alone would step down and go on over a
+// disk that has lost what it acknowledged.
+func TestF09_AFailedAppendEndsTheNode(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	_ = n.wal.note(&fs.PathError{Op: "sync", Path: "raft/0001.wal", Err: syscall.EIO})
+	eventually(t, "the node ends", func() bool { return len(n.fatals()) == 1 })
+	if err := n.fatals()[0]; !errors.Is(err, syscall.EIO) {
+		t.Errorf("it ended with %v", err)
+	}
+	if n.Status().Leased {
+		t.Error("it still acts as an owner")
+	}
+}
+
+// TestF08_AFullDiskIsTold: the operator reads why, and it passes.
+func TestF08_AFullDiskIsTold(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	_ = n.wal.note(&fs.PathError{Op: "write", Path: "raft/0001.wal", Err: syscall.ENOSPC})
+	if got := n.Status().DiskTrouble; !strings.Contains(got, "no space left") {
+		t.Errorf("the status says %q", got)
+	}
+	claim(t, n, 1)
+	if got := n.Status().DiskTrouble; got != "" || len(n.fatals()) != 0 {
+		t.Errorf("after a write that went well it says %q, and the node ended with %v", got, n.fatals())
+	}
+}
