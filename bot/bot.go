@@ -12,8 +12,8 @@
 // it is delivered again. A delivery that fails takes those waiting behind it
 // along: letting them pass would put a gap into the call's order.
 //
-// The memory of message ids is this node's own, for 15 min. After an adoption a
-// repeat of what the dead owner's bot had taken reaches the new owner's bot,
+// The memory of message ids is this node's own, for 15 min, and outlives a stop
+// in order (Memory, Recall). After an adoption a repeat of what the dead owner's bot had taken reaches the new owner's bot,
 // and Tandem's own events are offered until the bot takes them, so a bot that
 // was too slow to reply may see one twice: Tandem-Call and Tandem-Epoch tell.
 //

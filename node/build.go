@@ -57,23 +57,6 @@ func (n *Node) openTokens(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) openDesk(context.Context) error {
-	d, err := n.makeDesk(n.cfg)
-	if err != nil {
-		return err
-	}
-	n.desk = d
-	n.stops.addWaiting("bot's desk", n.closeDesk)
-	return nil
-}
-
-// closeDesk lets the desk finish what it has begun, within the grace period.
-func (n *Node) closeDesk(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Public.Grace)
-	defer cancel()
-	return n.desk.Close(ctx)
-}
-
 // ledger lets the desk act on the table; the region opens after the desk.
 type ledger struct{ n *Node }
 

@@ -1,13 +1,70 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"tandem/bot"
 	"tandem/graph"
 	"tandem/ownership"
 )
+
+// deskFile keeps what the desk knows of handled messages over a stop in order.
+const deskFile = "desk.json"
+
+func (n *Node) openDesk(context.Context) error {
+	d, err := n.makeDesk(n.cfg)
+	if err != nil {
+		return err
+	}
+	n.desk = d
+	n.stops.addWaiting("bot's desk", n.closeDesk)
+	n.recall()
+	return nil
+}
+
+// recall gives the desk what the one before it knew. Without it, after a crash,
+// the bot may see a repeat; nothing else depends on it.
+func (n *Node) recall() {
+	file := filepath.Join(n.cfg.Node.DataDir, deskFile)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var m bot.Memory
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		n.log.Warn("reading what the bot's desk knew before the restart; the bot may be handed repeats", "error", err)
+	}
+	n.desk.Recall(m)
+	// From here on it would be the knowledge of the last start but one.
+	if err := os.Remove(file); err != nil {
+		n.log.Warn("removing what the bot's desk knew before the restart", "error", err)
+	}
+}
+
+// closeDesk lets the desk finish what it has begun, within the grace period, and
+// keeps what it knows for the next start.
+func (n *Node) closeDesk(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Public.Grace)
+	defer cancel()
+	err := n.desk.Close(ctx)
+	text, wrong := json.Marshal(n.desk.Memory())
+	if wrong == nil {
+		wrong = os.WriteFile(filepath.Join(n.cfg.Node.DataDir, deskFile), text, 0o600)
+	}
+	if wrong != nil {
+		n.log.Warn("keeping what the bot's desk knows; after the start the bot may be handed repeats", "error", wrong)
+	}
+	return err
+}
 
 // makeDesk makes the desk with the bots beside this node.
 func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
