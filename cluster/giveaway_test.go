@@ -102,16 +102,17 @@ func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
 }
 
 func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
-	// Software of tomorrow reads format 2; node c is still of today.
+	// Software of tomorrow reads format 2; the founder is still of today, so that
+	// at no time everybody can read it.
 	r := newRegion(t, func(c *Config) {
 		c.Node.Format = 2
-		if c.Node.ID == "c" {
+		if c.Node.ID == "a" {
 			c.Node.Format = 1
 		}
 	})
 	nodes := r.form(3)
 	leaderOf(t, nodes...)
-	a, c := nodes[0], nodes[2]
+	a, c := nodes[1], nodes[0]
 	if err := a.TransferLeader(soon(t), a.id); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
 	reign := a.reign.Load()
 	reign.raiseFormat()
 	if got := a.tb.Format(); got != 1 {
-		t.Fatalf("the region writes format %d, which node c cannot read", got)
+		t.Fatalf("the region writes format %d, which node a cannot read", got)
 	}
 	if err := a.Remove(soon(t), c.id); err != nil {
 		t.Fatal(err)

@@ -13,14 +13,15 @@ import (
 // maxFailureScale), and does not hear that the peer is back; its heartbeats,
 // which never pause for long, do. So while heartbeats to a peer fail, its log
 // entries and snapshots are held back, and go out with the first heartbeat that
-// is answered: a peer that returns has its table at once.
+// is answered: a peer that returns, be it at another address, has its table at
+// once.
 type heartbeats struct {
 	limit time.Duration // of one message; raft then counts a failure
 	done  chan struct{} // closed when nobody waits any longer
 
 	once   sync.Once
 	mu     sync.Mutex
-	silent map[raft.ServerAddress]chan struct{} // closed at the next answered heartbeat
+	silent map[raft.ServerID]chan struct{} // closed at the next answered heartbeat
 }
 
 // heldBackFor bounds how long one message is held back: a leader that steps
@@ -28,11 +29,11 @@ type heartbeats struct {
 const heldBackFor = 30 * time.Second
 
 func newHeartbeats(limit time.Duration) *heartbeats {
-	return &heartbeats{limit: limit, done: make(chan struct{}), silent: map[raft.ServerAddress]chan struct{}{}}
+	return &heartbeats{limit: limit, done: make(chan struct{}), silent: map[raft.ServerID]chan struct{}{}}
 }
 
 // heard notes how a heartbeat went.
-func (h *heartbeats) heard(from raft.ServerAddress, err error) {
+func (h *heartbeats) heard(from raft.ServerID, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	back, silent := h.silent[from]
@@ -47,7 +48,7 @@ func (h *heartbeats) heard(from raft.ServerAddress, err error) {
 
 // await returns at once for a peer that answers, else when it does again, the
 // limit is reached, or end was called.
-func (h *heartbeats) await(peer raft.ServerAddress) {
+func (h *heartbeats) await(peer raft.ServerID) {
 	h.mu.Lock()
 	back, silent := h.silent[peer]
 	h.mu.Unlock()
@@ -76,15 +77,15 @@ func isHeartbeat(r *raft.AppendEntriesRequest) bool {
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if isHeartbeat(args) {
 		err := t.NetworkTransport.AppendEntries(id, target, args, resp)
-		t.beats.heard(target, err)
+		t.beats.heard(id, err)
 		return err
 	}
-	t.beats.await(target)
+	t.beats.await(id)
 	return t.NetworkTransport.AppendEntries(id, target, args, resp)
 }
 
 // InstallSnapshot implements raft.Transport.
 func (t *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	t.beats.await(target)
+	t.beats.await(id)
 	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
 }
