@@ -37,18 +37,19 @@ type Cluster struct {
 	http  *http.Server
 	raft  *raft.Raft
 
-	applied signal // fires after every act that the table applied
-	leader  leaderView
-	reign   atomic.Pointer[reign] // set while this node leads
-	lease   lease
-	ahead   *overlay
-	lead    *combiner[ownership.Claim, decided]
-	forward *combiner[ownership.Claim, decided]
-	found   founding
-	invites invites
-	disk    *watchdog
-	wal     *watchedLog
-	origins origins
+	applied    signal // fires after every act that the table applied
+	leader     leaderView
+	reign      atomic.Pointer[reign] // set while this node leads
+	lease      lease
+	ahead      *overlay
+	lead       *combiner[ownership.Claim, decided]
+	forward    *combiner[ownership.Claim, decided]
+	found      founding
+	invites    invites
+	leaderless time.Time // since when the entering goroutine knows no leader
+	disk       *watchdog
+	wal        *watchedLog
+	origins    origins
 
 	entered atomic.Bool            // the table holds this node's record as it is now
 	trouble atomic.Pointer[string] // why not, or why it cannot go on

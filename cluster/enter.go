@@ -50,11 +50,12 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 			c.log.Info("this node is part of its region", "addr", c.addr)
 			c.renewAt.fire()
 		}
-		if !c.bereft() {
+		if !c.bereft() && !c.forsaken(time.Now()) {
 			return nil
 		}
 		// It was silent for so long that others got its partitions: joining
-		// again bears it new ones.
+		// again bears it new ones. Or it hears of no leader: one that it asks for
+		// may be leading a region that was recovered without it, and say so.
 	}
 	if len(c.servers()) == 0 {
 		founded, err := c.mayFound(ctx)
@@ -97,7 +98,7 @@ func (c *Cluster) announce(ctx context.Context) error {
 		return c.askToJoin(ctx, leader, addr, req)
 	}
 	err := fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
-	for _, addr := range c.invites.with(c.cfg.Join) {
+	for _, addr := range c.around() {
 		if addr == c.addr {
 			continue
 		}

@@ -208,7 +208,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	}
 	c.lease.drop()
 	if c.raft.State() == raft.Leader {
-		if err := c.transferHere(ctx, ""); err != nil {
+		if err := c.TransferLeader(ctx, ""); err != nil { // it waits for the new leader, who does the rest
 			return fmt.Errorf("leaving the region: %w", err)
 		}
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"tandem/ownership"
@@ -122,14 +123,24 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 		}
 	}
 	claim(t, survivor, 100)
-	for _, lost := range []ownership.NodeID{"b", "c"} {
-		if err := survivor.Remove(soon(t), lost); err != nil {
-			t.Errorf("removing the lost node %s: %v", lost, err)
-		}
-		if left := survivor.tb.PartitionsOf(lost); len(left) != 0 {
-			t.Errorf("%d partitions are left on %s", len(left), lost)
-		}
+	for _, lost := range nodes[1:] {
+		eventually(t, "the lost node "+string(lost.id)+" is taken out of the table", func() bool {
+			n, _ := survivor.tb.Node(lost.id)
+			return n.State == ownership.NodeGone && len(survivor.tb.PartitionsOf(lost.id)) == 0
+		})
 	}
+	// The second survivor comes back with its data, which may have diverged.
+	second := nodes[1]
+	second.up(func(c *Config) { c.Join = []string{addr} })
+	eventually(t, "the second survivor is refused", func() bool { return len(second.fatals()) == 1 })
+	if err := second.fatals()[0]; !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
+		t.Errorf("the second survivor ended with %v", err)
+	}
+	second.stop()
+	second.dir += "-new"
+	second.up(func(c *Config) { c.Join = []string{addr} })
+	second.ready()
+	converge(t, []*testNode{survivor, second})
 	empty, err := store.Open(t.TempDir(), store.Stamp{Deployment: testDeployment, Region: "emea", Node: "z"}, store.Options{Logger: testLogger()})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func (r *reign) upkeep() {
 	for r.sleep(every) {
 		r.recordVotes()
 		r.raiseFormat()
+		r.dismissStrangers()
 	}
 }
 
