@@ -71,7 +71,7 @@ func (x *seat) status() admin.Status {
 
 // longCalls makes calls that outlive a failover.
 func longCalls(c *graphsim.Config) {
-	c.Timings.TalkMin, c.Timings.TalkMax = 7*time.Second, 9*time.Second
+	c.Timings.TalkMin, c.Timings.TalkMax = 6500*time.Millisecond, 7500*time.Millisecond
 	c.Timings.Attempts = 9
 	c.Timings.RecordingClock = 15 * time.Second
 }

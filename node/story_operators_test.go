@@ -121,7 +121,7 @@ func TestF25_RollingRestartUnderLoad(t *testing.T) {
 	for _, x := range s.seats {
 		identity[x.name] = x.node.store.Stamp().Incarnation
 	}
-	r := s.run(graphsim.Load{Rate: 15, Duration: 10 * time.Second}, func() {
+	r := s.run(graphsim.Load{Rate: 20, Duration: 7 * time.Second}, func() {
 		for _, x := range s.seats {
 			x.stop()
 			x.start()
