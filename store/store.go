@@ -199,6 +199,9 @@ func (s *Store) compare() error {
 	case last > snap && first > snap+1: // raft begins right after its snapshot, wherever table.db is
 		return damage("the latest snapshot ends at entry %d, but the raft log begins at %d; %s", snap, first, heal)
 	}
+	if err := (sealedLog{s.wal}).check(max(first, snap+1), last); err != nil && last > 0 {
+		return damage("the raft log in %s: %w; %s", s.path(dirLog), err, heal)
+	}
 	// A table older than the snapshot is about to be replaced by it.
 	if held > snap {
 		var l raft.Log
@@ -244,7 +247,7 @@ func (s *Store) Stamp() Stamp { return s.stamp }
 
 // Log is the raft log. Wrap it in a raft.LogCache: followers that are a little
 // behind are then served from memory.
-func (s *Store) Log() raft.LogStore { return s.wal }
+func (s *Store) Log() raft.LogStore { return sealedLog{s.wal} }
 
 // Stable is raft's store for its term and vote.
 func (s *Store) Stable() raft.StableStore { return s.wal }
