@@ -27,6 +27,9 @@ func (f *Fleet) balance() {
 	client := &http.Client{Transport: tr, Timeout: checkPatience}
 	var before []bool
 	for pause(f.ctx, checkEvery) {
+		if f.fenced.Load() {
+			f.forget()
+		}
 		targets, ok := f.targets(), f.answering(client)
 		if !slices.Contains(ok, true) || slices.Equal(ok, before) {
 			continue // with nobody there a balancer sends to all
@@ -39,6 +42,14 @@ func (f *Fleet) balance() {
 		if f.Cloud.SetTargets(targets) == nil {
 			before = ok
 		}
+	}
+}
+
+// forget tells the oracle that any node may have lost its partitions by now: a
+// repeat then finds an owner that does not know what the one before handed over.
+func (f *Fleet) forget() {
+	for _, n := range f.Nodes {
+		f.Cloud.NodeDied(string(n.ID))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 // Disk is an ext4 file system in a file, mounted through a loop device for one
 // node alone.
 type Disk struct {
+	fleet      *Fleet
 	image, dir string
 
 	mu     sync.Mutex
@@ -29,7 +30,7 @@ const (
 )
 
 func newDisk(f *Fleet, name, dir string, size int64) (*Disk, error) {
-	d := &Disk{image: f.file(name + ".ext4"), dir: dir}
+	d := &Disk{fleet: f, image: f.file(name + ".ext4"), dir: dir}
 	file, err := os.Create(d.image)
 	if err != nil {
 		return nil, fmt.Errorf("making a disk for %s: %w", name, err)
@@ -68,6 +69,8 @@ func (d *Disk) Freeze() error {
 		return err
 	}
 	d.frozen = true
+	d.fleet.fenced.Store(true) // its node ends, but the process may hang in the disk
+	d.fleet.forget()
 	return nil
 }
 
@@ -79,6 +82,8 @@ func (d *Disk) Thaw() error {
 		return nil
 	}
 	d.frozen = false
+	d.fleet.forget()
+	d.fleet.fenced.Store(false)
 	return tool("fsfreeze", "-u", d.dir)
 }
 

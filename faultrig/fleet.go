@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tandem/graphsim"
@@ -56,6 +57,7 @@ type Fleet struct {
 	tls    *authority
 	undo   []func() error
 
+	fenced   atomic.Bool // nodes may lose partitions while they run
 	extrasMu sync.Mutex
 	extras   []*Node // that a scenario added for a while
 }

@@ -63,6 +63,8 @@ func (n *network) nft(space, rules string) error {
 
 // Deaf makes a node lose what comes from another one: one direction of a link.
 func (f *Fleet) Deaf(to, from *Node) error {
+	f.fenced.Store(true)
+	f.forget()
 	return f.net.nft(to.Space, "add rule inet rig in ip saddr "+from.IP+" drop")
 }
 
@@ -90,6 +92,8 @@ func (f *Fleet) Widen(n *Node) error {
 
 // Mend takes all cuts and losses back.
 func (f *Fleet) Mend() error {
+	f.forget()
+	f.fenced.Store(false)
 	var errs []error
 	for _, s := range f.net.spaces {
 		errs = append(errs, f.net.nft(s, "flush chain inet rig in"))

@@ -164,6 +164,8 @@ func (n *Node) Pause() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.paused = true
+	n.fleet.fenced.Store(true)
+	n.fleet.forget()
 	return n.signalLocked(syscall.SIGSTOP)
 }
 
@@ -172,6 +174,8 @@ func (n *Node) Continue() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.paused = false
+	n.fleet.forget()
+	n.fleet.fenced.Store(false)
 	return n.signalLocked(syscall.SIGCONT)
 }
 

@@ -50,8 +50,14 @@ func (s *Stage) bringBack(ctx context.Context, n *Node) error {
 		return nil
 	}
 	s.Recovered("node back", time.Since(begun), 0)
+	pause(ctx, restBetween)
 	return nil
 }
+
+// restBetween lets the cloud's retries come to their end before the next fault:
+// it tries a notification again for some ten seconds, which must not meet three
+// owners dying one after the other.
+const restBetween = 4 * time.Second
 
 // killLeader: claims stop for an election only.
 func killLeader(ctx context.Context, s *Stage) error {

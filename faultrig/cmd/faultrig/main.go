@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -114,15 +113,18 @@ func (f flags) faults(ctx context.Context) (int, error) {
 	defer done()
 	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Keep: f.keep, Log: f.say}
 	var results []faultrig.Result
-	var failed error
 	code := 0
 	for _, s := range all {
 		r, err := faultrig.Run(ctx, s, opt)
 		if err != nil {
 			r.Broken = append(r.Broken, "the rig could not go on: "+err.Error())
-			failed = errors.Join(failed, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s  %s (%s)\n", time.Now().Format(time.TimeOnly), r.Summary(), r.Took.Round(time.Second))
+		for i, b := range r.Broken {
+			if i < 3 {
+				fmt.Fprintf(os.Stderr, "          %s\n", cut(b, 300))
+			}
+		}
 		results = append(results, r)
 		if len(r.Broken) > 0 {
 			code = 1
