@@ -72,10 +72,11 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
 	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", RoleRead, "Calls, filtered, page by page"), d.listCalls)
-	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) ownership.Call { return c })
+	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
 	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
-	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) List[Event] {
-		return List[Event]{orEmpty(d.deps.Journal.Timeline(c.ID))}
+	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (List[Event], error) {
+		events, err := d.deps.Journal.Timeline(c.ID)
+		return List[Event]{orEmpty(events)}, err
 	})
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead, "What the webhook would do with a notification; nothing is changed")
 	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
@@ -85,7 +86,7 @@ func (d *Door) callRoutes() {
 }
 
 // call registers a read of one call.
-func call[T any](d *Door, id, path, summary string, show func(ownership.Call) T) {
+func call[T any](d *Door, id, path, summary string, show func(ownership.Call) (T, error)) {
 	huma.Register(d.api, d.operation(id, http.MethodGet, path, RoleRead, summary),
 		func(ctx context.Context, in *callAsked) (*answer[T], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
@@ -96,7 +97,11 @@ func call[T any](d *Door, id, path, summary string, show func(ownership.Call) T)
 			if err != nil {
 				return nil, err
 			}
-			return &answer[T]{fresh, show(c)}, nil
+			body, err := show(c)
+			if err != nil {
+				return nil, problem(err)
+			}
+			return &answer[T]{fresh, body}, nil
 		})
 }
 
@@ -143,13 +148,17 @@ func (d *Door) elsewhere(name ownership.Region) error {
 }
 
 // explainCall puts the stored placement, and what came of it, into sentences.
-func (d *Door) explainCall(c ownership.Call) CallExplanation {
-	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(d.deps.Journal.Timeline(c.ID))}
+func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
+	events, err := d.deps.Journal.Timeline(c.ID)
+	if err != nil {
+		return CallExplanation{}, err
+	}
+	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(events)}
 	out.Why = append(claimSentences(c), candidateSentences(c.Placement)...)
 	var since []string
 	out.Partition, since = d.sinceSentences(c)
 	out.Why = append(out.Why, since...)
-	return out
+	return out, nil
 }
 
 // claimSentences say how the call came in and where it went.

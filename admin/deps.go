@@ -63,14 +63,14 @@ type Table interface {
 type Journal interface {
 	// Events gives at most limit events with an ID above after, oldest first,
 	// and the ID of the oldest event that is still kept (0: none is).
-	Events(after uint64, limit int) (events []Event, oldest uint64)
+	Events(after uint64, limit int) (events []Event, oldest uint64, err error)
 	// Latest gives the newest events, at most limit, oldest first.
-	Latest(limit int) []Event
+	Latest(limit int) ([]Event, error)
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
 	// Timeline gives the events of one call, oldest first.
-	Timeline(ownership.CallID) []Event
+	Timeline(ownership.CallID) ([]Event, error)
 }
 
 // Cluster carries acts to the region's leader, from any node, and changes the

@@ -23,6 +23,7 @@ type fake struct {
 	calls      map[ownership.CallID]ownership.Call
 	events     []Event
 	dropped    uint64 // events up to this ID are no longer kept
+	damaged    error  // what reading the history fails with
 	arrived    chan struct{}
 	applied    uint64
 	format     uint32
@@ -196,9 +197,12 @@ func compare[T ~string](a, b T) int {
 	return 1
 }
 
-func (f *fake) Events(after uint64, limit int) ([]Event, uint64) {
+func (f *fake) Events(after uint64, limit int) ([]Event, uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.damaged != nil {
+		return nil, 0, f.damaged
+	}
 	var out []Event
 	for _, e := range f.events {
 		if e.ID > after && len(out) < limit {
@@ -206,15 +210,15 @@ func (f *fake) Events(after uint64, limit int) ([]Event, uint64) {
 		}
 	}
 	if f.dropped == 0 {
-		return out, 0
+		return out, 0, nil
 	}
-	return out, f.dropped + 1
+	return out, f.dropped + 1, nil
 }
 
-func (f *fake) Latest(limit int) []Event {
+func (f *fake) Latest(limit int) ([]Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.events[max(0, len(f.events)-limit):])
+	return slices.Clone(f.events[max(0, len(f.events)-limit):]), f.damaged
 }
 
 func (f *fake) Wait(ctx context.Context, after uint64) error {
@@ -233,7 +237,7 @@ func (f *fake) Wait(ctx context.Context, after uint64) error {
 	}
 }
 
-func (f *fake) Timeline(id ownership.CallID) []Event {
+func (f *fake) Timeline(id ownership.CallID) ([]Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []Event
@@ -242,7 +246,7 @@ func (f *fake) Timeline(id ownership.CallID) []Event {
 			out = append(out, e)
 		}
 	}
-	return out
+	return out, f.damaged
 }
 
 // ask remembers an act and gives what it is to fail with.

@@ -133,15 +133,23 @@ func (s consoleSource) Call(raw string) (console.Call, error) {
 	}
 	// The candidates are a table on the page, so their sentences are left out.
 	part, since := s.d.sinceSentences(c)
+	events, err := s.d.deps.Journal.Timeline(c.ID)
+	if err != nil {
+		return console.Call{}, err
+	}
 	return console.Call{
 		CallRow: s.row(c), Partition: part, Why: append(claimSentences(c), since...),
-		Timeline: pageEventsOf(s.d.deps.Journal.Timeline(c.ID)),
+		Timeline: pageEventsOf(events),
 	}, nil
 }
 
 // Latest gives the newest events, newest first.
 func (s consoleSource) Latest() []console.Event {
-	events := pageEventsOf(s.d.deps.Journal.Latest(pageEvents))
+	latest, err := s.d.deps.Journal.Latest(pageEvents)
+	if err != nil {
+		s.d.log.Error("reading the newest events for the console", "error", err)
+	}
+	events := pageEventsOf(latest)
 	slices.Reverse(events)
 	return events
 }

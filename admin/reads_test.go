@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -166,6 +167,26 @@ func TestOneCall(t *testing.T) {
 	}
 	if _, err := c.Timeline(ctx, "0000"); !NotFound(err) {
 		t.Errorf("an unknown call's timeline: %v", err)
+	}
+}
+
+// TestAHistoryThatCannotBeReadIsNoEmptyHistory: whoever asks what happened is
+// told that nobody can say.
+func TestAHistoryThatCannotBeReadIsNoEmptyHistory(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.fake.add(ownership.Call{ID: "c1", Partition: 1, State: ownership.CallAnswered, ClaimedAt: start})
+	r.fake.set(func() { r.fake.damaged = errors.New("reading the event history: the page is damaged") })
+	for _, path := range []string{"/v1/calls/c1/timeline", "/v1/calls/c1/explain", "/v1/events?follow=false"} {
+		resp, err := http.Get(r.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(string(text), "damaged") {
+			t.Errorf("%s is answered with %d %s", path, resp.StatusCode, text)
+		}
 	}
 }
 

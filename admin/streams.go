@@ -59,6 +59,9 @@ func (d *Door) followEvents(_ context.Context, in *eventsAsked) (*huma.StreamRes
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
 	}
+	if _, _, err := d.deps.Journal.Events(after, 1); err != nil {
+		return nil, problem(err)
+	}
 	if !d.enterStream() {
 		return nil, unavailable(busyStreams)
 	}
@@ -98,7 +101,11 @@ func (d *Door) leaveStream() { <-d.streams }
 // follow, there are no more.
 func (d *Door) pump(ctx context.Context, s *eventStream, after uint64, follow bool) {
 	for {
-		events, oldest := d.deps.Journal.Events(after, eventBatch)
+		events, oldest, err := d.deps.Journal.Events(after, eventBatch)
+		if err != nil {
+			d.log.Error("reading the event history for a follower", "after", after, "error", err)
+			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
+		}
 		if after > 0 && oldest > after+1 {
 			gap := Event{ID: oldest - 1, At: d.now().UTC(), Kind: EventGap,
 				Text: fmt.Sprintf("Events after %d are no longer kept; the oldest one left is %d.", after, oldest)}

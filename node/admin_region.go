@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"tandem/admin"
@@ -23,14 +22,11 @@ func (t adminTable) Calls(f admin.CallFilter, cursor string, limit int) ([]owner
 }
 
 // adminJournal shows the store's history in the admin door's words.
-type adminJournal struct {
-	table *store.Table
-	log   *slog.Logger
-}
+type adminJournal struct{ table *store.Table }
 
-func (j adminJournal) events(list []store.Event, err error) []admin.Event {
+func adminEvents(list []store.Event, err error) ([]admin.Event, error) {
 	if err != nil {
-		j.log.Error("reading the event history", "error", err)
+		return nil, fmt.Errorf("reading the event history: %w", err)
 	}
 	out := make([]admin.Event, len(list))
 	for i, e := range list {
@@ -39,21 +35,28 @@ func (j adminJournal) events(list []store.Event, err error) []admin.Event {
 			Partition: e.Partition, Node: e.Node, Epoch: e.Epoch, Text: e.Text,
 		}
 	}
-	return out
+	return out, nil
 }
 
-func (j adminJournal) Events(after uint64, limit int) ([]admin.Event, uint64) {
+func (j adminJournal) Events(after uint64, limit int) ([]admin.Event, uint64, error) {
+	first, err := j.table.Events(0, 1)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the event history: %w", err)
+	}
 	var oldest uint64
-	if first, err := j.table.Events(0, 1); err == nil && len(first) == 1 {
+	if len(first) == 1 {
 		oldest = first[0].ID
 	}
-	return j.events(j.table.Events(after, limit)), oldest
+	events, err := adminEvents(j.table.Events(after, limit))
+	return events, oldest, err
 }
 
-func (j adminJournal) Latest(limit int) []admin.Event { return j.events(j.table.Latest(limit)) }
+func (j adminJournal) Latest(limit int) ([]admin.Event, error) {
+	return adminEvents(j.table.Latest(limit))
+}
 
-func (j adminJournal) Timeline(id ownership.CallID) []admin.Event {
-	return j.events(j.table.Timeline(id))
+func (j adminJournal) Timeline(id ownership.CallID) ([]admin.Event, error) {
+	return adminEvents(j.table.Timeline(id))
 }
 
 func (j adminJournal) Wait(ctx context.Context, after uint64) error {
