@@ -39,6 +39,9 @@ and exits with 1.`,
 			if err := c.Drain(ctx, id, until); err != nil {
 				return err
 			}
+			if c.Consistency == "" {
+				c.Consistency = admin.Linearizable // the node that is asked may not have heard of the drain yet
+			}
 			if wait {
 				return a.awaitDrained(ctx, c, id)
 			}

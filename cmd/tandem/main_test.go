@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tandem/admin"
+	"tandem/ownership"
 )
 
 func TestMain(m *testing.M) {
@@ -37,7 +38,7 @@ func (l leakChecked) Run() int {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady, "envfile": envFromFile},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady, "active": waitActive, "envfile": envFromFile},
 		Setup: func(e *testscript.Env) error {
 			sample, err := os.ReadFile("../../deploy/tandem.yaml")
 			if err != nil {
@@ -46,6 +47,27 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(e.WorkDir+"/sample.yaml", sample, 0o600)
 		},
 	})
+}
+
+// waitActive waits until a node takes new calls and owns partitions.
+func waitActive(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), "", "")
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if n, err := c.Node(ctx, ownership.NodeID(args[0])); err == nil && n.State == ownership.NodeActive && n.Partitions > 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("%s did not take new calls in time", args[0])
+		}
+	}
 }
 
 // waitReady waits until the node at TANDEM_ADDR may act as owner.
