@@ -124,7 +124,7 @@ func TestPlantsFit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.overlay(t.Context(), root, t.TempDir()); err != nil {
+			if _, err := p.plantIn(t.Context(), root, t.TempDir()); err != nil {
 				t.Error(err)
 			}
 			if _, err := Find(p.Finds); err != nil {
@@ -137,7 +137,7 @@ func TestPlantsFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gone.overlay(t.Context(), root, t.TempDir()); err == nil {
+	if _, err := gone.plantIn(t.Context(), root, t.TempDir()); err == nil {
 		t.Error("a plant whose line is gone was taken")
 	}
 }

@@ -176,7 +176,7 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 		})
 	}
 	if sc.Claims >= 0 && !until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { return s.acked() >= 50 }) {
-		s.Break("before any fault, only %d claims were acknowledged in 10s", s.acked())
+		s.Late("before any fault, only %d claims were acknowledged in 10s", s.acked())
 	}
 	var err error
 	for s.Round = range res.Rounds {

@@ -25,7 +25,8 @@ recover. The exit code is 1 when something broke, 2 when the rig failed.
   --run F11,F13    these
   --all            all of them
   --planted        builds the program with one guard taken out, once for each
-                   guard, and shows that the rig finds it: found is good
+                   guard, and shows that the rig finds it: found is good;
+                   with --run no-sync only that one
   --clean          removes what a killed rig left behind
 
 `
@@ -165,6 +166,9 @@ func (f flags) program(ctx context.Context, plant *faultrig.Plant) (string, func
 func (f flags) plants(ctx context.Context) (int, error) {
 	code := 0
 	for _, p := range faultrig.Plants() {
+		if f.run != "" && !strings.Contains(f.run, p.Name) {
+			continue
+		}
 		s, err := faultrig.Find(p.Finds)
 		if err != nil {
 			return 0, err
