@@ -73,7 +73,9 @@ func (n *Node) reap(ctx context.Context) {
 	}
 }
 
-// ownCalls walks the calls of this node's partitions that have not ended.
+// ownCalls walks the calls of this node's partitions that have not ended, each
+// with the epoch at which this node may act on it. An orphan's own epoch is that
+// of the owner it died with: nobody could ever act on it at that one.
 func (n *Node) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
 		for cursor := ""; ; {
@@ -83,7 +85,13 @@ func (n *Node) ownCalls() iter.Seq[ownership.Call] {
 				return
 			}
 			for _, c := range calls {
-				if c.State != ownership.CallEnded && !yield(c) {
+				if c.State == ownership.CallEnded {
+					continue
+				}
+				if p, ok := n.table.Partition(c.Partition); ok {
+					c.Epoch = p.Epoch
+				}
+				if !yield(c) {
 					return
 				}
 			}

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"tandem/admin"
-	"tandem/graphsim"
-	"tandem/ownership"
 )
 
 // promise gives one of the guarantees as a node's admin door tells it.
@@ -154,62 +152,4 @@ func TestWhoIsNotLetIn(t *testing.T) {
 			t.Error("F28: joined anew, it owns no partition")
 		}
 	})
-}
-
-// TestReaper: the end of a call was never told. After an hour of silence Graph is
-// asked, and what is gone there is released; its tombstone goes in time, too.
-func TestReaper(t *testing.T) {
-	t.Parallel()
-	later := make(chan time.Duration, 1)
-	later <- 0
-	now := func() time.Time {
-		d := <-later
-		later <- d
-		return time.Now().Add(d)
-	}
-	s := deploy(t, plan{nodes: 1, sim: longCalls, shape: func(_ *seat, c *Config) { c.Now = now }})
-	n := s.seats[0].node
-	s.runAll(graphsim.Load{Rate: 50, MaxCalls: 4})
-	eventually(t, "answered calls", func() error {
-		got := s.live(s.seats[0], n.ID(), ownership.CallAnswered)
-		return not(got == 4, "%d", got)
-	})
-	silent := newCall()
-	_, err := n.region.Claim(t.Context(), ownership.Claim{
-		Call: silent, App: testApp, Tenant: testTenant, Answered: true, Pin: ownership.Pin{Node: n.ID()}, Received: time.Now(),
-	})
-	must(t, err)
-
-	forward := func(d time.Duration) { <-later; later <- d }
-	n.reap(t.Context())
-	if k, _ := n.table.Known(silent); k.State != ownership.CallAnswered {
-		t.Fatalf("a call of this minute is %s", k.State)
-	}
-	forward(61 * time.Minute)
-	n.reap(t.Context())
-	if k, _ := n.table.Known(silent); k.State != ownership.CallEnded {
-		t.Errorf("a call that is silent for an hour and gone at Graph is %s", k.State)
-	}
-	if c, _ := n.table.Call(silent); !strings.Contains(c.Ending, "gone when asked") {
-		t.Errorf("its record says %q", c.Ending)
-	}
-	if live := s.live(s.seats[0], n.ID(), ownership.CallAnswered); live != 4 {
-		t.Errorf("%d of the 4 calls that Graph knows are left", live)
-	}
-
-	// Late notifications of the tombstone do no harm; then it is forgotten.
-	uri := s.seats[0].follow(n.door.CallbackURI(1, 1, string(silent)))
-	if a := s.post(uri, s.token(testTenant), sample(t, established, silent)); a.status != http.StatusAccepted {
-		t.Errorf("F36: a late notification of a reaped call: %d %s", a.status, a.body)
-	}
-	forward(61*time.Minute + n.cfg.Cluster.Tombstones - time.Second)
-	n.forget(t.Context())
-	if _, known := n.table.Known(silent); !known {
-		t.Error("the tombstone was forgotten too early")
-	}
-	forward(61*time.Minute + n.cfg.Cluster.Tombstones + time.Second)
-	n.forget(t.Context())
-	if _, known := n.table.Known(silent); known {
-		t.Error("the tombstone stays for ever")
-	}
 }

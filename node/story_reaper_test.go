@@ -1,0 +1,127 @@
+package node
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/admin"
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+// wind is a clock that tests set forward.
+type wind struct{ ahead chan time.Duration }
+
+func newWind() *wind {
+	w := &wind{make(chan time.Duration, 1)}
+	w.ahead <- 0
+	return w
+}
+
+func (w *wind) now() time.Time {
+	d := <-w.ahead
+	w.ahead <- d
+	return time.Now().Add(d)
+}
+
+func (w *wind) forward(d time.Duration) { <-w.ahead; w.ahead <- d }
+
+// TestReaper: the end of a call was never told. After an hour of silence Graph is
+// asked, and what is gone there is released; its tombstone goes in time, too.
+func TestReaper(t *testing.T) {
+	t.Parallel()
+	clock := newWind()
+	s := deploy(t, plan{nodes: 1, sim: longCalls, shape: func(_ *seat, c *Config) { c.Now = clock.now }})
+	n := s.seats[0].node
+	s.runAll(graphsim.Load{Rate: 50, MaxCalls: 4})
+	eventually(t, "answered calls", func() error {
+		got := s.live(s.seats[0], n.ID(), ownership.CallAnswered)
+		return not(got == 4, "%d", got)
+	})
+	silent := newCall()
+	_, err := n.region.Claim(t.Context(), ownership.Claim{
+		Call: silent, App: testApp, Tenant: testTenant, Answered: true, Pin: ownership.Pin{Node: n.ID()}, Received: time.Now(),
+	})
+	must(t, err)
+
+	n.reap(t.Context())
+	if k, _ := n.table.Known(silent); k.State != ownership.CallAnswered {
+		t.Fatalf("a call of this minute is %s", k.State)
+	}
+	clock.forward(61 * time.Minute)
+	n.reap(t.Context())
+	if k, _ := n.table.Known(silent); k.State != ownership.CallEnded {
+		t.Errorf("a call that is silent for an hour and gone at Graph is %s", k.State)
+	}
+	if c, _ := n.table.Call(silent); !strings.Contains(c.Ending, "gone when asked") {
+		t.Errorf("its record says %q", c.Ending)
+	}
+	if live := s.live(s.seats[0], n.ID(), ownership.CallAnswered); live != 4 {
+		t.Errorf("%d of the 4 calls that Graph knows are left", live)
+	}
+
+	// Late notifications of the tombstone do no harm; then it is forgotten.
+	uri := s.seats[0].follow(n.door.CallbackURI(1, 1, string(silent)))
+	if a := s.post(uri, s.token(testTenant), sample(t, established, silent)); a.status != http.StatusAccepted {
+		t.Errorf("F36: a late notification of a reaped call: %d %s", a.status, a.body)
+	}
+	clock.forward(61*time.Minute + n.cfg.Cluster.Tombstones - time.Second)
+	n.forget(t.Context())
+	if _, known := n.table.Known(silent); !known {
+		t.Error("the tombstone was forgotten too early")
+	}
+	clock.forward(61*time.Minute + n.cfg.Cluster.Tombstones + time.Second)
+	n.forget(t.Context())
+	if _, known := n.table.Known(silent); known {
+		t.Error("the tombstone stays for ever")
+	}
+}
+
+// TestOrphansAreListedAndReaped: what is needed to rejoin a call whose node died
+// is in the list; when the bot says that it is over, it goes.
+func TestOrphansAreListedAndReaped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
+	t.Parallel()
+	clock := newWind()
+	s := deploy(t, plan{shape: func(x *seat, c *Config) {
+		pinnedCalls(x, c)
+		c.Now = clock.now
+	}})
+	one, two := s.seats[0], s.seats[1]
+	h := s.answered(one, two, `"chatInfo":{"threadId":"19:meeting_Win6@thread.v2"},"meetingInfo":{"organizer":{"user":{"id":"5810cede-f3cc-42eb-b2c1-e9bd5d53ec96"}}},`)
+	two.stop() // without a drain, as a process that is killed
+	var orphan ownership.Call
+	eventually(t, "the call among the orphans", func() error {
+		page, err := one.api().Calls(t.Context(), admin.CallFilter{State: ownership.CallOrphaned}, "", 0)
+		must(t, err)
+		if len(page.Items) == 1 {
+			orphan = page.Items[0]
+		}
+		return not(orphan.ID == h.Call, "%d orphans", len(page.Items))
+	})
+	if orphan.Tenant != ownership.TenantID(tenantOf(0)) || orphan.Thread == "" || orphan.Organizer == "" || orphan.App != testApp {
+		t.Errorf("what its rejoining needs is not in the list: %+v", orphan)
+	}
+	heir := one
+	if p, _ := one.node.table.Partition(orphan.Partition); p.Owner != one.id() {
+		heir = s.seats[2]
+	}
+	eventually(t, "its new owner's bot told to rejoin", func() error {
+		for _, e := range heir.seen.of(h.Call) {
+			if e.Event == ownership.EventRejoin {
+				return nil
+			}
+		}
+		return not(false, "not yet")
+	})
+	heir.seen.answerWith(func(ownership.HandOver) ownership.Reply { return ownership.Reply{Status: http.StatusNotFound} })
+	clock.forward(61 * time.Minute)
+	heir.node.reap(t.Context())
+	if k, _ := heir.node.table.Known(h.Call); k.State != ownership.CallEnded {
+		t.Errorf("an orphan that its bot says is over is %s", k.State)
+	}
+}
