@@ -136,6 +136,7 @@ func TestF02_ClaimsOutliveTheLeader(t *testing.T) {
 }
 
 func TestI8_NoLeaderIsSaidWithinASecond(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -166,6 +167,7 @@ func TestI8_NoLeaderIsSaidWithinASecond(t *testing.T) {
 }
 
 func TestDoFromAnyNodeAndBarrier(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

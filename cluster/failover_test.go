@@ -89,6 +89,7 @@ func TestF31_PartitionsOfADeadNodeAreAdoptedAfterItsLease(t *testing.T) {
 }
 
 func TestF13_SilentLeaderIsFencedBeforeItsPartitionsMove(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -228,6 +229,7 @@ func TestMoveStopsTheOwnerFirst(t *testing.T) {
 }
 
 func TestVerifyRefusesWhenAVoterIsAtANewerTerm(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

@@ -111,6 +111,7 @@ func overTCP(preface string) func(string, time.Duration) (net.Conn, error) {
 }
 
 func TestB103_ForgedRaftMessages(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	before := n.raft.CurrentTerm()
@@ -136,6 +137,7 @@ func TestB103_ForgedRaftMessages(t *testing.T) {
 // The control: the same program against the same node with TLS off. It shows
 // that the test above can fail, and why a plain port is for loopback only.
 func TestB103_ForgedRaftMessagesDeposeAPlainLeader(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) { c.TLS = nil })
 	n := r.form(1)[0]
 	trans := attacker(t, overTCP(prefaceRaft))

@@ -37,6 +37,7 @@ func TestThreeNodesFormByJoin(t *testing.T) {
 }
 
 func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	var nodes []*testNode
 	for _, id := range []ownership.NodeID{"a", "b", "c"} {
@@ -59,6 +60,7 @@ func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
 }
 
 func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	ldr := r.form(1)[0]
 	book := ldr.reign.Load().book
@@ -93,6 +95,7 @@ func TestGrantIsGivenOnce(t *testing.T) {
 }
 
 func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) { c.Timings.Lease, c.Timings.Drift = 20*time.Second, time.Second })
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -153,6 +156,7 @@ func TestF28_WipedNodeIsRefusedUntilRemoved(t *testing.T) {
 // and one that lags behind are two of three. Raft alone would let them elect a
 // leader, and what only the leader and the lost disk held would be gone.
 func TestF28_AWipedNodeGivesNoVote(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -204,6 +208,7 @@ func (n *testNode) fatals() []error {
 }
 
 func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(2)
 	ldr := leaderOf(t, nodes...)
@@ -250,6 +255,7 @@ func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
 }
 
 func TestF29_StoreOfAnotherNodeIsRefused(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	n.stop()

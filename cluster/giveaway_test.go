@@ -34,6 +34,7 @@ func ownerOf(n *testNode, p ownership.Placement) ownership.NodeID {
 }
 
 func TestGiveAwayMovesWhatMayMove(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	n := without(nodes, leaderOf(t, nodes...))[0]
@@ -67,6 +68,7 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 }
 
 func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	p := claimOn(t, n, 1, movable)
@@ -81,6 +83,7 @@ func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
 }
 
 func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	n, other := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
@@ -102,6 +105,7 @@ func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
 }
 
 func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
+	long(t)
 	// Software of tomorrow reads format 2; the founder is still of today, so that
 	// at no time everybody can read it.
 	r := newRegion(t, func(c *Config) {
@@ -148,6 +152,7 @@ func TestCommonFormat(t *testing.T) {
 }
 
 func TestSafeToStop(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -180,6 +185,7 @@ func TestSafeToStop(t *testing.T) {
 }
 
 func TestSafeToStopNeedsSomebodyToTakeTheCalls(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

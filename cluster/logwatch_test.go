@@ -76,6 +76,7 @@ func TestWatchedLog(t *testing.T) {
 // TestF09_AFailedAppendEndsTheNode: raft alone would step down and go on over a
 // disk that has lost what it acknowledged.
 func TestF09_AFailedAppendEndsTheNode(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	_ = n.wal.note(&fs.PathError{Op: "sync", Path: "raft/0001.wal", Err: syscall.EIO})
@@ -90,6 +91,7 @@ func TestF09_AFailedAppendEndsTheNode(t *testing.T) {
 
 // TestF08_AFullDiskIsTold: the operator reads why, and it passes.
 func TestF08_AFullDiskIsTold(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	_ = n.wal.note(&fs.PathError{Op: "write", Path: "raft/0001.wal", Err: syscall.ENOSPC})

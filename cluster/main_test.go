@@ -307,3 +307,11 @@ func (n *testNode) pause() (resume func()) {
 	n.halt.Lock()
 	return sync.OnceFunc(n.halt.Unlock)
 }
+
+// long marks a test that is not for daily work: regions with real clocks.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: a region with real clocks")
+	}
+}

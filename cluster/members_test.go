@@ -12,6 +12,7 @@ import (
 )
 
 func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
+	long(t)
 	// Seven nodes on a busy machine: none is to fall silent by being slow.
 	r := newRegion(t, func(c *Config) { c.Timings.Lease = 15 * time.Second })
 	nodes := r.form(7)
@@ -61,6 +62,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 }
 
 func TestADeadVotersVoteGoesToAWellNonVoter(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(6)
 	ldr := leaderOf(t, nodes...)
@@ -84,6 +86,7 @@ func TestADeadVotersVoteGoesToAWellNonVoter(t *testing.T) {
 }
 
 func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -117,6 +120,7 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 }
 
 func TestTheLastVoterCannotLeave(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	if err := n.Leave(soon(t)); !errors.Is(err, ownership.ErrConflict) {
@@ -129,6 +133,7 @@ func TestTheLastVoterCannotLeave(t *testing.T) {
 }
 
 func TestTheLeaderCanLeave(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -144,6 +149,7 @@ func TestTheLeaderCanLeave(t *testing.T) {
 }
 
 func TestTransferLeaderFromAnyNode(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	for range 2 {
@@ -172,6 +178,7 @@ func TestTransferLeaderFromAnyNode(t *testing.T) {
 }
 
 func TestF27_JoinStormIsSerialised(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	first := r.start("a")
 	first.ready()
@@ -191,6 +198,7 @@ func TestF27_JoinStormIsSerialised(t *testing.T) {
 }
 
 func TestStopIsCleanAndKeepsTheNode(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

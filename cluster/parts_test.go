@@ -216,6 +216,7 @@ func TestF09_WatchdogNeverRetriesAFailedFsync(t *testing.T) {
 }
 
 func TestF11_AStalledDiskSilencesTheLeader(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

@@ -39,6 +39,7 @@ func put(t *testing.T, files map[string]string) {
 // authority to another, both trusted in between, while claims go on at every node and connections are cut so that the
 // new certificates are really shown. No claim fails.
 func TestF47_AuthorityAndCertificatesChangeUnderTraffic(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) {
 		files := *c.TLS
 		files.CAFile = filepath.Join(filepath.Dir(files.CertFile), string(c.Node.ID)+"-ca.pem")
@@ -166,6 +167,7 @@ func (l *lines) has(s string) bool {
 // An expired certificate is refused, and the side that refuses says why in words
 // that an operator understands.
 func TestF47_B103_AnExpiredPeerIsRefusedInClearWords(t *testing.T) {
+	long(t)
 	log := &lines{}
 	r := newRegion(t, func(c *Config) {
 		c.Logger = slog.New(slog.NewTextHandler(log, nil))

@@ -52,6 +52,7 @@ func closedUnanswered(t *testing.T, conn net.Conn) {
 }
 
 func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	otherCA := filepath.Join(r.dir, "other-ca")
@@ -147,6 +148,7 @@ func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
 }
 
 func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(2)
 	ldr := leaderOf(t, nodes...)
@@ -222,6 +224,7 @@ type eofReader struct{}
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 func TestB104_GarbageIsClosed(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) { c.Timings.Handshake = 500 * time.Millisecond })
 	n := r.form(1)[0]
 	creds := r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute)
@@ -266,6 +269,7 @@ func TestB104_GarbageIsClosed(t *testing.T) {
 }
 
 func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) { c.MaxConnsPerIP, c.Timings.Handshake = 20, 10*time.Second })
 	n := r.form(1)[0]
 	var conns []net.Conn
@@ -361,6 +365,7 @@ func TestPlainRegionOnLoopback(t *testing.T) {
 }
 
 func TestF47_CertificatesAreReloaded(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(2)
 	n := nodes[1]

@@ -88,6 +88,7 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 }
 
 func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	leaderOf(t, nodes...)
