@@ -42,6 +42,9 @@ func (s *Stage) judge(ctx context.Context, sc Scenario, res *Result) {
 		s.judgeCalls(ctx, sc, res)
 	}
 	s.judgeTables(ctx)
+	if n := s.Desk.Late(); n > 0 {
+		s.Note("%d hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", n)
+	}
 }
 
 func (s *Stage) judgeCalls(ctx context.Context, sc Scenario, res *Result) {

@@ -174,6 +174,7 @@ func (n *Node) Continue() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.paused = false
+	n.fleet.Desk.Woke(n.ID)
 	n.fleet.forget()
 	n.fleet.fenced.Store(false)
 	return n.signalLocked(syscall.SIGCONT)

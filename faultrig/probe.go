@@ -32,7 +32,7 @@ func (s *Stage) ClaimsResume(ctx context.Context, fault time.Time, limit time.Du
 }
 
 func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
 	defer cancel()
 	first := make(chan time.Time, 1)
 	under := make(chan struct{}, 64)
@@ -59,7 +59,7 @@ func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.
 			return t.Sub(fault), nil
 		case <-time.After(probeEvery):
 		case <-ctx.Done():
-			return 0, fmt.Errorf("waiting for claims to resume: not within 60s after the fault")
+			return 0, fmt.Errorf("waiting for claims to resume: not within 25s after the fault")
 		}
 	}
 }

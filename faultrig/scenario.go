@@ -184,6 +184,10 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 			err = fmt.Errorf("%s, round %d: %w", sc.Fault, s.Round+1, err)
 			break
 		}
+		if s.isBroken() { // what it left behind is no ground for another round
+			res.Rounds = s.Round + 1
+			break
+		}
 	}
 	if err == nil && sc.Claims >= 0 && !pause(ctx, time.Second) {
 		err = ctx.Err()
@@ -195,6 +199,12 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 	}
 	s.judge(ctx, sc, res)
 	return nil
+}
+
+func (s *Stage) isBroken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.broken) > 0
 }
 
 func (s *Stage) acked() int {
