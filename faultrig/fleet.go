@@ -280,9 +280,11 @@ func (f *Fleet) all() []*Node {
 
 // AwaitAll waits until every node is ready.
 func (f *Fleet) AwaitAll(ctx context.Context, limit time.Duration) error {
-	var errs []error
-	for _, n := range f.Nodes {
-		errs = append(errs, n.Ready(ctx, limit))
+	errs := make([]error, len(f.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range f.Nodes {
+		wg.Go(func() { errs[i] = n.Ready(ctx, limit) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
