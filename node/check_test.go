@@ -207,6 +207,9 @@ func TestStartRefusesBeforeItShows(t *testing.T) {
 		{"no handle keys", func(c *Config) { c.HandleKeysFile = s.path("nowhere") }, "handle_keys_file"},
 		{"another node's data", func(c *Config) { c.Node.ID = "emea-9" }, "opening the store in "},
 		{"another region's data", func(c *Config) { c.Node.Region = "amer" }, "opening the store in "},
+		{"no certificate of another region", func(c *Config) {
+			c.Regions = []Region{{Name: "amer", URL: "https://amer.example.com", AdminURL: "https://amer.example.com", AdminCAFile: s.path("nowhere")}}
+		}, "reading regions"},
 		{"no admin tokens", func(c *Config) { c.Admin.TokensFile = s.path("nowhere") }, "tokens file"},
 		{"no certificate", func(c *Config) { c.Public.TLS = ServerTLS{CertFile: s.path("a"), KeyFile: s.path("b")} }, "public.tls"},
 		{"no cluster certificate", func(c *Config) {

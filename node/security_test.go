@@ -223,11 +223,15 @@ func TestB105_IdleConnectionsAreCapped(t *testing.T) {
 		}
 	}
 	for name, addr := range map[string]string{"admin": x.admin, "cluster": x.cluster} {
+		begun := time.Now()
 		all := crowd(addr, 300)
 		eventually(t, "the crowd at the "+name+" door cut to its cap", func() error {
 			n := open(all)
 			return not(n <= 128, "%d of 300 are open", n)
 		})
+		if took := time.Since(begun); took > 4500*time.Millisecond {
+			t.Errorf("the %s door took %s: that is its time-out for silent clients, not its cap", name, took)
+		}
 		leave(all)
 	}
 	eventually(t, "the admin door open to others again", func() error { return x.api().Live(t.Context()) })
