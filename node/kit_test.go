@@ -36,6 +36,7 @@ type plan struct {
 	nodes    int                    // in each region
 	secure   bool                   // mutual TLS on the cluster ports
 	https    bool                   // TLS on the public doors
+	token    string                 // of the admin doors; empty: they are open
 	children bool                   // each node is a process of its own
 	rates    graphsim.Rates         // how unkind the cloud is
 	sim      func(*graphsim.Config) // further changes to the cloud
@@ -373,7 +374,7 @@ func (x *seat) id() ownership.NodeID { return ownership.NodeID(x.name) }
 func (x *seat) api() *admin.Client {
 	x.s.t.Helper()
 	x.asks.Do(func() {
-		c, err := admin.NewClient(x.admin, "", "")
+		c, err := admin.NewClient(x.admin, x.s.plan.token, "")
 		must(x.s.t, err)
 		x.s.t.Cleanup(c.Close)
 		x.client = c
