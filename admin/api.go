@@ -45,7 +45,7 @@ func apiConfig(version string) huma.Config {
 	}
 	c.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "A token of the node's tokens file, with one of the roles read, operate (includes read), bot, join."},
+		"token": {Type: "http", Scheme: "bearer", Description: "A token of the region (POST /v1/tokens) or of the node's tokens file, with one of the roles read, operate (includes read), bot, join."},
 	}
 	return c
 }
