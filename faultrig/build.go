@@ -41,7 +41,7 @@ func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	out, err := cmd.Output()
 	if err != nil {
 		text := ""
-		if e, ok := err.(*exec.ExitError); ok {
+		if e := (*exec.ExitError)(nil); errors.As(err, &e) {
 			text = string(e.Stderr)
 		}
 		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, text)

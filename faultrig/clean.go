@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,7 +36,7 @@ func Clean() (removed []string, err error) {
 		}
 		mounts, _ := filepath.Glob(filepath.Join(dir, "*")) // the pattern is good
 		for _, m := range mounts {
-			_ = exec.Command(lookTool("fsfreeze"), "-u", m).Run() // one that is frozen cannot be unmounted
+			_ = tool("fsfreeze", "-u", m) // one that is frozen cannot be unmounted
 			if unix.Unmount(m, unix.MNT_DETACH) == nil {
 				removed = append(removed, "mount "+m)
 			}

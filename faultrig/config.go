@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -107,7 +108,7 @@ func goRun(ctx context.Context, binary string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
 	if err != nil {
 		text := ""
-		if e, ok := err.(*exec.ExitError); ok {
+		if e := (*exec.ExitError)(nil); errors.As(err, &e) {
 			text = string(e.Stderr)
 		}
 		return "", fmt.Errorf("running %s %v: %w: %s", binary, args, err, text)

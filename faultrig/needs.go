@@ -1,6 +1,7 @@
 package faultrig
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,7 +66,7 @@ func tool(name string, args ...string) error {
 	if path == "" {
 		return fmt.Errorf("running %s: it is not installed", name)
 	}
-	out, err := exec.Command(path, args...).CombinedOutput()
+	out, err := exec.CommandContext(context.Background(), path, args...).CombinedOutput() // clean-up must run after any context
 	if err != nil {
 		return fmt.Errorf("running %s %v: %w: %s", name, args, err, out)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 )
 
@@ -52,7 +51,7 @@ func (n *network) add(i int) (space, ip string, err error) {
 
 func (n *network) close() error {
 	for _, s := range n.spaces {
-		_ = exec.Command(lookTool("ip"), "netns", "del", s).Run() // a half-made one
+		_ = tool("ip", "netns", "del", s) // a half-made one
 	}
 	return tool("ip", "link", "del", n.name)
 }

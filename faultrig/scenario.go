@@ -64,7 +64,6 @@ type Options struct {
 	Seed   uint64
 	Rounds int // 0: the scenario's own
 	Keep   bool
-	Log    func(format string, args ...any)
 }
 
 // Stage is a scenario under way.
@@ -113,12 +112,6 @@ func (s *Stage) Late(format string, args ...any) {
 		return
 	}
 	s.Break(format, args...)
-}
-
-func (s *Stage) logf(format string, args ...any) {
-	if s.opt.Log != nil {
-		s.opt.Log(format, args...)
-	}
 }
 
 // Run runs a scenario. The error is the rig's own; what the product broke

@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"tandem/admin"
@@ -80,7 +81,7 @@ func (s *Stage) saysNo(ctx context.Context, n *Node) {
 			return
 		}
 		_ = res.Body.Close() // its status and headers are all
-		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 			s.Break("I8: %s without a quorum answered %d with Retry-After %q", n.ID, res.StatusCode, res.Header.Get("Retry-After"))
 		}
 		if took > sayNoWithin {

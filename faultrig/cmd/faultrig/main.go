@@ -32,10 +32,10 @@ recover. The exit code is 1 when something broke, 2 when the rig failed.
 `
 
 type flags struct {
-	list, all, planted, clean, keep, verbose bool
-	run, binary                              string
-	seed                                     uint64
-	rounds                                   int
+	list, all, planted, clean, keep bool
+	run, binary                     string
+	seed                            uint64
+	rounds                          int
 }
 
 func main() { os.Exit(do()) }
@@ -47,7 +47,6 @@ func do() int {
 	flag.BoolVar(&f.planted, "planted", false, "")
 	flag.BoolVar(&f.clean, "clean", false, "")
 	flag.BoolVar(&f.keep, "keep", false, "keep logs and data even when all held")
-	flag.BoolVar(&f.verbose, "v", false, "say more")
 	flag.StringVar(&f.run, "run", "", "")
 	flag.StringVar(&f.binary, "binary", "", "the tandem program; empty: it is built")
 	flag.Uint64Var(&f.seed, "seed", 1, "of all random choices of the loads")
@@ -112,7 +111,7 @@ func (f flags) faults(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer done()
-	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Keep: f.keep, Log: f.say}
+	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Keep: f.keep}
 	var results []faultrig.Result
 	code := 0
 	for _, s := range all {
@@ -136,12 +135,6 @@ func (f flags) faults(ctx context.Context) (int, error) {
 	}
 	faultrig.Print(os.Stdout, results)
 	return code, nil
-}
-
-func (f flags) say(format string, args ...any) {
-	if f.verbose {
-		fmt.Fprintf(os.Stderr, format+"\n", args...)
-	}
 }
 
 // program gives the program to test, built if none is named.
@@ -177,7 +170,7 @@ func (f flags) plants(ctx context.Context) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		r, err := faultrig.Run(ctx, s, faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Log: f.say})
+		r, err := faultrig.Run(ctx, s, faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds})
 		done()
 		verdict := "found"
 		switch {
