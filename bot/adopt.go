@@ -100,7 +100,7 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 	if !l.endedAt.IsZero() {
 		return nil, nil
 	}
-	l.answered = c.State != ownership.CallClaimed
+	l.answered, l.thread, l.organizer = c.State != ownership.CallClaimed, c.Thread, c.Organizer
 	e := &entry{key: keyOf(h), own: true}
 	e.work = func(ctx context.Context, e *entry) (ownership.Reply, error) {
 		return accepted(), d.adopt(ctx, l, c, h, e)

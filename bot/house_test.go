@@ -171,6 +171,39 @@ func TestAnsweredIsLearntFromUpdates(t *testing.T) {
 	})
 }
 
+// Where the meeting is and whose is told once, when it is first heard of.
+func TestFactsOfTheMeetingAreLearntFromUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		first := incoming("m1")
+		first.Thread = "19:x"
+		if _, err := s.Incoming(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []string{"m2", "m3", "m4"} {
+			h := update(m)
+			if h.Thread = "19:x"; m != "m2" {
+				h.Organizer = "ann"
+			}
+			if _, err := s.Update(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		var told []string
+		s.ledger.mu.Lock()
+		defer s.ledger.mu.Unlock()
+		for _, act := range s.ledger.acts {
+			if a, ok := act.(ownership.Answered); ok {
+				told = append(told, a.Thread+"/"+a.Organizer)
+			}
+		}
+		if !slices.Equal(told, []string{"/", "/ann"}) {
+			t.Errorf("the table was told %q", told)
+		}
+	})
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)

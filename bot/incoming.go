@@ -76,6 +76,7 @@ func (d *Desk) first(app *App, h ownership.HandOver) (e *entry, repeat bool, err
 		return nil, false, err
 	}
 	l.first[h.Epoch] = e
+	l.thread, l.organizer = h.Thread, h.Organizer // the claim has them
 	if router {
 		e.stand(accepted(), nil)
 	}

@@ -25,11 +25,13 @@ type line struct {
 	order []*entry          // kept entries, oldest first
 	first map[ownership.Epoch]*entry
 
-	answered bool      // the table was told, or is being told
-	endedAt  time.Time // zero: it lives
-	active   time.Time // last sign of life
-	seenTold time.Time // when the table last heard of one
-	beatAt   time.Time // next keepAlive; zero: the router sends none
+	answered  bool   // the table was told, or is being told
+	thread    string // as the table has it, or is being told
+	organizer string
+	endedAt   time.Time // zero: it lives
+	active    time.Time // last sign of life
+	seenTold  time.Time // when the table last heard of one
+	beatAt    time.Time // next keepAlive; zero: the router sends none
 }
 
 // entry is one hand-over in a line.

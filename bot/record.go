@@ -14,18 +14,26 @@ const (
 )
 
 // wasAnswered notes that the cloud has taken an answer: the table is told once,
+// and again when a later notification first tells where the meeting is or whose,
 // and the router begins to keep a movable call of its own alive.
 func (d *Desk) wasAnswered(l *line, h ownership.HandOver) {
 	d.mu.Lock()
 	now := d.conf.Now()
 	known := l.answered
 	l.answered = true
+	told := ownership.Answered{At: now, Call: h.Call, Epoch: h.Epoch}
+	if h.Thread != l.thread && h.Thread != "" {
+		l.thread, told.Thread = h.Thread, h.Thread
+	}
+	if h.Organizer != l.organizer && h.Organizer != "" {
+		l.organizer, told.Organizer = h.Organizer, h.Organizer
+	}
 	if l.beatAt.IsZero() && l.app.Answer == AnswerByRouter && !l.app.Pinned {
 		l.beatAt = now.Add(beatEvery)
 	}
 	d.mu.Unlock()
-	if !known {
-		d.record(ownership.Answered{At: now, Call: h.Call, Epoch: h.Epoch}, h)
+	if !known || told.Thread != "" || told.Organizer != "" {
+		d.record(told, h)
 	}
 }
 

@@ -20,7 +20,10 @@ func (r *reign) raiseFormat() {
 	defer cancel()
 	release, err := r.form(ctx)
 	if err == nil {
-		_, err = r.propose(ctx, ownership.SetFormat{Format: next})
+		var out *ownership.Outcome
+		if out, err = r.propose(ctx, ownership.SetFormat{Format: next}); err == nil {
+			err = out.Err
+		}
 		release()
 	}
 	switch {

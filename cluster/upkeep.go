@@ -24,10 +24,13 @@ func (r *reign) upkeep() {
 		autopilot.WithUpdateInterval(every), autopilot.WithReconcileInterval(every))
 	pilot.Start(r.ctx)
 	defer func() { <-pilot.Stop() }()
-	for r.sleep(every) {
+	for {
+		r.raiseFormat() // first: a new region is of the newest format from its first act on
 		r.recordVotes()
-		r.raiseFormat()
 		r.dismissStrangers()
+		if !r.sleep(every) {
+			return
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -93,21 +92,11 @@ func pinnedCalls(x *seat, c *Config) {
 	c.Pins = []Pin{{When: `call.tenant == "` + tenantOf(0) + `"`, Node: "emea-2"}}
 }
 
-// answered posts a new call that the rules pin to owner, with more facts if there
-// are any, and follows it until the table has it as answered.
-func (s *stage) answered(at, owner *seat, facts ...string) ownership.HandOver {
+// answered posts a new call that the rules pin to owner, and follows it until the
+// table has it as answered.
+func (s *stage) answered(at, owner *seat) ownership.HandOver {
 	s.t.Helper()
-	id, token := newCall(), s.token(tenantOf(0))
-	body := strings.Replace(sample(s.t, incoming, id), `"state": "incoming"`, strings.Join(facts, "")+`"state": "incoming"`, 1)
-	a := s.post(at.webhook(), token, body)
-	if a.status == http.StatusFound {
-		a = s.post(a.location(), token, body)
-	}
-	got := owner.seen.of(id)
-	if a.status != http.StatusAccepted || len(got) != 1 {
-		s.t.Fatalf("a new call: %d %s; the bot of %s was handed %+v", a.status, a.body, owner.name, got)
-	}
-	h := got[0]
+	h := s.owned(at, owner, tenantOf(0))
 	uri := at.follow(h.CallbackURI)
 	if a := s.post(uri, s.token(tenantOf(0)), sample(s.t, established, h.Call)); a.status != http.StatusAccepted {
 		s.t.Fatalf("telling that a call is established: %d %s", a.status, a.body)

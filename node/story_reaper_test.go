@@ -92,7 +92,16 @@ func TestOrphansAreListedAndReaped(t *testing.T) {
 		c.Now = clock.now
 	}})
 	one, two := s.seats[0], s.seats[1]
-	h := s.answered(one, two, `"chatInfo":{"threadId":"19:meeting_Win6@thread.v2"},"meetingInfo":{"organizer":{"user":{"id":"5810cede-f3cc-42eb-b2c1-e9bd5d53ec96"}}},`)
+	// The first notification says nothing of the meeting; a later one does.
+	h := s.answered(one, two)
+	meeting := strings.ReplaceAll(sample(t, "graph-established-meeting-with-chatinfo.json", h.Call), "2f1a1100-b174-40a0-aba7-0b405e01ed92", string(h.Call))
+	if a := s.post(one.follow(h.CallbackURI), s.token(tenantOf(0)), meeting); a.status != http.StatusAccepted {
+		t.Fatalf("telling of the meeting: %d %s", a.status, a.body)
+	}
+	eventually(t, "the meeting in the table", func() error {
+		c, _ := one.node.table.Call(h.Call)
+		return not(c.Thread != "" && c.Organizer != "", "%+v", c)
+	})
 	two.stop() // without a drain, as a process that is killed
 	var orphan ownership.Call
 	eventually(t, "the call among the orphans", func() error {

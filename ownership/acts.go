@@ -53,11 +53,16 @@ type Claims struct {
 	Claims  []Claim
 }
 
-// Answered records that the owner's answer was accepted by the cloud.
+// Answered records that the owner's answer was accepted by the cloud, and what
+// later notifications told first: where the meeting is and whose, which the first
+// one of a recorded call does not say, and without which nobody can rejoin it. A
+// repeat may only add to that. A region of command format 1 goes without.
 type Answered struct {
-	At    time.Time
-	Call  CallID
-	Epoch Epoch
+	At        time.Time
+	Call      CallID
+	Epoch     Epoch
+	Thread    string // empty: nothing new
+	Organizer string // empty: nothing new
 }
 
 // Seen records activity of calls, so that the reaper leaves them alone.

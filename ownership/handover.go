@@ -28,6 +28,8 @@ type HandOver struct {
 	MessageID   string    // the cloud's delivery id: the same on its retries
 	Ends        bool      // it tells of the end of the call
 	Recording   bool      // policy recording: 5 s instead of 15 s
+	Thread      string    // the meeting's chat thread, if it tells
+	Organizer   string    // the meeting's organizer, if it tells
 	Received    time.Time // when the first node saw it
 	Header      map[string][]string
 	Body        []byte // raw, byte for byte

@@ -62,16 +62,24 @@ func (a *applier) answered(act ownership.Answered) error {
 	if err := a.epochFits(e, act.Epoch); err != nil {
 		return fmt.Errorf("recording the answer of call %s: %w", act.Call, err)
 	}
-	switch e.state {
-	case ownership.CallAnswered:
-		return nil // a repeat
-	case ownership.CallClaimed:
-	default:
+	repeat := e.state == ownership.CallAnswered
+	switch {
+	case repeat && act.Thread == "" && act.Organizer == "":
+		return nil
+	case !repeat && e.state != ownership.CallClaimed:
 		return fmt.Errorf("recording the answer of call %s: it is %s: %w", act.Call, e.state, ownership.ErrConflict)
 	}
 	c, old, ok := a.call(act.Call)
 	if !ok {
 		return a.lost(act.Call)
+	}
+	learned := learn(&c.Thread, act.Thread)
+	learned = learn(&c.Organizer, act.Organizer) || learned
+	if repeat {
+		if learned {
+			a.putCall(&c, old)
+		}
+		return nil
 	}
 	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, a.at, later(c.SeenAt, a.at)
 	a.putCall(&c, old)
@@ -79,6 +87,15 @@ func (a *applier) answered(act ownership.Answered) error {
 	e.active = seconds(c.SeenAt)
 	a.emit(a.about(EventAnswered, &c))
 	return nil
+}
+
+// learn fills in a fact that was not known; what is known stays.
+func learn(fact *string, told string) bool {
+	if *fact != "" || told == "" {
+		return false
+	}
+	*fact = told
+	return true
 }
 
 // seen brings the last activity of calls forward. It tells of nothing: it is

@@ -5,6 +5,10 @@ import (
 	"tandem/store/tablepb"
 )
 
+// formatOfFacts is the first command format whose Answered carries facts. They
+// are left out before: an older node would have to stop over them.
+const formatOfFacts uint32 = 2
+
 // wrapAct puts the act into the command; false: the table knows no such act.
 func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	switch a := act.(type) {
@@ -15,7 +19,11 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		}
 		cmd.Act = &tablepb.Command_Claims{Claims: m}
 	case ownership.Answered:
-		cmd.Act = &tablepb.Command_Answered{Answered: &tablepb.Answered{At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch)}}
+		m := &tablepb.Answered{At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch)}
+		if cmd.GetFormat() >= formatOfFacts {
+			m.Thread, m.Organizer = a.Thread, a.Organizer
+		}
+		cmd.Act = &tablepb.Command_Answered{Answered: m}
 	case ownership.Seen:
 		cmd.Act = &tablepb.Command_Seen{Seen: &tablepb.Seen{At: w.ns(a.At), Calls: words[string](a.Calls)}}
 	case ownership.Release:
@@ -69,7 +77,10 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	case *tablepb.Command_Answered:
 		m := x.Answered
 		r.known(m)
-		return ownership.Answered{At: readTime(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch())}
+		return ownership.Answered{
+			At: readTime(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()),
+			Thread: m.GetThread(), Organizer: m.GetOrganizer(),
+		}
 	case *tablepb.Command_Seen:
 		m := x.Seen
 		r.known(m)

@@ -26,7 +26,7 @@ func allActs() []ownership.Act {
 			Paired: true, Pinned: true, Answered: true, Observed: "u", Thread: "19:x", Organizer: "o", Modalities: []string{"audio", "video"},
 			Deadline: at(4), Received: at(5), Via: "b", Pin: ownership.Pin{Node: "a", Zone: "z", Version: "1"},
 		}, {Call: callID(2)}}},
-		ownership.Answered{At: at(1), Call: callID(1), Epoch: 2},
+		ownership.Answered{At: at(1), Call: callID(1), Epoch: 2, Thread: "19:x", Organizer: "o"},
 		ownership.Seen{At: at(1), Calls: []ownership.CallID{callID(1), callID(2)}},
 		ownership.Release{At: at(1), Call: callID(1), Epoch: 1 << 60, Why: "over"},
 		ownership.Forget{At: at(1), Before: at(0)},

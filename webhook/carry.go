@@ -162,6 +162,9 @@ func (q *inquiry) handOver(d *decision) ownership.HandOver {
 		MessageID: q.message, Ends: p.ends, Recording: p.recording,
 		Received: q.received, Header: q.header, Body: q.body,
 	}
+	if p.about != nil {
+		ho.Thread, ho.Organizer = p.about.ThreadID, p.about.Organizer
+	}
 	if p.incoming {
 		ho.Event, ho.Deadline = ownership.EventIncoming, q.deadline(p)
 	}

@@ -1641,6 +1641,8 @@ type HandOver struct {
 	Received      int64                  `protobuf:"varint,13,opt,name=received,proto3" json:"received,omitempty"` // Unix nanoseconds; 0: unknown
 	Header        map[string]*Values     `protobuf:"bytes,14,rep,name=header,proto3" json:"header,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
+	Thread        string                 `protobuf:"bytes,16,opt,name=thread,proto3" json:"thread,omitempty"`
+	Organizer     string                 `protobuf:"bytes,17,opt,name=organizer,proto3" json:"organizer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1778,6 +1780,20 @@ func (x *HandOver) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *HandOver) GetThread() string {
+	if x != nil {
+		return x.Thread
+	}
+	return ""
+}
+
+func (x *HandOver) GetOrganizer() string {
+	if x != nil {
+		return x.Organizer
+	}
+	return ""
 }
 
 type Reply struct {
@@ -1964,7 +1980,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0e\n" +
 	"\fRestoreReply\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\xfe\x03\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\xb4\x04\n" +
 	"\bHandOver\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -1982,7 +1998,9 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\trecording\x18\f \x01(\bR\trecording\x12\x1a\n" +
 	"\breceived\x18\r \x01(\x03R\breceived\x12<\n" +
 	"\x06header\x18\x0e \x03(\v2$.tandem.peer.v1.HandOver.HeaderEntryR\x06header\x12\x12\n" +
-	"\x04body\x18\x0f \x01(\fR\x04body\x1aQ\n" +
+	"\x04body\x18\x0f \x01(\fR\x04body\x12\x16\n" +
+	"\x06thread\x18\x10 \x01(\tR\x06thread\x12\x1c\n" +
+	"\torganizer\x18\x11 \x01(\tR\torganizer\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xc1\x01\n" +

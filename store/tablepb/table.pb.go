@@ -656,6 +656,8 @@ type Answered struct {
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Thread        string                 `protobuf:"bytes,4,opt,name=thread,proto3" json:"thread,omitempty"`       // since format 2
+	Organizer     string                 `protobuf:"bytes,5,opt,name=organizer,proto3" json:"organizer,omitempty"` // since format 2
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -709,6 +711,20 @@ func (x *Answered) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Answered) GetThread() string {
+	if x != nil {
+		return x.Thread
+	}
+	return ""
+}
+
+func (x *Answered) GetOrganizer() string {
+	if x != nil {
+		return x.Organizer
+	}
+	return ""
 }
 
 type Seen struct {
@@ -2528,11 +2544,13 @@ const file_table_proto_rawDesc = "" +
 	"\bpin_zone\x18\x10 \x01(\tR\apinZone\x12\x1f\n" +
 	"\vpin_version\x18\x11 \x01(\tR\n" +
 	"pinVersion\x12\x19\n" +
-	"\braw_call\x18\x12 \x01(\tR\arawCall\"D\n" +
+	"\braw_call\x18\x12 \x01(\tR\arawCall\"z\n" +
 	"\bAnswered\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\",\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06thread\x18\x04 \x01(\tR\x06thread\x12\x1c\n" +
+	"\torganizer\x18\x05 \x01(\tR\torganizer\",\n" +
 	"\x04Seen\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
 	"\x05calls\x18\x02 \x03(\tR\x05calls\"U\n" +
