@@ -55,7 +55,9 @@ func TestTheDoorKeepsItsWord(t *testing.T) {
 	})
 }
 
-func (d *doorRun) anyNode() *node { return d.nodes[rapid.IntRange(0, len(d.nodes)-1).Draw(d.t, "node")] }
+func (d *doorRun) anyNode() *node {
+	return d.nodes[rapid.IntRange(0, len(d.nodes)-1).Draw(d.t, "node")]
+}
 
 // anyCall draws from few calls, so that they meet; their length chooses the
 // partition.
