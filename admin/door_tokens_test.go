@@ -86,6 +86,10 @@ func TestTokenIsMadeUsedAndRevoked(t *testing.T) {
 	if got := fmt.Sprint(made.TokenInfo); got != fmt.Sprint(want) {
 		t.Errorf("made %v, want %v", got, want)
 	}
+	// The door waits for its own table, so that what it tells holds here.
+	if done := r.fake.done(); !slices.Equal(done, []string{"do ownership.GrantToken", "read barrier"}) {
+		t.Errorf("the cluster was asked for %v", done)
+	}
 	kept := r.fake.DoorTokens()
 	if len(kept) != 1 || kept[0].Hash != sha256.Sum256([]byte(made.Token)) {
 		t.Errorf("the region was asked to keep %+v", kept)
