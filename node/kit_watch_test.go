@@ -83,11 +83,6 @@ func (r *recorder) of(call ownership.CallID) []ownership.HandOver {
 	return slices.DeleteFunc(slices.Clone(r.list), func(h ownership.HandOver) bool { return call != "" && h.Call != call })
 }
 
-// events gives the hand-overs of one kind.
-func (r *recorder) events(e ownership.Event) []ownership.HandOver {
-	return slices.DeleteFunc(r.of(""), func(h ownership.HandOver) bool { return h.Event != e })
-}
-
 // running gives a region's nodes that run in this process.
 func (s *stage) running(region string) []*Node {
 	var all []*Node
@@ -113,19 +108,6 @@ func (s *stage) leader(region string) *seat {
 		return not(false, "none")
 	})
 	return lead
-}
-
-// follower gives a node of the region that does not lead it.
-func (s *stage) follower(region string) *seat {
-	s.t.Helper()
-	lead := s.leader(region)
-	for _, x := range s.of(region) {
-		if x != lead && x.node != nil {
-			return x
-		}
-	}
-	s.t.Fatal("there is no follower")
-	return nil
 }
 
 // run makes calls and waits until all of them are over; during runs beside.
