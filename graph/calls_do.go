@@ -107,13 +107,21 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 		req.Header.Set("Tandem-Epoch", strconv.FormatUint(may.Epoch, 10))
 	}
 	// The permit comes last: a token fetch may have taken longer than a lease.
+	last := &fence{check: may.Check, body: a.body}
 	if may.Check != nil {
 		if err := may.Check(); err != nil {
 			return nil, "", err
 		}
+		if len(a.body) > 0 {
+			req.Body, _ = last.open() // it cannot fail
+			req.GetBody = last.open
+		}
 	}
 	res, err := c.client.Do(req)
 	if err != nil {
+		if refused := last.verdict(); refused != nil {
+			return nil, "", refused
+		}
 		return nil, token, &CallError{Op: a.op, Call: a.call, Kind: ErrRetryable, Err: bareNetError(err)}
 	}
 	defer res.Body.Close()
