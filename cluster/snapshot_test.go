@@ -132,7 +132,7 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 	}
 	// The second survivor comes back with its data, which may have diverged.
 	second := nodes[1]
-	second.up(func(c *Config) { c.Join = []string{addr} })
+	second.up(func(c *Config) { c.Listen, c.Join = second.Addr(), []string{addr} })
 	eventually(t, "the second survivor is refused", func() bool { return len(second.fatals()) == 1 })
 	if err := second.fatals()[0]; !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("the second survivor ended with %v", err)

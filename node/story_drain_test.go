@@ -178,7 +178,11 @@ func TestAnOperatorsDrainOutlivesARestart(t *testing.T) {
 		n, _ := two.node.table.Node(two.id())
 		return not(n.State == ownership.NodeDraining, "it is %s", n.State)
 	})
+	mark := two.node.drainMark()
 	two.terminate(t.Context())
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the stop made the operator's drain its own")
+	}
 	two.start()
 	s.ready(two)
 	if n, _ := two.node.table.Node(two.id()); n.State != ownership.NodeDraining {
