@@ -1,0 +1,43 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// patience bounds every wait; the machines that run the tests are busy.
+const patience = 20 * time.Second
+
+// eventually waits until a condition holds; its error says what is missing.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	limit := time.Now().Add(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s: still not after %s: %v", what, patience, err)
+		}
+		<-tick.C
+	}
+}
+
+// not turns a finding into a condition's error.
+func not(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
