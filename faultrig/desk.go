@@ -1,6 +1,7 @@
 package faultrig
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -48,7 +49,7 @@ type seenOwner struct {
 }
 
 func newDesk(host string, tls *authority) (*Desk, error) {
-	l, err := net.Listen("tcp", host+":0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", host+":0")
 	if err != nil {
 		return nil, fmt.Errorf("opening the rig's desk: %w", err)
 	}

@@ -68,7 +68,7 @@ func (n *Node) startLocked() error {
 	if n.Space != "" {
 		args = append([]string{lookTool("ip"), "netns", "exec", n.Space}, args...)
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the scenario ends it, by pid
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), n.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -234,7 +234,7 @@ func (n *Node) Await(ctx context.Context, limit time.Duration, what string, good
 		return err == nil && good(s)
 	})
 	if !ok {
-		return fmt.Errorf("waiting for node %s to %s: not within %s (last answer: %v; ends: %v)", n.ID, what, limit, last, n.Exits())
+		return fmt.Errorf("waiting for node %s to %s: not within %s (last answer: %v; ends: %v)", n.ID, what, limit, last, n.Exits()) //nolint:errorlint // either may be nil
 	}
 	return nil
 }

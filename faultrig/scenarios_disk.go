@@ -198,7 +198,7 @@ func inject(n *Node, rule string) (end func(), err error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(lookTool("strace"), "-f", "-q", "-p", strconv.Itoa(n.Pid()), "-e", "trace=fsync,fdatasync", "-e", "inject="+rule)
+	cmd := exec.Command(lookTool("strace"), "-f", "-q", "-p", strconv.Itoa(n.Pid()), "-e", "trace=fsync,fdatasync", "-e", "inject="+rule) //nolint:noctx // the scenario ends it, by pid
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("attaching strace to %s: %w", n.ID, err)
