@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"tandem/cluster"
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+func (s *stage) newSeat(region string, i int) *seat {
+	s.t.Helper()
+	x := &seat{s: s, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i%3)), seen: newRecorder()}
+	x.open()
+	if s.plan.secure || s.plan.https {
+		x.certify("tls")
+	}
+	return x
+}
+
+// certify makes a certificate for the seat's node in a directory of the stage.
+func (x *seat) certify(dir string) (certFile, keyFile string) {
+	x.s.t.Helper()
+	certFile, keyFile, err := cluster.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
+	must(x.s.t, err)
+	return certFile, keyFile
+}
+
+// base is the public address of the seat's node.
+func (x *seat) base() string {
+	if x.s.plan.https {
+		return "https://" + x.public
+	}
+	return "http://" + x.public
+}
+
+// open takes the seat's ports: new ones at first, the same ones afterwards.
+func (x *seat) open() {
+	x.s.t.Helper()
+	for _, door := range []struct {
+		addr *string
+		ln   *net.Listener
+	}{{&x.public, &x.publicLn}, {&x.admin, &x.adminLn}} {
+		at := *door.addr
+		if at == "" {
+			at = "127.0.0.1:0"
+		}
+		eventually(x.s.t, "opening "+at+" for "+x.name, func() error {
+			ln, err := net.Listen("tcp", at)
+			if err == nil {
+				*door.ln, *door.addr = ln, ln.Addr().String()
+			}
+			return err
+		})
+	}
+}
+
+// config is the seat's node as its operator would configure it.
+func (x *seat) config() Config {
+	s := x.s
+	bot := s.cloud.Bot(x.name)
+	c := Defaults()
+	c.Deployment = "stories"
+	c.HandleKeysFile = s.path("handle-keys")
+	c.Node = Self{ID: x.name, Region: x.region, Zone: x.zone, DataDir: s.path(x.name), Capacity: 500}
+	c.Public.Listen, c.Public.URL, c.Public.RegionURL = x.public, x.base(), regionURL(x.region)
+	if s.plan.https {
+		c.Public.TLS = ServerTLS{CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem")}
+	} else {
+		c.Public.TLS.Off = true
+	}
+	c.Public.Grace = 3 * time.Second
+	c.Admin.Listen = x.admin
+	c.Cluster.Listen = first(x.cluster, "127.0.0.1:0")
+	c.Cluster.Election = time.Second // the machines that run the tests are busy
+	if s.plan.nodes == 1 {
+		c.Cluster.Election = 100 * time.Millisecond // nobody else can be too slow
+	}
+	c.Cluster.Tombstones = time.Minute
+	c.Cluster.StalledDisk = 20 * time.Second
+	if founder := s.of(x.region)[0]; founder == x {
+		c.Cluster.Bootstrap = true
+	} else {
+		c.Cluster.Join = []string{founder.cluster}
+	}
+	if s.plan.secure {
+		c.Cluster.TLS = PeerTLS{
+			CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem"),
+			CAFile: filepath.Join(s.path("ca"), cluster.CACertFile),
+		}
+	}
+	c.Auth.Profiles = []Profile{{
+		Name: "simulated", OpenIDURL: s.cloud.OpenIDURL(),
+		Issuers: []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
+	}}
+	c.Apps = []App{{
+		ID: testApp, Profile: "simulated", Hosting: "service", Answer: "router",
+		AnswerWith: map[string]any{
+			"acceptedModalities": []string{"audio"},
+			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
+		},
+		Bot:   AppBot{URL: bot.URL, HealthURL: bot.HealthURL},
+		Graph: AppGraph{BaseURL: s.cloud.GraphURL(), TokenURL: s.cloud.TokenURL(), ClientID: testApp, ClientSecretFile: s.path("client-secret")},
+	}}
+	for _, other := range s.plan.regions {
+		if other != x.region {
+			c.Regions = append(c.Regions, Region{Name: other, URL: regionURL(other), AdminURL: "http://" + s.of(other)[0].admin})
+		}
+	}
+	c.Version = "0.0.0-test"
+	if s.plan.shape != nil {
+		s.plan.shape(x, &c)
+	}
+	return c
+}
+
+// start starts the seat's node, for the first time or again.
+func (x *seat) start() {
+	x.s.t.Helper()
+	if x.publicLn == nil {
+		x.open()
+	}
+	c := x.config()
+	if x.s.plan.children {
+		x.startChild(c)
+		return
+	}
+	c.PublicListener, c.AdminListener = x.publicLn, x.adminLn
+	x.publicLn, x.adminLn = nil, nil
+	c.Logger = slog.New(slog.NewJSONHandler(x.s.log, &slog.HandlerOptions{Level: x.s.plan.log})).With("node", x.name)
+	c.Fatal = func(err error) { x.s.t.Errorf("node %s gave up: %v", x.name, err) }
+	n, err := Start(x.s.t.Context(), c)
+	if err != nil {
+		x.s.t.Fatalf("starting %s: %v", x.name, err)
+	}
+	x.node, x.cluster = n, n.ClusterAddr()
+}
+
+// stop stops the seat's node as SIGTERM would; a node that is down stays so.
+func (x *seat) stop() {
+	x.s.t.Helper()
+	if x.child != nil {
+		x.kill()
+		return
+	}
+	if x.node == nil {
+		return
+	}
+	n := x.node
+	x.node = nil
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil {
+		x.s.t.Errorf("stopping %s: %v", x.name, err)
+	}
+}
