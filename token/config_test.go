@@ -165,3 +165,25 @@ func TestNewDoesNotNeedTheNetwork(t *testing.T) {
 		t.Errorf("Explain says\n%s", e)
 	}
 }
+
+// F15: a wall clock that is set back or forth changes a verdict only as the
+// policy for exp and nbf says; nothing else moves with it.
+func TestF15_WallClockJumps(t *testing.T) {
+	k := newClock()
+	c := &cloud{keys: []obj{jwk("a", keyA())}}
+	cfg := c.config()
+	cfg.Now = k.Now
+	v := ready(t, start(t, cfg))
+	raw := goodToken(k.Now(), "a", keyA(), 0) // 300 s, and a skew of 5 min
+	want(t, v, raw, good)
+	for _, jump := range []struct {
+		by      time.Duration
+		verdict Code
+	}{
+		{-time.Hour, CodeNotYetValid}, {time.Hour, good}, {5 * time.Minute, good},
+		{5 * time.Minute, CodeExpired}, {-10 * time.Minute, good},
+	} {
+		k.Advance(jump.by)
+		want(t, v, raw, jump.verdict)
+	}
+}
