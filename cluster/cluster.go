@@ -132,6 +132,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = newRaftTransport(c.dial, advertised(c.addr), c.nodeAt, rlog, c.m.refuse)
+	c.trans.stranger = c.stranger
 	c.port.raft = c.trans.take
 	c.trans.deaf.Store(!known)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
 )
 
 // forgedStream is a raft.StreamLayer that only dials, as it is told.
@@ -150,4 +152,34 @@ func TestB103_ForgedRaftMessagesDeposeAPlainLeader(t *testing.T) {
 	if term := n.raft.CurrentTerm(); answered != 3 || term < forgedTerm {
 		t.Errorf("%d of 3 forged messages were answered, the term is %d: the attack is none, so the test of the TLS port proves nothing", answered, term)
 	}
+}
+
+// A certificate outlives the removal of its node, and may have been made for one
+// that never came: it is not enough to speak raft with the region.
+func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	n := leaderOf(t, nodes...)
+	gone := without(nodes, n)[0]
+	try := func(what string, id ownership.NodeID) {
+		t.Helper()
+		before := n.raft.CurrentTerm()
+		header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(id), Addr: []byte("forger:1")}
+		var resp raft.AppendEntriesResponse
+		err := r.forger(id).AppendEntries("", raft.ServerAddress(n.Addr()), &raft.AppendEntriesRequest{RPCHeader: header, Term: forgedTerm}, &resp)
+		if err == nil {
+			t.Errorf("%s was answered: %+v", what, resp)
+		}
+		if term := n.raft.CurrentTerm(); term != before || n.raft.State() != raft.Leader {
+			t.Fatalf("%s deposed the leader: the term went from %d to %d", what, before, term)
+		}
+	}
+	try("a node that never joined", "z")
+	gone.stop()
+	if err := n.Remove(soon(t), gone.id); err != nil {
+		t.Fatal(err)
+	}
+	n.ready()
+	try("a removed node", gone.id)
+	claim(t, n, 1)
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -88,6 +90,22 @@ func (c *Cluster) servers() []raft.Server {
 		return nil
 	}
 	return f.Configuration().Servers
+}
+
+// stranger reports whether a node with a good certificate has no business with
+// this region's raft: it was removed, or never joined. One message of a high term
+// would be enough to depose the leader.
+//
+// Without a valid lease nobody is a stranger: this node has then lost touch, and
+// whoever leads meanwhile may have come after the last entry that is here.
+func (c *Cluster) stranger(id ownership.NodeID) bool {
+	if !c.lease.valid(time.Now()) {
+		return false
+	}
+	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {
+		return false
+	}
+	return !slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
 // voters counts the nodes with a vote.

@@ -29,7 +29,8 @@ type raftTransport struct {
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
-	deaf      atomic.Bool // no raft message is answered, see Cluster.admitted
+	deaf      atomic.Bool                 // no raft message is answered, see Cluster.admitted
+	stranger  func(ownership.NodeID) bool // its raft messages are not answered, see Cluster.stranger
 
 	mu     sync.Mutex
 	inner  map[*raft.NetworkTransport]struct{}
@@ -166,7 +167,13 @@ func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 	}
 	if h, ok := rpc.Command.(raft.WithRPCHeader); ok {
 		if claimed := string(h.GetRPCHeader().ID); claimed == string(node) {
-			return true
+			if !t.stranger(node) {
+				return true
+			}
+			t.refused("not of the region")
+			t.log.Warn("refusing a raft message of a node that is not of the region, or was removed", "node", string(node))
+			rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it is not of the region", node))
+			return false
 		}
 	}
 	t.refused("speaks for another node")
