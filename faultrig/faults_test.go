@@ -56,7 +56,7 @@ func injectFault(t *testing.T, fault string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	r, err := Run(ctx, s, Options{Binary: program(t), Seed: 1})
+	r, err := Run(ctx, s, Options{Binary: program(t), Seed: 1, NoBars: true})
 	if err != nil {
 		t.Fatalf("the rig could not go on: %v", err)
 	}
