@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ type stage struct {
 	outside *http.Client
 	roots   *x509.CertPool // of the public doors' certificates
 	seats   []*seat
+	over    atomic.Bool // all nodes stop at once
 	log     *journal
 }
 
@@ -150,6 +152,7 @@ func (s *stage) writeSecrets() {
 
 // stopAll stops everything that still runs, side by side.
 func (s *stage) stopAll() {
+	s.over.Store(true)
 	var all sync.WaitGroup
 	for _, x := range s.seats {
 		all.Go(x.stop)
@@ -209,12 +212,17 @@ func (s *stage) meet() {
 	}
 }
 
-// aim makes the cloud's public names resolve to these nodes.
+// aim makes the cloud's public names resolve to these nodes. The others' own
+// addresses stay known: for as long as nobody has noticed a death, redirects may
+// lead to the dead.
 func (s *stage) aim(seats ...*seat) {
 	s.t.Helper()
-	targets := make([]graphsim.Target, len(seats))
-	for i, x := range seats {
+	targets := make([]graphsim.Target, len(s.seats))
+	for i, x := range s.seats {
 		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: x.base()}
+		if !slices.Contains(seats, x) {
+			targets[i].Weight = 1e-9
+		}
 	}
 	must(s.t, s.cloud.SetTargets(targets))
 }
