@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -135,7 +137,7 @@ func (n *testNode) config() Config {
 	return Config{
 		Deployment: testDeployment, Region: "emea",
 		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
-		Listen: "127.0.0.1:0", TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
+		Listen: steadyAddr(n.r.t), TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
 		Timings: fast, Logger: testLogger(),
 	}
 }
@@ -314,4 +316,20 @@ func long(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: a region with real clocks")
 	}
+}
+
+// steadyAddr gives a loopback address that nobody listens on, below the ports
+// that the kernel hands out to outgoing connections (32768 and up): a node that
+// restarts finds it free.
+func steadyAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			_ = ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port between 20000 and 32000 is free")
+	return ""
 }

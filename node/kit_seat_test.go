@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"tandem/cluster"
@@ -49,7 +51,7 @@ func (x *seat) open() {
 	}{{&x.public, &x.publicLn}, {&x.admin, &x.adminLn}} {
 		at := *door.addr
 		if at == "" {
-			at = "127.0.0.1:0"
+			at = steadyAddr(x.s.t)
 		}
 		eventually(x.s.t, "opening "+at+" for "+x.name, func() error {
 			ln, err := net.Listen("tcp", at)
@@ -77,7 +79,7 @@ func (x *seat) config() Config {
 	}
 	c.Public.Grace = 3 * time.Second
 	c.Admin.Listen = x.admin
-	c.Cluster.Listen = first(x.cluster, "127.0.0.1:0")
+	c.Cluster.Listen = first(x.cluster, steadyAddr(x.s.t))
 	c.Cluster.Election = time.Second // the machines that run the tests are busy
 	if s.plan.nodes == 1 {
 		c.Cluster.Election = 100 * time.Millisecond // nobody else can be too slow
@@ -164,4 +166,20 @@ func (x *seat) stop() {
 	default:
 		x.s.t.Errorf("stopping %s: %v", x.name, err)
 	}
+}
+
+// steadyAddr gives a loopback address that nobody listens on, below the ports
+// that the kernel hands out to outgoing connections (32768 and up): a node that
+// restarts finds it free.
+func steadyAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			_ = ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port between 20000 and 32000 is free")
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,13 @@ type Node struct {
 // the node has a place in its region. Errors name the key of the configuration
 // they come from.
 func Start(ctx context.Context, c Config) (_ *Node, err error) {
+	defer func() {
+		for _, l := range []net.Listener{c.PublicListener, c.AdminListener} {
+			if err != nil && l != nil {
+				_ = l.Close() // its door, if it opened, has closed it already
+			}
+		}
+	}()
 	c = c.filled()
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
