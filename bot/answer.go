@@ -35,7 +35,8 @@ func (d *Desk) answer(ctx context.Context, l *line, h ownership.HandOver, with j
 		err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
 		if errors.Is(err, ownership.ErrFenced) {
 			ours = true // an attempt before the lease was lost may have got through
-			if pause(ctx, leasePause) {
+			// A desk that closes has no lease to come: its node left or stops.
+			if d.open.Err() == nil && pause(ctx, leasePause) {
 				continue
 			}
 		}

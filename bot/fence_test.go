@@ -67,3 +67,26 @@ func TestF13_TellingWaitsForTheLease(t *testing.T) {
 		})
 	}
 }
+
+// A node that left its region gets no lease any more: its desk closes without
+// waiting out the clocks of the calls that ring; their new owner answers them.
+func TestClosingDoesNotWaitForALeaseThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByRouter, nil)
+		s.graph.answer = func(int) error {
+			s.ledger.hold(0)
+			return ownership.ErrFenced
+		}
+		if _, err := s.Incoming(t.Context(), incoming("m1")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begun := time.Now()
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

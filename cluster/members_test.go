@@ -119,6 +119,37 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 	eventually(t, "the removed incarnation is refused", func() bool { return len(n.fatals()) == 2 })
 }
 
+// TestThePartitionsOfAGoneNodeFindAnOwner: a node is removed at a moment when
+// nobody is fit to inherit. As soon as somebody is, its partitions have an owner
+// again: a gone node never comes back for them.
+func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	lead := leaderOf(t, nodes...)
+	rest := without(nodes, lead)
+	gone, other := rest[0], rest[1]
+	sicken := func(sick bool) {
+		for _, n := range []*testNode{lead, other} {
+			n.mu.Lock()
+			n.sick = sick
+			n.mu.Unlock()
+		}
+		eventually(t, "the leader knows how the bots are", func() bool {
+			fit := lead.reign.Load().book.fitness(time.Now())
+			return fit[lead.id].Bot != sick && fit[other.id].Bot != sick
+		})
+	}
+	sicken(true)
+	if err := lead.Remove(soon(t), gone.id); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(lead.tb.PartitionsOf(gone.id)); n == 0 {
+		t.Fatal("somebody inherited, so the test shows nothing")
+	}
+	sicken(false)
+	eventually(t, "owners for the partitions of the gone node", func() bool { return len(lead.tb.PartitionsOf(gone.id)) == 0 })
+}
+
 func TestTheLastVoterCannotLeave(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)

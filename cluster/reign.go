@@ -204,11 +204,12 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 }
 
 // failOver gives the partitions of silent nodes to others, once their leases
-// are certainly over.
+// are certainly over; those of gone nodes too, which keep theirs if nobody was
+// fit to inherit when they went.
 func (r *reign) failOver() {
 	for r.sleep(r.c.cfg.Timings.Renew / 4) {
 		for _, n := range r.c.tb.Nodes() {
-			if n.State == ownership.NodeGone || len(r.c.tb.PartitionsOf(n.ID)) == 0 {
+			if len(r.c.tb.PartitionsOf(n.ID)) == 0 {
 				continue
 			}
 			if r.heir(n.ID) && r.book.condemnIfOver(n.ID, time.Now()) {

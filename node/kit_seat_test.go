@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -164,7 +165,8 @@ func (x *seat) stop() {
 		// Without a quorum nobody takes a record; the next start would find out.
 		x.s.t.Logf("stopping %s with all others: %v", x.name, err)
 	default:
-		x.s.t.Errorf("stopping %s: %v", x.name, err)
+		all := make([]byte, 1<<20)
+		x.s.t.Errorf("stopping %s: %v; the goroutines:\n%s", x.name, err, all[:runtime.Stack(all, true)])
 	}
 }
 

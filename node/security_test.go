@@ -222,17 +222,22 @@ func TestB105_IdleConnectionsAreCapped(t *testing.T) {
 			_ = c.Close()
 		}
 	}
-	for name, addr := range map[string]string{"admin": x.admin, "cluster": x.cluster} {
+	// A silent connection ends by itself after 5 s; what is closed sooner fell to
+	// the cap. A machine that stands still for so long gets another chance.
+	cut := func(addr string) bool {
 		begun := time.Now()
 		all := crowd(addr, 300)
-		eventually(t, "the crowd at the "+name+" door cut to its cap", func() error {
+		defer leave(all)
+		eventually(t, "the crowd cut to its cap", func() error {
 			n := open(all)
 			return not(n <= 128, "%d of 300 are open", n)
 		})
-		if took := time.Since(begun); took > 4500*time.Millisecond {
-			t.Errorf("the %s door took %s: that is its time-out for silent clients, not its cap", name, took)
+		return time.Since(begun) < 4500*time.Millisecond
+	}
+	for name, addr := range map[string]string{"admin": x.admin, "cluster": x.cluster} {
+		if !cut(addr) && !cut(addr) && !cut(addr) {
+			t.Errorf("the %s door closes idle connections by its time-out only, not by its cap", name)
 		}
-		leave(all)
 	}
 	eventually(t, "the admin door open to others again", func() error { return x.api().Live(t.Context()) })
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -40,6 +41,18 @@ func (s *stage) shunned(x *seat, why string) {
 	}
 }
 
+// asked asks a node to act, again while nobody can decide.
+func (s *stage) asked(what string, act func() error) {
+	s.t.Helper()
+	eventually(s.t, what, func() error {
+		err := act()
+		if err != nil && !admin.Unavailable(err) {
+			s.t.Fatalf("%s: %v", what, err)
+		}
+		return err
+	})
+}
+
 // TestOperatorsMoveCallsAround: a drained node, a sick bot, a draining bot and a
 // node that leaves, with calls under way all the time.
 func TestOperatorsMoveCallsAround(t *testing.T) {
@@ -54,7 +67,7 @@ func TestOperatorsMoveCallsAround(t *testing.T) {
 	s.untilCalled(two)
 
 	// Asked of one node, in force on all.
-	must(t, one.api().Drain(t.Context(), two.id(), time.Time{}))
+	s.asked("drain", func() error { return one.api().Drain(t.Context(), two.id(), time.Time{}) })
 	eventually(t, "the drain known everywhere", func() error {
 		for _, x := range s.seats {
 			if st := s.state(x, two.id()); st != ownership.NodeDraining {
@@ -64,7 +77,7 @@ func TestOperatorsMoveCallsAround(t *testing.T) {
 		return nil
 	})
 	s.shunned(two, "it drains")
-	must(t, three.api().Undrain(t.Context(), two.id()))
+	s.asked("undrain", func() error { return three.api().Undrain(t.Context(), two.id()) })
 	s.untilCalled(two)
 
 	bot := s.cloud.Bot(two.name)
@@ -84,7 +97,7 @@ func TestOperatorsMoveCallsAround(t *testing.T) {
 	// A node that leaves hands its calls over while they live.
 	s.runAll(graphsim.Load{Rate: 60, MaxCalls: 30})
 	owned := len(three.node.table.PartitionsOf(three.id()))
-	must(t, three.api().Leave(t.Context()))
+	s.asked("leave", func() error { return three.api().Leave(t.Context()) })
 	eventually(t, "its partitions with others", func() error {
 		n := len(one.node.table.PartitionsOf(three.id()))
 		return not(owned > 0 && n == 0 && s.state(one, three.id()) == ownership.NodeGone, "it had %d and has %d", owned, n)
