@@ -82,7 +82,9 @@ func FuzzClaims(f *testing.F) {
 			t.Fatalf("claims %s gave %+v", claims, c)
 		}
 		var lax map[string]any // another reader, which takes the last of two names
-		if err := json.Unmarshal([]byte(claims), &lax); err != nil || lax["tid"] == nil || lax["exp"] == nil || lax["iss"] == nil {
+		other := json.NewDecoder(strings.NewReader(claims))
+		other.UseNumber() // a claim that nobody asks for may hold a number of any size
+		if err := other.Decode(&lax); err != nil || lax["tid"] == nil || lax["exp"] == nil || lax["iss"] == nil {
 			t.Fatalf("claims %s passed, encoding/json says %v, %v", claims, lax, err)
 		}
 	})
