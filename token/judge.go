@@ -22,8 +22,8 @@ func (v *Verifier) judge(ctx context.Context, raw string, sum [sha256.Size]byte,
 	for i := range checks {
 		code := checks[i].run(j)
 		switch code {
-		case CodeUnknownKey:
-			code = j.askForKey(ctx)
+		case CodeUnknownKey, CodeKeysNotLoaded:
+			code = j.askForKey(ctx, code)
 		case CodeBadSignature:
 			j.doubtKeys()
 		}
@@ -73,10 +73,10 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 }
 
 // askForKey has the sources look for a key that the token names and no set
-// lists. It waits when a fetch is under way, then judges the key again. While
-// an endpoint does not answer, nobody knows whether the key is junk: that is
-// our trouble (503), not the caller's (401).
-func (j *judgement) askForKey(ctx context.Context) Code {
+// lists, or for their first set. It waits when a fetch is under way, then judges
+// the key again. While an endpoint does not answer, nobody knows whether the key
+// is junk: that is our trouble (503), not the caller's (401).
+func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 	p := j.app.profile
 	var rounds []<-chan struct{}
 	for _, s := range p.sources {
@@ -88,9 +88,10 @@ func (j *judgement) askForKey(ctx context.Context) Code {
 		if !j.v.wait(ctx, rounds) {
 			return CodeKeysInDoubt
 		}
-		if code := checkKey(j); code != CodeUnknownKey {
-			return code
-		}
+		code = checkKey(j)
+	}
+	if code != CodeUnknownKey {
+		return code
 	}
 	for _, s := range p.sources {
 		if s.failing.Load() {

@@ -178,7 +178,11 @@ func (s *source) finish(err error) {
 	} else {
 		s.failures++
 		s.problem = err.Error()
-		wait = backoff(s.failures, s.set.Load() != nil)
+		serving := s.set.Load() != nil
+		wait = backoff(s.failures, serving)
+		if !serving {
+			s.notFrom = s.now().Add(firstBackoff)
+		}
 		s.log.Warn("keys cannot be fetched", "error", err, "failures", s.failures, "next_attempt_in", wait)
 	}
 	s.failing.Store(err != nil)
@@ -198,13 +202,15 @@ func backoff(n int, serving bool) time.Duration {
 	return min(from<<min(n-1, 10), to)
 }
 
-// ask says that a token named a key which is not in the set. It gives a channel
-// that is closed when the fetch which may bring that key has ended, or nil when
-// none may happen now; the fetch then waits for the end of the minute.
+// ask says that a token named a key which is not in the set, or that there is no
+// set yet. It gives a channel that is closed when the fetch which may bring that
+// key has ended, or nil when none may happen now; the fetch then waits for the
+// end of the minute, or of a second where no set has ever arrived: a call that
+// rings at a node which started before its keys could be had has 5 s to live.
 func (s *source) ask() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.round != nil || s.stopped || s.set.Load() == nil {
+	if s.round != nil || s.stopped {
 		return s.round
 	}
 	now := s.now()

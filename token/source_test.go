@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,33 @@ func TestF38_NeverLoaded(t *testing.T) {
 		if err := v.Ready(); err != nil {
 			t.Errorf("Ready gives %v after the keys were loaded", err)
 		}
+	})
+}
+
+// TestF38_NeverLoadedIsAskedFor: a node that started before its keys could be had
+// does not make the first call wait for the end of its back-off, and no flood
+// makes it fetch more than once a second.
+func TestF38_NeverLoadedIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{keys: []obj{jwk("a", keyA())}}
+		var fetches atomic.Int64
+		c.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			fetches.Add(1)
+			return down(w, r)
+		})
+		v := start(t, c.config())
+		pass(10 * time.Minute)
+		before := fetches.Load()
+		for range 100 { // ten seconds of ten tokens a second
+			want(t, v, tokenA(), CodeKeysNotLoaded)
+			pass(100 * time.Millisecond)
+		}
+		if n := fetches.Load() - before; n < 5 || n > 11 {
+			t.Errorf("%d fetches in ten seconds of asking, want about ten", n)
+		}
+		pass(10 * time.Minute)
+		c.answers(nil)
+		want(t, v, tokenA(), good)
 	})
 }
 
