@@ -24,7 +24,7 @@ type Reporter interface {
 const (
 	healthTime = time.Second // of one check
 	sickAfter  = 2           // failures in a row make a healthy bot sick
-	wellAfter  = 2           // successes in a row make a sick one healthy; at the start one is enough
+	wellAfter  = 2           // successes in a row make a sick one healthy; the first time one is enough
 )
 
 // poller asks the bots for their health, each on its own.
@@ -38,7 +38,7 @@ type poller struct {
 // patient is one bot as the poller sees it.
 type patient struct {
 	healthy bool
-	asked   bool // it was asked at least once
+	known   bool // it was healthy once
 	streak  int  // checks in a row that contradict healthy
 	report  Report
 }
@@ -87,17 +87,15 @@ func (p *poller) check(id ownership.AppID, r Reporter) {
 	if err == nil {
 		b.report = report.sane()
 	}
-	first := !b.asked
-	b.asked = true
 	if (err == nil) == b.healthy {
 		b.streak = 0
 		return
 	}
 	b.streak++
-	if (b.healthy && b.streak < sickAfter) || (!b.healthy && !first && b.streak < wellAfter) {
+	if (b.healthy && b.streak < sickAfter) || (!b.healthy && b.known && b.streak < wellAfter) {
 		return
 	}
-	b.healthy, b.streak = !b.healthy, 0
+	b.healthy, b.known, b.streak = !b.healthy, true, 0
 	p.desk.count.healthy.WithLabelValues(string(id)).Set(gauge(b.healthy))
 	if b.healthy {
 		p.desk.log.Info("the bot is healthy", "app", id)

@@ -51,9 +51,7 @@ func TestHealthHysteresis(t *testing.T) {
 		expect("before its first success", false)
 		r.set(Report{}, nil, false)
 		time.Sleep(time.Second)
-		expect("after one success of a sick bot", false)
-		time.Sleep(time.Second)
-		expect("after two", true)
+		expect("after its first success ever", true)
 		r.set(Report{}, errors.New("hiccup"), false)
 		time.Sleep(time.Second)
 		r.set(Report{}, nil, false)
@@ -62,6 +60,11 @@ func TestHealthHysteresis(t *testing.T) {
 		r.set(Report{}, nil, true)
 		time.Sleep(4 * time.Second)
 		expect("when it hangs", false)
+		r.set(Report{}, nil, false)
+		time.Sleep(time.Second)
+		expect("after one success of a sick bot", false)
+		time.Sleep(time.Second)
+		expect("after two", true)
 	})
 }
 

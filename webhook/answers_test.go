@@ -42,6 +42,19 @@ func TestRefusalsOfTheTable(t *testing.T) {
 	}
 }
 
+// TestARecordingComesBackAtOnce: it rings for 5 s, and two waits of 3 s would be
+// its end.
+func TestARecordingComesBackAtOnce(t *testing.T) {
+	nd := oneNode(t, setup{})
+	nd.in.refuse = ownership.ErrFull
+	for i := range 20 {
+		a := post(t, nd.url+hookPath, incoming(fmt.Sprintf("c%d", i), `"incomingContext":{"observedParticipantId":"p1"}`))
+		if a.status != 503 || a.header.Get("Retry-After") != "1" {
+			t.Fatalf("%d, Retry-After %q, want 503 and 1", a.status, a.header.Get("Retry-After"))
+		}
+	}
+}
+
 // TestNoLease: an owner without a valid lease does not act.
 func TestNoLease(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})

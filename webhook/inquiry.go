@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +112,12 @@ func (p *part) add(n *graph.Notification) {
 	}
 	p.incoming = (p.incoming || fresh) && !p.ends
 	p.recording = p.recording || n.Call.Recording()
+}
+
+// hurried reports whether a recording rings in the body: its clock is a third of
+// the others'.
+func (q *inquiry) hurried() bool {
+	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming && p.recording })
 }
 
 // isJoinNotice knows the notifications of a recording group (participant

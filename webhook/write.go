@@ -11,11 +11,18 @@ import (
 )
 
 // Retry-After in seconds: spread, so that callers turned away together do not
-// come back together.
+// come back together. A recording rings for 5 s only: it comes back at once.
 const (
 	retryLeast = 1
 	retryMost  = 3
 )
+
+func retryAfter(hurried bool) string {
+	if hurried {
+		return strconv.Itoa(retryLeast)
+	}
+	return strconv.Itoa(retryLeast + rand.IntN(retryMost-retryLeast+1))
+}
 
 // bodies holds each refusal's body, written once.
 var bodies = func() map[string][]byte {
@@ -34,12 +41,12 @@ var bodies = func() map[string][]byte {
 	return m
 }()
 
-// write sends a result.
-func (h *Handler) write(w http.ResponseWriter, res result) {
+// write sends a result; hurried says that the call has little time left.
+func (h *Handler) write(w http.ResponseWriter, res result, hurried bool) {
 	head := w.Header()
 	switch {
 	case res.refused != nil:
-		writeRefusal(w, *res.refused)
+		writeRefusal(w, *res.refused, hurried)
 	case res.reply != nil:
 		writeReply(w, *res.reply)
 	case res.location != "":
@@ -51,7 +58,7 @@ func (h *Handler) write(w http.ResponseWriter, res result) {
 	}
 }
 
-func writeRefusal(w http.ResponseWriter, r refusal) {
+func writeRefusal(w http.ResponseWriter, r refusal, hurried bool) {
 	head := w.Header()
 	head.Set("Content-Type", "application/json")
 	head.Set("Cache-Control", "no-store")
@@ -60,7 +67,7 @@ func writeRefusal(w http.ResponseWriter, r refusal) {
 	case http.StatusUnauthorized:
 		head.Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750, section 3
 	case http.StatusServiceUnavailable:
-		head.Set("Retry-After", strconv.Itoa(retryLeast+rand.IntN(retryMost-retryLeast+1)))
+		head.Set("Retry-After", retryAfter(hurried))
 	case http.StatusRequestEntityTooLarge:
 		head.Set("Connection", "close")
 	}
