@@ -49,19 +49,76 @@ func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// plantIn writes the patched source and gives the arguments that put it in the
-// place of the real one. It fails when the text to be changed is not there
+// plantIn writes the patched sources and gives the arguments that put them in
+// the place of the real ones. It fails when a text to be changed is not there
 // exactly once: a plant that plants nothing would prove nothing.
 func (p *Plant) plantIn(ctx context.Context, root, dir string) ([]string, error) {
-	if p.Module != "" {
-		return p.replace(ctx, root, dir)
+	over := map[string]string{}    // source file to its patched copy
+	modules := map[string]string{} // module to its patched copy
+	for _, e := range p.Edits {
+		if e.Module != "" {
+			if err := e.inModule(ctx, root, dir, modules); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		source := filepath.Join(root, e.File)
+		from, ok := over[source]
+		if !ok {
+			from = source
+			over[source] = filepath.Join(dir, fmt.Sprintf("plant-%s-%d.go", p.Name, len(over)))
+		}
+		if err := e.patch(from, over[source]); err != nil {
+			return nil, err
+		}
 	}
-	source := filepath.Join(root, p.File)
-	patched := filepath.Join(dir, "plant-"+p.Name+".go")
-	if err := p.patch(source, patched); err != nil {
-		return nil, err
+	args, err := p.overlay(dir, over)
+	if err != nil || len(modules) == 0 {
+		return args, err
 	}
-	list, err := json.Marshal(map[string]map[string]string{"Replace": {source: patched}})
+	more, err := p.replace(root, dir, modules)
+	return append(args, more...), err
+}
+
+// patch writes a changed copy of a source file.
+func (e *Edit) patch(source, to string) error {
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(text), e.Old); n != 1 {
+		return fmt.Errorf("%s holds the text to replace %d times, not once:\n%s", source, n, e.Old)
+	}
+	return os.WriteFile(to, []byte(strings.Replace(string(text), e.Old, e.New, 1)), 0o600)
+}
+
+// inModule patches a copy of a module: the go command lays nothing over its
+// module cache.
+func (e *Edit) inModule(ctx context.Context, root, dir string, copies map[string]string) error {
+	if copies[e.Module] == "" {
+		at, err := goOutput(ctx, root, "list", "-m", "-f", "{{.Dir}}", e.Module)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, fmt.Sprintf("module-%d", len(copies)))
+		if err := os.CopyFS(to, os.DirFS(at)); err != nil {
+			return err
+		}
+		copies[e.Module] = to
+	}
+	file := filepath.Join(copies[e.Module], e.File)
+	if err := os.Chmod(file, 0o600); err != nil {
+		return err
+	}
+	return e.patch(file, file)
+}
+
+// overlay has the go command read the patched copies of the product's files.
+func (p *Plant) overlay(dir string, over map[string]string) ([]string, error) {
+	if len(over) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": over})
 	if err != nil {
 		return nil, err
 	}
@@ -69,39 +126,13 @@ func (p *Plant) plantIn(ctx context.Context, root, dir string) ([]string, error)
 	return []string{"-overlay", file}, os.WriteFile(file, list, 0o600)
 }
 
-// patch writes a changed copy of a source file.
-func (p *Plant) patch(source, to string) error {
-	text, err := os.ReadFile(source)
-	if err != nil {
-		return err
-	}
-	if n := strings.Count(string(text), p.Old); n != 1 {
-		return fmt.Errorf("%s holds the text to replace %d times, not once:\n%s", source, n, p.Old)
-	}
-	return os.WriteFile(to, []byte(strings.Replace(string(text), p.Old, p.New, 1)), 0o600)
-}
-
-// replace patches a copy of a module: the go command lays nothing over its
-// module cache, so a go.mod of its own points to the copy.
-func (p *Plant) replace(ctx context.Context, root, dir string) ([]string, error) {
-	at, err := goOutput(ctx, root, "list", "-m", "-f", "{{.Dir}}", p.Module)
-	if err != nil {
-		return nil, err
-	}
-	mod := filepath.Join(dir, "module-"+p.Name)
-	if err := os.CopyFS(mod, os.DirFS(at)); err != nil {
-		return nil, err
-	}
-	file := filepath.Join(mod, p.File)
-	if err := os.Chmod(file, 0o600); err != nil {
-		return nil, err
-	}
-	if err := p.patch(file, file); err != nil {
-		return nil, err
-	}
+// replace points to the patched modules from a go.mod of its own.
+func (p *Plant) replace(root, dir string, modules map[string]string) ([]string, error) {
 	gomod, err1 := os.ReadFile(filepath.Join(root, "go.mod"))
 	gosum, err2 := os.ReadFile(filepath.Join(root, "go.sum"))
-	gomod = fmt.Appendf(gomod, "\nreplace %s => %s\n", p.Module, mod)
+	for module, at := range modules {
+		gomod = fmt.Appendf(gomod, "\nreplace %s => %s\n", module, at)
+	}
 	to := filepath.Join(dir, p.Name+".mod")
 	return []string{"-modfile", to}, errors.Join(err1, err2,
 		os.WriteFile(to, gomod, 0o600), os.WriteFile(filepath.Join(dir, p.Name+".sum"), gosum, 0o600))

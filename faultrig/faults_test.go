@@ -166,7 +166,7 @@ func TestPlantsFit(t *testing.T) {
 			}
 		})
 	}
-	gone := Plant{Name: "gone", File: "cluster/lease.go", Old: "no such line"}
+	gone := Plant{Name: "gone", Edits: []Edit{{File: "cluster/lease.go", Old: "no such line"}}}
 	root, err := goOutput(t.Context(), "", "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func judgeOwners(r *Report, k *call) {
 		}
 		holder, known := owner[s.epoch]
 		switch {
-		case s.epoch < newest:
+		case s.past:
 			r.Misrouted++
 			r.violation("call %s: %s was handed %s with epoch %d after epoch %d", k.id, s.node, s.name(), s.epoch, newest)
 		case known && holder != s.node:
@@ -73,6 +73,8 @@ func judgeActions(r *Report, k *call) {
 
 // judgeOrder: when one notification was done with before another was sent, the
 // bot must get them in that order; and a bot never gets two of a call at once.
+// What came with a past epoch is judged by judgeOwners, and not again for coming
+// after the newer one's.
 func judgeOrder(r *Report, k *call) {
 	for i, a := range k.notices {
 		for _, b := range k.notices[i+1:] {
@@ -83,7 +85,7 @@ func judgeOrder(r *Report, k *call) {
 			if early.okSeq == 0 || early.okSeq > late.sentSeq {
 				continue
 			}
-			before, after := early.taken(), late.taken()
+			before, after := early.present(), late.present()
 			if len(before) > 0 && len(after) > 0 && before[0].seq > after[0].seq {
 				r.OutOfOrder++
 				r.violation("call %s: the bot got %s before %s, which had been accepted before the other was sent", k.id, late.what, early.what)
@@ -153,6 +155,9 @@ func judgeHandled(r *Report, n *notice, handled []*sighting, deaths map[string][
 		}
 	}
 	for _, s := range handled[1:] {
+		if s.past {
+			continue // judgeOwners has told
+		}
 		// The old owner died before it could say 2xx, or before it answered; or
 		// whoever knew that it had been handled died before the repeat came.
 		if s.epoch > first.epoch && (n.first || n.okSeq == 0 || n.okSeq > s.seq) || first.forgotten(deaths, s) {

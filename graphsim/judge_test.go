@@ -82,6 +82,22 @@ func TestJudging(t *testing.T) {
 			s.hand("n1", 1, "update", "tone")
 			s.ok(n)
 		}, func(r Report) bool { return r.Misrouted == 1 }, false, "epoch 1 after epoch 2"},
+		{"a past epoch is one mistake, whatever else it upsets", func(s *stage) {
+			incoming(s)
+			s.hand("n2", 2, "adopted", "")
+			n := s.send("tone")
+			s.hand("n2", 2, "update", "tone")
+			s.ok(n)
+			late := s.send("late")
+			s.ok(late)
+			last := s.send("last")
+			s.hand("n2", 2, "update", "last")
+			s.ok(last)
+			s.hand("n1", 1, "update", "tone") // was on its way when n1 was stopped
+			s.hand("n1", 1, "update", "late") // the same, and the only time
+		}, func(r Report) bool {
+			return r.Misrouted == 2 && r.OutOfOrder == 0 && r.HandledTwice == 0 && r.Lost == 0
+		}, false, "epoch 1 after epoch 2"},
 		{"the old owner died before its 2xx", func(s *stage) {
 			incoming(s)
 			n := s.send("tone")

@@ -70,7 +70,8 @@ type sighting struct {
 	partition, epoch uint64
 	callback         string
 	altered          bool
-	status           int // the bot's response; 0: still at work
+	past             bool // a hand-over of a newer epoch came before
+	status           int  // the bot's response; 0: still at work
 	notice           *notice
 }
 
@@ -89,6 +90,11 @@ type action struct {
 // taken are the hand-overs that the bot did not refuse.
 func (n *notice) taken() []*sighting {
 	return slices.DeleteFunc(slices.Clone(n.handled), func(s *sighting) bool { return s.status >= 500 })
+}
+
+// present are those of them that came with no past epoch.
+func (n *notice) present() []*sighting {
+	return slices.DeleteFunc(n.taken(), func(s *sighting) bool { return s.past })
 }
 
 func normal(callID string) string {
@@ -195,6 +201,7 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 		l.unknown.add(s.node + " was handed " + s.event + " of a call that does not exist: " + s.call)
 		return false, false
 	}
+	s.past = slices.ContainsFunc(c.seen, func(o *sighting) bool { return o.epoch > s.epoch })
 	c.seen = append(c.seen, s)
 	if s.event == "adopted" || s.event == "rejoin" {
 		return false, true

@@ -178,15 +178,15 @@ func (f flags) plants(ctx context.Context) (int, error) {
 			r.Broken = append(r.Broken, err.Error())
 		case r.Skipped != "":
 			verdict = "SKIPPED: " + r.Skipped
-		case len(r.Broken) == 0:
+		case len(p.Shown(r.Broken)) == 0:
 			verdict, code = "NOT FOUND", 1
 		}
 		fmt.Printf("%-12s %-62s by %s: %s\n", p.Name, p.What, p.Finds, verdict)
-		for i, b := range r.Broken {
-			if i < 3 {
-				fmt.Printf("             %s\n", cut(b, 200))
-			}
+		// The last of a kind sums them up.
+		if shown := p.Shown(r.Broken); len(shown) > 0 {
+			fmt.Printf("             %s\n", cut(shown[len(shown)-1], 200))
 		}
+		fmt.Printf("             %d sentences in all\n", len(r.Broken))
 		if r.Dir != "" {
 			_ = os.RemoveAll(r.Dir) // what a plant breaks is known
 		}
