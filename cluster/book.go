@@ -87,12 +87,11 @@ func (b *book) admit(id ownership.NodeID, incarnation string, now time.Time) {
 func (b *book) leased(id ownership.NodeID, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.leasedLocked(id, now)
+	return b.nodes[id].heardWithin(b.lease, now)
 }
 
-func (b *book) leasedLocked(id ownership.NodeID, now time.Time) bool {
-	e := b.nodes[id]
-	return e != nil && !e.condemned && !e.heard.IsZero() && now.Sub(e.heard) < b.lease
+func (e *bookEntry) heardWithin(d time.Duration, now time.Time) bool {
+	return e != nil && !e.condemned && !e.heard.IsZero() && now.Sub(e.heard) < d
 }
 
 // over gives the time at which the node's lease is certainly over.
@@ -157,14 +156,23 @@ func (b *book) placed(id ownership.NodeID, n int, now time.Time) {
 	b.entry(id).recent.add(n, now.Sub(b.since))
 }
 
-// fitness gives what is known of each node at a moment.
+// fitness gives what is known of each node at a moment. A node that has been
+// silent for three quarters of a lease (three renewals of the shipped four) may
+// act for a while yet, but is probably dead: it counts as without a lease, so
+// that new calls avoid it, unless all nodes are that silent.
 func (b *book) fitness(now time.Time) map[ownership.NodeID]ownership.Fitness {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	within := b.lease
+	for _, e := range b.nodes {
+		if e.heardWithin(b.lease*3/4, now) {
+			within = b.lease * 3 / 4
+		}
+	}
 	fit := make(map[ownership.NodeID]ownership.Fitness, len(b.nodes))
 	for id, e := range b.nodes {
 		fit[id] = ownership.Fitness{
-			Leased: b.leasedLocked(id, now), Bot: e.renewal.bot, Load: e.renewal.load,
+			Leased: e.heardWithin(within, now), Bot: e.renewal.bot, Load: e.renewal.load,
 			Room: e.renewal.room, Recent: e.recent.sum(now.Sub(b.since)),
 		}
 	}

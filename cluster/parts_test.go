@@ -116,6 +116,35 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	}
 }
 
+// A node that missed three renewals is passed by though its lease still runs, but
+// not when that would leave nobody.
+func TestF31_ASilentNodeIsAvoidedBeforeItsLeaseEnds(t *testing.T) {
+	start := time.Now()
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	b := newBook(2*time.Second, 250*time.Millisecond, start)
+	for _, id := range []ownership.NodeID{"dead", "well"} {
+		if err := b.receive(renewal{node: id, bot: true}, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leased := func(id ownership.NodeID, d time.Duration) bool { return b.fitness(at(d))[id].Leased }
+	if !leased("dead", 1900*time.Millisecond) || !leased("well", 1900*time.Millisecond) {
+		t.Error("when all are silent, all that still have a lease must take calls")
+	}
+	if leased("dead", 2*time.Second) {
+		t.Error("a node takes calls after its lease")
+	}
+	if err := b.receive(renewal{node: "well", bot: true}, at(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if !leased("dead", 1499*time.Millisecond) || leased("dead", 1500*time.Millisecond) || !leased("well", 1500*time.Millisecond) {
+		t.Error("new calls must avoid a silent node from three quarters of its lease on")
+	}
+	if !b.leased("dead", at(1999*time.Millisecond)) || b.condemnIfOver("dead", at(2*time.Second)) {
+		t.Error("its lease itself must run on")
+	}
+}
+
 func TestOverlayForgetsWhatTheTableKnows(t *testing.T) {
 	o := newOverlay()
 	p := ownership.Placement{Partition: 4, Epoch: 2, Owner: "b", Reason: ownership.ReasonLeastLoaded}
