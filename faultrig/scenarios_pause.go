@@ -74,17 +74,9 @@ func staleOwner(ctx context.Context, s *Stage) error {
 		return err
 	}
 	victim := s.Others(leader)[s.Round%2]
-	var mine []ownership.CallID
-	for len(mine) < 20 {
-		id := s.fresh()
-		out, err := s.Load.claim(victim, id)
-		if err != nil {
-			return err
-		}
-		s.Load.keep(id, out)
-		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == victim.ID {
-			mine = append(mine, id)
-		}
+	mine, err := s.claimAt(ctx, victim, claimedThere)
+	if err != nil {
+		return err
 	}
 	fault := time.Now()
 	if err := victim.Pause(); err != nil {

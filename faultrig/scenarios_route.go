@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	ringingCalls = 40
+	claimedThere = 15   // calls of the rig's own at an owner before it dies
 	herd         = 6000 // calls in the region when an owner dies in F43: a third of them fails over
 	herdWithin   = 20 * time.Second
 	barHerd      = time.Second // p99 of new claims meanwhile
@@ -43,29 +44,20 @@ func killOwner(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	victim := s.Others(leader)[s.Round%2]
-	var mine []ownership.CallID
-	for range ringingCalls {
-		id := s.fresh()
-		out, err := s.Load.claim(victim, id)
-		if err != nil {
-			return err
-		}
-		s.Load.keep(id, out)
-		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == victim.ID {
-			mine = append(mine, id)
-		}
-	}
-	// The cloud takes no answers for a moment, so that calls ring at the victim.
+	// The cloud takes no answers for a moment, so that calls ring.
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{Status: http.StatusServiceUnavailable})
-	watch, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	happenings := s.Cloud.Watch(watch)
-	pause(ctx, 700*time.Millisecond)
-	ringing, err := s.ringing(ctx, leader, victim)
+	defer s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
+	victim, ringing, err := s.busiest(ctx, leader)
 	if err != nil {
 		return err
 	}
+	mine, err := s.claimAt(ctx, victim, claimedThere)
+	if err != nil {
+		return err
+	}
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	happenings := s.Cloud.Watch(watch)
 	fault := time.Now()
 	victim.Kill()
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
@@ -77,13 +69,11 @@ func killOwner(ctx context.Context, s *Stage) error {
 	} else {
 		s.Recovered("adoption", time.Since(fault), barAdopt)
 	}
-	if len(ringing) > 0 {
-		select {
-		case d := <-answered:
-			s.Recovered("ringing calls answered", d, barAdopt)
-		case <-time.After(10 * time.Second):
-			s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption", len(ringing), victim.ID)
-		}
+	select {
+	case d := <-answered:
+		s.Recovered("ringing calls answered", d, barAdopt)
+	case <-time.After(10 * time.Second):
+		s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption", len(ringing), victim.ID)
 	}
 	s.Load.mu.Lock()
 	avoided := s.Load.last[victim.ID].Sub(fault)
@@ -92,23 +82,66 @@ func killOwner(ctx context.Context, s *Stage) error {
 	return s.bringBack(ctx, victim)
 }
 
-// ringing gives the simulated calls that ring at a node.
-func (s *Stage) ringing(ctx context.Context, ask, at *Node) (map[string]bool, error) {
+// busiest waits until calls ring at one of the followers and gives it with them.
+// It cannot be chosen: new calls go to whichever node has most room.
+func (s *Stage) busiest(ctx context.Context, leader *Node) (*Node, map[string]bool, error) {
+	var victim *Node
+	var at map[ownership.NodeID]map[string]bool
+	var err error
+	if !until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
+		if at, err = s.ringing(ctx, leader); err != nil {
+			return false
+		}
+		for _, n := range s.Others(leader) {
+			if len(at[n.ID]) >= 2 && (victim == nil || len(at[n.ID]) > len(at[victim.ID])) {
+				victim = n
+			}
+		}
+		return victim != nil
+	}) {
+		return nil, nil, errors.Join(errors.New("no call rang at a follower within 10s"), err)
+	}
+	return victim, at[victim.ID], nil
+}
+
+// ringing gives the simulated calls that ring at each node.
+func (s *Stage) ringing(ctx context.Context, ask *Node) (map[ownership.NodeID]map[string]bool, error) {
 	t, err := readTable(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
 	owner := map[ownership.PartitionID]ownership.NodeID{}
+	out := map[ownership.NodeID]map[string]bool{}
 	for _, p := range t.partitions {
 		owner[p.ID] = p.Owner
+		out[p.Owner] = map[string]bool{}
 	}
-	out := map[string]bool{}
 	for id, c := range t.calls {
-		if c.App == callsApp && c.State == ownership.CallClaimed && owner[c.Partition] == at.ID {
-			out[string(id)] = true
+		if c.App == callsApp && c.State == ownership.CallClaimed {
+			out[owner[c.Partition]][string(id)] = true
 		}
 	}
 	return out, nil
+}
+
+// claimAt claims calls until some of them live on the node, and gives those.
+func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.CallID, error) {
+	var there []ownership.CallID
+	for range 1000 {
+		if len(there) == want || ctx.Err() != nil {
+			return there, ctx.Err()
+		}
+		id := s.fresh()
+		out, err := s.Load.claim(at, id)
+		if err != nil {
+			return nil, err
+		}
+		s.Load.keep(id, out)
+		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == at.ID {
+			there = append(there, id)
+		}
+	}
+	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
 }
 
 // lastAnswer waits until the cloud has been told the answers of all calls.

@@ -22,7 +22,7 @@ const (
 // Fault is what an endpoint does instead of, or before, its work (faults.md F38,
 // F41, F42). The zero Fault is none.
 type Fault struct {
-	Share      float64       // of requests; 1: all
+	Share      float64       // of requests; 0: all
 	Delay      time.Duration // before anything else
 	Status     int           // instead of the work; 0: after the delay it works
 	RetryAfter string        // header of that response, as it stands
@@ -56,6 +56,9 @@ type faults struct {
 func (c *Cloud) SetFault(e Endpoint, f Fault) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
+	if f != (Fault{}) && f.Share == 0 {
+		f.Share = 1
+	}
 	c.faults.set[e] = f
 }
 
