@@ -116,7 +116,7 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 
 // adopt does what Adopt says for one call.
 func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership.HandOver, e *entry) error {
-	if !d.awaitLease(ctx, h) {
+	if !d.awaitLease(ctx, l, h) {
 		d.log.Info("a call was not adopted: its partition is another node's", "call", h.Call, "partition", h.Partition, "epoch", h.Epoch)
 		return failed(h, ownership.ErrFenced, nil)
 	}
@@ -143,13 +143,13 @@ func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership
 	}
 }
 
-// awaitLease waits until this node may act on the partition. A node that starts
-// again learns of its partitions before it has a lease.
-func (d *Desk) awaitLease(ctx context.Context, h ownership.HandOver) bool {
-	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
-	defer cancel()
+// awaitLease waits until this node may act on the partition, for as long as the
+// partition is its own. A node that starts again learns of its partitions before
+// it has a lease, and after a power cut the others may be hours away: nobody
+// would tell it again, for its epochs stay the same.
+func (d *Desk) awaitLease(ctx context.Context, l *line, h ownership.HandOver) bool {
 	for wait := leasePause; !d.ledger.Holds(h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
-		if !d.waitToTell(ctx, wait) {
+		if !d.ledger.Owns(h.Partition, h.Epoch) || d.over(l) || !d.waitToTell(ctx, wait) {
 			return false
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,6 +274,63 @@ func TestAdoptWaitsForTheLease(t *testing.T) {
 				}
 				if n, told := len(s.graph.answered()), len(s.bot.handed()); n != want || told != 2*want {
 					t.Errorf("%d answers, the bot was told %d times, want %d and %d", n, told, want, 2*want)
+				}
+			})
+		})
+	}
+}
+
+// After a power cut the others may come back hours later: the calls are adopted
+// then, at the epoch that they always had.
+func TestF06_AdoptWaitsForTheLeaseForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByRouter, nil)
+		s.ledger.hold(0)
+		s.Adopt(t.Context(), []ownership.Call{orphanOf(ownership.CallAnswered, 0)}, ourURIOf)
+		time.Sleep(3 * time.Hour)
+		if n := len(s.bot.handed()); n != 0 {
+			t.Errorf("the bot was told %d times without the lease", n)
+		}
+		s.ledger.hold(3)
+		time.Sleep(time.Minute)
+		if told := s.bot.handed(); len(told) != 1 || told[0].Event != ownership.EventAdopted {
+			t.Errorf("the bot was told %v, want one adopted", s.bot.words())
+		}
+		if n := len(s.graph.beaten()); n == 0 {
+			t.Error("no keepAlive was sent")
+		}
+	})
+}
+
+// A bot that was sick for longer than events are offered is told when it is well.
+func TestF31_ASickBotIsToldWhenItIsWell(t *testing.T) {
+	for name, moved := range map[string]bool{"the call is still here": false, "the partition moved meanwhile": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, AnswerByBot, nil)
+				var sick atomic.Bool
+				sick.Store(true)
+				s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+					if sick.Load() {
+						return ownership.Reply{}, errDown
+					}
+					return ownership.Reply{Status: 200}, nil
+				}
+				s.Adopt(t.Context(), []ownership.Call{orphanOf(ownership.CallAnswered, 0)}, ourURIOf)
+				time.Sleep(10 * time.Minute)
+				tries := len(s.bot.handed())
+				if moved {
+					s.ledger.hold(4)
+					tries = len(s.bot.handed())
+				}
+				sick.Store(false)
+				time.Sleep(5 * time.Minute)
+				want := 1
+				if moved {
+					want = 0
+				}
+				if n := len(s.bot.handed()) - tries; n != want {
+					t.Errorf("it was told %d times after it was well, want %d", n, want)
 				}
 			})
 		})

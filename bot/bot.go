@@ -60,6 +60,8 @@ type Ledger interface {
 	// Holds reports whether this node owns the partition at that epoch and its
 	// lease is valid now.
 	Holds(ownership.PartitionID, ownership.Epoch) bool
+	// Owns is Holds without the lease, which may come back.
+	Owns(ownership.PartitionID, ownership.Epoch) bool
 }
 
 // Graph is the calls API for one app; *graph.Calls is one.

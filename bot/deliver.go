@@ -125,10 +125,11 @@ func kindOf(err error) error {
 }
 
 // tell offers one of Tandem's own events to the bot until it takes it: nobody
-// else would send it again. It gives up after TellFor, when the call is over,
-// when the partition is another node's, or when the desk closes. A lease that
-// was lost may come back with the same epoch: it waits for that too, until this
-// node hears of a newer one.
+// else would send it again. It gives up when the call is over, when the partition
+// is another node's, or when the desk closes. After TellFor it makes way for the
+// call's notifications, and the event is owed. A lease that was lost may come
+// back with the same epoch: it waits for that too, until this node hears of a
+// newer one.
 func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
@@ -144,7 +145,42 @@ func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
 		if !d.waitToTell(ctx, wait) || d.over(l) || d.passed(l, h) || !fenced && !d.ledger.Holds(h.Partition, h.Epoch) {
 			d.count.untold.WithLabelValues(string(h.Event)).Inc()
 			d.log.Error("the bot was not told", "event", h.Event, "call", h.Call, "epoch", h.Epoch, "err", err)
+			d.owe(l, h)
 			return err
+		}
+	}
+}
+
+// owe remembers an event that the bot could not be told, for payOff.
+func (d *Desk) owe(l *line, h ownership.HandOver) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.owed = &h
+}
+
+// payOff tells the bots that are well again, once in a round, what they are owed.
+func (d *Desk) payOff() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lines {
+		if l.owed == nil || l.busy || !d.health.well(l.app.ID) {
+			continue
+		}
+		h := *l.owed
+		l.owed = nil
+		e := &entry{key: keyOf(h), own: true}
+		e.work = func(ctx context.Context, _ *entry) (ownership.Reply, error) {
+			if d.over(l) || !d.ledger.Owns(h.Partition, h.Epoch) {
+				return accepted(), nil
+			}
+			reply, err := d.deliver(ctx, l, h)
+			if err != nil || !handled(reply) {
+				d.owe(l, h)
+			}
+			return reply, err
+		}
+		if err := d.push(l, e); err != nil {
+			l.owed = &h // the desk closes
 		}
 	}
 }

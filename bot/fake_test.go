@@ -86,6 +86,7 @@ type fakeLedger struct {
 
 	mu    sync.Mutex
 	epoch ownership.Epoch // 0: no lease
+	owned ownership.Epoch // the last one but 0
 	acts  []ownership.Act
 	tries int
 }
@@ -96,10 +97,18 @@ func (l *fakeLedger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
 	return p == 7 && e == l.epoch
 }
 
+func (l *fakeLedger) Owns(p ownership.PartitionID, e ownership.Epoch) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return p == 7 && e == l.owned
+}
+
 func (l *fakeLedger) hold(e ownership.Epoch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epoch = e
+	if l.epoch = e; e != 0 {
+		l.owned = e
+	}
 }
 
 func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcome, error) {
@@ -243,7 +252,7 @@ type stand struct {
 // end of the test.
 func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	t.Helper()
-	s := &stand{bot: &fakeBot{}, ledger: &fakeLedger{epoch: 3}, graph: &fakeGraph{}, logs: &logs{}, reg: prometheus.NewRegistry()}
+	s := &stand{bot: &fakeBot{}, ledger: &fakeLedger{epoch: 3, owned: 3}, graph: &fakeGraph{}, logs: &logs{}, reg: prometheus.NewRegistry()}
 	c := Config{
 		Node: "emea-1", Metrics: s.reg, Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Apps: []App{{ID: appID, Answer: answer, AnswerWith: answerWith, Bot: s.bot, Graph: s.graph}},

@@ -104,6 +104,13 @@ func (p *poller) check(id ownership.AppID, r Reporter) {
 	}
 }
 
+// well reports whether the app's bot is healthy.
+func (p *poller) well(app ownership.AppID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bots[app].healthy
+}
+
 // worst folds all bots into one: a node takes calls of any of its apps.
 func (p *poller) worst() (healthy bool, load float64, room int) {
 	p.mu.Lock()

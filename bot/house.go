@@ -12,7 +12,7 @@ import (
 
 const seenBatch = 1000 // calls in one Seen
 
-// keepHouse sends keepAlives that are due, tells the table of calls that show
+// keepHouse tells bots what they are owed, sends keepAlives that are due, tells the table of calls that show
 // life, and forgets what is old.
 func (d *Desk) keepHouse() {
 	t := time.NewTicker(houseEvery)
@@ -20,6 +20,7 @@ func (d *Desk) keepHouse() {
 	for {
 		select {
 		case <-t.C:
+			d.payOff()
 			d.beatDue()
 			d.tellSeen()
 			d.sweep()

@@ -32,6 +32,8 @@ type line struct {
 	active    time.Time // last sign of life
 	seenTold  time.Time // when the table last heard of one
 	beatAt    time.Time // next keepAlive; zero: the router sends none
+
+	owed *ownership.HandOver // an event that the bot could not be told in time
 }
 
 // entry is one hand-over in a line.

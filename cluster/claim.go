@@ -113,9 +113,14 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 // nothing later.
 func (c *Cluster) Holds(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied() // before the partition: it may only look older than it is
+	return c.Owns(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+}
+
+// Owns reports whether this node's table says that it owns the partition at that
+// epoch. Without a lease that is no right to act, but one that may come back.
+func (c *Cluster) Owns(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	p, ok := c.tb.Partition(id)
-	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch &&
-		c.lease.holds(id, epoch, applied, time.Now())
+	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch
 }
 
 // decide is the leader's end of a claim: one raft entry for the whole batch.

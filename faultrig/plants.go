@@ -79,8 +79,8 @@ func Plants() []Plant {
 			Name: "no-epoch", What: "a node acts at an epoch that has passed",
 			Edits: []Edit{{
 				File: "cluster/claim.go",
-				Old:  "	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch &&\n		c.lease.holds(id, epoch, applied, time.Now())\n",
-				New:  "	return ok && !p.Retired && (p.Epoch >= epoch || c.lease.holds(id, epoch, applied, time.Now()))\n",
+				Old:  "	return c.Owns(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())\n",
+				New:  "	p, ok := c.tb.Partition(id)\n	return ok && !p.Retired && (p.Epoch >= epoch || c.lease.holds(id, epoch, applied, time.Now()))\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
 		},

@@ -74,6 +74,11 @@ func (l ledger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
 	return l.n.region.Holds(p, e)
 }
 
+// Owns implements bot.Ledger.
+func (l ledger) Owns(p ownership.PartitionID, e ownership.Epoch) bool {
+	return l.n.region.Owns(p, e)
+}
+
 func (n *Node) openRegion(ctx context.Context) error {
 	c := n.cfg
 	cfg := cluster.Config{
