@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -157,6 +160,11 @@ func TestF28_WipedNodeIsRefusedUntilRemoved(t *testing.T) {
 // leader, and what only the leader and the lost disk held would be gone.
 func TestF28_AWipedNodeGivesNoVote(t *testing.T) {
 	long(t)
+	t.Run("empty", func(t *testing.T) { wipedNodeGivesNoVote(t, false) })
+	t.Run("all gone but its stamp", func(t *testing.T) { wipedNodeGivesNoVote(t, true) })
+}
+
+func wipedNodeGivesNoVote(t *testing.T, stamped bool) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
@@ -177,9 +185,19 @@ func TestF28_AWipedNodeGivesNoVote(t *testing.T) {
 			}
 		})
 	}
+	if stamped {
+		stamp, err := os.ReadFile(filepath.Join(wiped.dir, "stamp.json"))
+		if err := errors.Join(err, os.Mkdir(wiped.dir+"-new", 0o700), os.WriteFile(filepath.Join(wiped.dir+"-new", "stamp.json"), stamp, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	wiped.dir += "-new"
 	again(wiped)
 	again(behind)
+	p := behind.links.to(wiped.self, wiped.Addr())
+	if res, err := ask(t.Context(), p, p.term, &peerpb.TermRequest{}); err == nil {
+		t.Errorf("the wiped node confirms leaders up to term %d", res.GetTerm())
+	}
 	eventually(t, "the node with data asks for votes in vain", func() bool { return behind.Status().State == "candidate" })
 	elections := time.NewTimer(5 * fast.Election)
 	defer elections.Stop()

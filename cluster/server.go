@@ -96,7 +96,12 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 	return res, nil
 }
 
+// serveTerm tells a leader which term this voter knows. One that has forgotten
+// its vote would confirm any leader, also one whose partitions have long moved.
 func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+	if c.trans.deaf.Load() {
+		return nil, errNotAdmitted
+	}
 	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.lease.valid(time.Now())}, nil
 }
 

@@ -140,6 +140,9 @@ func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
 	stream.hand(c)
 }
 
+// errNotAdmitted is the answer of a node that has no vote to give.
+var errNotAdmitted = errors.New("this node has no data, and its region has not admitted it yet")
+
 // pass gives the message to raft.
 func (t *raftTransport) pass(rpc raft.RPC, over <-chan struct{}) {
 	select {
@@ -159,7 +162,7 @@ func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 	}
 	if t.deaf.Load() {
 		t.refused("not admitted")
-		rpc.Respond(nil, errors.New("taking a raft message: this node has no data, and its region has not admitted it yet"))
+		rpc.Respond(nil, fmt.Errorf("taking a raft message: %w", errNotAdmitted))
 		return false
 	}
 	if node == "" {

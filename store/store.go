@@ -73,6 +73,11 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if s.table, err = openTable(s.path(fileTable), s.stamp, o, unclean); err != nil {
 		return nil, err
 	}
+	if !empty {
+		if err := s.provesItsLog(want); err != nil {
+			return nil, err
+		}
+	}
 	if err := writeFile(s.path(fileRunning), nil); err != nil {
 		return nil, err
 	}
@@ -158,6 +163,23 @@ func (t *Table) open(unclean bool) error {
 	t.st, t.db = st, db
 	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
 	return nil
+}
+
+// provesItsLog refuses a directory whose raft log was taken away, with the vote
+// in it, while other data stayed. Where nothing but the stamp is left, the
+// directory is as good as empty and gets a new incarnation: as the old one, the
+// node could vote as if it had never voted.
+func (s *Store) provesItsLog(want Stamp) (err error) {
+	meta := filepath.Join(s.path(dirLog), "wal-meta.db") // of raft-wal, made with the log
+	switch {
+	case exists(meta):
+		return nil
+	case s.table.disk.applied > 0, exists(s.path("snapshots")):
+		return damage("%s is missing although the directory holds data; bring it back, or remove the node from the region, "+
+			"empty its data directory and join it anew", meta)
+	}
+	s.stamp, err = makeStamp(s.path(fileStamp), want)
+	return err
 }
 
 // openLog opens the raft log and the snapshots.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,43 @@ func TestForeignTable(t *testing.T) {
 	}
 	if _, err := Open(dir, apac, r.opt); !errors.Is(err, ErrForeign) {
 		t.Errorf("another region's table.db gave %v", err)
+	}
+}
+
+// TestF28_ATakenLog: a node that lost its log has forgotten its vote. With other
+// data it does not start; with its stamp alone it is another node.
+func TestF28_ATakenLog(t *testing.T) {
+	for name, left := range map[string][]string{
+		"the stamp": {fileStamp}, "the stamp and the table": {fileStamp, fileTable}, "all but the log": {fileStamp, fileTable, "snapshots"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := filled(t)
+			made := r.store.Stamp()
+			r.close()
+			for _, file := range []string{fileTable, dirLog, "snapshots"} {
+				if !slices.Contains(left, file) {
+					if err := os.RemoveAll(filepath.Join(r.dir, file)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			s, err := Open(r.dir, testStamp, r.opt)
+			if len(left) > 1 {
+				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "wal-meta.db is missing") {
+					t.Fatalf("Open gave %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Stamp().Incarnation == made.Incarnation {
+				t.Error("it came back as the node that voted")
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
