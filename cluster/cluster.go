@@ -269,13 +269,16 @@ func (c *Cluster) stop(ctx context.Context) error {
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
-	if err := await(ctx, func() raft.Future { return c.raft.Shutdown() }); err != nil {
-		errs = append(errs, fmt.Errorf("stopping raft: %w", err))
-	}
+	// Raft waits for the messages that it has under way, up to their time-outs. It
+	// has nothing to say any more, so they are cut short.
+	down := c.raft.Shutdown()
 	_ = c.trans.Close()
 	c.links.close()
 	c.dial.closeAll()
 	c.port.closeAll()
+	if err := await(ctx, func() raft.Future { return down }); err != nil {
+		errs = append(errs, fmt.Errorf("stopping raft: %w", err))
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

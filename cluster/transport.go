@@ -42,6 +42,13 @@ type raftTransport struct {
 // raftIOTimeout bounds one raft message on the wire; snapshots get more by size.
 const raftIOTimeout = 5 * time.Second
 
+// unpiped turns raft's pipelines off. A follower that refuses an entry ends its
+// pipeline's reader, and the sender may then wait for it without a bound, over an
+// open connection; raft's shutdown waits for the sender (raft 1.8.0,
+// netPipeline.decodeResponses, Raft.pipelineReplicate). With claims combined into
+// large entries they win nothing that could be measured.
+const unpiped = 1
+
 func newRaftTransport(d *dialer, addr net.Addr, nodeAt func(addr string) ownership.NodeID, log hclog.Logger, refused func(string)) *raftTransport {
 	t := &raftTransport{
 		timeout: raftIOTimeout, log: log, refused: refused, beats: newHeartbeats(heldBackFor),
@@ -51,7 +58,7 @@ func newRaftTransport(d *dialer, addr net.Addr, nodeAt func(addr string) ownersh
 	}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:  &dialStream{handedListener: newHandedListener(addr), d: d, nodeAt: nodeAt},
-		MaxPool: 3, Timeout: t.timeout, Logger: log,
+		MaxPool: 3, MaxRPCsInFlight: unpiped, Timeout: t.timeout, Logger: log,
 	})
 	return t
 }
