@@ -32,7 +32,9 @@ func (d *Desk) answer(ctx context.Context, l *line, h ownership.HandOver, with j
 	payload := graph.AnswerPayload{CallbackURI: h.CallbackURI, With: with}
 	ours := inherited // whether an answer that Graph has taken may be our own
 	for {
+		end := d.effects.begin(h.Partition)
 		err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
+		end()
 		if errors.Is(err, ownership.ErrFenced) {
 			ours = true // an attempt before the lease was lost may have got through
 			// A desk that closes has no lease to come: its node left or stops.

@@ -140,6 +140,8 @@ type Desk struct {
 	beats  chan struct{}  // the same for keepAlives
 	adopts chan struct{}  // and for adopted calls at bots
 
+	effects effects
+
 	mu      sync.Mutex
 	closed  bool
 	lines   map[ownership.CallID]*line

@@ -79,6 +79,7 @@ func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownersh
 
 // deliver hands one hand-over to the bot, once.
 func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
+	defer d.effects.begin(h.Partition)()
 	// Asked again here: the hand-over may have waited in its call's line, or the
 	// process may have stood still, while the partition went to another node.
 	if !d.ledger.Holds(h.Partition, h.Epoch) {

@@ -60,7 +60,9 @@ func (d *Desk) beat(l *line) {
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(d.base, 20*time.Second)
 	defer cancel()
+	end := d.effects.begin(h.Partition)
 	err := l.app.Graph.KeepAlive(ctx, h.RawCall, d.permit(h))
+	end()
 	result := "ok"
 	switch {
 	case err == nil:

@@ -163,6 +163,7 @@ func readInstruction(body []byte) (*instruction, error) {
 func (d *Desk) reject(ctx context.Context, l *line, h ownership.HandOver, reason string) error {
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
+	defer d.effects.begin(h.Partition)()
 	err := l.app.Graph.Reject(ctx, h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h))
 	d.logAction("reject", h, err)
 	if errors.Is(err, ownership.ErrFenced) {

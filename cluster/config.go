@@ -102,6 +102,9 @@ type Doors struct {
 	HandOver func(context.Context, ownership.HandOver) (ownership.Reply, error)
 	// Health is asked at every renewal and must not block.
 	Health func() Health
+	// Rest waits until no effect of the partition is under way at this node's bot
+	// or at Graph. It is asked when a move has begun and Holds says no. May be nil.
+	Rest func(context.Context, ownership.PartitionID) error
 	// OnReassigned tells which partitions this node has just got or lost, in
 	// the order of the table, from one goroutine.
 	OnReassigned func(Change)

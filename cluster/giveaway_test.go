@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +66,35 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 	}
 	if c, _ := n.tb.Call(claimOf(2).Call); c.State != ownership.CallAnswered {
 		t.Errorf("the pinned call is %s", c.State)
+	}
+}
+
+// A partition stays where it is as long as an action of its owner is under way.
+func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	n, to := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
+	p := claimOn(t, n, 1, movable)
+	eventually(t, "the node acts", func() bool { return n.Holds(p.Partition, p.Epoch) })
+	var held atomic.Bool
+	n.Cluster.doors.Rest = func(ctx context.Context, id ownership.PartitionID) error {
+		held.Store(n.Holds(id, p.Epoch))
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("%v, want ErrConflict", err)
+	}
+	if held.Load() {
+		t.Error("the owner was asked to rest while it still acted")
+	}
+	if ownerOf(n, p) != n.id || !n.Holds(p.Partition, p.Epoch) {
+		t.Error("the owner no longer acts on what it kept")
+	}
+	n.Cluster.doors.Rest = nil
+	if err := n.Move(soon(t), p.Partition, to.id); err != nil || ownerOf(n, p) != to.id {
+		t.Errorf("it stayed with %s: %v", ownerOf(n, p), err)
 	}
 }
 

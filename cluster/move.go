@@ -53,6 +53,10 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, ownership.ErrFenced)
 	}
 	c.lease.yield(id, epoch)
+	if err := c.rest(ctx, id); err != nil {
+		c.takeBack(id, epoch)
+		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w: %w", id, epoch, ownership.ErrConflict, err)
+	}
 	out, err := c.Do(ctx, ownership.Move{Partition: id, Epoch: epoch, To: to})
 	switch again, surelyNot := retryable(err); {
 	case err == nil:
@@ -67,6 +71,18 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 		c.wg.Go(func() { c.resume(id, epoch) })
 	}
 	return nil, err
+}
+
+// rest waits for the effects that were under way when this node stopped acting on
+// the partition: one that reaches the bot or Graph after the new owner began
+// would carry a passed epoch.
+func (c *Cluster) rest(ctx context.Context, id ownership.PartitionID) error {
+	if c.doors.Rest == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	return c.doors.Rest(ctx, id)
 }
 
 // takeBack lets this node act on a partition again whose move came to nothing.

@@ -105,6 +105,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		HandOver:     n.relayed,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
+		Rest:         n.desk.Rest,
 		Fatal:        n.fatal,
 	})
 	if err != nil {
