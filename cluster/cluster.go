@@ -137,8 +137,8 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.trans.deaf.Store(!known)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
-	c.disk = newWatchdog(c.st.Dir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
-	c.wal = &watchedLog{LogStore: c.st.Log(), failed: func(err error) { go c.diskFailed(err) }}
+	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
+	c.wal = &watchedLog{LogStore: c.st.Log(), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
 		_ = c.trans.Close()
 		_ = ln.Close()

@@ -10,24 +10,48 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// watchedLog is the raft log under guard. Raft itself only steps down when an
+// watchedLog is the raft log, with raft's few own values, under guard. Raft itself only steps down when an
 // append fails, and tries again later: after a failed fsync it would then
 // acknowledge entries that the disk does not hold, for the kernel has dropped
 // the pages that it could not write ("fsyncgate", 2018; PostgreSQL has ended the
 // process there since).
 type watchedLog struct {
 	raft.LogStore
-	failed func(error)            // an append failed in a way that never heals
+	stable raft.StableStore
+	disk   *watchdog
+	failed func(error)            // a write failed in a way that never heals
 	lack   atomic.Pointer[string] // why the last append failed for want of space; nil: it did not
 }
 
 // StoreLog implements raft.LogStore.
-func (l *watchedLog) StoreLog(entry *raft.Log) error { return l.note(l.LogStore.StoreLog(entry)) }
+func (l *watchedLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
 
 // StoreLogs implements raft.LogStore.
 func (l *watchedLog) StoreLogs(entries []*raft.Log) error {
-	return l.note(l.LogStore.StoreLogs(entries))
+	return l.note("appending to the raft log", l.disk.appending(func() error { return l.LogStore.StoreLogs(entries) }))
 }
+
+// DeleteRange implements raft.LogStore.
+func (l *watchedLog) DeleteRange(first, last uint64) error {
+	return l.note("cutting the raft log", l.LogStore.DeleteRange(first, last))
+}
+
+// Set implements raft.StableStore. Raft goes on after a vote that it could not
+// keep.
+func (l *watchedLog) Set(key, value []byte) error {
+	return l.note("keeping raft's vote", l.stable.Set(key, value))
+}
+
+// SetUint64 implements raft.StableStore.
+func (l *watchedLog) SetUint64(key []byte, value uint64) error {
+	return l.note("keeping raft's term", l.stable.SetUint64(key, value))
+}
+
+// Get implements raft.StableStore.
+func (l *watchedLog) Get(key []byte) ([]byte, error) { return l.stable.Get(key) }
+
+// GetUint64 implements raft.StableStore.
+func (l *watchedLog) GetUint64(key []byte) (uint64, error) { return l.stable.GetUint64(key) }
 
 // IsMonotonic implements raft.MonotonicLogStore for the log below.
 func (l *watchedLog) IsMonotonic() bool {
@@ -35,18 +59,18 @@ func (l *watchedLog) IsMonotonic() bool {
 	return ok && m.IsMonotonic()
 }
 
-func (l *watchedLog) note(err error) error {
+func (l *watchedLog) note(doing string, err error) error {
 	var ofFile *fs.PathError
 	var ofKernel syscall.Errno
 	switch {
 	case err == nil:
 		l.lack.Store(nil)
 	case full(err):
-		text := "appending to the raft log: " + err.Error()
+		text := doing + ": " + err.Error()
 		l.lack.Store(&text)
 	case errors.Is(err, fs.ErrClosed): // the store was closed under a stop that took too long
 	case errors.As(err, &ofFile), errors.As(err, &ofKernel):
-		l.failed(fmt.Errorf("appending to the raft log: %w (what a failed write lost is unknown, so it is never tried again)", err))
+		l.failed(fmt.Errorf("%s: %w (what a failed write lost is unknown, so it is never tried again)", doing, err))
 	}
 	return err
 }

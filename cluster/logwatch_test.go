@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -22,6 +23,13 @@ func (b *brokenLog) StoreLogs(l []*raft.Log) error {
 		return b.err
 	}
 	return b.InmemStore.StoreLogs(l)
+}
+
+func (b *brokenLog) SetUint64(key []byte, v uint64) error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.InmemStore.SetUint64(key, v)
 }
 
 func TestWatchedLog(t *testing.T) {
@@ -48,7 +56,7 @@ func TestWatchedLog(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			disk := &brokenLog{InmemStore: raft.NewInmemStore(), err: tt.err}
 			var failed error
-			l := &watchedLog{LogStore: disk, failed: func(err error) { failed = err }}
+			l := &watchedLog{LogStore: disk, stable: disk, disk: newWatchdog("", time.Second, time.Second, nil), failed: func(err error) { failed = err }}
 			if err := l.StoreLogs([]*raft.Log{{Index: 1}}); !errors.Is(err, tt.err) {
 				t.Errorf("raft was told %v", err)
 			}
@@ -61,6 +69,10 @@ func TestWatchedLog(t *testing.T) {
 			}
 			if !strings.Contains(lack, tt.lack) || tt.lack == "" && lack != "" {
 				t.Errorf("it says that the disk lacks %q, want %q", lack, tt.lack)
+			}
+			failed = nil
+			if err := l.SetUint64([]byte("CurrentTerm"), 7); !errors.Is(err, tt.err) || (failed != nil) != tt.fatal {
+				t.Errorf("a term that could not be kept: raft was told %v, the node was ended with %v", err, failed)
 			}
 			disk.err = nil
 			if err := l.StoreLogs([]*raft.Log{{Index: 1}}); err != nil || l.lack.Load() != nil {
@@ -79,7 +91,7 @@ func TestF09_AFailedAppendEndsTheNode(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
-	_ = n.wal.note(&fs.PathError{Op: "sync", Path: "raft/0001.wal", Err: syscall.EIO})
+	_ = n.wal.note("appending", &fs.PathError{Op: "sync", Path: "raft/0001.wal", Err: syscall.EIO})
 	eventually(t, "the node ends", func() bool { return len(n.fatals()) == 1 })
 	if err := n.fatals()[0]; !errors.Is(err, syscall.EIO) {
 		t.Errorf("it ended with %v", err)
@@ -94,7 +106,7 @@ func TestF08_AFullDiskIsTold(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
-	_ = n.wal.note(&fs.PathError{Op: "write", Path: "raft/0001.wal", Err: syscall.ENOSPC})
+	_ = n.wal.note("appending", &fs.PathError{Op: "write", Path: "raft/0001.wal", Err: syscall.ENOSPC})
 	if got := n.Status().DiskTrouble; !strings.Contains(got, "no space left") {
 		t.Errorf("the status says %q", got)
 	}

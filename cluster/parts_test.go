@@ -212,6 +212,35 @@ func TestF11_WatchdogSeesAStalledDisk(t *testing.T) {
 	})
 }
 
+// An append that hangs is a stalled disk too, though the canary goes through.
+func TestF11_WatchdogSeesAnAppendThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		got := make(chan error, 1)
+		w := newWatchdog("", 500*time.Millisecond, 3*time.Second, func(err error) { got <- err })
+		w.write = func() error { return nil }
+		w.start(ctx, &wg)
+		if err := w.appending(func() error { time.Sleep(2 * time.Second); return nil }); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Fatalf("a slow append of 2 s counts as a stall: %v", <-got)
+		}
+		if err := w.appending(func() error { time.Sleep(4 * time.Second); return nil }); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(got) == 0 {
+			t.Error("an append of 4 s went unseen")
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
 func TestF09_WatchdogNeverRetriesAFailedFsync(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

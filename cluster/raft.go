@@ -52,7 +52,7 @@ func (c *Cluster) openRaft(log hclog.Logger) error {
 	rc := raftConfig(c.self, c.cfg.Timings, log)
 	rc.NoSnapshotRestoreOnStart = !restore // table.db holds the table; only what came after is replayed
 	c.raft, err = raft.NewRaft(rc, &tableFSM{Table: c.tb, c: c},
-		cache, c.st.Stable(), c.st.Snapshots(), c.trans)
+		cache, c.wal, c.st.Snapshots(), c.trans)
 	if err != nil {
 		return fmt.Errorf("opening raft: %w", err)
 	}

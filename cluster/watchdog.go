@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// watchdog writes and syncs a canary on the disk that carries the raft log.
+// watchdog writes and syncs a canary on the disk that carries the raft log, and
+// watches how long raft's own appends take.
 // Raft's heartbeats never touch the disk: a leader whose disk stalls stays
 // leader for ever and commits nothing (hashicorp/raft issues 503, 612, 614,
 // 666).
@@ -23,12 +24,13 @@ type watchdog struct {
 	write  func() error // blocks as long as the disk does
 	failed func(error)
 	since  atomic.Int64           // when the write under way began, from base; 0: none
+	append atomic.Int64           // the same of raft's append
 	last   atomic.Int64           // when the last write ended, from base
 	lack   atomic.Pointer[string] // why the last write failed, of a kind that passes; nil: it did not
 	base   time.Time
 }
 
-// canaryFile is the file that the watchdog writes in the data directory.
+// canaryFile is the file that the watchdog writes beside the raft log.
 const canaryFile = "canary"
 
 func newWatchdog(dir string, every, limit time.Duration, failed func(error)) *watchdog {
@@ -73,7 +75,7 @@ func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
-		w.since.Store(max(1, int64(time.Since(w.base))))
+		w.since.Store(w.now())
 		err := w.write()
 		w.since.Store(0)
 		if err != nil && !full(err) {
@@ -95,6 +97,17 @@ func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
 	}
 }
 
+// appending times one append of raft, of which there is one at a time. A canary
+// may still go through where an append hangs: another file, another lock.
+func (w *watchdog) appending(f func() error) error {
+	w.append.Store(w.now())
+	defer w.append.Store(0)
+	return f()
+}
+
+// now is the time from base, never 0.
+func (w *watchdog) now() int64 { return max(1, int64(time.Since(w.base))) }
+
 func (w *watchdog) watch(ctx context.Context, failures <-chan error) {
 	tick := time.NewTicker(max(min(w.every, w.limit)/4, time.Millisecond))
 	defer tick.Stop()
@@ -104,9 +117,11 @@ func (w *watchdog) watch(ctx context.Context, failures <-chan error) {
 			w.failed(fmt.Errorf("writing to the data directory: %w (an fsync that failed is never tried again: what it lost is unknown)", err))
 			return
 		case <-tick.C:
-			if s := w.since.Load(); s != 0 && time.Since(w.base)-time.Duration(s) > w.limit {
-				w.failed(fmt.Errorf("writing to the data directory: the disk has not answered for %v", w.limit))
-				return
+			for _, began := range []int64{w.since.Load(), w.append.Load()} {
+				if began != 0 && time.Since(w.base)-time.Duration(began) > w.limit {
+					w.failed(fmt.Errorf("writing to the data directory: the disk has not answered for %v", w.limit))
+					return
+				}
 			}
 		case <-ctx.Done():
 			return

@@ -280,6 +280,9 @@ func (s *Store) Snapshots() raft.SnapshotStore { return s.snapshots }
 // Table is the ownership table, to be given to raft as its FSM.
 func (s *Store) Table() *Table { return s.table }
 
+// LogDir is where the raft log lives; it may be a disk of its own.
+func (s *Store) LogDir() string { return s.path(dirLog) }
+
 // HasState reports whether the node has ever been part of a region: it must not
 // bootstrap another one over it.
 func (s *Store) HasState() (bool, error) {
