@@ -132,6 +132,14 @@ func (b *book) condemn(id ownership.NodeID) {
 	b.entry(id).condemned = true
 }
 
+// isCondemned reports whether the node is refused leases.
+func (b *book) isCondemned(id ownership.NodeID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.nodes[id]
+	return e != nil && e.condemned
+}
+
 // pardon lets the node renew again.
 func (b *book) pardon(id ownership.NodeID) {
 	b.mu.Lock()

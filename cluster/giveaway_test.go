@@ -98,6 +98,34 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	}
 }
 
+// A drained node whose removal came to nothing gets its lease back under the same
+// leader.
+func TestACondemnedNodeWithoutPartitionsIsPardoned(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	if err := n.Drain(soon(t), n.id, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true}); err != nil || len(n.tb.PartitionsOf(n.id)) != 0 {
+		t.Fatalf("it keeps %d partitions: %v", len(n.tb.PartitionsOf(n.id)), err)
+	}
+	reign := ldr.reign.Load()
+	release, err := reign.form(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reign.book.condemn(n.id)
+	eventually(t, "the lease ends while the removal is under way", func() bool { return !n.Status().Leased })
+	if !reign.book.isCondemned(n.id) {
+		t.Error("it was pardoned in the middle of its removal")
+	}
+	release()
+	eventually(t, "the node has a lease again", func() bool { return n.Status().Leased })
+}
+
 func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)

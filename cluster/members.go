@@ -282,8 +282,8 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool) err
 	}
 	out, err := r.propose(ctx, ownership.Depart{Node: id})
 	if err != nil {
-		// Not pardoned: the act may still come true. The failover loop gives the
-		// partitions away and pardons then.
+		// Not pardoned: the act may still come true. The failover loop pardons when
+		// it has, or cannot any more.
 		return fail(err)
 	}
 	if out.Err != nil {

@@ -67,7 +67,8 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 	case !again || surelyNot, errors.Is(err, ErrStopped):
 		c.takeBack(id, epoch)
 	default:
-		// The act may still come true. After a barrier it has, or never will.
+		// The act may still come true. When another has followed it through the log
+		// it has, or never will.
 		c.wg.Go(func() { c.resume(id, epoch) })
 	}
 	return nil, err
@@ -85,6 +86,11 @@ func (c *Cluster) rest(ctx context.Context, id ownership.PartitionID) error {
 	return c.doors.Rest(ctx, id)
 }
 
+// through is an act without effect: once it is applied, whatever was sent before
+// it is applied too, or lost. ReadBarrier does not show that: while a disk is
+// slow, entries wait for it under a leader that is sure of its lead.
+var through = ownership.Seen{}
+
 // takeBack lets this node act on a partition again whose move came to nothing.
 func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 	if p, ok := c.tb.Partition(id); ok && p.Owner == c.self && p.Epoch == epoch {
@@ -92,9 +98,9 @@ func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 	}
 }
 
-// resume lets this node act on a partition again once a barrier shows what
-// became of its move. A request on its way may still reach the log until its own
-// bound is over, so that is waited for first.
+// resume lets this node act on a partition again once it is known what became of
+// its move. A request on its way may still reach the log until its own bound is
+// over, so that is waited for first.
 func (c *Cluster) resume(id ownership.PartitionID, epoch ownership.Epoch) {
 	t := time.NewTimer(c.cfg.Timings.Decide)
 	defer t.Stop()
@@ -104,7 +110,7 @@ func (c *Cluster) resume(id ownership.PartitionID, epoch ownership.Epoch) {
 		case <-c.ctx.Done():
 			return
 		}
-		if err := c.ReadBarrier(c.ctx); err == nil {
+		if out, err := c.Do(c.ctx, through); err == nil && c.waitApplied(c.ctx, out.Index) == nil {
 			c.takeBack(id, epoch)
 			return
 		}

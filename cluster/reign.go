@@ -209,13 +209,33 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 func (r *reign) failOver() {
 	for r.sleep(r.c.cfg.Timings.Renew / 4) {
 		for _, n := range r.c.tb.Nodes() {
-			if len(r.c.tb.PartitionsOf(n.ID)) == 0 {
-				continue
-			}
-			if r.heir(n.ID) && r.book.condemnIfOver(n.ID, time.Now()) {
-				r.giveAway(n.ID)
+			switch {
+			case len(r.c.tb.PartitionsOf(n.ID)) > 0 && r.heir(n.ID):
+				if r.book.condemnIfOver(n.ID, time.Now()) {
+					r.giveAway(n.ID)
+				}
+			case r.book.isCondemned(n.ID):
+				r.absolve(n.ID)
 			}
 		}
+	}
+}
+
+// absolve pardons a node that was condemned and has nothing to give, or nobody to
+// give it to: it would get no lease until the lead changes. What it was condemned
+// for may still be on its way through the log, so another act goes after it
+// first. A dismissal under way does its own pardoning.
+func (r *reign) absolve(id ownership.NodeID) {
+	select {
+	case r.forming <- struct{}{}:
+		defer func() { <-r.forming }()
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
+	defer cancel()
+	if _, err := r.propose(ctx, through); err == nil {
+		r.book.pardon(id)
 	}
 }
 
