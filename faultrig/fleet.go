@@ -1,6 +1,7 @@
 package faultrig
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -27,6 +28,7 @@ type FleetOptions struct {
 	Rates   *graphsim.Rates
 	Timings graphsim.Timings
 	Hosting string // of the claimed app: service (default) or app
+	Older   bool   // the nodes begin with the program of one command format ago
 }
 
 // Names of what a fleet consists of. The secret is good nowhere but at the
@@ -57,6 +59,7 @@ type Fleet struct {
 	tls    *authority
 	undo   []func() error
 
+	older    string      // the program of one command format ago, where it was asked for
 	fenced   atomic.Bool // nodes may lose partitions while they run
 	extrasMu sync.Mutex
 	extras   []*Node // that a scenario added for a while
@@ -102,6 +105,11 @@ func (f *Fleet) build() (err error) {
 	}
 	if err := os.WriteFile(f.file("rig.pid"), []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
 		return err
+	}
+	if f.opts.Older {
+		if err := f.buildOlder(); err != nil {
+			return err
+		}
 	}
 	here := "127.0.0.1"
 	if f.opts.Network {
@@ -181,7 +189,7 @@ func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	n := &Node{
 		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, i+1)), Region: region, Zone: string(rune('a' + i)),
 		IP:    fmt.Sprintf("127.%d.%d.%d", 64+subnet[0]%128, subnet[1], i+1),
-		fleet: f, binary: f.Binary,
+		fleet: f, binary: cmp.Or(f.older, f.Binary),
 	}
 	if f.net != nil {
 		var err error

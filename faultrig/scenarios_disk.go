@@ -259,7 +259,7 @@ func slowDisk(ctx context.Context, s *Stage) error {
 		return err
 	}
 	if after.Cluster.Term != before.Cluster.Term {
-		s.Late("the term went from %d to %d over a slow disk", before.Cluster.Term, after.Cluster.Term)
+		s.Break("the term went from %d to %d over a slow disk", before.Cluster.Term, after.Cluster.Term)
 	}
 	if got := s.acked() - acked; got < 10 {
 		s.Break("with fsyncs of %s, only %d claims were acknowledged in %s", slowFsync, got, watchSlow)

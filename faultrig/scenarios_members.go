@@ -23,7 +23,7 @@ const (
 func memberScenarios() []Scenario {
 	return []Scenario{
 		{Fault: "F25", Title: "rolling restart under 50 calls/s", Calls: 50, Claims: -1, Round: rollingRestart},
-		{Fault: "F26", Title: "mixed versions, unknown log entry", Cannot: "there is one command format so far; the tests of store show that an unknown entry stops a node"},
+		{Fault: "F26", Title: "upgrade from the format before, and back", Calls: 20, Claims: -1, Fleet: FleetOptions{Older: true}, Round: mixedVersions},
 		{Fault: "F27", Title: "drain, transfer and join storm, one id twice", Calls: 5, Round: storm},
 		{Fault: "F28", Title: "a wiped node under its old id", Calls: 5, Short: true, Round: wiped},
 		{Fault: "F29", Title: "a node of another deployment, bootstrap twice", Round: foreign},

@@ -147,7 +147,7 @@ func (s *Stage) terms(ctx context.Context, before admin.Status, most uint64) {
 		}
 	}
 	if after-before.Cluster.Term > most {
-		s.Late("the term went from %d to %d: more than %d elections", before.Cluster.Term, after, most)
+		s.Break("the term went from %d to %d: more than %d elections", before.Cluster.Term, after, most)
 	}
 }
 
