@@ -29,7 +29,7 @@ func diskScenarios() []Scenario {
 	return []Scenario{
 		{Fault: "F05", Title: "power loss of one node", Needs: disks, Fleet: onDisks(), Rounds: 3, Calls: 5, Round: powerLossOfOne},
 		{Fault: "F06", Title: "power loss of all nodes", Needs: disks, Fleet: onDisks(), Rounds: 3, Short: true, Round: powerLossOfAll},
-		{Fault: "F08", Title: "disk of the leader full", Needs: disks, Fleet: onDisks(), Rounds: 1, Calls: 5, Round: fullDisk},
+		{Fault: "F08", Title: "disk of the leader, a follower, all full", Needs: disks, Fleet: onDisks(), Rounds: 3, Calls: 5, Round: fullDisk},
 		{Fault: "F09", Title: "fsync fails with EIO on the leader", Needs: traced, Fleet: onDisks(), Calls: 5, Rounds: 2, Short: true, Round: failingFsync},
 		{Fault: "F10", Title: "fsync takes 100 ms on the leader", Needs: traced, Fleet: onDisks(), Calls: 5, Round: slowDisk},
 		{Fault: "F11", Title: "disk of the leader stalls for 20 s", Needs: frozen, Fleet: onDisks(), Calls: 5, Short: true, Round: stalledLeader},
@@ -160,33 +160,49 @@ func powerLossOfAll(ctx context.Context, s *Stage) error {
 	return nil
 }
 
-// fullDisk: the leader cannot write; claims go on, if need be under another one.
+// fullDisk: the leader, a follower, then every node cannot write. With a majority
+// left claims go on, if need be under another leader; without one nothing that
+// was acknowledged is lost; and with space again the nodes are back by themselves.
 func fullDisk(ctx context.Context, s *Stage) error {
 	leader, err := s.Leader(ctx)
 	if err != nil {
 		return err
 	}
+	full := [][]*Node{{leader}, s.Others(leader)[:1], s.Nodes}[s.Round%3]
 	fault := time.Now()
-	if err := leader.Disk.Fill(0); err != nil {
-		return err
+	for _, n := range full {
+		if err := n.Disk.Fill(0); err != nil {
+			return err
+		}
 	}
-	if err := s.ClaimsResume(ctx, fault, barFrozen, s.Others(leader)...); err != nil {
-		return err
-	}
-	acked := s.acked()
-	pause(ctx, 12*time.Second)
-	if got := s.acked() - acked; got < 200 {
-		s.Break("with the disk of %s full, only %d claims were acknowledged in 12s", leader.ID, got)
+	if well := s.Others(full...); len(well) > 0 {
+		if err := s.ClaimsResume(ctx, fault, barFrozen, well...); err != nil {
+			return err
+		}
+		acked := s.acked()
+		pause(ctx, 12*time.Second)
+		if got := s.acked() - acked; got < 200 {
+			s.Break("with the disk of %s full, only %d claims were acknowledged in 12s", full[0].ID, got)
+		}
+	} else {
+		pause(ctx, 6*time.Second)
 	}
 	freed := time.Now()
-	if err := leader.Disk.Empty(); err != nil {
+	for _, n := range full {
+		if err := n.Disk.Empty(); err != nil {
+			return err
+		}
+	}
+	for _, n := range full {
+		if err := n.Ready(ctx, freedWithin); err != nil {
+			s.Break("after there was space again: %v", err)
+			return nil
+		}
+	}
+	if err := s.ClaimsResume(ctx, freed, freedWithin, s.Nodes...); err != nil {
 		return err
 	}
-	if err := leader.Ready(ctx, freedWithin); err != nil {
-		s.Break("after there was space again: %v", err)
-		return nil
-	}
-	s.Recovered("node back", time.Since(freed), freedWithin)
+	s.Recovered("nodes back", time.Since(freed), freedWithin)
 	return nil
 }
 
