@@ -95,7 +95,8 @@ func (d *Desk) isGone(ctx context.Context, app *App, c ownership.Call) (bool, er
 }
 
 // confirm asks the bot. It goes past the call's line: nothing was heard of the
-// call for an hour, and the question is no notification.
+// call for an hour, and the question is no notification. Only 410 Gone ends the
+// call: anything in front of the bot may answer 404.
 func (d *Desk) confirm(ctx context.Context, app *App, c ownership.Call) (bool, error) {
 	body, err := json.Marshal(struct {
 		Event string         `json:"event"`
@@ -110,7 +111,7 @@ func (d *Desk) confirm(ctx context.Context, app *App, c ownership.Call) (bool, e
 	switch {
 	case err != nil:
 		return false, err
-	case reply.Status == http.StatusNotFound || reply.Status == http.StatusGone:
+	case reply.Status == http.StatusGone:
 		return true, nil
 	case reply.Status/100 == 2:
 		return false, nil
