@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type node struct {
 	log      *lockedBuffer
 	tokens   *countingTokens
 	leaseOff bool
+	forgot   atomic.Bool                               // its memory lags: it knows no call
 	view     map[ownership.PartitionID]ownership.Owner // overrides the region's
 	relays   []ownership.HandOver
 	relayErr error

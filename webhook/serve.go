@@ -99,7 +99,13 @@ type inquiry struct {
 	hops     hops
 	parts    []part
 	dry      bool // explain asks: nothing is counted, nothing changes
+	guessed  bool // explain asks without a token: the app is a guess
 }
+
+// foreign reports whether a call is another app's than the one that the token is
+// for: such a token says nothing about the call. Tenants are not compared, for
+// a bot is called from more than one.
+func (q *inquiry) foreign(app ownership.AppID) bool { return app != q.app && !q.guessed }
 
 // receive takes a request through the door: headers, token, handle, body, and
 // only then what it says.
