@@ -204,7 +204,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = nd.server.Serve(s.limits.Listener(l))
+		_ = nd.server.Serve(nd.door.Listener(l, s.limits))
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +27,7 @@ import (
 func TestSlowClients(t *testing.T) {
 	gone := make(chan string, 64) // clients whose connection the server has closed
 	nd := oneNode(t, setup{
-		limits: Limits{ReadHeader: 150 * time.Millisecond, Read: 300 * time.Millisecond, Write: 600 * time.Millisecond, Connections: 8},
+		limits: Limits{ReadHeader: 150 * time.Millisecond, Read: 300 * time.Millisecond, Write: 600 * time.Millisecond, Connections: 8, Each: 8},
 		server: func(s *http.Server) {
 			s.ConnState = func(c net.Conn, to http.ConnState) {
 				if to == http.StateClosed {
@@ -93,45 +92,6 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
-}
-
-// TestConnectionCap: connections past the cap wait without a descriptor.
-func TestConnectionCap(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	capped := Limits{Connections: 2}.Listener(l)
-	defer capped.Close()
-	var accepted atomic.Int64
-	two := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := capped.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
-			if accepted.Add(1) == 2 {
-				close(two)
-			}
-		}
-	}()
-	for range 5 {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	<-two
-	if n := accepted.Load(); n != 2 {
-		t.Errorf("%d connections accepted", n)
-	}
-	_ = capped.Close()
-	<-done
 }
 
 // TestPipelining is B73: requests of one connection are answered in order.
