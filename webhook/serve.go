@@ -120,8 +120,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	claims, err := h.tokens.Verify(r.Context(), r.Header)
 	if err != nil {
 		no := refusalOfToken(err)
-		if no.status != http.StatusServiceUnavailable {
-			h.attempts.failed(try, r.Header)
+		if no.status == http.StatusUnauthorized { // a tenant that is not listed is the cloud's own word
+			h.attempts.failed(try, r.Header, costly(err))
 		}
 		return refused(no, err)
 	}
@@ -249,6 +249,11 @@ func refusalOfToken(err error) refusal {
 		return refuseToken
 	}
 	return refuseTokenLater
+}
+
+func costly(err error) bool {
+	no := (*token.Refusal)(nil)
+	return errors.As(err, &no) && no.Costly()
 }
 
 func refusalOfBody(err error) refusal {
