@@ -90,7 +90,10 @@ func (d *Desk) takeOver(event ownership.Event, c ownership.Call, epoch ownership
 	if d.closed {
 		return nil, failed(h, ErrClosed, nil)
 	}
-	l := d.lineOf(app, h)
+	l, err := d.lineOf(app, h)
+	if err != nil {
+		return nil, failed(h, err, nil)
+	}
 	if known := l.kept[keyOf(h)]; known != nil {
 		return known, nil
 	}

@@ -40,7 +40,10 @@ func (d *Desk) follow(app *App, h ownership.HandOver) (*entry, error) {
 	if d.closed {
 		return nil, ErrClosed
 	}
-	l := d.lineOf(app, h)
+	l, err := d.lineOf(app, h)
+	if err != nil {
+		return nil, err
+	}
 	if known := l.kept[keyOf(h)]; known != nil {
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
 		return known, nil

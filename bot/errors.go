@@ -9,7 +9,8 @@ import (
 
 // Errors of the desk; test with errors.Is. With each of them nothing was
 // recorded as handled: the door answers 503 and the cloud sends it again.
-// ownership.ErrFenced comes too, when the node has lost its lease.
+// ownership.ErrFenced comes too, when the node has lost its lease, and
+// ownership.ErrOtherApp for a call of another app, which nobody should repeat.
 var (
 	// ErrUnreachable: no connection, or it broke before the reply.
 	ErrUnreachable = errors.New("the bot cannot be reached")
@@ -32,7 +33,7 @@ type Error struct {
 	Event ownership.Event
 	App   ownership.AppID
 	Call  ownership.CallID
-	Kind  error // one of the above, or ownership.ErrFenced
+	Kind  error // one of the above, or one of ownership's
 	Err   error // cause, may be nil
 }
 

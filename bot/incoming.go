@@ -55,7 +55,10 @@ func (d *Desk) first(app *App, h ownership.HandOver) (e *entry, repeat bool, err
 	if d.closed {
 		return nil, false, ErrClosed
 	}
-	l := d.lineOf(app, h)
+	l, err := d.lineOf(app, h)
+	if err != nil {
+		return nil, false, err
+	}
 	for _, known := range []*entry{l.kept[keyOf(h)], l.first[h.Epoch]} {
 		if known != nil {
 			d.count.repeats.WithLabelValues(string(h.Event)).Inc()

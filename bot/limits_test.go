@@ -75,7 +75,7 @@ func TestOneGoroutineForALine(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
 		app := s.apps[appID]
 		s.mu.Lock()
-		l := s.lineOf(app, update("m1"))
+		l, _ := s.lineOf(app, update("m1"))
 		l.busy = true // the goroutine that is about to look once more
 		s.mu.Unlock()
 		if _, err := s.follow(app, update("m1")); err != nil {
@@ -88,6 +88,37 @@ func TestOneGoroutineForALine(t *testing.T) {
 		s.run(l)
 		if n := len(s.bot.handed()); n != 1 || l.busy {
 			t.Errorf("%d deliveries by the first goroutine, want 1; still busy: %t", n, l.busy)
+		}
+	})
+}
+
+// TestB51_ALineBelongsToOneApp: no other app's notification reaches a call, ends
+// it, or gets what its bot replied.
+func TestB51_ALineBelongsToOneApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := &fakeBot{}
+		s := newStand(t, AnswerByBot, func(c *Config) { c.Apps = append(c.Apps, App{ID: "other", Bot: other}) })
+		s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+			return ownership.Reply{Status: 200, Body: []byte("secret")}, nil
+		}
+		take(t, s, incoming("m1"))
+		theirs := func(h ownership.HandOver) ownership.HandOver { h.App = "other"; return h }
+		for what, ask := range map[string]func() (ownership.Reply, error){
+			"the first message again": func() (ownership.Reply, error) { return s.Incoming(t.Context(), theirs(incoming("m1"))) },
+			"a message's id":          func() (ownership.Reply, error) { return s.Update(t.Context(), theirs(update("m1"))) },
+			"the call's end":          func() (ownership.Reply, error) { return s.Update(t.Context(), theirs(ending("m2"))) },
+		} {
+			if r, err := ask(); !errors.Is(err, ownership.ErrOtherApp) || r.Status != 0 || r.Body != nil {
+				t.Errorf("%s from another app: %+v, %v", what, r, err)
+			}
+		}
+		call := ownership.Call{ID: "c1", App: "other", Partition: 7, Epoch: 3, State: ownership.CallAnswered}
+		if err := s.Adopted(t.Context(), call, 3, ourURI); !errors.Is(err, ownership.ErrOtherApp) {
+			t.Errorf("adopted for another app: %v", err)
+		}
+		synctest.Wait()
+		if n := len(other.handed()); n != 0 || len(s.bot.handed()) != 1 || len(s.ledger.records()) != 0 {
+			t.Errorf("the other bot was handed %d, the call's %d; records %v", n, len(s.bot.handed()), s.ledger.records())
 		}
 	})
 }

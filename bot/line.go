@@ -67,9 +67,14 @@ func accepted() ownership.Reply { return ownership.Reply{Status: http.StatusAcce
 func handled(r ownership.Reply) bool { return r.Status < http.StatusInternalServerError }
 
 // lineOf gives the call's line, made if need be, and brings its place up to the
-// hand-over's. The lock is held.
-func (d *Desk) lineOf(app *App, h ownership.HandOver) *line {
+// hand-over's. A line belongs to one app: the error is ownership.ErrOtherApp, for
+// no bot may hear or end another's call, nor see what was replied. The lock is
+// held.
+func (d *Desk) lineOf(app *App, h ownership.HandOver) (*line, error) {
 	l := d.lines[h.Call]
+	if l != nil && l.app != app {
+		return nil, ownership.ErrOtherApp
+	}
 	if l == nil {
 		now := d.conf.Now()
 		l = &line{app: app, call: h.Call, rawCall: h.RawCall, kept: map[string]*entry{},
@@ -82,7 +87,7 @@ func (d *Desk) lineOf(app *App, h ownership.HandOver) *line {
 	if l.rawCall == "" {
 		l.rawCall = h.RawCall
 	}
-	return l
+	return l, nil
 }
 
 // push puts an entry at the end of the line and starts the line's goroutine if

@@ -79,7 +79,10 @@ func (d *Desk) Recall(m Memory) {
 		if app == nil || now.Sub(c.Active) > rememberFor {
 			continue
 		}
-		l := d.lineOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
+		l, err := d.lineOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
+		if err != nil {
+			continue
+		}
 		l.answered, l.endedAt, l.active = true, c.EndedAt, c.Active
 		for _, r := range c.Replies {
 			e := &entry{key: r.Key, done: make(chan struct{}), at: r.At}

@@ -31,11 +31,11 @@ const (
 //
 // Within the bound Timings.Decide the claim outlives an election. The error is
 // ErrFull (the placement tells in its candidates why), ErrNoLeader when there
-// was nobody to decide, or ErrStopped. After a nil error Find and Owner know
-// the call on this node.
+// was nobody to decide, ErrOtherApp for a call of another app, or ErrStopped.
+// After a nil error Find and Owner know the call on this node.
 func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
-	if p, ok := c.known(cl.Call); ok {
-		return p, nil
+	if p, ok, err := c.known(cl); ok {
+		return p, err
 	}
 	if cl.Via == "" {
 		cl.Via = c.self
@@ -58,17 +58,20 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 }
 
 // known answers for a call that this node knows already.
-func (c *Cluster) known(id ownership.CallID) (ownership.Placement, bool) {
-	k, ok := c.Find(id)
+func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
+	k, ok := c.Find(cl.Call)
 	if !ok {
-		return ownership.Placement{}, false
+		return ownership.Placement{}, false, nil
+	}
+	if k.App != cl.App {
+		return ownership.Placement{}, true, fmt.Errorf("claiming call %s: %w", cl.Call, ownership.ErrOtherApp)
 	}
 	p := ownership.Placement{Partition: k.Partition, Epoch: k.Epoch, Reason: ownership.ReasonKnown}
 	if k.State == ownership.CallEnded {
 		p.Reason = ownership.ReasonEnded
 	}
 	p.Owner, p.Epoch = c.ownerOf(k.Partition, k.Epoch)
-	return p, true
+	return p, true, nil
 }
 
 // Find gives what routing needs of a call, from memory; false: this node knows

@@ -10,6 +10,33 @@ import (
 	"tandem/ownership"
 )
 
+// TestB51_ClaimsOfAnotherApp: whichever node is asked, and whether it knows the
+// call already or asks the leader, another app's claim is told nothing.
+func TestB51_ClaimsOfAnotherApp(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	leaderOf(t, nodes...)
+	for i := range 20 {
+		want := claim(t, nodes[i%3], i)
+		theirs := claimOf(i)
+		theirs.App = "other"
+		for _, n := range nodes {
+			if p, err := n.Claim(soon(t), theirs); !errors.Is(err, ownership.ErrOtherApp) || p.Owner != "" {
+				t.Fatalf("call %d on %s gave another app %+v, %v", i, n.id, p, err)
+			}
+			if k, ok := n.Find(theirs.Call); ok && k.App != "app" {
+				t.Fatalf("call %d on %s is %+v after another app's claim", i, n.id, k)
+			}
+			if p, err := n.WhatIf(soon(t), theirs); !errors.Is(err, ownership.ErrOtherApp) || p.Owner != "" {
+				t.Fatalf("what if of call %d on %s gave another app %+v, %v", i, n.id, p, err)
+			}
+			if p, err := n.Claim(soon(t), claimOf(i)); err != nil || p.Partition != want.Partition {
+				t.Fatalf("call %d on %s: %+v, %v, want %+v", i, n.id, p, err, want)
+			}
+		}
+	}
+}
+
 func TestConcurrentClaimsOfOneCallGetOneOwner(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)

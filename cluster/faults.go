@@ -28,6 +28,7 @@ var faultKinds = []struct {
 	{ownership.ErrFutureEpoch, peerpb.Fault_KIND_FUTURE_EPOCH, connect.CodeFailedPrecondition},
 	{ownership.ErrUnknown, peerpb.Fault_KIND_UNKNOWN, connect.CodeNotFound},
 	{ownership.ErrConflict, peerpb.Fault_KIND_CONFLICT, connect.CodeAlreadyExists},
+	{ownership.ErrOtherApp, peerpb.Fault_KIND_OTHER_APP, connect.CodePermissionDenied},
 	{errNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
 	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
 	{ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},

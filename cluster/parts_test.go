@@ -152,9 +152,9 @@ func TestOverlayForgetsWhatTheTableKnows(t *testing.T) {
 	if _, ok := o.call("x"); ok {
 		t.Error("it keeps what the table has applied")
 	}
-	o.put(ownership.Claim{Call: "x", Pinned: true}, p, 11, 10)
+	o.put(ownership.Claim{Call: "x", App: "app", Pinned: true}, p, 11, 10)
 	k, ok := o.call("x")
-	if want := (ownership.Known{Partition: 4, Epoch: 2, State: ownership.CallClaimed, Pinned: true}); !ok || k != want {
+	if want := (ownership.Known{App: "app", Partition: 4, Epoch: 2, State: ownership.CallClaimed, Pinned: true}); !ok || k != want {
 		t.Errorf("it gives %+v, %v", k, ok)
 	}
 	if n, e, ok := o.partition(4); !ok || n != "b" || e != 2 {

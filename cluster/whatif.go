@@ -14,8 +14,8 @@ import (
 // says it, for only the leader knows how the nodes fare; the errors are those of
 // Claim.
 func (c *Cluster) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
-	if p, ok := c.known(cl.Call); ok {
-		return p, nil
+	if p, ok, err := c.known(cl); ok {
+		return p, err
 	}
 	if cl.Via == "" {
 		cl.Via = c.self

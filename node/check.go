@@ -58,6 +58,7 @@ func (c Config) checkPublic(p *problems) {
 	p.serverTLS("public.tls", c.Public.TLS)
 	p.when(c.Public.BodyLimit < 64<<10, "public.body_limit is %d bytes: rosters of large meetings need 65536 or more", c.Public.BodyLimit)
 	p.when(c.Public.Connections < 1, "public.connections is %d: 1 or more", c.Public.Connections)
+	p.when(c.Public.ConnectionsEach < 0, "public.connections_per_address is %d: 1 or more, or 0 for an eighth of public.connections", c.Public.ConnectionsEach)
 }
 
 func (c Config) checkCluster(p *problems) {

@@ -62,6 +62,7 @@ var faults = []struct {
 	{"half a certificate", func(c *Config) { c.Public.TLS.KeyFile = "" }, "public.tls needs cert_file and key_file"},
 	{"TLS off and on", func(c *Config) { c.Public.TLS.Off = true }, "public.tls has off: true and a certificate"},
 	{"small bodies", func(c *Config) { c.Public.BodyLimit = 1000 }, "public.body_limit is 1000 bytes"},
+	{"fewer connections than none from an address", func(c *Config) { c.Public.ConnectionsEach = -1 }, "public.connections_per_address is -1"},
 	{"no connections", func(c *Config) { c.Public.Connections = 0 }, "public.connections is 0"},
 	{"cluster without port", func(c *Config) { c.Cluster.Listen = "::" }, `cluster.listen is "::"`},
 	{"odd advertise", func(c *Config) { c.Cluster.Advertise = "10.0.0.1" }, "cluster.advertise is"},

@@ -61,15 +61,19 @@ type Self struct {
 
 // Public is the door that the calling cloud posts to.
 type Public struct {
-	Listen      string        `yaml:"listen"`
-	URL         string        `yaml:"url"`        // where redirects to this node go; empty: peers relay to it
-	RegionURL   string        `yaml:"region_url"` // base of the callback URIs; empty: url
-	WebhookPath string        `yaml:"webhook_path"`
-	Redirect    Redirect      `yaml:"redirect"`
-	TLS         ServerTLS     `yaml:"tls"`
-	BodyLimit   int64         `yaml:"body_limit"`  // bytes
-	Connections int           `yaml:"connections"` // at the same time
-	Grace       time.Duration `yaml:"grace"`       // for requests under way when the node stops
+	Listen      string    `yaml:"listen"`
+	URL         string    `yaml:"url"`        // where redirects to this node go; empty: peers relay to it
+	RegionURL   string    `yaml:"region_url"` // base of the callback URIs; empty: url
+	WebhookPath string    `yaml:"webhook_path"`
+	Redirect    Redirect  `yaml:"redirect"`
+	TLS         ServerTLS `yaml:"tls"`
+	BodyLimit   int64     `yaml:"body_limit"`  // bytes
+	Connections int       `yaml:"connections"` // at the same time
+	// Of them from one address (IPv6: from one /64); 0: an eighth. Raise it behind
+	// a load balancer that passes TLS on under its own address. With tls.off there
+	// is no such bound.
+	ConnectionsEach int           `yaml:"connections_per_address"`
+	Grace           time.Duration `yaml:"grace"` // for requests under way when the node stops
 }
 
 // Redirect says how a notification is sent on.

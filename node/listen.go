@@ -18,13 +18,13 @@ import (
 // a flood at one cannot starve the other, nor the cluster port.
 func (n *Node) listen(ctx context.Context) error {
 	c := n.cfg
-	limits := webhook.Limits{Connections: c.Public.Connections}
+	limits := webhook.Limits{Connections: c.Public.Connections, Each: c.Public.ConnectionsEach}
 	public, err := open(ctx, "public.listen", c.PublicListener, c.Public.Listen)
 	if err != nil {
 		return err
 	}
 	n.publicAddr = public.Addr().String()
-	if err := n.serve("public", webhook.NewServer(n.door, limits), limits.Listener(public), c.Public.TLS); err != nil {
+	if err := n.serve("public", webhook.NewServer(n.door, limits), n.door.Listener(public, limits), c.Public.TLS); err != nil {
 		return err
 	}
 	private, err := open(ctx, "admin.listen", c.AdminListener, c.Admin.Listen)

@@ -23,7 +23,8 @@ import (
 //     ties by the rendezvous hash of the call; then its emptiest partition.
 //
 // The error is ErrFull when no node may take the call; the placement then tells
-// in its candidates why not.
+// in its candidates why not. It is ErrOtherApp when the call in the table is not
+// the claim's app's: who may speak for one app learns and moves nothing of another's.
 //
 // Place is deterministic, whatever order maps and views are in: replicas apply
 // the same claims and must reach the same table. A change of its verdicts is
@@ -55,6 +56,9 @@ func NewPlacer(v View, at time.Time, fit map[NodeID]Fitness) *Placer {
 // Place decides one claim, as the function Place does.
 func (p *Placer) Place(c Claim) (Placement, error) {
 	if k, ok := p.view.Known(c.Call); ok {
+		if k.App != c.App {
+			return Placement{}, ErrOtherApp // either way the table stays as it was: no new format
+		}
 		return p.known(k), nil
 	}
 	if i := p.established(&c); i >= 0 {

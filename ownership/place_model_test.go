@@ -111,9 +111,13 @@ func TestPlaceModel(t *testing.T) {
 			}
 		}
 		for id, c := range table.calls {
-			got, err := Place(table, Claim{Call: id, Groups: someKeys}, noon, table.fit)
+			got, err := Place(table, Claim{Call: id, App: c.App, Groups: someKeys}, noon, table.fit)
 			if err != nil || got.Partition != c.Partition || (got.Reason == ReasonEnded) != (c.State == CallEnded) {
 				t.Fatalf("the known call %+v went to %+v, %v", c, got, err)
+			}
+			got, err = Place(table, Claim{Call: id, App: c.App + "2", Groups: someKeys}, noon, table.fit)
+			if !errors.Is(err, ErrOtherApp) || got.Owner != "" || got.Partition != 0 {
+				t.Fatalf("B51: the known call %+v went to %+v, %v for another app", c, got, err)
 			}
 		}
 	})

@@ -77,7 +77,7 @@ func TestPlace(t *testing.T) {
 		{
 			name: "a known call keeps its partition and hears of the present owner", claim: claim(),
 			table: func(t *smallTable) {
-				t.put(Call{ID: "new", Partition: 3, Epoch: 1})
+				t.put(Call{ID: "new", App: "app", Partition: 3, Epoch: 1})
 				t.parts[3].Owner, t.parts[3].Epoch = "c", 2
 			},
 			owner: "c", part: 3, epoch: 2, reason: ReasonKnown,
@@ -86,19 +86,19 @@ func TestPlace(t *testing.T) {
 			name: "a known call beats a pin, a full node and a group", claim: claim(inChain, pin(Pin{Node: "b"})),
 			table: func(t *smallTable) {
 				t.put(leg("other", 17, answered))
-				t.put(Call{ID: "new", Partition: 3, Epoch: 1})
+				t.put(Call{ID: "new", App: "app", Partition: 3, Epoch: 1})
 				t.node("a").Capacity, t.node("a").State = 1, NodeDraining
 			},
 			owner: "a", part: 3, reason: ReasonKnown,
 		},
 		{
 			name: "an orphaned call is known", claim: claim(),
-			table: func(t *smallTable) { t.put(Call{ID: "new", Partition: 3, Epoch: 1, State: CallOrphaned}) },
+			table: func(t *smallTable) { t.put(Call{ID: "new", App: "app", Partition: 3, Epoch: 1, State: CallOrphaned}) },
 			owner: "a", part: 3, reason: ReasonKnown,
 		},
 		{
 			name: "a late repeat of an ended call", claim: claim(),
-			table: func(t *smallTable) { t.put(Call{ID: "new", Partition: 3, Epoch: 1, State: CallEnded}) },
+			table: func(t *smallTable) { t.put(Call{ID: "new", App: "app", Partition: 3, Epoch: 1, State: CallEnded}) },
 			owner: "a", part: 3, reason: ReasonEnded,
 		},
 		{

@@ -99,7 +99,7 @@ func (t *smallTable) Known(id CallID) (Known, bool) {
 	if !ok {
 		return Known{}, false
 	}
-	return Known{Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, true
+	return Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, true
 }
 
 func (t *smallTable) Legs(k GroupKey) []Leg {

@@ -26,6 +26,7 @@ type View interface {
 
 // Known is the part of a call that routing needs.
 type Known struct {
+	App       AppID // only notifications for it are about the call
 	Partition PartitionID
 	Epoch     Epoch // of the call, see Call.Epoch
 	State     CallState
@@ -68,6 +69,9 @@ var (
 	ErrFutureEpoch = errors.New("the partition has not reached that epoch")
 	// ErrUnknown: no such call, partition or node.
 	ErrUnknown = errors.New("not in the table")
+	// ErrOtherApp: the call is another app's, which a token for this one says
+	// nothing about (401, as to a token that is not ours).
+	ErrOtherApp = errors.New("the call belongs to another app")
 	// ErrConflict: the change contradicts what the table holds.
 	ErrConflict = errors.New("the table holds something else")
 )

@@ -50,6 +50,40 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestB51_ClaimsOfAnotherApp: a call keeps the app that it was claimed for, in
+// memory and through a start and a snapshot; a claim of another app changes
+// nothing and learns nothing.
+func TestB51_ClaimsOfAnotherApp(t *testing.T) {
+	r := newRig(t)
+	r.join("a")
+	other := func(c *ownership.Claim) { c.App = "app-2" }
+	r.claimOn(1, fit("a"), claim(callID(1)), claim(callID(2), other), claim("odd", other))
+	r.must(ownership.Release{At: at(2), Call: callID(2), Why: "over"})
+	check := func(when string) {
+		t.Helper()
+		before, _ := r.table.Hash()
+		out := r.do(ownership.Claims{At: at(3), Fitness: fit("a"), Claims: []ownership.Claim{claim(callID(1), other), claim(callID(2)), claim("odd")}})
+		for i, err := range out.Errors {
+			if !errors.Is(err, ownership.ErrOtherApp) || out.Placements[i].Partition != 0 {
+				t.Errorf("%s claim %d gave %+v, %v", when, i, out.Placements[i], err)
+			}
+		}
+		if after, _ := r.table.Hash(); after != before {
+			t.Errorf("%s refused claims changed the table", when)
+		}
+		for id, want := range map[ownership.CallID]ownership.AppID{callID(1): "app-1", callID(2): "app-2", "odd": "app-2"} {
+			if k, ok := r.table.Known(id); !ok || k.App != want {
+				t.Errorf("%s call %s is %+v, want one of %s", when, id, k, want)
+			}
+		}
+	}
+	check("before the flush")
+	r.reopen()
+	check("after a start")
+	r.passSnapshot()
+	check("after a snapshot")
+}
+
 func TestClaimsRefused(t *testing.T) {
 	r := newRig(t)
 	r.join("a")

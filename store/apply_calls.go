@@ -42,7 +42,7 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 	}
 	a.putCall(&call, 0)
 	ref := a.st.addCall(call.ID, ownership.Known{
-		Partition: call.Partition, Epoch: call.Epoch, State: call.State, Pinned: call.Pinned,
+		App: call.App, Partition: call.Partition, Epoch: call.Epoch, State: call.State, Pinned: call.Pinned,
 	}, seconds(a.at))
 	for _, g := range call.Groups {
 		a.st.calls.joinGroup(ref, a.st.calls.groupHash([]byte(g)))

@@ -23,11 +23,14 @@ type index struct {
 	odd   map[ownership.CallID]uint32 // other ids
 	oddID map[uint32]ownership.CallID
 
+	apps    []ownership.AppID // by number
+	numbers map[ownership.AppID]uint32
+
 	members arena[member]
 	groups  refTable // first member of each group hash
 }
 
-// entry is one call: 48 bytes.
+// entry is one call: 56 bytes.
 type entry struct {
 	key       [16]byte
 	epoch     uint64
@@ -36,6 +39,7 @@ type entry struct {
 	prev      uint32
 	member    uint32 // first of its memberships
 	active    uint32 // last activity, Unix seconds
+	app       uint32 // its number, see number
 	state     ownership.CallState
 	flags     uint8
 }
@@ -55,7 +59,10 @@ type member struct {
 }
 
 func newIndex() *index {
-	x := &index{seed: maphash.MakeSeed(), odd: map[ownership.CallID]uint32{}, oddID: map[uint32]ownership.CallID{}}
+	x := &index{
+		seed: maphash.MakeSeed(), odd: map[ownership.CallID]uint32{}, oddID: map[uint32]ownership.CallID{},
+		numbers: map[ownership.AppID]uint32{},
+	}
 	x.byID.hashOf = func(ref uint32) uint64 { return x.hash(x.calls.at(ref).key) }
 	x.groups.hashOf = func(ref uint32) uint64 { return spread(x.members.at(ref).hash) }
 	return x
@@ -136,6 +143,17 @@ func (x *index) id(ref uint32) ownership.CallID {
 		return x.oddID[ref]
 	}
 	return ownership.CallID(hex.EncodeToString(e.key[:]))
+}
+
+// number gives an app's number in this index. Apps are few, and calls many: a
+// number keeps the entry small and without pointers.
+func (x *index) number(app ownership.AppID) uint32 {
+	n, ok := x.numbers[app]
+	if !ok {
+		n = uint32(len(x.apps))
+		x.apps, x.numbers[app] = append(x.apps, app), n
+	}
+	return n
 }
 
 // joinGroup records that the call carries the group hash; a second time it

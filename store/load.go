@@ -138,7 +138,7 @@ func (l *loader) call(key, value []byte) error {
 		active = h.endedAt
 	}
 	ref := l.st.addCall(ownership.CallID(key), ownership.Known{
-		Partition: h.partition, Epoch: h.epoch, State: h.state, Pinned: h.pinned,
+		App: ownership.AppID(h.app), Partition: h.partition, Epoch: h.epoch, State: h.state, Pinned: h.pinned,
 	}, seconds(time.Unix(0, active)))
 	if h.state.Live() {
 		for _, g := range h.groups {

@@ -25,7 +25,7 @@ func newModel() *model {
 
 func (m *model) Known(id ownership.CallID) (ownership.Known, bool) {
 	c, ok := m.calls[id]
-	return ownership.Known{Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, ok
+	return ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, ok
 }
 
 func (m *model) Legs(key ownership.GroupKey) (legs []ownership.Leg) {

@@ -38,7 +38,8 @@ func anyAct(t *rapid.T, m *model, now time.Time) ownership.Act {
 	case "claims":
 		a := ownership.Claims{At: now, Fitness: fitness()}
 		for range rapid.IntRange(1, 6).Draw(t, "claims") {
-			c := ownership.Claim{Call: call(), App: "app", Deadline: now.Add(15 * time.Second)}
+			app := rapid.SampledFrom([]ownership.AppID{"app", "app", "app", "bot"}).Draw(t, "app")
+			c := ownership.Claim{Call: call(), App: app, Deadline: now.Add(15 * time.Second)}
 			c.Pinned, c.Answered = rapid.Bool().Draw(t, "pinned"), rapid.Bool().Draw(t, "answered")
 			c.Paired = rapid.IntRange(0, 3).Draw(t, "paired") == 0
 			for _, g := range rapid.SliceOfN(rapid.SampledFrom([]string{"thread:1", "thread:2", "chain:1", "chain:2"}), 0, 2).Draw(t, "groups") {

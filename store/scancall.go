@@ -14,7 +14,8 @@ type callHead struct {
 	epoch     ownership.Epoch
 	state     ownership.CallState
 	pinned    bool
-	groups    [][]byte // live as long as the record
+	app       []byte   // lives as long as the record
+	groups    [][]byte // live as long
 	seenAt    int64
 	endedAt   int64
 }
@@ -27,6 +28,7 @@ const (
 	fieldPinned    protowire.Number = 4
 	fieldGroups    protowire.Number = 5
 	fieldSeenAt    protowire.Number = 6
+	fieldApp       protowire.Number = 8
 	fieldEndedAt   protowire.Number = 18
 )
 
@@ -49,13 +51,17 @@ func scanCall(b []byte) (callHead, error) {
 			}
 			b = b[n:]
 			h.set(num, v)
-		case typ == protowire.BytesType && num == fieldGroups:
+		case typ == protowire.BytesType && (num == fieldGroups || num == fieldApp):
 			v, n := protowire.ConsumeBytes(b)
 			if n < 0 {
 				return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
 			}
 			b = b[n:]
-			h.groups = append(h.groups, v)
+			if num == fieldApp {
+				h.app = v
+			} else {
+				h.groups = append(h.groups, v)
+			}
 		default:
 			n := protowire.ConsumeFieldValue(num, typ, b)
 			if n < 0 {

@@ -109,6 +109,7 @@ func (s *state) setPartition(p ownership.Partition) {
 func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) uint32 {
 	ref, e := s.calls.add(id)
 	e.epoch, e.partition, e.state, e.active = uint64(k.Epoch), uint32(k.Partition), k.State, active
+	e.app = s.calls.number(k.App)
 	if k.Pinned {
 		e.flags |= flagPinned
 	}

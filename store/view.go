@@ -84,7 +84,7 @@ func (r *reading) Known(id ownership.CallID) (ownership.Known, bool) {
 	}
 	e := r.t.st.calls.calls.at(ref)
 	return ownership.Known{
-		Partition: ownership.PartitionID(e.partition), Epoch: ownership.Epoch(e.epoch),
+		App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Epoch: ownership.Epoch(e.epoch),
 		State: e.state, Pinned: e.flags&flagPinned != 0,
 	}, true
 }

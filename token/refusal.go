@@ -60,6 +60,12 @@ func (r *Refusal) Error() string {
 	return s + ": " + r.Reason
 }
 
+// Costly reports whether the refusal took an RSA check, which is all that
+// refusing a token costs: 30 µs, where everything before it costs about one.
+func (r *Refusal) Costly() bool {
+	return r.Code == CodeBadSignature || r.Code == CodeTenantNotAllowed
+}
+
 // reasons holds the fixed text of every code.
 var reasons = map[Code]string{
 	CodeNoToken:          "there is no Authorization header",

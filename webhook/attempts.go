@@ -18,18 +18,26 @@ import (
 // A failure costs one RSA check at most, 30 µs, so the bounds are not there to
 // slow guessing down: nobody guesses a signature. They keep a flood of junk from
 // taking the processor away from the cloud. So whoever has shown a good token
-// lately is never bounded by address, and a bounded request is not refused for
+// lately is bounded by that token only, and a bounded request is not refused for
 // good (401) but for now (503): the cloud repeats after 5xx only.
+//
+// The bound on all strangers is the one that an attacker could turn against the
+// cloud, whose next address is a stranger too. So it counts only failures that
+// took the RSA check, and lets 2000 of them by in a second, 6 % of one
+// processor: to use it up takes 400 addresses, each with tokens that are right
+// but for their signature. Junk that is refused at a glance uses up nothing but
+// the budgets of its own address and token.
 type Attempts struct {
-	All        float64 // from all strangers together; default 100
-	AllBurst   int     // default 500
+	All        float64 // that took an RSA check, from all strangers together; default 2000
+	AllBurst   int     // default 4000
 	Each       float64 // from one address; default 5
 	EachBurst  int     // default 50
 	Token      float64 // of one and the same token, whoever sends it; default 0.1
 	TokenBurst int     // default 5
 
 	// Shared says that the addresses of requests are those of something in front
-	// of this node and say nothing: only tokens are bounded.
+	// of this node and say nothing. Then tokens are bounded, each and all, and no
+	// stranger is whose very token was found good lately.
 	Shared bool
 }
 
@@ -37,12 +45,12 @@ func (a Attempts) withDefaults() Attempts {
 	for _, v := range []struct {
 		at *float64
 		to float64
-	}{{&a.All, 100}, {&a.Each, 5}, {&a.Token, 0.1}} {
+	}{{&a.All, 2000}, {&a.Each, 5}, {&a.Token, 0.1}} {
 		if *v.at <= 0 {
 			*v.at = v.to
 		}
 	}
-	setDefault(&a.AllBurst, 500)
+	setDefault(&a.AllBurst, 4000)
 	setDefault(&a.EachBurst, 50)
 	setDefault(&a.TokenBurst, 5)
 	return a
@@ -72,20 +80,27 @@ type attempts struct {
 	swept  time.Time
 
 	goodMu sync.RWMutex
-	good   map[netip.Addr]time.Time
+	good   map[origin]time.Time
+}
+
+// origin is whom a request comes from: an address, or where all come from the
+// same one, the token.
+type origin struct {
+	addr  netip.Addr
+	token uint64
 }
 
 func newAttempts(cfg Attempts, now func() time.Time) *attempts {
 	cfg = cfg.withDefaults()
 	return &attempts{
 		cfg: cfg, now: now, seed: maphash.MakeSeed(), all: rate.NewLimiter(rate.Limit(cfg.All), cfg.AllBurst),
-		each: map[netip.Addr]*rate.Limiter{}, tokens: map[uint64]*rate.Limiter{}, good: map[netip.Addr]time.Time{},
+		each: map[netip.Addr]*rate.Limiter{}, tokens: map[uint64]*rate.Limiter{}, good: map[origin]time.Time{},
 	}
 }
 
 // try is one request's attempt.
 type try struct {
-	from netip.Addr
+	from origin
 	at   time.Time
 }
 
@@ -96,21 +111,24 @@ func (a *attempts) begin(r *http.Request) (try, bool) {
 	if len(r.Header["Authorization"]) == 0 {
 		return t, true
 	}
-	if !a.cfg.Shared {
-		t.from = sender(r.RemoteAddr)
+	if a.cfg.Shared {
+		t.from.token = a.tokenKey(r.Header)
+	} else {
+		t.from.addr = sender(r.RemoteAddr)
 	}
-	if a.failing.Load() > 0 && a.tokenSpent(r.Header, t.at) {
+	switch {
+	case a.failing.Load() > 0 && a.tokenSpent(r.Header, t.at):
 		return t, false
-	}
-	if a.cfg.Shared || a.isGood(t) {
+	case a.isGood(t):
 		return t, true
-	}
-	if a.all.TokensAt(t.at) < 1 {
+	case a.all.TokensAt(t.at) < 1:
 		return t, false
+	case a.cfg.Shared:
+		return t, true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l, ok := a.each[t.from]
+	l, ok := a.each[t.from.addr]
 	return t, !ok || l.TokensAt(t.at) >= 1
 }
 
@@ -132,8 +150,9 @@ func (a *attempts) tokenKey(header http.Header) uint64 {
 	return h.Sum64()
 }
 
-// failed counts a request whose token was refused for good.
-func (a *attempts) failed(t try, header http.Header) {
+// failed counts a request whose token was refused for good; costly says that it
+// took an RSA check.
+func (a *attempts) failed(t try, header http.Header, costly bool) {
 	if len(header["Authorization"]) == 0 {
 		return
 	}
@@ -141,11 +160,16 @@ func (a *attempts) failed(t try, header http.Header) {
 	defer a.mu.Unlock()
 	limiterOf(a, a.tokens, a.tokenKey(header), rate.Limit(a.cfg.Token), a.cfg.TokenBurst, t.at).AllowN(t.at, 1)
 	a.failing.Store(int64(len(a.tokens)))
-	if a.cfg.Shared || a.isGood(t) {
+	if a.isGood(t) {
 		return
 	}
-	a.all.AllowN(t.at, 1)
-	limiterOf(a, a.each, t.from, rate.Limit(a.cfg.Each), a.cfg.EachBurst, t.at).AllowN(t.at, 1)
+	if costly {
+		a.all.AllowN(t.at, 1)
+	}
+	if a.cfg.Shared {
+		return
+	}
+	limiterOf(a, a.each, t.from.addr, rate.Limit(a.cfg.Each), a.cfg.EachBurst, t.at).AllowN(t.at, 1)
 }
 
 // limiterOf gives the budget of one key. When the places are used up, those that
@@ -172,9 +196,6 @@ func limiterOf[K comparable](a *attempts, m map[K]*rate.Limiter, key K, every ra
 
 // passed remembers that a request's sender has shown a good token.
 func (a *attempts) passed(t try) {
-	if a.cfg.Shared {
-		return
-	}
 	a.goodMu.RLock()
 	last, known := a.good[t.from]
 	a.goodMu.RUnlock()
@@ -184,7 +205,7 @@ func (a *attempts) passed(t try) {
 	a.goodMu.Lock()
 	defer a.goodMu.Unlock()
 	if len(a.good) >= places {
-		maps.DeleteFunc(a.good, func(_ netip.Addr, last time.Time) bool { return t.at.Sub(last) >= goodFor })
+		maps.DeleteFunc(a.good, func(_ origin, last time.Time) bool { return t.at.Sub(last) >= goodFor })
 	}
 	if len(a.good) < places || known {
 		a.good[t.from] = t.at

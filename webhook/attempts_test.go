@@ -121,11 +121,47 @@ func TestFailuresOfAllStrangersAreBounded(t *testing.T) {
 	nd.from(t, "198.51.100.2", mint(t, ourApp, ourTenant)).is(t, 204)
 }
 
+// Junk that is refused at a glance is charged to its address and its token only:
+// however much of it there is, from wherever, strangers are served.
+func TestCheapJunkShutsNobodyOut(t *testing.T) {
+	nd, _ := timedNode(t, func(c *Config) { c.Attempts.AllBurst, c.Attempts.EachBurst = 1, 2 })
+	expired := strings.Replace(mint(t, "no-app-of-ours", ourTenant), ".", ".e", 1)
+	for i := range 200 {
+		from := fmt.Sprintf("192.0.2.%d", i)
+		nd.from(t, from, fmt.Sprint("x", i)).is(t, 401)
+		nd.from(t, from, fmt.Sprint(expired, i)).is(t, 401)
+		nd.from(t, from, fmt.Sprint("y", i)).bounded(t)
+	}
+	nd.from(t, "198.51.100.1", mint(t, ourApp, ourTenant)).is(t, 204)
+}
+
+// A token of a tenant that is not on the list is one of the cloud's, and signed:
+// no failure of whoever sends it.
+func TestAForeignTenantIsNoFailedAttempt(t *testing.T) {
+	nd, _ := timedNode(t, func(c *Config) { c.Attempts = Attempts{AllBurst: 1, EachBurst: 1, TokenBurst: 1} })
+	for range 20 {
+		nd.from(t, "192.0.2.1", mint(t, ourApp, badTenant)).is(t, 403)
+	}
+	nd.from(t, "192.0.2.1", mint(t, ourApp, ourTenant)).is(t, 204)
+}
+
+// Behind a load balancer no address is bounded, but the RSA checks of strange
+// tokens are in all, and a token that was good before is none.
 func TestBehindALoadBalancerAddressesSayNothing(t *testing.T) {
-	nd, _ := timedNode(t, func(c *Config) { c.Attempts.Shared, c.Attempts.AllBurst, c.Attempts.EachBurst = true, 3, 2 })
+	nd, clock := timedNode(t, func(c *Config) { c.Attempts.Shared, c.Attempts.AllBurst, c.Attempts.EachBurst = true, 20, 2 })
+	good := mint(t, ourApp, ourTenant)
+	nd.from(t, "192.0.2.1", good).is(t, 204)
+	for i := range 20 {
+		nd.from(t, "192.0.2.1", fmt.Sprint("cheap", i)).is(t, 401)
+	}
 	for i := range 20 {
 		nd.from(t, "192.0.2.1", junk(t, i)).is(t, 401)
 	}
+	nd.from(t, "192.0.2.1", junk(t, 99)).bounded(t)
+	nd.from(t, "192.0.2.1", mint(t, mediaApp, ourTenant)).bounded(t) // a strange one has to come again
+	nd.from(t, "192.0.2.1", good).is(t, 204)
+	clock.advance(time.Second)
+	nd.from(t, "192.0.2.1", mint(t, mediaApp, ourTenant)).is(t, 204)
 }
 
 // doubtful cannot check any token right now.
@@ -163,7 +199,7 @@ func TestAttemptsAreRememberedInBounds(t *testing.T) {
 		if i%2 == 0 {
 			a.passed(try)
 		} else {
-			a.failed(try, r.Header)
+			a.failed(try, r.Header, true)
 		}
 		clock.advance(time.Millisecond)
 	}

@@ -187,11 +187,14 @@ func passed(how outcome, reply ownership.Reply, err error) result {
 
 func isOwnership(err error) bool {
 	return errors.Is(err, ownership.ErrFenced) || errors.Is(err, ownership.ErrStaleEpoch) ||
-		errors.Is(err, ownership.ErrFutureEpoch) || errors.Is(err, ownership.ErrUnknown)
+		errors.Is(err, ownership.ErrFutureEpoch) || errors.Is(err, ownership.ErrUnknown) ||
+		errors.Is(err, ownership.ErrOtherApp)
 }
 
 func refusalOfOwner(err error) refusal {
 	switch {
+	case errors.Is(err, ownership.ErrOtherApp):
+		return refuseToken
 	case errors.Is(err, ownership.ErrFenced):
 		return refuseNoLease
 	case errors.Is(err, ownership.ErrFutureEpoch):

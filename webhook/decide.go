@@ -33,6 +33,10 @@ type decision struct {
 	placement ownership.Placement
 }
 
+// foreign reports whether the call is another app's. No part of such a body is
+// carried out: the calling cloud never mixes the calls of two apps.
+func (d *decision) foreign() bool { return errors.Is(d.cause, ownership.ErrOtherApp) }
+
 // decide finds out where each call of a body goes. It gives the decisions, or
 // the whole answer where the body as such cannot be routed.
 func (h *Handler) decide(ctx context.Context, q *inquiry, list []graph.Notification) ([]decision, result) {
@@ -43,6 +47,9 @@ func (h *Handler) decide(ctx context.Context, q *inquiry, list []graph.Notificat
 	for i := range ds {
 		if ds[i].verb == verbClaim {
 			h.settle(ctx, q, &ds[i], h.table.Claim)
+			if ds[i].foreign() { // the leader knew it, this node did not yet
+				return nil, refused(refuseToken, ds[i].cause)
+			}
 		}
 	}
 	return ds, result{}
@@ -60,6 +67,9 @@ func (h *Handler) locateAll(q *inquiry, list []graph.Notification) ([]decision, 
 	ds := make([]decision, len(q.parts))
 	for i := range ds {
 		ds[i] = h.locate(q, &q.parts[i], q.hops.region)
+		if ds[i].foreign() {
+			return nil, refused(refuseToken, ds[i].cause)
+		}
 	}
 	if len(ds) == 1 || sameRegion(ds) {
 		return ds, result{}
@@ -131,6 +141,11 @@ func sameRegion(ds []decision) bool {
 func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 	d := decision{part: p}
 	if known, ok := h.table.Find(p.call); ok {
+		if q.foreign(known.App) {
+			d.verb, d.refusal, d.cause = verbRefuse, refuseToken, ownership.ErrOtherApp
+			d.why = "the token is not for the call's app"
+			return d
+		}
 		if known.State == ownership.CallEnded {
 			d.verb, d.why = verbIgnore, "the call has ended"
 			return d
@@ -138,6 +153,8 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 		return h.toOwner(d, known.Partition, "the call stands in the table")
 	}
 	if q.handle != nil && q.handle.Ref == string(p.call) {
+		// The signature does not say whose call it is: its owner's table does, or the
+		// line at the owner's desk.
 		if d = h.toOwner(d, q.handle.Partition, "the signed callback URI names its partition"); d.verb == verbRefuse {
 			d.refusal = *h.aheadOfTable(q, 0).refused
 		}
@@ -209,6 +226,8 @@ func (h *Handler) ownerOf(p ownership.Placement) ownership.Owner {
 
 func refusalOfClaim(err error) refusal {
 	switch {
+	case errors.Is(err, ownership.ErrOtherApp):
+		return refuseToken
 	case errors.Is(err, ownership.ErrFull):
 		return refuseFull
 	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, context.DeadlineExceeded):

@@ -113,12 +113,12 @@ func (h *Handler) readTarget(target string, q *inquiry) error {
 // explainToken judges the token, and guesses app and tenant where there is none.
 func (h *Handler) explainToken(ctx context.Context, q *inquiry, msg graph.Message) (Explanation, refusal) {
 	if len(q.header["Authorization"]) == 0 {
-		q.app = h.guessApp(msg)
+		q.app, q.guessed = h.guessApp(msg), true
 		return Explanation{Token: "absent", App: q.app}, refusal{}
 	}
 	claims, err := h.tokens.Verify(ctx, q.header)
 	if err != nil {
-		q.app = h.guessApp(msg)
+		q.app, q.guessed = h.guessApp(msg), true
 		return Explanation{Token: err.Error(), App: q.app}, refusalOfToken(err)
 	}
 	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)

@@ -11,7 +11,8 @@ import (
 // HandOver takes a notification that another node relayed: the receiving side
 // of Table.Relay. It never relays on. Where this node may not act as the owner
 // the error is one of ownership's (ErrUnknown, ErrStaleEpoch, ErrFutureEpoch,
-// ErrFenced), and the relaying side answers 503.
+// ErrFenced), and the relaying side answers 503; for a call of another app it is
+// ErrOtherApp, and the answer 401.
 func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownership.Reply, error) {
 	if ho.Event != ownership.EventIncoming && ho.Event != ownership.EventUpdate {
 		h.count.handed[handedRefused].Inc()
@@ -44,8 +45,13 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 	case !owner.Acting || !h.table.Holds(ho.Partition, owner.Epoch):
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
 	}
-	if known, ok := h.table.Find(ho.Call); ok && known.State == ownership.CallEnded {
-		return ownership.Reply{Status: http.StatusAccepted}, nil
+	if known, ok := h.table.Find(ho.Call); ok {
+		switch {
+		case known.App != ho.App: // whoever relayed it knew of no such call
+			return ownership.Reply{}, fmt.Errorf("handing over call %s to the bot of app %s: %w", ho.Call, ho.App, ownership.ErrOtherApp)
+		case known.State == ownership.CallEnded:
+			return ownership.Reply{Status: http.StatusAccepted}, nil
+		}
 	}
 	// An older epoch means that the partition was adopted since: its present
 	// owner is this node, and what the bot hears is the present epoch.

@@ -13,7 +13,7 @@ import (
 func TestHandOver(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})
 	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
-	ho := ownership.HandOver{Event: ownership.EventUpdate, Call: "c1", Partition: 1, Epoch: 1, Body: []byte("b"), CallbackURI: "https://evil.example/"}
+	ho := ownership.HandOver{Event: ownership.EventUpdate, App: ourApp, Call: "c1", Partition: 1, Epoch: 1, Body: []byte("b"), CallbackURI: "https://evil.example/"}
 	ctx := context.Background()
 	with := func(change func(*ownership.HandOver)) ownership.HandOver {
 		h := ho

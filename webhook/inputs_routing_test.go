@@ -87,7 +87,7 @@ func TestEpochs(t *testing.T) {
 	})
 	t.Run("a retired partition's ended call is no alarm", func(t *testing.T) {
 		r.mu.Lock()
-		r.calls["c8"] = ownership.Known{Partition: 88, Epoch: 1, State: ownership.CallEnded}
+		r.calls["c8"] = ownership.Known{App: ourApp, Partition: 88, Epoch: 1, State: ownership.CallEnded}
 		r.mu.Unlock()
 		if a := post(t, one.uri(88, 1, "c8"), update("c8")); a.status != 202 {
 			t.Errorf("%+v", a)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type node struct {
 	log      *lockedBuffer
 	tokens   *countingTokens
 	leaseOff bool
+	forgot   atomic.Bool                               // its memory lags: it knows no call
 	view     map[ownership.PartitionID]ownership.Owner // overrides the region's
 	relays   []ownership.HandOver
 	relayErr error
@@ -202,7 +204,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = nd.server.Serve(s.limits.Listener(l))
+		_ = nd.server.Serve(nd.door.Listener(l, s.limits))
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

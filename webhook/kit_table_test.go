@@ -13,7 +13,7 @@ func (nd *node) Find(id ownership.CallID) (ownership.Known, bool) {
 	nd.in.mu.Lock()
 	defer nd.in.mu.Unlock()
 	k, ok := nd.in.calls[id]
-	return k, ok
+	return k, ok && !nd.forgot.Load()
 }
 
 func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
@@ -68,6 +68,9 @@ func (r *region) claim(c ownership.Claim, keep bool) (ownership.Placement, error
 	o := r.owners[p]
 	place := ownership.Placement{Partition: p, Epoch: o.Epoch, Owner: o.Node, Reason: ownership.ReasonLeastLoaded}
 	if known, ok := r.calls[c.Call]; ok {
+		if known.App != c.App {
+			return ownership.Placement{}, ownership.ErrOtherApp
+		}
 		place.Reason = ownership.ReasonKnown
 		if known.State == ownership.CallEnded {
 			place.Reason = ownership.ReasonEnded
@@ -83,7 +86,7 @@ func (r *region) claim(c ownership.Claim, keep bool) (ownership.Placement, error
 			state = ownership.CallAnswered
 		}
 		if place.Reason == ownership.ReasonLeastLoaded {
-			r.calls[c.Call] = ownership.Known{Partition: p, Epoch: o.Epoch, State: state}
+			r.calls[c.Call] = ownership.Known{App: c.App, Partition: p, Epoch: o.Epoch, State: state}
 		}
 	}
 	return place, nil
@@ -140,7 +143,7 @@ func (nd *node) relayed() []ownership.HandOver {
 func (r *region) knows(id ownership.CallID, p ownership.PartitionID, state ownership.CallState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls[id] = ownership.Known{Partition: p, Epoch: r.owners[p].Epoch, State: state}
+	r.calls[id] = ownership.Known{App: ourApp, Partition: p, Epoch: r.owners[p].Epoch, State: state}
 }
 
 // moves gives a partition to another node at the next epoch.

@@ -17,6 +17,7 @@ type counters struct {
 	asGet    prometheus.Counter
 	future   prometheus.Counter
 	partly   prometheus.Counter
+	crowded  prometheus.Counter
 	inFlight prometheus.Gauge
 }
 
@@ -71,6 +72,10 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 			Name: "tandem_webhook_partly_handled_total",
 			Help: "Bodies with notifications of several calls of which some could not be handled.",
 		}),
+		crowded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tandem_webhook_crowded_connections_total",
+			Help: "Connections closed at once because their address held as many as one may.",
+		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tandem_webhook_requests_in_flight",
 			Help: "Requests in progress at the public door.",
@@ -91,7 +96,7 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 	if to == nil {
 		return c, nil
 	}
-	for _, m := range []prometheus.Collector{requests, hops, handed, c.decision, c.whole, c.asGet, c.future, c.partly, c.inFlight} {
+	for _, m := range []prometheus.Collector{requests, hops, handed, c.decision, c.whole, c.asGet, c.future, c.partly, c.crowded, c.inFlight} {
 		if err := to.Register(m); err != nil {
 			return nil, err
 		}

@@ -99,7 +99,13 @@ type inquiry struct {
 	hops     hops
 	parts    []part
 	dry      bool // explain asks: nothing is counted, nothing changes
+	guessed  bool // explain asks without a token: the app is a guess
 }
+
+// foreign reports whether a call is another app's than the one that the token is
+// for: such a token says nothing about the call. Tenants are not compared, for
+// a bot is called from more than one.
+func (q *inquiry) foreign(app ownership.AppID) bool { return app != q.app && !q.guessed }
 
 // receive takes a request through the door: headers, token, handle, body, and
 // only then what it says.
@@ -114,8 +120,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	claims, err := h.tokens.Verify(r.Context(), r.Header)
 	if err != nil {
 		no := refusalOfToken(err)
-		if no.status != http.StatusServiceUnavailable {
-			h.attempts.failed(try, r.Header)
+		if no.status == http.StatusUnauthorized { // a tenant that is not listed is the cloud's own word
+			h.attempts.failed(try, r.Header, costly(err))
 		}
 		return refused(no, err)
 	}
@@ -243,6 +249,11 @@ func refusalOfToken(err error) refusal {
 		return refuseToken
 	}
 	return refuseTokenLater
+}
+
+func costly(err error) bool {
+	no := (*token.Refusal)(nil)
+	return errors.As(err, &no) && no.Costly()
 }
 
 func refusalOfBody(err error) refusal {

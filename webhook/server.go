@@ -2,11 +2,8 @@ package webhook
 
 import (
 	"crypto/tls"
-	"net"
 	"net/http"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Limits bounds what connections to the public listener may cost. Zero values
@@ -18,6 +15,7 @@ type Limits struct {
 	Idle        time.Duration // between two requests of a connection; default 60 s
 	HeaderBytes int           // of request line and headers; default 32 KiB, net/http adds 4 KiB of its own
 	Connections int           // at one time; default 4096, more wait in the kernel's queue
+	Each        int           // of them from one address (IPv6: from one /64); default an eighth, more are closed
 	Streams     int           // of one HTTP/2 connection at one time; default 100
 }
 
@@ -28,6 +26,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Idle, 60*time.Second)
 	setDefault(&l.HeaderBytes, 32<<10)
 	setDefault(&l.Connections, 4096)
+	setDefault(&l.Each, max(l.Connections/8, 1))
 	setDefault(&l.Streams, 100)
 	return l
 }
@@ -35,7 +34,7 @@ func (l Limits) withDefaults() Limits {
 // NewServer gives the server of the public listener: HTTP/1.1, and HTTP/2 over
 // TLS from 1.2 on. The caller puts certificates into TLSConfig, or a TLSConfig of
 // its own in its place, sets ErrorLog, and serves it on a listener from
-// Limits.Listener.
+// Handler.Listener.
 //
 // Limits.Write must outlast a body that comes slowly (Read) and then the door's
 // own time-outs (Config.ClaimTimeout and Config.HandOver).
@@ -60,10 +59,4 @@ func NewServer(handler http.Handler, limits Limits) *http.Server {
 			MaxReceiveBufferPerStream:     256 << 10,
 		},
 	}
-}
-
-// Listener caps the connections of a listener. The cap is on accepting: more
-// connections wait, and no file descriptor is spent on them.
-func (l Limits) Listener(inner net.Listener) net.Listener {
-	return netutil.LimitListener(inner, l.withDefaults().Connections)
 }

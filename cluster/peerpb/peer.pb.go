@@ -39,6 +39,7 @@ const (
 	Fault_KIND_NOT_LEADER   Fault_Kind = 8
 	Fault_KIND_GONE         Fault_Kind = 9
 	Fault_KIND_FOREIGN      Fault_Kind = 10
+	Fault_KIND_OTHER_APP    Fault_Kind = 11
 )
 
 // Enum value maps for Fault_Kind.
@@ -55,6 +56,7 @@ var (
 		8:  "KIND_NOT_LEADER",
 		9:  "KIND_GONE",
 		10: "KIND_FOREIGN",
+		11: "KIND_OTHER_APP",
 	}
 	Fault_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -68,6 +70,7 @@ var (
 		"KIND_NOT_LEADER":   8,
 		"KIND_GONE":         9,
 		"KIND_FOREIGN":      10,
+		"KIND_OTHER_APP":    11,
 	}
 )
 
@@ -1860,10 +1863,10 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xa6\x02\n" +
+	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xba\x02\n" +
 	"\x05Fault\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tandem.peer.v1.Fault.KindR\x04kind\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xd8\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xec\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FULL\x10\x01\x12\x12\n" +
@@ -1876,7 +1879,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0fKIND_NOT_LEADER\x10\b\x12\r\n" +
 	"\tKIND_GONE\x10\t\x12\x10\n" +
 	"\fKIND_FOREIGN\x10\n" +
-	"\"Q\n" +
+	"\x12\x12\n" +
+	"\x0eKIND_OTHER_APP\x10\v\"Q\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1a\n" +
