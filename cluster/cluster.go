@@ -231,7 +231,7 @@ func (c *Cluster) ReloadTLS() error {
 	if c.creds == nil {
 		return nil
 	}
-	return c.creds.reload()
+	return c.reloadTLS()
 }
 
 // Addr gives the advertised cluster address.

@@ -3,9 +3,9 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"tandem/ownership"
@@ -16,14 +16,11 @@ import (
 type dialer struct {
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
-
-	mu     sync.Mutex
-	open   map[net.Conn]struct{}
-	closed bool
+	open      openConns
 }
 
 func newDialer(creds *credentials, handshake time.Duration) *dialer {
-	return &dialer{creds: creds, handshake: handshake, open: make(map[net.Conn]struct{})}
+	return &dialer{creds: creds, handshake: handshake, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
 }
 
 // dial connects to addr, where the node want is expected; an empty want takes
@@ -39,9 +36,9 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
-	conn, err := d.track(raw)
-	if err != nil {
-		return nil, err
+	conn := d.open.add(raw, nil)
+	if conn == nil {
+		return nil, net.ErrClosed
 	}
 	if d.creds == nil {
 		preface := prefacePeer
@@ -61,40 +58,16 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 		proto = alpnRaft
 	}
 	tc := tls.Client(conn, d.creds.client(proto, want))
-	if err := tc.HandshakeContext(ctx); err != nil {
+	err = tc.HandshakeContext(ctx)
+	if err == nil {
+		err = conn.settle(tc.ConnectionState().PeerCertificates)
+	}
+	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
 	return tc, nil
 }
 
-func (d *dialer) track(raw net.Conn) (net.Conn, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		_ = raw.Close()
-		return nil, net.ErrClosed
-	}
-	c := &countedConn{Conn: raw}
-	c.gone = func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.open, c)
-	}
-	d.open[c] = struct{}{}
-	return c, nil
-}
-
 // closeAll closes every connection and lets none be opened any more.
-func (d *dialer) closeAll() {
-	d.mu.Lock()
-	d.closed = true
-	open := make([]net.Conn, 0, len(d.open))
-	for c := range d.open {
-		open = append(open, c)
-	}
-	d.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close()
-	}
-}
+func (d *dialer) closeAll() { d.open.closeAll() }

@@ -78,8 +78,7 @@ func loadCredentials(files TLS, self identity) (*credentials, error) {
 	return c, c.reload()
 }
 
-// reload reads the files again; on an error the old ones stay in force. New
-// connections use the new ones, open connections go on.
+// reload reads the files again; on an error the old ones stay in force.
 func (c *credentials) reload() error {
 	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
 	if err != nil {
@@ -101,6 +100,19 @@ func (c *credentials) reload() error {
 		return fmt.Errorf("checking the node's own certificate %s: it names %s, this node is %s", c.files.CertFile, id.URI(), c.self.URI())
 	}
 	c.now.Store(&material{cert: cert, roots: roots})
+	return nil
+}
+
+// reloadTLS puts the files in force, for the open connections too: a peer that
+// the new authority does not vouch for is cut off. That is how a stolen key is
+// taken out of use.
+func (c *Cluster) reloadTLS() error {
+	if err := c.creds.reload(); err != nil {
+		return err
+	}
+	for _, err := range append(c.port.open.vet(), c.dial.open.vet()...) {
+		c.log.Warn("a peer's certificate does not hold any more", "err", err)
+	}
 	return nil
 }
 
@@ -144,19 +156,30 @@ func (c *credentials) client(proto string, want ownership.NodeID) *tls.Config {
 			if s.NegotiatedProtocol != proto {
 				return fmt.Errorf("checking a peer: it does not speak %s", proto)
 			}
-			rest := x509.NewCertPool()
-			for _, cert := range s.PeerCertificates[1:] {
-				rest.AddCert(cert)
-			}
-			if _, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
-				Roots: m.roots, Intermediates: rest, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			}); err != nil {
-				return fmt.Errorf("checking a peer's certificate: %w", err)
+			if err := c.vouch(s.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {
+				return err
 			}
 			_, err := c.check(s, want)
 			return err
 		},
 	}
+}
+
+// vouch holds the certificates that a peer shows, its own first, against the
+// authority in force, at this time.
+func (c *credentials) vouch(shown []*x509.Certificate, use x509.ExtKeyUsage) error {
+	if len(shown) == 0 {
+		return errors.New("checking a peer: it shows no certificate")
+	}
+	rest := x509.NewCertPool()
+	for _, cert := range shown[1:] {
+		rest.AddCert(cert)
+	}
+	_, err := shown[0].Verify(x509.VerifyOptions{Roots: c.now.Load().roots, Intermediates: rest, KeyUsages: []x509.ExtKeyUsage{use}})
+	if err != nil {
+		return fmt.Errorf("checking a peer's certificate: %w", err)
+	}
+	return nil
 }
 
 // check gives the identity of a verified connection, refusing other

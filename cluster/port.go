@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -35,10 +36,9 @@ type port struct {
 	raft func(net.Conn, ownership.NodeID) // node is empty on a plain port
 	peer *handedListener
 
+	open   openConns
 	mu     sync.Mutex
-	open   map[net.Conn]struct{}
 	counts map[string]int
-	closed bool
 	wg     sync.WaitGroup
 }
 
@@ -46,7 +46,10 @@ func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(stri
 	return &port{
 		ln: ln, creds: creds, handshake: cfg.Timings.Handshake, perIP: cfg.MaxConnsPerIP, log: cfg.Logger, refused: refused,
 		peer: newHandedListener(ln.Addr()),
-		open: make(map[net.Conn]struct{}), counts: make(map[string]int),
+		open: openConns{creds: creds, use: x509.ExtKeyUsageClientAuth, told: func(err error) {
+			cfg.Logger.Warn("a peer's certificate does not hold any more", "err", err)
+		}},
+		counts: make(map[string]int),
 	}
 }
 
@@ -75,33 +78,33 @@ func (p *port) serve() {
 }
 
 // admit counts the connection, or closes it when its address has too many.
-func (p *port) admit(conn net.Conn) net.Conn {
-	ip, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+func (p *port) admit(raw net.Conn) *openConn {
+	ip, _, _ := net.SplitHostPort(raw.RemoteAddr().String())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.counts[ip] >= p.perIP {
-		_ = conn.Close()
-		if !p.closed {
-			p.refused("too many connections")
-		}
+	if p.counts[ip] >= p.perIP {
+		_ = raw.Close()
+		p.refused("too many connections")
 		return nil
 	}
-	c := &countedConn{Conn: conn}
-	c.gone = func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.open, c)
-		if p.counts[ip]--; p.counts[ip] == 0 {
-			delete(p.counts, ip)
-		}
+	c := p.open.add(raw, func() { p.left(ip) })
+	if c != nil {
+		p.counts[ip]++
 	}
-	p.counts[ip]++
-	p.open[c] = struct{}{}
 	return c
 }
 
+// left counts a connection no longer.
+func (p *port) left(ip string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.counts[ip]--; p.counts[ip] == 0 {
+		delete(p.counts, ip)
+	}
+}
+
 // greet takes one connection through its handshake and hands it on.
-func (p *port) greet(conn net.Conn) {
+func (p *port) greet(conn *openConn) {
 	_ = conn.SetDeadline(time.Now().Add(p.handshake))
 	out, raft, node, err := p.protocol(conn)
 	if err != nil {
@@ -118,7 +121,7 @@ func (p *port) greet(conn net.Conn) {
 	p.peer.hand(out)
 }
 
-func (p *port) protocol(conn net.Conn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
+func (p *port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
 	if p.creds == nil {
 		line, err := readPreface(conn)
 		if err != nil {
@@ -133,6 +136,9 @@ func (p *port) protocol(conn net.Conn) (out net.Conn, raft bool, node ownership.
 	s := tc.ConnectionState()
 	id, err := p.creds.check(s, "")
 	if err != nil {
+		return nil, false, "", err
+	}
+	if err := conn.settle(s.PeerCertificates); err != nil {
 		return nil, false, "", err
 	}
 	return tc, s.NegotiatedProtocol == alpnRaft, id.node, nil
@@ -160,35 +166,13 @@ func readPreface(r io.Reader) (string, error) {
 
 // closeAll closes the listener and every connection that came in through it.
 func (p *port) closeAll() {
-	p.mu.Lock()
-	p.closed = true
-	open := make([]net.Conn, 0, len(p.open))
-	for c := range p.open {
-		open = append(open, c)
-	}
-	p.mu.Unlock()
 	_ = p.ln.Close()
 	p.peer.close()
-	for _, c := range open {
-		_ = c.Close()
-	}
+	p.open.closeAll()
 }
 
 // wait returns when the goroutines of the port have ended.
 func (p *port) wait() { p.wg.Wait() }
-
-// countedConn tells once when it is closed.
-type countedConn struct {
-	net.Conn
-	once sync.Once
-	gone func()
-}
-
-func (c *countedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(c.gone)
-	return err
-}
 
 // handedListener is a net.Listener of connections that the port accepted.
 type handedListener struct {

@@ -288,9 +288,9 @@ func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
 	eventually(t, "80 of 100 idle connections are refused", func() bool {
 		return testutil.ToFloat64(n.m.refused.WithLabelValues("too many connections")) >= 80
 	})
-	n.port.mu.Lock()
-	open := len(n.port.open)
-	n.port.mu.Unlock()
+	n.port.open.mu.Lock()
+	open := len(n.port.open.all)
+	n.port.open.mu.Unlock()
 	if open > 20 {
 		t.Errorf("%d connections are open, 20 are allowed", open)
 	}
