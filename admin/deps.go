@@ -98,10 +98,8 @@ type Cluster interface {
 	TransferLeader(ctx context.Context, to ownership.NodeID) error
 	// Peers gives the raft configuration with what this node knows of each.
 	Peers() []Peer
-	// LeaderCheck returns once the table here holds everything that the leader
-	// had applied when it was asked.
-	LeaderCheck(context.Context) error
-	// ReadBarrier is LeaderCheck with a leader that a quorum has just confirmed.
+	// ReadBarrier returns once the table here holds everything that the leader had
+	// applied when it was asked; a quorum has confirmed by then that it leads.
 	ReadBarrier(context.Context) error
 	// Status says how this node stands in the cluster.
 	Status() ClusterStatus

@@ -193,7 +193,7 @@ func TestAHistoryThatCannotBeReadIsNoEmptyHistory(t *testing.T) {
 func TestConsistency(t *testing.T) {
 	t.Parallel()
 	r := openRoom(t)
-	for level, want := range map[string]string{"": "", "local": "", "leader": "leader check", "linearizable": "read barrier"} {
+	for level, want := range map[string]string{"": "", "local": "", "leader": "read barrier", "linearizable": "read barrier"} {
 		r.fake.set(func() { r.fake.asked = nil })
 		path := "/v1/partitions"
 		if level != "" {
