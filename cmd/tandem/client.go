@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,6 +34,17 @@ func (f *clientFlags) register(root *cobra.Command) {
 	p.StringVar(&f.consistency, "consistency", "", "how fresh a read must be: local, leader or linearizable")
 }
 
+// check says which flag holds a word that it does not know.
+func (f *clientFlags) check() error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, f.format) {
+		return usage("--format is %q: table, json or yaml", f.format)
+	}
+	if !slices.Contains([]string{"", admin.Local, admin.Leader, admin.Linearizable}, f.consistency) {
+		return usage("--consistency is %q: local, leader or linearizable", f.consistency)
+	}
+	return nil
+}
+
 // env gives a variable of the environment.
 func (a *app) env(name string) string {
 	for _, kv := range a.environ {
@@ -56,8 +68,8 @@ func first(values ...string) string {
 // into exit codes.
 func (a *app) asking(do func(context.Context, *admin.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if f := a.client.format; f != "table" && f != "json" && f != "yaml" {
-			return usage("--format is %q: table, json or yaml", f)
+		if err := a.client.check(); err != nil {
+			return err
 		}
 		c, err := admin.NewClient(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
