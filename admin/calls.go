@@ -51,6 +51,8 @@ type callAsked struct {
 // the headers that the cloud would have sent.
 type notificationAsked struct {
 	Target  string `query:"target" maxLength:"2048" doc:"Path and query it would be posted to, to explain a callback URI or a hop mark; absent: the webhook's path."`
+	App     string `query:"app" maxLength:"64" doc:"The app that its token would name, where none is given."`
+	Tenant  string `query:"tenant" maxLength:"64" doc:"The tenant that its token would name, where none is given."`
 	RawBody []byte `contentType:"application/json"`
 	Header  http.Header
 }
@@ -228,7 +230,10 @@ func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	e, err := d.deps.Explain(ctx, Notification{Target: in.Target, Header: in.Header, Body: in.RawBody})
+	e, err := d.deps.Explain(ctx, Notification{
+		Target: in.Target, Header: in.Header, Body: in.RawBody,
+		App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+	})
 	if err != nil {
 		return nil, problem(err)
 	}

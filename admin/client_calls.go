@@ -141,8 +141,10 @@ func (c *Client) Explain(ctx context.Context, n Notification) (Explanation, erro
 		header.Del("Authorization")
 	}
 	q := url.Values{}
-	if n.Target != "" {
-		q.Set("target", n.Target)
+	for name, v := range map[string]string{"target": n.Target, "app": string(n.App), "tenant": string(n.Tenant)} {
+		if v != "" {
+			q.Set(name, v)
+		}
 	}
 	err := c.call(ctx, http.MethodPost, "/v1/explain", q, rawBody{n.Body, header}, &out)
 	return out, err

@@ -141,6 +141,9 @@ type Notification struct {
 	Target string      // path and query as the request line would carry them; empty: the webhook's path
 	Header http.Header // with Authorization where the token is to be judged too
 	Body   []byte
+	// App and Tenant are what its token would say, where Header holds none.
+	App    ownership.AppID
+	Tenant ownership.TenantID
 }
 
 // CallbackAsk asks for a signed callback URI on this node for an outgoing call.
