@@ -78,7 +78,7 @@ func (s consoleSource) Overview() console.Overview {
 		out.Nodes = append(out.Nodes, console.Node{Node: n.Node, Live: n.Live, Leader: n.Leader, Here: n.Here, Partitions: owned[n.ID]})
 	}
 	for _, p := range s.d.promises() {
-		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds})
+		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds, Unknown: p.Unknown})
 	}
 	return out
 }

@@ -257,6 +257,9 @@ func TestPromises(t *testing.T) {
 	if held()["survives-one-node"] {
 		t.Error("survives-one-node holds although nobody asked the leader")
 	}
+	if a := r.ask("GET", "/v1/guarantees", "", as(RoleRead)).want(t, 200); !strings.Contains(a.text, `"name":"survives-one-node","holds":false,"unknown":true`) {
+		t.Errorf("what a follower cannot know it tells as %s", a.text)
+	}
 	if a := openRoom(t).ask("GET", "/v1/guarantees", "").want(t, 200); !strings.Contains(a.text, `"name":"operators-authenticated","holds":false`) {
 		t.Errorf("an open door says %s", a.text)
 	}

@@ -63,10 +63,11 @@ type Status struct {
 
 // Promise is one guarantee and whether it holds at this moment.
 type Promise struct {
-	Name  string `json:"name"`
-	Holds bool   `json:"holds"`
-	Text  string `json:"text" doc:"What is promised."`
-	Why   string `json:"why" doc:"What it rests on now, or what is missing."`
+	Name    string `json:"name"`
+	Holds   bool   `json:"holds" doc:"The answering node knows that it holds."`
+	Unknown bool   `json:"unknown,omitempty" doc:"The answering node cannot tell whether it holds; another one can."`
+	Text    string `json:"text" doc:"What is promised."`
+	Why     string `json:"why" doc:"What it rests on now, or what is missing."`
 }
 
 // Summary is what one region tells the others.

@@ -48,16 +48,22 @@ func (a *app) statusCommand() *cobra.Command {
 					rows = append(rows, []string{"warning", w})
 				}
 				for _, p := range promises {
-					verdict := "holds"
-					if !p.Holds {
-						verdict = "DOES NOT HOLD"
-					}
-					rows = append(rows, []string{p.Name, verdict + ": " + p.Why})
+					rows = append(rows, []string{p.Name, verdictOn(p) + ": " + p.Why})
 				}
 				return rows
 			})
 		}),
 	}
+}
+
+func verdictOn(p admin.Promise) string {
+	switch {
+	case p.Holds:
+		return "holds"
+	case p.Unknown:
+		return "?"
+	}
+	return "DOES NOT HOLD"
 }
 
 func (a *app) nodesCommand() *cobra.Command {
