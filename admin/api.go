@@ -55,8 +55,10 @@ func (d *Door) operation(id, method, path string, role Role, summary string) hum
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		MaxBodyBytes: d.cfg.BodyLimit,
-		Metadata:     map[string]any{},
-		Errors:       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		// A filter that is misspelt must not look like one that chose everything.
+		RejectUnknownQueryParameters: true,
+		Metadata:                     map[string]any{},
+		Errors:                       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}
 	if role == "" {
 		op.Errors = nil

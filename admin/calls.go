@@ -132,11 +132,29 @@ func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage]
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
 	}
-	items, next, err := d.deps.Table.Calls(f, in.Cursor, in.Limit)
+	page, err := d.page(f, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, problem(err)
 	}
-	return &answer[CallPage]{fresh, CallPage{Items: orEmpty(items), Next: next}}, nil
+	return &answer[CallPage]{fresh, page}, nil
+}
+
+// cursorMark stands before the id of a page's last call, so that what is no
+// cursor, such as an id alone, is told from one.
+const cursorMark = "after-"
+
+// page gives one page of calls. What is no cursor is the reader's mistake: taken
+// for one it would look like the end of the list.
+func (d *Door) page(f CallFilter, cursor string, limit int) (CallPage, error) {
+	last, marked := strings.CutPrefix(cursor, cursorMark)
+	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
+		return CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
+	}
+	items, next, err := d.deps.Table.Calls(f, last, limit)
+	if next != "" {
+		next = cursorMark + next
+	}
+	return CallPage{Items: orEmpty(items), Next: next}, err
 }
 
 // elsewhere says which door to ask about another region.

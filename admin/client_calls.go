@@ -27,7 +27,9 @@ func (c *Client) Summary(ctx context.Context) (Summary, error) {
 
 // Whoami says how the door knows the client's token.
 func (c *Client) Whoami(ctx context.Context) (Whoami, error) {
-	return get[Whoami](ctx, c, "/v1/whoami", nil)
+	var who Whoami
+	err := c.call(ctx, http.MethodGet, "/v1/whoami", nil, nil, &who)
+	return who, err
 }
 
 // Nodes gives the nodes of the region, gone ones too.
@@ -184,7 +186,9 @@ func (c *Client) Audit(ctx context.Context, limit int) ([]Change, error) {
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(limit))
 	}
-	return items[Change](ctx, c, "/v1/audit", q)
+	var list List[Change]
+	err := c.call(ctx, http.MethodGet, "/v1/audit", q, nil, &list)
+	return list.Items, err
 }
 
 // MakeToken makes a token of the region's doors. Its secret is in the answer and

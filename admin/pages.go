@@ -97,12 +97,12 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 	if err != nil {
 		return console.Calls{}, err
 	}
-	items, next, err := s.d.deps.Table.Calls(f, q.Cursor, pageCalls)
+	page, err := s.d.page(f, q.Cursor, pageCalls)
 	if err != nil {
 		return console.Calls{}, err
 	}
-	out := console.Calls{Next: next}
-	for _, c := range items {
+	out := console.Calls{Next: page.Next}
+	for _, c := range page.Items {
 		out.Items = append(out.Items, s.row(c))
 	}
 	for _, n := range s.d.deps.Table.Nodes() {
