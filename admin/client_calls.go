@@ -93,6 +93,7 @@ func (c *Client) Calls(ctx context.Context, f CallFilter, cursor string, limit i
 			q.Set(name, v)
 		}
 	}
+	set("region", string(f.Region))
 	set("node", string(f.Node))
 	set("tenant", string(f.Tenant))
 	set("app", string(f.App))

@@ -128,6 +128,7 @@ type Check struct {
 
 // CallFilter narrows a list of calls; zero fields do not restrict.
 type CallFilter struct {
+	Region    ownership.Region // of the client: the door refuses another than its own, so the table need not look at it
 	Node      ownership.NodeID
 	Partition ownership.PartitionID
 	Tenant    ownership.TenantID

@@ -17,9 +17,11 @@ import (
 	"tandem/node"
 )
 
-// setting is the origin of one value: where it was said last.
+// setting is one value and its origin: where it was said last.
 type setting struct {
-	Key, Value, Origin string
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
 }
 
 // loaded is a configuration with the origin of each of its values.
@@ -182,7 +184,7 @@ func merge(layers []layer) (*loaded, error) {
 		return nil, fmt.Errorf("reading the merged configuration: %w", err)
 	}
 	for _, k := range all.Keys() {
-		out.Settings = append(out.Settings, setting{k, strings.TrimSpace(string(mustYAML(all.Get(k)))), origin[k]})
+		out.Settings = append(out.Settings, setting{k, all.Get(k), origin[k]})
 	}
 	return &out, nil
 }

@@ -75,12 +75,13 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 not found, 4 nobody can answer n
 // root builds the command tree; one file a verb.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "tandem",
-		Short:         "a multi-region stateful call router for Teams calling bots",
-		Long:          rootLong,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:               "tandem",
+		Short:             "a multi-region stateful call router for Teams calling bots",
+		Long:              rootLong,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.client.check() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
