@@ -15,7 +15,7 @@ import (
 const (
 	Local        = "local"        // the table as this node holds it now
 	Leader       = "leader"       // not older than what the leader held when asked
-	Linearizable = "linearizable" // the same, of a leader that a quorum has just confirmed
+	Linearizable = "linearizable" // the same; leader gives no less, since a leader is one only as long as a quorum confirms it
 )
 
 // Asking is the part of a read's input that chooses its consistency.
@@ -55,8 +55,10 @@ func (d *Door) operation(id, method, path string, role Role, summary string) hum
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		MaxBodyBytes: d.cfg.BodyLimit,
-		Metadata:     map[string]any{},
-		Errors:       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		// A filter that is misspelt must not look like one that chose everything.
+		RejectUnknownQueryParameters: true,
+		Metadata:                     map[string]any{},
+		Errors:                       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}
 	if role == "" {
 		op.Errors = nil
@@ -155,17 +157,12 @@ func note(ctx context.Context, text string) {
 // freshen makes sure of what the caller asked for and says how fresh the table
 // is now.
 func (d *Door) freshen(ctx context.Context, a Asking) (Freshness, error) {
-	var err error
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	switch a.Consistency {
-	case Leader:
-		err = d.deps.Cluster.LeaderCheck(ctx)
-	case Linearizable:
-		err = d.deps.Cluster.ReadBarrier(ctx)
-	}
-	if err != nil {
-		return Freshness{}, problem(err)
+	if a.Consistency == Leader || a.Consistency == Linearizable {
+		if err := d.deps.Cluster.ReadBarrier(ctx); err != nil {
+			return Freshness{}, problem(err)
+		}
 	}
 	return Freshness{Consistency: orElse(a.Consistency, Local), Applied: d.deps.Table.Applied(), AsOf: d.now().UTC()}, nil
 }

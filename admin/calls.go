@@ -51,6 +51,8 @@ type callAsked struct {
 // the headers that the cloud would have sent.
 type notificationAsked struct {
 	Target  string `query:"target" maxLength:"2048" doc:"Path and query it would be posted to, to explain a callback URI or a hop mark; absent: the webhook's path."`
+	App     string `query:"app" maxLength:"64" doc:"The app that its token would name, where none is given."`
+	Tenant  string `query:"tenant" maxLength:"64" doc:"The tenant that its token would name, where none is given."`
 	RawBody []byte `contentType:"application/json"`
 	Header  http.Header
 }
@@ -130,11 +132,29 @@ func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage]
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
 	}
-	items, next, err := d.deps.Table.Calls(f, in.Cursor, in.Limit)
+	page, err := d.page(f, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, problem(err)
 	}
-	return &answer[CallPage]{fresh, CallPage{Items: orEmpty(items), Next: next}}, nil
+	return &answer[CallPage]{fresh, page}, nil
+}
+
+// cursorMark stands before the id of a page's last call, so that what is no
+// cursor, such as an id alone, is told from one.
+const cursorMark = "after-"
+
+// page gives one page of calls. What is no cursor is the reader's mistake: taken
+// for one it would look like the end of the list.
+func (d *Door) page(f CallFilter, cursor string, limit int) (CallPage, error) {
+	last, marked := strings.CutPrefix(cursor, cursorMark)
+	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
+		return CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
+	}
+	items, next, err := d.deps.Table.Calls(f, last, limit)
+	if next != "" {
+		next = cursorMark + next
+	}
+	return CallPage{Items: orEmpty(items), Next: next}, err
 }
 
 // elsewhere says which door to ask about another region.
@@ -228,7 +248,10 @@ func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	e, err := d.deps.Explain(ctx, Notification{Target: in.Target, Header: in.Header, Body: in.RawBody})
+	e, err := d.deps.Explain(ctx, Notification{
+		Target: in.Target, Header: in.Header, Body: in.RawBody,
+		App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+	})
 	if err != nil {
 		return nil, problem(err)
 	}

@@ -26,7 +26,7 @@ type Client struct {
 	token string
 	http  *http.Client
 
-	// Consistency is asked of every read; empty: Local.
+	// Consistency is asked of every read of the table; empty: Local.
 	Consistency string
 	// Fresh, if set, is told how fresh each answer was.
 	Fresh func(Freshness)

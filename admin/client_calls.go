@@ -27,7 +27,9 @@ func (c *Client) Summary(ctx context.Context) (Summary, error) {
 
 // Whoami says how the door knows the client's token.
 func (c *Client) Whoami(ctx context.Context) (Whoami, error) {
-	return get[Whoami](ctx, c, "/v1/whoami", nil)
+	var who Whoami
+	err := c.call(ctx, http.MethodGet, "/v1/whoami", nil, nil, &who)
+	return who, err
 }
 
 // Nodes gives the nodes of the region, gone ones too.
@@ -91,6 +93,7 @@ func (c *Client) Calls(ctx context.Context, f CallFilter, cursor string, limit i
 			q.Set(name, v)
 		}
 	}
+	set("region", string(f.Region))
 	set("node", string(f.Node))
 	set("tenant", string(f.Tenant))
 	set("app", string(f.App))
@@ -141,8 +144,10 @@ func (c *Client) Explain(ctx context.Context, n Notification) (Explanation, erro
 		header.Del("Authorization")
 	}
 	q := url.Values{}
-	if n.Target != "" {
-		q.Set("target", n.Target)
+	for name, v := range map[string]string{"target": n.Target, "app": string(n.App), "tenant": string(n.Tenant)} {
+		if v != "" {
+			q.Set(name, v)
+		}
 	}
 	err := c.call(ctx, http.MethodPost, "/v1/explain", q, rawBody{n.Body, header}, &out)
 	return out, err
@@ -182,7 +187,9 @@ func (c *Client) Audit(ctx context.Context, limit int) ([]Change, error) {
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(limit))
 	}
-	return items[Change](ctx, c, "/v1/audit", q)
+	var list List[Change]
+	err := c.call(ctx, http.MethodGet, "/v1/audit", q, nil, &list)
+	return list.Items, err
 }
 
 // MakeToken makes a token of the region's doors. Its secret is in the answer and

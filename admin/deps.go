@@ -98,10 +98,8 @@ type Cluster interface {
 	TransferLeader(ctx context.Context, to ownership.NodeID) error
 	// Peers gives the raft configuration with what this node knows of each.
 	Peers() []Peer
-	// LeaderCheck returns once the table here holds everything that the leader
-	// had applied when it was asked.
-	LeaderCheck(context.Context) error
-	// ReadBarrier is LeaderCheck with a leader that a quorum has just confirmed.
+	// ReadBarrier returns once the table here holds everything that the leader had
+	// applied when it was asked; a quorum has confirmed by then that it leads.
 	ReadBarrier(context.Context) error
 	// Status says how this node stands in the cluster.
 	Status() ClusterStatus
@@ -130,6 +128,7 @@ type Check struct {
 
 // CallFilter narrows a list of calls; zero fields do not restrict.
 type CallFilter struct {
+	Region    ownership.Region // of the client: the door refuses another than its own, so the table need not look at it
 	Node      ownership.NodeID
 	Partition ownership.PartitionID
 	Tenant    ownership.TenantID
@@ -143,6 +142,9 @@ type Notification struct {
 	Target string      // path and query as the request line would carry them; empty: the webhook's path
 	Header http.Header // with Authorization where the token is to be judged too
 	Body   []byte
+	// App and Tenant are what its token would say, where Header holds none.
+	App    ownership.AppID
+	Tenant ownership.TenantID
 }
 
 // CallbackAsk asks for a signed callback URI on this node for an outgoing call.

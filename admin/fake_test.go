@@ -323,8 +323,7 @@ func (f *fake) Move(ctx context.Context, p ownership.PartitionID, to ownership.N
 func (f *fake) TransferLeader(ctx context.Context, to ownership.NodeID) error {
 	return f.ask(ctx, "transfer %s", to)
 }
-func (f *fake) Peers() []Peer                         { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
-func (f *fake) LeaderCheck(ctx context.Context) error { return f.ask(ctx, "leader check") }
+func (f *fake) Peers() []Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
 func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Lock()
 	if f.catchUp != nil {

@@ -78,7 +78,7 @@ func (s consoleSource) Overview() console.Overview {
 		out.Nodes = append(out.Nodes, console.Node{Node: n.Node, Live: n.Live, Leader: n.Leader, Here: n.Here, Partitions: owned[n.ID]})
 	}
 	for _, p := range s.d.promises() {
-		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds})
+		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds, Unknown: p.Unknown})
 	}
 	return out
 }
@@ -97,12 +97,12 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 	if err != nil {
 		return console.Calls{}, err
 	}
-	items, next, err := s.d.deps.Table.Calls(f, q.Cursor, pageCalls)
+	page, err := s.d.page(f, q.Cursor, pageCalls)
 	if err != nil {
 		return console.Calls{}, err
 	}
-	out := console.Calls{Next: next}
-	for _, c := range items {
+	out := console.Calls{Next: page.Next}
+	for _, c := range page.Items {
 		out.Items = append(out.Items, s.row(c))
 	}
 	for _, n := range s.d.deps.Table.Nodes() {

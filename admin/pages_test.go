@@ -23,7 +23,7 @@ func TestConsolePages(t *testing.T) {
 		"/console/calls?state=ended":      {"ended", "Clear"},
 		"/console/calls?tenant=tenant-x":  {"57dab8b1"},
 		"/console/calls?partition=77":     {"No call matches these filters"},
-		"/console/calls?cursor=c49":       {"First page", "c50"},
+		"/console/calls?cursor=after-c49": {"First page", "c50"},
 		"/console/calls/57DAB8B1":         {"57dab8b1", "that node had the most room", "it is draining", "placed on emea-1", "thread%3a19%3aa%40b"},
 		"/console/events":                 {"placed on emea-1", `data-after="61"`},
 		"/console/static/console.css":     {"--accent"},

@@ -154,14 +154,12 @@ func (d *Door) regions() []Region {
 // promises says which guarantees hold at this moment, from what this node sees.
 func (d *Door) promises() []Promise {
 	c, now := d.deps.Cluster.Status(), d.now()
-	spare, why := d.spare(c.Leader)
 	out := []Promise{
 		promise("claims", "New calls get an owner.",
 			c.Leader != "", "The leader is "+string(c.Leader)+".", "The region has no leader right now."),
 		promise("fenced", "This node acts as owner only under a valid lease.",
 			now.Before(c.LeaseUntil), "The lease is valid.", "The lease has run out: this node relays to owners it knows of, or answers 503."),
-		promise("survives-one-node", "The death of any one node loses no acknowledged claim and stops no claims for longer than an election.",
-			spare, why, why),
+		d.spare(c.Leader),
 		promise("peers-authenticated", "Only nodes with a certificate of this deployment change the table.",
 			c.Secure, "The cluster port speaks mTLS.", "The cluster port speaks plain TCP."),
 		promise("operators-authenticated", "Only holders of a token pass this door.",
@@ -173,26 +171,35 @@ func (d *Door) promises() []Promise {
 	return out
 }
 
-// spare says whether the region can do without any one of its voters.
-func (d *Door) spare(leader ownership.NodeID) (bool, string) {
+// spare says whether the region can do without any one of its voters. Only the
+// leader hears from all of them.
+func (d *Door) spare(leader ownership.NodeID) Promise {
+	p := Promise{Name: "survives-one-node", Text: "The death of any one node loses no acknowledged claim and stops no claims for longer than an election."}
 	voters, known, healthy := 0, 0, 0
-	for _, p := range d.deps.Cluster.Peers() {
-		if !p.Voter {
+	for _, v := range d.deps.Cluster.Peers() {
+		if !v.Voter {
 			continue
 		}
 		voters++
-		if p.Known {
+		if v.Known {
 			known++
 		}
-		if p.Known && p.Healthy {
+		if v.Known && v.Healthy {
 			healthy++
 		}
 	}
-	if known < voters {
-		return false, fmt.Sprintf("This node does not know how %d of the %d voters are; the leader %s does.", voters-known, voters, leader)
-	}
 	needed := voters/2 + 1
-	return healthy > needed, fmt.Sprintf("%d of %d voters are well and %d are needed.", healthy, voters, needed)
+	switch {
+	case leader == "":
+		p.Why = "The region has no leader right now."
+	case known < voters:
+		p.Unknown = true
+		p.Why = fmt.Sprintf("This node does not know how %d of the %d voters are: ask the leader, %s.", voters-known, voters, leader)
+	default:
+		p.Holds = healthy > needed
+		p.Why = fmt.Sprintf("%d of %d voters are well and %d are needed.", healthy, voters, needed)
+	}
+	return p
 }
 
 func promise(name, text string, holds bool, yes, no string) Promise {

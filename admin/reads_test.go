@@ -121,6 +121,8 @@ func TestCallsFiltersAndCursor(t *testing.T) {
 	for path, want := range map[string]int{
 		"/v1/calls?region=emea": 200, "/v1/calls?region=amer": 421, "/v1/calls?region=apac": 404, "/v1/calls?state=lost": 422,
 		"/v1/calls?limit=0": 422, "/v1/calls?limit=5000": 422, "/v1/calls?partition=-1": 422, "/v1/calls?consistency=eventually": 422,
+		"/v1/calls?cursor=zzz": 400, "/v1/calls?cursor=after-": 400, "/v1/calls?cursor=after-C1": 400, "/v1/calls?cursor=after-c1": 200,
+		"/v1/calls?tennant=x": 422, "/v1/nodes?bogus=1": 422, "/v1/events?follow=false&from=3": 422,
 	} {
 		a := r.ask("GET", path, "").want(t, want)
 		if want == 421 && !strings.Contains(a.text, "https://amer-admin.contoso.com") {
@@ -193,7 +195,7 @@ func TestAHistoryThatCannotBeReadIsNoEmptyHistory(t *testing.T) {
 func TestConsistency(t *testing.T) {
 	t.Parallel()
 	r := openRoom(t)
-	for level, want := range map[string]string{"": "", "local": "", "leader": "leader check", "linearizable": "read barrier"} {
+	for level, want := range map[string]string{"": "", "local": "", "leader": "read barrier", "linearizable": "read barrier"} {
 		r.fake.set(func() { r.fake.asked = nil })
 		path := "/v1/partitions"
 		if level != "" {
@@ -256,6 +258,9 @@ func TestPromises(t *testing.T) {
 	r.fake.set(func() { r.fake.peers[2].Known = false })
 	if held()["survives-one-node"] {
 		t.Error("survives-one-node holds although nobody asked the leader")
+	}
+	if a := r.ask("GET", "/v1/guarantees", "", as(RoleRead)).want(t, 200); !strings.Contains(a.text, `"name":"survives-one-node","holds":false,"unknown":true`) {
+		t.Errorf("what a follower cannot know it tells as %s", a.text)
 	}
 	if a := openRoom(t).ask("GET", "/v1/guarantees", "").want(t, 200); !strings.Contains(a.text, `"name":"operators-authenticated","holds":false`) {
 		t.Errorf("an open door says %s", a.text)

@@ -63,10 +63,11 @@ type Status struct {
 
 // Promise is one guarantee and whether it holds at this moment.
 type Promise struct {
-	Name  string `json:"name"`
-	Holds bool   `json:"holds"`
-	Text  string `json:"text" doc:"What is promised."`
-	Why   string `json:"why" doc:"What it rests on now, or what is missing."`
+	Name    string `json:"name"`
+	Holds   bool   `json:"holds" doc:"The answering node knows that it holds."`
+	Unknown bool   `json:"unknown,omitempty" doc:"The answering node cannot tell whether it holds; another one can."`
+	Text    string `json:"text" doc:"What is promised."`
+	Why     string `json:"why" doc:"What it rests on now, or what is missing."`
 }
 
 // Summary is what one region tells the others.
@@ -131,7 +132,7 @@ type CallExplanation struct {
 
 // Explanation says what the webhook would do with a notification.
 type Explanation struct {
-	Status   int           `json:"status" doc:"The status the webhook would answer with."`
+	Status   int           `json:"status" doc:"The status the webhook would answer with; 0: the bot's own."`
 	Verdict  string        `json:"verdict" doc:"One sentence."`
 	Location string        `json:"location,omitempty" doc:"Where a redirect would lead."`
 	Steps    []ExplainStep `json:"steps"`
@@ -140,7 +141,7 @@ type Explanation struct {
 
 // ExplainStep is one stage of the webhook and its finding.
 type ExplainStep struct {
-	Name string `json:"name" doc:"token, decode, region, placement, route"`
+	Name string `json:"name" doc:"token, decode, tenant, region, route"`
 	OK   bool   `json:"ok"`
 	Text string `json:"text"`
 }
@@ -150,7 +151,7 @@ type ExplainCall struct {
 	Call      ownership.CallID     `json:"call"`
 	Kind      string               `json:"kind"`
 	Region    ownership.Region     `json:"region,omitempty"`
-	Known     bool                 `json:"known"`
+	Known     bool                 `json:"known" doc:"It stands in the table, ended or not."`
 	Placement *ownership.Placement `json:"placement,omitempty"`
 	Route     string               `json:"route" doc:"here, redirect, relay or refuse"`
 	Why       string               `json:"why"`

@@ -221,12 +221,6 @@ func TestDoFromAnyNodeAndBarrier(t *testing.T) {
 	if _, err := ldr.Do(soon(t), ownership.Claims{}); err == nil {
 		t.Error("Do took a batch of claims")
 	}
-	if err := ldr.LeaderCheck(soon(t)); err != nil {
-		t.Errorf("the leader's check: %v", err)
-	}
-	if err := without(nodes, ldr)[0].LeaderCheck(soon(t)); !errors.Is(err, ownership.ErrConflict) {
-		t.Errorf("a follower's leader check gave %v", err)
-	}
 }
 
 func TestDrainedAndSickNodesGetNoCalls(t *testing.T) {

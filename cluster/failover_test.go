@@ -110,7 +110,7 @@ func TestF13_SilentLeaderIsFencedBeforeItsPartitionsMove(t *testing.T) {
 			return false
 		})
 	}
-	if err := ldr.LeaderCheck(soon(t)); err == nil {
+	if err := ldr.ReadBarrier(soon(t)); err == nil {
 		t.Error("the lost leader is sure that it leads")
 	}
 	if _, err := ldr.Claim(soon(t), claimOf(2)); !errors.Is(err, ownership.ErrNoLeader) {

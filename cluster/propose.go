@@ -259,19 +259,6 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 	return nil
 }
 
-// LeaderCheck makes sure that this node leads the region right now. On another
-// node the error is ErrConflict.
-func (c *Cluster) LeaderCheck(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
-	defer cancel()
-	r := c.reign.Load()
-	if r == nil {
-		return fmt.Errorf("making sure of leadership: %w: %w", ownership.ErrConflict, errNotLeader)
-	}
-	_, err := r.barrier(ctx)
-	return err
-}
-
 // waitApplied waits until the local table has applied an index.
 func (c *Cluster) waitApplied(ctx context.Context, index uint64) error {
 	for {

@@ -43,7 +43,7 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the calling cloud: %w", err)
 	}
-	keys, err := newKeyRing()
+	keys, err := newKeyRing(cfg.KeysFile)
 	if err != nil {
 		return nil, fmt.Errorf("starting the calling cloud: %w", err)
 	}

@@ -45,6 +45,7 @@ type Config struct {
 	Answering   Answering         // who answers: default AnswerByRouter
 	Capacity    int               // what the bots report, calls a node; default 50
 	Seed        uint64            // of all random choices; 0 is a seed too
+	KeysFile    string            // the keys that sign at first, in PEM; made when missing, so that the clouds of several processes share them; empty: new ones
 	Rates       *Rates            // nil: Unkind()
 	Switches    Switches
 	Timings     Timings

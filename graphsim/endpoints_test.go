@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +173,33 @@ func TestF39_KeyRotation(t *testing.T) {
 	}
 	if !good(TokenOptions{}) {
 		t.Error("withdrawn: the new token is refused")
+	}
+}
+
+// TestF39_ProcessesShareKeys: the keys of a file outlive the cloud that made
+// them, so that nodes which have fetched them know the next cloud's tokens too.
+func TestF39_ProcessesShareKeys(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.pem")
+	one, client := start(t, Config{KeysFile: file})
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the keys file: %v, %v", info, err)
+	}
+	other, _ := start(t, Config{KeysFile: file})
+	token, err := other.Mint(TokenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := verify(token, published(t, one, client)); err != nil {
+		t.Errorf("the first cloud's keys refuse the second's token: %v", err)
+	}
+	for name, text := range map[string]string{"nothing": "", "no PEM": "x", "a certificate only": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := Start(t.Context(), Config{KeysFile: file}); err == nil {
+			c.Close()
+			t.Errorf("%s was taken for keys", name)
+		}
 	}
 }
 

@@ -37,8 +37,12 @@ func newSigningKey() (*signingKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the certificate of a signing key: %w", err)
 	}
+	return &signingKey{kid: kidOf(cert), key: key, cert: cert}, nil
+}
+
+func kidOf(cert []byte) string {
 	sum := sha1.Sum(cert) //nolint:gosec // see the import
-	return &signingKey{kid: b64(sum[:]), key: key, cert: cert}, nil
+	return b64(sum[:])
 }
 
 // keyRing holds the published keys; the last one signs, unless a token asks for
@@ -51,18 +55,28 @@ type keyRing struct {
 	taken     int         // keys taken from the stock, under its lock
 }
 
-func newKeyRing() (*keyRing, error) {
-	r := &keyRing{}
-	for range 2 {
-		k, err := r.fresh()
-		if err != nil {
-			return nil, err
-		}
-		r.published = append(r.published, k)
+// newKeyRing publishes the keys of a file, or without one two new keys.
+func newKeyRing(file string) (r *keyRing, err error) {
+	r = &keyRing{}
+	if file != "" {
+		r.published, err = fileKeys(file, r.pair)
+	} else {
+		r.published, err = r.pair()
 	}
-	var err error
+	if err != nil {
+		return nil, err
+	}
 	r.stranger, err = r.fresh()
 	return r, err
+}
+
+func (r *keyRing) pair() ([]*signingKey, error) {
+	first, err := r.fresh()
+	if err != nil {
+		return nil, err
+	}
+	second, err := r.fresh()
+	return []*signingKey{first, second}, err
 }
 
 // stock keeps the keys that were made in this process: one takes a tenth of a

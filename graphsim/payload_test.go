@@ -18,7 +18,7 @@ func bodies(t *testing.T, each func(name, body string)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := newKeyRing()
+		keys, err := newKeyRing("")
 		if err != nil {
 			t.Fatal(err)
 		}

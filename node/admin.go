@@ -112,7 +112,7 @@ func (n *Node) warnings() []string {
 
 // explain runs a notification through the public door without effects.
 func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Explanation, error) {
-	x := n.door.ExplainAt(ctx, ask.Target, ask.Header, ask.Body)
+	x := n.door.Explain(ctx, webhook.Supposed{Target: ask.Target, Header: ask.Header, Body: ask.Body, App: ask.App, Tenant: ask.Tenant})
 	out := admin.Explanation{
 		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
 		Steps: []admin.ExplainStep{
@@ -121,13 +121,15 @@ func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Expla
 		},
 	}
 	for _, k := range x.Calls {
-		e := admin.ExplainCall{Call: k.Call, Kind: k.Kind, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
+		e := admin.ExplainCall{Call: k.Call, Kind: k.Kind, Known: k.Known, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
+		if x.Token == "absent" && k.Facts != nil && k.Facts.Tenant == "" {
+			out.Steps = append(out.Steps, admin.ExplainStep{Name: "tenant", Text: "the body tells none and there is no token to tell it, so rules over call.tenant were judged without one: name the tenant"})
+		}
 		if k.Region != nil {
 			e.Region = k.Region.Region
 			out.Steps = append(out.Steps, admin.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
 		}
 		if k.Owner != nil {
-			e.Known = k.Placement == nil || k.Placement.Reason == ownership.ReasonKnown
 			out.Steps = append(out.Steps, admin.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
 		}
 		out.Calls = append(out.Calls, e)

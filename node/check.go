@@ -140,7 +140,6 @@ func checkApp(p *problems, i int, a App, c Config) {
 }
 
 func (c Config) checkRegions(p *problems) {
-	known := []string{c.Node.Region}
 	for i, r := range c.Regions {
 		at := fmt.Sprintf("regions[%d]", i)
 		p.name(at+".name", r.Name)
@@ -148,9 +147,8 @@ func (c Config) checkRegions(p *problems) {
 		if r.AdminURL != "" {
 			p.outbound(at+".admin_url", r.AdminURL)
 		}
-		known = append(known, r.Name)
 	}
-	sound := len(*p)
+	sound, known := len(*p), c.regionNames()
 	for i, r := range c.Rules {
 		at := fmt.Sprintf("rules[%d]", i)
 		p.when(r.When == "", "%s.when is empty: write an expression such as call.tenant == \"…\", or true", at)
@@ -166,6 +164,15 @@ func (c Config) checkRegions(p *problems) {
 		_, _, err := c.law()
 		p.when(err != nil, "%w", err)
 	}
+}
+
+// regionNames are the regions that a rule may name, this one first.
+func (c Config) regionNames() []string {
+	names := []string{c.Node.Region}
+	for _, r := range c.Regions {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // problems gathers sentences.

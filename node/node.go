@@ -145,6 +145,9 @@ func (n *Node) ID() ownership.NodeID { return ownership.NodeID(n.cfg.Node.ID) }
 // Region is the node's region.
 func (n *Node) Region() ownership.Region { return ownership.Region(n.cfg.Node.Region) }
 
+// Log is where the node tells what happens to it.
+func (n *Node) Log() *slog.Logger { return n.log }
+
 // PublicAddr is the host:port of the public door.
 func (n *Node) PublicAddr() string { return n.publicAddr }
 

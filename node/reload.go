@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"tandem/admin"
 	"tandem/webhook"
@@ -17,6 +19,9 @@ func (n *Node) Reload(c Config) error {
 	c = c.filled()
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
+	}
+	if err := n.cfg.knowsRegionsOf(c.Rules); err != nil {
+		return err
 	}
 	rules, pins, err := c.law()
 	if err != nil {
@@ -56,6 +61,19 @@ func (n *Node) Reload(c Config) error {
 		n.log.Warn("a change of the configuration waits for a restart of this node", "section", section)
 	}
 	n.log.Info("reloaded: certificates, admin tokens, handle keys, rules, pins, log level")
+	return nil
+}
+
+// knowsRegionsOf refuses rules for a region that this configuration, which is
+// in force, lacks: a new region waits for a restart, and until then nobody here
+// could send a call to it.
+func (c Config) knowsRegionsOf(rules []Rule) error {
+	known := c.regionNames()
+	for i, r := range rules {
+		if !slices.Contains(known, r.Region) {
+			return fmt.Errorf("rules[%d].region is %q: the running node knows none but %s, and a new region waits for its restart", i, r.Region, strings.Join(known, ", "))
+		}
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,6 +162,10 @@ func reloadsAreWhole(t *testing.T, x *seat, cfg Config) {
 		{"cluster certificates", "cluster.tls", func(c *Config) { must(t, os.WriteFile(c.Cluster.TLS.CAFile, []byte("no PEM"), 0o600)) }},
 		{"a rule that does not compile", "rules", func(c *Config) { c.Rules = []Rule{{When: "call.", Region: "emea"}} }},
 		{"a rule to nowhere", "rules[0].region", func(c *Config) { c.Rules = []Rule{{When: "true", Region: "apac"}} }},
+		{"a rule to a region that waits for a restart", "waits for its restart", func(c *Config) {
+			c.Rules = []Rule{{When: "true", Region: "apac"}}
+			c.Regions = append(slices.Clone(c.Regions), Region{Name: "apac", URL: "https://apac.example.com"})
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			next := cfg

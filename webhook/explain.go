@@ -25,7 +25,8 @@ type Explanation struct {
 type ExplainedCall struct {
 	Call      ownership.CallID         `json:"call"`
 	RawCall   string                   `json:"raw_call"`
-	Kind      string                   `json:"kind"` // new call, update, end of call
+	Kind      string                   `json:"kind"`  // new call, update, end of call
+	Known     bool                     `json:"known"` // it stands in the table, ended or not
 	Recording bool                     `json:"recording,omitempty"`
 	AnswerIn  float64                  `json:"answer_in_seconds,omitempty"` // of a new call
 	Decision  string                   `json:"decision"`                    // ignore, owner, region, refuse
@@ -56,22 +57,25 @@ type ExplainedResponse struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// Explain tells what would happen to a notification that arrived now on the
-// plain path of this node.
-func (h *Handler) Explain(ctx context.Context, header http.Header, body []byte) Explanation {
-	return h.ExplainAt(ctx, "", header, body)
+// Supposed is a notification that has not arrived.
+type Supposed struct {
+	Target string      // path and query of a callback URI or of a redirect; empty: the webhook's path
+	Header http.Header // its own headers, with its token in Authorization where that is to be judged
+	Body   []byte
+	// App and Tenant are what the token would say; a token in Header says it itself.
+	App    ownership.AppID
+	Tenant ownership.TenantID
 }
 
-// ExplainAt is Explain for a request line's target: path and query of a callback
-// URI or of a redirect; empty means the webhook's path. It runs the functions that requests run, with
-// Table.WhatIf in place of Table.Claim: nothing is claimed, handed over,
-// relayed, logged or counted. header may hold the notification's own headers
-// and token; without a token it explains as if there were a valid one.
-func (h *Handler) ExplainAt(ctx context.Context, target string, header http.Header, body []byte) Explanation {
-	q := &inquiry{received: h.now(), header: header, body: body, dry: true}
-	msg, err := graph.Decode(body, h.limits)
-	e, no := h.explainToken(ctx, q, msg)
-	lost := h.readTarget(target, q)
+// Explain tells what would happen to a notification that arrived now on this
+// node. It runs the functions that requests run, with Table.WhatIf in place of
+// Table.Claim: nothing is claimed, handed over, relayed, logged or counted.
+// Without a token it explains as if there were a valid one.
+func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
+	q := &inquiry{received: h.now(), header: s.Header, body: s.Body, dry: true}
+	msg, err := graph.Decode(s.Body, h.limits)
+	e, no := h.explainToken(ctx, q, s, msg)
+	lost := h.readTarget(s.Target, q)
 	switch {
 	case lost != nil:
 		e.Message = "not read"
@@ -110,11 +114,15 @@ func (h *Handler) readTarget(target string, q *inquiry) error {
 	return h.readQuery(raw, q)
 }
 
-// explainToken judges the token, and guesses app and tenant where there is none.
-func (h *Handler) explainToken(ctx context.Context, q *inquiry, msg graph.Message) (Explanation, refusal) {
+// explainToken judges the token. Where there is none it takes what was supposed,
+// and guesses the app.
+func (h *Handler) explainToken(ctx context.Context, q *inquiry, s Supposed, msg graph.Message) (Explanation, refusal) {
 	if len(q.header["Authorization"]) == 0 {
-		q.app, q.guessed = h.guessApp(msg), true
-		return Explanation{Token: "absent", App: q.app}, refusal{}
+		q.app, q.tenant = s.App, s.Tenant
+		if q.app == "" {
+			q.app, q.guessed = h.guessApp(msg), true
+		}
+		return Explanation{Token: "absent", App: q.app, Tenant: string(q.tenant)}, refusal{}
 	}
 	claims, err := h.tokens.Verify(ctx, q.header)
 	if err != nil {
@@ -166,6 +174,7 @@ func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCa
 		Call: p.call, RawCall: p.raw, Kind: kindOf(p), Recording: p.recording,
 		Decision: d.verb.String(), Why: d.why, Groups: q.groups(p, d.facts),
 	}
+	_, c.Known = h.table.Find(p.call)
 	if d.cause != nil {
 		c.Why += ": " + d.cause.Error()
 	}
@@ -178,8 +187,10 @@ func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCa
 	if claimed {
 		pin := h.law.Load().pins.For(d.facts)
 		c.Pin = &pin
-		if d.placement.Reason != "" {
+		if reason := d.placement.Reason; reason != "" {
 			c.Placement = &d.placement
+			// The leader may know it before this node does.
+			c.Known = c.Known || reason == ownership.ReasonKnown || reason == ownership.ReasonEnded
 		}
 	}
 	if d.verb == verbOwner {

@@ -51,10 +51,10 @@ type Node struct {
 	Partitions   []ownership.Partition
 }
 
-// Promise is one guarantee and whether it holds.
+// Promise is one guarantee and whether it holds; unknown: this node cannot tell.
 type Promise struct {
-	Text, Why string
-	Holds     bool
+	Text, Why      string
+	Holds, Unknown bool
 }
 
 // Query is what the table of calls is filtered by, as the reader typed it.

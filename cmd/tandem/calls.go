@@ -13,24 +13,24 @@ import (
 
 func (a *app) callsCommand() *cobra.Command {
 	var (
-		f                                                 admin.CallFilter
-		node, partition, tenant, appID, group, state, cur string
-		limit                                             int
+		f                                                         admin.CallFilter
+		region, node, partition, tenant, appID, group, state, cur string
+		limit                                                     int
 	)
 	c := &cobra.Command{
-		Use:   "calls [CALL]",
+		Use:   "calls [list | [show] CALL]",
 		Short: "the calls in the ownership table",
 		Long: `Lists calls, or shows one with its timeline. Ended calls stay for some minutes,
 so that late notifications do no harm.`,
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			if len(args) == 1 {
-				return a.showCall(ctx, c, args[0])
+		Args: cobra.ArbitraryArgs,
+		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+			if name != "" {
+				return a.showCall(ctx, c, name)
 			}
-			f = admin.CallFilter{Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
+			f = admin.CallFilter{Region: ownership.Region(region), Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
 			if partition != "" {
 				id, err := partitionID(partition)
 				if err != nil {
@@ -61,6 +61,7 @@ so that late notifications do no harm.`,
 		}),
 	}
 	flags := c.Flags()
+	flags.StringVar(&region, "region", "", "the asked node's region; of another one it says whom to ask")
 	flags.StringVar(&node, "node", "", "only calls owned by this node")
 	flags.StringVar(&partition, "partition", "", "only calls of this partition")
 	flags.StringVar(&tenant, "tenant", "", "only calls of this tenant")

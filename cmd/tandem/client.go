@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,6 +34,17 @@ func (f *clientFlags) register(root *cobra.Command) {
 	p.StringVar(&f.consistency, "consistency", "", "how fresh a read must be: local, leader or linearizable")
 }
 
+// check says which flag holds a word that it does not know.
+func (f *clientFlags) check() error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, f.format) {
+		return usage("--format is %q: table, json or yaml", f.format)
+	}
+	if !slices.Contains([]string{"", admin.Local, admin.Leader, admin.Linearizable}, f.consistency) {
+		return usage("--consistency is %q: local, leader or linearizable", f.consistency)
+	}
+	return nil
+}
+
 // env gives a variable of the environment.
 func (a *app) env(name string) string {
 	for _, kv := range a.environ {
@@ -56,9 +68,6 @@ func first(values ...string) string {
 // into exit codes.
 func (a *app) asking(do func(context.Context, *admin.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if f := a.client.format; f != "table" && f != "json" && f != "yaml" {
-			return usage("--format is %q: table, json or yaml", f)
-		}
 		c, err := admin.NewClient(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
 			return usage("%w", err)
@@ -91,6 +100,24 @@ func asExit(err error) error {
 		return exitError{exitFailure, fmt.Errorf("%w; put a token of the admin door into TANDEM_TOKEN", err)}
 	}
 	return err
+}
+
+// listing is asking for the commands that list things or show one of them. The
+// words list and show may be left out, so that one alone is a name.
+func (a *app) listing(do func(ctx context.Context, c *admin.Client, name string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		name := ""
+		switch {
+		case len(args) == 0, len(args) == 1 && args[0] == "list":
+		case len(args) == 1 && args[0] != "show":
+			name = args[0]
+		case len(args) == 2 && args[0] == "show":
+			name = args[1]
+		default:
+			return usage("write list, or show and one name; see '%s --help'", cmd.CommandPath())
+		}
+		return a.asking(func(ctx context.Context, c *admin.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+	}
 }
 
 // done says on stderr what was done: stdout is for what was asked.

@@ -17,9 +17,11 @@ import (
 	"tandem/node"
 )
 
-// setting is the origin of one value: where it was said last.
+// setting is one value and its origin: where it was said last.
 type setting struct {
-	Key, Value, Origin string
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
 }
 
 // loaded is a configuration with the origin of each of its values.
@@ -99,9 +101,9 @@ func envLayer(keys map[string]reflect.Type, environ []string) (layer, error) {
 		if !ok {
 			continue
 		}
-		v, err := scalar(text)
+		v, err := typed(text, keys[key])
 		if err != nil {
-			return layer{}, fmt.Errorf("reading the environment variable %s: %w", name, err)
+			return layer{}, fmt.Errorf("reading the environment: %s is %.60q: %w", name, text, err)
 		}
 		values[key] = v
 	}
@@ -113,22 +115,49 @@ func setLayer(keys map[string]reflect.Type, sets []string) (layer, error) {
 	values := map[string]any{}
 	for _, kv := range sets {
 		key, text, ok := strings.Cut(kv, "=")
-		if _, known := keys[key]; !ok || !known {
+		t, known := keys[key]
+		if !ok || !known {
 			return layer{}, fmt.Errorf("reading --set %q: write a known key and its value, such as node.id=emea-1", kv)
 		}
-		v, err := scalar(text)
+		v, err := typed(text, t)
 		if err != nil {
-			return layer{}, fmt.Errorf("reading --set %s: %w", key, err)
+			return layer{}, fmt.Errorf("reading --set: %s is %.60q: %w", key, text, err)
 		}
 		values[key] = v
 	}
 	return layer{"flag", values}, nil
 }
 
-// scalar reads a value as YAML would.
-func scalar(text string) (v any, err error) {
+// typed reads a value as YAML would, and makes sure that the key it is for can
+// hold it: in the merged configuration nobody would know where it came from.
+func typed(text string, t reflect.Type) (v any, err error) {
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(reflect.New(t).Interface()); err != nil && !errors.Is(err, io.EOF) {
+		return nil, shapeError{t, err}
+	}
 	err = yaml.Unmarshal([]byte(text), &v)
 	return v, err
+}
+
+// shapeError says what a value should have been.
+type shapeError struct {
+	want reflect.Type
+	err  error
+}
+
+func (e shapeError) Unwrap() error { return e.err }
+
+func (e shapeError) Error() string {
+	switch {
+	case e.want == reflect.TypeFor[time.Duration]():
+		return "write a time such as 30s"
+	case e.want.Kind() == reflect.Bool:
+		return "write true or false"
+	case e.want.Kind() >= reflect.Int && e.want.Kind() <= reflect.Uint64:
+		return "write a whole number"
+	}
+	return e.err.Error()
 }
 
 // merge lays the layers over one another and reads the result strictly again,
@@ -155,7 +184,7 @@ func merge(layers []layer) (*loaded, error) {
 		return nil, fmt.Errorf("reading the merged configuration: %w", err)
 	}
 	for _, k := range all.Keys() {
-		out.Settings = append(out.Settings, setting{k, strings.TrimSpace(string(mustYAML(all.Get(k)))), origin[k]})
+		out.Settings = append(out.Settings, setting{k, all.Get(k), origin[k]})
 	}
 	return &out, nil
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 )
 
 // configFlags are the flags of every command that reads a node's configuration.
@@ -65,18 +66,35 @@ func (a *app) configShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !origin {
-				_, err = a.out.Write(mustYAML(cfg.Config))
+			if origin {
+				return a.print(cfg.Settings, func() [][]string { return settingRows(cfg.Settings) })
+			}
+			text := mustYAML(cfg.Config)
+			if a.client.format != "json" {
+				_, err = a.out.Write(text)
 				return err
 			}
-			w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
-			for _, s := range cfg.Settings {
-				fmt.Fprintf(w, "%s\t%.60q\t%s\n", s.Key, s.Value, s.Origin)
+			var plain any
+			if err := yaml.Unmarshal(text, &plain); err != nil {
+				return fmt.Errorf("writing the configuration: %w", err)
 			}
-			return w.Flush()
+			return a.print(plain, nil)
 		},
 	}
 	f.register(c)
 	c.Flags().BoolVar(&origin, "origin", false, "a line a value, with where it was said")
 	return c
+}
+
+// settingRows shows each value as JSON has it, on one line.
+func settingRows(all []setting) [][]string {
+	rows := make([][]string, len(all))
+	for i, s := range all {
+		text, err := json.Marshal(s.Value)
+		if err != nil {
+			text = fmt.Append(nil, s.Value) // of a map with odd keys
+		}
+		rows[i] = []string{s.Key, fmt.Sprintf("%.60s", text), s.Origin}
+	}
+	return rows
 }

@@ -66,10 +66,7 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	cfg := graphsim.Config{Seed: f.seed, RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
-	if f.seed == 0 {
-		cfg.Seed = uint64(time.Now().UnixNano())
-	}
+	cfg := graphsim.Config{Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
 	if f.kind {
 		kind := graphsim.Kind()
 		cfg.Rates = &kind

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,13 +28,7 @@ func (a *app) eventsCommand() *cobra.Command {
 				if a.client.format != "table" {
 					return json.NewEncoder(a.out).Encode(e) // a line an event
 				}
-				words := []string{e.At.Format("15:04:05.000"), fmt.Sprint(e.ID), e.Kind}
-				for _, w := range []string{string(e.Call), string(e.Node), e.Text} {
-					if w != "" {
-						words = append(words, w)
-					}
-				}
-				_, err := fmt.Fprintln(a.out, strings.Join(words, "  "))
+				_, err := fmt.Fprintln(a.out, eventLine(e))
 				return err
 			})
 			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -45,6 +40,23 @@ func (a *app) eventsCommand() *cobra.Command {
 	c.Flags().Uint64Var(&after, "after", 0, "only events with a higher number")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted; resumes after a lost connection")
 	return c
+}
+
+// eventLine tells an event; what it does not concern is left out.
+func eventLine(e admin.Event) string {
+	words := []string{e.At.Format("15:04:05.000"), strconv.FormatUint(e.ID, 10), e.Kind}
+	if e.Call != "" {
+		words = append(words, string(e.Call))
+	}
+	if e.Partition != 0 {
+		words = append(words, "partition "+e.Partition.String())
+	}
+	for _, w := range []string{string(e.Node), e.Text} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, "  ")
 }
 
 // cutHeader reads "Name: value".

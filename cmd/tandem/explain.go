@@ -17,8 +17,9 @@ const maxExplained = 4 << 20
 
 func (a *app) explainCommand() *cobra.Command {
 	var (
-		file, target string
-		headers      []string
+		file    string
+		ask     admin.Notification
+		headers []string
 	)
 	c := &cobra.Command{
 		Use:   "explain [CALL]",
@@ -28,7 +29,8 @@ claim, and who owns it now.
 
 With --notification: runs a webhook body through the same functions as the
 public door and prints what it would answer, and why. Nothing changes and nobody
-is told.`,
+is told. A new call's tenant may stand in the token only: give that with --header
+or say with --tenant what it would tell.`,
 		Example: `  tandem explain 57dab8b1-894c-409a-b240-bd8beae78896
   tandem explain --notification incoming.json
   tandem explain --notification - --header 'X-Microsoft-Skype-Caller-Region: amer' < body.json`,
@@ -38,13 +40,15 @@ is told.`,
 			case len(args) == 1 && file == "":
 				return a.explainCall(ctx, c, args[0])
 			case len(args) == 0 && file != "":
-				return a.explainNotification(ctx, c, file, target, headers)
+				return a.explainNotification(ctx, c, file, ask, headers)
 			}
 			return usage("explain takes a call, or --notification FILE; see 'tandem explain --help'")
 		}),
 	}
 	c.Flags().StringVar(&file, "notification", "", "a file with the body of a webhook; - reads standard input")
-	c.Flags().StringVar(&target, "target", "", "path and query it would be posted to; empty: the webhook's path")
+	c.Flags().StringVar(&ask.Target, "target", "", "path and query it would be posted to; empty: the webhook's path")
+	c.Flags().StringVar((*string)(&ask.Tenant), "tenant", "", "the tenant that its token would name")
+	c.Flags().StringVar((*string)(&ask.App), "app", "", "the app that its token would name; empty: the one that the body or the configuration leaves")
 	c.Flags().StringArrayVar(&headers, "header", nil, "a header that it would carry; may be repeated")
 	return c
 }
@@ -76,7 +80,7 @@ func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error
 	})
 }
 
-func (a *app) explainNotification(ctx context.Context, c *admin.Client, file, target string, headers []string) error {
+func (a *app) explainNotification(ctx context.Context, c *admin.Client, file string, ask admin.Notification, headers []string) (err error) {
 	var in io.Reader = os.Stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -86,20 +90,18 @@ func (a *app) explainNotification(ctx context.Context, c *admin.Client, file, ta
 		defer f.Close()
 		in = f
 	}
-	body, err := io.ReadAll(io.LimitReader(in, maxExplained))
-	if err != nil {
+	if ask.Body, err = io.ReadAll(io.LimitReader(in, maxExplained)); err != nil {
 		return fmt.Errorf("reading the notification: %w", err)
 	}
-	h, err := readHeaders(headers)
-	if err != nil {
+	if ask.Header, err = readHeaders(headers); err != nil {
 		return err
 	}
-	x, err := c.Explain(ctx, admin.Notification{Target: target, Header: h, Body: body})
+	x, err := c.Explain(ctx, ask)
 	if err != nil {
 		return err
 	}
 	return a.print(x, func() [][]string {
-		rows := [][]string{{"answer", fmt.Sprintf("%d %s", x.Status, http.StatusText(x.Status))}, {"verdict", x.Verdict}}
+		rows := [][]string{{"answer", answerOf(x.Status)}, {"verdict", x.Verdict}}
 		if x.Location != "" {
 			rows = append(rows, []string{"location", x.Location})
 		}
@@ -117,6 +119,14 @@ func (a *app) explainNotification(ctx context.Context, c *admin.Client, file, ta
 		}
 		return rows
 	})
+}
+
+// answerOf names a status; a call that is handed over gets its bot's.
+func answerOf(status int) string {
+	if status == 0 {
+		return "the bot's own"
+	}
+	return fmt.Sprintf("%d %s", status, http.StatusText(status))
 }
 
 func readHeaders(lines []string) (http.Header, error) {

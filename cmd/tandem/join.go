@@ -16,7 +16,11 @@ func (a *app) joinCommand() *cobra.Command {
 		Short: "bring the asked node and the one at that cluster address into one region",
 		Long: `Ask a node of the region to take in the one at the address, or ask the new node
 to enter the region of the one at the address: both do the same. Both must be
-running, of one deployment and region, and trust each other's certificates.`,
+running, of one deployment and region, and trust each other's certificates.
+
+Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role join:
+the one of 'tandem tokens first', or one for this join only, made with 'tandem
+tokens new NAME --once --for 1h'.`,
 		Example: `  tandem join 10.0.0.1:8471 --wait 60s       on the new node
   tandem join 10.0.0.3:8471                  on any node of the region`,
 		Args: cobra.ExactArgs(1),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -48,11 +49,7 @@ func (a *app) statusCommand() *cobra.Command {
 					rows = append(rows, []string{"warning", w})
 				}
 				for _, p := range promises {
-					verdict := "holds"
-					if !p.Holds {
-						verdict = "DOES NOT HOLD"
-					}
-					rows = append(rows, []string{p.Name, verdict + ": " + p.Why})
+					rows = append(rows, []string{p.Name, verdictOn(p) + ": " + p.Why})
 				}
 				return rows
 			})
@@ -60,14 +57,24 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
+func verdictOn(p admin.Promise) string {
+	switch {
+	case p.Holds:
+		return "holds"
+	case p.Unknown:
+		return "?"
+	}
+	return "DOES NOT HOLD"
+}
+
 func (a *app) nodesCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "nodes [NODE]",
+		Use:   "nodes [list | [show] NODE]",
 		Short: "the nodes of the region, with their calls",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			if len(args) == 1 {
-				n, err := c.Node(ctx, ownership.NodeID(args[0]))
+		Args:  cobra.ArbitraryArgs,
+		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+			if name != "" {
+				n, err := c.Node(ctx, ownership.NodeID(name))
 				if err != nil {
 					return err
 				}
@@ -100,12 +107,12 @@ func nodeRows(nodes []admin.Node) [][]string {
 
 func (a *app) partitionsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "partitions [NUMBER]",
+		Use:   "partitions [list | [show] NUMBER]",
 		Short: "who owns which partition, and in which epoch",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			if len(args) == 1 {
-				id, err := partitionID(args[0])
+		Args:  cobra.ArbitraryArgs,
+		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+			if name != "" {
+				id, err := partitionID(name)
 				if err != nil {
 					return err
 				}
@@ -142,31 +149,41 @@ func partitionID(s string) (ownership.PartitionID, error) {
 
 func (a *app) regionsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "regions",
+		Use:   "regions [list | [show] REGION]",
 		Short: "what this region knows of itself and the others",
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		Args:  cobra.ArbitraryArgs,
+		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
 			regions, err := c.Regions(ctx)
 			if err != nil {
 				return err
 			}
-			return a.print(regions, func() [][]string {
-				rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "AS OF", "URL"}}
-				for _, r := range regions {
-					asOf := "now"
-					if !r.Here {
-						asOf = "never"
-						if !r.AsOf.IsZero() {
-							asOf = r.AsOf.Format("15:04:05")
-						}
-					}
-					counts := []string{strconv.Itoa(r.Nodes), strconv.Itoa(r.Live), strconv.Itoa(r.Capacity)}
-					if r.Partial {
-						counts = []string{"?", "?", "?"}
-					}
-					rows = append(rows, []string{string(r.Name), yes(r.Healthy), counts[0], counts[1], counts[2], asOf, dash(r.URL)})
-				}
-				return rows
-			})
+			if name == "" {
+				return a.print(regions, func() [][]string { return regionRows(regions) })
+			}
+			at := slices.IndexFunc(regions, func(r admin.Region) bool { return string(r.Name) == name })
+			if at < 0 {
+				return exitError{exitNotFound, fmt.Errorf("this region knows of no region %q", name)}
+			}
+			return a.print(regions[at], func() [][]string { return regionRows(regions[at : at+1]) })
 		}),
 	}
+}
+
+func regionRows(regions []admin.Region) [][]string {
+	rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "AS OF", "URL"}}
+	for _, r := range regions {
+		asOf := "now"
+		if !r.Here {
+			asOf = "never"
+			if !r.AsOf.IsZero() {
+				asOf = r.AsOf.Format("15:04:05")
+			}
+		}
+		counts := []string{strconv.Itoa(r.Nodes), strconv.Itoa(r.Live), strconv.Itoa(r.Capacity)}
+		if r.Partial {
+			counts = []string{"?", "?", "?"}
+		}
+		rows = append(rows, []string{string(r.Name), yes(r.Healthy), counts[0], counts[1], counts[2], asOf, dash(r.URL)})
+	}
+	return rows
 }

@@ -19,6 +19,8 @@ func (a *app) raftCommand() *cobra.Command {
 	peers := &cobra.Command{
 		Use:   "peers",
 		Short: "who votes, who leads, who is heard of",
+		Long: `Lists the raft group as the asked node knows it. Whether the others are well
+only the leader knows: elsewhere HEALTHY says - of them.`,
 		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
 			peers, err := c.Peers(ctx)
 			if err != nil {
@@ -27,7 +29,7 @@ func (a *app) raftCommand() *cobra.Command {
 			return a.print(peers, func() [][]string {
 				rows := [][]string{{"NODE", "ADDRESS", "VOTER", "LEADER", "HEALTHY", "LAST CONTACT"}}
 				for _, p := range peers {
-					rows = append(rows, []string{string(p.ID), p.Address, yes(p.Voter), yes(p.Leader), yes(p.Healthy), dash(p.LastContact)})
+					rows = append(rows, []string{string(p.ID), p.Address, yes(p.Voter), yes(p.Leader), health(p), dash(p.LastContact)})
 				}
 				return rows
 			})
@@ -51,6 +53,15 @@ func (a *app) raftCommand() *cobra.Command {
 	}
 	c.AddCommand(peers, transfer, a.recoverCommand())
 	return c
+}
+
+// health says how a peer is, where the answering node knows: only the leader
+// hears from all of them.
+func health(p admin.Peer) string {
+	if !p.Known {
+		return "-"
+	}
+	return yes(p.Healthy)
 }
 
 const recoverLong = `For a region that has lost its quorum for good. Stop every node of the region,

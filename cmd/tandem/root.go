@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -74,11 +75,13 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 not found, 4 nobody can answer n
 // root builds the command tree; one file a verb.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "tandem",
-		Short:         "a multi-region stateful call router for Teams calling bots",
-		Long:          rootLong,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:               "tandem",
+		Short:             "a multi-region stateful call router for Teams calling bots",
+		Long:              rootLong,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.client.check() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
@@ -102,24 +105,27 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(a.versionCommand())
 	a.client.register(root)
-	for _, c := range root.Commands() {
-		refuseStrayWords(c)
-	}
+	refuseStrayWords(root)
 	return root
 }
 
-// refuseStrayWords makes a command that only holds others an error when it is
-// called with a word that none of them has; cobra would print help and exit 0.
+// refuseStrayWords makes words and missing flags that a command does not take an
+// error of usage. A command that only holds others is one too when it is called
+// with a word that none of them has; cobra would print help and exit 0.
 func refuseStrayWords(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		refuseStrayWords(sub)
 	}
 	if c.Args == nil {
-		c.Args = cobra.NoArgs
+		c.Args = noWords
 	}
 	inner := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := inner(c, args); err != nil {
+		err := inner(c, args)
+		if err == nil {
+			err = c.ValidateRequiredFlags()
+		}
+		if err != nil {
 			return usage("%w; see '%s --help'", err, c.CommandPath())
 		}
 		return nil
@@ -130,4 +136,17 @@ func refuseStrayWords(c *cobra.Command) {
 			return exitError{exitUsage, fmt.Errorf("%s needs one of its verbs", c.CommandPath())}
 		}
 	}
+}
+
+// noWords takes no argument, and names the verbs that a mistyped one may mean.
+func noWords(c *cobra.Command, args []string) error {
+	err := cobra.NoArgs(c, args)
+	if err == nil || !c.HasSubCommands() {
+		return err
+	}
+	c.SuggestionsMinimumDistance = 2 // letters, as cobra itself has it
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return err
 }

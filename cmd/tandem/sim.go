@@ -27,7 +27,8 @@ type simFlags struct {
 	report                                 string
 	kind                                   bool
 	seed                                   uint64
-	answering                              string
+	answering, keysFile                    string
+	rotate                                 bool
 }
 
 const simLong = `Posts simulated calls to nodes that run elsewhere, with sample bots of its own,
@@ -41,7 +42,17 @@ It serves what the nodes' configuration must point at, and prints it:
   apps[].bot.url, health_url   a sample bot for each node
 
 With --cert and --key all of that is https; without, plain http, which a node
-takes from loopback only.`
+takes from loopback only.
+
+A node that meets a signing key it does not know fetches the keys, but once a
+minute at most. So runs against nodes that go on running should share their keys:
+give each of them the same --keys-file. --rotate changes the signing key in the
+middle of a run that is long enough for that.`
+
+// shortestRotated is the shortest run that --rotate is taken with: its key
+// changes when 40 % are over, and by then every node must have been able to fetch
+// the keys, lately or not, more than a minute ago.
+const shortestRotated = 3 * time.Minute
 
 func (a *app) simCommand() *cobra.Command {
 	var f simFlags
@@ -73,7 +84,9 @@ func (a *app) simCommand() *cobra.Command {
 	flags.DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")
 	flags.StringVar(&f.report, "report", "", "write what the cloud saw to this file, as JSON")
 	flags.BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
-	flags.Uint64Var(&f.seed, "seed", 0, "of the cloud's choices")
+	flags.Uint64Var(&f.seed, "seed", 0, "of the cloud's choices; 0: by the clock")
+	flags.StringVar(&f.keysFile, "keys-file", "", "PEM file of the cloud's signing keys, made when missing; empty: new keys for this run")
+	flags.BoolVar(&f.rotate, "rotate", false, "change the signing key in the middle; needs a --duration of "+shortestRotated.String()+" or more")
 	flags.StringVar(&f.answering, "answer", "router", "the app's answer setting: router or bot")
 	return c
 }
@@ -91,6 +104,9 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 		return fmt.Errorf("starting the simulated cloud: %w", err)
 	}
 	defer cloud.Close()
+	if f.keysFile == "" {
+		a.done("the signing keys are new: nodes that have met others take up to a minute to fetch them, unless --keys-file keeps them")
+	}
 	fmt.Fprintf(a.out, "openid_url  %s\nbase_url    %s\ntoken_url   %s\n", cloud.OpenIDURL(), cloud.GraphURL(), cloud.TokenURL())
 	for _, t := range cfg.Targets {
 		b := cloud.Bot(t.Node)
@@ -114,10 +130,23 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 // endless is the duration of a run that Ctrl-C ends.
 const endless = 365 * 24 * time.Hour
 
+// seedOf takes the clock for a seed that is not given: call ids follow from the
+// seed, and nodes remember the ended calls of the run before.
+func seedOf(given uint64) uint64 {
+	if given == 0 {
+		return uint64(time.Now().UnixNano())
+	}
+	return given
+}
+
 func (f simFlags) config() (graphsim.Config, error) {
-	cfg := graphsim.Config{Listen: f.listen, WebhookPath: f.webhookPath, Seed: f.seed, RegionURLs: map[string]string{}, Capacity: 2000}
+	cfg := graphsim.Config{Listen: f.listen, WebhookPath: f.webhookPath, Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Capacity: 2000, KeysFile: f.keysFile}
+	cfg.Switches.KeepKey = !f.rotate
 	if f.rate <= 0 || len(f.targets) == 0 || len(f.regionURLs) == 0 {
 		return cfg, usage("sim needs --target and --region-url, and a --rate above 0; see 'tandem sim --help'")
+	}
+	if f.rotate && f.duration < shortestRotated {
+		return cfg, usage("--rotate needs a --duration of %s or more: nodes fetch keys they do not know once a minute at most", shortestRotated)
 	}
 	if f.kind {
 		kind := graphsim.Kind()

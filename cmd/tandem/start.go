@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,11 +23,15 @@ func (a *app) startCommand() *cobra.Command {
 cluster.bootstrap: true; the others name it in cluster.join, or are told later
 with 'tandem join'. A node that has state ignores both and goes on where it was.
 
-SIGHUP reads certificates and admin tokens again. SIGTERM drains: the node takes
-no new calls, hands on the lead and every partition whose calls can be moved, and
-waits for the others until they end or node.drain is over; all the while it gets
-its notifications. A second SIGTERM ends it at once. Started again, it takes new
-calls again, unless an operator has drained it.`,
+SIGHUP reads the configuration again and puts in force what needs no restart:
+rules, pins, the log level, and what these files hold: certificates, handle keys
+and the admin tokens. If one of them cannot be read, all stay as they were; what
+waits for a restart is named in the log.
+
+SIGTERM drains: the node takes no new calls, hands on the lead and every partition
+whose calls can be moved, and waits for the others until they end or node.drain is
+over; all the while it gets its notifications. A second SIGTERM ends it at once.
+Started again, it takes new calls again, unless an operator has drained it.`,
 		Example: "  tandem start --config /etc/tandem/tandem.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file, a.environ, f.sets)
@@ -73,7 +76,7 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 	if err != nil {
 		return fmt.Errorf("starting node %s: %w", cfg.Node.ID, err)
 	}
-	notify(daemon.SdNotifyReady)
+	notify(n, daemon.SdNotifyReady)
 	for {
 		select {
 		case <-hup:
@@ -82,7 +85,7 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 				err = n.Reload(fresh)
 			}
 			if err != nil {
-				slog.Error("reloading: what was in force stays", "error", err)
+				n.Log().Error("reloading: what was in force stays", "error", err)
 			}
 		case err := <-fatal:
 			// Whatever made the node give up may also hang its stop: leave at once,
@@ -102,7 +105,7 @@ const hurry = 3 * time.Second
 // windDown drains the node and stops it. A second signal ends the drain and cuts
 // the stop short; a third one kills the process, as signals do.
 func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan error) error {
-	notify(daemon.SdNotifyStopping)
+	notify(n, daemon.SdNotifyStopping)
 	drain, enough := context.WithCancel(context.Background())
 	defer enough()
 	drained := make(chan struct{})
@@ -115,7 +118,7 @@ func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan
 	case <-drained:
 	case <-ends:
 		signal.Reset(syscall.SIGTERM, os.Interrupt)
-		slog.Warn("told a second time: ending at once")
+		n.Log().Warn("told a second time: ending at once")
 		limit = hurry
 		enough()
 		<-drained
@@ -128,8 +131,8 @@ func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan
 }
 
 // notify tells systemd; without systemd it does nothing.
-func notify(state string) {
+func notify(n *node.Node, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		slog.Warn("telling systemd", "state", state, "error", err)
+		n.Log().Warn("telling systemd", "state", state, "error", err)
 	}
 }

@@ -22,6 +22,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
 		Short: "say why a webhook's bearer token passes or not",
+		Args:  noToken,
 	}
 	var (
 		f    configFlags
@@ -35,6 +36,7 @@ as a node with this configuration would, and says claim by claim what passes and
 what does not. The token is not printed, and not taken as an argument: arguments
 stand in the process list.`,
 		Example: "  tandem token explain --config /etc/tandem/tandem.yaml < token.txt",
+		Args:    noToken,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file, a.environ, f.sets)
 			if err != nil {
@@ -51,6 +53,15 @@ stand in the process list.`,
 	explain.Flags().StringVar(&file, "file", "-", "a file with the token; - reads standard input")
 	c.AddCommand(explain)
 	return c
+}
+
+// noToken refuses arguments without repeating them: one may be a token that is
+// good right now.
+func noToken(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("'tandem token explain' reads the token from standard input or --file, and takes no argument: arguments stand in the process list and in the shell's history")
+	}
+	return nil
 }
 
 func (a *app) explainToken(ctx context.Context, cfg node.Config, file string) error {

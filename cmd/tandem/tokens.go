@@ -143,9 +143,10 @@ func (a *app) tokensFirstCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "first NAME",
 		Short: "make the tokens file with a first operator's token, which is printed",
-		Long: `Writes a tokens file with one entry, the hash of a new token with the role
-operate, and prints the token on standard output. Give the file to every node as
-admin.tokens_file; with the token the others are made ('tandem tokens new').`,
+		Long: `Writes a tokens file with one entry, the hash of a new token with the roles
+operate and join, and prints the token on standard output. Give the file to every
+node as admin.tokens_file. With the token in TANDEM_TOKEN nodes are brought in
+('tandem join') and the other tokens made ('tandem tokens new').`,
 		Example: "  tandem tokens first alice --out /etc/tandem/tokens.yaml > alice.token",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.firstToken(args[0], file) },
@@ -161,7 +162,7 @@ func (a *app) firstToken(name, file string) error {
 		return usage("name the file to make with --out")
 	}
 	secret := admin.SecretPrefix + rand.Text()
-	entry := map[string]any{"name": name, "roles": []admin.Role{admin.RoleOperate}, "sha256": admin.HashToken(secret)}
+	entry := map[string]any{"name": name, "roles": []admin.Role{admin.RoleOperate, admin.RoleJoin}, "sha256": admin.HashToken(secret)}
 	text, err := yaml.Marshal(map[string]any{"tokens": []any{entry}})
 	if err != nil {
 		return fmt.Errorf("writing the tokens file: %w", err)

@@ -31,8 +31,12 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "print the version of this program",
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.out, "tandem %s %s %s/%s\n", softwareVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
+			v := struct {
+				Version  string `json:"version"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{softwareVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			return a.print(v, func() [][]string { return [][]string{{fmt.Sprintf("tandem %s %s %s", v.Version, v.Go, v.Platform)}} })
 		},
 	}
 }
