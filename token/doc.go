@@ -42,5 +42,6 @@
 // the minute is over, so junk puts a real rotation off by a minute at most.
 // After a failure the next attempt backs off; the last good set serves for up
 // to 24 hours, then the answer is 503, as it is before the first set arrived:
-// the calling service repeats after 5xx and gives up after 4xx.
+// the calling service repeats after 5xx and gives up after 4xx. While no set
+// serves, every token asks for a fetch, once a second at most.
 package token

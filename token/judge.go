@@ -22,7 +22,7 @@ func (v *Verifier) judge(ctx context.Context, raw string, sum [sha256.Size]byte,
 	for i := range checks {
 		code := checks[i].run(j)
 		switch code {
-		case CodeUnknownKey, CodeKeysNotLoaded:
+		case CodeUnknownKey, CodeKeysNotLoaded, CodeKeysTooOld:
 			code = j.askForKey(ctx, code)
 		case CodeBadSignature:
 			j.doubtKeys()
@@ -73,7 +73,7 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 }
 
 // askForKey has the sources look for a key that the token names and no set
-// lists, or for their first set. It waits when a fetch is under way, then judges
+// lists, or for a set that serves. It waits when a fetch is under way, then judges
 // the key again. While an endpoint does not answer, nobody knows whether the key
 // is junk: that is our trouble (503), not the caller's (401).
 func (j *judgement) askForKey(ctx context.Context, code Code) Code {

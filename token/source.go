@@ -16,7 +16,7 @@ import (
 const (
 	refreshEvery   = time.Hour        // calling samples: 2 h
 	askEvery       = time.Minute      // at most, for unknown keys
-	firstBackoff   = time.Second      // while no set has ever arrived
+	firstBackoff   = time.Second      // while no set serves: none has ever arrived, or it is too old
 	firstBackoffTo = time.Minute      //
 	laterBackoff   = time.Minute      // while an old set serves
 	laterBackoffTo = 10 * time.Minute //
@@ -101,7 +101,7 @@ func (s *source) begin() bool {
 	if s.round == nil {
 		s.round = make(chan struct{})
 	}
-	if s.set.Load() != nil {
+	if s.serves(now) {
 		// The first set and its retries do not use up the minute: a rotation
 		// just after a start must be noticed at once.
 		s.notFrom = now.Add(askEvery)
@@ -178,10 +178,14 @@ func (s *source) finish(err error) {
 	} else {
 		s.failures++
 		s.problem = err.Error()
-		serving := s.set.Load() != nil
+		now := s.now()
+		serving := s.serves(now)
 		wait = backoff(s.failures, serving)
-		if !serving {
-			s.notFrom = s.now().Add(firstBackoff)
+		if serving {
+			tooOld := s.set.Load().at.Add(MaxKeyAge + time.Second)
+			wait = min(wait, tooOld.Sub(now)) // from then on it is urgent
+		} else {
+			s.notFrom = now.Add(firstBackoff)
 		}
 		s.log.Warn("keys cannot be fetched", "error", err, "failures", s.failures, "next_attempt_in", wait)
 	}
@@ -192,8 +196,14 @@ func (s *source) finish(err error) {
 	s.round = nil
 }
 
-// backoff gives the pause after n failures in a row: urgent while there are no
-// keys at all, patient while an old set serves.
+// serves tells whether there is a set that is not too old.
+func (s *source) serves(now time.Time) bool {
+	set := s.set.Load()
+	return set != nil && set.fresh(now)
+}
+
+// backoff gives the pause after n failures in a row: urgent while no set serves,
+// patient while an old one does.
 func backoff(n int, serving bool) time.Duration {
 	from, to := firstBackoff, firstBackoffTo
 	if serving {
@@ -202,11 +212,11 @@ func backoff(n int, serving bool) time.Duration {
 	return min(from<<min(n-1, 10), to)
 }
 
-// ask says that a token named a key which is not in the set, or that there is no
-// set yet. It gives a channel that is closed when the fetch which may bring that
+// ask says that a token named a key which is not in the set, or that no set
+// serves. It gives a channel that is closed when the fetch which may bring that
 // key has ended, or nil when none may happen now; the fetch then waits for the
-// end of the minute, or of a second where no set has ever arrived: a call that
-// rings at a node which started before its keys could be had has 5 s to live.
+// end of the minute, or of a second where no set serves: a call that rings at a
+// node which started before its keys could be had has 5 s to live.
 func (s *source) ask() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
