@@ -16,7 +16,7 @@ import (
 const (
 	refreshEvery   = time.Hour        // calling samples: 2 h
 	askEvery       = time.Minute      // at most, for unknown keys
-	firstBackoff   = time.Second      // while no set has ever arrived
+	firstBackoff   = time.Second      // while no set serves: none has ever arrived, or it is too old
 	firstBackoffTo = time.Minute      //
 	laterBackoff   = time.Minute      // while an old set serves
 	laterBackoffTo = 10 * time.Minute //
@@ -45,6 +45,7 @@ type source struct {
 	next     time.Time     // when the next fetch is due
 	notFrom  time.Time     // asking before this time does not fetch
 	round    chan struct{} // closed when the fetch in flight, or promised, has ended
+	begun    bool          // the fetch of round is in flight
 	stopped  bool          // run has ended
 	failures int           // in a row
 	problem  string        // text of the last failure
@@ -101,7 +102,8 @@ func (s *source) begin() bool {
 	if s.round == nil {
 		s.round = make(chan struct{})
 	}
-	if s.set.Load() != nil {
+	s.begun = true
+	if s.serves(now) {
 		// The first set and its retries do not use up the minute: a rotation
 		// just after a start must be noticed at once.
 		s.notFrom = now.Add(askEvery)
@@ -178,10 +180,14 @@ func (s *source) finish(err error) {
 	} else {
 		s.failures++
 		s.problem = err.Error()
-		serving := s.set.Load() != nil
+		now := s.now()
+		serving := s.serves(now)
 		wait = backoff(s.failures, serving)
-		if !serving {
-			s.notFrom = s.now().Add(firstBackoff)
+		if serving {
+			tooOld := s.set.Load().at.Add(MaxKeyAge + time.Second)
+			wait = min(wait, tooOld.Sub(now)) // from then on it is urgent
+		} else {
+			s.notFrom = now.Add(firstBackoff)
 		}
 		s.log.Warn("keys cannot be fetched", "error", err, "failures", s.failures, "next_attempt_in", wait)
 	}
@@ -189,11 +195,17 @@ func (s *source) finish(err error) {
 	// Up to a tenth more, so that nodes started together do not fetch together.
 	s.setNext(s.now().Add(wait + rand.N(wait/10)))
 	close(s.round)
-	s.round = nil
+	s.round, s.begun = nil, false
 }
 
-// backoff gives the pause after n failures in a row: urgent while there are no
-// keys at all, patient while an old set serves.
+// serves tells whether there is a set that is not too old.
+func (s *source) serves(now time.Time) bool {
+	set := s.set.Load()
+	return set != nil && set.fresh(now)
+}
+
+// backoff gives the pause after n failures in a row: urgent while no set serves,
+// patient while an old one does.
 func backoff(n int, serving bool) time.Duration {
 	from, to := firstBackoff, firstBackoffTo
 	if serving {
@@ -202,16 +214,18 @@ func backoff(n int, serving bool) time.Duration {
 	return min(from<<min(n-1, 10), to)
 }
 
-// ask says that a token named a key which is not in the set, or that there is no
-// set yet. It gives a channel that is closed when the fetch which may bring that
+// ask says that a token named a key which is not in the set, or that no set
+// serves. It gives a channel that is closed when the fetch which may bring that
 // key has ended, or nil when none may happen now; the fetch then waits for the
-// end of the minute, or of a second where no set has ever arrived: a call that
-// rings at a node which started before its keys could be had has 5 s to live.
-func (s *source) ask() <-chan struct{} {
+// end of the minute, or of a second where no set serves: a call that rings at a
+// node which started before its keys could be had has 5 s to live. settles tells
+// whether that fetch begins after the question, so that a key which it does not
+// bring does not exist; one in flight may have read a set of before.
+func (s *source) ask() (round <-chan struct{}, settles bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.round != nil || s.stopped {
-		return s.round
+		return s.round, s.round != nil && !s.begun
 	}
 	now := s.now()
 	if now.Before(s.notFrom) {
@@ -219,12 +233,12 @@ func (s *source) ask() <-chan struct{} {
 			s.setNext(s.notFrom)
 			s.wake()
 		}
-		return nil
+		return nil, false
 	}
 	s.round = make(chan struct{})
 	s.setNext(now)
 	s.wake()
-	return s.round
+	return s.round, true
 }
 
 // nudge wakes run when a fetch is due by the clock of the configuration. The

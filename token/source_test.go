@@ -82,7 +82,8 @@ func TestF38_NeverLoadedIsAskedFor(t *testing.T) {
 	})
 }
 
-// TestF38_Outage24h takes the endpoint away for longer than a day.
+// TestF38_Outage24h takes the endpoint away for longer than a day. When it is back,
+// so is the next token.
 func TestF38_Outage24h(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
 		loaded := v.Status()[0].LoadedAt
@@ -107,8 +108,53 @@ func TestF38_Outage24h(t *testing.T) {
 			t.Errorf("the status says %+v", st)
 		}
 		c.answers(nil)
-		pass(laterBackoffTo * 12 / 10)
+		pass(firstBackoff)
 		want(t, v, tokenA(), good)
+	})
+}
+
+// TestF38_ReadyAgainWithoutTraffic: a node that is not ready gets no token that
+// could ask, so it finds its endpoint again by itself.
+func TestF38_ReadyAgainWithoutTraffic(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(down)
+		pass(MaxKeyAge + time.Second)
+		if err := v.Ready(); err == nil {
+			t.Error("Ready gives nil although the keys are too old")
+		}
+		pass(30 * time.Second) // the last attempt before may have put the next one off by ten minutes
+		c.answers(nil)
+		pass(firstBackoffTo * 12 / 10)
+		if err := v.Ready(); err != nil {
+			t.Errorf("Ready gives %v after the endpoint came back", err)
+		}
+	})
+}
+
+// TestF38_TooOldIsAskedFor: while the keys are too old, tokens make the source
+// fetch once a second at most.
+func TestF38_TooOldIsAskedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		var fetches atomic.Int64
+		c.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == metaPath {
+				fetches.Add(1)
+			}
+			return down(w, r)
+		})
+		pass(MaxKeyAge + 10*time.Minute)
+		before := fetches.Load()
+		for range 100 { // ten seconds of ten tokens a second
+			want(t, v, tokenA(), CodeKeysTooOld)
+			pass(100 * time.Millisecond)
+		}
+		if n := fetches.Load() - before; n < 5 || n > 11 {
+			t.Errorf("%d fetches in ten seconds of asking, want about ten", n)
+		}
+		c.publish(jwk("b", keyB()))
+		c.answers(nil)
+		pass(firstBackoff)
+		want(t, v, tokenB(), good)
 	})
 }
 
@@ -199,10 +245,13 @@ func TestF39_SuddenRotation(t *testing.T) {
 		want(t, v, old, good)
 		c.publish(jwk("b", keyB()))
 		want(t, v, tokenB(), good)
-		want(t, v, old, CodeUnknownKey) // although it was in the cache
+		want(t, v, old, CodeKeysInDoubt) // although it was in the cache
 		if n := v.cache.size(); n != 1 {
 			t.Errorf("the cache holds %d verdicts, wanted the one of key b", n)
 		}
+		pass(askEvery)
+		pass(askEvery)
+		want(t, v, tokenA(), CodeUnknownKey)
 	})
 }
 
