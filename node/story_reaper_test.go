@@ -127,7 +127,7 @@ func TestOrphansAreListedAndReaped(t *testing.T) {
 		}
 		return not(false, "not yet")
 	})
-	heir.seen.answerWith(func(ownership.HandOver) ownership.Reply { return ownership.Reply{Status: http.StatusNotFound} })
+	heir.seen.answerWith(func(ownership.HandOver) ownership.Reply { return ownership.Reply{Status: http.StatusGone} })
 	clock.forward(61 * time.Minute)
 	heir.node.reap(t.Context())
 	eventually(t, "the orphan released by its bot's word", func() error {
