@@ -133,6 +133,8 @@ var (
 	// ErrUnreachable: a peer could not be reached or did not answer in time
 	// (the caller answers 503).
 	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrBusy: this node does as much of it at once as it may (503 too).
+	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
 	// ErrForeign: the other belongs to another deployment or region.
