@@ -38,7 +38,8 @@ type Config struct {
 	Timings   Timings
 	// Partitions is how many partitions are born on a joining node. 0: 8.
 	Partitions int
-	// MaxConnsPerIP bounds the connections of one remote address. 0: 128.
+	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
+	// of IPv6. 0: 128.
 	MaxConnsPerIP int
 	Logger        *slog.Logger          // nil: slog.Default
 	Metrics       prometheus.Registerer // nil: not registered anywhere
