@@ -38,7 +38,8 @@ type Config struct {
 	Timings   Timings
 	// Partitions is how many partitions are born on a joining node. 0: 8.
 	Partitions int
-	// MaxConnsPerIP bounds the connections of one remote address. 0: 128.
+	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
+	// of IPv6. 0: 128.
 	MaxConnsPerIP int
 	Logger        *slog.Logger          // nil: slog.Default
 	Metrics       prometheus.Registerer // nil: not registered anywhere
@@ -136,6 +137,8 @@ var (
 	// ErrUnreachable: a peer could not be reached or did not answer in time
 	// (the caller answers 503).
 	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrBusy: this node does as much of it at once as it may (503 too).
+	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
 	// ErrForeign: the other belongs to another deployment or region.

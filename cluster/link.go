@@ -68,7 +68,7 @@ type peer struct {
 	whatIf   *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
 }
 
-// links keeps one peer per node and address, so that connections are reused.
+// links keeps one peer per node, so that connections are reused.
 type links struct {
 	d    *dialer
 	self identity
@@ -86,22 +86,26 @@ func newLinks(d *dialer, self identity) *links {
 	return &links{d: d, self: self, all: make(map[linkKey]*peer)}
 }
 
-// to gives the peer link to the node at addr. An empty node takes whoever of
-// the region answers there. A node that has moved gets a new link; the old one
-// is closed.
+// to gives the peer link to the node at addr. A node that has moved gets a new
+// link; the old one is closed. An empty node takes whoever of the region answers
+// there; that link is not kept, nor is its connection: a caller may name any
+// address.
 func (l *links) to(node ownership.NodeID, addr string) *peer {
+	if node == "" {
+		p := l.make(node, addr)
+		p.http.DisableKeepAlives = true
+		return p
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := linkKey{node, addr}
 	if p, ok := l.all[key]; ok {
 		return p
 	}
-	if node != "" {
-		for k, p := range l.all {
-			if k.node == node {
-				p.http.CloseIdleConnections()
-				delete(l.all, k)
-			}
+	for k, p := range l.all {
+		if k.node == node {
+			p.http.CloseIdleConnections()
+			delete(l.all, k)
 		}
 	}
 	p := l.make(node, addr)

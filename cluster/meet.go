@@ -18,8 +18,9 @@ import (
 //
 // The error is ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ErrUnreachable when
-// nobody answers there, and ErrNoLeader when neither has a region yet, or the
-// newcomer did not come in within ctx.
+// nobody answers there, ErrBusy while maxMeetings others are being met, and
+// ErrNoLeader when neither has a region yet, or the newcomer did not come in
+// within ctx.
 func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
 	fail := func(err error) (ownership.Node, error) {
 		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
@@ -27,6 +28,11 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 	if addr == c.addr {
 		return fail(fmt.Errorf("that is this node: %w", ownership.ErrConflict))
 	}
+	over, ok := c.invites.meet()
+	if !ok {
+		return fail(fmt.Errorf("%d others are being met: %w", maxMeetings, ErrBusy))
+	}
+	defer over()
 	inside := len(c.servers()) > 0
 	hello := &peerpb.HelloRequest{}
 	if inside {
@@ -86,14 +92,33 @@ func (c *Cluster) awaitNode(ctx context.Context, id ownership.NodeID, incarnatio
 	}
 }
 
-// maxInvites bounds the addresses that a node without a region remembers.
-const maxInvites = 16
+// Bounds of what callers can have a node remember or do.
+const (
+	maxInvites  = 16 // addresses that a node without a region remembers
+	maxMeetings = 16 // under way at a time
+)
 
 // invites are the addresses that this node was asked to enter by, beside those
-// of the configuration.
+// of the configuration, and the meetings under way.
 type invites struct {
-	mu    sync.Mutex
-	addrs []string
+	mu       sync.Mutex
+	addrs    []string
+	meetings int
+}
+
+// meet begins a meeting, unless too many are under way.
+func (v *invites) meet() (over func(), ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.meetings == maxMeetings {
+		return nil, false
+	}
+	v.meetings++
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.meetings--
+	}, true
 }
 
 func (v *invites) take(addr string) {

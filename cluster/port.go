@@ -9,8 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"tandem/ownership"
 )
@@ -22,15 +26,16 @@ const (
 	prefacePeer = "TANDEM-PEER/1\n"
 )
 
-// port is the one listening port of raft and the peer link. It takes a
-// connection through its handshake, counts it against its address, and gives it
+// port is the one listening port of raft and the peer link. It counts a
+// connection against its address, takes it through its handshake, and gives it
 // to the protocol it chose.
 type port struct {
 	ln        net.Listener
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
-	perIP     int
+	perIP     int // and per /64 of IPv6
 	log       *slog.Logger
+	lines     *rate.Limiter
 	refused   func(why string)
 
 	raft func(net.Conn, ownership.NodeID) // node is empty on a plain port
@@ -38,9 +43,21 @@ type port struct {
 
 	open   openConns
 	mu     sync.Mutex
-	counts map[string]int
+	counts map[netip.Addr]int
+	greets []*openConn // connections in their handshake, the oldest first
 	wg     sync.WaitGroup
 }
+
+// maxGreets bounds the handshakes under way. The oldest gives way to a new one:
+// an honest node is through in milliseconds, whoever only holds a place is not.
+const maxGreets = 256
+
+// A flood of refused connections must not fill the disk: so many of them are
+// told at level warn in a second, the rest at debug. The metrics count all.
+const (
+	refusedLines = 5
+	refusedBurst = 50
+)
 
 func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(string)) *port {
 	return &port{
@@ -49,7 +66,7 @@ func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(stri
 		open: openConns{creds: creds, use: x509.ExtKeyUsageClientAuth, told: func(err error) {
 			cfg.Logger.Warn("a peer's certificate does not hold any more", "err", err)
 		}},
-		counts: make(map[string]int),
+		counts: make(map[netip.Addr]int), lines: rate.NewLimiter(refusedLines, refusedBurst),
 	}
 }
 
@@ -79,37 +96,78 @@ func (p *port) serve() {
 
 // admit counts the connection, or closes it when its address has too many.
 func (p *port) admit(raw net.Conn) *openConn {
-	ip, _, _ := net.SplitHostPort(raw.RemoteAddr().String())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.counts[ip] >= p.perIP {
-		_ = raw.Close()
-		p.refused("too many connections")
-		return nil
-	}
-	c := p.open.add(raw, func() { p.left(ip) })
-	if c != nil {
-		p.counts[ip]++
+	from := sender(raw.RemoteAddr().String())
+	c, oldest := p.count(raw, from)
+	if oldest != nil {
+		p.refused("too many handshakes")
+		_ = oldest.Close() // its greet sees that and says so
 	}
 	return c
 }
 
-// left counts a connection no longer.
-func (p *port) left(ip string) {
+func (p *port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.counts[ip]--; p.counts[ip] == 0 {
-		delete(p.counts, ip)
+	if p.counts[from] >= p.perIP {
+		_ = raw.Close()
+		p.refused("too many connections")
+		return nil, nil
 	}
+	if c = p.open.add(raw, func() { p.left(from) }); c == nil {
+		return nil, nil
+	}
+	p.counts[from]++
+	if len(p.greets) == maxGreets {
+		oldest, p.greets = p.greets[0], p.greets[1:]
+	}
+	p.greets = append(p.greets, c)
+	return c, oldest
+}
+
+// left counts a connection no longer.
+func (p *port) left(from netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.counts[from]--; p.counts[from] == 0 {
+		delete(p.counts, from)
+	}
+}
+
+// greeted ends the handshake of a connection, one way or the other.
+func (p *port) greeted(c *openConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.greets = slices.DeleteFunc(p.greets, func(g *openConn) bool { return g == c })
+}
+
+// sender gives the address that counts: an IPv6 address shares its /64's, and
+// unreadable ones count together.
+func sender(remote string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
 }
 
 // greet takes one connection through its handshake and hands it on.
 func (p *port) greet(conn *openConn) {
 	_ = conn.SetDeadline(time.Now().Add(p.handshake))
 	out, raft, node, err := p.protocol(conn)
+	p.greeted(conn)
 	if err != nil {
 		p.refused("handshake")
-		p.log.Warn("refusing a connection on the cluster port", "from", conn.RemoteAddr().String(), "err", err)
+		level := slog.LevelDebug
+		if p.lines.Allow() {
+			level = slog.LevelWarn
+		}
+		p.log.Log(context.Background(), level, "refusing a connection on the cluster port", "from", conn.RemoteAddr().String(), "err", err)
 		_ = conn.Close()
 		return
 	}

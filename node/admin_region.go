@@ -116,10 +116,19 @@ func doorError(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrForeign):
 		return fmt.Errorf("%w: %w", admin.ErrForeign, err)
-	case errors.Is(err, cluster.ErrUnreachable):
-		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
+	case errors.Is(err, cluster.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
+		return passing{err}
 	case errors.Is(err, cluster.ErrGone):
 		return fmt.Errorf("%w: %w", ownership.ErrConflict, err)
 	}
 	return err
 }
+
+// passing is an error that is answered like a missing leader: come back soon.
+type passing struct{ error }
+
+// Is implements what errors.Is asks for.
+func (passing) Is(target error) bool { return target == ownership.ErrNoLeader }
+
+// Unwrap gives the error itself.
+func (p passing) Unwrap() error { return p.error }

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+
+	"tandem/ownership"
+)
+
+func (n *testNode) remembers() (peers, conns int) {
+	n.links.mu.Lock()
+	defer n.links.mu.Unlock()
+	n.dial.open.mu.Lock()
+	defer n.dial.open.mu.Unlock()
+	return len(n.links.all), len(n.dial.open.all)
+}
+
+// Two thousand joins name addresses where nobody answers, and some where somebody
+// does: the node remembers none of them.
+func TestB102_JoinsOfDeadAddressesLeaveNothingBehind(t *testing.T) {
+	long(t)
+	for name, tune := range map[string]func(*Config){"TLS": nil, "plain": func(c *Config) { c.TLS = nil }} {
+		t.Run("B102 "+name, func(t *testing.T) {
+			r := newRegion(t, tune)
+			n := r.form(1)[0]
+			other := newRegion(t, tune) // of its own, under the same CA: it answers and is refused
+			other.ca, other.dir = r.ca, t.TempDir()
+			stranger := other.start("s")
+			stranger.ready()
+			peers, conns := n.remembers()
+			var flood sync.WaitGroup
+			for i := range 10 {
+				flood.Go(func() {
+					for j := range 200 {
+						_, err := n.Meet(soon(t), fmt.Sprintf("127.%d.%d.%d:1", i+1, j/250, j%250+1), "")
+						if !errors.Is(err, ErrUnreachable) {
+							t.Errorf("meeting nobody gives %v", err)
+							return
+						}
+					}
+					if _, err := n.Meet(soon(t), stranger.Addr(), ""); !errors.Is(err, ownership.ErrConflict) {
+						t.Errorf("meeting a node with a region of its own gives %v", err)
+					}
+				})
+			}
+			flood.Wait()
+			eventually(t, "nothing of it is remembered", func() bool {
+				p, c := n.remembers()
+				return p <= peers && c <= conns
+			})
+		})
+	}
+}
+
+// More than a few joins at a time are refused at once, and there is room again
+// when they are over.
+func TestB102_FewNodesAreMetAtATime(t *testing.T) {
+	r := newRegion(t, func(c *Config) { c.TLS = nil })
+	n := r.form(1)[0]
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }() // connections wait in its queue: nobody answers
+	ctx, cancel := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	for range maxMeetings {
+		busy.Go(func() {
+			if _, err := n.Meet(ctx, ln.Addr().String(), ""); errors.Is(err, ErrBusy) {
+				t.Errorf("one of the first %d gets %v", maxMeetings, err)
+			}
+		})
+	}
+	underWay := func() int {
+		n.invites.mu.Lock()
+		defer n.invites.mu.Unlock()
+		return n.invites.meetings
+	}
+	eventually(t, "all are under way", func() bool { return underWay() == maxMeetings })
+	if _, err := n.Meet(ctx, "127.0.0.1:1", ""); !errors.Is(err, ErrBusy) {
+		t.Errorf("one more gets %v", err)
+	}
+	cancel()
+	busy.Wait()
+	if _, err := n.Meet(t.Context(), "127.0.0.1:1", ""); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("afterwards one gets %v", err)
+	}
+}

@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+// callFrom is one end of a connection that seems to come from elsewhere.
+type callFrom struct {
+	net.Conn
+	remote string
+}
+
+func (c callFrom) RemoteAddr() net.Addr { return advertised(c.remote) }
+
+// knock gives the port a connection from the address, and our end of it.
+func knock(t *testing.T, p *port, remote string) (ours net.Conn, admitted *openConn) {
+	near, far := net.Pipe()
+	t.Cleanup(func() { _ = near.Close() })
+	return near, p.admit(callFrom{far, remote})
+}
+
+// quietPort is a plain port whose listener nobody calls.
+func quietPort(t *testing.T, log *slog.Logger) (p *port, refused func(why string) int) {
+	var mu sync.Mutex
+	counts := map[string]int{}
+	cfg := &Config{MaxConnsPerIP: 3, Logger: log, Timings: Timings{Handshake: patience}}
+	p = newPort(quietListener{}, nil, cfg, func(why string) {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[why]++
+	})
+	p.raft = func(net.Conn, ownership.NodeID) {}
+	t.Cleanup(p.open.closeAll)
+	return p, func(why string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return counts[why]
+	}
+}
+
+func TestB105_AConnectionCountsForItsNetwork(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:0:1:2:3:4:5]:1": "2001:db8:0:1::", "[fe80::1%eth0]:1": "fe80::",
+	} {
+		if got := sender(remote); got != netip.MustParseAddr(want) {
+			t.Errorf("%s counts for %s, want %s", remote, got, want)
+		}
+	}
+	p, refused := quietPort(t, testLogger())
+	for i := range 100 {
+		knock(t, p, fmt.Sprintf("[2001:db8::%x]:1", i))
+	}
+	if n := refused("too many connections"); n != 97 {
+		t.Errorf("of 100 addresses of one /64, %d were refused, want 97", n)
+	}
+	for i := range 10 {
+		if _, c := knock(t, p, fmt.Sprintf("192.0.2.%d:1", i)); c == nil {
+			t.Error("another IPv4 address was refused")
+		}
+	}
+}
+
+// Callers that say nothing hold 256 places; the oldest gives way, so that a node
+// gets in.
+func TestB105_TheOldestHandshakeGivesWay(t *testing.T) {
+	p, refused := quietPort(t, testLogger())
+	var greets sync.WaitGroup
+	ends := make([]<-chan struct{}, 0, maxGreets+10)
+	for i := range maxGreets + 10 {
+		ours, c := knock(t, p, fmt.Sprintf("10.0.%d.%d:1", i/250, i%250))
+		greets.Go(func() { p.greet(c) })
+		ends = append(ends, cutOff(ours))
+	}
+	if n := refused("too many handshakes"); n != 10 {
+		t.Errorf("%d gave way, want 10", n)
+	}
+	for i, end := range ends[:10] {
+		mustBeCut(t, fmt.Sprintf("connection %d", i), end)
+	}
+	for i, end := range ends[10:] {
+		select {
+		case <-end:
+			t.Errorf("connection %d was cut", i+10)
+		default:
+		}
+	}
+	in := make(chan struct{})
+	p.raft = func(net.Conn, ownership.NodeID) { close(in) }
+	ours, c := knock(t, p, "192.0.2.1:1")
+	greets.Go(func() { p.greet(c) })
+	if _, err := ours.Write([]byte(prefaceRaft)); err != nil {
+		t.Fatal(err)
+	}
+	mustBeCut(t, "the wait of an honest node", in)
+	p.open.closeAll()
+	greets.Wait()
+	if len(p.greets)+len(p.counts) != 0 {
+		t.Errorf("%d handshakes and %d addresses still count", len(p.greets), len(p.counts))
+	}
+}
+
+func TestB105_AFloodOfRefusalsFillsNoLog(t *testing.T) {
+	var log bytes.Buffer
+	p, refused := quietPort(t, slog.New(slog.NewTextHandler(&log, nil)))
+	begun := time.Now()
+	for range 1000 {
+		ours, c := knock(t, p, "192.0.2.1:1")
+		_ = ours.Close()
+		p.greet(c)
+	}
+	most := refusedBurst + int(refusedLines*time.Since(begun).Seconds()) + 1
+	if n := strings.Count(log.String(), "refusing a connection"); n < 10 || n > most {
+		t.Errorf("1000 refused connections wrote %d lines, want at most %d", n, most)
+	}
+	if n := refused("handshake"); n != 1000 {
+		t.Errorf("%d of 1000 are counted", n)
+	}
+}
