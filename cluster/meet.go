@@ -50,6 +50,8 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 		return fail(fmt.Errorf("node %s answers there, not %s: %w", newcomer, expected, ownership.ErrConflict))
 	case newcomer == c.self:
 		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
+	case inside && other.GetHasState() && ok && known.Incarnation == incarnation && known.State == ownership.NodeGone:
+		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ErrGone))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:
 		return known, nil
 	case inside && other.GetHasState():

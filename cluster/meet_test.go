@@ -90,3 +90,23 @@ func TestB102_FewNodesAreMetAtATime(t *testing.T) {
 		t.Errorf("afterwards one gets %v", err)
 	}
 }
+
+// A node that left keeps running until it is stopped: a join must not call it
+// part of the region.
+func TestB101_ANodeThatLeftIsNotJoined(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	if err := n.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leader's table knows", func() bool {
+		rec, _ := ldr.tb.Node(n.id)
+		return rec.State == ownership.NodeGone
+	})
+	if rec, err := ldr.Meet(soon(t), n.Addr(), ""); !errors.Is(err, ErrGone) {
+		t.Errorf("it is taken for %+v, with %v, want ErrGone", rec, err)
+	}
+}

@@ -99,7 +99,7 @@ func nodeRows(nodes []admin.Node) [][]string {
 		}
 		rows = append(rows, []string{
 			string(n.ID), dash(n.Zone), state, strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
-			strconv.Itoa(n.Partitions), yes(n.Voter), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
+			strconv.Itoa(n.Partitions), yes(n.Voter && n.State != ownership.NodeGone), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
 		})
 	}
 	return rows
