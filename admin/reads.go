@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -156,7 +157,7 @@ func (d *Door) promises() []Promise {
 	c, now := d.deps.Cluster.Status(), d.now()
 	out := []Promise{
 		promise("claims", "New calls get an owner.",
-			c.Leader != "", "The leader is "+string(c.Leader)+".", "The region has no leader right now."),
+			c.Leader != "" && c.Stalled == "", "The leader is "+string(c.Leader)+".", cmp.Or(c.Stalled, "The region has no leader right now.")),
 		promise("fenced", "This node acts as owner only under a valid lease.",
 			now.Before(c.LeaseUntil), "The lease is valid.", "The lease has run out: this node relays to owners it knows of, or answers 503."),
 		d.spare(c.Leader),

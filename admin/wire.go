@@ -41,6 +41,7 @@ type ClusterStatus struct {
 	LastContact time.Time        `json:"last_contact,omitzero" doc:"When the leader was last heard."`
 	LeaseUntil  time.Time        `json:"lease_until,omitzero" doc:"Until when this node may act as owner."`
 	Durable     uint64           `json:"durable" doc:"Raft index that the table's file holds."`
+	Stalled     string           `json:"stalled,omitempty" doc:"Why new calls may get no owner, as far as this node can tell."`
 	Voters      int              `json:"voters"`
 	Secure      bool             `json:"secure" doc:"The cluster port speaks mTLS."`
 }

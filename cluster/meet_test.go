@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -108,5 +110,29 @@ func TestB101_ANodeThatLeftIsNotJoined(t *testing.T) {
 	})
 	if rec, err := ldr.Meet(soon(t), n.Addr(), ""); !errors.Is(err, ErrGone) {
 		t.Errorf("it is taken for %+v, with %v, want ErrGone", rec, err)
+	}
+}
+
+// What a node says of itself stands in Locations afterwards: one with such a
+// public URL is not let in, and ends with a sentence that says why.
+func TestB99_AJoinWithABadPublicURLIsRefused(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	for i, bad := range []string{"http://169.254.169.254", "https://169.254.169.254", "file:///etc/passwd", "javascript:alert(1)", "https://user@bot.example", "http://bot.example"} {
+		t.Run("B99 "+bad, func(t *testing.T) {
+			id := ownership.NodeID(fmt.Sprintf("x%d", i))
+			x := &testNode{r: r, id: id, dir: filepath.Join(r.dir, string(id))}
+			r.nodes[id] = x
+			x.up(func(c *Config) { c.Join, c.Node.PublicURL = []string{n.Addr()}, bad })
+			eventually(t, "it is refused", func() bool { return len(x.fatals()) == 1 })
+			if err := x.fatals()[0]; !errors.Is(err, ownership.ErrConflict) || !strings.Contains(err.Error(), "public URL") {
+				t.Errorf("it ends with: %v", err)
+			}
+			if _, in := n.tb.Node(id); in {
+				t.Error("it stands in the table")
+			}
+			x.stop()
+		})
 	}
 }

@@ -57,6 +57,10 @@ func (c *Cluster) checkJoin(req JoinRequest) error {
 		return fmt.Errorf("joining node %q: its record and its store's stamp name different nodes: %w", n.ID, ownership.ErrConflict)
 	case n.ClusterAddr == "":
 		return fmt.Errorf("joining node %s: it names no address: %w", n.ID, ownership.ErrConflict)
+	case n.PublicURL != "":
+		if err := ownership.CheckPublicURL(n.PublicURL); err != nil {
+			return fmt.Errorf("joining node %s: %w: %w", n.ID, err, ownership.ErrConflict)
+		}
 	}
 	return nil
 }

@@ -15,8 +15,9 @@ type Peer struct {
 	Voter  bool             `json:"voter"`
 	Leader bool             `json:"leader"`
 	Self   bool             `json:"self"`
-	// Leased and HeardAgo are known to the leader only.
+	// Leased, Bot and HeardAgo are known to the leader only.
 	Leased   bool          `json:"leased,omitempty"`
+	Bot      bool          `json:"bot,omitempty"`       // its bot was healthy at its last renewal
 	HeardAgo time.Duration `json:"heard_ago,omitempty"` // nanoseconds; 0: never, or not the leader
 }
 
@@ -54,8 +55,8 @@ func (c *Cluster) Peers() []Peer {
 		p.Leader, p.Self = p.ID == leader, p.ID == c.self
 		if r != nil {
 			p.Leased = r.book.leased(p.ID, now)
-			if _, heard := r.book.last(p.ID); !heard.IsZero() {
-				p.HeardAgo = now.Sub(heard)
+			if said, heard := r.book.last(p.ID); !heard.IsZero() {
+				p.Bot, p.HeardAgo = said.bot, now.Sub(heard)
 			}
 		}
 		out = append(out, p)

@@ -95,7 +95,7 @@ func (c adminCluster) Status() admin.ClusterStatus {
 	out := admin.ClusterStatus{
 		State: s.State, Term: s.Term, Leader: s.Leader, LeaderAddr: s.LeaderAddr,
 		Applied: s.Applied, Commit: s.Commit, LastContact: since(s.LastContact), LeaseUntil: s.LeaseUntil,
-		Durable: c.table.Durable(), Secure: c.secure,
+		Durable: c.table.Durable(), Secure: c.secure, Stalled: stalled(s),
 	}
 	for _, p := range s.Peers {
 		if p.Voter {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/cluster"
 	"tandem/ownership"
 )
 
@@ -16,6 +17,7 @@ const slowDisk = time.Second
 // own. Each is looked at anew, from memory, at every question.
 func (n *Node) promises() []admin.Promise {
 	disk := n.diskTrouble()
+	noHeir, heir := heirOf(n.region.Status(), n.table.Nodes())
 	table := ""
 	if err := n.table.Err(); err != nil {
 		table = err.Error()
@@ -30,7 +32,7 @@ func (n *Node) promises() []admin.Promise {
 		judged("history-durable", "The table's file follows the table, so that a start is quick.",
 			table, fmt.Sprintf("The file holds entry %d of %d.", n.table.Durable(), n.table.Applied())),
 		judged("calls-survive-their-node", "When this node dies, its ringing calls are answered and its movable calls adopted by others.",
-			n.heirTrouble(), "Another active node is there."),
+			noHeir, heir),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
 			n.worldTrouble(), "Every other region is healthy."),
 	}
@@ -46,8 +48,9 @@ func judged(name, text, trouble, why string) admin.Promise {
 }
 
 // diskTrouble says why this node's disk cannot be relied on; empty: it can.
-func (n *Node) diskTrouble() string {
-	s := n.region.Status()
+func (n *Node) diskTrouble() string { return diskTroubleOf(n.region.Status()) }
+
+func diskTroubleOf(s cluster.Status) string {
 	switch {
 	case s.DiskTrouble != "":
 		return "the data directory takes no writes: " + s.DiskTrouble
@@ -55,6 +58,60 @@ func (n *Node) diskTrouble() string {
 		return fmt.Sprintf("the disk has not answered for %v", s.DiskAge.Round(100*time.Millisecond))
 	}
 	return ""
+}
+
+// stalled says why new calls may get no owner, as far as this node can tell. A
+// leader is believed in only while it renews this node's lease, which it does
+// only when a majority hears it; and raft alone would lead over a stalled disk.
+func stalled(s cluster.Status) string {
+	switch {
+	case s.Leader == "":
+		return "the region has no leader right now"
+	case !s.Leased:
+		return fmt.Sprintf("node %s should lead, but this node has no valid lease from it", s.Leader)
+	case s.Leader == s.Node && diskTroubleOf(s) != "":
+		return "this node leads, and " + diskTroubleOf(s)
+	}
+	return ""
+}
+
+// heirOf says who takes this node's calls over when it dies, or why nobody may.
+// A dead node stays active in the table while no majority is there to change
+// that, so the table alone proves nothing: the leader knows who renewed, the
+// others know that the leader runs.
+func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
+	if trouble := stalled(s); trouble != "" {
+		return trouble, ""
+	}
+	others := make(map[ownership.NodeID]bool)
+	for _, n := range nodes {
+		others[n.ID] = n.ID != s.Node && n.State == ownership.NodeActive
+	}
+	leads := s.Leader == s.Node
+	var heir ownership.NodeID
+	voters, left := 0, 0 // of the voters, those that may be there without this node
+	for _, p := range s.Peers {
+		if p.Voter {
+			voters++
+		}
+		if p.Voter && !p.Self && (p.Leased || !leads) {
+			left++
+		}
+		if others[p.ID] && (leads && p.Leased && p.Bot || !leads && p.Leader) {
+			heir = p.ID
+		}
+	}
+	switch needed := voters/2 + 1; {
+	case left < needed:
+		return fmt.Sprintf("without this node %d of %d voters are left, and %d are needed", left, voters, needed), ""
+	case heir == "" && leads:
+		return "no other active node has a lease and a healthy bot", ""
+	case heir == "":
+		return fmt.Sprintf("the leader %s takes no calls, and only it knows whether another node could", s.Leader), ""
+	case leads:
+		return "", fmt.Sprintf("Node %s is active, has a lease and a healthy bot.", heir)
+	}
+	return "", fmt.Sprintf("Node %s is active and leads: it has just renewed this node's lease. How its bot and the other nodes are, only it knows.", heir)
 }
 
 func (n *Node) routingTrouble() string {
@@ -72,15 +129,6 @@ func (n *Node) answeringTrouble() string {
 		return err.Error()
 	}
 	return ""
-}
-
-func (n *Node) heirTrouble() string {
-	for _, other := range n.table.Nodes() {
-		if other.ID != n.ID() && other.State == ownership.NodeActive {
-			return ""
-		}
-	}
-	return "the region has no other active node"
 }
 
 func (n *Node) worldTrouble() string {

@@ -2,8 +2,6 @@ package webhook
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -78,40 +76,16 @@ func query(raw, name string) (value string, found, ok bool) {
 	return value, found, true
 }
 
-// isBase takes base URLs that a Location or a callback URI may begin with:
-// scheme, host and perhaps a clean path, no user, nothing that needs an escape;
-// https, or http on a loopback address.
-func isBase(s string) bool {
-	if len(s) > 512 || strings.ContainsAny(s, "\\@?# \t\r\n") {
-		return false
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return false
-	}
-	if u.String() != s || u.Path != "" && !isCleanPath(u.Path) {
-		return false
-	}
-	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
-}
-
-func isLoopback(name string) bool {
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761
-		return true
-	}
-	a, err := netip.ParseAddr(name)
-	return err == nil && a.Unmap().IsLoopback()
-}
-
-// baseCache remembers which base URLs of the table passed isBase. A join checks
-// them too; checking again here keeps a bad record out of every Location.
+// baseCache remembers which base URLs of the table may begin a Location or a
+// callback URI. A join checks them too; checking again here keeps a bad record
+// out of every Location.
 type baseCache struct{ seen sync.Map }
 
 func (c *baseCache) good(base string) bool {
 	if v, ok := c.seen.Load(base); ok {
 		return v.(bool)
 	}
-	ok := isBase(base)
+	ok := ownership.CheckPublicURL(base) == nil
 	c.seen.Store(base, ok)
 	return ok
 }

@@ -165,11 +165,13 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Node == "" {
 		errs = append(errs, errors.New("the node has no name"))
 	}
-	if !isBase(c.RegionURL) {
-		errs = append(errs, errors.New("the region's URL must be https (or http on loopback), without a slash at the end"))
+	if err := ownership.CheckPublicURL(c.RegionURL); err != nil {
+		errs = append(errs, fmt.Errorf("checking the region's URL: %w", err))
 	}
-	if c.PublicURL != "" && !isBase(c.PublicURL) {
-		errs = append(errs, errors.New("the node's public URL must be https (or http on loopback), without a slash at the end"))
+	if c.PublicURL != "" {
+		if err := ownership.CheckPublicURL(c.PublicURL); err != nil {
+			errs = append(errs, fmt.Errorf("checking the node's public URL: %w", err))
+		}
 	}
 	if c.RedirectStatus == 0 {
 		c.RedirectStatus = http.StatusFound
