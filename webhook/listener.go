@@ -76,8 +76,9 @@ type fairConn struct {
 	leave func()
 }
 
-// Close closes the connection.
+// Close closes the connection. Its place is free before whoever waits for it in
+// the kernel's queue is accepted.
 func (c *fairConn) Close() error {
-	defer c.leave()
+	c.leave()
 	return c.Conn.Close()
 }

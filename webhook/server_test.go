@@ -134,6 +134,11 @@ func overTLS(t *testing.T, nd *node) string {
 	s := NewServer(nd.door, Limits{})
 	s.TLSConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 	s.ErrorLog = nd.server.ErrorLog
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		// A small buffer in the kernel: who does not read is noticed soon.
+		_ = c.(*tls.Conn).NetConn().(*net.TCPConn).SetWriteBuffer(4096)
+		return ctx
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
