@@ -74,15 +74,21 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 
 // askForKey has the sources look for a key that the token names and no set
 // lists, or for a set that serves. It waits when a fetch is under way, then judges
-// the key again. While an endpoint does not answer, nobody knows whether the key
-// is junk: that is our trouble (503), not the caller's (401).
+// the key again. A key is junk (401) when every source was read after the token
+// came and none lists it. As long as an endpoint does not answer, or may not be
+// asked again yet, the key may be new: that is our trouble (503), not the
+// caller's. The calling service repeats after 503 only, so no junk of others can
+// cost it a call at a rotation.
 func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 	p := j.app.profile
+	doubt := false
 	var rounds []<-chan struct{}
 	for _, s := range p.sources {
-		if round := s.ask(); round != nil {
+		round, settles := s.ask()
+		if round != nil {
 			rounds = append(rounds, round)
 		}
+		doubt = doubt || !settles
 	}
 	if len(rounds) > 0 {
 		if !j.v.wait(ctx, rounds) {
@@ -94,9 +100,10 @@ func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 		return code
 	}
 	for _, s := range p.sources {
-		if s.failing.Load() {
-			return CodeKeysInDoubt
-		}
+		doubt = doubt || s.failing.Load()
+	}
+	if doubt {
+		return CodeKeysInDoubt
 	}
 	return CodeUnknownKey
 }

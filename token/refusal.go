@@ -36,7 +36,7 @@ const (
 	CodeTenantNotAllowed Code = "tenant_not_allowed" // tid not on the app's list
 	CodeKeysNotLoaded    Code = "keys_not_loaded"    // no key set has ever arrived
 	CodeKeysTooOld       Code = "keys_too_old"       // key endpoint down for longer than MaxKeyAge
-	CodeKeysInDoubt      Code = "keys_in_doubt"      // unknown key while the endpoint does not answer
+	CodeKeysInDoubt      Code = "keys_in_doubt"      // unknown key, and no fetch since the token came
 )
 
 // Refusal is why a token was not accepted. Status is for the caller of the
@@ -87,7 +87,7 @@ var reasons = map[Code]string{
 	CodeTenantNotAllowed: "the token's tenant is not on the app's list",
 	CodeKeysNotLoaded:    "no key set has been loaded for the app's profile yet",
 	CodeKeysTooOld:       "the key set is older than 24 hours and its endpoint does not answer",
-	CodeKeysInDoubt:      "the token's key is unknown and the key endpoint does not answer",
+	CodeKeysInDoubt:      "the token's key is unknown and the key set has not been fetched since the token came",
 }
 
 // status maps a code to the HTTP status of the answer.

@@ -45,6 +45,7 @@ type source struct {
 	next     time.Time     // when the next fetch is due
 	notFrom  time.Time     // asking before this time does not fetch
 	round    chan struct{} // closed when the fetch in flight, or promised, has ended
+	begun    bool          // the fetch of round is in flight
 	stopped  bool          // run has ended
 	failures int           // in a row
 	problem  string        // text of the last failure
@@ -101,6 +102,7 @@ func (s *source) begin() bool {
 	if s.round == nil {
 		s.round = make(chan struct{})
 	}
+	s.begun = true
 	if s.serves(now) {
 		// The first set and its retries do not use up the minute: a rotation
 		// just after a start must be noticed at once.
@@ -193,7 +195,7 @@ func (s *source) finish(err error) {
 	// Up to a tenth more, so that nodes started together do not fetch together.
 	s.setNext(s.now().Add(wait + rand.N(wait/10)))
 	close(s.round)
-	s.round = nil
+	s.round, s.begun = nil, false
 }
 
 // serves tells whether there is a set that is not too old.
@@ -216,12 +218,14 @@ func backoff(n int, serving bool) time.Duration {
 // serves. It gives a channel that is closed when the fetch which may bring that
 // key has ended, or nil when none may happen now; the fetch then waits for the
 // end of the minute, or of a second where no set serves: a call that rings at a
-// node which started before its keys could be had has 5 s to live.
-func (s *source) ask() <-chan struct{} {
+// node which started before its keys could be had has 5 s to live. settles tells
+// whether that fetch begins after the question, so that a key which it does not
+// bring does not exist; one in flight may have read a set of before.
+func (s *source) ask() (round <-chan struct{}, settles bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.round != nil || s.stopped {
-		return s.round
+		return s.round, s.round != nil && !s.begun
 	}
 	now := s.now()
 	if now.Before(s.notFrom) {
@@ -229,12 +233,12 @@ func (s *source) ask() <-chan struct{} {
 			s.setNext(s.notFrom)
 			s.wake()
 		}
-		return nil
+		return nil, false
 	}
 	s.round = make(chan struct{})
 	s.setNext(now)
 	s.wake()
-	return s.round
+	return s.round, true
 }
 
 // nudge wakes run when a fetch is due by the clock of the configuration. The

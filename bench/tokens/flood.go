@@ -38,7 +38,7 @@ func flood(ctx context.Context, cloud *graphsim.Cloud, v *token.Verifier, lasts 
 	}
 	before := cloud.Requests(graphsim.EndpointKeys)
 	var times [2][]time.Duration // alone, beside the flood
-	sent := 0
+	sent, passed := 0, 0
 	began := time.Now()
 	for turn := 0; time.Since(began) < lasts; turn++ {
 		// Minted before the clock runs, not beside what is measured.
@@ -50,7 +50,7 @@ func flood(ctx context.Context, cloud *graphsim.Cloud, v *token.Verifier, lasts 
 			}
 			fresh[i] = bearer(raw)
 		}
-		stop := func() int { return 0 }
+		stop := func() (int, int) { return 0, 0 }
 		if turn%2 == 1 {
 			stop = sendJunk(ctx, v, junk)
 		}
@@ -66,7 +66,8 @@ func flood(ctx context.Context, cloud *graphsim.Cloud, v *token.Verifier, lasts 
 			times[turn%2] = append(times[turn%2], time.Since(at))
 		}
 		tick.Stop()
-		sent += stop()
+		n, through := stop()
+		sent, passed = sent+n, passed+through
 	}
 	took := time.Since(began)
 	fetches := cloud.Requests(graphsim.EndpointKeys) - before
@@ -84,6 +85,9 @@ func flood(ctx context.Context, cloud *graphsim.Cloud, v *token.Verifier, lasts 
 	fmt.Printf("key fetches   %d in %v, allowed is one a minute\n", fetches, took.Round(time.Second))
 	fmt.Printf("good tokens   p99 alone %v, beside the flood %v, ratio %.2f (allowed 1.50), %d and %d measured\n", quiet, loud, ratio, len(times[0]), len(times[1]))
 	var errs []error
+	if passed > 0 {
+		errs = append(errs, fmt.Errorf("%d tokens of unknown keys passed", passed))
+	}
 	if allowed := 1 + int(took/time.Minute); fetches > allowed {
 		errs = append(errs, fmt.Errorf("the keys were fetched %d times in %v", fetches, took))
 	}
@@ -108,11 +112,12 @@ func unknownKeys(cloud *graphsim.Cloud) ([]http.Header, error) {
 	return out, nil
 }
 
-// sendJunk sends until it is stopped, and then says how many it sent.
-func sendJunk(ctx context.Context, v *token.Verifier, junk []http.Header) (stop func() int) {
+// sendJunk sends until it is stopped, and then says how many it sent and how many
+// of them passed.
+func sendJunk(ctx context.Context, v *token.Verifier, junk []http.Header) (stop func() (sent, passed int)) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
-	sent := 0
+	sent, passed := 0, 0
 	running.Go(func() {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
@@ -123,10 +128,12 @@ func sendJunk(ctx context.Context, v *token.Verifier, junk []http.Header) (stop 
 			case <-tick.C:
 			}
 			for range junkEachTick {
-				judge(ctx, v, junk[sent%len(junk)])
+				if status, _ := judge(ctx, v, junk[sent%len(junk)]); status == http.StatusOK {
+					passed++
+				}
 				sent++
 			}
 		}
 	})
-	return func() int { close(done); running.Wait(); return sent }
+	return func() (int, int) { close(done); running.Wait(); return sent, passed }
 }

@@ -9,6 +9,9 @@
 // alone and beside ten thousand tokens a second whose key nobody knows, and
 // prints how often the issuer's keys were fetched and the p99 of the good ones.
 //
+// A token whose key is unknown may get 503 where 401 is wanted: the set is fetched
+// for one of them a minute, and the others are in doubt until it was.
+//
 // It exits with 1 when a verdict is not the wanted one, when the keys are fetched
 // more than once a minute because of the flood, or when the p99 of good tokens
 // beside the flood is more than 1.5 times the quiet one.
