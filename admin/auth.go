@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"maps"
 	"net"
 	"net/http"
@@ -75,19 +76,15 @@ var (
 
 // identify says who sent the request, by its Authorization header.
 func (g *guard) identify(r *http.Request) (Whoami, *refusal) {
-	header := r.Header.Get("Authorization")
-	secret, readable := bearer(header)
-	if header != "" && !readable {
-		secret = unreadable
-	}
-	return g.enter(r, secret)
+	return g.enter(r, bearer(r.Header.Get("Authorization")))
 }
 
-// unreadable stands for a header that holds no bearer token: it is a failed
+// unreadable stands for what cannot be a token of this door: it is a failed
 // attempt, and no hash of a file can be its.
 const unreadable = "\x00"
 
-// enter says who sent the request, given the secret that came with it.
+// enter says who sent the request, given the secret that came with it: in a header,
+// a cookie or a form.
 func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 	if g.open() {
 		// A web page whose name was pointed at 127.0.0.1 must not get in.
@@ -99,29 +96,43 @@ func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 	if secret == "" {
 		return Whoami{}, refusedToken // nothing was tried, so nothing is counted
 	}
+	if !plausible(secret) {
+		secret = unreadable
+	}
 	return g.try(r.RemoteAddr, secret)
 }
 
-// try judges one secret and counts a failure against the caller's address. An
-// address that has failed too often is refused before its secret is looked at,
-// or else the limit would not slow down guessing.
+// try judges one secret and counts a failure against the caller's address. Nobody
+// guesses 130 random bits, so a token of the region passes whatever others do at
+// its address. The file's may be a person's choice: an address that has failed too
+// often is refused before its secret is compared with them, or else the limit would
+// not slow down guessing.
 func (g *guard) try(from, secret string) (Whoami, *refusal) {
-	now := g.now()
+	now, sum := g.now(), sha256.Sum256([]byte(secret))
+	who, refused := g.ofRegion(sum, now)
+	if refused == nil {
+		return who, nil
+	}
 	limit := g.limiter(from)
 	if limit.TokensAt(now) < 1 {
 		return Whoami{}, refusedPace
 	}
+	if who, ok := g.ofFile(sum, now); ok {
+		return who, nil
+	}
+	limit.AllowN(now, 1)
+	return Whoami{}, refused
+}
+
+// ofFile gives the bearer of a token of the file that has not expired.
+func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (Whoami, bool) {
 	g.mu.RLock()
-	t, ok := findToken(g.tokens, secret)
-	g.mu.RUnlock()
-	if ok && !t.expired(now) {
-		return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires}, nil
+	defer g.mu.RUnlock()
+	t, ok := findToken(g.tokens, sum)
+	if !ok || t.expired(now) {
+		return Whoami{}, false
 	}
-	who, refused := g.tryRegion(secret, now)
-	if refused != nil {
-		limit.AllowN(now, 1)
-	}
-	return who, refused
+	return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires, hash: t.hash}, true
 }
 
 // limiter gives the failure budget of an address; an IPv6 address shares its

@@ -152,6 +152,43 @@ func TestB100_WebhookTokenInTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.ask("GET", "/v1/status", "", "Authorization: Bearer "+jwt).want(t, 401)
+	r.enters(jwt, false)
+}
+
+// What the header does not take, the console's form and cookie do not take either.
+func TestB100_TooLongATokenInTheFile(t *testing.T) {
+	t.Parallel()
+	for n, opens := range map[int]bool{longestToken: true, longestToken + 1: false} {
+		r := tokenRoom(t)
+		long := strings.Repeat("a", n)
+		if err := os.WriteFile(r.file, []byte("tokens: [{name: long, roles: [operate], sha256: "+HashToken(long)+"}]"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.door.ReloadTokens(); err != nil {
+			t.Fatal(err)
+		}
+		want := 401
+		if opens {
+			want = 200
+		}
+		r.ask("GET", "/v1/status", "", bearing(long)).want(t, want)
+		r.enters(long, opens)
+	}
+}
+
+// enters checks whether a token opens the console, by its form and by its cookie.
+func (r *room) enters(token string, opens bool) {
+	r.t.Helper()
+	form, page := 401, 303 // to the login page
+	if opens {
+		form, page = 303, 200
+	}
+	if a := r.ask("POST", "/console/login", "token="+token, "Content-Type: application/x-www-form-urlencoded"); a.StatusCode != form {
+		r.t.Errorf("the login with a token of %d bytes is answered %d, want %d", len(token), a.StatusCode, form)
+	}
+	if a := r.ask("GET", "/console/", "", "Cookie: tandem_token="+token); a.StatusCode != page {
+		r.t.Errorf("the cookie with a token of %d bytes is answered %d, want %d", len(token), a.StatusCode, page)
+	}
 }
 
 func TestB100_FailedAttemptsAreLimited(t *testing.T) {
@@ -168,6 +205,32 @@ func TestB100_FailedAttemptsAreLimited(t *testing.T) {
 	r.ask("GET", "/livez", "").want(t, 200)
 	r.at.advance(failEvery)
 	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+}
+
+// One bad token a second from an address, a forgotten script behind the same NAT,
+// does not lock out who shows a token of the region there.
+func TestB100_ATokenOfTheRegionIsNotLockedOut(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	made := r.make(`{"name":"ci","roles":["read"],"expires":"` + start.Add(time.Minute).Format(time.RFC3339) + `"}`).Token
+	for range failBurst {
+		r.ask("GET", "/v1/status", "", bearing("guess")).want(t, 401)
+	}
+	for range 20 {
+		r.ask("GET", "/v1/status", "", bearing("guess")).want(t, 429)
+		r.ask("GET", "/v1/status", "", bearing(made)).want(t, 200)
+		r.ask("GET", "/v1/audit", "", bearing(made)).want(t, 403)
+		if a := r.ask("GET", "/console/", "", "Cookie: tandem_token="+made); a.StatusCode != 200 {
+			t.Errorf("the console is answered %d", a.StatusCode)
+		}
+		r.at.advance(failEvery)
+		r.ask("GET", "/v1/status", "", bearing("guess")).want(t, 401)
+	}
+	r.at.advance(time.Minute)
+	for range failBurst {
+		r.ask("GET", "/v1/status", "", bearing(made)).want(t, 401) // expired, so each is a failure
+	}
+	r.ask("GET", "/v1/status", "", bearing(made)).want(t, 429)
 }
 
 func TestB102_FailuresAreRememberedInBounds(t *testing.T) {

@@ -122,11 +122,10 @@ func (d *Door) useToken(ctx context.Context, address string, done bool) error {
 	return out.Err
 }
 
-// tryRegion judges a secret by the region's tokens. It compares with every one,
+// ofRegion gives the bearer of a token of the region. It compares with every one,
 // as findToken does. A token for one use says that it has ended: only its bearer
 // hears it.
-func (g *guard) tryRegion(secret string, now time.Time) (Whoami, *refusal) {
-	sum := sha256.Sum256([]byte(secret))
+func (g *guard) ofRegion(sum [sha256.Size]byte, now time.Time) (Whoami, *refusal) {
 	var found *ownership.DoorToken
 	all := g.table.DoorTokens()
 	for i := range all {

@@ -30,7 +30,10 @@ func (t token) expired(now time.Time) bool { return !t.expires.IsZero() && !now.
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
-const tokensFileLimit = 1 << 20
+const (
+	tokensFileLimit = 1 << 20 // bytes
+	longestToken    = 512     // bytes
+)
 
 // loadTokens reads a tokens file:
 //
@@ -130,10 +133,9 @@ func CheckTokensFile(path string) error {
 	return err
 }
 
-// findToken compares the secret with every entry and never stops early, so that
-// the time it takes tells nothing about which one was close.
-func findToken(tokens []token, secret string) (token, bool) {
-	sum := sha256.Sum256([]byte(secret))
+// findToken compares a secret's hash with every entry and never stops early, so
+// that the time it takes tells nothing about which one was close.
+func findToken(tokens []token, sum [sha256.Size]byte) (token, bool) {
 	at := -1
 	for i := range tokens {
 		if subtle.ConstantTimeCompare(sum[:], tokens[i].hash[:]) == 1 {
@@ -146,16 +148,23 @@ func findToken(tokens []token, secret string) (token, bool) {
 	return tokens[at], true
 }
 
-// bearer takes the token out of an Authorization header. A JSON Web Token is
-// not taken: the calling service's tokens open the public door only.
-func bearer(header string) (string, bool) {
-	scheme, secret, ok := strings.Cut(header, " ")
+// bearer takes the token out of an Authorization header; no header is no token.
+func bearer(header string) string {
+	scheme, secret, _ := strings.Cut(header, " ")
 	secret = strings.TrimSpace(secret)
-	if !ok || !strings.EqualFold(scheme, "Bearer") || secret == "" || len(secret) > 512 {
-		return "", false
+	switch {
+	case header == "":
+		return ""
+	case !strings.EqualFold(scheme, "Bearer") || secret == "":
+		return unreadable
 	}
-	if strings.HasPrefix(secret, "eyJ") && strings.Count(secret, ".") == 2 {
-		return "", false
-	}
-	return secret, true
+	return secret
+}
+
+// plausible reports whether a secret may be a token of this door. A JSON Web Token
+// is none, whatever a tokens file holds: the calling service's tokens open the
+// public door only.
+func plausible(secret string) bool {
+	isJWT := strings.HasPrefix(secret, "eyJ") && strings.Count(secret, ".") == 2
+	return len(secret) <= longestToken && !isJWT
 }

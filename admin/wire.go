@@ -203,7 +203,7 @@ type Whoami struct {
 	Once    bool      `json:"once,omitempty" doc:"The token ends with its first use."`
 	Open    bool      `json:"open" doc:"No tokens are set up and the door listens on loopback: everybody may do everything."`
 
-	hash [sha256.Size]byte // of a token for one use
+	hash [sha256.Size]byte // of the token
 }
 
 // TokenInfo is one token of the door without its secret.
