@@ -135,6 +135,20 @@ func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (Whoami, bool) {
 	return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires, hash: t.hash}, true
 }
 
+// still reports whether the token of a hash has the role now. It is asked for a
+// caller that was let in before, so it counts no failure.
+func (g *guard) still(sum [sha256.Size]byte, role Role) bool {
+	if g.open() {
+		return true
+	}
+	now := g.now()
+	who, refused := g.ofRegion(sum, now)
+	if refused != nil {
+		who, _ = g.ofFile(sum, now)
+	}
+	return who.may(role)
+}
+
 // limiter gives the failure budget of an address; an IPv6 address shares its
 // /64's. When the places are used up, those that have recovered are dropped,
 // once a failEvery at most; where none is free, everybody new shares the zero

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strconv"
@@ -155,7 +156,7 @@ func (s consoleSource) Latest() []console.Event {
 }
 
 // Stream serves the events without names, as a browser's onmessage wants them.
-func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request) {
+func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, secret string) {
 	after, err := resumePoint(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -167,7 +168,7 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.d.leaveStream()
-	s.d.pump(r.Context(), newEventStream(w, false), after, true)
+	s.d.pump(r.Context(), newEventStream(w, false), sha256.Sum256([]byte(secret)), after, true)
 }
 
 func pageEventsOf(events []Event) []console.Event {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type eventsAsked struct {
 func (d *Door) streamRoutes() {
 	op := d.operation("follow-events", http.MethodGet, "/v1/events", RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
 	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
-		"An event of kind " + EventGap + " says that older ones are no longer kept."
+		"An event of kind " + EventGap + " says that older ones are no longer kept. " +
+		"The stream breaks off when its token is revoked or expires."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events.",
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
@@ -54,7 +56,7 @@ func (d *Door) streamRoutes() {
 // busyStreams refuses a follower too many.
 const busyStreams = "As many streams as this node serves are open already."
 
-func (d *Door) followEvents(_ context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
+func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
 	after, err := resumePoint(in.LastEventID, strconv.FormatUint(in.After, 10))
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
@@ -65,10 +67,11 @@ func (d *Door) followEvents(_ context.Context, in *eventsAsked) (*huma.StreamRes
 	if !d.enterStream() {
 		return nil, unavailable(busyStreams)
 	}
+	reader := caller(ctx).hash
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer d.leaveStream()
 		_, w, _ := humahttprouter.Unwrap(ctx)
-		d.pump(ctx.Context(), newEventStream(w, true), after, in.Follow)
+		d.pump(ctx.Context(), newEventStream(w, true), reader, after, in.Follow)
 	}}, nil
 }
 
@@ -98,9 +101,13 @@ func (d *Door) enterStream() bool {
 func (d *Door) leaveStream() { <-d.streams }
 
 // pump sends events until the follower goes, the door closes, or, without
-// follow, there are no more.
-func (d *Door) pump(ctx context.Context, s *eventStream, after uint64, follow bool) {
+// follow, there are no more. Before each batch and with each beat it looks whether
+// the reader's token still holds: a stream must not outlive it.
+func (d *Door) pump(ctx context.Context, s *eventStream, reader [sha256.Size]byte, after uint64, follow bool) {
 	for {
+		if !d.auth.still(reader, RoleRead) {
+			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
+		}
 		events, oldest, err := d.deps.Journal.Events(after, eventBatch)
 		if err != nil {
 			d.log.Error("reading the event history for a follower", "after", after, "error", err)

@@ -50,8 +50,9 @@ type Source interface {
 	Call(id string) (Call, error)
 	// Latest gives the newest events, newest first.
 	Latest() []Event
-	// Stream serves the events after the request's Last-Event-ID.
-	Stream(http.ResponseWriter, *http.Request)
+	// Stream serves the events after the request's Last-Event-ID for as long as the
+	// token opens the pages.
+	Stream(w http.ResponseWriter, r *http.Request, token string)
 	// Enter judges a token: a name where it may read, else the status and the
 	// text to refuse it with. An empty token is judged too: without tokens set
 	// up, everybody on loopback may read.
@@ -112,6 +113,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, status, text := c.source.Enter(r, token)
 	switch {
+	case name != "" && path == "stream":
+		c.source.Stream(w, r, token)
 	case name != "":
 		c.page(w, r, name, path)
 	case path == "stream":
@@ -150,8 +153,6 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request, reader, path stri
 		}
 	case path == "events":
 		c.show(w, r, reader, "events", http.StatusOK, c.source.Latest())
-	case path == "stream":
-		c.source.Stream(w, r)
 	default:
 		c.trouble(w, r, reader, http.StatusNotFound, "There is no such page.")
 	}
