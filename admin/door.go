@@ -31,8 +31,9 @@ type Config struct {
 	// for the whole region with them. Empty: the door is open to everybody who
 	// can reach it, which needs Loopback.
 	TokensFile string
-	// Secure says that the listener speaks TLS; the console's cookie is then
-	// marked Secure.
+	// Secure says that the listener speaks TLS. The console's cookie is then marked
+	// Secure, and so it is without Loopback: where the listener speaks no TLS,
+	// something in front of it must. What a header says of that is not believed.
 	Secure bool
 
 	BodyLimit     int64         // bytes of a request body other than a snapshot's; 0: 1 MiB

@@ -20,7 +20,7 @@ const pageCalls = 50
 
 // pageRoutes puts the console on the door.
 func (d *Door) pageRoutes() error {
-	pages, err := console.New(consoleSource{d}, d.log, d.cfg.Secure)
+	pages, err := console.New(consoleSource{d}, d.log, d.cfg.Secure || !d.cfg.Loopback)
 	if err != nil {
 		return err
 	}

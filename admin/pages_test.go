@@ -187,11 +187,24 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	}
 }
 
+// The cookie is kept off plain connections wherever there should be none: also
+// where something in front of the door ends TLS. On loopback, plain http works.
 func TestSecureCookie(t *testing.T) {
 	t.Parallel()
-	r := tokenRoom(t, func(c *Config, _ *Deps) { c.Secure = true })
-	a := r.ask("POST", "/console/login", "token="+secrets[RoleRead], "Content-Type: application/x-www-form-urlencoded")
-	if !strings.Contains(a.Header.Get("Set-Cookie"), "Secure") {
-		t.Errorf("behind TLS the cookie is %s", a.Header.Get("Set-Cookie"))
+	for name, c := range map[string]struct{ tls, loopback, want bool }{
+		"plain on loopback":    {false, true, false},
+		"TLS on loopback":      {true, true, true},
+		"TLS":                  {true, false, true},
+		"TLS ended by a proxy": {false, false, true},
+	} {
+		r := tokenRoom(t, func(cfg *Config, _ *Deps) { cfg.Secure, cfg.Loopback = c.tls, c.loopback })
+		for _, a := range []answered{
+			r.ask("POST", "/console/login", "token="+secrets[RoleRead], "Content-Type: application/x-www-form-urlencoded"),
+			r.ask("POST", "/console/logout", "", "X-Forwarded-Proto: https"),
+		} {
+			if cookie := a.Header.Get("Set-Cookie"); cookie == "" || strings.Contains(cookie, "Secure") != c.want {
+				t.Errorf("%s: the cookie is %q, want it Secure: %v", name, cookie, c.want)
+			}
+		}
 	}
 }
