@@ -233,6 +233,35 @@ func TestB100_ATokenOfTheRegionIsNotLockedOut(t *testing.T) {
 	r.ask("GET", "/v1/status", "", bearing(made)).want(t, 429)
 }
 
+// Who has one IPv6 address has 2^64 of them: they share one budget, and their
+// neighbours have their own. IPv4 addresses are told apart, however written.
+func TestB100_AddressesThatShareABudget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		failed, asks string
+		shared       bool
+	}{
+		{"[2001:db8:1:2::1]:1", "[2001:db8:1:2:ffff:ffff:ffff:ffff]:9", true},
+		{"[2001:db8:1:2::1]:1", "[2001:db8:1:3::1]:1", false},
+		{"[fe80::1%eth0]:1", "[fe80::2%eth1]:1", true},
+		{"192.0.2.1:1", "192.0.2.1:9", true},
+		{"192.0.2.1:1", "192.0.2.2:1", false},
+		{"192.0.2.1:1", "[::ffff:192.0.2.1]:1", true},
+		{"[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:1", false},
+		{"@", "no address", true},
+	} {
+		g := newGuard("unused", newFake(), func() time.Time { return start })
+		for range failBurst {
+			if _, refused := g.try(c.failed, "guess"); refused != refusedToken {
+				t.Fatalf("%s: refused with %+v", c.failed, refused)
+			}
+		}
+		if _, refused := g.try(c.asks, "guess"); (refused == refusedPace) != c.shared {
+			t.Errorf("after %s had failed too often, %s is refused with %+v; they share a budget: %v", c.failed, c.asks, refused, c.shared)
+		}
+	}
+}
+
 func TestB102_FailuresAreRememberedInBounds(t *testing.T) {
 	t.Parallel()
 	g := newGuard("unused", newFake(), func() time.Time { return start })

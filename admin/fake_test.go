@@ -285,9 +285,12 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	return &ownership.Outcome{Index: f.Applied()}, nil
 }
 
-func (f *fake) Meet(ctx context.Context, addr string, _ ownership.NodeID) (ownership.Node, error) {
+func (f *fake) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
 	if err := f.ask(ctx, "meet %s", addr); err != nil {
 		return ownership.Node{}, err
+	}
+	if expected != "" && expected != "emea-9" {
+		return ownership.Node{}, fmt.Errorf("meeting the node at %s: it is emea-9, not %s: %w", addr, expected, ownership.ErrConflict)
 	}
 	f.mu.Lock()
 	fail := f.meetFail

@@ -5,6 +5,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +101,37 @@ func TestConsoleEscapes(t *testing.T) {
 	for _, never := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("} {
 		if strings.Contains(script, never) {
 			t.Errorf("the script uses %s", never)
+		}
+	}
+}
+
+// TestConsolePolicy wants the console's own policy on its pages: without it they
+// would have the API's, which blocks their style and script but no form and no base.
+func TestConsolePolicy(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	for _, path := range []string{"/console/", "/console/calls", "/console/login", "/console/nothing", "/console/static/console.js"} {
+		policy := strings.Split(r.ask("GET", path, "").Header.Get("Content-Security-Policy"), "; ")
+		for _, want := range []string{
+			"default-src 'none'", "style-src 'self'", "script-src 'self'", "connect-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+		} {
+			if !slices.Contains(policy, want) {
+				t.Errorf("the policy of %s lacks %q: %q", path, want, policy)
+			}
+		}
+	}
+}
+
+// TestConsoleLoginIsBounded: nobody has logged in yet, so the form may not be long,
+// whatever stands in it.
+func TestConsoleLoginIsBounded(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	for padding, want := range map[int]int{1 << 10: 303, 2 << 20: 400} {
+		form := "token=" + secrets[RoleRead] + "&padding=" + strings.Repeat("x", padding)
+		a := r.ask("POST", "/console/login", form, "Content-Type: application/x-www-form-urlencoded")
+		if a.StatusCode != want || (a.Header.Get("Set-Cookie") != "") != (want == 303) {
+			t.Errorf("a form of %d bytes is answered %d, cookie %q", len(form), a.StatusCode, a.Header.Get("Set-Cookie"))
 		}
 	}
 }
