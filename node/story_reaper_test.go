@@ -64,7 +64,9 @@ func TestReaper(t *testing.T) {
 
 	// Late notifications of the tombstone do no harm; then it is forgotten.
 	uri := s.seats[0].follow(n.door.CallbackURI(1, 1, string(silent)))
-	if a := s.post(uri, s.token(testTenant), sample(t, established, silent)); a.status != http.StatusAccepted {
+	late, err := s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Age: -61 * time.Minute})
+	must(t, err)
+	if a := s.post(uri, late, sample(t, established, silent)); a.status != http.StatusAccepted {
 		t.Errorf("F36: a late notification of a reaped call: %d %s", a.status, a.body)
 	}
 	clock.forward(61*time.Minute + n.cfg.Cluster.Tombstones - time.Second)

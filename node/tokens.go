@@ -11,7 +11,7 @@ import (
 // Tokens makes the verifier of bearer tokens that a node with this
 // configuration has. It begins to fetch the issuers' keys; Close ends it.
 func Tokens(ctx context.Context, c Config) (*token.Verifier, error) {
-	cfg := token.Config{ClockSkew: c.Auth.ClockSkew, Logger: c.Logger}
+	cfg := token.Config{ClockSkew: c.Auth.ClockSkew, Logger: c.Logger, Now: c.Now}
 	if c.Auth.ClockSkew == 0 {
 		cfg.ClockSkew = -1 // the verifier's word for none at all
 	}
