@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -116,14 +118,82 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 		t.Error("the log says too little to show anything")
 	}
 	for name, secret := range secrets {
-		for where, text := range map[string]string{"the log": log, "an answer": heard.String(), "the command line": strings.Join(os.Args, " ")} {
-			if i := strings.Index(text, secret); i >= 0 {
-				t.Errorf("%s stands in %s: …%s…", name, where, text[max(0, i-120):min(len(text), i+20)])
-			}
+		for where, text := range map[string]string{"the log": log, "an answer": heard.String()} {
+			notIn(t, where, text, name, secret)
 		}
 	}
 	if leaks := inFiles(t, s.path(x.name), secrets); leaks != "" {
 		t.Errorf("on disk: %s", leaks)
+	}
+}
+
+// notIn fails the test if a secret stands in a text.
+func notIn(t *testing.T, where, text, name, secret string) {
+	t.Helper()
+	if i := strings.Index(text, secret); i >= 0 {
+		t.Errorf("%s stands in %s: …%s…", name, where, text[max(0, i-120):min(len(text), i+20)])
+	}
+}
+
+// TestB110_CrashTellsNoSecret: a node in a process of its own has used all of its
+// secrets and holds requests that bear tokens when it crashes. Neither what it
+// writes then, nor what the system tells everybody of a process, holds one.
+func TestB110_CrashTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 1, children: true, token: canaryAdmin, shape: func(x *seat, c *Config) {
+		c.Admin.TokensFile = x.s.tokensFile(canaryAdmin)
+	}})
+	x := s.seats[0]
+	token := s.token(testTenant)
+	secrets := map[string]string{
+		"the client secret": canarySecret, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the webhook's token": token,
+	}
+	if raw, err := base64.StdEncoding.DecodeString(canaryHandle); err == nil {
+		secrets["the handle key in plain"] = string(raw)
+	}
+	if r := s.run(graphsim.Load{Rate: 50, MaxCalls: 10}); !r.OK() {
+		t.Errorf("before the crash the cloud saw %+v", r)
+	}
+	// One request each is under way at either door.
+	events, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+x.admin+"/v1/events", nil)
+	must(t, err)
+	events.Header.Set("Authorization", "Bearer "+canaryAdmin)
+	stream, err := s.outside.Do(events)
+	must(t, err)
+	defer stream.Body.Close()
+	if stream.StatusCode != http.StatusOK {
+		t.Fatalf("the stream of events is answered %d", stream.StatusCode)
+	}
+	half := dial(t, x.public)
+	defer half.Close()
+	_, err = fmt.Fprintf(half, "POST /api/calls HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n", token)
+	must(t, err)
+	if line, err := bufio.NewReader(half).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the door does not ask for the body of a good token: %q, %v", line, err)
+	}
+
+	told := map[string]string{}
+	for _, file := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", x.child.cmd.Process.Pid, file))
+		if err != nil {
+			t.Logf("skipped: what the system tells in %s: %v", file, err)
+			continue
+		}
+		if len(text) == 0 {
+			t.Errorf("%s of the process is empty", file)
+		}
+		told["/proc/PID/"+file] = string(text)
+	}
+	x.crash()
+	told["what the crash wrote"] = s.log.all()
+	crash := told["what the crash wrote"]
+	if !strings.Contains(crash, "SIGQUIT: quit") || strings.Count(crash, "\ngoroutine ") < 20 || !strings.Contains(crash, "tandem/webhook.") || !strings.Contains(crash, "tandem/admin.") {
+		t.Errorf("the crash says too little to show anything:\n%s", s.log.tail(20))
+	}
+	for where, text := range told {
+		for name, secret := range secrets {
+			notIn(t, where, text, name, secret)
+		}
 	}
 }
 

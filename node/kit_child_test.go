@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,12 +120,24 @@ func (c *child) awaitReady(ctx context.Context, t *testing.T) {
 // kill ends the seat's process without a last word, as a power cut would.
 func (x *seat) kill() {
 	x.s.t.Helper()
+	x.end(os.Kill)
+}
+
+// crash ends the seat's process with the last words of a crash: the stacks of all
+// goroutines, on its standard error.
+func (x *seat) crash() {
+	x.s.t.Helper()
+	x.end(syscall.SIGQUIT)
+}
+
+// end sends the seat's process a signal that it does not outlive.
+func (x *seat) end(with os.Signal) {
 	c := x.child
 	x.child = nil
 	if c == nil {
 		return
 	}
-	_ = c.cmd.Process.Kill() // it may have ended by itself
+	_ = c.cmd.Process.Signal(with) // it may have ended by itself
 	for range c.lines {
 	}
 	_ = c.cmd.Wait() // killed: that is the point
