@@ -39,8 +39,8 @@
 // On New, then every hour, and when a token names an unknown key: at most
 // once a minute for each metadata URL, however many unknown ids arrive. An
 // unknown id that comes too early is not forgotten: the fetch happens when
-// the minute is over. Until then the answer is 503, for the key may be real, so
-// junk costs no call at a rotation: its repeats find the key within a minute.
+// the minute is over. Until then the answer is 503, for the key may be real, and
+// the calling service repeats: junk puts a real rotation off by a minute at most.
 // After a failure the next attempt backs off; the last good set serves for up
 // to 24 hours, then the answer is 503, as it is before the first set arrived:
 // the calling service repeats after 5xx and gives up after 4xx. While no set

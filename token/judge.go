@@ -77,8 +77,8 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 // the key again. A key is junk (401) when every source was read after the token
 // came and none lists it. As long as an endpoint does not answer, or may not be
 // asked again yet, the key may be new: that is our trouble (503), not the
-// caller's. The calling service repeats after 503 only, so no junk of others can
-// cost it a call at a rotation.
+// caller's. The calling service repeats after 503 only, so junk of others can put
+// a new key off by a minute, but not have its tokens refused for good.
 func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 	p := j.app.profile
 	doubt := false
