@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,25 +213,35 @@ func (c *Cluster) admitted() { c.trans.deaf.Store(false) }
 
 // greetAll says hello to every address of Join and gives the other nodes of this
 // region that answered, by id.
-func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]*peerpb.HelloReply {
+func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
+	others := slices.DeleteFunc(slices.Clone(c.cfg.Join), func(addr string) bool { return addr == c.addr })
+	return greetAt(ctx, c.links, others, &peerpb.HelloRequest{Founder: string(founder)})
+}
+
+// greeting is what a node answered to a hello, and where.
+type greeting struct {
+	*peerpb.HelloReply
+	addr string
+}
+
+// greetAt says hello at all the addresses at once and gives the other nodes of
+// the region that answered in time, by id.
+func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) map[ownership.NodeID]greeting {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	out := make(map[ownership.NodeID]*peerpb.HelloReply)
-	for _, addr := range c.cfg.Join {
-		if addr == c.addr {
-			continue
-		}
+	out := make(map[ownership.NodeID]greeting)
+	for _, addr := range addrs {
 		wg.Go(func() {
-			p := c.links.to("", addr)
-			h, err := ask(ctx, p, p.hello, &peerpb.HelloRequest{Founder: string(founder)})
-			if err != nil || h.GetDeployment() != c.cfg.Deployment || h.GetRegion() != string(c.cfg.Region) || h.GetNode() == string(c.self) {
+			p := l.to("", addr)
+			h, err := ask(ctx, p, p.hello, hello)
+			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) || h.GetNode() == string(l.self.node) {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out[ownership.NodeID(h.GetNode())] = h
+			out[ownership.NodeID(h.GetNode())] = greeting{h, addr}
 		})
 	}
 	wg.Wait()

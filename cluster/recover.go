@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -16,10 +18,10 @@ import (
 // node; only ID, Addr and Voter count. What was not known to be committed counts
 // as committed afterwards.
 //
-// Run it on one survivor only, the one with the highest last index, with itself
-// as the only peer; then close the store and start the node. Empty the data
+// Run it on one survivor only, the one with the furthest Last, with itself as
+// the only peer; then close the store and start the node. Empty the data
 // directories of the others and join them anew.
-// Two survivors recovered each by itself are two regions.
+// Two survivors recovered each by itself are two regions; Running tells of others.
 func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	fail := func(err error) error { return fmt.Errorf("recovering the region on node %s: %w", st.Stamp().Node, err) }
 	has, err := st.HasState()
@@ -51,6 +53,56 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 		return fail(err)
 	}
 	return nil
+}
+
+// Last gives the term and index of the last raft entry in a store, by which
+// survivors are compared: the higher term is further, then the higher index.
+func Last(st *store.Store) (term, index uint64, err error) {
+	fail := func(err error) (uint64, uint64, error) {
+		return 0, 0, fmt.Errorf("reading the last raft entry of node %s: %w", st.Stamp().Node, err)
+	}
+	snapshots, err := st.Snapshots().List() // the newest first
+	if err != nil {
+		return fail(err)
+	}
+	if len(snapshots) > 0 {
+		term, index = snapshots[0].Term, snapshots[0].Index
+	}
+	last, err := st.Log().LastIndex()
+	if err != nil {
+		return fail(err)
+	}
+	if last > index {
+		var entry raft.Log
+		if err := st.Log().GetLog(last, &entry); err != nil {
+			return fail(err)
+		}
+		term, index = entry.Term, last
+	}
+	return term, index, nil
+}
+
+// Running asks at the addresses of Join whether a node of the region with state
+// runs there, and gives those that answer, by id. Of cfg it needs who this node
+// is, and TLS.
+func Running(ctx context.Context, cfg Config) (map[ownership.NodeID]string, error) {
+	me := identity{cfg.Deployment, cfg.Region, cfg.Node.ID}
+	var creds *credentials
+	if cfg.TLS != nil {
+		var err error
+		if creds, err = loadCredentials(*cfg.TLS, me); err != nil {
+			return nil, fmt.Errorf("asking whether others of the region run: %w", err)
+		}
+	}
+	d := newDialer(creds, helloLimit)
+	defer d.closeAll()
+	found := make(map[ownership.NodeID]string)
+	for id, h := range greetAt(ctx, newLinks(d, me), cfg.Join, &peerpb.HelloRequest{}) {
+		if h.GetHasState() {
+			found[id] = h.addr
+		}
+	}
+	return found, nil
 }
 
 // recoveryFSM is the table for raft.RecoverCluster, which takes a snapshot and

@@ -98,9 +98,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		},
 		Logger: n.log, Metrics: c.Registry,
 	}
-	if c.Cluster.TLS != (PeerTLS{}) {
-		cfg.TLS = &cluster.TLS{CertFile: c.Cluster.TLS.CertFile, KeyFile: c.Cluster.TLS.KeyFile, CAFile: c.Cluster.TLS.CAFile}
-	}
+	cfg.TLS = c.Cluster.TLS.files()
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
 		HandOver:     n.relayed,
 		Health:       n.health,
@@ -118,6 +116,14 @@ func (n *Node) openRegion(ctx context.Context) error {
 	// it as well, or what it still has to record and to answer would be lost.
 	n.stops.addWaiting("bot's desk", n.closeDesk)
 	return nil
+}
+
+// files gives the files of the cluster's TLS; nil: none is configured.
+func (t PeerTLS) files() *cluster.TLS {
+	if t == (PeerTLS{}) {
+		return nil
+	}
+	return &cluster.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
 }
 
 // relayed takes what another node relayed to this one.

@@ -1,27 +1,81 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 
 	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/store"
 )
 
-// Recover makes this node the only voter of its region, from the data in its
-// directory. Every node of the region must be stopped.
-func Recover(c Config) error {
+// Survivor is a node whose process has ended, with the data in its directory.
+type Survivor struct {
+	// Term and Index are those of its last raft entry. Of several survivors the
+	// one with the highest term, and of those the highest index, has most.
+	Term, Index uint64
+
+	c  Config
+	st *store.Store
+}
+
+// OpenSurvivor opens the data of a node that is stopped; Close lets go of them.
+func OpenSurvivor(c Config) (*Survivor, error) {
+	if c.Logger == nil {
+		c.Logger = newLogger(c.Log, new(slog.LevelVar))
+	}
 	st, err := store.Open(c.Node.DataDir, store.Stamp{
 		Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Format: store.CommandFormat,
 	}, store.Options{Logger: c.Logger})
 	if err != nil {
-		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
+		return nil, fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}
-	addr, log := first(c.Cluster.Advertise, c.Cluster.Listen), c.Logger
-	if log == nil {
-		log = newLogger(c.Log, new(slog.LevelVar))
+	s := &Survivor{c: c, st: st}
+	if s.Term, s.Index, err = cluster.Last(st); err != nil {
+		return nil, errors.Join(err, st.Close())
 	}
-	return errors.Join(cluster.Recover(st, []cluster.Peer{{ID: ownership.NodeID(c.Node.ID), Addr: addr, Voter: true}}, log), st.Close())
+	return s, nil
+}
+
+// Close closes the data.
+func (s *Survivor) Close() error { return s.st.Close() }
+
+// Alone makes sure that no other node of the region answers, neither those of
+// the table nor those of cluster.join: they might go on as a region without this
+// one, or have been recovered already.
+func (s *Survivor) Alone(ctx context.Context) error {
+	cfg := cluster.Config{
+		Deployment: s.c.Deployment, Region: ownership.Region(s.c.Node.Region), Node: ownership.Node{ID: ownership.NodeID(s.c.Node.ID)},
+		TLS: s.c.Cluster.TLS.files(), Join: slices.Clone(s.c.Cluster.Join),
+	}
+	for _, n := range s.st.Table().Nodes() {
+		if n.ID != cfg.Node.ID && n.State != ownership.NodeGone {
+			cfg.Join = append(cfg.Join, n.ClusterAddr)
+		}
+	}
+	running, err := cluster.Running(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	var who []string
+	for _, id := range slices.Sorted(maps.Keys(running)) {
+		who = append(who, fmt.Sprintf("node %s answers at %s", id, running[id]))
+	}
+	return fmt.Errorf("other nodes of region %s run with its data: %s: stop them first, or there will be two regions: %w",
+		s.c.Node.Region, strings.Join(who, ", "), ownership.ErrConflict)
+}
+
+// Recover makes this node the only voter of its region. Every other node of the
+// region must be stopped, and stay so until its data directory is empty.
+func (s *Survivor) Recover() error {
+	addr := first(s.c.Cluster.Advertise, s.c.Cluster.Listen)
+	return cluster.Recover(s.st, []cluster.Peer{{ID: ownership.NodeID(s.c.Node.ID), Addr: addr, Voter: true}}, s.c.Logger)
 }

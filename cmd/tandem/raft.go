@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -64,33 +65,37 @@ func health(p admin.Peer) string {
 	return yes(p.Healthy)
 }
 
-const recoverLong = `For a region that has lost its quorum for good. Stop every node of the region,
-choose the survivor with the highest applied index, and run this on its data
-directory. It then leads a region of its own; start it, wipe the other nodes'
-data directories and join them again.
+const recoverLong = `For a region that has lost its quorum for good. Stop every node of the region.
+On each survivor run this without --yes: it changes nothing and tells the term and
+index of the last raft entry there. Choose the survivor with the highest term and,
+among equals, the highest index, and run this with --yes on its data directory.
+It then leads a region of its own; start it, wipe the other nodes' data
+directories and join them again.
+
+It refuses when another node of the region answers: one that runs may belong to a
+majority that lives, or may have been recovered already, and then there would be
+two regions that know nothing of each other. Only when you are sure that such a
+node has nothing that counts and will be wiped, say --although-others-run.
 
 What was acknowledged stands on this survivor only if it was in the last quorum:
 with two of three nodes lost, it may lack the claims of the last moments.`
 
 func (a *app) recoverCommand() *cobra.Command {
 	var (
-		f   configFlags
-		yes bool
+		f             configFlags
+		yes, although bool
 	)
 	c := &cobra.Command{
 		Use:     "recover",
 		Short:   "make one survivor the whole region after its quorum is lost for good",
 		Long:    recoverLong,
 		Example: "  tandem raft recover --config /etc/tandem/tandem.yaml --yes",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file, a.environ, f.sets)
 			if err != nil {
 				return err
 			}
-			if !yes {
-				return usage("recovery gives up the other nodes' data: read 'tandem raft recover --help', then say --yes")
-			}
-			if err := node.Recover(cfg.Config); err != nil {
+			if err := a.recover(cmd.Context(), cfg.Config, yes, although); err != nil {
 				return fmt.Errorf("recovering the region of %s: %w", cfg.Node.ID, err)
 			}
 			a.done("%s is now the only voter of %s: start it, then join the others with empty data directories", cfg.Node.ID, cfg.Node.Region)
@@ -99,5 +104,24 @@ func (a *app) recoverCommand() *cobra.Command {
 	}
 	f.register(c)
 	c.Flags().BoolVar(&yes, "yes", false, "yes, the other nodes' data may be given up")
+	c.Flags().BoolVar(&although, "although-others-run", false, "go on although another node of the region may run: it will be wiped")
 	return c
+}
+
+func (a *app) recover(ctx context.Context, c node.Config, yes, although bool) (err error) {
+	s, err := node.OpenSurvivor(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	a.done("the last raft entry of %s has term %d and index %d", c.Node.ID, s.Term, s.Index)
+	if !yes {
+		return usage("recovery gives up the other nodes' data: read 'tandem raft recover --help', then say --yes")
+	}
+	if !although {
+		if err := s.Alone(ctx); err != nil {
+			return fmt.Errorf("%w (see --although-others-run)", err)
+		}
+	}
+	return s.Recover()
 }
