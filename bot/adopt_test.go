@@ -318,11 +318,10 @@ func TestF31_ASickBotIsToldWhenItIsWell(t *testing.T) {
 				}
 				s.Adopt(t.Context(), []ownership.Call{orphanOf(ownership.CallAnswered, 0)}, ourURIOf)
 				time.Sleep(10 * time.Minute)
-				tries := len(s.bot.handed())
 				if moved {
 					s.ledger.hold(4)
-					tries = len(s.bot.handed())
 				}
+				tries := len(s.bot.handed())
 				sick.Store(false)
 				time.Sleep(5 * time.Minute)
 				want := 1

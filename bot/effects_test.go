@@ -50,3 +50,28 @@ func TestRestWaitsForWhatIsUnderWay(t *testing.T) {
 		s.ledger.hold(3)
 	})
 }
+
+// A hand-over counts too, though nothing goes to Graph.
+func TestRestWaitsForAHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+			time.Sleep(3 * time.Second)
+			return ownership.Reply{Status: 202}, nil
+		}
+		begun := time.Now()
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Update(t.Context(), update("m1"))
+			done <- err
+		}()
+		synctest.Wait()
+		s.ledger.hold(0) // stopped acting while the bot has it
+		if err := s.Rest(t.Context(), 7); err != nil || time.Since(begun) < 3*time.Second {
+			t.Errorf("%v after %s, want the end of the hand-over", err, time.Since(begun))
+		}
+		if err := <-done; err != nil {
+			t.Errorf("what began under the lease: %v", err)
+		}
+	})
+}
