@@ -59,7 +59,7 @@ func (d *Desk) Rejoin(ctx context.Context, c ownership.Call, epoch ownership.Epo
 }
 
 func (d *Desk) takeOverAndWait(ctx context.Context, event ownership.Event, c ownership.Call, epoch ownership.Epoch, uri string) error {
-	if !d.ledger.Holds(c.Partition, epoch) {
+	if !d.ledger.Holds(c.ID, c.Partition, epoch) {
 		return &Error{Event: event, App: c.App, Call: c.ID, Kind: ownership.ErrFenced}
 	}
 	e, err := d.takeOver(event, c, epoch, uri)
@@ -140,7 +140,7 @@ func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership
 	defer cancel()
 	for {
 		reply, err := d.offer(ctx, l, h, e)
-		if (err == nil && handled(reply)) || !d.waitToTell(ctx, firstTellPause) || !d.ledger.Holds(h.Partition, h.Epoch) {
+		if (err == nil && handled(reply)) || !d.waitToTell(ctx, firstTellPause) || !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 			return err
 		}
 	}
@@ -151,8 +151,8 @@ func (d *Desk) adopt(ctx context.Context, l *line, c ownership.Call, h ownership
 // it has a lease, and after a power cut the others may be hours away: nobody
 // would tell it again, for its epochs stay the same.
 func (d *Desk) awaitLease(ctx context.Context, l *line, h ownership.HandOver) bool {
-	for wait := leasePause; !d.ledger.Holds(h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
-		if !d.ledger.Owns(h.Partition, h.Epoch) || d.over(l) || !d.waitToTell(ctx, wait) {
+	for wait := leasePause; !d.ledger.Holds(h.Call, h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
+		if !d.ledger.Owns(h.Call, h.Partition, h.Epoch) || d.over(l) || !d.waitToTell(ctx, wait) {
 			return false
 		}
 	}

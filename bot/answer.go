@@ -109,7 +109,7 @@ func sameBase(a, b string) bool {
 // permit is the fence: asked before each attempt at Graph.
 func (d *Desk) permit(h ownership.HandOver) graph.Permit {
 	return graph.Permit{Epoch: uint64(h.Epoch), Check: func() error {
-		if d.ledger.Holds(h.Partition, h.Epoch) {
+		if d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 			return nil
 		}
 		return fmt.Errorf("acting on call %s in partition %d at epoch %d: %w", h.Call, h.Partition, h.Epoch, ownership.ErrFenced)

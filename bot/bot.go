@@ -57,11 +57,13 @@ type Bot interface {
 type Ledger interface {
 	// Do applies an act through the region's leader.
 	Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error)
-	// Holds reports whether this node owns the partition at that epoch and its
-	// lease is valid now.
-	Holds(ownership.PartitionID, ownership.Epoch) bool
+	// Holds reports whether this node acts for the call of the partition at that
+	// epoch and its lease is valid now.
+	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
 	// Owns is Holds without the lease, which may come back.
-	Owns(ownership.PartitionID, ownership.Epoch) bool
+	Owns(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
+	// Find gives what this node knows of a call, ended ones too.
+	Find(ownership.CallID) (ownership.Known, bool)
 }
 
 // Graph is the calls API for one app; *graph.Calls is one.

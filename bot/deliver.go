@@ -85,7 +85,7 @@ func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (repl
 	defer d.effects.begin(h.Partition)()
 	// Asked again here: the hand-over may have waited in its call's line, or the
 	// process may have stood still, while the partition went to another node.
-	if !d.ledger.Holds(h.Partition, h.Epoch) {
+	if !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
 	}
 	start := time.Now()
@@ -146,7 +146,7 @@ func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
 			err = failed(h, ErrReply, fmt.Errorf("its status is %d", reply.Status))
 		}
 		fenced := errors.Is(err, ownership.ErrFenced)
-		if !d.waitToTell(ctx, wait) || d.over(l) || d.passed(l, h) || !fenced && !d.ledger.Holds(h.Partition, h.Epoch) {
+		if !d.waitToTell(ctx, wait) || d.over(l) || d.passed(l, h) || !fenced && !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 			d.count.untold.WithLabelValues(string(h.Event)).Inc()
 			d.log.Error("the bot was not told", "event", h.Event, "call", h.Call, "epoch", h.Epoch, "err", err)
 			d.owe(l, h)
@@ -174,7 +174,7 @@ func (d *Desk) payOff() {
 		l.owed = nil
 		e := &entry{key: keyOf(h), own: true}
 		e.work = func(ctx context.Context, _ *entry) (ownership.Reply, error) {
-			if d.over(l) || !d.ledger.Owns(h.Partition, h.Epoch) {
+			if d.over(l) || !d.ledger.Owns(h.Call, h.Partition, h.Epoch) {
 				return accepted(), nil
 			}
 			reply, err := d.deliver(ctx, l, h)

@@ -91,17 +91,20 @@ type fakeLedger struct {
 	tries int
 }
 
-func (l *fakeLedger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
+func (l *fakeLedger) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return p == 7 && e == l.epoch
 }
 
-func (l *fakeLedger) Owns(p ownership.PartitionID, e ownership.Epoch) bool {
+func (l *fakeLedger) Owns(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return p == 7 && e == l.owned
 }
+
+// Find knows no call, as a table that has yet to hear of it.
+func (l *fakeLedger) Find(ownership.CallID) (ownership.Known, bool) { return ownership.Known{}, false }
 
 func (l *fakeLedger) hold(e ownership.Epoch) {
 	l.mu.Lock()

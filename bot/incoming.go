@@ -30,7 +30,7 @@ func (d *Desk) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Re
 	}
 	// Asked before the 202 is promised: without the lease the door can still
 	// relay, later only the next owner can help.
-	if !d.ledger.Holds(h.Partition, h.Epoch) {
+	if !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
 	}
 	e, repeat, err := d.first(app, h)

@@ -40,7 +40,7 @@ func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped
 		}
 		app := d.apps[c.App]
 		if app == nil || c.State == ownership.CallEnded || d.conf.Now().Sub(c.SeenAt) < silentFor ||
-			!d.ledger.Holds(c.Partition, c.Epoch) || d.livesHere(c.ID) {
+			!d.ledger.Holds(c.ID, c.Partition, c.Epoch) || d.livesHere(c.ID) {
 			continue
 		}
 		r.Asked++

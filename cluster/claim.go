@@ -94,7 +94,7 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	if n, ok := c.tb.Node(node); ok {
 		o.PublicURL = n.PublicURL
 	}
-	o.Acting = o.Here && c.Holds(id, epoch)
+	o.Acting = o.Here && c.HoldsPartition(id, epoch)
 	return o, true
 }
 
@@ -111,17 +111,31 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 	return p.Owner, p.Epoch
 }
 
-// Holds is the fence: this node owns the partition at that epoch by its table,
-// and its lease is valid now. Ask right before each effect; the answer is worth
+// Holds is the fence: by its table this node acts for the call at that epoch, and
+// its lease is valid now. Ask right before each effect; the answer is worth
 // nothing later.
-func (c *Cluster) Holds(id ownership.PartitionID, epoch ownership.Epoch) bool {
-	applied := c.tb.Applied() // before the partition: it may only look older than it is
-	return c.Owns(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
+	return c.Owns(call, id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
 }
 
-// Owns reports whether this node's table says that it owns the partition at that
-// epoch. Without a lease that is no right to act, but one that may come back.
-func (c *Cluster) Owns(id ownership.PartitionID, epoch ownership.Epoch) bool {
+// Owns reports whether this node's table says that it acts for the call at that
+// epoch. Without a lease that is no right to act, but one that may come back. A
+// call that the table does not know is its partition's owner's.
+func (c *Cluster) Owns(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+	if k, ok := c.tb.Known(call); ok {
+		return k.Owner == c.self && k.Partition == id && k.Epoch == epoch
+	}
+	return c.ownsPartition(id, epoch)
+}
+
+// HoldsPartition is Holds for the partition as such: new calls in it, and moves.
+func (c *Cluster) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
+	applied := c.tb.Applied()
+	return c.ownsPartition(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+}
+
+func (c *Cluster) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	p, ok := c.tb.Partition(id)
 	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch
 }

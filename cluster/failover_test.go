@@ -18,7 +18,7 @@ func TestF31_PartitionsOfADeadNodeAreAdoptedAfterItsLease(t *testing.T) {
 	rest := without(nodes, dead)
 	theirs := dead.tb.PartitionsOf(dead.id)
 	for _, p := range theirs {
-		eventually(t, "the owner holds its partitions", func() bool { return dead.Holds(p.ID, p.Epoch) })
+		eventually(t, "the owner holds its partitions", func() bool { return dead.HoldsPartition(p.ID, p.Epoch) })
 	}
 	for i := range 30 {
 		claim(t, nodes[i%3], i)
@@ -32,7 +32,7 @@ func TestF31_PartitionsOfADeadNodeAreAdoptedAfterItsLease(t *testing.T) {
 		sampling.Go(func() {
 			for ctx.Err() == nil {
 				for _, p := range theirs {
-					if heir.Holds(p.ID, p.Epoch+1) && dead.Holds(p.ID, p.Epoch) {
+					if heir.HoldsPartition(p.ID, p.Epoch+1) && dead.HoldsPartition(p.ID, p.Epoch) {
 						t.Errorf("I5: partition %s is held by %s and %s", p.ID, heir.id, dead.id)
 						return
 					}
@@ -45,7 +45,7 @@ func TestF31_PartitionsOfADeadNodeAreAdoptedAfterItsLease(t *testing.T) {
 	for _, p := range theirs {
 		eventually(t, "partition "+p.ID.String()+" has a new owner that acts", func() bool {
 			for _, heir := range rest {
-				if heir.Holds(p.ID, p.Epoch+1) {
+				if heir.HoldsPartition(p.ID, p.Epoch+1) {
 					return true
 				}
 			}
@@ -100,8 +100,8 @@ func TestF13_SilentLeaderIsFencedBeforeItsPartitionsMove(t *testing.T) {
 	for _, p := range theirs {
 		eventually(t, "partition "+p.ID.String()+" of the lost leader is adopted", func() bool {
 			for _, heir := range rest {
-				if heir.Holds(p.ID, p.Epoch+1) {
-					if ldr.Holds(p.ID, p.Epoch) {
+				if heir.HoldsPartition(p.ID, p.Epoch+1) {
+					if ldr.HoldsPartition(p.ID, p.Epoch) {
 						t.Fatalf("I5: partition %s is held twice", p.ID)
 					}
 					return true
@@ -124,17 +124,17 @@ func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
 	ldr := leaderOf(t, nodes...)
 	n := without(nodes, ldr)[0]
 	own := n.tb.PartitionsOf(n.id)[0]
-	eventually(t, "the node acts", func() bool { return n.Holds(own.ID, own.Epoch) })
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(own.ID, own.Epoch) })
 	// The renewals are paused, while raft and everything else go on.
 	resume := n.pause()
-	eventually(t, "the lease ends", func() bool { return !n.Holds(own.ID, own.Epoch) })
+	eventually(t, "the lease ends", func() bool { return !n.HoldsPartition(own.ID, own.Epoch) })
 	eventually(t, "others own all of it", func() bool { return len(ldr.tb.PartitionsOf(n.id)) == 0 })
 	resume()
 	eventually(t, "it comes back, and new partitions are born on it", func() bool {
 		ps := n.tb.PartitionsOf(n.id)
-		return len(ps) == defaultBirths && n.Holds(ps[0].ID, ps[0].Epoch)
+		return len(ps) == defaultBirths && n.HoldsPartition(ps[0].ID, ps[0].Epoch)
 	})
-	if n.Holds(own.ID, own.Epoch) {
+	if n.HoldsPartition(own.ID, own.Epoch) {
 		t.Error("the node acts on a partition at an epoch that has passed")
 	}
 }
@@ -192,13 +192,13 @@ func TestMoveStopsTheOwnerFirst(t *testing.T) {
 	p := from.tb.PartitionsOf(from.id)[0]
 	eventually(t, "the owner acts, and the third node knows", func() bool {
 		_, ok := third.tb.Partition(p.ID)
-		return ok && from.Holds(p.ID, p.Epoch)
+		return ok && from.HoldsPartition(p.ID, p.Epoch)
 	})
 	ctx, stopSampling := context.WithCancel(context.Background())
 	var sampling sync.WaitGroup
 	sampling.Go(func() {
 		for ctx.Err() == nil {
-			if _, e := to.ownerOf(p.ID, 0); e == p.Epoch+1 && from.Holds(p.ID, p.Epoch) {
+			if _, e := to.ownerOf(p.ID, 0); e == p.Epoch+1 && from.HoldsPartition(p.ID, p.Epoch) {
 				t.Error("I5: the former owner acts although the move is done")
 				return
 			}
@@ -209,18 +209,18 @@ func TestMoveStopsTheOwnerFirst(t *testing.T) {
 	}
 	stopSampling()
 	sampling.Wait()
-	if from.Holds(p.ID, p.Epoch) {
+	if from.HoldsPartition(p.ID, p.Epoch) {
 		t.Error("the former owner still acts")
 	}
-	eventually(t, "the new owner acts", func() bool { return to.Holds(p.ID, p.Epoch+1) })
+	eventually(t, "the new owner acts", func() bool { return to.HoldsPartition(p.ID, p.Epoch+1) })
 	if err := to.Move(soon(t), p.ID, from.id); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first owner acts again, at a later epoch", func() bool { return from.Holds(p.ID, p.Epoch+2) })
+	eventually(t, "the first owner acts again, at a later epoch", func() bool { return from.HoldsPartition(p.ID, p.Epoch+2) })
 	if err := from.Move(soon(t), p.ID, "nobody"); !errors.Is(err, ownership.ErrUnknown) {
 		t.Errorf("a move to nobody gave %v", err)
 	}
-	if !from.Holds(p.ID, p.Epoch+2) {
+	if !from.HoldsPartition(p.ID, p.Epoch+2) {
 		t.Error("after a refused move the owner no longer acts")
 	}
 	if err := from.Move(soon(t), 9999, to.id); !errors.Is(err, ownership.ErrUnknown) {

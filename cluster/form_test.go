@@ -117,7 +117,7 @@ func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
 		})
 	}
 	for _, p := range before {
-		if !n.Holds(p.ID, p.Epoch) {
+		if !n.HoldsPartition(p.ID, p.Epoch) {
 			t.Errorf("partition %s at epoch %s was lost over a restart", p.ID, p.Epoch)
 		}
 	}

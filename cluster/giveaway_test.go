@@ -41,13 +41,13 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 	nodes := r.form(3)
 	n := without(nodes, leaderOf(t, nodes...))[0]
 	free, kept, rings := claimOn(t, n, 1, movable), claimOn(t, n, 2, pinned), claimOn(t, n, 3, ringing)
-	eventually(t, "the node acts", func() bool { return n.Holds(kept.Partition, kept.Epoch) })
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(kept.Partition, kept.Epoch) })
 
 	given, err := n.GiveAway(soon(t), Giving{})
 	if want := (Given{Moved: 1, Pinned: 1, Ringing: 1}); err != nil || given != want {
 		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
 	}
-	if ownerOf(n, free) == n.id || n.Holds(free.Partition, free.Epoch) {
+	if ownerOf(n, free) == n.id || n.HoldsPartition(free.Partition, free.Epoch) {
 		t.Error("the movable call is still this node's")
 	}
 	if c, _ := n.tb.Call(claimOf(1).Call); c.Epoch != free.Epoch+1 || c.State != ownership.CallAnswered {
@@ -61,7 +61,7 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 	if ownerOf(n, rings) == n.id {
 		t.Error("the ringing call is still this node's")
 	}
-	if !n.Holds(kept.Partition, kept.Epoch) {
+	if !n.HoldsPartition(kept.Partition, kept.Epoch) {
 		t.Error("the node no longer acts for the call whose media it has")
 	}
 	if c, _ := n.tb.Call(claimOf(2).Call); c.State != ownership.CallAnswered {
@@ -76,10 +76,10 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	nodes := r.form(3)
 	n, to := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
 	p := claimOn(t, n, 1, movable)
-	eventually(t, "the node acts", func() bool { return n.Holds(p.Partition, p.Epoch) })
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	var held atomic.Bool
 	n.Cluster.doors.Rest = func(ctx context.Context, id ownership.PartitionID) error {
-		held.Store(n.Holds(id, p.Epoch))
+		held.Store(n.HoldsPartition(id, p.Epoch))
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -89,7 +89,7 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	if held.Load() {
 		t.Error("the owner was asked to rest while it still acted")
 	}
-	if ownerOf(n, p) != n.id || !n.Holds(p.Partition, p.Epoch) {
+	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {
 		t.Error("the owner no longer acts on what it kept")
 	}
 	n.Cluster.doors.Rest = nil
@@ -131,12 +131,12 @@ func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	p := claimOn(t, n, 1, movable)
-	eventually(t, "the node acts", func() bool { return n.Holds(p.Partition, p.Epoch) })
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	given, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
 	if !errors.Is(err, ownership.ErrFull) || given.Failed != 1 {
 		t.Errorf("gave %+v and %v, want %v", given, err, ownership.ErrFull)
 	}
-	if !n.Holds(p.Partition, p.Epoch) {
+	if !n.HoldsPartition(p.Partition, p.Epoch) {
 		t.Error("the node stopped acting although nobody took over")
 	}
 }
@@ -152,7 +152,7 @@ func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
 	}
 	eventually(t, "the movable call has another owner", func() bool { return ownerOf(n, free) != n.id })
 	eventually(t, "the table of the drained node shows what is left", func() bool { return n.tb.Live(n.id) == 1 })
-	if !n.Holds(kept.Partition, kept.Epoch) {
+	if !n.HoldsPartition(kept.Partition, kept.Epoch) {
 		t.Error("the node no longer acts for the call whose media it has")
 	}
 	if left := len(n.tb.PartitionsOf(n.id)); left != defaultBirths-1 {

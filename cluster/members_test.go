@@ -24,7 +24,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 	for _, n := range nodes {
 		eventually(t, string(n.id)+", voter or not, acts on the partitions born on it", func() bool {
 			ps := n.tb.PartitionsOf(n.id)
-			return len(ps) == defaultBirths && n.Holds(ps[0].ID, ownership.FirstEpoch)
+			return len(ps) == defaultBirths && n.HoldsPartition(ps[0].ID, ownership.FirstEpoch)
 		})
 	}
 	for i, n := range nodes {
@@ -97,7 +97,7 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range theirs {
-		if n.Holds(p.ID, p.Epoch) {
+		if n.HoldsPartition(p.ID, p.Epoch) {
 			t.Errorf("I5: the removed node still acts on partition %s", p.ID)
 		}
 	}

@@ -49,7 +49,7 @@ func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownersh
 
 // yield is the owner's part of a move: stop, then say so.
 func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID) (*ownership.Outcome, error) {
-	if !c.Holds(id, epoch) {
+	if !c.HoldsPartition(id, epoch) {
 		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, ownership.ErrFenced)
 	}
 	c.lease.yield(id, epoch)

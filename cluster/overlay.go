@@ -51,7 +51,7 @@ func (o *overlay) put(c ownership.Claim, p ownership.Placement, index, applied u
 	case c.Answered:
 		state = ownership.CallAnswered
 	}
-	a := ahead{index: index, owner: p.Owner, known: ownership.Known{App: c.App, Partition: p.Partition, Epoch: p.Epoch, State: state, Pinned: c.Pinned}}
+	a := ahead{index: index, owner: p.Owner, known: ownership.Known{App: c.App, Partition: p.Partition, Owner: p.Owner, Epoch: p.Epoch, State: state, Pinned: c.Pinned}}
 	o.calls[c.Call] = a
 	o.parts[p.Partition] = a
 	o.order = append(o.order, aheadRef{index, c.Call, p.Partition})

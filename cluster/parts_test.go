@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"syscall"
 	"testing"
@@ -105,7 +106,7 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	b.placed("n", 3, at(4*time.Second))
 	b.placed("n", 2, at(5*time.Second))
 	want := ownership.Fitness{Leased: true, Bot: true, Load: 0.5, Room: 7, Recent: 5}
-	if got := b.fitness(at(5 * time.Second))["n"]; got != want {
+	if got := b.fitness(at(5 * time.Second))["n"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("fitness %+v, want %+v", got, want)
 	}
 	if got := b.fitness(at(6100 * time.Millisecond))["n"].Recent; got != 2 {

@@ -75,7 +75,7 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 		eventually(t, "the nodes of today are in the restored table and act", func() bool {
 			rec, ok := n.tb.Node(n.id)
 			ps := n.tb.PartitionsOf(n.id)
-			return ok && rec.Incarnation == n.cfg.Node.Incarnation && len(ps) > 0 && n.Holds(ps[0].ID, ps[0].Epoch)
+			return ok && rec.Incarnation == n.cfg.Node.Incarnation && len(ps) > 0 && n.HoldsPartition(ps[0].ID, ps[0].Epoch)
 		})
 		claim(t, n, 200)
 		if f := n.fatals(); len(f) > 0 {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -197,7 +198,7 @@ func (s *stage) agree(region string) sight {
 				first = seen
 			case seen.status.Cluster.Applied != first.status.Cluster.Applied:
 				return fmt.Sprintf("%s is at index %d, another one at %d", m.name, seen.status.Cluster.Applied, first.status.Cluster.Applied)
-			case !maps.Equal(seen.owners(), first.owners()):
+			case !reflect.DeepEqual(seen.owners(), first.owners()):
 				return fmt.Sprintf("%s shows other owners: %v, not %v", m.name, seen.owners(), first.owners())
 			case !maps.Equal(seen.owned(), first.owned()):
 				return fmt.Sprintf("%s shows other calls: %d, not %d", m.name, len(seen.calls), len(first.calls))

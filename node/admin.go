@@ -165,7 +165,7 @@ func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.Call
 	if !ok {
 		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
 	}
-	if !n.region.Holds(p.ID, p.Epoch) {
+	if !n.region.HoldsPartition(p.ID, p.Epoch) {
 		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
 	}
 	var ref [12]byte

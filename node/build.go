@@ -70,13 +70,19 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 	return out, err
 }
 
-func (l ledger) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
-	return l.n.region.Holds(p, e)
+// Holds implements bot.Ledger.
+func (l ledger) Holds(call ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
+	return l.n.region.Holds(call, p, e)
 }
 
 // Owns implements bot.Ledger.
-func (l ledger) Owns(p ownership.PartitionID, e ownership.Epoch) bool {
-	return l.n.region.Owns(p, e)
+func (l ledger) Owns(call ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
+	return l.n.region.Owns(call, p, e)
+}
+
+// Find implements bot.Ledger.
+func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
+	return l.n.region.Find(call)
 }
 
 func (n *Node) openRegion(ctx context.Context) error {

@@ -141,7 +141,7 @@ func TestSIGTERMWaitsForCallsWhoseMediaAreHere(t *testing.T) {
 	two.start()
 	s.ready(two)
 	k, _ := two.node.table.Known(h.Call)
-	if k.State != ownership.CallAnswered || k.Epoch != h.Epoch || !two.node.region.Holds(k.Partition, k.Epoch) {
+	if k.State != ownership.CallAnswered || k.Epoch != h.Epoch || !two.node.region.Holds(h.Call, k.Partition, k.Epoch) {
 		t.Errorf("back within its lease, the call is %s at epoch %s, want it as it was", k.State, k.Epoch)
 	}
 }

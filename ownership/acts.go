@@ -44,6 +44,16 @@ type Fitness struct {
 	Load   float64 // what the bot reported, 0 to 1; 0 when it reports nothing
 	Room   int     // capacity the bot reported; 0: the node's own capacity stands
 	Recent int     // calls placed on it within the last seconds and not yet in its load
+	// Apps says it app by app. nil: Bot, Load and Room stand for every app, as in a
+	// region of command format 2. An app that is not named has no bot there.
+	Apps map[AppID]AppFitness
+}
+
+// AppFitness is what the leader knows of one app's bot beside a node.
+type AppFitness struct {
+	Bot  bool    // it is healthy and takes new calls
+	Load float64 // what it reported, 0 to 1; 0 when it reports nothing
+	Room int     // live calls of the app that it can hold; 0: the node's capacity stands
 }
 
 // Claims is a batch of claims combined by the leader.
@@ -53,10 +63,17 @@ type Claims struct {
 	Claims  []Claim
 }
 
+// FormatReservations is the first command format in which a silent node's calls
+// are reserved for it: Fitness.Apps, Release.Told, Join.Ancestors, Failover.Lapsed
+// and the acts TakeUp, Records, Found, SetLease, Lapse and Reclaim.
+const FormatReservations uint32 = 3
+
 // Answered records that the owner's answer was accepted by the cloud, and what
 // later notifications told first: where the meeting is and whose, which the first
 // one of a recorded call does not say, and without which nobody can rejoin it. A
-// repeat may only add to that. A region of command format 1 goes without.
+// repeat may only add to that. A region of command format 1 goes without. From
+// format 3 on an answer that the cloud took is a fact at any epoch that the
+// partition has had: a call that still rings by the table was answered at Epoch.
 type Answered struct {
 	At        time.Time
 	Call      CallID
@@ -72,12 +89,31 @@ type Seen struct {
 }
 
 // Release ends a call and leaves a tombstone. An epoch lower than the call's
-// is refused: compare before deleting. Epoch 0 is an operator's release.
+// is refused: compare before deleting. Epoch 0 is an operator's release. Told
+// says that the cloud itself told of the end: that is a fact at any epoch, and
+// nothing is compared.
 type Release struct {
 	At    time.Time
 	Call  CallID
 	Epoch Epoch
 	Why   string
+	Told  bool // since format 3
+}
+
+// TakeUp records that the bot beside the partition's owner has taken an orphaned
+// call up: its former owner cannot reclaim it any more. Epoch is the partition's.
+// It is refused with ErrConflict for a call that is no orphan (any more).
+type TakeUp struct {
+	At    time.Time
+	Call  CallID
+	Epoch Epoch
+}
+
+// Records is a batch of what owners report of their calls: Answered, Release,
+// Seen and TakeUp. Outcome.Errors runs parallel to it.
+type Records struct {
+	At   time.Time
+	Acts []Act
 }
 
 // Forget drops tombstones that ended before Before.
@@ -86,12 +122,30 @@ type Forget struct {
 	Before time.Time
 }
 
-// Join puts a node's record into the table and bears its partitions. A node
-// that is known with the same incarnation is updated and bears none.
+// Join puts a node's record into the table and bears its partitions, as many as
+// it lacks to own Partitions. A known incarnation is updated; a process of it other
+// than the one in the table must descend from that one: Ancestors are the
+// processes that went before it on the same disk and that the table may know,
+// oldest first. Else the error is ErrTwin: its data are a copy.
 type Join struct {
 	At         time.Time
 	Node       Node
 	Partitions int
+	Ancestors  []string // since format 3
+}
+
+// Found gives a region its identity, once. A second one is refused with
+// ErrConflict.
+type Found struct {
+	At       time.Time
+	Identity string // random
+}
+
+// SetLease changes how long leases last, for the whole region. The table keeps
+// the length before it too: a new leader waits for the longer one.
+type SetLease struct {
+	At     time.Time
+	Length time.Duration
 }
 
 // Drain stops new calls for a node; Until zero: no deadline.
@@ -108,7 +162,7 @@ type Undrain struct {
 }
 
 // Depart makes a node gone. Its partitions are assigned to survivors first, as
-// by Failover.
+// by Failover, and whatever is reserved for it lapses for good.
 type Depart struct {
 	At      time.Time
 	Node    NodeID
@@ -116,11 +170,29 @@ type Depart struct {
 }
 
 // Failover gives every partition of a node whose lease has certainly ended to
-// survivors with epoch+1. The node's record stays.
+// survivors with epoch+1. The node's record stays, and so do, from format 3 on, its
+// answered calls with media of their own: they are reserved for it, but for the
+// calls of the apps in Lapsed.
 type Failover struct {
 	At      time.Time
 	Node    NodeID
 	Fitness map[NodeID]Fitness
+	Lapsed  []AppID // apps that wait for no silent node; since format 3
+}
+
+// Lapse ends the waiting for a silent node: the calls of the apps that are still
+// reserved for it are orphans from now on. Empty Apps: all of them.
+type Lapse struct {
+	At   time.Time
+	Node NodeID
+	Apps []AppID
+}
+
+// Reclaim gives a node that is back what lapsed while it was silent, but for the
+// calls that have been taken up meanwhile.
+type Reclaim struct {
+	At   time.Time
+	Node NodeID
 }
 
 // Move gives one partition to a node with epoch+1: the planned hand-over, after
@@ -150,9 +222,15 @@ func (Depart) act()    {}
 func (Failover) act()  {}
 func (Move) act()      {}
 func (SetFormat) act() {}
+func (TakeUp) act()    {}
+func (Records) act()   {}
+func (Found) act()     {}
+func (SetLease) act()  {}
+func (Lapse) act()     {}
+func (Reclaim) act()   {}
 
 // Outcome is what applying one act gave: Placements and Errors run parallel to
-// the claims of a batch; Err is the act's own refusal.
+// the claims of a batch, Errors alone to its records; Err is the act's own refusal.
 type Outcome struct {
 	Index      uint64 // raft index at which it was applied
 	Placements []Placement

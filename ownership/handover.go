@@ -11,6 +11,7 @@ const (
 	EventUpdate   Event = "update"   // any later notification
 	EventAdopted  Event = "adopted"  // the call came over from a dead or drained node
 	EventRejoin   Event = "rejoin"   // the call's media died with its node: rejoin it
+	EventLost     Event = "lost"     // the call is another node's now: let go of it
 )
 
 // HandOver is one notification, or one event of Tandem's own, on its way to the

@@ -28,7 +28,8 @@ type View interface {
 type Known struct {
 	App       AppID // only notifications for it are about the call
 	Partition PartitionID
-	Epoch     Epoch // of the call, see Call.Epoch
+	Owner     NodeID // who acts for the call now, see Partition.Stands; empty: nobody
+	Epoch     Epoch  // at which the owner acts for it
 	State     CallState
 	Pinned    bool
 }
@@ -72,6 +73,12 @@ var (
 	// ErrOtherApp: the call is another app's, which a token for this one says
 	// nothing about (401, as to a token that is not ours).
 	ErrOtherApp = errors.New("the call belongs to another app")
+	// ErrNoBot: no fit node has a healthy bot of the app (503 with Retry-After).
+	ErrNoBot = errors.New("no node of the region has a healthy bot of the app")
+	// ErrTwin: another process with the same data goes on as that node.
+	ErrTwin = errors.New("another process has the data of this node")
+	// ErrBehind: this node's table has not caught up with its region's (503).
+	ErrBehind = errors.New("this node's table has not caught up yet")
 	// ErrConflict: the change contradicts what the table holds.
 	ErrConflict = errors.New("the table holds something else")
 )

@@ -8,6 +8,7 @@ package ownership
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,9 +168,10 @@ type Node struct {
 	Capacity    int       `json:"capacity"` // live calls it may hold
 	State       NodeState `json:"state"`
 	Voter       bool      `json:"voter"`
-	Incarnation string    `json:"incarnation"` // random id made with its store: a wiped node shows another
-	Version     string    `json:"version"`     // software
-	Format      uint32    `json:"format"`      // newest command format it can read
+	Incarnation string    `json:"incarnation"`       // random id made with its store: a wiped node shows another
+	Process     string    `json:"process,omitempty"` // random id of the process that acts as this node: a copy of its data shows another
+	Version     string    `json:"version"`           // software
+	Format      uint32    `json:"format"`            // newest command format it can read
 	JoinedAt    time.Time `json:"joined_at"`
 	DrainBy     time.Time `json:"drain_by,omitzero"` // when its drain ends by force; zero: never
 }
@@ -180,8 +182,63 @@ type Partition struct {
 	Owner   NodeID      `json:"owner"`
 	Epoch   Epoch       `json:"epoch"`
 	BornOn  NodeID      `json:"born_on"`
-	Live    int         `json:"live"` // live calls in it
+	Live    int         `json:"live"` // live calls in it that its owner acts for
 	Retired bool        `json:"retired,omitempty"`
+	// Reserved lists, oldest epoch first, what former owners left in it: answered
+	// calls with media on their node. The slice is replaced, never changed.
+	Reserved []Reservation `json:"reserved,omitempty"`
+}
+
+// Reservation is a former owner's claim on the calls that it left in a partition
+// when it fell silent: the answered ones with media on that node, which nobody
+// else could act on. Until the reservation lapses they stay that node's, at the
+// epoch at which it owned the partition. Then they are orphans of the present
+// owner, and the node may reclaim those that nobody has taken up.
+type Reservation struct {
+	Node   NodeID    `json:"node"`
+	Epoch  Epoch     `json:"epoch"`
+	Since  time.Time `json:"since"`            // when its partition went to another
+	Live   int       `json:"live"`             // such calls that have not ended and that nobody has taken up
+	Lapsed []AppID   `json:"lapsed,omitempty"` // apps whose calls are not waited for any more, sorted; AllApps: every app
+	Final  bool      `json:"final,omitempty"`  // the node was removed: it gets nothing back
+}
+
+// AllApps in Reservation.Lapsed stands for every app.
+const AllApps AppID = "*"
+
+// HasLapsed reports whether the calls of an app are no longer waited for.
+func (r *Reservation) HasLapsed(app AppID) bool {
+	return r.Final || slices.Contains(r.Lapsed, app) || slices.Contains(r.Lapsed, AllApps)
+}
+
+// Standing is who acts for a call, at which epoch, and how far the call is,
+// as its record and the record of its partition say together.
+type Standing struct {
+	Owner NodeID
+	Epoch Epoch
+	State CallState
+}
+
+// Stands gives who acts for a call of this partition. A call's own record is not
+// rewritten when its partition changes owner, so that a death costs the same
+// however many calls it leaves: what it means follows from here. epoch is the
+// one in the call's record: when it was claimed, answered or taken up.
+//
+// A call that rings or can move is the present owner's at the present epoch. An
+// answered call with media of its own is its former owner's while that one's
+// reservation stands, else an orphan of the present owner.
+func (p *Partition) Stands(state CallState, pinned bool, app AppID, epoch Epoch) Standing {
+	now := Standing{p.Owner, p.Epoch, state}
+	if state != CallAnswered || !pinned || epoch >= p.Epoch {
+		return now
+	}
+	for i := range p.Reserved {
+		if r := &p.Reserved[i]; r.Epoch == epoch && !r.HasLapsed(app) {
+			return Standing{r.Node, r.Epoch, state}
+		}
+	}
+	now.State = CallOrphaned
+	return now
 }
 
 // Call is the whole record of a call.
@@ -191,7 +248,8 @@ type Call struct {
 	App        AppID       `json:"app"`
 	Tenant     TenantID    `json:"tenant"`
 	Partition  PartitionID `json:"partition"`
-	Epoch      Epoch       `json:"epoch"` // of the partition when the call was claimed or last adopted
+	Owner      NodeID      `json:"owner,omitempty"` // who acts for it now, see Partition.Stands
+	Epoch      Epoch       `json:"epoch"`           // at which its owner acts for it
 	State      CallState   `json:"state"`
 	Pinned     bool        `json:"pinned"` // app-hosted media: can only be rejoined, never moved
 	Paired     bool        `json:"paired,omitempty"`

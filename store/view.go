@@ -83,10 +83,10 @@ func (r *reading) Known(id ownership.CallID) (ownership.Known, bool) {
 		return ownership.Known{}, false
 	}
 	e := r.t.st.calls.calls.at(ref)
-	return ownership.Known{
-		App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Epoch: ownership.Epoch(e.epoch),
-		State: e.state, Pinned: e.flags&flagPinned != 0,
-	}, true
+	k := ownership.Known{App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Pinned: e.flags&flagPinned != 0}
+	s := r.t.st.parts[k.Partition].rec.Stands(e.state, k.Pinned, k.App, ownership.Epoch(e.epoch))
+	k.Owner, k.Epoch, k.State = s.Owner, s.Epoch, s.State
+	return k, true
 }
 
 // Legs implements ownership.View.

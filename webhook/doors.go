@@ -24,9 +24,9 @@ type Table interface {
 	Find(ownership.CallID) (ownership.Known, bool)
 	// Owner gives a partition's owner; false: no such partition.
 	Owner(ownership.PartitionID) (ownership.Owner, bool)
-	// Holds reports whether this node owns the partition at that epoch and has a
-	// valid lease now: the fence before every effect.
-	Holds(ownership.PartitionID, ownership.Epoch) bool
+	// Holds reports whether this node acts for the call of the partition at that
+	// epoch and has a valid lease now: the fence before every effect.
+	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
 	// Claim records a call, durably, and gives its place.
 	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
 	// WhatIf gives the place that Claim would, and changes nothing.

@@ -222,7 +222,7 @@ func (h *Handler) explainPlan(q *inquiry, ds []decision) ExplainedResponse {
 	switch {
 	case p.way == wayEach:
 		return ExplainedResponse{Action: string(outcomeSeveral)}
-	case p.owner.Here && !h.table.Holds(p.owner.Partition, p.owner.Epoch):
+	case p.owner.Here && !h.table.Holds(p.live[0].part.call, p.owner.Partition, p.owner.Epoch):
 		return responseOf(refused(refuseNoLease, nil))
 	case p.owner.Here:
 		return ExplainedResponse{Action: string(outcomeHandled)}

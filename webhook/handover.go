@@ -42,7 +42,7 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d belongs to %s: %w", ho.Call, ho.Partition, owner.Node, ownership.ErrStaleEpoch)
 	case ho.Epoch > owner.Epoch:
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
-	case !owner.Acting || !h.table.Holds(ho.Partition, owner.Epoch):
+	case !owner.Acting || !h.table.Holds(ho.Call, ho.Partition, owner.Epoch):
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
 	}
 	if known, ok := h.table.Find(ho.Call); ok {

@@ -28,7 +28,7 @@ func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
 	return o, ok
 }
 
-func (nd *node) Holds(p ownership.PartitionID, e ownership.Epoch) bool {
+func (nd *node) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	o, ok := nd.Owner(p)
 	return ok && o.Acting && o.Epoch == e
 }

@@ -111,7 +111,7 @@ func (d *doorRun) handedSince() []ownership.HandOver {
 		got := nd.handed()[d.seen[nd.id]:]
 		d.seen[nd.id] += len(got)
 		for _, ho := range got {
-			if !nd.Holds(ho.Partition, ho.Epoch) {
+			if !nd.Holds(ho.Call, ho.Partition, ho.Epoch) {
 				d.t.Fatalf("I5: the bot of %s got a notification of partition %d at epoch %d, which it does not hold", nd.id, ho.Partition, ho.Epoch)
 			}
 			if p, known := d.placed[ho.Call]; known && p != ho.Partition {
