@@ -2,8 +2,8 @@ package machines_test
 
 import (
 	"fmt"
-	"regexp"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"

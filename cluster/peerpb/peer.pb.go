@@ -40,6 +40,9 @@ const (
 	Fault_KIND_GONE         Fault_Kind = 9
 	Fault_KIND_FOREIGN      Fault_Kind = 10
 	Fault_KIND_OTHER_APP    Fault_Kind = 11
+	Fault_KIND_TWIN         Fault_Kind = 12
+	Fault_KIND_BEHIND       Fault_Kind = 13
+	Fault_KIND_NO_BOT       Fault_Kind = 14
 )
 
 // Enum value maps for Fault_Kind.
@@ -57,6 +60,9 @@ var (
 		9:  "KIND_GONE",
 		10: "KIND_FOREIGN",
 		11: "KIND_OTHER_APP",
+		12: "KIND_TWIN",
+		13: "KIND_BEHIND",
+		14: "KIND_NO_BOT",
 	}
 	Fault_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -71,6 +77,9 @@ var (
 		"KIND_GONE":         9,
 		"KIND_FOREIGN":      10,
 		"KIND_OTHER_APP":    11,
+		"KIND_TWIN":         12,
+		"KIND_BEHIND":       13,
+		"KIND_NO_BOT":       14,
 	}
 )
 
@@ -537,6 +546,11 @@ type RenewRequest struct {
 	Applied       uint64                 `protobuf:"varint,7,opt,name=applied,proto3" json:"applied,omitempty"`                      // the table's applied index
 	LastIndex     uint64                 `protobuf:"varint,8,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of the raft log
 	Term          uint64                 `protobuf:"varint,9,opt,name=term,proto3" json:"term,omitempty"`                            // the highest raft term it knows
+	Process       string                 `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
+	Sum           uint64                 `protobuf:"varint,11,opt,name=sum,proto3" json:"sum,omitempty"`                                                                                    // of the table at applied
+	Apps          []*AppHealth           `protobuf:"bytes,12,rep,name=apps,proto3" json:"apps,omitempty"`                                                                                   // each app's bot
+	Settings      map[string]string      `protobuf:"bytes,13,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what must be equal on all nodes, by configuration key
+	Over          bool                   `protobuf:"varint,14,opt,name=over,proto3" json:"over,omitempty"`                                                                                  // the process stops and acts no more: no lease is asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,6 +648,109 @@ func (x *RenewRequest) GetTerm() uint64 {
 	return 0
 }
 
+func (x *RenewRequest) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+func (x *RenewRequest) GetApps() []*AppHealth {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+type AppHealth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Bot           bool                   `protobuf:"varint,2,opt,name=bot,proto3" json:"bot,omitempty"`
+	Load          float64                `protobuf:"fixed64,3,opt,name=load,proto3" json:"load,omitempty"`
+	Room          uint32                 `protobuf:"varint,4,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppHealth) Reset() {
+	*x = AppHealth{}
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppHealth) ProtoMessage() {}
+
+func (x *AppHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppHealth.ProtoReflect.Descriptor instead.
+func (*AppHealth) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AppHealth) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *AppHealth) GetBot() bool {
+	if x != nil {
+		return x.Bot
+	}
+	return false
+}
+
+func (x *AppHealth) GetLoad() float64 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
+func (x *AppHealth) GetRoom() uint32 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
 type Holding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -644,7 +761,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +773,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +786,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Holding) GetPartition() uint32 {
@@ -693,13 +810,14 @@ type RenewReply struct {
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"` // the table index that holdings are at least as new as
 	Holdings      []*Holding             `protobuf:"bytes,4,rep,name=holdings,proto3" json:"holdings,omitempty"`
+	Length        int64                  `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"` // nanoseconds that the lease lasts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenewReply) Reset() {
 	*x = RenewReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[9]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +829,7 @@ func (x *RenewReply) String() string {
 func (*RenewReply) ProtoMessage() {}
 
 func (x *RenewReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[9]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +842,7 @@ func (x *RenewReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewReply.ProtoReflect.Descriptor instead.
 func (*RenewReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{9}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RenewReply) GetLeader() string {
@@ -755,17 +873,25 @@ func (x *RenewReply) GetHoldings() []*Holding {
 	return nil
 }
 
+func (x *RenewReply) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
 // TermRequest asks a voter for its raft term: the proof, when it comes from a
 // majority, that no newer leader was elected before the question.
 type TermRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       string                 `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"` // of the leader
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TermRequest) Reset() {
 	*x = TermRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[10]
+	mi := &file_peerpb_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +903,7 @@ func (x *TermRequest) String() string {
 func (*TermRequest) ProtoMessage() {}
 
 func (x *TermRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[10]
+	mi := &file_peerpb_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +916,14 @@ func (x *TermRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermRequest.ProtoReflect.Descriptor instead.
 func (*TermRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{10}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TermRequest) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
 }
 
 type TermReply struct {
@@ -798,13 +931,14 @@ type TermReply struct {
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // the table's applied index
 	Acting        bool                   `protobuf:"varint,3,opt,name=acting,proto3" json:"acting,omitempty"`   // its lease is valid
+	Process       string                 `protobuf:"bytes,4,opt,name=process,proto3" json:"process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TermReply) Reset() {
 	*x = TermReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +950,7 @@ func (x *TermReply) String() string {
 func (*TermReply) ProtoMessage() {}
 
 func (x *TermReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +963,7 @@ func (x *TermReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermReply.ProtoReflect.Descriptor instead.
 func (*TermReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TermReply) GetTerm() uint64 {
@@ -853,6 +987,13 @@ func (x *TermReply) GetActing() bool {
 	return false
 }
 
+func (x *TermReply) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
 // HelloRequest asks who is there; with founder set it also asks the other to
 // let that node found the region, with invite set to enter the region of the
 // node at that address. admit is the leader's word to the incarnation that it is
@@ -862,13 +1003,20 @@ type HelloRequest struct {
 	Founder       string                 `protobuf:"bytes,1,opt,name=founder,proto3" json:"founder,omitempty"`
 	Invite        string                 `protobuf:"bytes,2,opt,name=invite,proto3" json:"invite,omitempty"`
 	Admit         string                 `protobuf:"bytes,3,opt,name=admit,proto3" json:"admit,omitempty"`
+	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"` // who asks: this and the next ones
+	Incarnation   string                 `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Process       string                 `protobuf:"bytes,6,opt,name=process,proto3" json:"process,omitempty"`
+	Ancestors     []string               `protobuf:"bytes,7,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
+	Identity      string                 `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"` // of its region; empty: it has none yet
+	Addr          string                 `protobuf:"bytes,9,opt,name=addr,proto3" json:"addr,omitempty"`
+	Vouch         bool                   `protobuf:"varint,10,opt,name=vouch,proto3" json:"vouch,omitempty"` // it asks for the word that no other process of its id is known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1028,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1041,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -917,6 +1065,55 @@ func (x *HelloRequest) GetAdmit() string {
 	return ""
 }
 
+func (x *HelloRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetAncestors() []string {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
+}
+
+func (x *HelloRequest) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *HelloRequest) GetVouch() bool {
+	if x != nil {
+		return x.Vouch
+	}
+	return false
+}
+
 type HelloReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Deployment    string                 `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
@@ -927,13 +1124,18 @@ type HelloReply struct {
 	Expect        uint32                 `protobuf:"varint,6,opt,name=expect,proto3" json:"expect,omitempty"`
 	Granted       bool                   `protobuf:"varint,7,opt,name=granted,proto3" json:"granted,omitempty"`
 	LeaderAddr    string                 `protobuf:"bytes,8,opt,name=leader_addr,json=leaderAddr,proto3" json:"leader_addr,omitempty"`
+	Process       string                 `protobuf:"bytes,9,opt,name=process,proto3" json:"process,omitempty"`
+	Identity      string                 `protobuf:"bytes,10,opt,name=identity,proto3" json:"identity,omitempty"` // of its region
+	Vouched       bool                   `protobuf:"varint,11,opt,name=vouched,proto3" json:"vouched,omitempty"`
+	Addr          string                 `protobuf:"bytes,12,opt,name=addr,proto3" json:"addr,omitempty"`
+	Nodes         []*NodeAddr            `protobuf:"bytes,13,rep,name=nodes,proto3" json:"nodes,omitempty"` // where it last met the others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1147,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1160,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -1017,6 +1219,272 @@ func (x *HelloReply) GetLeaderAddr() string {
 	return ""
 }
 
+func (x *HelloReply) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *HelloReply) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *HelloReply) GetVouched() bool {
+	if x != nil {
+		return x.Vouched
+	}
+	return false
+}
+
+func (x *HelloReply) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *HelloReply) GetNodes() []*NodeAddr {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type NodeAddr struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeAddr) Reset() {
+	*x = NodeAddr{}
+	mi := &file_peerpb_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeAddr) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeAddr) ProtoMessage() {}
+
+func (x *NodeAddr) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
+func (*NodeAddr) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *NodeAddr) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeAddr) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+// DirectRequest asks the leader which node is fittest to take a partition.
+type DirectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DirectRequest) Reset() {
+	*x = DirectRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectRequest) ProtoMessage() {}
+
+func (x *DirectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
+func (*DirectRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DirectRequest) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+type DirectReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DirectReply) Reset() {
+	*x = DirectReply{}
+	mi := &file_peerpb_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectReply) ProtoMessage() {}
+
+func (x *DirectReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
+func (*DirectReply) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DirectReply) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// TakeRequest gives the next owner of a partition what its present one knows of
+// handled messages, before the partition moves. A large memory comes in parts.
+type TakeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Memory        []byte                 `protobuf:"bytes,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeRequest) Reset() {
+	*x = TakeRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeRequest) ProtoMessage() {}
+
+func (x *TakeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
+func (*TakeRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TakeRequest) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *TakeRequest) GetMemory() []byte {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+type TakeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeReply) Reset() {
+	*x = TakeReply{}
+	mi := &file_peerpb_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeReply) ProtoMessage() {}
+
+func (x *TakeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
+func (*TakeReply) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+}
+
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
 // the joining node's store.
 type JoinRequest struct {
@@ -1027,13 +1495,16 @@ type JoinRequest struct {
 	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	Incarnation   string                 `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Format        uint32                 `protobuf:"varint,6,opt,name=format,proto3" json:"format,omitempty"`
+	Identity      string                 `protobuf:"bytes,7,opt,name=identity,proto3" json:"identity,omitempty"`                  // of the region that the store belongs to; empty: none yet
+	HasState      bool                   `protobuf:"varint,8,opt,name=has_state,json=hasState,proto3" json:"has_state,omitempty"` // it has raft's state of some region
+	Settings      map[string]string      `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1516,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1529,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -1103,6 +1574,27 @@ func (x *JoinRequest) GetFormat() uint32 {
 	return 0
 }
 
+func (x *JoinRequest) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetHasState() bool {
+	if x != nil {
+		return x.HasState
+	}
+	return false
+}
+
+func (x *JoinRequest) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -1112,7 +1604,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1616,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1629,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -1159,7 +1651,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1663,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1676,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -1209,7 +1701,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1713,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1726,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 type YieldRequest struct {
@@ -1248,7 +1740,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1752,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1765,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -1306,7 +1798,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1810,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1823,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -1350,7 +1842,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1854,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1867,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -1393,7 +1885,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1897,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1910,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 type BarrierRequest struct {
@@ -1429,7 +1921,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1933,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1946,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 type BarrierReply struct {
@@ -1466,7 +1958,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1970,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1983,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -1510,7 +2002,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +2014,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +2027,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -1553,7 +2045,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +2057,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +2070,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 type Values struct {
@@ -1590,7 +2082,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +2094,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +2107,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Values) GetValues() []string {
@@ -1652,7 +2144,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +2156,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +2169,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -1810,7 +2302,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +2314,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2327,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -1863,10 +2355,10 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xba\x02\n" +
+	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xeb\x02\n" +
 	"\x05Fault\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tandem.peer.v1.Fault.KindR\x04kind\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xec\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x9d\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FULL\x10\x01\x12\x12\n" +
@@ -1880,7 +2372,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\tKIND_GONE\x10\t\x12\x10\n" +
 	"\fKIND_FOREIGN\x10\n" +
 	"\x12\x12\n" +
-	"\x0eKIND_OTHER_APP\x10\v\"Q\n" +
+	"\x0eKIND_OTHER_APP\x10\v\x12\r\n" +
+	"\tKIND_TWIN\x10\f\x12\x0f\n" +
+	"\vKIND_BEHIND\x10\r\x12\x0f\n" +
+	"\vKIND_NO_BOT\x10\x0e\"Q\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1a\n" +
@@ -1909,7 +2404,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eProposeRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\"A\n" +
 	"\fProposeReply\x121\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xdf\x01\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xd3\x03\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -1920,25 +2415,50 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\a \x01(\x04R\aapplied\x12\x1d\n" +
 	"\n" +
 	"last_index\x18\b \x01(\x04R\tlastIndex\x12\x12\n" +
-	"\x04term\x18\t \x01(\x04R\x04term\"=\n" +
+	"\x04term\x18\t \x01(\x04R\x04term\x12\x18\n" +
+	"\aprocess\x18\n" +
+	" \x01(\tR\aprocess\x12\x10\n" +
+	"\x03sum\x18\v \x01(\x04R\x03sum\x12-\n" +
+	"\x04apps\x18\f \x03(\v2\x19.tandem.peer.v1.AppHealthR\x04apps\x12F\n" +
+	"\bsettings\x18\r \x03(\v2*.tandem.peer.v1.RenewRequest.SettingsEntryR\bsettings\x12\x12\n" +
+	"\x04over\x18\x0e \x01(\bR\x04over\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
+	"\tAppHealth\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x10\n" +
+	"\x03bot\x18\x02 \x01(\bR\x03bot\x12\x12\n" +
+	"\x04load\x18\x03 \x01(\x01R\x04load\x12\x12\n" +
+	"\x04room\x18\x04 \x01(\rR\x04room\"=\n" +
 	"\aHolding\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x87\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x9f\x01\n" +
 	"\n" +
 	"RenewReply\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x123\n" +
-	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\"\r\n" +
-	"\vTermRequest\"Q\n" +
+	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\x12\x16\n" +
+	"\x06length\x18\x05 \x01(\x03R\x06length\"'\n" +
+	"\vTermRequest\x12\x18\n" +
+	"\aprocess\x18\x01 \x01(\tR\aprocess\"k\n" +
 	"\tTermReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06acting\x18\x03 \x01(\bR\x06acting\"V\n" +
+	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
+	"\aprocess\x18\x04 \x01(\tR\aprocess\"\x8a\x02\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
-	"\x05admit\x18\x03 \x01(\tR\x05admit\"\xea\x01\n" +
+	"\x05admit\x18\x03 \x01(\tR\x05admit\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\tR\vincarnation\x12\x18\n" +
+	"\aprocess\x18\x06 \x01(\tR\aprocess\x12\x1c\n" +
+	"\tancestors\x18\a \x03(\tR\tancestors\x12\x1a\n" +
+	"\bidentity\x18\b \x01(\tR\bidentity\x12\x12\n" +
+	"\x04addr\x18\t \x01(\tR\x04addr\x12\x14\n" +
+	"\x05vouch\x18\n" +
+	" \x01(\bR\x05vouch\"\xfe\x02\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -1951,7 +2471,24 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06expect\x18\x06 \x01(\rR\x06expect\x12\x18\n" +
 	"\agranted\x18\a \x01(\bR\agranted\x12\x1f\n" +
 	"\vleader_addr\x18\b \x01(\tR\n" +
-	"leaderAddr\"\xa5\x01\n" +
+	"leaderAddr\x12\x18\n" +
+	"\aprocess\x18\t \x01(\tR\aprocess\x12\x1a\n" +
+	"\bidentity\x18\n" +
+	" \x01(\tR\bidentity\x12\x18\n" +
+	"\avouched\x18\v \x01(\bR\avouched\x12\x12\n" +
+	"\x04addr\x18\f \x01(\tR\x04addr\x12.\n" +
+	"\x05nodes\x18\r \x03(\v2\x18.tandem.peer.v1.NodeAddrR\x05nodes\"2\n" +
+	"\bNodeAddr\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\"-\n" +
+	"\rDirectRequest\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\"!\n" +
+	"\vDirectReply\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"C\n" +
+	"\vTakeRequest\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\fR\x06memory\"\v\n" +
+	"\tTakeReply\"\xe2\x02\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\x12\x1e\n" +
 	"\n" +
@@ -1960,7 +2497,13 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\tR\vincarnation\x12\x16\n" +
-	"\x06format\x18\x06 \x01(\rR\x06format\"!\n" +
+	"\x06format\x18\x06 \x01(\rR\x06format\x12\x1a\n" +
+	"\bidentity\x18\a \x01(\tR\bidentity\x12\x1b\n" +
+	"\thas_state\x18\b \x01(\bR\bhasState\x12E\n" +
+	"\bsettings\x18\t \x03(\v2).tandem.peer.v1.JoinRequest.SettingsEntryR\bsettings\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
 	"\tJoinReply\x12\x14\n" +
 	"\x05voter\x18\x01 \x01(\bR\x05voter\"8\n" +
 	"\x0eDismissRequest\x12\x12\n" +
@@ -2029,7 +2572,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -2040,29 +2583,37 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*ProposeRequest)(nil),  // 6: tandem.peer.v1.ProposeRequest
 	(*ProposeReply)(nil),    // 7: tandem.peer.v1.ProposeReply
 	(*RenewRequest)(nil),    // 8: tandem.peer.v1.RenewRequest
-	(*Holding)(nil),         // 9: tandem.peer.v1.Holding
-	(*RenewReply)(nil),      // 10: tandem.peer.v1.RenewReply
-	(*TermRequest)(nil),     // 11: tandem.peer.v1.TermRequest
-	(*TermReply)(nil),       // 12: tandem.peer.v1.TermReply
-	(*HelloRequest)(nil),    // 13: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 14: tandem.peer.v1.HelloReply
-	(*JoinRequest)(nil),     // 15: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 16: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 17: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 18: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 19: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 20: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 21: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 22: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 23: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 24: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 25: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 26: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 27: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 28: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 29: tandem.peer.v1.Reply
-	nil,                     // 30: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 31: tandem.peer.v1.Reply.HeaderEntry
+	(*AppHealth)(nil),       // 9: tandem.peer.v1.AppHealth
+	(*Holding)(nil),         // 10: tandem.peer.v1.Holding
+	(*RenewReply)(nil),      // 11: tandem.peer.v1.RenewReply
+	(*TermRequest)(nil),     // 12: tandem.peer.v1.TermRequest
+	(*TermReply)(nil),       // 13: tandem.peer.v1.TermReply
+	(*HelloRequest)(nil),    // 14: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 15: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 16: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 17: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 18: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 19: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 20: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 21: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 22: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 23: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 24: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 25: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 26: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 27: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 28: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 29: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 30: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 31: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 32: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 33: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 34: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 35: tandem.peer.v1.Reply
+	nil,                     // 36: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 37: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 38: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 39: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -2072,17 +2623,21 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	4,  // 4: tandem.peer.v1.Outcome.moves:type_name -> tandem.peer.v1.Reassignment
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
-	9,  // 7: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
-	5,  // 8: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	30, // 9: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	31, // 10: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	27, // 11: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	27, // 12: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	9,  // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
+	36, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
+	16, // 10: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	37, // 11: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	5,  // 12: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
+	38, // 13: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	39, // 14: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	33, // 15: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	33, // 16: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -2096,7 +2651,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

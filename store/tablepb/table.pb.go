@@ -49,6 +49,12 @@ type Command struct {
 	//	*Command_GrantToken
 	//	*Command_RevokeToken
 	//	*Command_UseToken
+	//	*Command_TakeUp
+	//	*Command_Records
+	//	*Command_Found
+	//	*Command_SetLease
+	//	*Command_Lapse
+	//	*Command_Reclaim
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -233,6 +239,60 @@ func (x *Command) GetUseToken() *UseToken {
 	return nil
 }
 
+func (x *Command) GetTakeUp() *TakeUp {
+	if x != nil {
+		if x, ok := x.Act.(*Command_TakeUp); ok {
+			return x.TakeUp
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecords() *Records {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Records); ok {
+			return x.Records
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFound() *Found {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Found); ok {
+			return x.Found
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetLease() *SetLease {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetLease); ok {
+			return x.SetLease
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLapse() *Lapse {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Lapse); ok {
+			return x.Lapse
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReclaim() *Reclaim {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Reclaim); ok {
+			return x.Reclaim
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -297,6 +357,30 @@ type Command_UseToken struct {
 	UseToken *UseToken `protobuf:"bytes,16,opt,name=use_token,json=useToken,proto3,oneof"` // format 2 and later
 }
 
+type Command_TakeUp struct {
+	TakeUp *TakeUp `protobuf:"bytes,17,opt,name=take_up,json=takeUp,proto3,oneof"` // this and the next ones: format 3 and later
+}
+
+type Command_Records struct {
+	Records *Records `protobuf:"bytes,18,opt,name=records,proto3,oneof"`
+}
+
+type Command_Found struct {
+	Found *Found `protobuf:"bytes,19,opt,name=found,proto3,oneof"`
+}
+
+type Command_SetLease struct {
+	SetLease *SetLease `protobuf:"bytes,20,opt,name=set_lease,json=setLease,proto3,oneof"`
+}
+
+type Command_Lapse struct {
+	Lapse *Lapse `protobuf:"bytes,21,opt,name=lapse,proto3,oneof"`
+}
+
+type Command_Reclaim struct {
+	Reclaim *Reclaim `protobuf:"bytes,22,opt,name=reclaim,proto3,oneof"`
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -326,6 +410,18 @@ func (*Command_GrantToken) isCommand_Act() {}
 func (*Command_RevokeToken) isCommand_Act() {}
 
 func (*Command_UseToken) isCommand_Act() {}
+
+func (*Command_TakeUp) isCommand_Act() {}
+
+func (*Command_Records) isCommand_Act() {}
+
+func (*Command_Found) isCommand_Act() {}
+
+func (*Command_SetLease) isCommand_Act() {}
+
+func (*Command_Lapse) isCommand_Act() {}
+
+func (*Command_Reclaim) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -395,6 +491,8 @@ type Fitness struct {
 	Load          float64                `protobuf:"fixed64,4,opt,name=load,proto3" json:"load,omitempty"`
 	Room          int64                  `protobuf:"varint,5,opt,name=room,proto3" json:"room,omitempty"`
 	Recent        int64                  `protobuf:"varint,6,opt,name=recent,proto3" json:"recent,omitempty"`
+	Apps          []*AppFitness          `protobuf:"bytes,7,rep,name=apps,proto3" json:"apps,omitempty"`                 // by app; since format 3
+	ByApp         bool                   `protobuf:"varint,8,opt,name=by_app,json=byApp,proto3" json:"by_app,omitempty"` // apps is complete, even if empty; since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +569,88 @@ func (x *Fitness) GetRecent() int64 {
 	return 0
 }
 
+func (x *Fitness) GetApps() []*AppFitness {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+func (x *Fitness) GetByApp() bool {
+	if x != nil {
+		return x.ByApp
+	}
+	return false
+}
+
+type AppFitness struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Bot           bool                   `protobuf:"varint,2,opt,name=bot,proto3" json:"bot,omitempty"`
+	Load          float64                `protobuf:"fixed64,3,opt,name=load,proto3" json:"load,omitempty"`
+	Room          int64                  `protobuf:"varint,4,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppFitness) Reset() {
+	*x = AppFitness{}
+	mi := &file_table_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppFitness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppFitness) ProtoMessage() {}
+
+func (x *AppFitness) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppFitness.ProtoReflect.Descriptor instead.
+func (*AppFitness) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AppFitness) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *AppFitness) GetBot() bool {
+	if x != nil {
+		return x.Bot
+	}
+	return false
+}
+
+func (x *AppFitness) GetLoad() float64 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
+func (x *AppFitness) GetRoom() int64 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
 type Claim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Call          string                 `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
@@ -497,7 +677,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +689,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +702,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{3}
+	return file_table_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Claim) GetCall() string {
@@ -664,7 +844,7 @@ type Answered struct {
 
 func (x *Answered) Reset() {
 	*x = Answered{}
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +856,7 @@ func (x *Answered) String() string {
 func (*Answered) ProtoMessage() {}
 
 func (x *Answered) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +869,7 @@ func (x *Answered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answered.ProtoReflect.Descriptor instead.
 func (*Answered) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{4}
+	return file_table_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Answered) GetAt() int64 {
@@ -737,7 +917,7 @@ type Seen struct {
 
 func (x *Seen) Reset() {
 	*x = Seen{}
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +929,7 @@ func (x *Seen) String() string {
 func (*Seen) ProtoMessage() {}
 
 func (x *Seen) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +942,7 @@ func (x *Seen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seen.ProtoReflect.Descriptor instead.
 func (*Seen) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{5}
+	return file_table_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Seen) GetAt() int64 {
@@ -785,13 +965,14 @@ type Release struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	Told          bool                   `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"` // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +984,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +997,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{6}
+	return file_table_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Release) GetAt() int64 {
@@ -847,6 +1028,410 @@ func (x *Release) GetWhy() string {
 	return ""
 }
 
+func (x *Release) GetTold() bool {
+	if x != nil {
+		return x.Told
+	}
+	return false
+}
+
+type TakeUp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeUp) Reset() {
+	*x = TakeUp{}
+	mi := &file_table_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeUp) ProtoMessage() {}
+
+func (x *TakeUp) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeUp.ProtoReflect.Descriptor instead.
+func (*TakeUp) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TakeUp) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *TakeUp) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *TakeUp) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// Record is one act of a batch: exactly one field is set.
+type Record struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answered      *Answered              `protobuf:"bytes,1,opt,name=answered,proto3" json:"answered,omitempty"`
+	Release       *Release               `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
+	Seen          *Seen                  `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`
+	TakeUp        *TakeUp                `protobuf:"bytes,4,opt,name=take_up,json=takeUp,proto3" json:"take_up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Record) Reset() {
+	*x = Record{}
+	mi := &file_table_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Record) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Record) ProtoMessage() {}
+
+func (x *Record) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Record.ProtoReflect.Descriptor instead.
+func (*Record) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Record) GetAnswered() *Answered {
+	if x != nil {
+		return x.Answered
+	}
+	return nil
+}
+
+func (x *Record) GetRelease() *Release {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *Record) GetSeen() *Seen {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *Record) GetTakeUp() *TakeUp {
+	if x != nil {
+		return x.TakeUp
+	}
+	return nil
+}
+
+type Records struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Records       []*Record              `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Records) Reset() {
+	*x = Records{}
+	mi := &file_table_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Records) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Records) ProtoMessage() {}
+
+func (x *Records) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Records.ProtoReflect.Descriptor instead.
+func (*Records) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Records) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Records) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+type Found struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Found) Reset() {
+	*x = Found{}
+	mi := &file_table_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Found) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Found) ProtoMessage() {}
+
+func (x *Found) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Found.ProtoReflect.Descriptor instead.
+func (*Found) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Found) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Found) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+type SetLease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Length        int64                  `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"` // nanoseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLease) Reset() {
+	*x = SetLease{}
+	mi := &file_table_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLease) ProtoMessage() {}
+
+func (x *SetLease) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLease.ProtoReflect.Descriptor instead.
+func (*SetLease) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetLease) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetLease) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+type Lapse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Apps          []string               `protobuf:"bytes,3,rep,name=apps,proto3" json:"apps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lapse) Reset() {
+	*x = Lapse{}
+	mi := &file_table_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lapse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lapse) ProtoMessage() {}
+
+func (x *Lapse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
+func (*Lapse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Lapse) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Lapse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Lapse) GetApps() []string {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+type Reclaim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaim) Reset() {
+	*x = Reclaim{}
+	mi := &file_table_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaim) ProtoMessage() {}
+
+func (x *Reclaim) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
+func (*Reclaim) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Reclaim) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Reclaim) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 type Forget struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -857,7 +1442,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1454,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1467,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{7}
+	return file_table_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Forget) GetAt() int64 {
@@ -904,13 +1489,14 @@ type Join struct {
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
 	Node          *Node                  `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	Partitions    int64                  `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	Ancestors     []string               `protobuf:"bytes,4,rep,name=ancestors,proto3" json:"ancestors,omitempty"` // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1508,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1521,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{8}
+	return file_table_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Join) GetAt() int64 {
@@ -959,6 +1545,13 @@ func (x *Join) GetPartitions() int64 {
 	return 0
 }
 
+func (x *Join) GetAncestors() []string {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
+}
+
 type Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -970,7 +1563,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1575,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1588,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{9}
+	return file_table_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drain) GetAt() int64 {
@@ -1029,7 +1622,7 @@ type Undrain struct {
 
 func (x *Undrain) Reset() {
 	*x = Undrain{}
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1634,7 @@ func (x *Undrain) String() string {
 func (*Undrain) ProtoMessage() {}
 
 func (x *Undrain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1647,7 @@ func (x *Undrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undrain.ProtoReflect.Descriptor instead.
 func (*Undrain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{10}
+	return file_table_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Undrain) GetAt() int64 {
@@ -1082,7 +1675,7 @@ type Depart struct {
 
 func (x *Depart) Reset() {
 	*x = Depart{}
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1687,7 @@ func (x *Depart) String() string {
 func (*Depart) ProtoMessage() {}
 
 func (x *Depart) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1700,7 @@ func (x *Depart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depart.ProtoReflect.Descriptor instead.
 func (*Depart) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{11}
+	return file_table_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Depart) GetAt() int64 {
@@ -1136,13 +1729,14 @@ type Failover struct {
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	Fitness       []*Fitness             `protobuf:"bytes,3,rep,name=fitness,proto3" json:"fitness,omitempty"`
+	Lapsed        []string               `protobuf:"bytes,4,rep,name=lapsed,proto3" json:"lapsed,omitempty"` // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1748,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1761,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{12}
+	return file_table_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Failover) GetAt() int64 {
@@ -1191,6 +1785,13 @@ func (x *Failover) GetFitness() []*Fitness {
 	return nil
 }
 
+func (x *Failover) GetLapsed() []string {
+	if x != nil {
+		return x.Lapsed
+	}
+	return nil
+}
+
 type Move struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -1203,7 +1804,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1816,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1829,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{13}
+	return file_table_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Move) GetAt() int64 {
@@ -1269,7 +1870,7 @@ type SetFormat struct {
 
 func (x *SetFormat) Reset() {
 	*x = SetFormat{}
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1882,7 @@ func (x *SetFormat) String() string {
 func (*SetFormat) ProtoMessage() {}
 
 func (x *SetFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1895,7 @@ func (x *SetFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFormat.ProtoReflect.Descriptor instead.
 func (*SetFormat) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{14}
+	return file_table_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetFormat) GetAt() int64 {
@@ -1321,7 +1922,7 @@ type GrantToken struct {
 
 func (x *GrantToken) Reset() {
 	*x = GrantToken{}
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1934,7 @@ func (x *GrantToken) String() string {
 func (*GrantToken) ProtoMessage() {}
 
 func (x *GrantToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1947,7 @@ func (x *GrantToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantToken.ProtoReflect.Descriptor instead.
 func (*GrantToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{15}
+	return file_table_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GrantToken) GetAt() int64 {
@@ -1373,7 +1974,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1986,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1999,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{16}
+	return file_table_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RevokeToken) GetAt() int64 {
@@ -1428,7 +2029,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +2041,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +2054,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{17}
+	return file_table_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UseToken) GetAt() int64 {
@@ -1509,7 +2110,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +2122,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +2135,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{18}
+	return file_table_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DoorToken) GetName() string {
@@ -1617,13 +2218,15 @@ type Node struct {
 	Format        uint32                 `protobuf:"varint,12,opt,name=format,proto3" json:"format,omitempty"`
 	JoinedAt      int64                  `protobuf:"varint,13,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
 	DrainBy       int64                  `protobuf:"varint,14,opt,name=drain_by,json=drainBy,proto3" json:"drain_by,omitempty"`
+	Process       string                 `protobuf:"bytes,15,opt,name=process,proto3" json:"process,omitempty"`              // since format 3
+	GoneAt        int64                  `protobuf:"varint,16,opt,name=gone_at,json=goneAt,proto3" json:"gone_at,omitempty"` // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +2238,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +2251,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{19}
+	return file_table_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Node) GetId() string {
@@ -1749,6 +2352,20 @@ func (x *Node) GetDrainBy() int64 {
 	return 0
 }
 
+func (x *Node) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *Node) GetGoneAt() int64 {
+	if x != nil {
+		return x.GoneAt
+	}
+	return 0
+}
+
 // Partition is a partition's record. Its count of live calls is not stored: it
 // follows from the calls.
 type Partition struct {
@@ -1758,13 +2375,15 @@ type Partition struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	BornOn        string                 `protobuf:"bytes,4,opt,name=born_on,json=bornOn,proto3" json:"born_on,omitempty"`
 	Retired       bool                   `protobuf:"varint,5,opt,name=retired,proto3" json:"retired,omitempty"`
+	Reserved      []*Reservation         `protobuf:"bytes,6,rep,name=reserved,proto3" json:"reserved,omitempty"`                     // since format 3
+	RetiredAt     int64                  `protobuf:"varint,7,opt,name=retired_at,json=retiredAt,proto3" json:"retired_at,omitempty"` // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +2395,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +2408,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{20}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -1823,6 +2442,98 @@ func (x *Partition) GetBornOn() string {
 func (x *Partition) GetRetired() bool {
 	if x != nil {
 		return x.Retired
+	}
+	return false
+}
+
+func (x *Partition) GetReserved() []*Reservation {
+	if x != nil {
+		return x.Reserved
+	}
+	return nil
+}
+
+func (x *Partition) GetRetiredAt() int64 {
+	if x != nil {
+		return x.RetiredAt
+	}
+	return 0
+}
+
+// Reservation is what a former owner left in a partition. Its count of calls is
+// not stored: it follows from the calls.
+type Reservation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Since         int64                  `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	Lapsed        []string               `protobuf:"bytes,4,rep,name=lapsed,proto3" json:"lapsed,omitempty"`
+	Final         bool                   `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reservation) Reset() {
+	*x = Reservation{}
+	mi := &file_table_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reservation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reservation) ProtoMessage() {}
+
+func (x *Reservation) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
+func (*Reservation) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Reservation) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Reservation) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Reservation) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Reservation) GetLapsed() []string {
+	if x != nil {
+		return x.Lapsed
+	}
+	return nil
+}
+
+func (x *Reservation) GetFinal() bool {
+	if x != nil {
+		return x.Final
 	}
 	return false
 }
@@ -1863,7 +2574,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2586,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2599,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{21}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -2084,7 +2795,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2807,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2820,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{22}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Candidate) GetNode() string {
@@ -2154,7 +2865,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2877,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2890,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{23}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Event) GetAt() int64 {
@@ -2280,13 +2991,16 @@ type Meta struct {
 	Sum           uint64                 `protobuf:"varint,8,opt,name=sum,proto3" json:"sum,omitempty"`       // of all records of nodes, partitions and calls
 	Events        uint64                 `protobuf:"varint,9,opt,name=events,proto3" json:"events,omitempty"` // how many
 	EventsSum     uint64                 `protobuf:"varint,10,opt,name=events_sum,json=eventsSum,proto3" json:"events_sum,omitempty"`
+	Identity      string                 `protobuf:"bytes,11,opt,name=identity,proto3" json:"identity,omitempty"`                           // of the region
+	Lease         int64                  `protobuf:"varint,12,opt,name=lease,proto3" json:"lease,omitempty"`                                // nanoseconds; 0: never set
+	LeaseBefore   int64                  `protobuf:"varint,13,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"` // nanoseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +3012,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +3025,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{24}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -2384,6 +3098,27 @@ func (x *Meta) GetEventsSum() uint64 {
 	return 0
 }
 
+func (x *Meta) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *Meta) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *Meta) GetLeaseBefore() int64 {
+	if x != nil {
+		return x.LeaseBefore
+	}
+	return 0
+}
+
 // SnapshotHead opens a snapshot.
 type SnapshotHead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2395,13 +3130,16 @@ type SnapshotHead struct {
 	Format        uint32                 `protobuf:"varint,6,opt,name=format,proto3" json:"format,omitempty"`
 	MadeAt        int64                  `protobuf:"varint,7,opt,name=made_at,json=madeAt,proto3" json:"made_at,omitempty"`
 	MadeBy        string                 `protobuf:"bytes,8,opt,name=made_by,json=madeBy,proto3" json:"made_by,omitempty"` // node id, for people; it stamps nothing
+	Identity      string                 `protobuf:"bytes,9,opt,name=identity,proto3" json:"identity,omitempty"`
+	Lease         int64                  `protobuf:"varint,10,opt,name=lease,proto3" json:"lease,omitempty"`
+	LeaseBefore   int64                  `protobuf:"varint,11,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +3151,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +3164,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{25}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -2485,11 +3223,32 @@ func (x *SnapshotHead) GetMadeBy() string {
 	return ""
 }
 
+func (x *SnapshotHead) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *SnapshotHead) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *SnapshotHead) GetLeaseBefore() int64 {
+	if x != nil {
+		return x.LeaseBefore
+	}
+	return 0
+}
+
 var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\xa3\x06\n" +
+	"\vtable.proto\x12\ftandem.table\"\xcb\b\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -2509,19 +3268,33 @@ const file_table_proto_rawDesc = "" +
 	"\vgrant_token\x18\x0e \x01(\v2\x18.tandem.table.GrantTokenH\x00R\n" +
 	"grantToken\x12>\n" +
 	"\frevoke_token\x18\x0f \x01(\v2\x19.tandem.table.RevokeTokenH\x00R\vrevokeToken\x125\n" +
-	"\tuse_token\x18\x10 \x01(\v2\x16.tandem.table.UseTokenH\x00R\buseTokenB\x05\n" +
+	"\tuse_token\x18\x10 \x01(\v2\x16.tandem.table.UseTokenH\x00R\buseToken\x12/\n" +
+	"\atake_up\x18\x11 \x01(\v2\x14.tandem.table.TakeUpH\x00R\x06takeUp\x121\n" +
+	"\arecords\x18\x12 \x01(\v2\x15.tandem.table.RecordsH\x00R\arecords\x12+\n" +
+	"\x05found\x18\x13 \x01(\v2\x13.tandem.table.FoundH\x00R\x05found\x125\n" +
+	"\tset_lease\x18\x14 \x01(\v2\x16.tandem.table.SetLeaseH\x00R\bsetLease\x12+\n" +
+	"\x05lapse\x18\x15 \x01(\v2\x13.tandem.table.LapseH\x00R\x05lapse\x121\n" +
+	"\areclaim\x18\x16 \x01(\v2\x15.tandem.table.ReclaimH\x00R\areclaimB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
 	"\afitness\x18\x02 \x03(\v2\x15.tandem.table.FitnessR\afitness\x12+\n" +
-	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\"\x87\x01\n" +
+	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\"\xcc\x01\n" +
 	"\aFitness\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06leased\x18\x02 \x01(\bR\x06leased\x12\x10\n" +
 	"\x03bot\x18\x03 \x01(\bR\x03bot\x12\x12\n" +
 	"\x04load\x18\x04 \x01(\x01R\x04load\x12\x12\n" +
 	"\x04room\x18\x05 \x01(\x03R\x04room\x12\x16\n" +
-	"\x06recent\x18\x06 \x01(\x03R\x06recent\"\xd7\x03\n" +
+	"\x06recent\x18\x06 \x01(\x03R\x06recent\x12,\n" +
+	"\x04apps\x18\a \x03(\v2\x18.tandem.table.AppFitnessR\x04apps\x12\x15\n" +
+	"\x06by_app\x18\b \x01(\bR\x05byApp\"X\n" +
+	"\n" +
+	"AppFitness\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x10\n" +
+	"\x03bot\x18\x02 \x01(\bR\x03bot\x12\x12\n" +
+	"\x04load\x18\x03 \x01(\x01R\x04load\x12\x12\n" +
+	"\x04room\x18\x04 \x01(\x03R\x04room\"\xd7\x03\n" +
 	"\x05Claim\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\tR\x04call\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -2553,21 +3326,48 @@ const file_table_proto_rawDesc = "" +
 	"\torganizer\x18\x05 \x01(\tR\torganizer\",\n" +
 	"\x04Seen\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05calls\x18\x02 \x03(\tR\x05calls\"U\n" +
+	"\x05calls\x18\x02 \x03(\tR\x05calls\"i\n" +
 	"\aRelease\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"0\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
+	"\x04told\x18\x05 \x01(\bR\x04told\"B\n" +
+	"\x06TakeUp\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xc4\x01\n" +
+	"\x06Record\x122\n" +
+	"\banswered\x18\x01 \x01(\v2\x16.tandem.table.AnsweredR\banswered\x12/\n" +
+	"\arelease\x18\x02 \x01(\v2\x15.tandem.table.ReleaseR\arelease\x12&\n" +
+	"\x04seen\x18\x03 \x01(\v2\x12.tandem.table.SeenR\x04seen\x12-\n" +
+	"\atake_up\x18\x04 \x01(\v2\x14.tandem.table.TakeUpR\x06takeUp\"I\n" +
+	"\aRecords\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12.\n" +
+	"\arecords\x18\x02 \x03(\v2\x14.tandem.table.RecordR\arecords\"3\n" +
+	"\x05Found\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\tR\bidentity\"2\n" +
+	"\bSetLease\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n" +
+	"\x06length\x18\x02 \x01(\x03R\x06length\"?\n" +
+	"\x05Lapse\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
+	"\x04apps\x18\x03 \x03(\tR\x04apps\"-\n" +
+	"\aReclaim\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"0\n" +
 	"\x06Forget\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n" +
-	"\x06before\x18\x02 \x01(\x03R\x06before\"^\n" +
+	"\x06before\x18\x02 \x01(\x03R\x06before\"|\n" +
 	"\x04Join\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.tandem.table.NodeR\x04node\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x03 \x01(\x03R\n" +
-	"partitions\"A\n" +
+	"partitions\x12\x1c\n" +
+	"\tancestors\x18\x04 \x03(\tR\tancestors\"A\n" +
 	"\x05Drain\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
@@ -2578,11 +3378,12 @@ const file_table_proto_rawDesc = "" +
 	"\x06Depart\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12/\n" +
-	"\afitness\x18\x03 \x03(\v2\x15.tandem.table.FitnessR\afitness\"_\n" +
+	"\afitness\x18\x03 \x03(\v2\x15.tandem.table.FitnessR\afitness\"w\n" +
 	"\bFailover\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12/\n" +
-	"\afitness\x18\x03 \x03(\v2\x15.tandem.table.FitnessR\afitness\"Z\n" +
+	"\afitness\x18\x03 \x03(\v2\x15.tandem.table.FitnessR\afitness\x12\x16\n" +
+	"\x06lapsed\x18\x04 \x03(\tR\x06lapsed\"Z\n" +
 	"\x04Move\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x14\n" +
@@ -2613,7 +3414,7 @@ const file_table_proto_rawDesc = "" +
 	"\amade_at\x18\x06 \x01(\x03R\x06madeAt\x12\x18\n" +
 	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x19\n" +
 	"\bused_for\x18\b \x01(\tR\ausedFor\x12\x17\n" +
-	"\aused_at\x18\t \x01(\x03R\x06usedAt\"\xf5\x02\n" +
+	"\aused_at\x18\t \x01(\x03R\x06usedAt\"\xa8\x03\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -2630,13 +3431,24 @@ const file_table_proto_rawDesc = "" +
 	"\aversion\x18\v \x01(\tR\aversion\x12\x16\n" +
 	"\x06format\x18\f \x01(\rR\x06format\x12\x1b\n" +
 	"\tjoined_at\x18\r \x01(\x03R\bjoinedAt\x12\x19\n" +
-	"\bdrain_by\x18\x0e \x01(\x03R\adrainBy\"z\n" +
+	"\bdrain_by\x18\x0e \x01(\x03R\adrainBy\x12\x18\n" +
+	"\aprocess\x18\x0f \x01(\tR\aprocess\x12\x17\n" +
+	"\agone_at\x18\x10 \x01(\x03R\x06goneAt\"\xd0\x01\n" +
 	"\tPartition\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x17\n" +
 	"\aborn_on\x18\x04 \x01(\tR\x06bornOn\x12\x18\n" +
-	"\aretired\x18\x05 \x01(\bR\aretired\"\xc7\x05\n" +
+	"\aretired\x18\x05 \x01(\bR\aretired\x125\n" +
+	"\breserved\x18\x06 \x03(\v2\x19.tandem.table.ReservationR\breserved\x12\x1d\n" +
+	"\n" +
+	"retired_at\x18\a \x01(\x03R\tretiredAt\"{\n" +
+	"\vReservation\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06lapsed\x18\x04 \x03(\tR\x06lapsed\x12\x14\n" +
+	"\x05final\x18\x05 \x01(\bR\x05final\"\xc7\x05\n" +
 	"\x04Call\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
@@ -2690,7 +3502,7 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\v \x03(\v2\x17.tandem.table.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04text\x18\f \x01(\tR\x04text\"\x8c\x02\n" +
+	"\x04text\x18\f \x01(\tR\x04text\"\xe1\x02\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -2705,7 +3517,10 @@ const file_table_proto_rawDesc = "" +
 	"\x06events\x18\t \x01(\x04R\x06events\x12\x1d\n" +
 	"\n" +
 	"events_sum\x18\n" +
-	" \x01(\x04R\teventsSum\"\xd6\x01\n" +
+	" \x01(\x04R\teventsSum\x12\x1a\n" +
+	"\bidentity\x18\v \x01(\tR\bidentity\x12\x14\n" +
+	"\x05lease\x18\f \x01(\x03R\x05lease\x12!\n" +
+	"\flease_before\x18\r \x01(\x03R\vleaseBefore\"\xab\x02\n" +
 	"\fSnapshotHead\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -2716,7 +3531,11 @@ const file_table_proto_rawDesc = "" +
 	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06format\x18\x06 \x01(\rR\x06format\x12\x17\n" +
 	"\amade_at\x18\a \x01(\x03R\x06madeAt\x12\x17\n" +
-	"\amade_by\x18\b \x01(\tR\x06madeByB\x16Z\x14tandem/store/tablepbb\x06proto3"
+	"\amade_by\x18\b \x01(\tR\x06madeBy\x12\x1a\n" +
+	"\bidentity\x18\t \x01(\tR\bidentity\x12\x14\n" +
+	"\x05lease\x18\n" +
+	" \x01(\x03R\x05lease\x12!\n" +
+	"\flease_before\x18\v \x01(\x03R\vleaseBeforeB\x16Z\x14tandem/store/tablepbb\x06proto3"
 
 var (
 	file_table_proto_rawDescOnce sync.Once
@@ -2730,64 +3549,86 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
 	(*Fitness)(nil),      // 2: tandem.table.Fitness
-	(*Claim)(nil),        // 3: tandem.table.Claim
-	(*Answered)(nil),     // 4: tandem.table.Answered
-	(*Seen)(nil),         // 5: tandem.table.Seen
-	(*Release)(nil),      // 6: tandem.table.Release
-	(*Forget)(nil),       // 7: tandem.table.Forget
-	(*Join)(nil),         // 8: tandem.table.Join
-	(*Drain)(nil),        // 9: tandem.table.Drain
-	(*Undrain)(nil),      // 10: tandem.table.Undrain
-	(*Depart)(nil),       // 11: tandem.table.Depart
-	(*Failover)(nil),     // 12: tandem.table.Failover
-	(*Move)(nil),         // 13: tandem.table.Move
-	(*SetFormat)(nil),    // 14: tandem.table.SetFormat
-	(*GrantToken)(nil),   // 15: tandem.table.GrantToken
-	(*RevokeToken)(nil),  // 16: tandem.table.RevokeToken
-	(*UseToken)(nil),     // 17: tandem.table.UseToken
-	(*DoorToken)(nil),    // 18: tandem.table.DoorToken
-	(*Node)(nil),         // 19: tandem.table.Node
-	(*Partition)(nil),    // 20: tandem.table.Partition
-	(*Call)(nil),         // 21: tandem.table.Call
-	(*Candidate)(nil),    // 22: tandem.table.Candidate
-	(*Event)(nil),        // 23: tandem.table.Event
-	(*Meta)(nil),         // 24: tandem.table.Meta
-	(*SnapshotHead)(nil), // 25: tandem.table.SnapshotHead
+	(*AppFitness)(nil),   // 3: tandem.table.AppFitness
+	(*Claim)(nil),        // 4: tandem.table.Claim
+	(*Answered)(nil),     // 5: tandem.table.Answered
+	(*Seen)(nil),         // 6: tandem.table.Seen
+	(*Release)(nil),      // 7: tandem.table.Release
+	(*TakeUp)(nil),       // 8: tandem.table.TakeUp
+	(*Record)(nil),       // 9: tandem.table.Record
+	(*Records)(nil),      // 10: tandem.table.Records
+	(*Found)(nil),        // 11: tandem.table.Found
+	(*SetLease)(nil),     // 12: tandem.table.SetLease
+	(*Lapse)(nil),        // 13: tandem.table.Lapse
+	(*Reclaim)(nil),      // 14: tandem.table.Reclaim
+	(*Forget)(nil),       // 15: tandem.table.Forget
+	(*Join)(nil),         // 16: tandem.table.Join
+	(*Drain)(nil),        // 17: tandem.table.Drain
+	(*Undrain)(nil),      // 18: tandem.table.Undrain
+	(*Depart)(nil),       // 19: tandem.table.Depart
+	(*Failover)(nil),     // 20: tandem.table.Failover
+	(*Move)(nil),         // 21: tandem.table.Move
+	(*SetFormat)(nil),    // 22: tandem.table.SetFormat
+	(*GrantToken)(nil),   // 23: tandem.table.GrantToken
+	(*RevokeToken)(nil),  // 24: tandem.table.RevokeToken
+	(*UseToken)(nil),     // 25: tandem.table.UseToken
+	(*DoorToken)(nil),    // 26: tandem.table.DoorToken
+	(*Node)(nil),         // 27: tandem.table.Node
+	(*Partition)(nil),    // 28: tandem.table.Partition
+	(*Reservation)(nil),  // 29: tandem.table.Reservation
+	(*Call)(nil),         // 30: tandem.table.Call
+	(*Candidate)(nil),    // 31: tandem.table.Candidate
+	(*Event)(nil),        // 32: tandem.table.Event
+	(*Meta)(nil),         // 33: tandem.table.Meta
+	(*SnapshotHead)(nil), // 34: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
-	4,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
-	5,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
-	6,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
-	7,  // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
-	8,  // 5: tandem.table.Command.join:type_name -> tandem.table.Join
-	9,  // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
-	10, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
-	11, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
-	12, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
-	13, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
-	14, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
-	15, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
-	16, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
-	17, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
-	2,  // 15: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	3,  // 16: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	19, // 17: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 18: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 19: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	18, // 20: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	22, // 21: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	22, // 22: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	5,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
+	6,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
+	7,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
+	15, // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
+	16, // 5: tandem.table.Command.join:type_name -> tandem.table.Join
+	17, // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
+	18, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
+	19, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
+	20, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
+	21, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
+	22, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
+	23, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
+	24, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
+	25, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
+	8,  // 15: tandem.table.Command.take_up:type_name -> tandem.table.TakeUp
+	10, // 16: tandem.table.Command.records:type_name -> tandem.table.Records
+	11, // 17: tandem.table.Command.found:type_name -> tandem.table.Found
+	12, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
+	13, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
+	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
+	2,  // 21: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	4,  // 22: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	3,  // 23: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	5,  // 24: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	7,  // 25: tandem.table.Record.release:type_name -> tandem.table.Release
+	6,  // 26: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	8,  // 27: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	9,  // 28: tandem.table.Records.records:type_name -> tandem.table.Record
+	27, // 29: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 30: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 31: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	26, // 32: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	29, // 33: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	31, // 34: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	31, // 35: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -2811,6 +3652,12 @@ func file_table_proto_init() {
 		(*Command_GrantToken)(nil),
 		(*Command_RevokeToken)(nil),
 		(*Command_UseToken)(nil),
+		(*Command_TakeUp)(nil),
+		(*Command_Records)(nil),
+		(*Command_Found)(nil),
+		(*Command_SetLease)(nil),
+		(*Command_Lapse)(nil),
+		(*Command_Reclaim)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2818,7 +3665,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
