@@ -20,12 +20,13 @@ var floors = map[string]int{
 	"ownership": 1, "token": 1, "graph": 1,
 	"store":   2,
 	"webhook": 3, "admin": 3, "bot": 3, "federation": 3,
-	"cluster":  4,
-	"node":     5,
-	"cmd":      6,
-	"graphsim": 0, // apart: knows no room, and only cmd, the fault rig and tests know it
-	"faultrig": 7, // apart: drives the built program; knows graphsim, admin's client and ownership
-	"machines": 8, // apart: holds tests only, which may know everything
+	"cluster":   4,
+	"node":      5,
+	"cmd":       6,
+	"graphsim":  0, // apart: knows no room, and only cmd, the fault rig and tests know it
+	"faultrig":  7, // apart: drives the built program; knows graphsim, admin's client and ownership
+	"machines":  8, // apart: holds tests only, which may know everything
+	"regionsim": 8, // the same
 }
 
 type listed struct {

@@ -1,0 +1,107 @@
+package regionsim
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tandem/cluster"
+	"tandem/ownership"
+)
+
+// giveAway hands over what a node has, as its stop does.
+func giveAway(g *stage, p *process) {
+	ctx, cancel := context.WithTimeout(g.ctx, 4*time.Second)
+	defer cancel()
+	given, err := p.cl.Load().GiveAway(ctx, cluster.Giving{Ringing: true, Empty: true})
+	g.tell("%s gives away: %+v %v", p, given, err)
+}
+
+// replace removes a node, running or not, and starts it with empty data.
+func replace(g *stage, s step) {
+	at := g.seat(s)
+	g.with(at, func() {
+		if s.n%3 == 0 {
+			at.crash(s.n%2 == 0)
+		}
+		g.renew(at)
+	})
+}
+
+// renew removes a node from the region and lets it join anew.
+func (g *stage) renew(at *seat) {
+	err := g.insist("removing "+string(at.id), func(ctx context.Context, p *process) error {
+		if p.id == at.id {
+			return errors.New("it is the one to be removed")
+		}
+		return p.cl.Load().Remove(ctx, at.id)
+	})
+	if err != nil && !errors.Is(err, ownership.ErrUnknown) {
+		if at.now() == nil {
+			g.startAgain(at)
+		}
+		return
+	}
+	if at.now() != nil {
+		at.crash(false)
+	}
+	at.wipe()
+	g.startAgain(at)
+}
+
+// join adds a node.
+func join(g *stage, s step) {
+	if len(g.all()) >= 6 {
+		return
+	}
+	at := g.addSeat()
+	g.with(at, func() { g.startAgain(at) })
+}
+
+// leave has a node leave by itself; later it comes back empty.
+func leave(g *stage, s step) {
+	at := g.seat(s)
+	g.with(at, func() {
+		if at.now() == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(g.ctx, 15*time.Second)
+		err := at.now().cl.Load().Leave(ctx)
+		cancel()
+		g.tell("%s leaves: %v", at.now(), err)
+		if err != nil {
+			// It has stopped acting for good, and may or may not be a member.
+			g.renew(at)
+			return
+		}
+		at.stop()
+		at.wipe()
+		g.rest(s)
+		g.startAgain(at)
+	})
+}
+
+// watchOver restarts processes that ended by themselves, as a service manager
+// does, and brings those back in whose data the region does not want.
+func (g *stage) watchOver(ctx context.Context) {
+	for doze(ctx, 500*time.Millisecond) {
+		for _, at := range g.all() {
+			g.with(at, func() { g.revive(at) })
+		}
+	}
+}
+
+func (g *stage) revive(at *seat) {
+	p := at.now()
+	if p == nil || p.ended.Load() == nil {
+		return
+	}
+	why := *p.ended.Load()
+	at.stop()
+	if errors.Is(why, cluster.ErrGone) || errors.Is(why, cluster.ErrForeign) || errors.Is(why, ownership.ErrConflict) {
+		g.renew(at)
+		return
+	}
+	time.Sleep(time.Second)
+	g.startAgain(at)
+}

@@ -1,0 +1,279 @@
+package regionsim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tandem/bot"
+	"tandem/cluster"
+	"tandem/ownership"
+	"tandem/store"
+	"tandem/token"
+	"tandem/webhook"
+)
+
+// process is one run of a node: the rooms as the node room wires them.
+type process struct {
+	r    *region
+	id   ownership.NodeID
+	run  int // the how manieth process of the simulation
+	host string
+	dir  string
+	card *card
+	disk disk
+	bot  *fakeBot
+
+	st   *store.Store
+	cl   atomic.Pointer[cluster.Cluster]
+	desk *bot.Desk
+	door *webhook.Handler
+
+	opened   chan struct{}
+	closing  chan struct{}
+	adopting sync.WaitGroup
+	ended    atomic.Pointer[error] // why it cannot go on
+}
+
+// deskFile keeps what the desk knows over a stop in order.
+const deskFile = "desk.json"
+
+const (
+	regionName = "emea"
+	regionURL  = "https://emea.sim.example"
+	hookPath   = "/api/calls"
+)
+
+func publicURL(id ownership.NodeID) string { return "https://" + string(id) + ".sim.example" }
+
+// launch starts a process on the data in dir.
+func (r *region) launch(id ownership.NodeID, host, dir string, tune func(*cluster.Config)) (_ *process, err error) {
+	p := &process{
+		r: r, id: id, run: int(r.runs.Add(1)), host: host, dir: dir, card: r.net.plug(host),
+		opened: make(chan struct{}), closing: make(chan struct{}),
+	}
+	p.bot = newBot(p)
+	defer func() {
+		if err != nil {
+			p.card.fall(false)
+		}
+	}()
+	log := r.log.With("node", string(id), "run", p.run)
+	p.st, err = store.Open(dir, store.Stamp{Deployment: "sim", Region: regionName, Node: id},
+		store.Options{Logger: log, SegmentBytes: 256 << 10, OnFatal: p.fatal})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.openDesk(); err != nil {
+		return nil, errors.Join(err, p.st.Close())
+	}
+	cfg := cluster.Config{
+		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log,
+		Node:   ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
+		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log},
+	}
+	tune(&cfg)
+	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{
+		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.desk.Rest, Fatal: p.fatal,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.desk.Close(context.Background()), p.st.Close())
+	}
+	p.cl.Store(cl)
+	return p, p.openDoor(cl)
+}
+
+func (p *process) openDesk() (err error) {
+	p.desk, err = bot.New(bot.Config{
+		Node: p.id, Logger: p.r.log.With("node", string(p.id), "run", p.run),
+		Apps: []bot.App{
+			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}},
+			{ID: appHosted, Pinned: true, Bot: p.bot, Graph: graphDoor{p}},
+		},
+	}, ledger{p})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(p.dir, deskFile)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil //nolint:nilerr // a first start, or one after a crash
+	}
+	var m bot.Memory
+	if err := json.Unmarshal(text, &m); err != nil {
+		return err
+	}
+	p.desk.Recall(m)
+	return os.Remove(file)
+}
+
+func (p *process) openDoor(cl *cluster.Cluster) (err error) {
+	p.door, err = webhook.New(webhook.Config{
+		Path: hookPath, Region: regionName, Node: p.id, PublicURL: p.r.publicURL(p.id), RegionURL: regionURL,
+		Apps: []webhook.App{{ID: appMovable}, {ID: appHosted, Pinned: true}},
+	}, webhook.Deps{Tokens: tokens{}, Table: table{cl, p}, Desk: p.desk, World: world{}, Handles: p.r.handles})
+	if err == nil {
+		close(p.opened)
+	}
+	return err
+}
+
+func (p *process) dead() bool { return p.card.isDead() }
+
+func (p *process) fatal(err error) {
+	if p.dead() {
+		return
+	}
+	if p.ended.CompareAndSwap(nil, &err) {
+		p.r.tell("%s ends: %v", p, err)
+	}
+}
+
+func (p *process) String() string { return fmt.Sprintf("%s#%d", p.id, p.run) }
+
+func (p *process) relayed(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+	select {
+	case <-p.opened:
+		return p.door.HandOver(ctx, h)
+	default:
+		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
+	}
+}
+
+func (p *process) health() cluster.Health {
+	well, load, room := p.desk.Health()
+	return cluster.Health{Bot: well, Load: load, Room: room, Live: p.st.Table().Live(p.id)}
+}
+
+// reassigned is the node room's: it adopts the calls of partitions that came.
+func (p *process) reassigned(ch cluster.Change) {
+	if len(ch.Got) == 0 {
+		return
+	}
+	p.adopting.Go(func() {
+		select {
+		case <-p.opened:
+		case <-p.closing:
+			return
+		}
+		for _, m := range ch.Got {
+			calls, _, err := p.st.Table().Calls(store.Filter{Partition: m.Partition}, "", 0)
+			if err != nil {
+				p.r.log.Error("listing the calls of an adopted partition", "err", err)
+				return
+			}
+			for i := range calls {
+				calls[i].Epoch = m.Epoch
+			}
+			p.desk.Adopt(context.Background(), calls, func(c ownership.Call) string {
+				return p.door.CallbackURI(c.Partition, m.Epoch, string(c.ID))
+			})
+		}
+	})
+}
+
+// closeRooms ends the process's goroutines, in the order of the node room.
+func (p *process) closeRooms(ctx context.Context, inOrder bool) error {
+	close(p.closing)
+	err := p.desk.Close(ctx)
+	if inOrder {
+		text, wrong := json.Marshal(p.desk.Memory())
+		err = errors.Join(wrong, os.WriteFile(filepath.Join(p.dir, deskFile), text, 0o600))
+	}
+	_ = p.cl.Load().Stop(ctx) // a node behind a cut cannot say goodbye
+	p.adopting.Wait()
+	return errors.Join(err, p.st.Close())
+}
+
+// stop stops the process in order, as SIGTERM does.
+func (p *process) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := p.closeRooms(ctx, true); err != nil {
+		p.r.tell("%s: stopping: %v", p, err)
+	}
+	p.card.fall(false)
+}
+
+// crash ends the process between two instructions. Its goroutines cannot be
+// stopped in a bubble: they lose their network, their bot and their directory, of
+// which the copy that is given back is what a next process finds.
+func (p *process) crash(silent bool) (dir string) {
+	dir = p.r.newDir(p.id)
+	p.r.still(func() {
+		if err := copyDisk(p.dir, dir); err != nil {
+			p.r.t.Errorf("copying the disk of %s: %v", p, err)
+		}
+		p.card.fall(silent)
+	})
+	p.r.after.Go(func() {
+		p.disk.slow.Store(0)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_ = p.closeRooms(ctx, false)
+		_ = os.RemoveAll(p.dir)
+	})
+	return dir
+}
+
+// ledger is the desk's view of the cluster.
+type ledger struct{ p *process }
+
+// Do implements bot.Ledger.
+func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	out, err := l.p.cl.Load().Do(ctx, act)
+	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)
+	}
+	return out, err
+}
+
+// Holds implements bot.Ledger.
+func (l ledger) Holds(call ownership.CallID, id ownership.PartitionID, e ownership.Epoch) bool {
+	return l.p.cl.Load().Holds(call, id, e)
+}
+
+// Owns implements bot.Ledger.
+func (l ledger) Owns(call ownership.CallID, id ownership.PartitionID, e ownership.Epoch) bool {
+	return l.p.cl.Load().Owns(call, id, e)
+}
+
+// Find implements bot.Ledger.
+func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) { return l.p.cl.Load().Find(call) }
+
+// table is the cluster with an ear for acknowledged claims.
+type table struct {
+	*cluster.Cluster
+	p *process
+}
+
+// Claim implements webhook.Table.
+func (t table) Claim(ctx context.Context, c ownership.Claim) (ownership.Placement, error) {
+	place, err := t.Cluster.Claim(ctx, c)
+	if err == nil && !t.p.dead() {
+		t.p.r.oracle.acknowledged(t.p, c.Call, place)
+	}
+	return place, err
+}
+
+type tokens struct{}
+
+// Verify implements webhook.Tokens: the token is the name of its app.
+func (tokens) Verify(_ context.Context, h http.Header) (token.Claims, error) {
+	return token.Claims{App: h.Get("Authorization"), Tenant: tenant}, nil
+}
+
+type world struct{}
+
+// Healthy implements webhook.World.
+func (world) Healthy(ownership.Region) bool { return true }
+
+// URL implements webhook.World.
+func (world) URL(ownership.Region) (string, bool) { return regionURL, true }

@@ -1,0 +1,59 @@
+package regionsim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// step is one fault of a schedule. What its numbers mean depends on the fault.
+type step struct {
+	after  time.Duration // since the step before
+	fault  string
+	node   int           // which seat
+	leader bool          // the leader's instead
+	other  int           // another seat
+	length time.Duration // until it is over
+	n      uint64
+}
+
+// String tells the step.
+func (s step) String() string {
+	who := fmt.Sprint("node ", s.node)
+	if s.leader {
+		who = "the leader"
+	}
+	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n%1000)
+}
+
+// draw gives the schedule of a seed.
+func draw(seed uint64, span time.Duration) (nodes int, steps []step) {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	nodes = []int{3, 3, 3, 4, 5}[rng.IntN(5)]
+	pace := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}[rng.IntN(3)]
+	var bag []string
+	for _, f := range faults {
+		if _, known := missing[f.name]; known {
+			continue
+		}
+		for range f.weight {
+			bag = append(bag, f.name)
+		}
+	}
+	for at := time.Duration(0); at < span; {
+		s := step{
+			after: time.Duration(rng.Int64N(int64(2 * pace))), fault: bag[rng.IntN(len(bag))],
+			node: rng.IntN(8), leader: rng.IntN(3) == 0, other: rng.IntN(8), n: rng.Uint64(),
+			length: 50*time.Millisecond + time.Duration(rng.Int64N(int64(6*time.Second))),
+		}
+		if rng.IntN(8) == 0 {
+			s.length *= 3
+		}
+		if rng.IntN(4) == 0 {
+			s.after = 0 // two at once
+		}
+		at += s.after
+		steps = append(steps, s)
+	}
+	return nodes, steps
+}

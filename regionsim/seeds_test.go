@@ -1,0 +1,197 @@
+package regionsim
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	seedFlag = flag.Uint64("seed", 0, "the first seed of TestSeed; 0: random")
+	seeds    = flag.Int("seeds", 1, "how many seeds TestSeed runs from there")
+	spanFlag = flag.Duration("span", 40*time.Second, "virtual time of a schedule")
+	logFlag  = flag.Bool("log", false, "write the nodes' logs to stderr")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestSeed runs chosen seeds, or a random one.
+func TestSeed(t *testing.T) {
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64N(1 << 40)
+	}
+	for seed := first; seed < first+uint64(*seeds); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, *spanFlag) })
+	}
+}
+
+// budget is how long TestSeeds goes on beginning seeds, on the real clock.
+const budget = 50 * time.Second
+
+// TestSeeds runs the first seeds, as many as the time allows.
+func TestSeeds(t *testing.T) {
+	limit, span := budget, 20*time.Second
+	if testing.Short() {
+		limit = budget / 5
+	}
+	begun := time.Now()
+	seed := uint64(1)
+	for ; time.Since(begun) < limit && seed <= 300; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, span) })
+	}
+	t.Logf("%d seeds of %v", seed-1, span)
+}
+
+// TestPastSeeds runs the seeds of testdata/seeds.txt, which once found something.
+func TestPastSeeds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the past seeds take some seconds each")
+	}
+	f, err := os.Open("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		words := strings.Fields(s.Text())
+		if len(words) < 2 || words[0] == "#" {
+			continue
+		}
+		seed, err := strconv.ParseUint(words[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		span, err := time.ParseDuration(words[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(words[0], func(t *testing.T) { simulate(t, seed, span) })
+	}
+}
+
+// simulate runs one seed in a bubble of its own.
+func simulate(t *testing.T, seed uint64, span time.Duration) {
+	dir, err := shelf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	log := slog.New(slog.DiscardHandler)
+	if *logFlag {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	wall := time.Now()
+	var r *region
+	failed := false
+	tell := func() {
+		t.Logf("seed %d: %.0f virtual seconds in %v", seed, r.took.Seconds(), time.Since(wall).Round(time.Millisecond))
+		if failed {
+			t.Logf("the story:\n%s\nagain: go test ./regionsim -run TestSeed -seed %d -span %v", strings.Join(r.told, "\n"), seed, span)
+		}
+	}
+	defer func() {
+		if v := recover(); v != nil { // goroutines of the rooms outlived their Stop
+			failed = true
+			t.Errorf("%v", v)
+		}
+		tell()
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		r = newRegion(t, seed, dir, log)
+		r.play(span)
+		failed = t.Failed()
+	})
+}
+
+// The pace of a run.
+const (
+	callEvery = 250 * time.Millisecond
+	settle    = 10 * time.Second // I7's promise
+)
+
+// lastCalls makes one more call at each node: after a time of rest each must take it.
+func (r *region) lastCalls() {
+	for _, p := range r.running() {
+		k := r.cloud.newCall()
+		to, err := url.Parse(regionURL + hookPath)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		body := notification(k.id, "created", "incoming")
+		w := r.cloud.request(ctx, p, to, k.app, string(k.id)+"-0", body)
+		cancel()
+		if w == nil || w.Code >= 400 {
+			r.tell("%s: %+v", p, p.cl.Load().Status())
+		}
+		switch {
+		case w == nil:
+			r.t.Errorf("in the end %s does not answer a new call", p)
+		case w.Code >= 400:
+			r.t.Errorf("in the end %s answers a new call with %d %s", p, w.Code, w.Body)
+		}
+	}
+	for _, s := range r.all() {
+		if s.now() == nil {
+			r.t.Errorf("in the end node %s does not run", s.id)
+		}
+	}
+}
+
+// play forms the region, lets the schedule pass, and judges the end.
+func (r *region) play(span time.Duration) {
+	nodes, steps := draw(r.seed, span)
+	r.form(nodes)
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &stage{r, ctx}
+	seeing, blind := context.WithCancel(context.Background())
+	var looking, faulting, guarding sync.WaitGroup
+	looking.Go(func() { r.oracle.watch(seeing) })
+	guarding.Go(func() { g.watchOver(seeing) })
+	r.cloud.work.Go(func() { r.cloud.dial(ctx, callEvery) })
+	for _, s := range steps {
+		doze(ctx, s.after)
+		r.tell("%v", s)
+		for _, f := range faults {
+			if f.name == s.fault {
+				faulting.Go(func() { f.do(g, s) })
+			}
+		}
+	}
+	faulting.Wait()
+	r.tell("the faults are over")
+	time.Sleep(settle)
+	blind()
+	guarding.Wait()
+	r.lastCalls()
+	cancel()
+	r.cloud.work.Wait()
+	time.Sleep(2 * time.Second)
+	looking.Wait()
+	r.oracle.look(true)
+	r.oracle.final(r.running())
+	c := r.cloud.count
+	r.t.Logf("%d nodes, %d steps, %d calls, %d answered, %d unanswered; notifications: %d taken, %d not at once, %d not at all",
+		nodes, len(steps), c.calls, c.answered, c.unanswered, c.told, c.repeated, c.untold)
+	r.took = r.age()
+	for _, s := range r.all() {
+		s.stop()
+	}
+	r.after.Wait()
+	close(r.net.over)
+	time.Sleep(time.Minute)
+}
