@@ -76,8 +76,8 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 // firstRaft is a connection of raft's first version: nobody names a process on it.
 type firstRaft struct{ net.Conn }
 
-// open opens a raft connection to a node, wherever it is.
-func (c *Cluster) open(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+// openRaftTo opens a raft connection to a node, wherever it is.
+func (c *Cluster) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
 	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
 	for _, addr := range resolved(ctx, c.where(id)) {
 		var conn net.Conn
