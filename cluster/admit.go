@@ -13,7 +13,8 @@ import (
 
 // admit is the leader's part of a join. The newcomer gets a place in raft's
 // configuration without a vote, unless it has one, then its record, and then it is
-// told that it is admitted: until that it answers no raft message. The vote comes
+// told that it is admitted, if it was a member before: until that it answers no
+// raft message. The vote comes
 // when its table has caught up, see voting.
 func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err error) {
 	c, n := r.c, req.Node
@@ -36,8 +37,12 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err != nil {
 		return fail(err)
 	}
+	early := "" // a new incarnation has no vote that could count twice: it may hear raft at once
+	if have, ok := c.tb.Node(n.ID); !ok || have.State == ownership.NodeGone {
+		early = n.Incarnation
+	}
 	if n.ID != c.self {
-		if err := r.callBack(ctx, n, ""); err != nil {
+		if err := r.callBack(ctx, n, early); err != nil {
 			return fail(err)
 		}
 	}
@@ -72,8 +77,10 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 		return voter, nil
 	}
 	c.present.bind(n.ID, n.Process, act.Node.Process, n.ClusterAddr, time.Now())
-	if err := r.callBack(ctx, n, n.Incarnation); err != nil {
-		return fail(err)
+	if early == "" {
+		if err := r.callBack(ctx, n, n.Incarnation); err != nil {
+			return fail(err)
+		}
 	}
 	c.log.Info("a node joined", "node", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
 	return voter, nil

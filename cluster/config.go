@@ -145,6 +145,8 @@ var (
 	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrGone: the node was removed from the region.
 	ErrGone = errors.New("the node was removed from the region")
+	// ErrDiffers: the node's table is not that of its region.
+	ErrDiffers = errors.New("the node's table is not the region's")
 	// ErrStopped: the cluster is stopping or has stopped.
 	ErrStopped = errors.New("this node is stopping")
 )

@@ -43,7 +43,8 @@ func (c *Cluster) enter() {
 
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
-	return errors.Is(err, ErrGone) || errors.Is(err, ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin)
+	return errors.Is(err, ErrGone) || errors.Is(err, ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+		errors.Is(err, ErrDiffers)
 }
 
 func (c *Cluster) enterOnce(ctx context.Context) error {

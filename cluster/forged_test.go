@@ -168,6 +168,7 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	n := leaderOf(t, nodes...)
+	n.ready() // one without a lease has lost touch, and takes nobody for a stranger
 	gone := without(nodes, n)[0]
 	try := func(what string, id ownership.NodeID) {
 		t.Helper()

@@ -25,6 +25,7 @@ type reign struct {
 	verify    *combiner[struct{}, struct{}]
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
+	compared  comparison
 	restoring atomic.Bool   // the table is being replaced: no leases
 	forming   chan struct{} // holds one token: changes of membership go one at a time
 }
@@ -200,6 +201,10 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 		return grant{}, fmt.Errorf("renewing the lease of %s: it gave its lease back: %w", in.node, ownership.ErrFenced)
 	}
 	r.book.next.renewed(in.node)
+	r.compareSettings(in.node, in.settings)
+	if err := r.compareTables(in, n, time.Now()); err != nil {
+		return grant{}, err
+	}
 	if err := r.book.receive(in, time.Now()); err != nil {
 		return grant{}, err
 	}

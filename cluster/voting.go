@@ -55,7 +55,7 @@ func (p *promoter) CalculatePromotionsAndDemotions(conf *autopilot.Config, s *au
 	for id, srv := range s.Servers {
 		switch {
 		case srv.HasVotingRights():
-			if !srv.Health.Healthy && p.silent(ownership.NodeID(id), now) > p.c.cfg.Timings.DeadVoter {
+			if !srv.Health.Healthy && p.isDead(ownership.NodeID(id), now) {
 				dead = append(dead, id)
 			}
 		case !p.caughtUp(ownership.NodeID(id)):
@@ -80,9 +80,11 @@ func (p *promoter) caughtUp(id ownership.NodeID) bool {
 	return !heard.IsZero() && last.incarnation == n.Incarnation && last.applied+maxBehind >= p.c.tb.Applied()
 }
 
-// silent is how long this leader has not heard of a node.
-func (p *promoter) silent(id ownership.NodeID, now time.Time) time.Duration {
-	return now.Sub(p.book.over(id)) + p.c.cfg.Timings.Lease + p.c.cfg.Timings.Drift
+// isDead reports whether this leader has not heard of a voter for so long that its
+// vote may go to another. One whose new process waits to be admitted is there.
+func (p *promoter) isDead(id ownership.NodeID, now time.Time) bool {
+	silent := now.Sub(p.book.over(id)) + p.c.cfg.Timings.Lease + p.c.cfg.Timings.Drift
+	return id != p.c.self && !p.book.waiting(id, now) && silent > p.c.cfg.Timings.DeadVoter
 }
 
 // mayDismiss refuses what would leave the region without a quorum of living

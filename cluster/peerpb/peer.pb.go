@@ -43,6 +43,7 @@ const (
 	Fault_KIND_TWIN         Fault_Kind = 12
 	Fault_KIND_BEHIND       Fault_Kind = 13
 	Fault_KIND_NO_BOT       Fault_Kind = 14
+	Fault_KIND_DIFFERS      Fault_Kind = 15
 )
 
 // Enum value maps for Fault_Kind.
@@ -63,6 +64,7 @@ var (
 		12: "KIND_TWIN",
 		13: "KIND_BEHIND",
 		14: "KIND_NO_BOT",
+		15: "KIND_DIFFERS",
 	}
 	Fault_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -80,6 +82,7 @@ var (
 		"KIND_TWIN":         12,
 		"KIND_BEHIND":       13,
 		"KIND_NO_BOT":       14,
+		"KIND_DIFFERS":      15,
 	}
 )
 
@@ -2451,10 +2454,10 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xeb\x02\n" +
+	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xfd\x02\n" +
 	"\x05Fault\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tandem.peer.v1.Fault.KindR\x04kind\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x9d\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xaf\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FULL\x10\x01\x12\x12\n" +
@@ -2471,7 +2474,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eKIND_OTHER_APP\x10\v\x12\r\n" +
 	"\tKIND_TWIN\x10\f\x12\x0f\n" +
 	"\vKIND_BEHIND\x10\r\x12\x0f\n" +
-	"\vKIND_NO_BOT\x10\x0e\"Q\n" +
+	"\vKIND_NO_BOT\x10\x0e\x12\x10\n" +
+	"\fKIND_DIFFERS\x10\x0f\"Q\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1a\n" +
