@@ -52,8 +52,8 @@ func (c *Cluster) forsaken(now time.Time) bool {
 func (c *Cluster) around() []string {
 	all := c.invites.with(c.cfg.Join)
 	for _, n := range c.tb.Nodes() {
-		if n.ID != c.self && n.State != ownership.NodeGone {
-			all = append(all, n.ClusterAddr)
+		if n.State != ownership.NodeGone { // itself too: who answers at the address of its record?
+			all = append(all, c.where(n.ID)...)
 		}
 	}
 	return all
