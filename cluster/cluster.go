@@ -37,7 +37,8 @@ type Cluster struct {
 	http  *http.Server
 	raft  *raft.Raft
 
-	applied    signal // fires after every act that the table applied
+	applied    signal        // fires after every act that the table applied
+	shifts     atomic.Uint64 // counts the acts that may have changed who owns what
 	leader     leaderView
 	reign      atomic.Pointer[reign] // set while this node leads
 	lease      lease
@@ -51,10 +52,11 @@ type Cluster struct {
 	wal        *watchedLog
 	origins    origins
 
-	entered atomic.Bool            // the table holds this node's record as it is now
-	trouble atomic.Pointer[string] // why not, or why it cannot go on
-	renewAt signal                 // fires when a renewal is due at once
-	enterAt signal                 // fires when the node must announce itself again
+	entered  atomic.Bool            // the table holds this node's record as it is now
+	trouble  atomic.Pointer[string] // why not, or why it cannot go on
+	followed atomic.Int64           // length of leases, in nanoseconds, that this node last followed
+	renewAt  signal                 // fires when a renewal is due at once
+	enterAt  signal                 // fires when the node must announce itself again
 
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -88,7 +90,6 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
 		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
 	}
-	c.lease.length = cfg.Timings.Lease
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
 		c.cancel()
@@ -166,10 +167,10 @@ func (c *Cluster) run() {
 }
 
 // Ready waits until this node stands in the table, knows a leader and holds a
-// lease. It fails when ctx ends or the node cannot go on.
+// lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.lease.valid(time.Now()) {
+		if c.entered.Load() && c.acts() {
 			if _, _, ok := c.Leader(); ok {
 				return nil
 			}

@@ -84,14 +84,14 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 	g, err := r.renew(ctx, renewal{
 		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), live: int(req.GetLive()),
 		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
-		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(),
+		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied}
-	for p, e := range g.holdings {
-		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(p), Epoch: uint64(e)})
+	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied, Length: int64(g.length)}
+	for h := range g.holdings {
+		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.partition), Epoch: uint64(h.epoch)})
 	}
 	return res, nil
 }
@@ -102,7 +102,7 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.lease.valid(time.Now())}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts()}, nil
 }
 
 func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
