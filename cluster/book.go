@@ -105,11 +105,11 @@ func (b *book) acts(id ownership.NodeID, now time.Time) bool {
 // admit notes that a node joins: partitions are about to be born on it, and it
 // cannot have renewed yet, so it gets a whole lease to do it. What was heard of
 // another incarnation says nothing of this one.
-func (b *book) admit(id ownership.NodeID, incarnation string, length time.Duration, now time.Time) {
+func (b *book) admit(id ownership.NodeID, incarnation string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entry(id)
-	e.extend(now.Add(length))
+	e.extend(now.Add(b.longest))
 	if e.renewal.incarnation != incarnation {
 		e.heard, e.renewal = time.Time{}, renewal{}
 	}
