@@ -24,10 +24,12 @@ func (c *Cluster) peerServer(me identity) *http.Server {
 	serve(mux, procJoin, c.serveJoin)
 	serve(mux, procDismiss, c.serveDismiss)
 	serve(mux, procYield, c.serveYield)
+	serve(mux, procDirect, c.serveDirect)
 	serve(mux, procTransfer, c.serveTransfer)
 	serve(mux, procBarrier, c.serveBarrier)
 	serve(mux, procRelay, c.serveRelay)
 	serve(mux, procWhatIf, c.serveWhatIf)
+	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, connect.WithReadMaxBytes(maxPeerMessage)))
 	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, connect.WithReadMaxBytes(maxPeerMessage)))
 
 	protocols := new(http.Protocols)
@@ -163,7 +165,7 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 }
 
 func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
-	out, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
+	out, _, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
 	if err != nil {
 		return nil, err
 	}
