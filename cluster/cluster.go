@@ -37,20 +37,24 @@ type Cluster struct {
 	http  *http.Server
 	raft  *raft.Raft
 
-	applied    signal        // fires after every act that the table applied
-	shifts     atomic.Uint64 // counts the acts that may have changed who owns what
-	leader     leaderView
-	reign      atomic.Pointer[reign] // set while this node leads
-	lease      lease
-	ahead      *overlay
-	lead       *combiner[ownership.Claim, decided]
-	forward    *combiner[ownership.Claim, decided]
-	found      founding
-	invites    invites
-	leaderless time.Time // since when the entering goroutine knows no leader
-	disk       *watchdog
-	wal        *watchedLog
-	origins    origins
+	applied signal        // fires after every act that the table applied
+	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
+	leader  leaderView
+	reign   atomic.Pointer[reign] // set while this node leads
+	lease   lease
+	ahead   *overlay
+	lead    *combiner[ownership.Claim, decided]
+	forward *combiner[ownership.Claim, decided]
+	// Records of calls go the same two ways as claims.
+	leadRecords    *combiner[ownership.Act, recorded]
+	forwardRecords *combiner[ownership.Act, recorded]
+	barriers       *combiner[struct{}, uint64]
+	found          founding
+	invites        invites
+	leaderless     time.Time // since when the entering goroutine knows no leader
+	disk           *watchdog
+	wal            *watchedLog
+	origins        origins
 
 	entered  atomic.Bool            // the table holds this node's record as it is now
 	trouble  atomic.Pointer[string] // why not, or why it cannot go on
@@ -138,6 +142,12 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.trans.deaf.Store(!known)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
+	c.leadRecords = newCombiner(leadWidth, maxBatch, c.write)
+	c.forwardRecords = newCombiner(forwardWidth, maxBatch, c.sendRecords)
+	c.leadRecords.most, c.forwardRecords.most = maxRecords, maxRecords
+	// Two at once: a read must be answered by a question that was put after it came
+	// in, so it cannot join the one under way.
+	c.barriers = newCombiner(2, 1<<16, c.askBarrier)
 	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
 	c.wal = &watchedLog{LogStore: c.st.Log(), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
@@ -288,6 +298,9 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.wg.Wait()
 		c.lead.close()
 		c.forward.close()
+		c.leadRecords.close()
+		c.forwardRecords.close()
+		c.barriers.close()
 	}()
 	select {
 	case <-done:

@@ -64,9 +64,12 @@ func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) 
 		return nil, err
 	}
 	var out *ownership.Outcome
-	if claims, ok := act.(ownership.Claims); ok {
-		out, err = c.claimsFor(ctx, claims.Claims)
-	} else {
+	switch a := act.(type) {
+	case ownership.Claims:
+		out, err = c.claimsFor(ctx, a.Claims)
+	case ownership.Records:
+		out, err = c.recordsFor(ctx, a.Acts)
+	default:
 		out, err = c.proposeHere(ctx, act)
 	}
 	if err != nil {

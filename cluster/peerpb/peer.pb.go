@@ -368,7 +368,7 @@ func (x *Reassignment) GetEpoch() uint64 {
 }
 
 // Outcome of one act. placements and faults run parallel to the claims of a
-// batch; a fault of kind UNSPECIFIED with no text stands for "no error".
+// batch, faults alone to its records; a fault of kind UNSPECIFIED with no text stands for "no error".
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
