@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -21,11 +22,19 @@ type state struct {
 	partIDs  []ownership.PartitionID // by number
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 
+	facts
 	format  uint32                // command format that the region writes
 	next    ownership.PartitionID // number of the next partition to be born
 	sum     uint64                // of all records, see recordSum
 	applied uint64
 	term    uint64
+}
+
+// facts is what the region agrees on beside its records.
+type facts struct {
+	identity    string        // made when the region was founded; empty: it never was
+	lease       time.Duration // how long leases last; 0: never set
+	leaseBefore time.Duration // and how long before; 0: never set
 }
 
 type nodeState struct {
