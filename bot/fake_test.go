@@ -140,10 +140,6 @@ func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcom
 			return nil, err
 		}
 	}
-	if many, ok := act.(ownership.Records); ok {
-		l.acts = append(l.acts, many.Acts...)
-		return &ownership.Outcome{Errors: make([]error, len(many.Acts))}, nil
-	}
 	l.acts = append(l.acts, act)
 	return &ownership.Outcome{}, nil
 }

@@ -3,7 +3,6 @@ package bot
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"tandem/ownership"
@@ -12,8 +11,7 @@ import (
 const (
 	firstRecordPause   = 100 * time.Millisecond
 	longestRecordPause = 5 * time.Second
-	recordBatch        = 256 // acts in one Records
-	recordsAtOnce      = 8   // batches under way at the Ledger
+	recordsAtOnce      = 64 // acts under way at the Ledger, which puts many into one entry of its log
 )
 
 // ErrOver is what a Ledger answers that will take nothing any more: the node has
@@ -23,7 +21,7 @@ var ErrOver = errors.New("the region takes nothing from this node any more")
 
 // register is what the table is to be told, by call: the acts of one call are
 // told in their order, one after the other. A bounded number of goroutines tells
-// them, many at a time. Desk.mu guards it.
+// them. Desk.mu guards it.
 type register struct {
 	calls   map[ownership.CallID]*owing
 	ready   []*owing // with an act that is not under way, first come first served
@@ -78,130 +76,65 @@ func (d *Desk) staff(working bool) {
 // tellTable tells the table until there is nothing left to tell.
 func (d *Desk) tellTable() {
 	for wait := firstRecordPause; ; {
-		batch := d.nextRecords()
-		if len(batch) == 0 {
+		o, act := d.nextRecord()
+		if o == nil {
 			return
 		}
-		errs := d.propose(batch)
-		again := d.settleRecords(batch, errs)
-		switch {
-		case len(again) == 0:
+		err := d.apply(d.base, act)
+		over := errors.Is(err, ErrOver)
+		switch again := d.renewed(act, err); {
+		case again != nil:
+			act = again
+		case err == nil || final(err):
+			d.settleRecord(o, err)
 			wait = firstRecordPause
 			continue
-		case slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, ErrOver) }):
-			d.stopRecords(true)
-			return
 		}
-		ok := pause(d.base, wait)
+		if !over {
+			pause(d.base, wait)
+		}
 		wait = min(2*wait, longestRecordPause)
 		d.mu.Lock()
-		d.register.ready = append(d.register.ready, again...)
+		o.acts[0].act = act
+		d.register.ready = append(d.register.ready, o) // behind the others: it may be the one that fails
+		d.register.over = d.register.over || over
 		d.mu.Unlock()
-		if !ok {
-			d.stopRecords(false)
-			return
-		}
 	}
 }
 
-// nextRecords takes what may be told now, one act of each call. None: the worker
-// is counted no more.
-func (d *Desk) nextRecords() []*owing {
+// nextRecord takes what is to be told next. None: the worker is counted no more.
+func (d *Desk) nextRecord() (*owing, ownership.Act) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := &d.register
-	if r.over || d.base.Err() != nil || len(r.ready) == 0 {
+	if stopped := r.over || d.base.Err() != nil; stopped || len(r.ready) == 0 {
 		r.workers--
-		return nil
+		if stopped && r.workers == 0 && len(r.calls) > 0 {
+			d.log.Warn("the table has yet to hear what became of some calls; the next start of this node tells it", "calls", len(r.calls))
+		}
+		return nil, nil
 	}
-	n := min(len(r.ready), recordBatch)
-	batch := slices.Clone(r.ready[:n])
-	clear(r.ready[:n])
-	if r.ready = r.ready[n:]; len(r.ready) == 0 {
+	o := r.ready[0]
+	r.ready[0] = nil
+	if r.ready = r.ready[1:]; len(r.ready) == 0 {
 		r.ready = nil
 	}
-	return batch
+	return o, o.acts[0].act
 }
 
-func (d *Desk) stopRecords(over bool) {
+// settleRecord takes out what is done, or refused for good.
+func (d *Desk) settleRecord(o *owing, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.register.workers--
-	d.register.over = d.register.over || over
-	if n := len(d.register.calls); n > 0 {
-		d.log.Warn("records wait for the next start of this node", "calls", n)
+	if err != nil {
+		d.log.Info("the table refused a record", "act", nameOf(o.acts[0].act), "call", o.call, "err", err)
 	}
-}
-
-// propose gives each call's next act to the Ledger, in one act if they are many,
-// and the errors in their order. Nobody else touches an act that is under way.
-func (d *Desk) propose(batch []*owing) []error {
-	errs := make([]error, len(batch))
-	if len(batch) == 1 {
-		errs[0] = d.apply(d.base, batch[0].next(d))
-		return errs
+	o.acts[0].end()
+	if o.acts = o.acts[1:]; len(o.acts) == 0 {
+		delete(d.register.calls, o.call)
+		return
 	}
-	acts := ownership.Records{At: d.conf.Now(), Acts: make([]ownership.Act, len(batch))}
-	for i, o := range batch {
-		acts.Acts[i] = o.next(d)
-	}
-	out, err := d.ledger.Do(d.base, acts)
-	if err == nil && out != nil {
-		err = out.Err
-	}
-	for i := range errs {
-		switch {
-		case err != nil:
-			errs[i] = err
-		case out != nil && i < len(out.Errors):
-			errs[i] = out.Errors[i]
-		}
-		d.countRetry(acts.Acts[i], errs[i])
-	}
-	return errs
-}
-
-func (o *owing) next(d *Desk) ownership.Act {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return o.acts[0].act
-}
-
-// settleRecords takes out what is done or refused for good, and gives the calls
-// that are to be tried again.
-func (d *Desk) settleRecords(batch []*owing, errs []error) (again []*owing) {
-	d.mu.Lock()
-	known := make([]ownership.Act, len(batch))
-	for i, o := range batch {
-		known[i] = o.acts[0].act
-	}
-	d.mu.Unlock()
-	for i, act := range known {
-		known[i] = d.renewed(act, errs[i]) // asks the Ledger
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, o := range batch {
-		first := o.acts[0]
-		switch err := errs[i]; {
-		case known[i] != nil:
-			o.acts[0].act = known[i]
-			again = append(again, o)
-			continue
-		case err != nil && !final(err):
-			again = append(again, o)
-			continue
-		case err != nil:
-			d.log.Info("the table refused a record", "act", nameOf(first.act), "call", o.call, "err", err)
-		}
-		first.end()
-		if o.acts = o.acts[1:]; len(o.acts) == 0 {
-			delete(d.register.calls, o.call)
-		} else {
-			d.register.ready = append(d.register.ready, o)
-		}
-	}
-	return again
+	d.register.ready = append(d.register.ready, o)
 }
 
 // renewed gives the act at the call's present epoch, where the table refused it
@@ -226,14 +159,10 @@ func (d *Desk) apply(ctx context.Context, act ownership.Act) error {
 	if err == nil && out != nil {
 		err = out.Err
 	}
-	d.countRetry(act, err)
-	return err
-}
-
-func (d *Desk) countRetry(act ownership.Act, err error) {
 	if err != nil && !final(err) {
 		d.count.recordRetries.WithLabelValues(nameOf(act)).Inc()
 	}
+	return err
 }
 
 // final reports whether the table's refusal stands however often it is asked.

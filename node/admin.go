@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/bot"
 	"tandem/ownership"
 	"tandem/webhook"
 )

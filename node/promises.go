@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
 )
