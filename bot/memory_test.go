@@ -75,13 +75,11 @@ func TestRecallLeavesTheRestToDo(t *testing.T) {
 		}
 		take(t, s, update("m2"))
 		c := ownership.Call{ID: incoming("").Call, App: appID, Partition: 7, Epoch: 3, State: ownership.CallAnswered}
-		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil {
-			t.Fatal(err)
-		}
+		s.look(3, c)
+		synctest.Wait()
 		s = restart(t, s)
-		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil {
-			t.Fatal(err)
-		}
+		s.look(3, c)
+		synctest.Wait()
 		if got := s.bot.words(); !slices.Equal(got, []string{"adopted tandem-adopted-3"}) {
 			t.Errorf("after the restart the bot was told %v", got)
 		}

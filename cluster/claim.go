@@ -70,17 +70,39 @@ func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
 	if k.State == ownership.CallEnded {
 		p.Reason = ownership.ReasonEnded
 	}
-	p.Owner, p.Epoch = c.ownerOf(k.Partition, k.Epoch)
+	if o, ok := c.OwnerOf(cl.Call, k.Partition); ok {
+		p.Owner, p.Epoch = o.Node, o.Epoch
+	}
 	return p, true, nil
 }
 
 // Find gives what routing needs of a call, from memory; false: this node knows
 // no such call.
 func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
+	applied := c.tb.Applied() // before the table is asked: what it drops later was in it
 	if k, ok := c.tb.Known(id); ok {
 		return k, true
 	}
-	return c.ahead.call(id)
+	return c.ahead.call(id, applied)
+}
+
+// OwnerOf gives who acts for a call of the partition, from memory, as Owner does
+// for the partition: they differ while the call is reserved for a silent node. A
+// call that this node does not know is its partition's owner's.
+func (c *Cluster) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
+	k, ok := c.tb.Known(call)
+	p, known := c.tb.Partition(id)
+	if !ok || !known || k.Partition != id || k.Owner == "" || k.Owner == p.Owner && k.Epoch == p.Epoch {
+		return c.Owner(id)
+	}
+	o := ownership.Owner{Node: k.Owner, Partition: id, Epoch: k.Epoch, Here: k.Owner == c.self, PublicURL: c.publicURL(k.Owner)}
+	o.Acting = o.Here && c.Holds(call, id, k.Epoch)
+	return o, true
+}
+
+func (c *Cluster) publicURL(id ownership.NodeID) string {
+	n, _ := c.tb.Node(id)
+	return n.PublicURL
 }
 
 // Owner gives who owns a partition, from memory, with whether this node may act
@@ -90,10 +112,7 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	if node == "" {
 		return ownership.Owner{}, false
 	}
-	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok {
-		o.PublicURL = n.PublicURL
-	}
+	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self, PublicURL: c.publicURL(node)}
 	o.Acting = o.Here && c.HoldsPartition(id, epoch)
 	return o, true
 }
@@ -111,12 +130,22 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 	return p.Owner, p.Epoch
 }
 
+// acts reports whether this node may act as an owner at all now.
+func (c *Cluster) acts() bool { return c.lease.acts(c.tb.Applied(), time.Now()) }
+
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth
 // nothing later.
 func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
-	return c.Owns(call, id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+	switch {
+	case !c.Owns(call, id, epoch):
+		return false
+	case c.ownsPartition(id, epoch):
+		return c.lease.holds(id, epoch, applied, time.Now())
+	default:
+		return c.lease.holdsReserved(id, epoch, applied, time.Now())
+	}
 }
 
 // Owns reports whether this node's table says that it acts for the call at that

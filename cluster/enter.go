@@ -119,14 +119,14 @@ func (c *Cluster) inTable() bool {
 	if !ok || n.State == ownership.NodeGone {
 		return false
 	}
-	want := c.record()
+	want := c.ownRecord()
 	want.State, want.Voter, want.JoinedAt, want.DrainBy, want.GoneAt = n.State, n.Voter, n.JoinedAt, n.DrainBy, n.GoneAt
 	return n == want
 }
 
-// record is this node's record as the table should hold it: one of an older format
+// ownRecord is this node's record as the table should hold it: one of an older format
 // names no process.
-func (c *Cluster) record() ownership.Node {
+func (c *Cluster) ownRecord() ownership.Node {
 	n := c.cfg.Node
 	if c.tb.Format() < ownership.FormatReservations {
 		n.Process = ""

@@ -80,7 +80,7 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	if b.condemnIfOver("silent", at(2249*time.Millisecond)) {
 		t.Error("a node that an earlier leader may have given a lease was condemned too early")
 	}
-	if err := b.receive(renewal{node: "n", bot: true, load: 0.5, room: 7}, at(time.Second)); err != nil {
+	if err := b.receive(renewal{node: "n", bot: true, load: 0.5, room: 7}, 2*time.Second, 0, at(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if !b.leased("n", at(2999*time.Millisecond)) || b.leased("n", at(3*time.Second)) || b.leased("silent", at(0)) {
@@ -89,14 +89,14 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	if b.condemnIfOver("n", at(3249*time.Millisecond)) || !b.condemnIfOver("n", at(3250*time.Millisecond)) {
 		t.Error("condemned at another time than lease and drift after the renewal")
 	}
-	if err := b.receive(renewal{node: "n"}, at(3260*time.Millisecond)); !errors.Is(err, ownership.ErrFenced) {
+	if err := b.receive(renewal{node: "n"}, 2*time.Second, 0, at(3260*time.Millisecond)); !errors.Is(err, ownership.ErrFenced) {
 		t.Errorf("a condemned node renewed with %v", err)
 	}
 	if b.leased("n", at(3261*time.Millisecond)) {
 		t.Error("a condemned node counts as leased")
 	}
 	b.pardon("n")
-	if err := b.receive(renewal{node: "n", bot: true, load: 0.5, room: 7}, at(4*time.Second)); err != nil {
+	if err := b.receive(renewal{node: "n", bot: true, load: 0.5, room: 7}, 2*time.Second, 0, at(4*time.Second)); err != nil {
 		t.Errorf("a pardoned node renewed with %v", err)
 	}
 	b.admit("new", "inc", at(10*time.Second))
@@ -124,7 +124,7 @@ func TestF31_ASilentNodeIsAvoidedBeforeItsLeaseEnds(t *testing.T) {
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	b := newBook(2*time.Second, 250*time.Millisecond, start)
 	for _, id := range []ownership.NodeID{"dead", "well"} {
-		if err := b.receive(renewal{node: id, bot: true}, start); err != nil {
+		if err := b.receive(renewal{node: id, bot: true}, 2*time.Second, 0, start); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestF31_ASilentNodeIsAvoidedBeforeItsLeaseEnds(t *testing.T) {
 	if leased("dead", 2*time.Second) {
 		t.Error("a node takes calls after its lease")
 	}
-	if err := b.receive(renewal{node: "well", bot: true}, at(time.Second)); err != nil {
+	if err := b.receive(renewal{node: "well", bot: true}, 2*time.Second, 0, at(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if !leased("dead", 1499*time.Millisecond) || leased("dead", 1500*time.Millisecond) || !leased("well", 1500*time.Millisecond) {
@@ -150,22 +150,25 @@ func TestOverlayForgetsWhatTheTableKnows(t *testing.T) {
 	o := newOverlay()
 	p := ownership.Placement{Partition: 4, Epoch: 2, Owner: "b", Reason: ownership.ReasonLeastLoaded}
 	o.put(ownership.Claim{Call: "x"}, p, 9, 10)
-	if _, ok := o.call("x"); ok {
+	if _, ok := o.call("x", 10); ok {
 		t.Error("it keeps what the table has applied")
 	}
 	o.put(ownership.Claim{Call: "x", App: "app", Pinned: true}, p, 11, 10)
-	k, ok := o.call("x")
-	if want := (ownership.Known{App: "app", Partition: 4, Epoch: 2, State: ownership.CallClaimed, Pinned: true}); !ok || k != want {
+	k, ok := o.call("x", 10)
+	if want := (ownership.Known{App: "app", Partition: 4, Owner: "b", Epoch: 2, State: ownership.CallClaimed, Pinned: true}); !ok || k != want {
 		t.Errorf("it gives %+v, %v", k, ok)
 	}
 	if n, e, ok := o.partition(4); !ok || n != "b" || e != 2 {
 		t.Errorf("it gives partition 4 to %s at %s, %v", n, e, ok)
 	}
 	o.put(ownership.Claim{Call: "y", Answered: true}, p, 12, 11)
-	if _, ok := o.call("x"); ok {
+	if _, ok := o.call("x", 10); ok {
 		t.Error("it keeps x, which the table has applied since")
 	}
-	if k, _ := o.call("y"); k.State != ownership.CallAnswered {
+	if _, ok := o.call("y", 12); ok {
+		t.Error("it gives a call that the table has applied")
+	}
+	if k, _ := o.call("y", 11); k.State != ownership.CallAnswered {
 		t.Errorf("an answered call is %+v", k)
 	}
 	if _, _, ok := o.partition(4); !ok {
@@ -305,24 +308,75 @@ func TestCanaryIsWrittenAndSynced(t *testing.T) {
 }
 
 func TestCompareTellsWhatWasGotAndLost(t *testing.T) {
-	told := map[ownership.PartitionID]ownership.Partition{}
-	table := map[ownership.PartitionID]ownership.Partition{}
-	find := func(id ownership.PartitionID) (ownership.Partition, bool) { p, ok := table[id]; return p, ok }
+	seen := told{owned: map[ownership.PartitionID]ownership.Partition{}, reserved: map[ownership.PartitionID]string{}}
 	from := func(ownership.Partition) ownership.NodeID { return "b" }
-	owned := []ownership.Partition{{ID: 1, Owner: "a", Epoch: 1}, {ID: 2, Owner: "a", Epoch: 5}}
-	if ch := compare(told, owned, "a", find, from); len(ch.Got) != 2 || len(ch.Lost) != 0 || ch.Got[1] != (ownership.Reassignment{Partition: 2, From: "b", To: "a", Epoch: 5}) {
+	compare := func(all ...ownership.Partition) Change { return seen.compare(all, "a", from) }
+	one, two := ownership.Partition{ID: 1, Owner: "a", Epoch: 1}, ownership.Partition{ID: 2, Owner: "a", Epoch: 5}
+	if ch := compare(one, two); len(ch.Got) != 2 || len(ch.Lost) != 0 || ch.Got[1] != (ownership.Reassignment{Partition: 2, From: "b", To: "a", Epoch: 5}) {
 		t.Errorf("first: %+v", ch)
 	}
-	if ch := compare(told, owned, "a", find, from); len(ch.Got)+len(ch.Lost) != 0 {
+	if ch := compare(one, two); len(ch.Got)+len(ch.Lost)+len(ch.Look) != 0 {
 		t.Errorf("unchanged: %+v", ch)
 	}
 	// 1 went to c; 2 went away and came back between two looks.
-	table[1] = ownership.Partition{ID: 1, Owner: "c", Epoch: 2}
-	ch := compare(told, []ownership.Partition{{ID: 2, Owner: "a", Epoch: 7}}, "a", find, from)
+	one.Owner, one.Epoch, two.Epoch = "c", 2, 7
+	ch := compare(one, two)
 	if len(ch.Lost) != 1 || ch.Lost[0] != (ownership.Reassignment{Partition: 1, From: "a", To: "c", Epoch: 2}) {
 		t.Errorf("lost: %+v", ch.Lost)
 	}
 	if len(ch.Got) != 1 || ch.Got[0].Epoch != 7 {
 		t.Errorf("got: %+v", ch.Got)
+	}
+	two.Retired = true
+	if ch := compare(one, two); len(ch.Lost) != 1 || ch.Lost[0] != (ownership.Reassignment{Partition: 2, From: "a", Epoch: 7}) {
+		t.Errorf("of a retired partition it tells %+v", ch)
+	}
+}
+
+// A former owner and the present one are told to look again whenever calls of
+// theirs may have come to stand otherwise.
+func TestCompareTellsWhereReservationsChanged(t *testing.T) {
+	reserve := func(owner ownership.NodeID, rs ...ownership.Reservation) ownership.Partition {
+		return ownership.Partition{ID: 1, Owner: owner, Epoch: 9, Reserved: rs}
+	}
+	mine := ownership.Reservation{Node: "a", Epoch: 1, Live: 3}
+	other := ownership.Reservation{Node: "z", Epoch: 2, Live: 3}
+	fewer := mine
+	fewer.Live = 1
+	lapsed := mine
+	lapsed.Lapsed = []ownership.AppID{"app"}
+	final := mine
+	final.Final = true
+	for _, tc := range []struct {
+		name        string
+		before, now ownership.Partition
+		want        bool
+	}{
+		{"its own came", reserve("b"), reserve("b", mine), true},
+		{"its own lapsed", reserve("b", mine), reserve("b", lapsed), true},
+		{"its own was reclaimed", reserve("b", lapsed), reserve("b", mine), true},
+		{"its own ended for good", reserve("b", mine), reserve("b", final), true},
+		{"its own went", reserve("b", mine), reserve("b"), true},
+		{"only its calls became fewer", reserve("b", mine), reserve("b", fewer), false},
+		{"another's in another's partition", reserve("b"), reserve("b", other), false},
+		{"another's in its own partition", reserve("a"), reserve("a", other), true},
+		{"nothing", reserve("a", other), reserve("a", other), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			seen := told{owned: map[ownership.PartitionID]ownership.Partition{}, reserved: map[ownership.PartitionID]string{}}
+			from := func(ownership.Partition) ownership.NodeID { return "b" }
+			seen.compare([]ownership.Partition{tc.before}, "a", from)
+			if ch := seen.compare([]ownership.Partition{tc.now}, "a", from); (len(ch.Look) == 1) != tc.want {
+				t.Errorf("it says to look at %v, want so: %v", ch.Look, tc.want)
+			}
+		})
+	}
+	seen := told{owned: map[ownership.PartitionID]ownership.Partition{}, reserved: map[ownership.PartitionID]string{}}
+	from := func(ownership.Partition) ownership.NodeID { return "" }
+	if ch := seen.compare([]ownership.Partition{reserve("b", mine)}, "a", from); len(ch.Look) != 1 {
+		t.Errorf("after a start it is told %+v, want to look at what is reserved for it", ch)
+	}
+	if ch := seen.compare([]ownership.Partition{reserve("a", other)}, "a", from); len(ch.Got) != 1 || len(ch.Look) != 0 {
+		t.Errorf("of a partition that it got whole it is told %+v, want no second look", ch)
 	}
 }

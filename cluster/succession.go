@@ -26,7 +26,7 @@ type successor struct {
 
 // waits is how long a process that asks again and again counts as waiting after
 // it last asked.
-func (b *book) waits() time.Duration { return max(b.lease/2, time.Second) }
+func (b *book) waits() time.Duration { return max(b.longest/2, time.Second) }
 
 // ask notes that a process asks to be admitted while another one is the node's.
 // ErrTwin: the present one is alive. One renewal after the question may have been
