@@ -35,13 +35,16 @@ var faults = []fault{
 	{"replace", 2, replace},
 	{"join", 1, join},
 	{"leave", 1, leave},
+	{"copy", 2, copyNode},
+	{"wipe", 1, wipe},
+	{"roll back", 1, rollBack},
+	{"swap", 1, swap},
 }
 
 // missing names the faults that the product cannot bear yet, and the rules that it
 // breaks, with the reason. Such a fault is not drawn; a broken rule is only told.
 var missing = map[string]string{
-	"readdress": "a voter that moved while a change of raft's configuration was under way is never found again",
-	"leak":      "raft forgets to answer a transfer of the lead when it shuts down; the goroutine that waits for it stays",
+	"leak": "raft forgets to answer a transfer of the lead when it shuts down; the goroutine that waits for it stays",
 }
 
 // stage is a region during its schedule.

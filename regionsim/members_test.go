@@ -98,9 +98,11 @@ func (g *stage) revive(at *seat) {
 	}
 	why := *p.ended.Load()
 	at.stop()
-	if errors.Is(why, cluster.ErrGone) || errors.Is(why, cluster.ErrForeign) || errors.Is(why, ownership.ErrConflict) {
-		g.renew(at)
-		return
+	for _, unwanted := range []error{cluster.ErrGone, cluster.ErrForeign, cluster.ErrDiffers, ownership.ErrConflict, ownership.ErrTwin} {
+		if errors.Is(why, unwanted) {
+			g.renew(at)
+			return
+		}
 	}
 	time.Sleep(time.Second)
 	g.startAgain(at)

@@ -92,7 +92,7 @@ func (o *oracle) broken(rule, format string, args ...any) {
 	o.r.t.Errorf("after %v %s", o.r.age(), text)
 }
 
-const lookEvery = 4 * time.Millisecond
+const lookEvery = 5 * time.Millisecond
 
 // watch looks until ctx ends.
 func (o *oracle) watch(ctx context.Context) {
@@ -210,6 +210,9 @@ func (o *oracle) begin(p *process, h ownership.HandOver) *delivery {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d := &delivery{p: p, call: h.Call, event: h.Event, message: h.MessageID, epoch: h.Epoch, began: o.r.age()}
+	if h.Event == ownership.EventLost {
+		return d // to let go of a call is nobody's privilege
+	}
 	story := o.effect(running, p, h.Call, h.Epoch, string(h.Event))
 	for _, before := range story.done {
 		switch {

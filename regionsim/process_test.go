@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,7 @@ const (
 func publicURL(id ownership.NodeID) string { return "https://" + string(id) + ".sim.example" }
 
 // launch starts a process on the data in dir.
-func (r *region) launch(id ownership.NodeID, host, dir string, tune func(*cluster.Config)) (_ *process, err error) {
+func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err error) {
 	p := &process{
 		r: r, id: id, run: int(r.runs.Add(1)), host: host, dir: dir, card: r.net.plug(host),
 		opened: make(chan struct{}), closing: make(chan struct{}),
@@ -76,12 +77,18 @@ func (r *region) launch(id ownership.NodeID, host, dir string, tune func(*cluste
 	}
 	cfg := cluster.Config{
 		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log,
-		Node:   ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
+		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
+		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
 		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log},
 	}
-	tune(&cfg)
 	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{
 		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.desk.Rest, Fatal: p.fatal,
+		Memory: p.desk.MemoryOf,
+		Recall: func(id ownership.PartitionID, memory []byte) {
+			if err := p.desk.RecallOf(id, memory); err != nil {
+				r.t.Errorf("%s: taking over a memory: %v", p, err)
+			}
+		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.desk.Close(context.Background()), p.st.Close())
@@ -97,6 +104,7 @@ func (p *process) openDesk() (err error) {
 			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}},
 			{ID: appHosted, Pinned: true, Bot: p.bot, Graph: graphDoor{p}},
 		},
+		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Status().Leased },
 	}, ledger{p})
 	if err != nil {
 		return err
@@ -148,15 +156,13 @@ func (p *process) relayed(ctx context.Context, h ownership.HandOver) (ownership.
 }
 
 func (p *process) health() cluster.Health {
-	well, load, room := p.desk.Health()
-	return cluster.Health{Bot: well, Load: load, Room: room, Live: p.st.Table().Live(p.id)}
+	apps := p.desk.Health()
+	well, load, room := bot.Worst(apps)
+	return cluster.Health{Bot: well, Load: load, Room: room, Live: p.st.Table().Live(p.id), Apps: apps}
 }
 
-// reassigned is the node room's: it adopts the calls of partitions that came.
+// reassigned is the node room's: the desk compares what it has with the table.
 func (p *process) reassigned(ch cluster.Change) {
-	if len(ch.Got) == 0 {
-		return
-	}
 	p.adopting.Go(func() {
 		select {
 		case <-p.opened:
@@ -164,30 +170,47 @@ func (p *process) reassigned(ch cluster.Change) {
 			return
 		}
 		for _, m := range ch.Got {
-			calls, _, err := p.st.Table().Calls(store.Filter{Partition: m.Partition}, "", 0)
-			if err != nil {
-				p.r.log.Error("listing the calls of an adopted partition", "err", err)
-				return
-			}
-			for i := range calls {
-				calls[i].Epoch = m.Epoch
-			}
-			p.desk.Adopt(context.Background(), calls, func(c ownership.Call) string {
-				return p.door.CallbackURI(c.Partition, m.Epoch, string(c.ID))
-			})
+			p.look(m.Partition)
+		}
+		for _, id := range ch.Look {
+			p.look(id)
+		}
+		for _, m := range ch.Lost {
+			p.desk.Look(bot.Sight{Partition: m.Partition})
 		}
 	})
+}
+
+func (p *process) look(id ownership.PartitionID) {
+	sight := bot.Sight{Partition: id, URI: func(c ownership.Call) string {
+		return p.door.CallbackURI(c.Partition, c.Epoch, string(c.ID))
+	}}
+	if part, ok := p.st.Table().Partition(id); ok && part.Owner == p.id && !part.Retired {
+		sight.Epoch = part.Epoch
+	}
+	calls, _, err := p.st.Table().Calls(store.Filter{Partition: id}, "", 0)
+	if err != nil {
+		p.r.log.Error("listing the calls of a partition", "err", err)
+		return
+	}
+	calls = slices.DeleteFunc(calls, func(c ownership.Call) bool { return c.State == ownership.CallEnded })
+	sight.Calls = slices.Values(calls)
+	p.desk.Look(sight)
 }
 
 // closeRooms ends the process's goroutines, in the order of the node room.
 func (p *process) closeRooms(ctx context.Context, inOrder bool) error {
 	close(p.closing)
-	err := p.desk.Close(ctx)
+	grace, cancel := context.WithTimeout(ctx, 3*time.Second)
+	err := p.desk.Close(grace)
+	cancel()
 	if inOrder {
 		text, wrong := json.Marshal(p.desk.Memory())
 		err = errors.Join(wrong, os.WriteFile(filepath.Join(p.dir, deskFile), text, 0o600))
 	}
-	_ = p.cl.Load().Stop(ctx) // a node behind a cut cannot say goodbye
+	if wrong := p.cl.Load().Stop(ctx); wrong != nil && inOrder {
+		p.r.tell("%s: %v", p, wrong) // a node behind a cut cannot say goodbye
+	}
 	p.adopting.Wait()
 	return errors.Join(err, p.st.Close())
 }
@@ -223,30 +246,47 @@ func (p *process) crash(silent bool) (dir string) {
 	return dir
 }
 
-// ledger is the desk's view of the cluster.
+// ledger is the desk's view of the cluster, which opens after the desk.
 type ledger struct{ p *process }
+
+func (l ledger) open() bool {
+	select {
+	case <-l.p.opened:
+		return true
+	default:
+		return false
+	}
+}
 
 // Do implements bot.Ledger.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	if !l.open() {
+		return nil, ownership.ErrNoLeader
+	}
 	out, err := l.p.cl.Load().Do(ctx, act)
 	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
-		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)
+		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
 }
 
 // Holds implements bot.Ledger.
 func (l ledger) Holds(call ownership.CallID, id ownership.PartitionID, e ownership.Epoch) bool {
-	return l.p.cl.Load().Holds(call, id, e)
+	return l.open() && l.p.cl.Load().Holds(call, id, e)
 }
 
 // Owns implements bot.Ledger.
 func (l ledger) Owns(call ownership.CallID, id ownership.PartitionID, e ownership.Epoch) bool {
-	return l.p.cl.Load().Owns(call, id, e)
+	return l.open() && l.p.cl.Load().Owns(call, id, e)
 }
 
 // Find implements bot.Ledger.
-func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) { return l.p.cl.Load().Find(call) }
+func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
+	if !l.open() {
+		return ownership.Known{}, false
+	}
+	return l.p.cl.Load().Find(call)
+}
 
 // table is the cluster with an ear for acknowledged claims.
 type table struct {

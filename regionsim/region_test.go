@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/webhook"
 )
@@ -35,10 +34,12 @@ type region struct {
 	quiet   chan struct{}  // one element: who waits until nothing runs
 	runs    atomic.Int64
 	dirs    atomic.Int64
-	direct  bool // nodes have public addresses, so that first notifications are redirected
+	silence time.Duration // how long calls with media wait for a silent node
+	direct  bool          // nodes have public addresses, so that first notifications are redirected
 
 	mu    sync.Mutex
 	seats []*seat
+	extra []*process // copies
 	hosts int
 	told  []string
 }
@@ -60,6 +61,7 @@ func newRegion(t *testing.T, seed uint64, dir string, log *slog.Logger) *region 
 	r := &region{
 		t: t, seed: seed, dir: dir, log: log, begun: time.Now(), net: newNetwork(seed),
 		quiet: make(chan struct{}, 1), direct: seed%2 == 0,
+		silence: []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
 	}
 	r.cloud, r.oracle = newCloud(r, seed), newOracle(r)
 	var err error
@@ -104,9 +106,17 @@ func (r *region) form(n int) {
 		r.addSeat()
 	}
 	for i, s := range r.all() {
-		if err := s.start(func(c *cluster.Config) { c.Bootstrap = i == 0 }); err != nil {
+		if err := s.start(); err != nil {
 			r.t.Fatal(err)
 		}
+		if i > 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if err := s.now().cl.Load().Found(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+		cancel()
 	}
 	for _, s := range r.all() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -176,7 +186,23 @@ func (r *region) running() []*process {
 			out = append(out, s.proc)
 		}
 	}
+	for _, p := range r.extra {
+		if !p.dead() {
+			out = append(out, p)
+		}
+	}
 	return out
+}
+
+// cast puts a copy of a node on the stage, or takes it from there.
+func (r *region) cast(p *process, on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if on {
+		r.extra = append(r.extra, p)
+	} else {
+		r.extra = slices.DeleteFunc(r.extra, func(x *process) bool { return x == p })
+	}
 }
 
 func (r *region) anyProcess(rng *rand.Rand) *process {
@@ -235,12 +261,8 @@ func (s *seat) set(p *process) {
 }
 
 // start starts the seat's process on its data.
-func (s *seat) start(tune ...func(*cluster.Config)) error {
-	p, err := s.r.launch(s.id, s.place(), s.dir, func(c *cluster.Config) {
-		for _, f := range tune {
-			f(c)
-		}
-	})
+func (s *seat) start() error {
+	p, err := s.r.launch(s.id, s.place(), s.dir)
 	if err != nil {
 		return fmt.Errorf("starting node %s: %w", s.id, err)
 	}

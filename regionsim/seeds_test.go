@@ -26,7 +26,9 @@ var (
 	logFlag  = flag.Bool("log", false, "write the nodes' logs to stderr")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error")) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error"))
+}
 
 // TestSeed runs chosen seeds, or a random one.
 func TestSeed(t *testing.T) {
@@ -44,7 +46,7 @@ const budget = 50 * time.Second
 
 // TestSeeds runs the first seeds, as many as the time allows.
 func TestSeeds(t *testing.T) {
-	limit, span := budget, 20*time.Second
+	limit, span := budget, 10*time.Second
 	if testing.Short() {
 		limit = budget / 5
 	}
@@ -124,8 +126,34 @@ func simulate(t *testing.T, seed uint64, span time.Duration) {
 // The pace of a run.
 const (
 	callEvery = 250 * time.Millisecond
-	settle    = 10 * time.Second // I7's promise
+	rest      = 10 * time.Second // I7's promise
 )
+
+// settle waits until all nodes are well and alike, for as long as I7 allows.
+func (r *region) settle() {
+	time.Sleep(time.Second)
+	for over := time.Now().Add(rest); time.Now().Before(over) && !r.alike(); {
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// alike reports whether all nodes run, lead or follow with a lease, and show the
+// same table.
+func (r *region) alike() bool {
+	sums := map[string]bool{}
+	for _, s := range r.all() {
+		p := s.now()
+		if p == nil || p.ended.Load() != nil {
+			return false
+		}
+		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" {
+			return false
+		}
+		hash, at := p.st.Table().Hash()
+		sums[fmt.Sprint(hash, at)] = true
+	}
+	return len(sums) == 1
+}
 
 // lastCalls makes one more call at each node: after a time of rest each must take it.
 func (r *region) lastCalls() {
@@ -178,13 +206,13 @@ func (r *region) play(span time.Duration) {
 	}
 	faulting.Wait()
 	r.tell("the faults are over")
-	time.Sleep(settle)
+	r.settle()
 	blind()
 	guarding.Wait()
 	r.lastCalls()
 	cancel()
 	r.cloud.work.Wait()
-	time.Sleep(2 * time.Second)
+	r.settle()
 	looking.Wait()
 	r.oracle.look(true)
 	r.oracle.final(r.running())
