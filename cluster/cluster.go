@@ -138,6 +138,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		c.cfg.Node.State = ownership.NodeActive
 	}
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.refused = c.portRefused
 	c.dial.reach = c.cfg.Ground.Dial
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)

@@ -173,6 +173,18 @@ func (r *reign) giveBack(id ownership.NodeID) {
 	}
 }
 
+// portRefused tells the leader that a node's process has most likely ended: its
+// machine answers, and nobody listens there.
+func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
+	r := c.reign.Load()
+	if r == nil {
+		return
+	}
+	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
+		r.book.refuses(id, time.Now())
+	}
+}
+
 // holdings gives what the node may act for at which epoch: its partitions, and the
 // calls that are reserved for it in others'. Of these a present owner may have
 // acted for as orphans, until its table held the return of the node; so they are
