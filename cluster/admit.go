@@ -25,6 +25,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.waitReady(ctx); err != nil {
 		return false, err
 	}
+	r.book.next.sees(n.ID, time.Now())
 	release, err := r.form(ctx)
 	if err != nil {
 		return fail(err)

@@ -190,6 +190,7 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 	if err := r.waitReady(ctx); err != nil {
 		return grant{}, err
 	}
+	r.book.next.sees(in.node, time.Now())
 	if r.restoring.Load() {
 		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
 	}

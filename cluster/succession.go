@@ -11,8 +11,9 @@ import (
 // succession is the leader's memory of processes that wait to take a node over
 // from the one before, and of those that gave their lease back.
 type succession struct {
-	mu sync.Mutex
-	of map[ownership.NodeID]*successor
+	mu   sync.Mutex
+	of   map[ownership.NodeID]*successor
+	seen map[ownership.NodeID]time.Time // when it last asked for anything, granted or not
 }
 
 type successor struct {
@@ -59,6 +60,22 @@ func (s *succession) renewed(id ownership.NodeID) {
 	if e.renewals++; e.renewals >= 2 {
 		e.twin, e.process = e.process, ""
 	}
+}
+
+// sees notes a sign of life of a node; seenAt gives the last one.
+func (s *succession) sees(id ownership.NodeID, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = make(map[ownership.NodeID]time.Time)
+	}
+	s.seen[id] = now
+}
+
+func (s *succession) seenAt(id ownership.NodeID) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[id]
 }
 
 // done ends the waiting: the process was admitted.

@@ -81,10 +81,14 @@ func (p *promoter) caughtUp(id ownership.NodeID) bool {
 }
 
 // isDead reports whether this leader has not heard of a voter for so long that its
-// vote may go to another. One whose new process waits to be admitted is there.
+// vote may go to another. One whose new process waits to be admitted is there, and
+// so is one that is refused a lease.
 func (p *promoter) isDead(id ownership.NodeID, now time.Time) bool {
-	silent := now.Sub(p.book.over(id)) + p.c.cfg.Timings.Lease + p.c.cfg.Timings.Drift
-	return id != p.c.self && !p.book.waiting(id, now) && silent > p.c.cfg.Timings.DeadVoter
+	last := p.book.next.seenAt(id)
+	if last.Before(p.book.since) {
+		last = p.book.since
+	}
+	return id != p.c.self && now.Sub(last) > p.c.cfg.Timings.DeadVoter
 }
 
 // mayDismiss refuses what would leave the region without a quorum of living
