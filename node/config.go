@@ -145,8 +145,8 @@ type App struct {
 	// Silence is how long answered calls with hosting: app wait for a node that is
 	// silent, its bot may live; nil: 30 s, 0: not at all. The same on every node.
 	Silence *time.Duration `yaml:"silence"`
-	Bot        AppBot         `yaml:"bot"`
-	Graph      AppGraph       `yaml:"graph"`
+	Bot     AppBot         `yaml:"bot"`
+	Graph   AppGraph       `yaml:"graph"`
 }
 
 // AppBot is where the bot beside the node listens.
