@@ -44,6 +44,7 @@ type cloud struct {
 	rng   *rand.Rand
 	calls map[ownership.CallID]*call
 	count struct{ calls, answered, unanswered, told, repeated, untold int }
+	last  map[string]int // what the last request of an untold notification got
 }
 
 type call struct {
@@ -57,7 +58,7 @@ type call struct {
 }
 
 func newCloud(r *region, seed uint64) *cloud {
-	return &cloud{r: r, rng: rand.New(rand.NewPCG(seed, 3)), calls: map[ownership.CallID]*call{}}
+	return &cloud{r: r, rng: rand.New(rand.NewPCG(seed, 3)), calls: map[ownership.CallID]*call{}, last: map[string]int{}}
 }
 
 // dial makes calls until ctx ends.
@@ -150,8 +151,9 @@ func (c *cloud) tell(ctx context.Context, k *call, to, change, state string, n i
 			}
 		})
 	}
+	last := "nothing"
 	for try := 0; ctx.Err() == nil; try++ {
-		status := c.post(ctx, k.rng, to, k.app, message, body)
+		status, why := c.post(ctx, k.rng, to, k.app, message, body)
 		if status/100 == 2 {
 			c.mu.Lock()
 			c.count.told++
@@ -163,11 +165,15 @@ func (c *cloud) tell(ctx context.Context, k *call, to, change, state string, n i
 			}
 			return true
 		}
+		if ctx.Err() == nil {
+			last = why
+		}
 		doze(ctx, 100*time.Millisecond+time.Duration(k.rng.Int64N(int64(600*time.Millisecond))))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count.untold++
+	c.last[last]++
 	return false
 }
 
@@ -177,8 +183,8 @@ func notification(id ownership.CallID, change, state string) string {
 }
 
 // post makes one request at some node, and follows a redirect to another. 0: no
-// answer came.
-func (c *cloud) post(ctx context.Context, rng *rand.Rand, to string, app ownership.AppID, message, body string) int {
+// answer came. why is the code of a refusal.
+func (c *cloud) post(ctx context.Context, rng *rand.Rand, to string, app ownership.AppID, message, body string) (status int, why string) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	var at *process
@@ -193,18 +199,20 @@ func (c *cloud) post(ctx context.Context, rng *rand.Rand, to string, app ownersh
 			at = c.r.processOf(ownership.NodeID(id))
 		}
 		if at == nil {
-			return 0
+			return 0, "nobody there"
 		}
 		res := c.request(ctx, at, u, app, message, body)
-		if res == nil || res.Code/100 != 3 {
-			if res == nil {
-				return 0
-			}
-			return res.Code
+		switch {
+		case res == nil:
+			return 0, "no answer"
+		case res.Code/100 != 3:
+			var refusal struct{ Error struct{ Code string } }
+			_ = json.Unmarshal(res.Body.Bytes(), &refusal) // a bot's own answer is none
+			return res.Code, fmt.Sprint(res.Code, " ", refusal.Error.Code)
 		}
 		to = res.Header().Get("Location")
 	}
-	return 0
+	return 0, "redirects"
 }
 
 func (c *cloud) request(ctx context.Context, at *process, u *url.URL, app ownership.AppID, message, body string) *httptest.ResponseRecorder {

@@ -217,8 +217,8 @@ func (r *region) play(span time.Duration) {
 	r.oracle.look(true)
 	r.oracle.final(r.running())
 	c := r.cloud.count
-	r.t.Logf("%d nodes, %d steps, %d calls, %d answered, %d unanswered; notifications: %d taken, %d not at once, %d not at all",
-		nodes, len(steps), c.calls, c.answered, c.unanswered, c.told, c.repeated, c.untold)
+	r.t.Logf("%d nodes, %d steps, %d calls, %d answered, %d unanswered; notifications: %d taken, %d not at once, %d not at all %v",
+		nodes, len(steps), c.calls, c.answered, c.unanswered, c.told, c.repeated, c.untold, r.cloud.last)
 	r.took = r.age()
 	for _, s := range r.all() {
 		s.stop()
