@@ -28,7 +28,7 @@ type Config struct {
 	// TLS is mandatory unless Listen and Advertise are loopback addresses.
 	TLS *TLS
 	// BootstrapExpect founds the region as soon as that many nodes without
-	// state, this one counted, see each other. 0: only Cluster.Found founds one.
+	// state, this one counted, see each other. Below 2: only Cluster.Found founds one.
 	BootstrapExpect int
 	// Join lists the cluster addresses of other nodes, in any number and order.
 	Join []string

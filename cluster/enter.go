@@ -262,7 +262,7 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 	if has {
 		return true, nil // raft has yet to read it
 	}
-	if c.cfg.BootstrapExpect == 0 {
+	if c.cfg.BootstrapExpect < 2 { // the word of one empty node is worth nothing: it may have lost its disk
 		return true, nil
 	}
 	around := c.greetAll(ctx, "")
