@@ -111,6 +111,17 @@ func (m *model) Live(id ownership.NodeID) (n int) {
 	return n
 }
 
+func (m *model) LiveOf(id ownership.NodeID, app ownership.AppID) (n int) {
+	for _, c := range m.calls {
+		if at := m.stands(c); c.App == app && at.State.Live() && at.Owner == id {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) Format() uint32 { return m.format }
+
 // apply does one act; the error is the act's own.
 func (m *model) apply(act ownership.Act) error {
 	switch a := act.(type) {

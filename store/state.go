@@ -43,6 +43,7 @@ type facts struct {
 type nodeState struct {
 	rec   ownership.Node
 	live  *atomic.Int64           // calls that it acts for; changed under the table's lock only
+	apps  counts                  // the same, app by app
 	owned []ownership.PartitionID // by number, without retired ones; replaced, never changed
 }
 

@@ -154,6 +154,22 @@ func (r *reading) Live(id ownership.NodeID) int {
 	return int(n.live.Load())
 }
 
+// LiveOf implements ownership.View.
+func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	n, ok := r.t.st.nodes[id]
+	if !ok {
+		return 0
+	}
+	number, ok := r.t.st.calls.numbers[app]
+	if !ok {
+		return 0
+	}
+	return n.apps.of(number)
+}
+
+// Format implements ownership.View.
+func (r *reading) Format() uint32 { return r.t.st.format }
+
 // View calls f with one consistent view of the table. Apply waits meanwhile, so
 // f is to be short, and it must not call the table itself: a second reading
 // lock behind a waiting writer never comes.
@@ -184,6 +200,11 @@ func (t *Table) Known(id ownership.CallID) (ownership.Known, bool) {
 // Legs implements ownership.View. It reads the records of the group's calls.
 func (t *Table) Legs(key ownership.GroupKey) []ownership.Leg {
 	return look(t, func(r *reading) []ownership.Leg { return r.Legs(key) })
+}
+
+// LiveOf implements ownership.View.
+func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	return look(t, func(r *reading) int { return r.LiveOf(id, app) })
 }
 
 var (
