@@ -43,7 +43,7 @@ func copyNode(g *stage, s step) {
 // wipe takes a node's data away and starts it again, and nobody has told the region.
 func wipe(g *stage, s step) {
 	at := g.seat(s)
-	g.with(at, func() {
+	g.apart(at, func() {
 		at.crash(s.n%2 == 0)
 		at.wipe()
 		doze(g.ctx, s.length/3)
@@ -55,7 +55,7 @@ func wipe(g *stage, s step) {
 // rollBack starts a node with the data that it had a while ago.
 func rollBack(g *stage, s step) {
 	at := g.seat(s)
-	g.with(at, func() {
+	g.apart(at, func() {
 		if at.now() == nil {
 			return
 		}

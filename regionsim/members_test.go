@@ -17,10 +17,63 @@ func giveAway(g *stage, p *process) {
 	g.tell("%s gives away: %+v %v", p, given, err)
 }
 
+// spare reports whether the region can do without the node's data: a majority of
+// its voters, as the leader sees them, runs and stands in the table beside it. More
+// than that no region bears. It keeps others from taking data away until let is
+// called; nil: not now.
+func (g *stage) spare(at *seat) (let func()) {
+	select {
+	case g.taking <- struct{}{}:
+	default:
+		return nil
+	}
+	let = func() { <-g.taking }
+	for _, p := range g.running() {
+		now := p.cl.Load().Status()
+		if now.State != "leader" || !now.Leased {
+			continue
+		}
+		voters, well := 0, 0
+		for _, peer := range now.Peers {
+			if !peer.Voter {
+				continue
+			}
+			voters++
+			if q := g.processOf(peer.ID); q != nil && peer.ID != at.id && q.ended.Load() == nil && q.cl.Load().Status().Joined {
+				well++
+			}
+		}
+		if well >= voters/2+1 {
+			return let
+		}
+	}
+	let()
+	return nil
+}
+
+// apart does something that takes a node's data away, if the region can bear it.
+func (g *stage) apart(at *seat, do func()) {
+	g.with(at, func() {
+		let := g.spare(at)
+		if let == nil {
+			g.tell("not done: the region could not bear it")
+			return
+		}
+		defer let()
+		do()
+		for range 100 { // until it stands in the table again, or has other troubles
+			p := at.now()
+			if p == nil || p.ended.Load() != nil || p.cl.Load().Status().Joined || !doze(g.ctx, 100*time.Millisecond) {
+				return
+			}
+		}
+	})
+}
+
 // replace removes a node, running or not, and starts it with empty data.
 func replace(g *stage, s step) {
 	at := g.seat(s)
-	g.with(at, func() {
+	g.apart(at, func() {
 		if s.n%3 == 0 {
 			at.crash(s.n%2 == 0)
 		}
@@ -61,7 +114,7 @@ func join(g *stage, s step) {
 // leave has a node leave by itself; later it comes back empty.
 func leave(g *stage, s step) {
 	at := g.seat(s)
-	g.with(at, func() {
+	g.apart(at, func() {
 		if at.now() == nil {
 			return
 		}

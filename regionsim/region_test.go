@@ -32,6 +32,7 @@ type region struct {
 	oracle  *oracle
 	after   sync.WaitGroup // what dead processes still do
 	quiet   chan struct{}  // one element: who waits until nothing runs
+	taking  chan struct{}  // one element: whose data are taken away
 	runs    atomic.Int64
 	dirs    atomic.Int64
 	silence time.Duration // how long calls with media wait for a silent node
@@ -60,7 +61,7 @@ type seat struct {
 func newRegion(t *testing.T, seed uint64, dir string, log *slog.Logger) *region {
 	r := &region{
 		t: t, seed: seed, dir: dir, log: log, begun: time.Now(), net: newNetwork(seed),
-		quiet: make(chan struct{}, 1), direct: seed%2 == 0,
+		quiet: make(chan struct{}, 1), taking: make(chan struct{}, 1), direct: seed%2 == 0,
 		silence: []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
 	}
 	r.cloud, r.oracle = newCloud(r, seed), newOracle(r)
