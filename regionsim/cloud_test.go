@@ -170,6 +170,7 @@ func (c *cloud) tell(ctx context.Context, k *call, to, change, state string, n i
 		}
 		doze(ctx, 100*time.Millisecond+time.Duration(k.rng.Int64N(int64(600*time.Millisecond))))
 	}
+	c.r.oracle.givenUp(message)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count.untold++

@@ -25,6 +25,7 @@ type oracle struct {
 	epochs map[ownership.PartitionID]ownership.Epoch // newest at which somebody acted
 	sums   map[uint64]hashed                         // of tables, by index
 	calls  map[ownership.CallID]*history
+	waived map[string]bool // messages that the cloud gave up: one may yet come through
 }
 
 type hashed struct {
@@ -73,7 +74,7 @@ func number(message string) int {
 func newOracle(r *region) *oracle {
 	return &oracle{
 		r: r, found: map[string]int{}, acks: map[ownership.CallID]ownership.PartitionID{},
-		epochs: map[ownership.PartitionID]ownership.Epoch{}, sums: map[uint64]hashed{}, calls: map[ownership.CallID]*history{},
+		epochs: map[ownership.PartitionID]ownership.Epoch{}, sums: map[uint64]hashed{}, calls: map[ownership.CallID]*history{}, waived: map[string]bool{},
 	}
 }
 
@@ -221,7 +222,7 @@ func (o *oracle) begin(p *process, h ownership.HandOver) *delivery {
 		case !before.handled || before.p != p || before.own() || d.own():
 		case before.message == d.message:
 			o.broken("I4", "the bot of %s gets %s again: it handled %s", p, d, before)
-		case number(before.message) > number(d.message):
+		case number(before.message) > number(d.message) && !o.waived[d.message]:
 			o.broken("I4", "the bot of %s gets %s after it handled %s", p, d, before)
 		}
 	}
@@ -234,6 +235,13 @@ func (o *oracle) finish(d *delivery, handled bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d.over, d.handled = true, handled
+}
+
+// givenUp hears that the cloud goes on without this notification having been taken.
+func (o *oracle) givenUp(message string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waived[message] = true
 }
 
 // taken hears that the region took a notification: somebody's bot must have it.
