@@ -232,6 +232,9 @@ func compare(t *rapid.T, table *Table, m *model) {
 	}
 	for _, n := range m.Nodes() {
 		equal("the live calls of "+string(n.ID), m.Live(n.ID), table.Live(n.ID))
+		for _, app := range []ownership.AppID{"app", "bot", "none"} {
+			equal("the live calls of "+string(n.ID)+" of "+string(app), m.LiveOf(n.ID, app), table.LiveOf(n.ID, app))
+		}
 		got, _, err := table.Calls(Filter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
 		if err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 // shows are atomic: they change under the table's lock, and are read without it.
 type tally struct {
 	live *atomic.Int64 // that the owner acts for
-	free int           // that ring or can move: the owner's, whatever becomes of it
+	free counts        // that ring or can move: the owner's, whatever becomes of it
 	held []*holding    // answered ones with media of their own, oldest epoch first
 }
 
@@ -22,12 +22,52 @@ type tally struct {
 type holding struct {
 	epoch ownership.Epoch
 	live  atomic.Int64
-	apps  []appCount
+	apps  counts
 }
 
-type appCount struct {
-	app uint32 // its number in the index
-	n   int
+// counts are numbers of calls by the number of their app, see index.number. Apps
+// are few: a count by (partition, app) costs less than one by call would.
+type counts []int32
+
+func (c *counts) add(app uint32, by int) {
+	for int(app) >= len(*c) {
+		*c = append(*c, 0)
+	}
+	(*c)[app] += int32(by)
+}
+
+func (c counts) sum() (n int) {
+	for _, by := range c {
+		n += int(by)
+	}
+	return n
+}
+
+// shownCounts are counts that are read without the table's lock.
+type shownCounts struct {
+	p atomic.Pointer[[]atomic.Int32]
+}
+
+func (c *shownCounts) add(app uint32, by int) {
+	have := c.p.Load()
+	if have == nil || int(app) >= len(*have) {
+		grown := make([]atomic.Int32, app+1)
+		if have != nil {
+			for i := range *have {
+				grown[i].Store((*have)[i].Load())
+			}
+		}
+		have = &grown
+		c.p.Store(have)
+	}
+	(*have)[app].Add(int32(by))
+}
+
+func (c *shownCounts) of(app uint32) int {
+	if have := c.p.Load(); have != nil && int(app) < len(*have) {
+		return int((*have)[app].Load())
+	}
+	return 0
 }
 
 func newTally() tally { return tally{live: new(atomic.Int64)} }
@@ -71,13 +111,7 @@ func (t *tally) hold(epoch ownership.Epoch, app uint32, by int) {
 		t.held = slices.Delete(t.held, i, i+1)
 		return
 	}
-	for j := range h.apps {
-		if h.apps[j].app == app {
-			h.apps[j].n += by
-			return
-		}
-	}
-	h.apps = append(h.apps, appCount{app, by})
+	h.apps.add(app, by)
 }
 
 // part is what one call counts for. The zero value is a call that is not live.
@@ -109,8 +143,8 @@ func (s *state) part(e *entry) part {
 // it fall and rise.
 func (s *state) count(was, now part) {
 	if was.node != now.node {
-		was.node.add(-1)
-		now.node.add(1)
+		was.node.add(was.app, -1)
+		now.node.add(now.app, 1)
 	}
 	if was.own != now.own {
 		if was.own {
@@ -127,9 +161,10 @@ func (s *state) count(was, now part) {
 	}
 }
 
-func (n *nodeState) add(by int) {
+func (n *nodeState) add(app uint32, by int) {
 	if n != nil {
 		n.live.Add(int64(by))
+		n.apps.add(app, by)
 	}
 }
 
@@ -137,53 +172,81 @@ func (t *tally) take(p *part, by int) {
 	if p.held {
 		t.hold(p.epoch, p.app, by)
 	} else {
-		t.free += by
+		t.free.add(p.app, by)
 	}
 }
 
 // ownLive counts the calls that the owner acts for by that record.
 func (t *tally) ownLive(rec *ownership.Partition) int {
-	n := t.free
+	n := t.free.sum()
 	for _, h := range t.held {
 		if h.epoch >= rec.Epoch {
-			n += int(h.live.Load())
+			n += h.apps.sum()
 		}
 	}
 	return n
 }
 
 // reservedLive counts the calls of a reservation that have not lapsed.
-func (s *state) reservedLive(t *tally, r *ownership.Reservation) int {
-	n := 0
+func (s *state) reservedLive(t *tally, r *ownership.Reservation) (n int) {
 	if h := t.holding(r.Epoch); h != nil {
-		for _, c := range h.apps {
-			if !r.HasLapsed(s.calls.apps[c.app]) {
-				n += c.n
+		for app, by := range h.apps {
+			if !r.HasLapsed(s.calls.apps[app]) {
+				n += int(by)
 			}
 		}
 	}
 	return n
 }
 
-// shares tells how many calls each node acts for by a record of the partition.
-func (s *state) shares(t *tally, rec *ownership.Partition, by int, into map[ownership.NodeID]int) {
-	into[rec.Owner] += by * t.ownLive(rec)
+// shares adds up how many calls of each app each node acts for by a record of the
+// partition.
+func (s *state) shares(t *tally, rec *ownership.Partition, by int, into map[ownership.NodeID]*counts) {
+	add := func(id ownership.NodeID, c counts, lapsed func(ownership.AppID) bool) {
+		if into[id] == nil {
+			into[id] = new(counts)
+		}
+		for app, n := range c {
+			if !lapsed(s.calls.apps[app]) {
+				into[id].add(uint32(app), by*int(n))
+			}
+		}
+	}
+	never := func(ownership.AppID) bool { return false }
+	add(rec.Owner, t.free, never)
+	for _, h := range t.held {
+		if h.epoch >= rec.Epoch {
+			add(rec.Owner, h.apps, never)
+		}
+	}
 	for i := range rec.Reserved {
-		into[rec.Reserved[i].Node] += by * s.reservedLive(t, &rec.Reserved[i])
+		r := &rec.Reserved[i]
+		if h := t.holding(r.Epoch); h != nil {
+			add(r.Node, h.apps, r.HasLapsed)
+		}
 	}
 }
 
 // recount gives the partition its record, and its live calls to who acts for them
 // by it.
 func (s *state) recount(p *partState, rec ownership.Partition) {
-	by := map[ownership.NodeID]int{}
+	by := map[ownership.NodeID]*counts{}
 	s.shares(&p.tally, &p.rec, -1, by)
 	s.shares(&p.tally, &rec, 1, by)
 	p.rec = rec
 	p.live.Store(int64(p.ownLive(&rec)))
-	for id, n := range by {
-		if node, ok := s.nodes[id]; ok && n != 0 {
-			node.add(n)
+	for id, apps := range by {
+		node, ok := s.nodes[id]
+		if !ok {
+			continue
+		}
+		if n := apps.sum(); n != 0 { // else its number must not fall and rise
+			node.live.Add(int64(n))
+		}
+		for app, n := range *apps {
+			if n != 0 {
+				node.apps.add(uint32(app), int(n))
+			}
 		}
 	}
 }
