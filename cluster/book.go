@@ -11,23 +11,28 @@ import (
 // book is the leader's memory of who renewed, for the length of one term. It
 // takes the time as an argument and starts no goroutine.
 //
-// since is when this leader's term was safe to act in: nobody's lease counts as
-// over before a whole lease and the drift margin have passed since then, for an
-// earlier leader may have granted one just before.
+// since is when this leader's term was safe to act in, and longest how long an
+// earlier leader's leases may have been: nobody's lease counts as over before that
+// and the drift margin have passed since then, for an earlier leader may have
+// granted one just before.
 type book struct {
-	lease time.Duration
 	drift time.Duration
-	since time.Time
+	start time.Time // of the term
 
-	mu    sync.Mutex
-	nodes map[ownership.NodeID]*bookEntry
+	mu      sync.Mutex
+	since   time.Time
+	longest time.Duration
+	nodes   map[ownership.NodeID]*bookEntry
 }
 
 type bookEntry struct {
-	heard     time.Time // when the last renewal came in, whether answered or not
-	admitted  time.Time // when it last joined: it gets a whole lease to renew for the first time
-	condemned bool      // its partitions are being given away: it gets no lease
+	heard     time.Time     // when the last renewal came in, whether answered or not
+	length    time.Duration // of the lease that it asked for then
+	ends      time.Time     // when the last lease it may have been given ends here, but for the drift
+	refused   time.Time     // when its port last refused a connection
+	condemned bool          // something is being taken from it: it gets no lease
 	renewal   renewal
+	behind    bool // its table lagged when it renewed
 	recent    ramp
 }
 
@@ -42,10 +47,11 @@ type renewal struct {
 	applied     uint64
 	lastIndex   uint64
 	term        uint64
+	behind      bool // its table has not caught up: it does not act, lease or not
 }
 
-func newBook(lease, drift time.Duration, since time.Time) *book {
-	return &book{lease: lease, drift: drift, since: since, nodes: make(map[ownership.NodeID]*bookEntry)}
+func newBook(longest, drift time.Duration, since time.Time) *book {
+	return &book{drift: drift, start: since, since: since, longest: longest, nodes: make(map[ownership.NodeID]*bookEntry)}
 }
 
 func (b *book) entry(id ownership.NodeID) *bookEntry {
@@ -57,44 +63,80 @@ func (b *book) entry(id ownership.NodeID) *bookEntry {
 	return e
 }
 
-// receive notes a renewal. Its error says that no lease may be granted now. It
-// must be called before the leader makes sure of its leadership for the answer.
-func (b *book) receive(r renewal, now time.Time) error {
+// receive notes a renewal for a lease of that length, when the leader's table is at
+// the index applied. Its error says that no lease may be granted now. It must be
+// called before the leader makes sure of its leadership for the answer.
+func (b *book) receive(r renewal, length time.Duration, applied uint64, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entry(r.node)
 	if e.condemned {
-		return fmt.Errorf("renewing the lease of %s: its partitions are being given to others: %w", r.node, ownership.ErrFenced)
+		return fmt.Errorf("renewing the lease of %s: what it left is being given to others: %w", r.node, ownership.ErrFenced)
 	}
-	e.heard, e.renewal = now, r
+	e.heard, e.length, e.renewal = now, length, r
+	e.behind = r.behind || r.applied+maxBehind < applied
+	e.extend(now.Add(length))
 	return nil
 }
 
+// extend moves the end of the lease forward, never back: a lease that was longer
+// runs on after the region has changed to shorter ones.
+func (e *bookEntry) extend(to time.Time) {
+	if to.After(e.ends) {
+		e.ends = to
+	}
+}
+
+// lasted tells how long the leases of earlier leaders may be.
+func (b *book) lasted(longest time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.longest = longest
+}
+
+// acts reports whether the node renewed within a lease and its table has caught up.
+func (b *book) acts(id ownership.NodeID, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.nodes[id]
+	return e != nil && !e.behind && e.heardWithin(e.length, now)
+}
+
 // admit notes that a node joins: partitions are about to be born on it, and it
-// cannot have renewed yet. What was heard of another incarnation says nothing
-// of this one.
+// cannot have renewed yet, so it gets a whole lease to do it. What was heard of
+// another incarnation says nothing of this one.
 func (b *book) admit(id ownership.NodeID, incarnation string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entry(id)
-	e.admitted = now
+	e.extend(now.Add(b.longest))
 	if e.renewal.incarnation != incarnation {
 		e.heard, e.renewal = time.Time{}, renewal{}
 	}
+}
+
+// begin gives every node a whole lease from now on to renew for the first time, as
+// under a new leader.
+func (b *book) begin(longest time.Duration, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since, b.longest = now, longest
 }
 
 // leased reports whether the node renewed within a lease.
 func (b *book) leased(id ownership.NodeID, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.nodes[id].heardWithin(b.lease, now)
+	e := b.nodes[id]
+	return e != nil && e.heardWithin(e.length, now)
 }
 
 func (e *bookEntry) heardWithin(d time.Duration, now time.Time) bool {
-	return e != nil && !e.condemned && !e.heard.IsZero() && now.Sub(e.heard) < d
+	return !e.condemned && !e.heard.IsZero() && now.Sub(e.heard) < d
 }
 
-// over gives the time at which the node's lease is certainly over.
+// over gives the time at which the node's lease is certainly over. While the node
+// stays silent it does not change: its silence counts from then.
 func (b *book) over(id ownership.NodeID) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,15 +144,25 @@ func (b *book) over(id ownership.NodeID) time.Time {
 }
 
 func (b *book) overLocked(id ownership.NodeID) time.Time {
-	last := b.since
-	if e := b.nodes[id]; e != nil {
-		for _, t := range []time.Time{e.heard, e.admitted} {
-			if t.After(last) {
-				last = t
-			}
+	last := b.since.Add(b.longest)
+	if e := b.nodes[id]; e != nil && e.ends.After(last) {
+		last = e.ends
+	}
+	return last.Add(b.drift)
+}
+
+// allOver gives the time at which everybody's lease is certainly over, if nobody
+// gets another one.
+func (b *book) allOver() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := b.overLocked("")
+	for id := range b.nodes {
+		if t := b.overLocked(id); t.After(last) {
+			last = t
 		}
 	}
-	return last.Add(b.lease + b.drift)
+	return last
 }
 
 // condemnIfOver condemns a node whose lease is certainly over; from then on it
@@ -157,31 +209,51 @@ func (b *book) last(id ownership.NodeID) (renewal, time.Time) {
 	return renewal{}, time.Time{}
 }
 
+// refuses notes that the node's port refused a connection: its process has most
+// likely ended. That is no proof. Something between may have refused, and a process
+// that closed its port may act for as long as its lease lasts, so new calls avoid
+// the node at once, and nothing of its own goes to others before its lease is over.
+func (b *book) refuses(id ownership.NodeID, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entry(id).refused = now
+}
+
+// caughtUp reports whether the node has said in this term that its table holds the
+// index.
+func (b *book) caughtUp(id ownership.NodeID, index uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.nodes[id]
+	return e != nil && !e.heard.IsZero() && e.renewal.applied >= index
+}
+
 // placed counts calls just placed on a node.
 func (b *book) placed(id ownership.NodeID, n int, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.entry(id).recent.add(n, now.Sub(b.since))
+	b.entry(id).recent.add(n, now.Sub(b.start))
 }
 
-// fitness gives what is known of each node at a moment. A node that has been
-// silent for three quarters of a lease (three renewals of the shipped four) may
-// act for a while yet, but is probably dead: it counts as without a lease, so
-// that new calls avoid it, unless all nodes are that silent.
+// fitness gives what is known of each node at a moment. A node that has been silent for three quarters of a lease
+// (three renewals of the shipped four) may act for a while yet, but is probably
+// dead: it counts as without a lease, so that new calls avoid it, unless all nodes
+// are that silent. So does one whose table lags: it would not know what it gets.
 func (b *book) fitness(now time.Time) map[ownership.NodeID]ownership.Fitness {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	within := b.lease
+	num := time.Duration(4)
 	for _, e := range b.nodes {
-		if e.heardWithin(b.lease*3/4, now) {
-			within = b.lease * 3 / 4
+		if e.heardWithin(e.length*3/4, now) {
+			num = 3
 		}
 	}
 	fit := make(map[ownership.NodeID]ownership.Fitness, len(b.nodes))
 	for id, e := range b.nodes {
 		fit[id] = ownership.Fitness{
-			Leased: e.heardWithin(within, now), Bot: e.renewal.bot, Load: e.renewal.load,
-			Room: e.renewal.room, Recent: e.recent.sum(now.Sub(b.since)),
+			Leased: e.heardWithin(e.length*num/4, now) && !e.behind && e.refused.Before(e.heard),
+			Bot:    e.renewal.bot, Load: e.renewal.load,
+			Room: e.renewal.room, Recent: e.recent.sum(now.Sub(b.start)),
 		}
 	}
 	return fit

@@ -79,10 +79,11 @@ func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
 // Find gives what routing needs of a call, from memory; false: this node knows
 // no such call.
 func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
+	applied := c.tb.Applied() // before the table is asked: what it drops later was in it
 	if k, ok := c.tb.Known(id); ok {
 		return k, true
 	}
-	return c.ahead.call(id)
+	return c.ahead.call(id, applied)
 }
 
 // Owner gives who owns a partition, from memory, with whether this node may act
@@ -118,12 +119,22 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 	return p.Owner, p.Epoch
 }
 
+// acts reports whether this node may act as an owner at all now.
+func (c *Cluster) acts() bool { return c.lease.acts(c.tb.Applied(), time.Now()) }
+
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth
 // nothing later.
 func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
-	return c.Owns(call, id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+	switch {
+	case !c.Owns(call, id, epoch):
+		return false
+	case c.ownsPartition(id, epoch):
+		return c.lease.holds(id, epoch, applied, time.Now())
+	default:
+		return c.lease.holdsReserved(id, epoch, applied, time.Now())
+	}
 }
 
 // Owns reports whether this node's table says that it acts for the call at that

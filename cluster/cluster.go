@@ -37,24 +37,30 @@ type Cluster struct {
 	http  *http.Server
 	raft  *raft.Raft
 
-	applied    signal // fires after every act that the table applied
-	leader     leaderView
-	reign      atomic.Pointer[reign] // set while this node leads
-	lease      lease
-	ahead      *overlay
-	lead       *combiner[ownership.Claim, decided]
-	forward    *combiner[ownership.Claim, decided]
-	found      founding
-	invites    invites
-	leaderless time.Time // since when the entering goroutine knows no leader
-	disk       *watchdog
-	wal        *watchedLog
-	origins    origins
+	applied signal        // fires after every act that the table applied
+	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
+	leader  leaderView
+	reign   atomic.Pointer[reign] // set while this node leads
+	lease   lease
+	ahead   *overlay
+	lead    *combiner[ownership.Claim, decided]
+	forward *combiner[ownership.Claim, decided]
+	// Records of calls go the same two ways as claims.
+	leadRecords    *combiner[ownership.Act, recorded]
+	forwardRecords *combiner[ownership.Act, recorded]
+	barriers       *combiner[struct{}, uint64]
+	found          founding
+	invites        invites
+	leaderless     time.Time // since when the entering goroutine knows no leader
+	disk           *watchdog
+	wal            *watchedLog
+	origins        origins
 
-	entered atomic.Bool            // the table holds this node's record as it is now
-	trouble atomic.Pointer[string] // why not, or why it cannot go on
-	renewAt signal                 // fires when a renewal is due at once
-	enterAt signal                 // fires when the node must announce itself again
+	entered  atomic.Bool            // the table holds this node's record as it is now
+	trouble  atomic.Pointer[string] // why not, or why it cannot go on
+	followed atomic.Int64           // length of leases, in nanoseconds, that this node last followed
+	renewAt  signal                 // fires when a renewal is due at once
+	enterAt  signal                 // fires when the node must announce itself again
 
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -88,7 +94,6 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
 		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
 	}
-	c.lease.length = cfg.Timings.Lease
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
 		c.cancel()
@@ -127,6 +132,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		c.cfg.Node.State = ownership.NodeActive
 	}
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.refused = c.portRefused
 	c.dial.reach = c.cfg.Ground.Dial
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
@@ -137,6 +143,12 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.trans.deaf.Store(!known)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
+	c.leadRecords = newCombiner(leadWidth, maxBatch, c.write)
+	c.forwardRecords = newCombiner(forwardWidth, maxBatch, c.sendRecords)
+	c.leadRecords.most, c.forwardRecords.most = maxRecords, maxRecords
+	// Two at once: a read must be answered by a question that was put after it came
+	// in, so it cannot join the one under way.
+	c.barriers = newCombiner(2, 1<<16, c.askBarrier)
 	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
 	c.wal = &watchedLog{LogStore: c.cfg.Ground.Log(c.st.Log()), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
@@ -166,10 +178,10 @@ func (c *Cluster) run() {
 }
 
 // Ready waits until this node stands in the table, knows a leader and holds a
-// lease. It fails when ctx ends or the node cannot go on.
+// lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.lease.valid(time.Now()) {
+		if c.entered.Load() && c.acts() {
 			if _, _, ok := c.Leader(); ok {
 				return nil
 			}
@@ -287,6 +299,9 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.wg.Wait()
 		c.lead.close()
 		c.forward.close()
+		c.leadRecords.close()
+		c.forwardRecords.close()
+		c.barriers.close()
 	}()
 	select {
 	case <-done:

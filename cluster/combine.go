@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -11,10 +12,12 @@ import (
 //
 // send gets a batch of at least one item and at most the limit, and must fill
 // in the results, which run parallel to the items. Up to width sends run at the
-// same time.
+// same time. With most set, more items than that do not wait: they are refused with
+// ErrBusy.
 type combiner[T, R any] struct {
 	limit int
 	width int
+	most  int
 	send  func([]T) []result[R]
 
 	mu      sync.Mutex
@@ -60,6 +63,10 @@ func (c *combiner[T, R]) all(items []T) []<-chan result[R] {
 		outs[i] = out
 		if c.closed {
 			out <- result[R]{err: ErrStopped}
+			continue
+		}
+		if c.most > 0 && len(c.waiting) >= c.most {
+			out <- result[R]{err: fmt.Errorf("%d others are waiting for the leader: %w", len(c.waiting), ErrBusy)}
 			continue
 		}
 		c.waiting = append(c.waiting, pending[T, R]{item, out})

@@ -41,9 +41,15 @@ type Config struct {
 	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
 	// of IPv6. 0: 128.
 	MaxConnsPerIP int
-	Logger        *slog.Logger          // nil: slog.Default
-	Metrics       prometheus.Registerer // nil: not registered anywhere
-	Ground        Ground
+	// Apps are those that this node serves, and Silence says how long the calls of
+	// an app with media of their own wait for a node that has fallen silent before
+	// they are orphans; 0: not at all. It is asked for ownership.AllApps too, for apps
+	// that the node does not serve. nil: 30 s.
+	Apps    []ownership.AppID
+	Silence func(ownership.AppID) time.Duration
+	Logger  *slog.Logger          // nil: slog.Default
+	Metrics prometheus.Registerer // nil: not registered anywhere
+	Ground  Ground
 }
 
 // TLS names the PEM files of the mutual TLS between nodes.
@@ -107,6 +113,11 @@ type Doors struct {
 	// Rest waits until no effect of the partition is under way at this node's bot
 	// or at Graph. It is asked when a move has begun and Holds says no. May be nil.
 	Rest func(context.Context, ownership.PartitionID) error
+	// Memory gives what this node knows of the handled messages of a partition that
+	// is about to move, once it rests; Recall takes it at the next owner, before the
+	// partition is its own. May be nil.
+	Memory func(ownership.PartitionID) []byte
+	Recall func(ownership.PartitionID, []byte)
 	// OnReassigned tells which partitions this node has just got or lost, in
 	// the order of the table, from one goroutine.
 	OnReassigned func(Change)
@@ -128,6 +139,10 @@ type Health struct {
 type Change struct {
 	Got  []ownership.Reassignment
 	Lost []ownership.Reassignment
+	// Look lists, by number, the other partitions in which it may have changed who
+	// acts for calls of this node: a reservation, its own or another's in a partition
+	// of its own, came, lapsed, was reclaimed or went.
+	Look []ownership.PartitionID
 	// Resumed marks the first change after a start: Got lists what the node
 	// owns already, with From naming the node itself.
 	Resumed bool

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"tandem/ownership"
@@ -18,6 +20,8 @@ type dialer struct {
 	handshake time.Duration
 	reach     func(ctx context.Context, addr string) (net.Conn, error)
 	open      openConns
+	// refused is told which node's port refused a connection at which address.
+	refused func(node ownership.NodeID, addr string)
 }
 
 func newDialer(creds *credentials, handshake time.Duration) *dialer {
@@ -34,6 +38,9 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 	}
 	raw, err := d.reach(ctx, addr)
 	if err != nil {
+		if d.refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
+			d.refused(want, addr)
+		}
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
 	conn := d.open.add(raw, nil)

@@ -139,35 +139,55 @@ func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
 	}
 }
 
-func TestF32_ANodeWhoseTableLagsStopsOnTheLeadersWord(t *testing.T) {
-	l := lease{length: time.Second}
+// After a break of its lease a node may have lost anything. A new grant counts
+// only when its table holds what the leader's did.
+func TestF32_ANodeWhoseTableLagsActsOnNothingAfterABreak(t *testing.T) {
+	var l lease
 	now := time.Now()
-	l.renew(now, grant{term: 2, applied: 10, holdings: map[ownership.PartitionID]ownership.Epoch{1: 1}})
-	for _, tc := range []struct {
-		name    string
-		p       ownership.PartitionID
-		e       ownership.Epoch
-		applied uint64
-		at      time.Time
-		want    bool
-	}{
-		{"F32 the leader confirms it", 1, 1, 5, now, true},
-		{"F32 the leader says another owns it", 2, 1, 5, now, false},
-		{"F32 the leader says it has another epoch", 1, 2, 5, now, false},
-		{"F32 the own table is newer than the leader's word", 2, 7, 10, now, true},
-		{"F32 the lease is over", 1, 1, 5, now.Add(time.Second), false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			if got := l.holds(tc.p, tc.e, tc.applied, tc.at); got != tc.want {
-				t.Errorf("holds = %v, want %v", got, tc.want)
-			}
-		})
+	at := func(d time.Duration) time.Time { return now.Add(d) }
+	give := func(sent, came time.Duration, applied uint64) bool {
+		return l.renew(at(sent), at(came), grant{length: time.Second, term: 2, applied: applied})
 	}
-	l.renew(now.Add(-time.Minute), grant{term: 2, applied: 11})
-	l.renew(now.Add(time.Minute), grant{term: 1, applied: 9})
-	if g := l.granted.Load(); g.applied != 10 {
+	if !give(0, 0, 10) {
+		t.Error("the first lease of a process is no break")
+	}
+	if l.holds(1, 1, 9, now) || !l.holds(1, 1, 10, now) {
+		t.Error("the first lease must count from the leader's index on")
+	}
+	if give(500*time.Millisecond, 600*time.Millisecond, 20) {
+		t.Error("a lease that is renewed in time has a break")
+	}
+	if !l.holds(1, 1, 10, at(time.Second)) || l.holds(1, 1, 10, at(1500*time.Millisecond)) {
+		t.Error("a lease without a break counts from its first index on, until its end")
+	}
+	// The answer was under way while the process stood still: the lease ran out
+	// before it came in, though it was asked for in time.
+	if !give(1400*time.Millisecond, 1600*time.Millisecond, 30) {
+		t.Error("an answer that came after the lease's end is no break")
+	}
+	if l.holds(1, 1, 29, at(1700*time.Millisecond)) || !l.holds(1, 1, 30, at(1700*time.Millisecond)) {
+		t.Error("after a break the lease must count from the leader's index on")
+	}
+	give(1300*time.Millisecond, 1700*time.Millisecond, 40)
+	l.renew(at(time.Minute), at(time.Minute), grant{length: time.Second, term: 1, applied: 9})
+	if g := l.granted.Load(); g.applied != 30 {
 		t.Errorf("a late answer or one of an older term replaced the lease: %+v", g)
 	}
+}
+
+func TestALeaseLastsAsLongAsItsGrantSays(t *testing.T) {
+	var l lease
+	now := time.Now()
+	l.renew(now, now, grant{length: 4 * time.Second, term: 1})
+	if !l.valid(now.Add(3999*time.Millisecond)) || l.valid(now.Add(4*time.Second)) {
+		t.Error("a grant of 4 s lasts for another time")
+	}
+}
+
+func TestAYieldedPartitionIsNotHeld(t *testing.T) {
+	var l lease
+	now := time.Now()
+	l.renew(now, now, grant{length: time.Second, term: 2, applied: 10})
 	l.yield(1, 1)
 	if l.holds(1, 1, 10, now) || !l.holds(1, 2, 10, now) {
 		t.Error("a yielded partition is held, or a later epoch of it is not")
@@ -179,6 +199,33 @@ func TestF32_ANodeWhoseTableLagsStopsOnTheLeadersWord(t *testing.T) {
 	l.drop()
 	if l.holds(1, 1, 10, now) || !l.until().IsZero() {
 		t.Error("a dropped lease still holds")
+	}
+}
+
+// What is reserved for a node in another's partition it may act on when the leader
+// has confirmed it in this very lease.
+func TestAReservedCallIsHeldOnTheLeadersWord(t *testing.T) {
+	var l lease
+	now := time.Now()
+	at := func(d time.Duration) time.Time { return now.Add(d) }
+	g := func(h ...holding) grant {
+		g := grant{length: time.Second, term: 2, applied: 10, holdings: make(map[holding]bool)}
+		for _, one := range h {
+			g.holdings[one] = true
+		}
+		return g
+	}
+	l.renew(now, now, g(holding{1, 3}))
+	if !l.holdsReserved(1, 3, 10, now) || l.holdsReserved(1, 3, 9, now) || l.holdsReserved(1, 4, 10, now) || l.holdsReserved(2, 3, 10, now) {
+		t.Error("it is held without the leader's word, or not held with it")
+	}
+	l.renew(at(500*time.Millisecond), at(500*time.Millisecond), g())
+	if !l.holdsReserved(1, 3, 10, at(time.Second)) {
+		t.Error("what was confirmed within the same lease is lost")
+	}
+	l.renew(at(2*time.Second), at(2*time.Second), g())
+	if l.holdsReserved(1, 3, 10, at(2*time.Second)) {
+		t.Error("it is held on the word of before a break")
 	}
 }
 

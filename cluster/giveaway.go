@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"tandem/ownership"
@@ -34,6 +36,7 @@ type Given struct {
 func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
 	var out Given
 	var last error
+	failed := make(map[ownership.NodeID]bool)
 	for _, p := range c.tb.PartitionsOf(c.self) {
 		if err := ctx.Err(); err != nil {
 			return out, fmt.Errorf("giving this node's partitions away: %w", err)
@@ -52,8 +55,13 @@ func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
 			out.Ringing++
 			continue
 		}
-		// No target: the leader knows who is fit to take it.
-		if _, err := c.yield(ctx, p.ID, p.Epoch, ""); err != nil {
+		// No target: the leader knows who is fit to take it, but for those that this
+		// node has just tried in vain.
+		_, to, err := c.yield(ctx, p.ID, p.Epoch, "", slices.Collect(maps.Keys(failed))...)
+		if err != nil {
+			if to != "" && (errors.Is(err, ErrUnreachable) || errors.Is(err, ownership.ErrBehind)) {
+				failed[to] = true
+			}
 			out.Failed++
 			last = fmt.Errorf("giving partition %s away: %w", p.ID, err)
 			if errors.Is(err, ownership.ErrFull) || errors.Is(err, ownership.ErrNoLeader) || errors.Is(err, ErrStopped) {
@@ -80,7 +88,8 @@ func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error)
 				return false, false, err
 			}
 			for _, k := range calls {
-				pinned = pinned || state == ownership.CallAnswered && k.Pinned
+				// What is reserved for another stays that one's, wherever the partition goes.
+				pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == c.self
 				ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
 			}
 			if next == "" || pinned {
@@ -90,23 +99,6 @@ func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error)
 		}
 	}
 	return pinned, ringing, nil
-}
-
-// direct gives a move without a target the node that is fittest to take it.
-func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
-	if m.To != "" {
-		return m, nil
-	}
-	p, ok := r.c.tb.Partition(m.Partition)
-	if !ok {
-		return m, fmt.Errorf("moving partition %s: %w", m.Partition, ownership.ErrUnknown)
-	}
-	to, ok := ownership.Heir(r.c.tb, p, r.book.fitness(time.Now()))
-	if !ok {
-		return m, fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", m.Partition, ownership.ErrFull)
-	}
-	m.To = to
-	return m, nil
 }
 
 // keepDrain ends this node's own drain when its time is up: what can be moved is

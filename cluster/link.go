@@ -34,6 +34,8 @@ const (
 	procJoin     = service + "Join"
 	procDismiss  = service + "Dismiss"
 	procYield    = service + "Yield"
+	procDirect   = service + "Direct"
+	procTake     = service + "Take"
 	procTransfer = service + "Transfer"
 	procBarrier  = service + "Barrier"
 	procRestore  = service + "Restore"
@@ -63,6 +65,8 @@ type peer struct {
 	join     *connect.Client[peerpb.JoinRequest, peerpb.JoinReply]
 	dismiss  *connect.Client[peerpb.DismissRequest, peerpb.DismissReply]
 	yield    *connect.Client[peerpb.YieldRequest, peerpb.YieldReply]
+	direct   *connect.Client[peerpb.DirectRequest, peerpb.DirectReply]
+	take     *connect.Client[peerpb.TakeRequest, peerpb.TakeReply]
 	transfer *connect.Client[peerpb.TransferRequest, peerpb.TransferReply]
 	barrier  *connect.Client[peerpb.BarrierRequest, peerpb.BarrierReply]
 	restore  *connect.Client[peerpb.RestoreChunk, peerpb.RestoreReply]
@@ -147,6 +151,8 @@ func (l *links) make(node ownership.NodeID, addr string) *peer {
 		join:     dialProc[peerpb.JoinRequest, peerpb.JoinReply](client, base+procJoin),
 		dismiss:  dialProc[peerpb.DismissRequest, peerpb.DismissReply](client, base+procDismiss),
 		yield:    dialProc[peerpb.YieldRequest, peerpb.YieldReply](client, base+procYield),
+		direct:   dialProc[peerpb.DirectRequest, peerpb.DirectReply](client, base+procDirect),
+		take:     dialProc[peerpb.TakeRequest, peerpb.TakeReply](client, base+procTake),
 		transfer: dialProc[peerpb.TransferRequest, peerpb.TransferReply](client, base+procTransfer),
 		barrier:  dialProc[peerpb.BarrierRequest, peerpb.BarrierReply](client, base+procBarrier),
 		restore:  dialProc[peerpb.RestoreChunk, peerpb.RestoreReply](client, base+procRestore),

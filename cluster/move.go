@@ -25,7 +25,7 @@ func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownersh
 		return nil
 	}
 	if p.Owner == c.self {
-		if _, err := c.yield(ctx, id, p.Epoch, to); err != nil {
+		if _, _, err := c.yield(ctx, id, p.Epoch, to); err != nil {
 			return fail(err)
 		}
 		return nil
@@ -47,15 +47,31 @@ func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownersh
 	return nil
 }
 
-// yield is the owner's part of a move: stop, then say so.
-func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID) (*ownership.Outcome, error) {
+// yield is the owner's part of a move: choose the next owner, stop, let it have the
+// memory of what was handled, then say so. With an empty to the leader chooses, none
+// of those in but. It gives the next owner too, as far as it was chosen.
+func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID, but ...ownership.NodeID) (*ownership.Outcome, ownership.NodeID, error) {
+	fail := func(err error) error { return fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, err) }
 	if !c.HoldsPartition(id, epoch) {
-		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, ownership.ErrFenced)
+		return nil, to, fail(ownership.ErrFenced)
+	}
+	remembers := c.tb.Format() >= ownership.FormatReservations // older nodes take no memory
+	if to == "" && remembers {
+		var err error
+		if to, err = c.direct(ctx, id, but); err != nil {
+			return nil, "", fail(err)
+		}
 	}
 	c.lease.yield(id, epoch)
-	if err := c.rest(ctx, id); err != nil {
+	err := c.rest(ctx, id)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)
+	} else if remembers {
+		err = c.handOn(ctx, id, to)
+	}
+	if err != nil {
 		c.takeBack(id, epoch)
-		return nil, fmt.Errorf("giving up partition %s at epoch %s: %w: %w", id, epoch, ownership.ErrConflict, err)
+		return nil, to, fail(err)
 	}
 	out, err := c.Do(ctx, ownership.Move{Partition: id, Epoch: epoch, To: to})
 	switch again, surelyNot := retryable(err); {
@@ -63,7 +79,7 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 		// It stays marked: a Holds that read the table before the move was applied
 		// may yet ask the lease. A later epoch is not held back by it.
 		_ = c.waitApplied(ctx, out.Index) // the move is done whether this table shows it or not
-		return out, nil
+		return out, to, nil
 	case !again || surelyNot, errors.Is(err, ErrStopped):
 		c.takeBack(id, epoch)
 	default:
@@ -71,7 +87,7 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 		// it has, or never will.
 		c.wg.Go(func() { c.resume(id, epoch) })
 	}
-	return nil, err
+	return nil, to, err
 }
 
 // rest waits for the effects that were under way when this node stopped acting on

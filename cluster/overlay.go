@@ -79,11 +79,13 @@ func (o *overlay) prune(applied uint64) {
 	}
 }
 
-func (o *overlay) call(id ownership.CallID) (ownership.Known, bool) {
+// call gives a call that the table, at the index applied, does not know yet. What
+// it has applied since, and forgotten, is over.
+func (o *overlay) call(id ownership.CallID, applied uint64) (ownership.Known, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	a, ok := o.calls[id]
-	return a.known, ok
+	return a.known, ok && a.index > applied
 }
 
 // partition gives the owner and epoch that the table has not heard of yet.

@@ -103,9 +103,12 @@ func (c *Cluster) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome
 	}
 	var out *ownership.Outcome
 	err := c.persist(ctx, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, leader ownership.NodeID, addr string) (err error) {
-		if leader == c.self {
+		switch {
+		case c.isRecord(act):
+			out, err = c.record(ctx, leader, act)
+		case leader == c.self:
 			out, err = c.proposeHere(ctx, act)
-		} else {
+		default:
 			out, err = c.forwardAct(ctx, leader, addr, act)
 		}
 		return err
@@ -128,12 +131,15 @@ func (c *Cluster) proposeHere(ctx context.Context, act ownership.Act) (*ownershi
 	if err := r.waitReady(ctx); err != nil {
 		return nil, err
 	}
-	if m, ok := act.(ownership.Move); ok {
-		m, err := r.direct(m)
+	switch a := act.(type) {
+	case ownership.Move:
+		m, err := r.direct(a)
 		if err != nil {
 			return nil, err
 		}
 		act = m
+	case ownership.SetLease:
+		return r.setLength(ctx, a)
 	}
 	return r.propose(ctx, act)
 }
@@ -190,6 +196,22 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 	case ownership.Claims:
 		a.At, a.Fitness = now.UTC(), r.book.fitness(now)
 		return a
+	case ownership.Records:
+		at(&a.At)
+		acts := make([]ownership.Act, len(a.Acts))
+		for i := range a.Acts {
+			acts[i] = r.stamp(a.Acts[i])
+		}
+		a.Acts = acts
+		return a
+	case ownership.Depart:
+		at(&a.At)
+		a.Fitness = r.book.fitness(now)
+		return a
+	case ownership.Failover:
+		at(&a.At)
+		a.Fitness = r.book.fitness(now)
+		return a
 	case ownership.Answered:
 		at(&a.At)
 		return a
@@ -197,6 +219,9 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 		at(&a.At)
 		return a
 	case ownership.Release:
+		at(&a.At)
+		return a
+	case ownership.TakeUp:
 		at(&a.At)
 		return a
 	case ownership.Forget:
@@ -211,15 +236,19 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 	case ownership.Undrain:
 		at(&a.At)
 		return a
-	case ownership.Depart:
-		at(&a.At)
-		a.Fitness = r.book.fitness(now)
-		return a
-	case ownership.Failover:
-		at(&a.At)
-		a.Fitness = r.book.fitness(now)
-		return a
 	case ownership.Move:
+		at(&a.At)
+		return a
+	case ownership.Lapse:
+		at(&a.At)
+		return a
+	case ownership.Reclaim:
+		at(&a.At)
+		return a
+	case ownership.Found:
+		at(&a.At)
+		return a
+	case ownership.SetLease:
 		at(&a.At)
 		return a
 	case ownership.SetFormat:
@@ -246,8 +275,8 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 	var index uint64
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
 	defer cancel()
-	err := c.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, leader ownership.NodeID, addr string) (err error) {
-		index, err = c.barrierAt(ctx, leader, addr)
+	err := c.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
+		index, err = c.barriers.do(ctx, struct{}{})
 		return err
 	})
 	if err != nil {
@@ -257,6 +286,24 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 		return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
 	}
 	return nil
+}
+
+// askBarrier asks the leader once for all reads that wait.
+func (c *Cluster) askBarrier(batch []struct{}) []result[uint64] {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	leader, addr, changed := c.leader.now()
+	if leader == "" {
+		return failAll[uint64](len(batch), errNotLeader)
+	}
+	ctx, end := until(ctx, changed)
+	defer end()
+	index, err := c.barrierAt(ctx, leader, addr)
+	out := failAll[uint64](len(batch), err)
+	for i := range out {
+		out[i].val = index
+	}
+	return out
 }
 
 // waitApplied waits until the local table has applied an index.

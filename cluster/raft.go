@@ -72,6 +72,9 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 	if o, ok := out.(*ownership.Outcome); ok && len(o.Moves) > 0 {
 		f.c.origins.note(o.Moves, f.c.self)
 	}
+	if l.Type == raft.LogCommand && store.ShiftsOwners(l.Data) {
+		f.c.shifts.Add(1)
+	}
 	f.c.applied.fire()
 	return out
 }
@@ -79,6 +82,7 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 // Restore implements raft.FSM.
 func (f *tableFSM) Restore(r io.ReadCloser) error {
 	err := f.Table.Restore(r)
+	f.c.shifts.Add(1)
 	f.c.applied.fire()
 	return err
 }

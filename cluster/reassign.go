@@ -2,29 +2,33 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"tandem/ownership"
 )
 
-// watchPartitions tells the node which partitions it got or lost. It compares
+// watchPartitions tells the node which partitions it got or lost, and where calls
+// that are reserved for a silent node have come to stand otherwise. It compares
 // what the table says now with what was told before, so that nothing is missed
 // over a restart, a restored snapshot, or a burst of changes.
 func (c *Cluster) watchPartitions() {
-	told := make(map[ownership.PartitionID]ownership.Partition)
+	told := told{owned: make(map[ownership.PartitionID]ownership.Partition), reserved: make(map[ownership.PartitionID]string)}
 	first := true
-	var applied uint64
+	var looked uint64
 	for {
 		next := c.applied.next()
-		if now := c.tb.Applied(); first || now != applied {
-			applied = now
+		if now := c.shifts.Load(); first || now != looked {
+			looked = now
 			from := c.origins.of
 			if first {
 				from = func(ownership.Partition) ownership.NodeID { return c.self }
 			}
-			ch := compare(told, c.tb.PartitionsOf(c.self), c.self, c.tb.Partition, from)
-			if len(ch.Got)+len(ch.Lost) > 0 {
+			ch := told.compare(c.tb.Partitions(), c.self, from)
+			if len(ch.Got)+len(ch.Lost)+len(ch.Look) > 0 {
 				ch.Resumed = first
 				if c.doors.OnReassigned != nil {
 					c.doors.OnReassigned(ch)
@@ -40,32 +44,63 @@ func (c *Cluster) watchPartitions() {
 	}
 }
 
-// compare brings told up to what self owns now and gives the difference.
-func compare(told map[ownership.PartitionID]ownership.Partition, owned []ownership.Partition, self ownership.NodeID,
-	find func(ownership.PartitionID) (ownership.Partition, bool), from func(ownership.Partition) ownership.NodeID) Change {
+// told is what the node was told of partitions that concern it.
+type told struct {
+	owned    map[ownership.PartitionID]ownership.Partition
+	reserved map[ownership.PartitionID]string // how the reservations stood that concern it
+}
+
+// compare brings what was told up to the partitions as they are now, and gives the
+// difference.
+func (t *told) compare(all []ownership.Partition, self ownership.NodeID, from func(ownership.Partition) ownership.NodeID) Change {
 	var ch Change
-	now := make(map[ownership.PartitionID]bool, len(owned))
-	for _, p := range owned {
-		now[p.ID] = true
-		if old, ok := told[p.ID]; ok && old.Epoch == p.Epoch {
-			continue
+	lost := maps.Clone(t.owned)
+	for _, p := range all {
+		old, had := t.owned[p.ID]
+		got := p.Owner == self && !p.Retired && !(had && old.Epoch == p.Epoch)
+		switch {
+		case p.Owner == self && !p.Retired:
+			delete(lost, p.ID)
+			t.owned[p.ID] = p
+			if got {
+				ch.Got = append(ch.Got, ownership.Reassignment{Partition: p.ID, From: from(p), To: self, Epoch: p.Epoch})
+			}
+		case had:
+			delete(lost, p.ID)
+			delete(t.owned, p.ID)
+			gone := ownership.Reassignment{Partition: p.ID, From: self, Epoch: old.Epoch}
+			if !p.Retired {
+				gone.To, gone.Epoch = p.Owner, p.Epoch
+			}
+			ch.Lost = append(ch.Lost, gone)
 		}
-		ch.Got = append(ch.Got, ownership.Reassignment{Partition: p.ID, From: from(p), To: self, Epoch: p.Epoch})
-		told[p.ID] = p
+		if now := concern(p, self); now != t.reserved[p.ID] {
+			t.reserved[p.ID] = now
+			if !got { // else all its calls are looked at anyway
+				ch.Look = append(ch.Look, p.ID)
+			}
+		}
 	}
-	for id, old := range told {
-		if now[id] {
-			continue
-		}
-		lost := ownership.Reassignment{Partition: id, From: self, Epoch: old.Epoch}
-		if p, ok := find(id); ok && !p.Retired {
-			lost.To, lost.Epoch = p.Owner, p.Epoch
-		}
-		ch.Lost = append(ch.Lost, lost)
-		delete(told, id)
+	for id, old := range lost { // the table does not know them any more
+		delete(t.owned, id)
+		delete(t.reserved, id)
+		ch.Lost = append(ch.Lost, ownership.Reassignment{Partition: id, From: self, Epoch: old.Epoch})
 	}
 	slices.SortFunc(ch.Lost, func(a, b ownership.Reassignment) int { return cmp.Compare(a.Partition, b.Partition) })
 	return ch
+}
+
+// concern tells how the reservations of a partition stand that concern a node: all
+// of them in its own, its own in another's. How many calls are left is not part of
+// it.
+func concern(p ownership.Partition, self ownership.NodeID) string {
+	var b strings.Builder
+	for i := range p.Reserved {
+		if r := &p.Reserved[i]; r.Node == self || p.Owner == self {
+			fmt.Fprintf(&b, "%s %d %v %v;", r.Node, r.Epoch, r.Final, r.Lapsed)
+		}
+	}
+	return b.String()
 }
 
 // origins remembers, from the acts as they are applied, from whom this node got

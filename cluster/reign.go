@@ -26,6 +26,8 @@ type reign struct {
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
 	restoring atomic.Bool   // the table is being replaced: no leases
+	returned  returned
+	lengthSet time.Time     // when the length of leases may last have changed; under forming
 	forming   chan struct{} // holds one token: changes of membership go one at a time
 }
 
@@ -65,6 +67,7 @@ func (c *Cluster) newReign() *reign {
 	}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
 	r.book = newBook(c.cfg.Timings.Lease, c.cfg.Timings.Drift, time.Now())
+	r.lengthSet = time.Now()
 	// Two at once: a renewal must be answered by a round that began after it
 	// came in, so it cannot join the round under way.
 	r.verify = newCombiner(2, 1<<16, r.verifyRound)
@@ -76,6 +79,9 @@ func (r *reign) start() {
 		if !r.takeOver() {
 			return
 		}
+		// Only now the table tells how long earlier leaders' leases are.
+		r.book.lasted(r.c.longestLease())
+		r.returned.base = r.c.tb.Applied()
 		close(r.ready)
 		r.c.log.Info("this node leads the region", "term", r.term)
 		r.wg.Go(r.settle)
@@ -190,35 +196,14 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 	case n.State == ownership.NodeGone:
 		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, ErrGone)
 	}
-	if err := r.book.receive(in, time.Now()); err != nil {
+	length := r.c.leaseLength()
+	if err := r.book.receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
 		return grant{}, err
 	}
 	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
 		return grant{}, r.over(err)
 	}
-	g := grant{term: r.term, applied: r.c.tb.Applied(), holdings: make(map[ownership.PartitionID]ownership.Epoch)}
-	for _, p := range r.c.tb.PartitionsOf(in.node) {
-		g.holdings[p.ID] = p.Epoch
-	}
-	return g, nil
-}
-
-// failOver gives the partitions of silent nodes to others, once their leases
-// are certainly over; those of gone nodes too, which keep theirs if nobody was
-// fit to inherit when they went.
-func (r *reign) failOver() {
-	for r.sleep(r.c.cfg.Timings.Renew / 4) {
-		for _, n := range r.c.tb.Nodes() {
-			switch {
-			case len(r.c.tb.PartitionsOf(n.ID)) > 0 && r.heir(n.ID):
-				if r.book.condemnIfOver(n.ID, time.Now()) {
-					r.giveAway(n.ID)
-				}
-			case r.book.isCondemned(n.ID):
-				r.absolve(n.ID)
-			}
-		}
-	}
+	return grant{length: length, term: r.term, applied: r.c.tb.Applied(), holdings: r.holdings(in.node)}, nil
 }
 
 // absolve pardons a node that was condemned and has nothing to give, or nobody to
@@ -250,26 +235,4 @@ func (r *reign) heir(dead ownership.NodeID) bool {
 		}
 	}
 	return false
-}
-
-// giveAway proposes the failover of a condemned node. When it is not known
-// whether the act went through, the node stays condemned, and the next round
-// tries again: the act is harmless when repeated.
-func (r *reign) giveAway(id ownership.NodeID) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
-	defer cancel()
-	out, err := r.propose(ctx, ownership.Failover{Node: id})
-	if err != nil {
-		if r.ctx.Err() == nil {
-			r.c.log.Warn("giving away the partitions of a silent node", "node", string(id), "err", err)
-		}
-		return
-	}
-	r.book.pardon(id)
-	if out.Err != nil {
-		r.c.log.Warn("giving away the partitions of a silent node", "node", string(id), "err", out.Err)
-		return
-	}
-	r.c.m.failovers.Inc()
-	r.c.log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
 }

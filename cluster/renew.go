@@ -10,9 +10,9 @@ import (
 	"tandem/ownership"
 )
 
-// keepLease renews this node's lease until the node stops.
+// keepLease renews this node's lease until the node stops, four times in its
+// length.
 func (c *Cluster) keepLease() {
-	every := c.cfg.Timings.Renew
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	wake := c.renewAt.next()
@@ -24,12 +24,14 @@ func (c *Cluster) keepLease() {
 			return
 		}
 		wake = c.renewAt.next()
-		timer.Reset(c.renewOnce(every))
+		timer.Reset(c.renewOnce())
 	}
 }
 
 // renewOnce asks for one renewal and gives how long to wait for the next one.
-func (c *Cluster) renewOnce(every time.Duration) time.Duration {
+func (c *Cluster) renewOnce() time.Duration {
+	length := c.leaseLength()
+	every := min(c.cfg.Timings.Renew, length/4)
 	if c.lease.dropped.Load() || !c.entered.Load() {
 		return every / 4
 	}
@@ -37,7 +39,7 @@ func (c *Cluster) renewOnce(every time.Duration) time.Duration {
 	if leader == "" {
 		return every / 4
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Lease/2)
+	ctx, cancel := context.WithTimeout(c.ctx, length/2)
 	defer cancel()
 	ctx, end := until(ctx, changed)
 	defer end()
@@ -49,9 +51,21 @@ func (c *Cluster) renewOnce(every time.Duration) time.Duration {
 		c.renewFailed(err)
 		return every / 4
 	}
-	c.lease.renew(sent, g)
+	if c.lease.renew(sent, time.Now(), g) {
+		c.wg.Go(c.catchUp)
+	}
+	c.follow(g.length)
 	c.m.renewals.WithLabelValues("granted").Inc()
 	return max(every-time.Since(sent), 0)
+}
+
+// catchUp tells the leader at once when this node acts again after a break: until
+// then it gets no new calls and inherits nothing.
+func (c *Cluster) catchUp() {
+	g := c.lease.running(time.Now())
+	if g != nil && c.waitApplied(c.ctx, g.floor) == nil {
+		c.renewAt.fire()
+	}
 }
 
 func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in renewal) (grant, error) {
@@ -65,14 +79,17 @@ func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, ad
 	p := c.links.to(leader, addr)
 	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
 		Node: string(in.node), Incarnation: in.incarnation, Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load,
-		Room: uint32(max(in.room, 0)), Applied: in.applied, LastIndex: in.lastIndex, Term: in.term,
+		Room: uint32(max(in.room, 0)), Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind,
 	})
 	if err != nil {
 		return grant{}, err
 	}
-	g := grant{term: res.GetTerm(), applied: res.GetApplied(), holdings: make(map[ownership.PartitionID]ownership.Epoch, len(res.GetHoldings()))}
+	g := grant{length: time.Duration(res.GetLength()), term: res.GetTerm(), applied: res.GetApplied(), holdings: make(map[holding]bool, len(res.GetHoldings()))}
+	if g.length <= 0 {
+		g.length = c.cfg.Timings.Lease // a leader of older software says nothing, and means its own
+	}
 	for _, h := range res.GetHoldings() {
-		g.holdings[ownership.PartitionID(h.GetPartition())] = ownership.Epoch(h.GetEpoch())
+		g.holdings[holding{ownership.PartitionID(h.GetPartition()), ownership.Epoch(h.GetEpoch())}] = true
 	}
 	return g, nil
 }
@@ -85,9 +102,10 @@ func (c *Cluster) renewal() renewal {
 	}
 	// raft gives the term of its last log entry as text only.
 	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
+	applied := c.tb.Applied()
 	return renewal{
 		node: c.self, incarnation: c.cfg.Node.Incarnation, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
-		applied: c.tb.Applied(), lastIndex: c.raft.LastIndex(), term: term,
+		applied: applied, lastIndex: c.raft.LastIndex(), term: term, behind: !c.lease.acts(applied, time.Now()),
 	}
 }
 

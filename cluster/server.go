@@ -24,10 +24,12 @@ func (c *Cluster) peerServer(me identity) *http.Server {
 	serve(mux, procJoin, c.serveJoin)
 	serve(mux, procDismiss, c.serveDismiss)
 	serve(mux, procYield, c.serveYield)
+	serve(mux, procDirect, c.serveDirect)
 	serve(mux, procTransfer, c.serveTransfer)
 	serve(mux, procBarrier, c.serveBarrier)
 	serve(mux, procRelay, c.serveRelay)
 	serve(mux, procWhatIf, c.serveWhatIf)
+	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, connect.WithReadMaxBytes(maxPeerMessage)))
 	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, connect.WithReadMaxBytes(maxPeerMessage)))
 
 	protocols := new(http.Protocols)
@@ -62,9 +64,12 @@ func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) 
 		return nil, err
 	}
 	var out *ownership.Outcome
-	if claims, ok := act.(ownership.Claims); ok {
-		out, err = c.claimsFor(ctx, claims.Claims)
-	} else {
+	switch a := act.(type) {
+	case ownership.Claims:
+		out, err = c.claimsFor(ctx, a.Claims)
+	case ownership.Records:
+		out, err = c.recordsFor(ctx, a.Acts)
+	default:
 		out, err = c.proposeHere(ctx, act)
 	}
 	if err != nil {
@@ -84,14 +89,14 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 	g, err := r.renew(ctx, renewal{
 		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), live: int(req.GetLive()),
 		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
-		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(),
+		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied}
-	for p, e := range g.holdings {
-		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(p), Epoch: uint64(e)})
+	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied, Length: int64(g.length)}
+	for h := range g.holdings {
+		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.partition), Epoch: uint64(h.epoch)})
 	}
 	return res, nil
 }
@@ -102,7 +107,7 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.lease.valid(time.Now())}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts()}, nil
 }
 
 func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
@@ -163,7 +168,7 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 }
 
 func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
-	out, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
+	out, _, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
 	if err != nil {
 		return nil, err
 	}

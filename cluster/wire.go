@@ -9,8 +9,10 @@ import (
 
 func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
 	w := &peerpb.Outcome{Index: o.Index, Fault: toFault(o.Err)}
-	for i, p := range o.Placements {
+	for _, p := range o.Placements {
 		w.Placements = append(w.Placements, placementToWire(p))
+	}
+	for i := range max(len(o.Placements), len(o.Errors)) {
 		var err error
 		if i < len(o.Errors) {
 			err = o.Errors[i]
@@ -26,8 +28,10 @@ func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
 func outcomeFromWire(w *peerpb.Outcome) *ownership.Outcome {
 	o := &ownership.Outcome{Index: w.GetIndex(), Err: fromFault(w.GetFault())}
 	faults := w.GetFaults()
-	for i, p := range w.GetPlacements() {
+	for _, p := range w.GetPlacements() {
 		o.Placements = append(o.Placements, placementFromWire(p))
+	}
+	for i := range max(len(o.Placements), len(faults)) {
 		var err error
 		if i < len(faults) {
 			err = fromFault(faults[i])

@@ -368,7 +368,7 @@ func (x *Reassignment) GetEpoch() uint64 {
 }
 
 // Outcome of one act. placements and faults run parallel to the claims of a
-// batch; a fault of kind UNSPECIFIED with no text stands for "no error".
+// batch, faults alone to its records; a fault of kind UNSPECIFIED with no text stands for "no error".
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -551,6 +551,7 @@ type RenewRequest struct {
 	Apps          []*AppHealth           `protobuf:"bytes,12,rep,name=apps,proto3" json:"apps,omitempty"`                                                                                   // each app's bot
 	Settings      map[string]string      `protobuf:"bytes,13,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what must be equal on all nodes, by configuration key
 	Over          bool                   `protobuf:"varint,14,opt,name=over,proto3" json:"over,omitempty"`                                                                                  // the process stops and acts no more: no lease is asked for
+	Behind        bool                   `protobuf:"varint,15,opt,name=behind,proto3" json:"behind,omitempty"`                                                                              // it does not act: it has no lease yet, or its table lags
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -679,6 +680,13 @@ func (x *RenewRequest) GetSettings() map[string]string {
 func (x *RenewRequest) GetOver() bool {
 	if x != nil {
 		return x.Over
+	}
+	return false
+}
+
+func (x *RenewRequest) GetBehind() bool {
+	if x != nil {
+		return x.Behind
 	}
 	return false
 }
@@ -1310,6 +1318,7 @@ func (x *NodeAddr) GetAddr() string {
 type DirectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	But           []string               `protobuf:"bytes,2,rep,name=but,proto3" json:"but,omitempty"` // nodes that could not take it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1349,6 +1358,13 @@ func (x *DirectRequest) GetPartition() uint32 {
 		return x.Partition
 	}
 	return 0
+}
+
+func (x *DirectRequest) GetBut() []string {
+	if x != nil {
+		return x.But
+	}
+	return nil
 }
 
 type DirectReply struct {
@@ -1396,7 +1412,8 @@ func (x *DirectReply) GetNode() string {
 }
 
 // TakeRequest gives the next owner of a partition what its present one knows of
-// handled messages, before the partition moves. A large memory comes in parts.
+// handled messages, before the partition moves. A large memory comes in several
+// messages of one stream.
 type TakeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -2404,7 +2421,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eProposeRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\"A\n" +
 	"\fProposeReply\x121\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xd3\x03\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xeb\x03\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -2421,7 +2438,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x03sum\x18\v \x01(\x04R\x03sum\x12-\n" +
 	"\x04apps\x18\f \x03(\v2\x19.tandem.peer.v1.AppHealthR\x04apps\x12F\n" +
 	"\bsettings\x18\r \x03(\v2*.tandem.peer.v1.RenewRequest.SettingsEntryR\bsettings\x12\x12\n" +
-	"\x04over\x18\x0e \x01(\bR\x04over\x1a;\n" +
+	"\x04over\x18\x0e \x01(\bR\x04over\x12\x16\n" +
+	"\x06behind\x18\x0f \x01(\bR\x06behind\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
@@ -2480,9 +2498,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05nodes\x18\r \x03(\v2\x18.tandem.peer.v1.NodeAddrR\x05nodes\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
-	"\x04addr\x18\x02 \x01(\tR\x04addr\"-\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
 	"\rDirectRequest\x12\x1c\n" +
-	"\tpartition\x18\x01 \x01(\rR\tpartition\"!\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x10\n" +
+	"\x03but\x18\x02 \x03(\tR\x03but\"!\n" +
 	"\vDirectReply\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"C\n" +
 	"\vTakeRequest\x12\x1c\n" +

@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// Bounds of the memory that one partition takes along.
+const (
+	memoryChunk = 1 << 20   // bytes in one message
+	maxMemory   = 256 << 20 // bytes that a node takes from another
+)
+
+// direct asks the leader which node is fittest to take a partition, but for some.
+func (c *Cluster) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
+	req := &peerpb.DirectRequest{Partition: uint32(id)}
+	for _, n := range but {
+		req.But = append(req.But, string(n))
+	}
+	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
+		var res *peerpb.DirectReply
+		var err error
+		if leader == c.self {
+			res, err = c.serveDirect(ctx, req)
+		} else {
+			p := c.links.to(leader, addr)
+			res, err = ask(ctx, p, p.direct, req)
+		}
+		to = ownership.NodeID(res.GetNode())
+		return err
+	})
+	return to, err
+}
+
+func (c *Cluster) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+	r := c.reign.Load()
+	if r == nil {
+		return nil, errNotLeader
+	}
+	if err := r.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	but := make([]ownership.NodeID, len(req.GetBut()))
+	for i, n := range req.GetBut() {
+		but[i] = ownership.NodeID(n)
+	}
+	to, err := r.fittest(ownership.PartitionID(req.GetPartition()), but)
+	return &peerpb.DirectReply{Node: string(to)}, err
+}
+
+// fittest gives the node that is fittest to take the partition, but for some.
+func (r *reign) fittest(id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
+	p, ok := r.c.tb.Partition(id)
+	if !ok {
+		return "", fmt.Errorf("moving partition %s: %w", id, ownership.ErrUnknown)
+	}
+	fit := r.book.fitness(time.Now())
+	for _, n := range but {
+		delete(fit, n)
+	}
+	to, ok := ownership.Heir(r.c.tb, p, fit)
+	if !ok {
+		return "", fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", id, ownership.ErrFull)
+	}
+	return to, nil
+}
+
+// direct gives a move without a target the node that is fittest to take it: those
+// of owners of older software have none.
+func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
+	var err error
+	if m.To == "" {
+		m.To, err = r.fittest(m.Partition, nil)
+	}
+	return m, err
+}
+
+// handOn gives the next owner what this node knows of the partition's handled
+// messages, so that a repeat that arrives there after the move finds its reply.
+// Nothing is handed on before the partition rests: what is under way is not yet in
+// the memory.
+func (c *Cluster) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+	if c.doors.Memory == nil {
+		return nil
+	}
+	memory := c.doors.Memory(id)
+	if len(memory) == 0 {
+		return nil
+	}
+	n, ok := c.tb.Node(to)
+	if !ok {
+		return fmt.Errorf("handing on its memory to node %s: %w", to, ownership.ErrUnknown)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Relay)
+	defer cancel()
+	p := c.links.to(n.ID, n.ClusterAddr)
+	stream := p.take.CallClientStream(ctx)
+	for rest := memory; len(rest) > 0; {
+		part := rest[:min(len(rest), memoryChunk)]
+		rest = rest[len(part):]
+		if err := stream.Send(&peerpb.TakeRequest{Partition: uint32(id), Memory: part}); err != nil {
+			break // the answer says why
+		}
+	}
+	if _, err := stream.CloseAndReceive(); err != nil {
+		return fmt.Errorf("handing on its memory: %w", fromConnect(p.name(), err))
+	}
+	return nil
+}
+
+// serveTake takes the memory of a partition that is about to be this node's. It is
+// believed from its present owner only, and harmless if the move comes to nothing.
+func (c *Cluster) serveTake(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*connect.Response[peerpb.TakeReply], error) {
+	memory, id, err := c.readMemory(speakerOf(ctx), stream)
+	if err != nil {
+		return nil, toConnect(fmt.Errorf("taking the memory of partition %s: %w", id, err))
+	}
+	if c.doors.Recall != nil {
+		c.doors.Recall(id, memory)
+	}
+	return connect.NewResponse(&peerpb.TakeReply{}), nil
+}
+
+func (c *Cluster) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
+	for stream.Receive() {
+		m := stream.Msg()
+		if id == 0 {
+			id = ownership.PartitionID(m.GetPartition())
+			if p, ok := c.tb.Partition(id); !ok || p.Owner != from {
+				return nil, id, fmt.Errorf("by this node's table it is not %s's: %w", from, ownership.ErrBehind)
+			}
+		}
+		if ownership.PartitionID(m.GetPartition()) != id {
+			return nil, id, fmt.Errorf("its messages speak of several: %w", ownership.ErrConflict)
+		}
+		if len(memory)+len(m.GetMemory()) > maxMemory {
+			return nil, id, fmt.Errorf("it is longer than %d bytes: %w", maxMemory, ownership.ErrConflict)
+		}
+		memory = append(memory, m.GetMemory()...)
+	}
+	if err := stream.Err(); err != nil && !errors.Is(err, io.EOF) {
+		return nil, id, err
+	}
+	return memory, id, nil
+}

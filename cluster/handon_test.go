@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+
+	"tandem/ownership"
+)
+
+// recalls is what a node was told of partitions that came to it.
+type recalls struct {
+	mu    sync.Mutex
+	got   map[ownership.PartitionID][]byte
+	owned map[ownership.PartitionID]bool // it owned the partition already when it was told
+}
+
+// remember gives the node a memory of its partitions to hand on, and watches what
+// it is given.
+func (n *testNode) remember(memory []byte) *recalls {
+	rec := &recalls{got: make(map[ownership.PartitionID][]byte), owned: make(map[ownership.PartitionID]bool)}
+	n.Cluster.doors.Memory = func(ownership.PartitionID) []byte { return memory }
+	n.Cluster.doors.Recall = func(id ownership.PartitionID, b []byte) {
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
+		p, _ := n.tb.Partition(id)
+		rec.got[id], rec.owned[id] = b, p.Owner == n.id
+	}
+	return rec
+}
+
+// What the owner knows of handled messages is with the next owner before the
+// partition is, however large it is.
+func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	to := leaderOf(t, nodes...)
+	n := without(nodes, to)[0]
+	memory := bytes.Repeat([]byte("handled "), memoryChunk/2)
+	seen := make(map[ownership.NodeID]*recalls)
+	for _, o := range nodes {
+		seen[o.id] = o.remember(nil)
+	}
+	seen[n.id] = n.remember(memory)
+	p := claimOn(t, n, 1, movable)
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
+	var resting bool
+	n.Cluster.doors.Memory = func(id ownership.PartitionID) []byte {
+		resting = !n.HoldsPartition(id, p.Epoch)
+		return memory
+	}
+	if err := n.Move(soon(t), p.Partition, to.id); err != nil {
+		t.Fatal(err)
+	}
+	if !resting {
+		t.Error("the memory was taken while its owner still acted")
+	}
+	got := seen[to.id]
+	if !bytes.Equal(got.got[p.Partition], memory) {
+		t.Errorf("the next owner got %d bytes of %d", len(got.got[p.Partition]), len(memory))
+	}
+	if got.owned[p.Partition] {
+		t.Error("the partition moved before its memory")
+	}
+	n.Cluster.doors.Memory = func(ownership.PartitionID) []byte { return memory }
+	given, err := n.GiveAway(soon(t), Giving{Empty: true})
+	if err != nil || given.Moved != defaultBirths-1 {
+		t.Fatalf("gave %+v: %v", given, err)
+	}
+	taken := 0
+	for _, o := range without(nodes, n) {
+		for _, b := range seen[o.id].got {
+			if bytes.Equal(b, memory) {
+				taken++
+			}
+		}
+	}
+	if taken != defaultBirths {
+		t.Errorf("%d of %d partitions took their memory along", taken, defaultBirths)
+	}
+}
+
+// A move whose memory does not arrive comes to nothing: its owner goes on.
+func TestO26_AMoveWithoutItsMemoryComesToNothing(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n, to := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	n.remember([]byte("handled"))
+	p := claimOn(t, n, 1, movable)
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
+	to.cut()
+	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("moving to a node that cannot be reached gave %v", err)
+	}
+	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {
+		t.Error("the owner no longer acts on what it kept")
+	}
+	if to, err := ldr.reign.Load().fittest(p.Partition, []ownership.NodeID{to.id}); err != nil || to != ldr.id {
+		t.Errorf("without the node that failed, %s is the fittest (%v), want %s", to, err, ldr.id)
+	}
+}
+
+// Only a partition's owner may say what was handled in it.
+func TestTheMemoryOfAPartitionIsTakenFromItsOwnerOnly(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	liar, victim := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	seen := victim.remember(nil)
+	liar.remember([]byte("lies"))
+	p := ldr.tb.PartitionsOf(ldr.id)[0]
+	if err := liar.handOn(soon(t), p.ID, victim.id); err == nil {
+		t.Error("it was believed")
+	}
+	if len(seen.got) != 0 {
+		t.Error("it was recalled")
+	}
+}

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"tandem/ownership"
+)
+
+// recorded is what became of one record of a batch.
+type recorded struct {
+	index uint64
+	err   error // the table's own refusal
+}
+
+// maxRecords bounds the records that wait on a node for the leader: with more
+// something is wrong, and whoever has another one tries again later.
+const maxRecords = 1 << 14
+
+// isRecord reports whether the act is one of those that owners report of their
+// calls, which go to the log in batches: a busy region has thousands a second. An
+// older region takes them one by one.
+func (c *Cluster) isRecord(act ownership.Act) bool {
+	if c.tb.Format() < ownership.FormatReservations {
+		return false
+	}
+	switch a := act.(type) {
+	case ownership.Answered, ownership.Release, ownership.TakeUp:
+		return true
+	case ownership.Seen:
+		return len(a.Calls) > 0 // without any it only marks a place in the log, see through
+	}
+	return false
+}
+
+// record applies one record with the others that are waiting.
+func (c *Cluster) record(ctx context.Context, leader ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
+	way := c.forwardRecords
+	if leader == c.self {
+		way = c.leadRecords
+	}
+	r, err := way.do(ctx, act)
+	if err != nil {
+		return nil, err
+	}
+	return &ownership.Outcome{Index: r.index, Err: r.err}, nil
+}
+
+// write is the leader's end: one raft entry for the whole batch.
+func (c *Cluster) write(batch []ownership.Act) []result[recorded] {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	out, err := c.proposeHere(ctx, ownership.Records{Acts: batch})
+	return perRecord(batch, out, err)
+}
+
+// sendRecords is a follower's end: one request to the leader.
+func (c *Cluster) sendRecords(batch []ownership.Act) []result[recorded] {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+	defer cancel()
+	leader, addr, changed := c.leader.now()
+	if leader == "" || leader == c.self {
+		return failAll[recorded](len(batch), errNotLeader)
+	}
+	ctx, end := until(ctx, changed)
+	defer end()
+	out, err := c.forwardAct(ctx, leader, addr, ownership.Records{Acts: batch})
+	return perRecord(batch, out, err)
+}
+
+// perRecord gives each record its own part of a batch's outcome.
+func perRecord(batch []ownership.Act, out *ownership.Outcome, err error) []result[recorded] {
+	if err == nil && out.Err == nil && len(out.Errors) != len(batch) {
+		err = fmt.Errorf("applying %d records: the table answered for %d", len(batch), len(out.Errors))
+	}
+	if err != nil {
+		return failAll[recorded](len(batch), err)
+	}
+	res := make([]result[recorded], len(batch))
+	for i := range res {
+		res[i].val = recorded{index: out.Index, err: out.Err}
+		if out.Err == nil {
+			res[i].val.err = out.Errors[i]
+		}
+	}
+	return res
+}
+
+// recordsFor is the leader's answer to another node's batch: each record goes into
+// the leader's own combiner, so that batches of several nodes become one.
+func (c *Cluster) recordsFor(ctx context.Context, batch []ownership.Act) (*ownership.Outcome, error) {
+	out := &ownership.Outcome{Errors: make([]error, len(batch))}
+	for i, w := range c.leadRecords.all(batch) {
+		select {
+		case r := <-w:
+			if r.err != nil {
+				return nil, r.err
+			}
+			out.Errors[i] = r.val.err
+			out.Index = max(out.Index, r.val.index)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return out, nil
+}
