@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ type roster struct {
 	nodes  []ownership.Node // by id
 	byID   map[ownership.NodeID]*rosterNode
 	parts  map[ownership.PartitionID]*rosterPart
+	apps   map[ownership.AppID]uint32 // their numbers
 	format uint32
 	facts
 }
@@ -22,6 +24,7 @@ type roster struct {
 type rosterNode struct {
 	rec   ownership.Node
 	live  *atomic.Int64
+	apps  *shownCounts
 	owned []ownership.PartitionID
 }
 
@@ -45,11 +48,12 @@ func (t *Table) publish() {
 func (s *state) roster() *roster {
 	r := &roster{
 		nodes: s.nodeList, format: s.format, facts: s.facts,
+		apps:  maps.Clone(s.calls.numbers),
 		byID:  make(map[ownership.NodeID]*rosterNode, len(s.nodes)),
 		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),
 	}
 	for id, n := range s.nodes {
-		r.byID[id] = &rosterNode{rec: n.rec, live: n.live, owned: n.owned}
+		r.byID[id] = &rosterNode{rec: n.rec, live: n.live, apps: n.apps, owned: n.owned}
 	}
 	for id, p := range s.parts {
 		rp := &rosterPart{rec: p.rec, live: p.live}
@@ -113,6 +117,17 @@ func (t *Table) Live(id ownership.NodeID) int {
 		return 0
 	}
 	return int(n.live.Load())
+}
+
+// LiveOf implements ownership.View.
+func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	r := t.roster.Load()
+	n, ok := r.byID[id]
+	number, known := r.apps[app]
+	if !ok || !known {
+		return 0
+	}
+	return n.apps.of(number)
 }
 
 // Applied is the raft index of the last act in the table.

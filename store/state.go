@@ -43,7 +43,7 @@ type facts struct {
 type nodeState struct {
 	rec   ownership.Node
 	live  *atomic.Int64           // calls that it acts for; changed under the table's lock only
-	apps  counts                  // the same, app by app
+	apps  *shownCounts            // the same, app by app
 	owned []ownership.PartitionID // by number, without retired ones; replaced, never changed
 }
 
@@ -84,7 +84,7 @@ func (s *state) setNode(n ownership.Node) {
 	if have, ok := s.nodes[n.ID]; ok {
 		have.rec = n
 	} else {
-		s.nodes[n.ID] = &nodeState{rec: n, live: new(atomic.Int64)}
+		s.nodes[n.ID] = &nodeState{rec: n, live: new(atomic.Int64), apps: new(shownCounts)}
 	}
 	list := slices.Clone(s.nodeList)
 	i, found := slices.BinarySearchFunc(list, n.ID, nodeOrder)
@@ -143,7 +143,10 @@ func (s *state) dropPartition(id ownership.PartitionID) {
 func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) uint32 {
 	ref, e := s.calls.add(id)
 	e.epoch, e.partition, e.state, e.active = uint64(k.Epoch), uint32(k.Partition), k.State, active
-	e.app = s.calls.number(k.App)
+	apps := len(s.calls.apps)
+	if e.app = s.calls.number(k.App); len(s.calls.apps) > apps {
+		s.changed = true // the roster numbers apps
+	}
 	if k.Pinned {
 		e.flags |= flagPinned
 	}

@@ -36,18 +36,38 @@ func (c *counts) add(app uint32, by int) {
 	(*c)[app] += int32(by)
 }
 
-func (c counts) of(app uint32) int {
-	if int(app) >= len(c) {
-		return 0
-	}
-	return int(c[app])
-}
-
 func (c counts) sum() (n int) {
 	for _, by := range c {
 		n += int(by)
 	}
 	return n
+}
+
+// shownCounts are counts that are read without the table's lock.
+type shownCounts struct {
+	p atomic.Pointer[[]atomic.Int32]
+}
+
+func (c *shownCounts) add(app uint32, by int) {
+	have := c.p.Load()
+	if have == nil || int(app) >= len(*have) {
+		grown := make([]atomic.Int32, app+1)
+		if have != nil {
+			for i := range *have {
+				grown[i].Store((*have)[i].Load())
+			}
+		}
+		have = &grown
+		c.p.Store(have)
+	}
+	(*have)[app].Add(int32(by))
+}
+
+func (c *shownCounts) of(app uint32) int {
+	if have := c.p.Load(); have != nil && int(app) < len(*have) {
+		return int((*have)[app].Load())
+	}
+	return 0
 }
 
 func newTally() tally { return tally{live: new(atomic.Int64)} }
@@ -224,7 +244,9 @@ func (s *state) recount(p *partState, rec ownership.Partition) {
 			node.live.Add(int64(n))
 		}
 		for app, n := range *apps {
-			node.apps.add(uint32(app), int(n))
+			if n != 0 {
+				node.apps.add(uint32(app), int(n))
+			}
 		}
 	}
 }

@@ -206,11 +206,6 @@ func (t *Table) Legs(key ownership.GroupKey) []ownership.Leg {
 	return look(t, func(r *reading) []ownership.Leg { return r.Legs(key) })
 }
 
-// LiveOf implements ownership.View.
-func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
-	return look(t, func(r *reading) int { return r.LiveOf(id, app) })
-}
-
 var (
 	_ ownership.View = (*Table)(nil)
 	_ ownership.View = (*reading)(nil)
