@@ -64,10 +64,7 @@ type reservation struct {
 // reservedFor gives what is reserved for each node.
 func (c *Cluster) reservedFor() map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
-	for _, p := range c.tb.Partitions() {
-		if p.Retired {
-			continue
-		}
+	for _, p := range c.tb.Reserved() {
 		for _, r := range p.Reserved {
 			if !r.Final {
 				out[r.Node] = append(out[r.Node], reservation{r, p})
