@@ -46,6 +46,12 @@ func (d *Door) actRoutes() {
 	op.Errors = append(op.Errors, http.StatusUnprocessableEntity)
 	huma.Register(d.api, op, d.join)
 
+	found := d.noContent(d.change("found-region", http.MethodPost, "/v1/region", RoleOperate, "Found the region, once, with this node as its first"))
+	found.Description = "A region is founded once in its life, on one node; every other node joins, and a node whose disk was emptied joins again. " +
+		"409 when this node has data of a region already, or when a node of its join list does."
+	huma.Register(d.api, found, func(ctx context.Context, _ *empty) (*empty, error) {
+		return d.act(ctx, d.deps.Cluster.Found)
+	})
 	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
 		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Remove(ctx, id) })
 	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",

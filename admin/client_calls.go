@@ -49,6 +49,11 @@ func (c *Client) Join(ctx context.Context, r JoinRequest) (Node, error) {
 	return n, err
 }
 
+// Found founds the region with the node that is asked as its first.
+func (c *Client) Found(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/region", nil, nil, nil)
+}
+
 // Remove takes a node out of the region.
 func (c *Client) Remove(ctx context.Context, id ownership.NodeID) error {
 	return c.call(ctx, http.MethodDelete, nodePathOf(id), nil, nil, nil)

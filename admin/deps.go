@@ -84,6 +84,9 @@ type Cluster interface {
 	// address is ErrConflict; a node of another deployment or region is
 	// ErrForeign.
 	Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error)
+	// Found founds the region with this node as its first: ErrConflict where there
+	// is one already.
+	Found(context.Context) error
 	// Leave takes this node out of the region after handing over its partitions.
 	Leave(context.Context) error
 	// Remove takes another node out, dead or alive.

@@ -310,6 +310,7 @@ func (f *fake) known(id ownership.NodeID) error {
 	return nil
 }
 
+func (f *fake) Found(ctx context.Context) error { return f.ask(ctx, "found") }
 func (f *fake) Leave(ctx context.Context) error { return f.ask(ctx, "leave") }
 func (f *fake) Remove(ctx context.Context, id ownership.NodeID) error {
 	return errors.Join(f.ask(ctx, "remove %s", id), f.known(id))

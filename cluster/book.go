@@ -19,6 +19,8 @@ type book struct {
 	drift time.Duration
 	start time.Time // of the term
 
+	next succession // processes that wait to take a node over
+
 	mu      sync.Mutex
 	since   time.Time
 	longest time.Duration
@@ -40,6 +42,9 @@ type bookEntry struct {
 type renewal struct {
 	node        ownership.NodeID
 	incarnation string
+	process     string
+	sum         uint64            // of the table at the index applied
+	settings    map[string]string // what must be equal on all nodes
 	live        int
 	bot         bool
 	load        float64

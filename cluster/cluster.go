@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,14 +21,18 @@ import (
 // Cluster is this node's part in its region. Its methods may be called from any
 // goroutine and on any node: what only the leader can do is sent to it.
 type Cluster struct {
-	cfg   Config
-	doors Doors
-	self  ownership.NodeID
-	addr  string // advertised
-	log   *slog.Logger
-	st    *store.Store
-	tb    *store.Table
-	m     *metrics
+	cfg     Config
+	doors   Doors
+	self    ownership.NodeID
+	addr    string        // advertised
+	process string        // random, of this start
+	before  store.Lineage // of the disk, as this process found it
+	acted   bool          // the table has named this process; the entering goroutine's
+	present *presence
+	log     *slog.Logger
+	st      *store.Store
+	tb      *store.Table
+	m       *metrics
 
 	creds *credentials // nil: plain, loopback only
 	port  *port
@@ -73,8 +78,7 @@ type Cluster struct {
 }
 
 // Start brings this node's part of the region up: the listener, raft, the lease
-// and, until the node stands in the region's table, its attempts to found the
-// region or to join it. It returns as soon as the node listens; Ready waits for
+// and, until the node stands in the region's table, its attempts to join it. It returns as soon as the node listens; Ready waits for
 // the rest. ctx bounds the start only; Stop ends what Start began. The store
 // stays the caller's, to be closed after Stop.
 func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Cluster, error) {
@@ -107,10 +111,11 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 // open opens the port and raft, and leaves nothing open when it fails.
 func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	me := identity{c.cfg.Deployment, c.cfg.Region, c.self}
-	known, err := c.st.HasState()
-	if err != nil {
+	c.before, c.process = c.st.Lineage(), rand.Text()
+	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
+	c.present = newPresence(c.cfg.Timings.Lease + c.cfg.Timings.Drift)
 	if c.cfg.TLS != nil {
 		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
 			return err
@@ -125,6 +130,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		c.addr = ln.Addr().String()
 	}
 	c.cfg.Node.Region, c.cfg.Node.ClusterAddr, c.cfg.Node.Incarnation = c.cfg.Region, c.addr, stamp.Incarnation
+	c.cfg.Node.Process = c.process
 	if c.cfg.Node.Format == 0 {
 		c.cfg.Node.Format = store.CommandFormat
 	}
@@ -137,10 +143,10 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
 	rlog := store.RaftLogger(c.cfg.Logger)
-	c.trans = newRaftTransport(c.dial, advertised(c.addr), c.nodeAt, rlog, c.m.refuse)
+	c.trans = newRaftTransport(advertised(c.addr), c.openRaftTo, c.welcome, rlog, c.m.refuse)
 	c.trans.stranger = c.stranger
 	c.port.raft = c.trans.take
-	c.trans.deaf.Store(!known)
+	c.trans.deaf.Store(true)
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
 	c.leadRecords = newCombiner(leadWidth, maxBatch, c.write)
@@ -276,6 +282,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 		}
 		cancel()
 	}
+	c.giveBack(ctx)
 	c.cancel()
 	c.trans.beats.end()
 	if err := c.http.Shutdown(ctx); err != nil {
@@ -305,6 +312,9 @@ func (c *Cluster) stop(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		if err := c.st.End(c.process); err != nil {
+			c.log.Warn("noting that this process ended in order", "err", err)
+		}
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("waiting for the cluster's goroutines: %w", ctx.Err()))
 	}

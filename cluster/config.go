@@ -28,14 +28,14 @@ type Config struct {
 	// TLS is mandatory unless Listen and Advertise are loopback addresses.
 	TLS *TLS
 	// BootstrapExpect founds the region as soon as that many nodes without
-	// state, this one counted, see each other. 0: never found one.
+	// state, this one counted, see each other. Below 2: only Cluster.Found founds one.
 	BootstrapExpect int
 	// Join lists the cluster addresses of other nodes, in any number and order.
 	Join []string
-	// Bootstrap founds the region at once, unless there is state in the store
-	// or a node of Join already belongs to a region.
-	Bootstrap bool
-	Timings   Timings
+	// Settings are what must be equal on all nodes of the region, by configuration
+	// key: the leader says which node differs in which.
+	Settings map[string]string
+	Timings  Timings
 	// Partitions is how many partitions are born on a joining node. 0: 8.
 	Partitions int
 	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
@@ -161,6 +161,8 @@ var (
 	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrGone: the node was removed from the region.
 	ErrGone = errors.New("the node was removed from the region")
+	// ErrDiffers: the node's table is not that of its region.
+	ErrDiffers = errors.New("the node's table is not the region's")
 	// ErrStopped: the cluster is stopping or has stopped.
 	ErrStopped = errors.New("this node is stopping")
 )

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -73,7 +74,53 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 		_ = conn.Close()
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
+	if tc.ConnectionState().NegotiatedProtocol == alpnRaft1 {
+		return firstRaft{tc}, nil
+	}
 	return tc, nil
+}
+
+// firstRaft is a connection of raft's first version: nobody names a process on it.
+type firstRaft struct{ net.Conn }
+
+// openRaftTo opens a raft connection to a node, wherever it is.
+func (c *Cluster) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
+	for _, addr := range resolved(ctx, c.where(id)) {
+		var conn net.Conn
+		if conn, err = c.dial.dial(ctx, addr, true, id); err != nil {
+			continue
+		}
+		if conn, err = c.introduce(conn, id); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// resolved replaces names by all the addresses that they resolve to: behind one
+// name may be any number of nodes, and each is asked who it is.
+func resolved(ctx context.Context, addrs []string) []string {
+	var out []string
+	for _, addr := range addrs {
+		all := []string{addr}
+		if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host) == nil {
+			ctx, cancel := context.WithTimeout(ctx, helloLimit)
+			if ips, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && len(ips) > 0 {
+				all = all[:0]
+				for _, ip := range ips {
+					all = append(all, net.JoinHostPort(ip, port))
+				}
+			}
+			cancel()
+		}
+		for _, a := range all {
+			if !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
 }
 
 // closeAll closes every connection and lets none be opened any more.

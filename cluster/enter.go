@@ -15,8 +15,8 @@ import (
 	"tandem/store"
 )
 
-// enter makes this node part of its region: it founds the region when it is to,
-// asks to join until the table holds its record as it is now, and asks again
+// enter makes this node part of its region: it founds the region when enough empty
+// nodes agree, asks to join until the table holds its record as it is now, and asks again
 // when its record or its partitions are gone. The same start command thus does
 // for the first node, the others, a restart, and a restart at a new address.
 func (c *Cluster) enter() {
@@ -27,7 +27,7 @@ func (c *Cluster) enter() {
 		if err := c.enterOnce(c.ctx); err != nil && c.ctx.Err() == nil {
 			c.setTrouble(err.Error())
 			c.log.Debug("entering the region", "err", err)
-			if errors.Is(err, ErrGone) || errors.Is(err, ErrForeign) || errors.Is(err, ownership.ErrConflict) {
+			if forGood(err) {
 				c.fatal(err)
 				return
 			}
@@ -41,11 +41,20 @@ func (c *Cluster) enter() {
 	}
 }
 
+// forGood reports whether a refusal is one that no time heals.
+func forGood(err error) bool {
+	return errors.Is(err, ErrGone) || errors.Is(err, ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+		errors.Is(err, ErrDiffers)
+}
+
 func (c *Cluster) enterOnce(ctx context.Context) error {
 	if c.lease.dropped.Load() {
 		return nil
 	}
-	if c.inTable() {
+	if err := c.keepLineage(); err != nil {
+		return err
+	}
+	if c.inTable() && !c.trans.deaf.Load() {
 		if !c.entered.Swap(true) {
 			c.setTrouble("")
 			c.log.Info("this node is part of its region", "addr", c.addr)
@@ -67,15 +76,62 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 	return c.announce(ctx)
 }
 
+// keepLineage brings what stands beside the stamp up to what the table says, and
+// ends this process when the table names another one after it.
+func (c *Cluster) keepLineage() error {
+	if id := c.tb.Identity(); id != "" {
+		if err := c.st.Belong(id); err != nil {
+			return fmt.Errorf("keeping the region's identity: %w", err)
+		}
+	}
+	switch named := c.named(c.self); {
+	case named == c.process:
+		c.acted = true
+		if err := c.st.Confirm(c.process); err != nil {
+			return fmt.Errorf("keeping this process's id: %w", err)
+		}
+	case c.acted && named != "":
+		return c.twin(c.where(c.self))
+	}
+	return nil
+}
+
+// twin says what is wrong when two processes run on the data of one node, and what
+// to do.
+func (c *Cluster) twin(seen []string) error {
+	at := "an address that is not known here"
+	for _, addr := range seen {
+		if addr != c.addr {
+			at = addr
+		}
+	}
+	return twinOf(c.self, at)
+}
+
+func twinOf(id ownership.NodeID, at string) error {
+	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
+		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
+}
+
 // inTable reports whether the table holds this node's record as it is now.
 func (c *Cluster) inTable() bool {
 	n, ok := c.tb.Node(c.self)
 	if !ok || n.State == ownership.NodeGone {
 		return false
 	}
-	want := c.cfg.Node
-	want.State, want.Voter, want.JoinedAt, want.DrainBy = n.State, n.Voter, n.JoinedAt, n.DrainBy
+	want := c.ownRecord()
+	want.State, want.Voter, want.JoinedAt, want.DrainBy, want.GoneAt = n.State, n.Voter, n.JoinedAt, n.DrainBy, n.GoneAt
 	return n == want
+}
+
+// ownRecord is this node's record as the table should hold it: one of an older format
+// names no process.
+func (c *Cluster) ownRecord() ownership.Node {
+	n := c.cfg.Node
+	if c.tb.Format() < ownership.FormatReservations {
+		n.Process = ""
+	}
+	return n
 }
 
 // bereft reports whether the node may take calls but owns no partition.
@@ -84,9 +140,20 @@ func (c *Cluster) bereft() bool {
 	return ok && n.State == ownership.NodeActive && c.lease.valid(time.Now()) && len(c.tb.PartitionsOf(c.self)) == 0
 }
 
-// announce asks the leader, or any node that may know it, to take this node in.
+// joining is this node's request to be taken in.
+func (c *Cluster) joining() JoinRequest {
+	_, member := c.tb.Node(c.self)
+	me := c.me()
+	return JoinRequest{
+		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
+		Ancestors: me.GetAncestors(), Over: me.GetOver(), Settings: c.cfg.Settings,
+	}
+}
+
+// announce asks the leader, or any node that knows it, to take this node in. When
+// nobody knows a leader, those who vote vouch for each other first.
 func (c *Cluster) announce(ctx context.Context) error {
-	req := JoinRequest{Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp()}
+	req := c.joining()
 	if leader, addr, ok := c.Leader(); ok {
 		if leader == c.self {
 			r := c.reign.Load()
@@ -99,31 +166,78 @@ func (c *Cluster) announce(ctx context.Context) error {
 		return c.askToJoin(ctx, leader, addr, req)
 	}
 	err := fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
-	for _, addr := range c.around() {
-		if addr == c.addr {
+	hello := c.me()
+	hello.Vouch = c.trans.deaf.Load() && c.votes(c.self)
+	met, self := c.greetAt(ctx, c.around(), hello)
+	for id, h := range met {
+		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
 			continue
 		}
-		if err = c.askToJoin(ctx, "", addr, req); err == nil {
+		// The one that answers passes it on, so that the leader's own address counts
+		// only when it calls back.
+		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
 			return nil
 		}
 		if again, _ := retryable(err); !again {
 			return err
 		}
 	}
+	if hello.GetVouch() {
+		return c.vouched(met, self)
+	}
 	return err
+}
+
+// votes reports whether raft's configuration, as it is known here, gives a node a
+// vote.
+func (c *Cluster) votes(id ownership.NodeID) bool {
+	for _, s := range c.servers() {
+		if s.ID == raft.ServerID(id) {
+			return s.Suffrage == raft.Voter
+		}
+	}
+	return false
+}
+
+// vouched lets this process take part in raft when so many other voters vouch that
+// they know no other living process of its id that with it they are a majority.
+// No leader is known then who could admit it. Whoever knows of another one stops it.
+func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
+	for _, h := range self {
+		if h.GetProcess() != c.process {
+			return twinOf(c.self, h.addr)
+		}
+	}
+	have := 1
+	for id, h := range met {
+		if h.GetRefused() != "" {
+			return fmt.Errorf("waiting for the word of node %s: %s", id, h.GetRefused())
+		}
+		if h.GetVouched() && c.votes(id) {
+			have++
+		}
+	}
+	if need := c.voters()/2 + 1; have < need {
+		return fmt.Errorf("waiting for a leader, or for enough other voters: %d of the %d that are needed are here: %w", have, need, ownership.ErrNoLeader)
+	}
+	c.admitted()
+	return nil
 }
 
 func (c *Cluster) askToJoin(ctx context.Context, node ownership.NodeID, addr string, req JoinRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, joinLimit)
 	defer cancel()
-	act, err := store.EncodeAct(ownership.Join{Node: req.Node, Partitions: req.Partitions}, 1)
+	n := req.Node
+	n.Process, n.GoneAt = "", time.Time{} // the oldest format goes without
+	act, err := store.EncodeAct(ownership.Join{Node: n, Partitions: req.Partitions}, 1)
 	if err != nil {
 		return err
 	}
 	p := c.links.to(node, addr)
 	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
-		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format,
+		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
+		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, Settings: req.Settings,
 	})
 	return err
 }
@@ -132,8 +246,9 @@ func (c *Cluster) askToJoin(ctx context.Context, node ownership.NodeID, addr str
 // raft's configuration and writes the record.
 const joinLimit = 10 * time.Second
 
-// mayFound founds the region when this node is the one to do it. false, nil:
-// the node should ask to join, or wait and look again.
+// mayFound founds the region when this node is the one to do it, by the agreement
+// of bootstrap_expect. false, nil: the node should ask to join, or wait and look
+// again.
 //
 // Raft would let two nodes that cannot see each other found two regions. So a
 // founder needs the word of as many nodes as were expected, a node without state
@@ -147,7 +262,7 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 	if has {
 		return true, nil // raft has yet to read it
 	}
-	if !c.cfg.Bootstrap && c.cfg.BootstrapExpect == 0 {
+	if c.cfg.BootstrapExpect < 2 { // the word of one empty node is worth nothing: it may have lost its disk
 		return true, nil
 	}
 	around := c.greetAll(ctx, "")
@@ -155,9 +270,6 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 		if h.GetHasState() {
 			return true, nil
 		}
-	}
-	if c.cfg.Bootstrap {
-		return true, c.foundRegion(ctx)
 	}
 	if len(around)+1 < c.cfg.BootstrapExpect {
 		return false, fmt.Errorf("founding the region: %d of %d nodes are here", len(around)+1, c.cfg.BootstrapExpect)
@@ -185,37 +297,30 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 	return true, c.foundRegion(ctx)
 }
 
-// foundRegion makes this node the only voter of a new region; the others join.
-func (c *Cluster) foundRegion(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
-	defer cancel()
-	err := await(ctx, func() raft.Future {
-		return c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
-			{ID: raft.ServerID(c.self), Address: raft.ServerAddress(c.addr), Suffrage: raft.Voter},
-		}})
-	})
-	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
-		return fmt.Errorf("founding the region: %w", err)
-	}
-	if err == nil {
-		c.admitted()
-		c.log.Info("this node founded the region", "deployment", c.cfg.Deployment, "region", string(c.cfg.Region))
-	}
-	return nil
-}
-
-// admitted lets this node answer raft messages. One that starts without data does
-// not, until its leader has looked at its incarnation: a node that lost its disk
-// has forgotten its log and its vote, and raft, which knows it by its id alone,
-// would count it as the old one. With two nodes of three such a vote is enough to
-// lose acknowledged claims, before any leader could refuse the node.
-func (c *Cluster) admitted() { c.trans.deaf.Store(false) }
-
 // greetAll says hello to every address of Join and gives the other nodes of this
 // region that answered, by id.
 func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
-	others := slices.DeleteFunc(slices.Clone(c.cfg.Join), func(addr string) bool { return addr == c.addr })
-	return greetAt(ctx, c.links, others, &peerpb.HelloRequest{Founder: string(founder)})
+	hello := c.me()
+	hello.Founder = string(founder)
+	met, _ := c.greetAt(ctx, c.cfg.Join, hello)
+	return met
+}
+
+// greetAt says hello at the addresses, this node's own left out, and remembers
+// where it met whom. self are answers under this node's own id.
+func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting) {
+	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
+	met, self = greetAt(ctx, c.links, addrs, hello)
+	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
+	for id, h := range met {
+		c.present.tells(bearerOfReply(h.HelloReply), c.named(id), time.Now())
+		for _, n := range h.GetNodes() {
+			if other := ownership.NodeID(n.GetNode()); other != c.self {
+				c.present.hint(other, n.GetAddr(), c.named(other))
+			}
+		}
+	}
+	return met, self
 }
 
 // greeting is what a node answered to a hello, and where.
@@ -224,28 +329,34 @@ type greeting struct {
 	addr string
 }
 
-// greetAt says hello at all the addresses at once and gives the other nodes of
-// the region that answered in time, by id.
-func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) map[ownership.NodeID]greeting {
+// greetAt says hello at all the addresses at once, each that a name resolves to,
+// and gives the other nodes of the region that answered in time, by id, and the
+// answers under the own id.
+func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	out := make(map[ownership.NodeID]greeting)
-	for _, addr := range addrs {
+	var self []greeting
+	for _, addr := range resolved(ctx, addrs) {
 		wg.Go(func() {
 			p := l.to("", addr)
 			h, err := ask(ctx, p, p.hello, hello)
-			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) || h.GetNode() == string(l.self.node) {
+			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if h.GetNode() == string(l.self.node) {
+				self = append(self, greeting{h, addr})
+				return
+			}
 			out[ownership.NodeID(h.GetNode())] = greeting{h, addr}
 		})
 	}
 	wg.Wait()
-	return out
+	return out, self
 }
 
 // helloLimit bounds a round of hellos.

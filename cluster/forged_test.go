@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -107,6 +109,12 @@ func overTCP(preface string) func(string, time.Duration) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", addr, timeout)
 		if err == nil && preface != "" {
 			_, err = io.WriteString(conn, preface)
+			err = errors.Join(err, writePreface(conn, &peerpb.HelloRequest{Node: "evil", Process: "evil"}))
+		}
+		if err == nil && preface != "" {
+			_ = conn.SetReadDeadline(time.Now().Add(timeout))
+			_ = readWord(conn, &peerpb.HelloReply{})
+			_ = conn.SetReadDeadline(time.Time{})
 		}
 		return conn, err
 	}
@@ -160,6 +168,7 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	n := leaderOf(t, nodes...)
+	n.ready() // one without a lease has lost touch, and takes nobody for a stranger
 	gone := without(nodes, n)[0]
 	try := func(what string, id ownership.NodeID) {
 		t.Helper()

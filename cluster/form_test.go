@@ -246,7 +246,7 @@ func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
 		{"B101 record and stamp differ", func(q *JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
 		{"B101 own id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
 		{"B101 known id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
-		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ownership.ErrConflict},
+		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ErrUnreachable},
 		{"B101 nobody at the address", func(*JoinRequest) {}, ErrUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -192,7 +192,7 @@ func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
 		eventually(t, "the gate opens on "+string(n.id), func() bool { return n.tb.Format() == 2 })
 	}
 	old := ownership.Node{ID: "d", Region: "emea", ClusterAddr: "127.0.0.1:1", Incarnation: "new", Format: 1}
-	if err := leaderOf(t, nodes[1:]...).reign.Load().checkNewcomer(old); !errors.Is(err, ownership.ErrConflict) {
+	if err := leaderOf(t, nodes[1:]...).reign.Load().checkNewcomer(JoinRequest{Node: old}); !errors.Is(err, ownership.ErrConflict) {
 		t.Errorf("a node of old software was let in with %v", err)
 	}
 }

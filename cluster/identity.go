@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -17,10 +18,12 @@ import (
 const uriScheme = "tandem"
 
 // ALPN names (RFC 7301) of the two protocols on the cluster port. The peer link
-// is Connect over HTTP/2, so it takes HTTP/2's own name.
+// is Connect over HTTP/2, so it takes HTTP/2's own name. Raft's first version
+// names no process; it is spoken with nodes of older software, which have none.
 const (
-	alpnRaft = "tandem-raft/1"
-	alpnPeer = "h2"
+	alpnRaft  = "tandem-raft/2"
+	alpnRaft1 = "tandem-raft/1"
+	alpnPeer  = "h2"
 )
 
 // identity is who a certificate says its bearer is.
@@ -127,7 +130,7 @@ func (c *credentials) server() *tls.Config {
 				Certificates:           []tls.Certificate{m.cert},
 				ClientAuth:             tls.RequireAndVerifyClientCert,
 				ClientCAs:              m.roots,
-				NextProtos:             []string{alpnPeer, alpnRaft},
+				NextProtos:             []string{alpnPeer, alpnRaft, alpnRaft1},
 				SessionTicketsDisabled: true, // every connection shows its certificate
 				VerifyConnection: func(s tls.ConnectionState) error {
 					if s.NegotiatedProtocol == "" {
@@ -145,15 +148,19 @@ func (c *credentials) server() *tls.Config {
 // proto to the node want; an empty want takes any node of the region.
 func (c *credentials) client(proto string, want ownership.NodeID) *tls.Config {
 	m := c.now.Load()
+	protos := []string{proto}
+	if proto == alpnRaft {
+		protos = append(protos, alpnRaft1)
+	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{m.cert},
-		NextProtos:   []string{proto},
+		NextProtos:   protos,
 		// Nodes are known by the name in their certificate, not by the address
 		// they are dialled at: VerifyConnection checks chain and name instead.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if s.NegotiatedProtocol != proto {
+			if !slices.Contains(protos, s.NegotiatedProtocol) {
 				return fmt.Errorf("checking a peer: it does not speak %s", proto)
 			}
 			if err := c.vouch(s.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {

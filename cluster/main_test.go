@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"tandem/ownership"
@@ -108,6 +109,19 @@ func (r *testRegion) form(n int) []*testNode {
 	for _, n := range out {
 		n.ready()
 	}
+	eventually(r.t, "the votes are given", func() bool {
+		for _, n := range out {
+			if n.voters() < min(len(out), maxVoters) {
+				return false
+			}
+			for _, s := range n.servers() {
+				if rec, ok := n.tb.Node(ownership.NodeID(s.ID)); !ok || rec.Voter != (s.Suffrage == raft.Voter) {
+					return false
+				}
+			}
+		}
+		return true
+	})
 	return out
 }
 
@@ -116,13 +130,17 @@ func (r *testRegion) start(id ownership.NodeID) *testNode {
 	n := &testNode{r: r, id: id, dir: filepath.Join(r.dir, string(id))}
 	r.nodes[id] = n
 	n.up(func(c *Config) {
-		c.Bootstrap = len(r.nodes) == 1
 		for _, o := range r.nodes {
 			if o.Cluster != nil {
 				c.Join = append(c.Join, o.Addr())
 			}
 		}
 	})
+	if len(r.nodes) == 1 {
+		if err := n.Found(soon(r.t)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 	return n
 }
 

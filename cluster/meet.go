@@ -34,7 +34,7 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 	}
 	defer over()
 	inside := len(c.servers()) > 0
-	hello := &peerpb.HelloRequest{}
+	hello := c.me()
 	if inside {
 		hello.Invite = c.addr
 	}
@@ -57,7 +57,7 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 	case inside && other.GetHasState():
 		return fail(fmt.Errorf("node %s has a region of its own: empty its data directory first: %w", newcomer, ownership.ErrConflict))
 	case !inside && !other.GetHasState():
-		return fail(fmt.Errorf("neither node has a region yet: start one of them with cluster.bootstrap: %w", ownership.ErrNoLeader))
+		return fail(fmt.Errorf("neither node has a region yet: found it on one of them (tandem found): %w", ownership.ErrNoLeader))
 	case !inside:
 		newcomer, incarnation = c.self, c.cfg.Node.Incarnation
 		c.invites.take(addr)

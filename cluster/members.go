@@ -18,6 +18,11 @@ type JoinRequest struct {
 	Node       ownership.Node
 	Partitions int         // to be born on it; 0: this region's default
 	Stamp      store.Stamp // of its store
+	Identity   string      // of the region that its data belong to; empty: none yet
+	HasState   bool        // its table holds a record of it
+	Ancestors  []string    // see ownership.Join
+	Over       bool        // the last of them ended in order
+	Settings   map[string]string
 }
 
 // Join takes a node into the region, from any node, and reports whether it got
@@ -65,150 +70,16 @@ func (c *Cluster) checkJoin(req JoinRequest) error {
 	return nil
 }
 
-// admit is the leader's part of a join.
-func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err error) {
-	c, n := r.c, req.Node
-	fail := func(err error) (bool, error) { return false, fmt.Errorf("joining node %s: %w", n.ID, err) }
-	if err := c.checkJoin(req); err != nil {
-		return false, err
-	}
-	if err := r.waitReady(ctx); err != nil {
-		return false, err
-	}
-	release, err := r.form(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	defer release()
-	if err := r.checkNewcomer(n); err != nil {
-		return fail(err)
-	}
-	if n.ID != c.self {
-		if err := r.callBack(ctx, n); err != nil {
-			return fail(err)
-		}
-	}
-	if voter, err = r.seat(ctx, n); err != nil {
-		return fail(err)
-	}
-	n.Voter = voter
-	if req.Partitions == 0 {
-		req.Partitions = c.cfg.Partitions
-	}
-	r.book.admit(n.ID, n.Incarnation, time.Now())
-	out, err := r.propose(ctx, ownership.Join{Node: n, Partitions: req.Partitions})
-	if err == nil {
-		err = out.Err
-	}
-	if err != nil {
-		return fail(err)
-	}
-	c.log.Info("a node joined", "node", string(n.ID), "addr", n.ClusterAddr, "voter", voter)
-	return voter, nil
-}
-
-// form waits for the right to change the membership.
-func (r *reign) form(ctx context.Context) (release func(), err error) {
-	select {
-	case r.forming <- struct{}{}:
-		return func() { <-r.forming }, nil
-	case <-r.ctx.Done():
-		return nil, errNotLeader
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// checkNewcomer holds a node against the table before raft hears of it.
-func (r *reign) checkNewcomer(n ownership.Node) error {
-	for _, other := range r.c.tb.Nodes() {
-		if other.ID != n.ID && other.State != ownership.NodeGone && other.ClusterAddr == n.ClusterAddr {
-			return fmt.Errorf("node %s has the address %s already: remove it first: %w", other.ID, n.ClusterAddr, ownership.ErrConflict)
-		}
-	}
-	if writes := r.c.tb.Format(); n.Format < writes {
-		return fmt.Errorf("it reads command formats up to %d, the region writes %d: upgrade its software first: %w", n.Format, writes, ownership.ErrConflict)
-	}
-	have, ok := r.c.tb.Node(n.ID)
-	switch {
-	case !ok:
-		return nil
-	case have.Incarnation == n.Incarnation && have.State == ownership.NodeGone:
-		return fmt.Errorf("%w: empty its data directory, then join it anew", ErrGone)
-	case have.Incarnation != n.Incarnation && have.State != ownership.NodeGone:
-		return fmt.Errorf("the region knows that id with other data at %s; its disk was lost or swapped: remove the node, then join it anew: %w",
-			have.ClusterAddr, ownership.ErrConflict)
-	}
-	return nil
-}
-
-// callBack makes sure that the node is where it says, for raft would count a
-// voter at a wrong address as a dead one, and tells it that it is admitted.
-func (r *reign) callBack(ctx context.Context, n ownership.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
-	defer cancel()
-	p := r.c.links.to(n.ID, n.ClusterAddr)
-	h, err := ask(ctx, p, p.hello, &peerpb.HelloRequest{Admit: n.Incarnation})
-	if err != nil {
-		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
-	}
-	if h.GetNode() != string(n.ID) || h.GetIncarnation() != n.Incarnation {
-		return fmt.Errorf("calling it back at %s: node %s answers there: %w", n.ClusterAddr, h.GetNode(), ownership.ErrConflict)
-	}
-	return nil
-}
-
-// seat gives the node its place in raft's configuration: a vote while fewer than
-// five have one, else none. A place that it has stays as it is, at its present
-// address.
-func (r *reign) seat(ctx context.Context, n ownership.Node) (voter bool, err error) {
-	id, addr := raft.ServerID(n.ID), raft.ServerAddress(n.ClusterAddr)
-	voters := 0
-	for _, s := range r.c.servers() {
-		if s.ID == id {
-			voter = s.Suffrage == raft.Voter
-			if s.Address == addr {
-				return voter, nil
-			}
-			return voter, r.place(ctx, id, addr, voter)
-		}
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-		if s.Address == addr {
-			// Left over from a node that is gone, or checkNewcomer would have refused.
-			if err := r.change(ctx, func() raft.Future { return r.c.raft.RemoveServer(s.ID, 0, r.c.cfg.Timings.Decide) }); err != nil {
-				return false, err
-			}
-		}
-	}
-	voter = voters < maxVoters
-	return voter, r.place(ctx, id, addr, voter)
-}
-
-func (r *reign) place(ctx context.Context, id raft.ServerID, addr raft.ServerAddress, voter bool) error {
-	return r.change(ctx, func() raft.Future {
-		if voter {
-			return r.c.raft.AddVoter(id, addr, 0, r.c.cfg.Timings.Decide)
-		}
-		return r.c.raft.AddNonvoter(id, addr, 0, r.c.cfg.Timings.Decide)
-	})
-}
-
-// change makes one change of raft's configuration.
-func (r *reign) change(ctx context.Context, start func() raft.Future) error {
-	if err := await(ctx, start); err != nil {
-		return fmt.Errorf("changing raft's configuration: %w", raftRefusal(err))
-	}
-	return nil
-}
-
 // Leave takes this node out of the region for good: it stops acting, its
 // partitions go to others, and its vote ends. Call Stop afterwards. The last
-// voter cannot leave: the error is ErrConflict.
+// voter cannot leave, nor one without whom no quorum of living voters would be
+// left: the error is ErrConflict.
 func (c *Cluster) Leave(ctx context.Context) error {
 	if c.voters() == 1 && c.nodeAt(c.addr) == c.self {
 		return fmt.Errorf("leaving the region: node %s is its last voter: %w", c.self, ownership.ErrConflict)
+	}
+	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {
+		return fmt.Errorf("leaving the region: %w", err)
 	}
 	c.lease.drop()
 	if c.raft.State() == raft.Leader {
@@ -216,18 +87,23 @@ func (c *Cluster) Leave(ctx context.Context) error {
 			return fmt.Errorf("leaving the region: %w", err)
 		}
 	}
-	return c.dismissAtLeader(ctx, c.self, true)
+	err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Left: true})
+	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
+		c.lease.dropped.Store(false) // it stays
+	}
+	return err
 }
 
 // Remove takes a node out of the region for good, from any node. Its lease is
 // waited for, then its partitions go to others. A node removed while it runs
 // stops acting and ends; to bring it back, empty its data directory. The error
-// is ErrUnknown, ErrConflict for the last voter, or ErrNoLeader.
+// is ErrUnknown, ErrConflict for the last voter and where no quorum of living
+// voters would be left, or ErrNoLeader.
 func (c *Cluster) Remove(ctx context.Context, id ownership.NodeID) error {
 	if id == c.self && c.raft.State() == raft.Leader {
 		return c.Leave(ctx)
 	}
-	return c.dismissAtLeader(ctx, id, false)
+	return c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(id)})
 }
 
 // dismissLimit bounds a removal: a lease has to run out first.
@@ -235,19 +111,22 @@ func (c *Cluster) dismissLimit() time.Duration {
 	return c.cfg.Timings.Lease + c.cfg.Timings.Drift + joinLimit
 }
 
-func (c *Cluster) dismissAtLeader(ctx context.Context, id ownership.NodeID, left bool) error {
+func (c *Cluster) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
 	bounded, cancel := context.WithTimeout(ctx, c.dismissLimit())
 	defer cancel()
-	return c.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", id), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
+	return c.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
 				return errNotLeader
 			}
-			return r.dismiss(ctx, id, left)
+			if req.GetProbe() {
+				return r.mayDismiss(ctx, ownership.NodeID(req.GetNode()))
+			}
+			return r.dismiss(ctx, ownership.NodeID(req.GetNode()), req.GetLeft())
 		}
 		p := c.links.to(leader, addr)
-		_, err := ask(ctx, p, p.dismiss, &peerpb.DismissRequest{Node: string(id), Left: left})
+		_, err := ask(ctx, p, p.dismiss, req)
 		return err
 	})
 }
@@ -271,6 +150,9 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool) err
 		return fail(err)
 	}
 	defer release()
+	if err := r.mayDismiss(ctx, id); err != nil {
+		return fail(err)
+	}
 	r.book.condemn(id)
 	if wait := time.Until(r.book.over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
 		t := time.NewTimer(wait)

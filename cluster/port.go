@@ -22,7 +22,7 @@ import (
 // Prefaces tell the two protocols apart where there is no TLS, on loopback
 // only. The dialling side writes one of them before anything else.
 const (
-	prefaceRaft = "TANDEM-RAFT/1\n"
+	prefaceRaft = "TANDEM-RAFT/2\n"
 	prefacePeer = "TANDEM-PEER/1\n"
 )
 
@@ -199,7 +199,13 @@ func (p *port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership
 	if err := conn.settle(s.PeerCertificates); err != nil {
 		return nil, false, "", err
 	}
-	return tc, s.NegotiatedProtocol == alpnRaft, id.node, nil
+	switch s.NegotiatedProtocol {
+	case alpnRaft1:
+		return firstRaft{tc}, true, id.node, nil
+	case alpnRaft:
+		return tc, true, id.node, nil
+	}
+	return tc, false, id.node, nil
 }
 
 // readPreface reads byte by byte: what follows belongs to the protocol.

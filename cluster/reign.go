@@ -25,7 +25,8 @@ type reign struct {
 	verify    *combiner[struct{}, struct{}]
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
-	restoring atomic.Bool   // the table is being replaced: no leases
+	compared  comparison
+	restoring atomic.Bool // the table is being replaced: no leases
 	returned  returned
 	lengthSet time.Time     // when the length of leases may last have changed; under forming
 	forming   chan struct{} // holds one token: changes of membership go one at a time
@@ -82,6 +83,7 @@ func (r *reign) start() {
 		// Only now the table tells how long earlier leaders' leases are.
 		r.book.lasted(r.c.longestLease())
 		r.returned.base = r.c.tb.Applied()
+		r.begin()
 		close(r.ready)
 		r.c.log.Info("this node leads the region", "term", r.term)
 		r.wg.Go(r.settle)
@@ -101,6 +103,10 @@ func (r *reign) end() {
 // lease granted now would contradict it.
 func (r *reign) takeOver() bool {
 	for r.ctx.Err() == nil {
+		if r.c.trans.deaf.Load() { // the only voter needs nobody's word, but looks around for another process of its own
+			r.sleep(retryPause)
+			continue
+		}
 		err := await(r.ctx, func() raft.Future { return r.c.raft.Barrier(r.c.cfg.Timings.Decide) })
 		if err == nil {
 			return true
@@ -184,6 +190,7 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 	if err := r.waitReady(ctx); err != nil {
 		return grant{}, err
 	}
+	r.book.next.sees(in.node, time.Now())
 	if r.restoring.Load() {
 		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
 	}
@@ -195,6 +202,15 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 		return grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.node, ownership.ErrConflict)
 	case n.State == ownership.NodeGone:
 		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, ErrGone)
+	case n.Process != "" && n.Process != in.process:
+		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, twinOf(in.node, n.ClusterAddr))
+	case r.book.next.isOver(in.node, in.process):
+		return grant{}, fmt.Errorf("renewing the lease of %s: it gave its lease back: %w", in.node, ownership.ErrFenced)
+	}
+	r.book.next.renewed(in.node)
+	r.compareSettings(in.node, in.settings)
+	if err := r.compareTables(in, n, time.Now()); err != nil {
+		return grant{}, err
 	}
 	length := r.c.leaseLength()
 	if err := r.book.receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {

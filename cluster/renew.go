@@ -78,8 +78,9 @@ func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, ad
 	}
 	p := c.links.to(leader, addr)
 	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
-		Node: string(in.node), Incarnation: in.incarnation, Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load,
-		Room: uint32(max(in.room, 0)), Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind,
+		Node: string(in.node), Incarnation: in.incarnation, Process: in.process, Sum: in.sum, Settings: in.settings,
+		Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load, Room: uint32(max(in.room, 0)),
+		Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind,
 	})
 	if err != nil {
 		return grant{}, err
@@ -103,16 +104,21 @@ func (c *Cluster) renewal() renewal {
 	// raft gives the term of its last log entry as text only.
 	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
 	applied := c.tb.Applied()
+	sum, known := c.tb.SumAt(applied)
+	if !known {
+		sum = 0
+	}
 	return renewal{
-		node: c.self, incarnation: c.cfg.Node.Incarnation, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
-		applied: applied, lastIndex: c.raft.LastIndex(), term: term, behind: !c.lease.acts(applied, time.Now()),
+		node: c.self, incarnation: c.cfg.Node.Incarnation, process: c.process, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
+		applied: applied, sum: sum, settings: c.cfg.Settings, lastIndex: c.raft.LastIndex(), term: term,
+		behind: !c.lease.acts(applied, time.Now()),
 	}
 }
 
 // renewFailed acts on refusals that another try cannot change.
 func (c *Cluster) renewFailed(err error) {
 	switch {
-	case errors.Is(err, ErrGone), errors.Is(err, ownership.ErrConflict), errors.Is(err, ErrForeign):
+	case forGood(err):
 		if !c.stopping.Load() {
 			c.fatal(err)
 		}
@@ -121,5 +127,20 @@ func (c *Cluster) renewFailed(err error) {
 		c.enterAt.fire()
 	default:
 		c.log.Debug("renewing the lease", "err", err)
+	}
+}
+
+// giveBack tells the leader that this process acts no more, so that the next one
+// of this node need not wait for its lease. The disk says so too.
+func (c *Cluster) giveBack(ctx context.Context) {
+	leader, addr, ok := c.Leader()
+	if !ok || leader == c.self || !c.entered.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Renew)
+	defer cancel()
+	p := c.links.to(leader, addr)
+	if _, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
+		c.log.Debug("giving the lease back", "err", err)
 	}
 }

@@ -136,7 +136,13 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
 	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  &dialStream{handedListener: newHandedListener(advertised("forger:1")), d: d, nodeAt: func(string) ownership.NodeID { return "" }},
+		Stream: &dialStream{handedListener: newHandedListener(advertised("forger:1")), open: func(ctx context.Context, addr ownership.NodeID) (net.Conn, error) {
+			conn, err := d.dial(ctx, string(addr), true, "")
+			if err != nil {
+				return nil, err
+			}
+			return conn, sayAs(conn, &peerpb.HelloRequest{Node: string(node), Process: "forged"})
+		}},
 		MaxPool: 1, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
 	})
 	r.t.Cleanup(func() {
@@ -145,6 +151,11 @@ func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
 		d.closeAll()
 	})
 	return trans
+}
+
+// sayAs gives the first word on a raft connection and reads the other's.
+func sayAs(conn net.Conn, hello *peerpb.HelloRequest) error {
+	return errors.Join(writePreface(conn, hello), readWord(conn, &peerpb.HelloReply{}))
 }
 
 func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {

@@ -86,8 +86,13 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 	if r == nil {
 		return nil, errNotLeader
 	}
+	if req.GetOver() {
+		r.book.next.gaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
+		return &peerpb.RenewReply{Leader: string(c.self), Term: r.term}, nil
+	}
 	g, err := r.renew(ctx, renewal{
-		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), live: int(req.GetLive()),
+		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), process: req.GetProcess(), live: int(req.GetLive()),
+		sum: req.GetSum(), settings: req.GetSettings(),
 		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
 		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(),
 	})
@@ -107,26 +112,67 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts()}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts(), Process: c.process}, nil
 }
 
-func (c *Cluster) serveHello(_ context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	_, addr, _ := c.Leader()
+func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	b := bearerOf(req)
+	if b.node == "" {
+		b.node = speakerOf(ctx) // older software says no more
+	} else if speaker := speakerOf(ctx); speaker != b.node {
+		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.node)
+	}
 	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
 		c.invites.take(by)
 		c.enterAt.fire()
 	}
-	if req.GetAdmit() == c.cfg.Node.Incarnation {
-		c.admitted()
+	if b.node != c.self {
+		c.present.tells(b, c.named(b.node), time.Now())
 	}
-	res := &peerpb.HelloReply{
-		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: string(c.self), Incarnation: c.cfg.Node.Incarnation,
-		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), LeaderAddr: addr,
+	if req.GetAdmit() == c.cfg.Node.Incarnation {
+		if err := c.admittedBy(b); err != nil {
+			return nil, err
+		}
+	}
+	res := c.replyAs()
+	if req.GetVouch() && b.node != c.self {
+		if err := c.meet(b); err != nil {
+			res.Refused = err.Error()
+		} else {
+			res.Vouched = true
+		}
 	}
 	if f := ownership.NodeID(req.GetFounder()); f != "" && !res.HasState {
 		res.Granted = c.found.grant(f, time.Now())
 	}
 	return res, nil
+}
+
+// replyAs is this process's answer to a hello, or to a raft connection's first word.
+func (c *Cluster) replyAs() *peerpb.HelloReply {
+	leader, addr, _ := c.Leader()
+	me := c.me()
+	return &peerpb.HelloReply{
+		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
+		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
+		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
+		Confirmed: me.GetConfirmed(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
+	}
+}
+
+// admittedBy takes the leader's word that this process is the node's.
+func (c *Cluster) admittedBy(leader bearer) error {
+	if leader.identity != "" {
+		if mine := c.identity(); mine != "" && mine != leader.identity {
+			return fmt.Errorf("this node has the data of another region of this name: %w", ErrForeign)
+		}
+		if err := c.st.Belong(leader.identity); err != nil {
+			return fmt.Errorf("keeping the region's identity: %w", err)
+		}
+	}
+	c.present.bind(leader.node, leader.process, c.named(leader.node), leader.addr, time.Now())
+	c.admitted()
+	return nil
 }
 
 func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
@@ -141,8 +187,10 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 	if _, _, ok := c.Leader(); !ok {
 		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
 	}
+	join.Node.Process = req.GetProcess()
 	voter, err := c.Join(ctx, JoinRequest{
-		Node: join.Node, Partitions: join.Partitions,
+		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
+		Ancestors: req.GetAncestors(), Over: req.GetOver(), Settings: req.GetSettings(),
 		Stamp: store.Stamp{
 			Deployment: req.GetDeployment(), Region: ownership.Region(req.GetRegion()), Node: ownership.NodeID(req.GetNode()),
 			Incarnation: req.GetIncarnation(), Format: req.GetFormat(),
@@ -163,6 +211,9 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
+	}
+	if req.GetProbe() {
+		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
 	}
 	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left)
 }

@@ -41,7 +41,12 @@ type Status struct {
 	Trouble     string           `json:"trouble,omitempty"`      // why it is not joined, or cannot go on
 	DiskTrouble string           `json:"disk_trouble,omitempty"` // why the last write failed, such as a full disk; it passes
 	Addr        string           `json:"addr"`                   // advertised cluster address
+	Identity    string           `json:"identity,omitempty"`     // of the region
+	Process     string           `json:"process"`                // random id of this start
 	Peers       []Peer           `json:"peers"`
+	// Differs lists the settings that must be equal on all nodes and are not, as
+	// the leader knows them; empty elsewhere.
+	Differs []Difference `json:"differs,omitempty"`
 }
 
 // Peers lists the nodes in raft's configuration, which is what votes and
@@ -72,6 +77,10 @@ func (c *Cluster) Status() Status {
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.acts(), LeaseUntil: c.lease.until(),
 		DiskAge: c.disk.age(), DiskTrouble: c.diskRefusal(), Addr: c.addr, Peers: c.Peers(),
+	}
+	s.Identity, s.Process = c.identity(), c.process
+	if r := c.reign.Load(); r != nil {
+		s.Differs = r.compared.differences()
 	}
 	if s.Leased {
 		s.LeaseLeft = time.Until(s.LeaseUntil)

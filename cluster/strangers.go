@@ -51,9 +51,12 @@ func (c *Cluster) forsaken(now time.Time) bool {
 // around gives the addresses at which somebody of the region may be found.
 func (c *Cluster) around() []string {
 	all := c.invites.with(c.cfg.Join)
+	for _, n := range c.present.addrs() { // of those who told: they have this node's address, and may be its region
+		all = append(all, n.GetAddr())
+	}
 	for _, n := range c.tb.Nodes() {
-		if n.ID != c.self && n.State != ownership.NodeGone {
-			all = append(all, n.ClusterAddr)
+		if n.State != ownership.NodeGone { // itself too: who answers at the address of its record?
+			all = append(all, c.where(n.ID)...)
 		}
 	}
 	return all

@@ -29,7 +29,8 @@ type raftTransport struct {
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
-	deaf      atomic.Bool                 // no raft message is answered, see Cluster.admitted
+	deaf      atomic.Bool // no raft message is answered and no vote asked for, see Cluster.admitted
+	welcome   welcome
 	stranger  func(ownership.NodeID) bool // its raft messages are not answered, see Cluster.stranger
 
 	mu     sync.Mutex
@@ -49,16 +50,29 @@ const raftIOTimeout = 5 * time.Second
 // large entries they win nothing that could be measured.
 const unpiped = 1
 
-func newRaftTransport(d *dialer, addr net.Addr, nodeAt func(addr string) ownership.NodeID, log hclog.Logger, refused func(string)) *raftTransport {
+// welcome takes the word of whoever opened a connection, see Cluster.welcome.
+type welcome func(conn net.Conn, node ownership.NodeID) (net.Conn, error)
+
+// byID has raft's transport dial node ids: where a node is, is found out then.
+type byID struct{}
+
+// ServerAddr implements raft.ServerAddressProvider.
+func (byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
+}
+
+func newRaftTransport(addr net.Addr, open func(ctx context.Context, id ownership.NodeID) (net.Conn, error), welcome welcome, log hclog.Logger, refused func(string)) *raftTransport {
 	t := &raftTransport{
+		welcome: welcome,
 		timeout: raftIOTimeout, log: log, refused: refused, beats: newHeartbeats(heldBackFor),
 		incoming: make(chan raft.RPC),
 		inner:    make(map[*raft.NetworkTransport]struct{}),
 		done:     make(chan struct{}),
 	}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  &dialStream{handedListener: newHandedListener(addr), d: d, nodeAt: nodeAt},
-		MaxPool: 3, MaxRPCsInFlight: unpiped, Timeout: t.timeout, Logger: log,
+		Stream:                &dialStream{handedListener: newHandedListener(addr), open: open},
+		ServerAddressProvider: byID{},
+		MaxPool:               3, MaxRPCsInFlight: unpiped, Timeout: t.timeout, Logger: log,
 	})
 	return t
 }
@@ -92,8 +106,35 @@ func (t *raftTransport) Close() error {
 	return err
 }
 
+// EncodePeer implements raft.Transport: the address that a leader gives of itself.
+func (t *raftTransport) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
+	return []byte(addr)
+}
+
+// RequestVote implements raft.Transport: a node that may give no vote asks for none.
+func (t *raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.deaf.Load() {
+		return errNotAdmitted
+	}
+	return t.NetworkTransport.RequestVote(id, target, args, resp)
+}
+
+// RequestPreVote implements raft.WithPreVote, as RequestVote.
+func (t *raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.deaf.Load() {
+		return errNotAdmitted
+	}
+	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
+}
+
 // take serves one incoming connection of the node (empty on a plain port).
 func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
+	conn, err := t.welcome(conn, node)
+	if err != nil {
+		t.refused("process")
+		t.log.Debug("refusing a raft connection", "node", string(node), "err", err)
+		return
+	}
 	over := make(chan struct{})
 	c := &countedConn{Conn: conn, gone: func() { close(over) }}
 	stream := newHandedListener(conn.LocalAddr())
@@ -148,7 +189,7 @@ func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
 }
 
 // errNotAdmitted is the answer of a node that has no vote to give.
-var errNotAdmitted = errors.New("this node has no data, and its region has not admitted it yet")
+var errNotAdmitted = errors.New("this node has just started, and its region has not admitted it yet")
 
 // pass gives the message to raft.
 func (t *raftTransport) pass(rpc raft.RPC, over <-chan struct{}) {
@@ -196,19 +237,18 @@ func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 func (t *raftTransport) wait() { t.wg.Wait() }
 
 // dialStream is the stream layer of one raft.NetworkTransport: it accepts what
-// it is handed and dials through the dialer, if it has one.
+// it is handed and opens connections to nodes by id, if it can.
 type dialStream struct {
 	*handedListener
-	d      *dialer
-	nodeAt func(addr string) ownership.NodeID
+	open func(ctx context.Context, id ownership.NodeID) (net.Conn, error)
 }
 
 // Dial implements raft.StreamLayer.
 func (s *dialStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	if s.d == nil {
+	if s.open == nil {
 		return nil, net.ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.d.dial(ctx, string(addr), true, s.nodeAt(string(addr)))
+	return s.open(ctx, ownership.NodeID(addr))
 }

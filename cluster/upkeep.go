@@ -11,13 +11,13 @@ import (
 	"tandem/store"
 )
 
-// upkeep runs raft-autopilot while this node leads: a non-voter that has been
-// well for Timings.Stabilise gets a vote that is free, and a voter that has been
-// silent for Timings.DeadVoter loses its vote to such a node. A dead voter is
-// never thrown out by itself: it keeps its place, its record and its
-// partitions' history, and may come back; an operator removes it.
+// upkeep runs raft-autopilot while this node leads: a non-voter that has caught up
+// and been well for Timings.Stabilise gets a vote, and a voter that has been
+// silent for Timings.DeadVoter loses its own, see voting. A dead voter is never
+// thrown out by itself: it keeps its place, its record and its partitions'
+// history, and may come back; an operator removes it.
 func (r *reign) upkeep() {
-	every := max(r.c.cfg.Timings.Stabilise/10, 20*time.Millisecond)
+	every := min(max(r.c.cfg.Timings.Stabilise/10, 20*time.Millisecond), r.c.cfg.Timings.Announce)
 	pilot := autopilot.New(r.c.raft, &upkeep{r},
 		autopilot.WithLogger(store.RaftLogger(r.c.cfg.Logger)),
 		autopilot.WithPromoter(&promoter{r}),
@@ -25,8 +25,10 @@ func (r *reign) upkeep() {
 	pilot.Start(r.ctx)
 	defer func() { <-pilot.Stop() }()
 	for {
-		r.raiseFormat() // first: a new region is of the newest format from its first act on
+		r.raiseFormat()
+		r.begin()
 		r.recordVotes()
+		r.dropGone()
 		r.dismissStrangers()
 		if !r.sleep(every) {
 			return
@@ -141,37 +143,3 @@ func (*promoter) FilterFailedServerRemovals(*autopilot.Config, *autopilot.State,
 
 // IsPotentialVoter implements autopilot.Promoter.
 func (*promoter) IsPotentialVoter(autopilot.NodeType) bool { return true }
-
-// CalculatePromotionsAndDemotions implements autopilot.Promoter: fill the free
-// votes, by id; when there is none and a voter is dead, take one dead voter's
-// vote, for which the next round has a taker.
-func (p *promoter) CalculatePromotionsAndDemotions(conf *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
-	now := time.Now()
-	var ready, dead []raft.ServerID
-	voters := 0
-	for id, srv := range s.Servers {
-		switch {
-		case srv.HasVotingRights():
-			voters++
-			if !srv.Health.Healthy && p.silent(ownership.NodeID(id), now) > p.c.cfg.Timings.DeadVoter {
-				dead = append(dead, id)
-			}
-		case srv.Health.IsStable(now, conf.ServerStabilizationTime):
-			ready = append(ready, id)
-		}
-	}
-	autopilot.SortServers(ready, s)
-	autopilot.SortServers(dead, s)
-	var ch autopilot.RaftChanges
-	if free := maxVoters - voters; free > 0 {
-		ch.Promotions = ready[:min(free, len(ready))]
-	} else if len(ready) > 0 && len(dead) > 0 {
-		ch.Demotions = dead[:1]
-	}
-	return ch
-}
-
-// silent is how long this leader has not heard of a node.
-func (p *promoter) silent(id ownership.NodeID, now time.Time) time.Duration {
-	return now.Sub(p.book.over(id)) + p.c.cfg.Timings.Lease + p.c.cfg.Timings.Drift
-}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -43,8 +44,15 @@ func (r *reign) majority(ctx context.Context) error {
 			continue
 		}
 		go func() {
-			p := r.c.links.to(ownership.NodeID(s.ID), string(s.Address))
-			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
+			id, addr := ownership.NodeID(s.ID), string(s.Address)
+			if where := r.c.where(id); len(where) > 0 {
+				addr = where[0]
+			}
+			p := r.c.links.to(id, addr)
+			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{Process: r.c.process})
+			if err == nil && !r.c.present.hears(id, res.GetProcess(), r.c.named(id), time.Now()) {
+				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
+			}
 			votes <- vote{res.GetTerm(), err}
 		}()
 	}

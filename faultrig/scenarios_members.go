@@ -26,7 +26,7 @@ func memberScenarios() []Scenario {
 		{Fault: "F26", Title: "upgrade from the format before, and back", Calls: 20, Claims: -1, Fleet: FleetOptions{Older: true}, Round: mixedVersions},
 		{Fault: "F27", Title: "drain, transfer and join storm, one id twice", Calls: 5, Round: storm},
 		{Fault: "F28", Title: "a wiped node under its old id", Calls: 5, Short: true, Round: wiped},
-		{Fault: "F29", Title: "a node of another deployment, bootstrap twice", Round: foreign},
+		{Fault: "F29", Title: "a node of another deployment, founded twice", Round: foreign},
 		{Fault: "F30", Title: "quorum lost for good, recovery from one survivor", Round: recovery},
 	}
 }
@@ -225,7 +225,7 @@ func wipe(dir string) error {
 	return nil
 }
 
-// foreign: nodes of another deployment stay out, and a second bootstrap founds
+// foreign: nodes of another deployment stay out, and a second founding founds
 // nothing beside a region that is there.
 func foreign(ctx context.Context, s *Stage) error {
 	other, err := s.extra(1, func(doc map[string]any) { doc["deployment"] = "another" })
@@ -234,14 +234,17 @@ func foreign(ctx context.Context, s *Stage) error {
 	}
 	again, err := s.extra(2, func(doc map[string]any) {
 		c := doc["cluster"].(map[string]any)
-		c["bootstrap"], c["bootstrap_expect"] = true, 0
+		c["bootstrap_expect"] = 0
 	})
 	if err != nil {
 		return err
 	}
 	s.refused(ctx, other, "of another deployment")
+	if err := again.api.Found(ctx); err == nil {
+		s.Break("a node beside a region founded another one")
+	}
 	if err := again.Ready(ctx, 10*time.Second); err != nil {
-		s.Break("a node with bootstrap: true beside a region did not join it: %v", err)
+		s.Break("a node that was asked to found beside a region did not join it: %v", err)
 		return nil
 	}
 	mine, err1 := again.Status(ctx)
@@ -250,7 +253,7 @@ func foreign(ctx context.Context, s *Stage) error {
 		return err
 	}
 	if mine.Cluster.Leader != theirs.Cluster.Leader || mine.Nodes != len(s.Nodes)+1 {
-		s.Break("a second bootstrap founded a region of its own: leader %s and %d nodes there, %s here", mine.Cluster.Leader, mine.Nodes, theirs.Cluster.Leader)
+		s.Break("a second founding founded a region of its own: leader %s and %d nodes there, %s here", mine.Cluster.Leader, mine.Nodes, theirs.Cluster.Leader)
 	}
 	if err := s.Nodes[0].api.Remove(ctx, again.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", again.ID, err)

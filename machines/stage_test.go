@@ -143,7 +143,7 @@ rules:
 	return file
 }
 
-// form starts the six nodes and joins them: the first of each region starts it,
+// form starts the six nodes and joins them: the first of each region founds it,
 // the second asks to be let in, and the first invites the third.
 func (s *stage) form() {
 	s.t.Helper()
@@ -152,6 +152,9 @@ func (s *stage) form() {
 	}
 	for _, region := range regions {
 		at := s.of(region)
+		if _, err := at[0].tandem("found", "--wait", "60s"); err != nil {
+			s.t.Fatalf("%v\nthe end of its log:\n%s", err, at[0].tail())
+		}
 		for _, join := range []struct{ asked, other *machine }{{at[1], at[0]}, {at[0], at[2]}} {
 			if _, err := join.asked.tandem("join", join.other.address+":8471", "--wait", "60s"); err != nil {
 				s.t.Fatalf("%v\nthe end of its log:\n%s", err, join.asked.tail())

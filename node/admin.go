@@ -86,7 +86,7 @@ func (n *Node) checks() []admin.Check {
 
 // warnings are what an operator should be told without asking.
 func (n *Node) warnings() []string {
-	var w []string
+	w := n.cfg.Notices()
 	if n.cfg.Public.TLS.Off {
 		w = append(w, "public.tls is off: something in front of this node must end TLS")
 	}
@@ -95,6 +95,9 @@ func (n *Node) warnings() []string {
 	}
 	if t := n.region.Status().Trouble; t != "" {
 		w = append(w, "this node is not well in its region: "+t)
+	}
+	for _, d := range n.region.Status().Differs {
+		w = append(w, fmt.Sprintf("%s of node %s differs from this leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
 	if t := n.diskTrouble(); t != "" {
 		w = append(w, t)

@@ -95,8 +95,8 @@ func (n *Node) openRegion(ctx context.Context) error {
 			Capacity: c.Node.Capacity, Version: c.Version, Format: store.CommandFormat,
 		},
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
-		Bootstrap: c.Cluster.Bootstrap, BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
-		Partitions: c.Cluster.Partitions,
+		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
+		Partitions: c.Cluster.Partitions, Settings: c.shared(),
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,

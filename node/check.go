@@ -63,20 +63,53 @@ func (c Config) checkPublic(p *problems) {
 
 func (c Config) checkCluster(p *problems) {
 	p.listen("cluster.listen", c.Cluster.Listen)
-	if c.Cluster.Advertise != "" {
-		p.listen("cluster.advertise", c.Cluster.Advertise)
-	}
+	c.checkAdvertised(p)
 	t := c.Cluster.TLS
 	empty := t == PeerTLS{}
 	p.when(!empty && (t.CertFile == "" || t.KeyFile == "" || t.CAFile == ""), "cluster.tls needs cert_file, key_file and ca_file together: make them with 'tandem tls ca' and 'tandem tls cert'")
 	p.when(empty && !loopback(c.Cluster.Listen), "cluster.listen is %s without cluster.tls: whoever reaches that port owns the table, so plain connections are for loopback only; make certificates with 'tandem tls ca' and 'tandem tls cert'", c.Cluster.Listen)
 	p.when(c.Cluster.Partitions < 1 || c.Cluster.Partitions > 1024, "cluster.partitions is %d: 1 to 1024", c.Cluster.Partitions)
-	p.when(c.Cluster.BootstrapExpect < 0 || c.Cluster.BootstrapExpect > 5, "cluster.bootstrap_expect is %d: 1 to 5, or leave it out", c.Cluster.BootstrapExpect)
+	p.when(c.Cluster.BootstrapExpect < 0 || c.Cluster.BootstrapExpect > 5, "cluster.bootstrap_expect is %d: 2 to 5, or leave it out", c.Cluster.BootstrapExpect)
 	p.when(c.Cluster.Lease < 2*c.Cluster.Election || c.Cluster.Lease > time.Minute, "cluster.lease is %s: at least twice cluster.election (%s), at most 1m", c.Cluster.Lease, c.Cluster.Election)
 	p.when(c.Cluster.Election < 50*time.Millisecond, "cluster.election is %s: 50ms or more", c.Cluster.Election)
 	for i, j := range c.Cluster.Join {
 		p.listen(fmt.Sprintf("cluster.join[%d]", i), j)
 	}
+}
+
+// Notices are what holds, but does not do what it seems to say.
+func (c Config) Notices() []string {
+	var out []string
+	const once = "a region is founded once, by 'tandem found' on its first node; take the line out"
+	if c.Cluster.Bootstrap {
+		out = append(out, "cluster.bootstrap: true founds nothing by itself any more: "+once)
+	}
+	if c.Cluster.BootstrapExpect == 1 {
+		out = append(out, "cluster.bootstrap_expect: 1 founds nothing by itself any more: "+once)
+	}
+	return out
+}
+
+// checkAdvertised refuses an address at which no other node could dial this one.
+func (c Config) checkAdvertised(p *problems) {
+	if c.Cluster.Advertise != "" {
+		p.listen("cluster.advertise", c.Cluster.Advertise)
+		_, port, err := net.SplitHostPort(c.Cluster.Advertise)
+		p.when(err == nil && (port == "0" || port == ""), "cluster.advertise is %s: nobody can dial that port; write the one at which the other nodes reach this one", c.Cluster.Advertise)
+		p.when(err == nil && unspecified(c.Cluster.Advertise), "cluster.advertise is %s: that is no address of this machine; write the one at which the other nodes reach it", c.Cluster.Advertise)
+		return
+	}
+	p.when(unspecified(c.Cluster.Listen), "cluster.advertise is empty and cluster.listen is %s, every address of this machine: write in cluster.advertise the one at which the other nodes reach it, such as 10.0.0.1:8471", c.Cluster.Listen)
+}
+
+// unspecified reports whether a host:port names all addresses, or none.
+func unspecified(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 func (c Config) checkAdmin(p *problems) {

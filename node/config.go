@@ -93,7 +93,7 @@ type ServerTLS struct {
 type Cluster struct {
 	Listen          string        `yaml:"listen"`
 	Advertise       string        `yaml:"advertise"`        // what the others dial; empty: the listen address
-	Bootstrap       bool          `yaml:"bootstrap"`        // start a new region with this node alone; ignored once it has state
+	Bootstrap       bool          `yaml:"bootstrap"`        // of former times: it founds nothing any more, see Node.Found
 	BootstrapExpect int           `yaml:"bootstrap_expect"` // start a new region once so many nodes of join see each other
 	Join            []string      `yaml:"join"`
 	TLS             PeerTLS       `yaml:"tls"`

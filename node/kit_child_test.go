@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem/admin"
 )
 
 // childEnv names the configuration of a node that runs in this process instead
@@ -102,6 +104,18 @@ func (x *seat) startChild(c Config) {
 	}
 	if !strings.Contains(x.cluster, ":") {
 		t.Fatalf("node %s did not start in its process", x.name)
+	}
+	if x.founds() {
+		client, err := admin.NewClient(x.admin, x.s.plan.token, "")
+		must(t, err)
+		eventually(t, "founding the region at "+x.name, func() error {
+			err := client.Found(t.Context())
+			if admin.Unavailable(err) {
+				return err
+			}
+			must(t, err)
+			return nil
+		})
 	}
 }
 

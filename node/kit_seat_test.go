@@ -87,9 +87,7 @@ func (x *seat) config() Config {
 	}
 	c.Cluster.Tombstones = time.Minute
 	c.Cluster.StalledDisk = 20 * time.Second
-	if founder := s.of(x.region)[0]; founder == x {
-		c.Cluster.Bootstrap = true
-	} else {
+	if founder := s.of(x.region)[0]; founder != x {
 		c.Cluster.Join = []string{founder.cluster}
 	}
 	if s.plan.secure {
@@ -143,6 +141,19 @@ func (x *seat) start() {
 		x.s.t.Fatalf("starting %s: %v", x.name, err)
 	}
 	x.node, x.cluster = n, n.ClusterAddr()
+	if x.founds() {
+		must(x.s.t, n.Found(x.s.t.Context()))
+	}
+}
+
+// founds reports whether the seat's node is to found its region: the first one
+// does, once.
+func (x *seat) founds() bool {
+	if x.s.of(x.region)[0] != x || x.s.founded[x.region] {
+		return false
+	}
+	x.s.founded[x.region] = true
+	return true
 }
 
 // stop stops the seat's node as SIGTERM would; a node that is down stays so.

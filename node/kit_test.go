@@ -54,6 +54,7 @@ type stage struct {
 	roots   *x509.CertPool // of the public doors' certificates
 	seats   []*seat
 	over    atomic.Bool // all nodes stop at once
+	founded map[string]bool
 	log     *journal
 }
 
@@ -81,7 +82,7 @@ func deploy(t *testing.T, p plan) *stage {
 	if p.nodes == 0 {
 		p.nodes = 3
 	}
-	s := &stage{t: t, plan: p, dir: t.TempDir(), log: newJournal()}
+	s := &stage{t: t, plan: p, dir: t.TempDir(), log: newJournal(), founded: map[string]bool{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the nodes' last words:\n%s", s.log.tail(60))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
@@ -32,6 +33,9 @@ type Store struct {
 	wal       *wal.WAL
 	snapshots *raft.FileSnapshotStore
 	table     *Table
+
+	lineageMu sync.Mutex
+	lineage   Lineage
 }
 
 // Open opens a data directory, and makes it when it is new. Of want, Deployment,
@@ -66,6 +70,11 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if empty {
+		if err := os.RemoveAll(s.path(fileLineage)); err != nil { // without the rest it says nothing
+			return nil, err
+		}
+	}
 	if s.stamp, err = stampIn(s.path(fileStamp), want, empty); err != nil {
 		return nil, err
 	}
@@ -85,6 +94,9 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.compare(); err != nil {
+		return nil, err
+	}
+	if s.lineage, err = readLineage(s.path(fileLineage)); err != nil {
 		return nil, err
 	}
 	s.table.start()
@@ -178,6 +190,9 @@ func (s *Store) provesItsLog(want Stamp) (err error) {
 	case s.table.disk.applied > 0, exists(s.path("snapshots")):
 		return damage("%s is missing although the directory holds data; bring it back, or remove the node from the region, "+
 			"empty its data directory and join it anew", meta)
+	}
+	if err := os.RemoveAll(s.path(fileLineage)); err != nil { // of a region that this node has forgotten
+		return err
 	}
 	s.stamp, err = makeStamp(s.path(fileStamp), want)
 	return err

@@ -43,6 +43,7 @@ const (
 	Fault_KIND_TWIN         Fault_Kind = 12
 	Fault_KIND_BEHIND       Fault_Kind = 13
 	Fault_KIND_NO_BOT       Fault_Kind = 14
+	Fault_KIND_DIFFERS      Fault_Kind = 15
 )
 
 // Enum value maps for Fault_Kind.
@@ -63,6 +64,7 @@ var (
 		12: "KIND_TWIN",
 		13: "KIND_BEHIND",
 		14: "KIND_NO_BOT",
+		15: "KIND_DIFFERS",
 	}
 	Fault_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -80,6 +82,7 @@ var (
 		"KIND_TWIN":         12,
 		"KIND_BEHIND":       13,
 		"KIND_NO_BOT":       14,
+		"KIND_DIFFERS":      15,
 	}
 )
 
@@ -1017,7 +1020,10 @@ type HelloRequest struct {
 	Ancestors     []string               `protobuf:"bytes,7,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
 	Identity      string                 `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"` // of its region; empty: it has none yet
 	Addr          string                 `protobuf:"bytes,9,opt,name=addr,proto3" json:"addr,omitempty"`
-	Vouch         bool                   `protobuf:"varint,10,opt,name=vouch,proto3" json:"vouch,omitempty"` // it asks for the word that no other process of its id is known
+	Vouch         bool                   `protobuf:"varint,10,opt,name=vouch,proto3" json:"vouch,omitempty"`         // it asks for the word that no other process of its id is known
+	Applied       uint64                 `protobuf:"varint,11,opt,name=applied,proto3" json:"applied,omitempty"`     // its table's applied index
+	Confirmed     bool                   `protobuf:"varint,12,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // its table names it as the node's process
+	Over          bool                   `protobuf:"varint,13,opt,name=over,proto3" json:"over,omitempty"`           // the process before it ended in order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1122,6 +1128,27 @@ func (x *HelloRequest) GetVouch() bool {
 	return false
 }
 
+func (x *HelloRequest) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *HelloRequest) GetConfirmed() bool {
+	if x != nil {
+		return x.Confirmed
+	}
+	return false
+}
+
+func (x *HelloRequest) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 type HelloReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Deployment    string                 `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
@@ -1137,6 +1164,11 @@ type HelloReply struct {
 	Vouched       bool                   `protobuf:"varint,11,opt,name=vouched,proto3" json:"vouched,omitempty"`
 	Addr          string                 `protobuf:"bytes,12,opt,name=addr,proto3" json:"addr,omitempty"`
 	Nodes         []*NodeAddr            `protobuf:"bytes,13,rep,name=nodes,proto3" json:"nodes,omitempty"` // where it last met the others
+	Ancestors     []string               `protobuf:"bytes,14,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
+	Applied       uint64                 `protobuf:"varint,15,opt,name=applied,proto3" json:"applied,omitempty"`
+	Confirmed     bool                   `protobuf:"varint,16,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	Refused       string                 `protobuf:"bytes,17,opt,name=refused,proto3" json:"refused,omitempty"` // why it does not vouch: it knows another process of that id
+	Leader        string                 `protobuf:"bytes,18,opt,name=leader,proto3" json:"leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1260,6 +1292,41 @@ func (x *HelloReply) GetNodes() []*NodeAddr {
 		return x.Nodes
 	}
 	return nil
+}
+
+func (x *HelloReply) GetAncestors() []string {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
+}
+
+func (x *HelloReply) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *HelloReply) GetConfirmed() bool {
+	if x != nil {
+		return x.Confirmed
+	}
+	return false
+}
+
+func (x *HelloReply) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *HelloReply) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
 }
 
 type NodeAddr struct {
@@ -1515,6 +1582,9 @@ type JoinRequest struct {
 	Identity      string                 `protobuf:"bytes,7,opt,name=identity,proto3" json:"identity,omitempty"`                  // of the region that the store belongs to; empty: none yet
 	HasState      bool                   `protobuf:"varint,8,opt,name=has_state,json=hasState,proto3" json:"has_state,omitempty"` // it has raft's state of some region
 	Settings      map[string]string      `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Process       string                 `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
+	Ancestors     []string               `protobuf:"bytes,11,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
+	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"` // the process before it ended in order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1612,6 +1682,27 @@ func (x *JoinRequest) GetSettings() map[string]string {
 	return nil
 }
 
+func (x *JoinRequest) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetAncestors() []string {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -1662,6 +1753,7 @@ type DismissRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Left          bool                   `protobuf:"varint,2,opt,name=left,proto3" json:"left,omitempty"`
+	Probe         bool                   `protobuf:"varint,3,opt,name=probe,proto3" json:"probe,omitempty"` // only asks whether it would be refused
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1706,6 +1798,13 @@ func (x *DismissRequest) GetNode() string {
 func (x *DismissRequest) GetLeft() bool {
 	if x != nil {
 		return x.Left
+	}
+	return false
+}
+
+func (x *DismissRequest) GetProbe() bool {
+	if x != nil {
+		return x.Probe
 	}
 	return false
 }
@@ -2372,10 +2471,10 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xeb\x02\n" +
+	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xfd\x02\n" +
 	"\x05Fault\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tandem.peer.v1.Fault.KindR\x04kind\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x9d\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xaf\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FULL\x10\x01\x12\x12\n" +
@@ -2392,7 +2491,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eKIND_OTHER_APP\x10\v\x12\r\n" +
 	"\tKIND_TWIN\x10\f\x12\x0f\n" +
 	"\vKIND_BEHIND\x10\r\x12\x0f\n" +
-	"\vKIND_NO_BOT\x10\x0e\"Q\n" +
+	"\vKIND_NO_BOT\x10\x0e\x12\x10\n" +
+	"\fKIND_DIFFERS\x10\x0f\"Q\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1a\n" +
@@ -2464,7 +2564,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
-	"\aprocess\x18\x04 \x01(\tR\aprocess\"\x8a\x02\n" +
+	"\aprocess\x18\x04 \x01(\tR\aprocess\"\xd6\x02\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2476,7 +2576,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bidentity\x18\b \x01(\tR\bidentity\x12\x12\n" +
 	"\x04addr\x18\t \x01(\tR\x04addr\x12\x14\n" +
 	"\x05vouch\x18\n" +
-	" \x01(\bR\x05vouch\"\xfe\x02\n" +
+	" \x01(\bR\x05vouch\x12\x18\n" +
+	"\aapplied\x18\v \x01(\x04R\aapplied\x12\x1c\n" +
+	"\tconfirmed\x18\f \x01(\bR\tconfirmed\x12\x12\n" +
+	"\x04over\x18\r \x01(\bR\x04over\"\x86\x04\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -2495,7 +2598,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	" \x01(\tR\bidentity\x12\x18\n" +
 	"\avouched\x18\v \x01(\bR\avouched\x12\x12\n" +
 	"\x04addr\x18\f \x01(\tR\x04addr\x12.\n" +
-	"\x05nodes\x18\r \x03(\v2\x18.tandem.peer.v1.NodeAddrR\x05nodes\"2\n" +
+	"\x05nodes\x18\r \x03(\v2\x18.tandem.peer.v1.NodeAddrR\x05nodes\x12\x1c\n" +
+	"\tancestors\x18\x0e \x03(\tR\tancestors\x12\x18\n" +
+	"\aapplied\x18\x0f \x01(\x04R\aapplied\x12\x1c\n" +
+	"\tconfirmed\x18\x10 \x01(\bR\tconfirmed\x12\x18\n" +
+	"\arefused\x18\x11 \x01(\tR\arefused\x12\x16\n" +
+	"\x06leader\x18\x12 \x01(\tR\x06leader\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
@@ -2507,7 +2615,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\vTakeRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\fR\x06memory\"\v\n" +
-	"\tTakeReply\"\xe2\x02\n" +
+	"\tTakeReply\"\xae\x03\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\x12\x1e\n" +
 	"\n" +
@@ -2519,15 +2627,20 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06format\x18\x06 \x01(\rR\x06format\x12\x1a\n" +
 	"\bidentity\x18\a \x01(\tR\bidentity\x12\x1b\n" +
 	"\thas_state\x18\b \x01(\bR\bhasState\x12E\n" +
-	"\bsettings\x18\t \x03(\v2).tandem.peer.v1.JoinRequest.SettingsEntryR\bsettings\x1a;\n" +
+	"\bsettings\x18\t \x03(\v2).tandem.peer.v1.JoinRequest.SettingsEntryR\bsettings\x12\x18\n" +
+	"\aprocess\x18\n" +
+	" \x01(\tR\aprocess\x12\x1c\n" +
+	"\tancestors\x18\v \x03(\tR\tancestors\x12\x12\n" +
+	"\x04over\x18\f \x01(\bR\x04over\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
 	"\tJoinReply\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter\"8\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter\"N\n" +
 	"\x0eDismissRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
-	"\x04left\x18\x02 \x01(\bR\x04left\"\x0e\n" +
+	"\x04left\x18\x02 \x01(\bR\x04left\x12\x14\n" +
+	"\x05probe\x18\x03 \x01(\bR\x05probe\"\x0e\n" +
 	"\fDismissReply\"R\n" +
 	"\fYieldRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +

@@ -15,7 +15,7 @@ import (
 // changeCommands are the commands that change the region.
 func (a *app) changeCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
+		a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
 		a.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(),
 	}
 }

@@ -45,6 +45,9 @@ func (a *app) configValidateCommand() *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return fmt.Errorf("the configuration does not hold:\n%w", err)
 			}
+			for _, text := range cfg.Notices() {
+				a.done("%s", text)
+			}
 			_, err = fmt.Fprintln(a.out, "the configuration holds")
 			return err
 		},

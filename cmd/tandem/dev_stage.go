@@ -148,9 +148,7 @@ func (s *stage) startRegion(ctx context.Context, region, other string, logger *s
 	var founder *node.Node
 	for _, a := range s.of(region) {
 		cfg := s.config(a, other, logger)
-		if founder == nil {
-			cfg.Cluster.Bootstrap = true
-		} else {
+		if founder != nil {
 			cfg.Cluster.Join = []string{founder.ClusterAddr()}
 		}
 		n, err := node.Start(ctx, cfg)
@@ -160,6 +158,9 @@ func (s *stage) startRegion(ctx context.Context, region, other string, logger *s
 		s.nodes = append(s.nodes, n)
 		if founder == nil {
 			founder = n
+			if err := n.Found(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	for _, n := range s.nodes {

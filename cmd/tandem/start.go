@@ -19,9 +19,9 @@ func (a *app) startCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "run one node until it is told to stop",
-		Long: `Runs one node in the foreground. The first node of a region is started with
-cluster.bootstrap: true; the others name it in cluster.join, or are told later
-with 'tandem join'. A node that has state ignores both and goes on where it was.
+		Long: `Runs one node in the foreground. The first node of a new region is told once to
+found it, with 'tandem found'; the others name it in cluster.join, or are told
+later with 'tandem join'. A node that has state goes on where it was.
 
 SIGHUP reads the configuration again and puts in force what needs no restart:
 rules, pins, the log level, and what these files hold: certificates, handle keys

@@ -21,7 +21,7 @@ const startedYAML = `
 deployment: d
 node: {id: solo-1, region: solo}
 public: {listen: "127.0.0.1:0", url: "http://127.0.0.1:1", tls: {off: true}}
-cluster: {listen: "127.0.0.1:0", bootstrap: true}
+cluster: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 auth: {profiles: [{name: own, openid_url: "http://127.0.0.1:1/none", issuers: [i]}]}
 apps: [{id: 0efc74f7-41c3-47a4-8775-7259bfef4241, profile: own, bot: {url: "http://127.0.0.1:1/"}}]

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"net"
+	"testing"
+)
+
+// TestO5_TwoNodesSwapTheirAddresses: known nodes are taken where they are now.
+func TestO5_TwoNodesSwapTheirAddresses(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	atB, atC := b.Addr(), c.Addr()
+	b.stop()
+	c.stop()
+	b.up(func(cfg *Config) { cfg.Listen = atC; cfg.Join = []string{a.Addr(), atB, atC} })
+	c.up(func(cfg *Config) { cfg.Listen = atB; cfg.Join = []string{a.Addr(), atB, atC} })
+	for _, n := range nodes {
+		n.ready()
+		if len(n.fatals()) > 0 {
+			t.Errorf("%s ended: %v", n.id, n.fatals())
+		}
+	}
+	for _, n := range nodes {
+		eventually(t, "the table has the addresses of now", func() bool {
+			rb, _ := n.tb.Node("b")
+			rc, _ := n.tb.Node("c")
+			return rb.ClusterAddr == atC && rc.ClusterAddr == atB
+		})
+	}
+	claim(t, a, 1)
+}
+
+// TestO6_ANewNodeAtADeadOnesAddress: it waits while the dead one may have a lease,
+// and is then taken in; it does not end over it.
+func TestO6_ANewNodeAtADeadOnesAddress(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	dead := without(nodes, leaderOf(t, nodes...))[0]
+	rest := without(nodes, dead)
+	addr := dead.Addr()
+	dead.kill()
+	d := &testNode{r: r, id: "d", dir: r.dir + "/d"}
+	r.nodes["d"] = d
+	d.up(func(c *Config) {
+		c.Listen = addr
+		joining(rest...)(c)
+	})
+	d.ready()
+	if len(d.fatals()) > 0 {
+		t.Errorf("it ended: %v", d.fatals())
+	}
+	if rec, _ := rest[0].tb.Node(dead.id); rec.ClusterAddr == addr {
+		t.Error("the dead node still has the address in the table")
+	}
+	claim(t, d, 1)
+}
+
+// TestO7_AllAddressesAreNew: all nodes come back elsewhere, and list each other at
+// their new addresses. They find each other and elect a leader.
+func TestO7_AllAddressesAreNew(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	claim(t, nodes[0], 1)
+	for _, n := range nodes {
+		n.kill()
+	}
+	addrs := freeAddrs(t, 3)
+	for i, n := range nodes {
+		n.up(func(c *Config) { c.Listen, c.Join = addrs[i], addrs })
+	}
+	for _, n := range nodes {
+		n.ready()
+	}
+	claim(t, nodes[2], 2)
+}
+
+// TestO9_EachAddressOfANameIsGreeted: the region's first node is behind the last of
+// the addresses of one name.
+func TestO9_EachAddressOfANameIsGreeted(t *testing.T) {
+	long(t)
+	ips, err := net.DefaultResolver.LookupHost(t.Context(), "localhost")
+	if err != nil || len(ips) < 2 {
+		t.Skipf("SKIPPED: localhost has the addresses %v here, two are needed", ips)
+	}
+	last := ips[len(ips)-1]
+	ln, err := net.Listen("tcp", net.JoinHostPort(last, "0"))
+	if err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	_ = ln.Close()
+	r := newRegion(t, nil)
+	a := &testNode{r: r, id: "a", dir: r.dir + "/a"}
+	r.nodes["a"] = a
+	a.up(func(c *Config) { c.Listen = net.JoinHostPort(last, port) })
+	if err := a.Found(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	b := &testNode{r: r, id: "b", dir: r.dir + "/b"}
+	r.nodes["b"] = b
+	b.up(func(c *Config) { c.Join = []string{net.JoinHostPort("localhost", port)} })
+	b.ready()
+}
+
+func TestResolved(t *testing.T) {
+	got := resolved(t.Context(), []string{"127.0.0.1:1", "nobody.invalid:2", "127.0.0.1:1", "[::1]:3"})
+	if len(got) != 3 || got[0] != "127.0.0.1:1" || got[1] != "nobody.invalid:2" || got[2] != "[::1]:3" {
+		t.Errorf("resolved gave %q", got)
+	}
+}

@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/ownership"
+)
+
+// Difference is a setting that must be equal on all nodes of a region and is not.
+type Difference struct {
+	Node ownership.NodeID `json:"node"`
+	Key  string           `json:"key"` // of the configuration
+}
+
+// comparison is what a leader learnt by holding the nodes' renewals against its own
+// table and its own configuration.
+type comparison struct {
+	mu      sync.Mutex
+	tables  map[ownership.NodeID]compared
+	differs map[ownership.NodeID][]string
+}
+
+// compared is how a node's table stood at the last index that both had a sum of.
+type compared struct {
+	at    time.Time
+	since time.Time // it differs from then on; zero: it is the same
+}
+
+// note takes one comparison and gives since when that node differs, and how many
+// of the nodes that were compared within a while differ and agree.
+func (k *comparison) note(id ownership.NodeID, same bool, now time.Time, within time.Duration) (since time.Time, differ, agree int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tables == nil {
+		k.tables = make(map[ownership.NodeID]compared)
+	}
+	e := k.tables[id]
+	e.at = now
+	switch {
+	case same:
+		e.since = time.Time{}
+	case e.since.IsZero():
+		e.since = now
+	}
+	k.tables[id] = e
+	for _, o := range k.tables {
+		switch {
+		case now.Sub(o.at) > within:
+		case o.since.IsZero():
+			agree++
+		default:
+			differ++
+		}
+	}
+	return e.since, differ, agree
+}
+
+// heal is what to do with a node whose table is not the region's.
+const heal = "stop it, remove it from the region (tandem remove), empty its data directory and start it again"
+
+// compareTables refuses a node whose table differs from the leader's at the same
+// index: one of the two answers for calls by what never was. For a lease's time
+// it is open which; then the node is the odd one, unless most of the others differ
+// from the leader too. Tables of different software may differ rightly.
+func (r *reign) compareTables(in renewal, n ownership.Node, now time.Time) error {
+	c := r.c
+	if n.ID == c.self || in.sum == 0 || n.Version != c.cfg.Node.Version {
+		return nil
+	}
+	mine, known := c.tb.SumAt(in.applied)
+	if !known {
+		return nil
+	}
+	lease := c.cfg.Timings.Lease
+	since, differ, agree := r.compared.note(n.ID, mine == in.sum, now, 2*lease)
+	switch {
+	case mine == in.sum:
+		return nil
+	case now.Sub(since) < lease:
+		return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's, it is open which is right: %w",
+			n.ID, in.applied, ownership.ErrFenced)
+	case differ > 1 && differ > agree:
+		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.applied, ErrDiffers, heal))
+		return fmt.Errorf("renewing the lease of %s: the leader's table is the odd one: %w", n.ID, ownership.ErrFenced)
+	}
+	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.applied, ErrDiffers, heal)
+}
+
+// compareSettings notes in which settings a node differs from this leader, and logs
+// what is new of it.
+func (r *reign) compareSettings(id ownership.NodeID, theirs map[string]string) {
+	if theirs == nil || id == r.c.self {
+		return // of older software
+	}
+	mine := r.c.cfg.Settings
+	var keys []string
+	for key := range mine {
+		if v, ok := theirs[key]; !ok || v != mine[key] {
+			keys = append(keys, key)
+		}
+	}
+	for key := range theirs {
+		if _, ok := mine[key]; !ok {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	k := &r.compared
+	k.mu.Lock()
+	was := k.differs[id]
+	if k.differs == nil {
+		k.differs = make(map[ownership.NodeID][]string)
+	}
+	k.differs[id] = keys
+	k.mu.Unlock()
+	for _, key := range keys {
+		if !slices.Contains(was, key) {
+			r.c.log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "node", string(id), "key", key, "leader", string(r.c.self))
+		}
+	}
+}
+
+// differences lists what differs, by node and key.
+func (k *comparison) differences() []Difference {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []Difference
+	for _, id := range slices.Sorted(maps.Keys(k.differs)) {
+		for _, key := range k.differs[id] {
+			out = append(out, Difference{id, key})
+		}
+	}
+	return out
+}

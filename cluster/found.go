@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/ownership"
+)
+
+// Found founds the region, with this node as its first. It is done once in the
+// life of a region, on one node; the others join. A node whose disk was emptied
+// finds the region by its join list, and founds nothing by itself. Found returns
+// when this node leads the region.
+//
+// The error is ErrConflict when this node has data of a region already, or a node
+// of its join list does, or ErrNoLeader when ctx ends first.
+func (c *Cluster) Found(ctx context.Context) error {
+	fail := func(err error) error {
+		return fmt.Errorf("founding region %s on node %s: %w", c.cfg.Region, c.self, err)
+	}
+	has, err := c.st.HasState()
+	if err != nil {
+		return fail(err)
+	}
+	if has {
+		return fail(fmt.Errorf("this node has data of a region already, and goes on in that one: %w", ownership.ErrConflict))
+	}
+	met, self := c.greetAt(ctx, c.around(), c.me())
+	for _, h := range self {
+		return fail(fmt.Errorf("another process runs as node %s at %s; stop it, or give this one an id of its own: %w", c.self, h.addr, ownership.ErrConflict))
+	}
+	for id, h := range met {
+		if h.GetHasState() {
+			return fail(fmt.Errorf("node %s at %s has a region; this node joins it by itself, so there is nothing to found. "+
+				"If that region knows this node with other data, remove it there first: %w", id, h.addr, ownership.ErrConflict))
+		}
+	}
+	if !c.found.grant(c.self, time.Now()) {
+		return fail(fmt.Errorf("this node has just agreed that another one founds it: %w", ownership.ErrConflict))
+	}
+	if err := c.foundRegion(ctx); err != nil {
+		return fail(err)
+	}
+	if err := c.Ready(ctx); err != nil {
+		return fail(fmt.Errorf("%w: %w", ownership.ErrNoLeader, err))
+	}
+	return nil
+}
+
+// foundRegion makes this node the only voter of a new region, whose identity is
+// random; the others join.
+func (c *Cluster) foundRegion(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
+	if err := c.st.Belong(rand.Text()); err != nil {
+		return fmt.Errorf("founding the region: %w", err)
+	}
+	err := await(ctx, func() raft.Future {
+		return c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
+			{ID: raft.ServerID(c.self), Address: raft.ServerAddress(c.addr), Suffrage: raft.Voter},
+		}})
+	})
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		return fmt.Errorf("founding the region: %w", err)
+	}
+	if err == nil {
+		c.admitted()
+		c.enterAt.fire()
+		c.log.Info("this node founded the region", "deployment", c.cfg.Deployment, "region", string(c.cfg.Region), "identity", c.identity())
+	}
+	return nil
+}
+
+// admitted lets this process answer raft messages and ask for votes. Raft knows a
+// node by its id alone. A node that lost its disk has forgotten its log and its
+// vote, and with two nodes of three such a vote is enough to lose acknowledged
+// claims; a process on a copied disk is a second vote under one id. So every process
+// is deaf until its leader has looked at it, or enough others vouch for it.
+func (c *Cluster) admitted() {
+	if c.trans.deaf.Swap(false) {
+		c.log.Info("this process takes part in raft", "process", c.process)
+	}
+}
+
+// identity is the region's: random, made when it was founded. Empty: this node
+// belongs to none yet, or to one that was founded by older software.
+func (c *Cluster) identity() string {
+	if id := c.tb.Identity(); id != "" {
+		return id
+	}
+	return c.st.Lineage().Identity
+}
+
+// begin gives a region its newest format and its identity before anything else is
+// in its table, or as soon as every node reads the format that has one.
+func (r *reign) begin() {
+	if len(r.c.tb.Nodes()) == 0 {
+		r.raiseFormat()
+	}
+	if r.c.tb.Identity() != "" || r.c.tb.Format() < ownership.FormatReservations {
+		return
+	}
+	id := r.c.st.Lineage().Identity
+	if id == "" {
+		id = rand.Text()
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
+	defer cancel()
+	out, err := r.propose(ctx, ownership.Found{Identity: id})
+	if err == nil {
+		err = out.Err
+	}
+	if err != nil && r.ctx.Err() == nil {
+		r.c.log.Warn("giving the region its identity", "err", err)
+	}
+}

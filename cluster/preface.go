@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// A raft connection begins with a word from each side: who it is and which
+// process. Raft's own messages name the node only.
+
+// maxPreface bounds such a word: the ancestors are the most of it.
+const maxPreface = 1<<16 - 1
+
+func writePreface(w io.Writer, m proto.Message) error {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxPreface {
+		return fmt.Errorf("its word has %d bytes", len(b))
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+	return err
+}
+
+func readWord(r io.Reader, m proto.Message) error {
+	var size [2]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
+	}
+	return proto.Unmarshal(b, m)
+}
+
+// introduce gives this process's word on a raft connection that it opened, and
+// takes the other's, who must be the node.
+func (c *Cluster) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		_ = conn.Close()
+		return nil, fmt.Errorf("opening a raft connection to node %s: %w", want, err)
+	}
+	if _, ok := conn.(firstRaft); ok {
+		return c.unnamed(conn, want)
+	}
+	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
+	if err := writePreface(conn, c.me()); err != nil {
+		return fail(err)
+	}
+	reply := &peerpb.HelloReply{}
+	if err := readWord(conn, reply); err != nil {
+		return fail(err)
+	}
+	switch b := bearerOfReply(reply); {
+	case reply.GetRefused() != "":
+		return fail(errors.New(reply.GetRefused()))
+	case b.node != want:
+		return fail(fmt.Errorf("node %s answers there", b.node))
+	default:
+		if err := c.meet(b); err != nil {
+			return fail(err)
+		}
+		_ = conn.SetDeadline(time.Time{})
+		return &boundConn{Conn: conn, c: c, node: b.node, process: b.process}, nil
+	}
+}
+
+// welcome takes the word of whoever opened a raft connection here and gives its
+// own. node is the one in its certificate, empty on a plain port.
+func (c *Cluster) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		_ = conn.Close()
+		return nil, fmt.Errorf("taking a raft connection: %w", err)
+	}
+	if _, ok := conn.(firstRaft); ok {
+		return c.unnamed(conn, node)
+	}
+	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
+	hello := &peerpb.HelloRequest{}
+	if err := readWord(conn, hello); err != nil {
+		return fail(err)
+	}
+	b := bearerOf(hello)
+	if node != "" && b.node != node {
+		return fail(fmt.Errorf("node %s speaks for node %s", node, b.node))
+	}
+	refusal := c.meet(b)
+	reply := c.replyAs()
+	if refusal != nil {
+		reply.Refused = refusal.Error()
+	}
+	if err := errors.Join(writePreface(conn, reply), refusal); err != nil {
+		return fail(err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return &boundConn{Conn: conn, c: c, node: b.node, process: b.process}, nil
+}
+
+// unnamed lets older software speak raft, for as long as the region knows no
+// process of that node.
+func (c *Cluster) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+	if err := c.meet(bearer{node: node}); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &boundConn{Conn: conn, c: c, node: node}, nil
+}
+
+// boundConn is a raft connection with one process. It ends when this node listens
+// to another process of that id.
+type boundConn struct {
+	net.Conn
+	c       *Cluster
+	node    ownership.NodeID
+	process string
+}
+
+// Read implements net.Conn.
+func (b *boundConn) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if n > 0 && !b.c.present.hears(b.node, b.process, b.c.named(b.node), time.Now()) {
+		_ = b.Close()
+		return 0, fmt.Errorf("reading from node %s: %w", b.node, ownership.ErrTwin)
+	}
+	return n, err
+}

@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// bearer is what a process says of itself when it speaks as a node.
+type bearer struct {
+	node        ownership.NodeID
+	incarnation string
+	process     string   // empty: older software, which has none
+	ancestors   []string // the processes before it on its disk, oldest first, as far as the region may know them
+	over        bool     // the last of them ended in order
+	identity    string   // of its region; empty: it has none yet
+	applied     uint64   // index of its table
+	confirmed   bool     // its own table names it as the node's process
+	addr        string
+}
+
+// presence is which process this node takes for which other node, and where it
+// met it last. Raft knows a voter by its id alone; with two processes of one id,
+// from a copied disk, it would count two votes. So a node listens to one process
+// of an id only: to the one that the table names, else to the first that it meets
+// while no other of that id is alive.
+type presence struct {
+	alive time.Duration // a process that was heard within it may still act
+
+	mu sync.Mutex
+	of map[ownership.NodeID]*sighting
+}
+
+type sighting struct {
+	named   string // by the table, when it was last asked
+	process string // to which this node listens
+	heard   time.Time
+	addr    string // where that process says it is
+}
+
+func newPresence(alive time.Duration) *presence {
+	return &presence{alive: alive, of: make(map[ownership.NodeID]*sighting)}
+}
+
+// see gives what is known of a node. Whenever the table names another process
+// than before, its word counts.
+func (p *presence) see(id ownership.NodeID, named string) *sighting {
+	s := p.of[id]
+	if s == nil {
+		s = &sighting{named: named, process: named}
+		p.of[id] = s
+	}
+	if s.named != named {
+		s.named = named
+		if named != s.process {
+			s.process, s.heard = named, time.Time{}
+		}
+	}
+	return s
+}
+
+// errAlive: the other process of that id may still act; time tells.
+var errAlive = errors.New("another process of that node was heard a moment ago")
+
+// meet decides whether this node listens to the process. named is the process of
+// the node in the own table, which stands at the index applied.
+//
+// Without an error it is the one from now on. ErrTwin: the table knows better; a
+// process writes its ancestors down before it says anything, so one that does not
+// descend from the process that the table names runs on a copy, or was replaced.
+// It may only know more than this table when it has applied more.
+func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(b.node, named)
+	if s.process != b.process && s.process != "" {
+		switch {
+		case b.process == "", named != "" && b.applied <= applied && named != b.process && !slices.Contains(b.ancestors, named):
+			return fmt.Errorf("node %s: %w", b.node, ownership.ErrTwin)
+		case b.over && len(b.ancestors) > 0 && b.ancestors[len(b.ancestors)-1] == s.process:
+		case now.Sub(s.heard) < p.alive:
+			return fmt.Errorf("node %s: %w", b.node, errAlive)
+		}
+	}
+	s.process, s.heard = b.process, now
+	if b.addr != "" {
+		s.addr = b.addr
+	}
+	return nil
+}
+
+// bind makes this node listen to the process: its leader admitted it.
+func (p *presence) bind(id ownership.NodeID, process, named, addr string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(id, named)
+	s.process, s.heard = process, now
+	if addr != "" {
+		s.addr = addr
+	}
+}
+
+// hears notes a sign of life and reports whether this node listens to the process.
+func (p *presence) hears(id ownership.NodeID, process, named string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(id, named)
+	if s.process != process {
+		return false
+	}
+	s.heard = now
+	return true
+}
+
+// tells takes the address at which a process says it is, if this node listens to
+// it or has met nobody of that id yet.
+func (p *presence) tells(b bearer, named string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(b.node, named)
+	if s.process != b.process && s.process != "" && now.Sub(s.heard) < p.alive {
+		return
+	}
+	if b.addr != "" {
+		s.addr = b.addr
+	}
+}
+
+// hint takes an address that somebody else told, if nothing better is known.
+func (p *presence) hint(id ownership.NodeID, addr, named string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.see(id, named); s.addr == "" {
+		s.addr = addr
+	}
+}
+
+// addr gives where the node says it is; empty: it has told nothing here.
+func (p *presence) addr(id ownership.NodeID) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.of[id]; s != nil {
+		return s.addr
+	}
+	return ""
+}
+
+// addrs gives all addresses that were told here.
+func (p *presence) addrs() []*peerpb.NodeAddr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*peerpb.NodeAddr
+	for _, id := range slices.Sorted(maps.Keys(p.of)) {
+		if addr := p.of[id].addr; addr != "" {
+			out = append(out, &peerpb.NodeAddr{Node: string(id), Addr: addr})
+		}
+	}
+	return out
+}
+
+// named gives the process that the own table names for a node.
+func (c *Cluster) named(id ownership.NodeID) string {
+	n, ok := c.tb.Node(id)
+	if !ok || n.State == ownership.NodeGone {
+		return ""
+	}
+	return n.Process
+}
+
+// where lists the addresses at which a node may be, the best first: an address is
+// a hint, who answers there is checked at each dial.
+func (c *Cluster) where(id ownership.NodeID) []string {
+	var all []string
+	add := func(addr string) {
+		if addr != "" && !slices.Contains(all, addr) {
+			all = append(all, addr)
+		}
+	}
+	add(c.present.addr(id))
+	if n, ok := c.tb.Node(id); ok {
+		add(n.ClusterAddr)
+	}
+	for _, s := range c.servers() {
+		if ownership.NodeID(s.ID) == id {
+			add(string(s.Address))
+		}
+	}
+	return all
+}
+
+// me is what this process says of itself.
+func (c *Cluster) me() *peerpb.HelloRequest {
+	l := c.st.Lineage()
+	if n := len(l.Ancestors); n > 0 && l.Ancestors[n-1] == c.process {
+		l.Ancestors = l.Ancestors[:n-1]
+	}
+	return &peerpb.HelloRequest{
+		Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Ancestors: l.Ancestors, Over: c.before.Over,
+		Identity: c.identity(), Addr: c.addr, Applied: c.tb.Applied(), Confirmed: c.named(c.self) == c.process,
+	}
+}
+
+func bearerOf(h *peerpb.HelloRequest) bearer {
+	return bearer{
+		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
+		over: h.GetOver(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+	}
+}
+
+func bearerOfReply(h *peerpb.HelloReply) bearer {
+	return bearer{
+		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
+		identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+	}
+}
+
+// meet decides whether this node listens to a process that spoke to it.
+func (c *Cluster) meet(b bearer) error {
+	if mine := c.identity(); mine != "" && b.identity != "" && b.identity != mine {
+		return fmt.Errorf("node %s has the data of another region of this name (its identity is %s, here it is %s): empty its data directory, "+
+			"then start it again: %w", b.node, b.identity, mine, ErrForeign)
+	}
+	if b.node == c.self && b.process != c.process {
+		return fmt.Errorf("node %s: %w", b.node, ownership.ErrTwin)
+	}
+	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
+	return c.present.meet(b, c.named(b.node), applied, time.Now())
+}

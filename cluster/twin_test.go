@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/ownership"
+)
+
+// copyTo copies the data directory of a node that does not run.
+func (n *testNode) copyTo(dir string) *testNode {
+	n.r.t.Helper()
+	if err := os.CopyFS(dir, os.DirFS(n.dir)); err != nil {
+		n.r.t.Fatal(err)
+	}
+	c := &testNode{r: n.r, id: n.id, dir: dir}
+	n.r.t.Cleanup(c.stop)
+	return c
+}
+
+func joining(nodes ...*testNode) func(*Config) {
+	return func(c *Config) {
+		for _, n := range nodes {
+			c.Join = append(c.Join, n.Addr())
+		}
+	}
+}
+
+// TestO1_OneOfTwoProcessesOnCopiedDataActs: the data of a stopped node are copied
+// and both are started, at addresses of their own. Never do both act, one of them
+// ends and says where the other one is.
+func TestO1_OneOfTwoProcessesOnCopiedDataActs(t *testing.T) {
+	long(t)
+	for _, order := range []string{"the copy after", "both at once"} {
+		t.Run(order, func(t *testing.T) {
+			r := newRegion(t, nil)
+			nodes := r.form(3)
+			ldr := leaderOf(t, nodes...)
+			n := without(nodes, ldr)[0]
+			rest := without(nodes, n)
+			theirs := n.tb.PartitionsOf(n.id)
+			n.stop()
+			twin := n.copyTo(filepath.Join(r.dir, "copy"))
+			n.up(joining(rest...))
+			if order == "the copy after" {
+				n.ready()
+			}
+			twin.up(joining(rest...))
+			eventually(t, "one of the two ends, and never do both act", func() bool {
+				for _, p := range theirs {
+					if n.HoldsPartition(p.ID, p.Epoch) && twin.HoldsPartition(p.ID, p.Epoch) {
+						t.Fatalf("I5: both act on partition %s", p.ID)
+					}
+				}
+				return len(n.fatals())+len(twin.fatals()) > 0
+			})
+			lives, ends := n, twin
+			if len(n.fatals()) > 0 {
+				lives, ends = twin, n
+			}
+			if order == "the copy after" && lives != n {
+				t.Error("the process that acted had to end")
+			}
+			err := ends.fatals()[0]
+			if !errors.Is(err, ownership.ErrTwin) || !strings.Contains(err.Error(), "another process with the data of "+string(n.id)) {
+				t.Errorf("it ended with %v", err)
+			}
+			lives.ready()
+			if len(lives.fatals()) > 0 {
+				t.Errorf("the other one ended too: %v", lives.fatals())
+			}
+			if !ends.trans.deaf.Load() {
+				t.Error("the process that ended took part in raft: two votes under one id")
+			}
+		})
+	}
+}
+
+// TestO1_ACopyOfALivingNodeEnds: the copy was taken from a snapshot of the disk, so
+// that it descends from the process that acts. Its question is answered by the
+// renewals of that one.
+func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	n := without(nodes, leaderOf(t, nodes...))[0]
+	rest := without(nodes, n)
+	twin := n.copyTo(filepath.Join(r.dir, "copy"))
+	twin.up(joining(rest...))
+	eventually(t, "the copy ends", func() bool { return len(twin.fatals()) > 0 })
+	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
+		t.Errorf("it ended with %v", err)
+	}
+	if !twin.trans.deaf.Load() || len(n.fatals()) > 0 || !n.lease.valid(time.Now()) {
+		t.Errorf("the copy was admitted, or the living one suffered: %v", n.fatals())
+	}
+}
+
+// TestARestartIsTheSameNode: after a stop in order the next process is admitted at
+// once, after a kill when the lease of the one before is over; nobody takes its
+// partitions meanwhile.
+func TestARestartIsTheSameNode(t *testing.T) {
+	long(t)
+	r := newRegion(t, func(c *Config) { c.Timings.Lease, c.Timings.Drift = 4*time.Second, 100*time.Millisecond })
+	nodes := r.form(3)
+	n := without(nodes, leaderOf(t, nodes...))[0]
+	theirs := n.tb.PartitionsOf(n.id)
+	first := n.process
+	begun := time.Now()
+	n.restart()
+	n.ready()
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("after a stop in order it took %v, so it waited for a lease", took)
+	}
+	if n.process == first {
+		t.Error("the process has the id of the one before")
+	}
+	if l := n.st.Lineage(); slices.Contains(l.Ancestors, first) {
+		eventually(t, "the ancestors are forgotten once the table names the process", func() bool {
+			return len(n.st.Lineage().Ancestors) == 1
+		})
+	}
+	last, heard := leaderOf(t, nodes...).reign.Load().book.last(n.id)
+	if last.process != n.process || heard.IsZero() {
+		t.Errorf("the leader heard process %q last, want %q", last.process, n.process)
+	}
+	n.kill()
+	n.up(func(c *Config) {
+		joining(without(nodes, n)...)(c)
+	})
+	n.ready()
+	for _, p := range theirs {
+		if got, ok := n.tb.Partition(p.ID); !ok || got.Owner != n.id || got.Epoch != p.Epoch {
+			t.Errorf("partition %s is %+v after a restart, want it as it was at epoch %s", p.ID, got, p.Epoch)
+		}
+	}
+}
+
+// kill stops the node as a kill -9 does: nothing says that it ended in order.
+func (n *testNode) kill() {
+	n.r.t.Helper()
+	n.cut()
+	before, err := os.ReadFile(filepath.Join(n.dir, "lineage.json"))
+	if err != nil {
+		n.r.t.Fatal(err)
+	}
+	n.stop()
+	if err := os.WriteFile(filepath.Join(n.dir, "lineage.json"), before, 0o600); err != nil {
+		n.r.t.Fatal(err)
+	}
+}
+
+// TestAllNodesAreKilledAndComeBack: no leader is left that could admit anybody.
+func TestAllNodesAreKilledAndComeBack(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	claim(t, nodes[0], 1)
+	for _, n := range nodes {
+		n.kill()
+	}
+	for _, n := range nodes {
+		n.up(func(c *Config) {
+			c.Listen = n.Addr()
+			joining(without(nodes, n)...)(c)
+		})
+	}
+	for _, n := range nodes {
+		n.ready()
+	}
+	claim(t, nodes[1], 2)
+}
+
+func TestPresence(t *testing.T) {
+	now := time.Unix(100, 0)
+	type step struct {
+		b       bearer
+		named   string
+		applied uint64
+		after   time.Duration
+		want    error
+	}
+	b := func(process string, applied uint64, ancestors ...string) bearer {
+		return bearer{node: "n", process: process, ancestors: ancestors, applied: applied}
+	}
+	over := b("2", 5, "1")
+	over.over = true
+	for name, steps := range map[string][]step{
+		"the first one":                     {{b("1", 5), "", 5, 0, nil}, {b("1", 5), "", 5, time.Second, nil}},
+		"a successor waits":                 {{b("1", 5), "1", 5, 0, nil}, {b("2", 5, "1"), "1", 5, time.Second, errAlive}, {b("2", 5, "1"), "1", 5, 3 * time.Second, nil}, {b("1", 5), "1", 5, 4 * time.Second, errAlive}},
+		"after a stop in order it need not": {{b("1", 5), "1", 5, 0, nil}, {over, "1", 5, time.Second, nil}},
+		"a copy":                            {{b("2", 9, "1"), "1", 9, 0, nil}, {b("2", 9, "1"), "2", 10, time.Second, nil}, {b("3", 9, "1"), "2", 10, time.Minute, ownership.ErrTwin}},
+		"the one before wakes up":           {{b("2", 9, "1"), "2", 10, 0, nil}, {b("1", 9), "2", 10, time.Minute, ownership.ErrTwin}},
+		"this table lags":                   {{b("7", 90, "6"), "1", 10, 0, nil}},
+		"older software":                    {{b("", 0), "", 0, 0, nil}, {b("1", 5), "", 5, 3 * time.Second, nil}, {b("", 0), "1", 6, time.Minute, ownership.ErrTwin}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPresence(2 * time.Second)
+			for i, s := range steps {
+				if err := p.meet(s.b, s.named, s.applied, now.Add(s.after)); !errors.Is(err, s.want) || (err == nil) != (s.want == nil) {
+					t.Errorf("step %d: process %s was met with %v, want %v", i, s.b.process, err, s.want)
+				}
+			}
+		})
+	}
+}
