@@ -86,25 +86,6 @@ func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
 	return c.ahead.call(id, applied)
 }
 
-// OwnerOf gives who acts for a call of the partition, from memory, as Owner does
-// for the partition: they differ while the call is reserved for a silent node. A
-// call that this node does not know is its partition's owner's.
-func (c *Cluster) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
-	k, ok := c.tb.Known(call)
-	p, known := c.tb.Partition(id)
-	if !ok || !known || k.Partition != id || k.Owner == "" || k.Owner == p.Owner && k.Epoch == p.Epoch {
-		return c.Owner(id)
-	}
-	o := ownership.Owner{Node: k.Owner, Partition: id, Epoch: k.Epoch, Here: k.Owner == c.self, PublicURL: c.publicURL(k.Owner)}
-	o.Acting = o.Here && c.Holds(call, id, k.Epoch)
-	return o, true
-}
-
-func (c *Cluster) publicURL(id ownership.NodeID) string {
-	n, _ := c.tb.Node(id)
-	return n.PublicURL
-}
-
 // Owner gives who owns a partition, from memory, with whether this node may act
 // as it right now.
 func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
@@ -112,9 +93,17 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	if node == "" {
 		return ownership.Owner{}, false
 	}
-	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self, PublicURL: c.publicURL(node)}
+	o := c.owner(node, id, epoch)
 	o.Acting = o.Here && c.HoldsPartition(id, epoch)
 	return o, true
+}
+
+func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
+	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
+	if n, ok := c.tb.Node(node); ok {
+		o.PublicURL = n.PublicURL
+	}
+	return o
 }
 
 // ownerOf gives the newest owner and epoch that this node has heard of; least

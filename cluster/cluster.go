@@ -116,8 +116,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 			return err
 		}
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", c.cfg.Listen)
+	ln, err := c.cfg.Ground.Listen(ctx, c.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening for the other nodes: %w", err)
 	}
@@ -133,6 +132,8 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		c.cfg.Node.State = ownership.NodeActive
 	}
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.refused = c.portRefused
+	c.dial.reach = c.cfg.Ground.Dial
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
 	rlog := store.RaftLogger(c.cfg.Logger)
@@ -149,7 +150,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	// in, so it cannot join the one under way.
 	c.barriers = newCombiner(2, 1<<16, c.askBarrier)
 	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
-	c.wal = &watchedLog{LogStore: c.st.Log(), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
+	c.wal = &watchedLog{LogStore: c.cfg.Ground.Log(c.st.Log()), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
 		_ = c.trans.Close()
 		_ = ln.Close()

@@ -49,6 +49,7 @@ type Config struct {
 	Silence func(ownership.AppID) time.Duration
 	Logger  *slog.Logger          // nil: slog.Default
 	Metrics prometheus.Registerer // nil: not registered anywhere
+	Ground  Ground
 }
 
 // TLS names the PEM files of the mutual TLS between nodes.
@@ -192,6 +193,7 @@ func (c *Config) fill() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Ground.fill()
 	return c.check()
 }
 

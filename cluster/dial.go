@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"tandem/ownership"
@@ -16,11 +18,14 @@ import (
 type dialer struct {
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
+	reach     func(ctx context.Context, addr string) (net.Conn, error)
 	open      openConns
+	// refused is told which node's port refused a connection at which address.
+	refused func(node ownership.NodeID, addr string)
 }
 
 func newDialer(creds *credentials, handshake time.Duration) *dialer {
-	return &dialer{creds: creds, handshake: handshake, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
+	return &dialer{creds: creds, handshake: handshake, reach: dialTCP, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
 }
 
 // dial connects to addr, where the node want is expected; an empty want takes
@@ -31,9 +36,11 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 	if d.creds == nil && !loopback(addr) {
 		return nil, fmt.Errorf("connecting to %s: plain connections are for loopback addresses only", addr)
 	}
-	var nd net.Dialer
-	raw, err := nd.DialContext(ctx, "tcp", addr)
+	raw, err := d.reach(ctx, addr)
 	if err != nil {
+		if d.refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
+			d.refused(want, addr)
+		}
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
 	conn := d.open.add(raw, nil)

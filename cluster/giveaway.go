@@ -89,7 +89,7 @@ func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error)
 			}
 			for _, k := range calls {
 				// What is reserved for another stays that one's, wherever the partition goes.
-				pinned = pinned || state == ownership.CallAnswered && k.Pinned && (k.Owner == c.self || k.Owner == "")
+				pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == c.self
 				ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
 			}
 			if next == "" || pinned {

@@ -17,7 +17,7 @@ const (
 // leaseLength is how long leases last now: the region's word, which stands in the
 // table; before there is one, this node's own configuration.
 func (c *Cluster) leaseLength() time.Duration {
-	if now, _ := c.lengths(); now > 0 {
+	if now, _ := c.tb.Lease(); now > 0 {
 		return now
 	}
 	return c.cfg.Timings.Lease
@@ -25,7 +25,7 @@ func (c *Cluster) leaseLength() time.Duration {
 
 // longestLease is how long a lease granted by an earlier leader may last.
 func (c *Cluster) longestLease() time.Duration {
-	now, before := c.lengths()
+	now, before := c.tb.Lease()
 	if now == 0 {
 		return c.cfg.Timings.Lease
 	}
@@ -96,7 +96,7 @@ func (r *reign) setLength(ctx context.Context, act ownership.SetLease) (*ownersh
 // when it has none yet: a new region's founder says it, and the first leader after
 // an upgrade.
 func (r *reign) setFirstLength() {
-	if now, _ := r.c.lengths(); now > 0 || r.c.tb.Format() < ownership.FormatReservations {
+	if now, _ := r.c.tb.Lease(); now > 0 || r.c.tb.Format() < ownership.FormatReservations {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
@@ -116,14 +116,4 @@ func (c *Cluster) follow(length time.Duration) {
 		c.log.Warn("leases last as long as the region says, not as long as cluster.lease of this node's file: change the file, or the region with tandem region lease",
 			"region", length, "file", c.cfg.Timings.Lease)
 	}
-}
-
-// lengths is a stopgap until the table tells.
-func (c *Cluster) lengths() (now, before time.Duration) {
-	if t, ok := any(c.tb).(interface {
-		Lease() (now, before time.Duration)
-	}); ok {
-		return t.Lease()
-	}
-	return c.cfg.Timings.Lease, c.cfg.Timings.Lease
 }

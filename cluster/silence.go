@@ -64,10 +64,7 @@ type reservation struct {
 // reservedFor gives what is reserved for each node.
 func (c *Cluster) reservedFor() map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
-	for _, p := range c.tb.Partitions() {
-		if p.Retired {
-			continue
-		}
+	for _, p := range c.tb.Reserved() {
 		for _, r := range p.Reserved {
 			if !r.Final {
 				out[r.Node] = append(out[r.Node], reservation{r, p})
@@ -170,6 +167,18 @@ func (r *reign) giveBack(id ownership.NodeID) {
 		r.c.log.Info("a node is back; it has its calls again that nobody took up", "node", string(id))
 	case r.ctx.Err() == nil:
 		r.c.log.Warn("giving a node back what it left", "node", string(id), "err", err)
+	}
+}
+
+// portRefused tells the leader that a node's process has most likely ended: its
+// machine answers, and nobody listens there.
+func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
+	r := c.reign.Load()
+	if r == nil {
+		return
+	}
+	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
+		r.book.refuses(id, time.Now())
 	}
 }
 

@@ -1,6 +1,13 @@
 package store
 
-import "google.golang.org/protobuf/encoding/protowire"
+import (
+	"cmp"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"tandem/ownership"
+)
 
 // ofCalls are the numbers in Command of the acts that change calls only: claims,
 // answers, activity, ends, orphans taken up, and batches of them.
@@ -25,4 +32,17 @@ func ShiftsOwners(entry []byte) bool {
 		entry = entry[size:]
 	}
 	return true
+}
+
+// Reserved gives the partitions in which something is reserved for a former owner,
+// by number. It waits for no act, as all that a renewal asks.
+func (t *Table) Reserved() []ownership.Partition {
+	var out []ownership.Partition
+	for _, p := range t.roster.Load().parts {
+		if len(p.rec.Reserved) > 0 && !p.rec.Retired {
+			out = append(out, p.record())
+		}
+	}
+	slices.SortFunc(out, func(a, b ownership.Partition) int { return cmp.Compare(a.ID, b.ID) })
+	return out
 }

@@ -34,7 +34,8 @@ func followUp(t testing.TB, midcall string) func() plan {
 			t.Fatal(err)
 		}
 		q.message = messageID(q.header, q.body)
-		ds, _ := h.decide(context.Background(), &q, msg.Notifications)
+		q.parts = split(msg, q.handle)
+		ds, _ := h.decide(context.Background(), &q)
 		p := h.choose(&q, ds)
 		if p.way == wayNode {
 			if res := h.redirectToNode(&q, p.live[0].part, p.owner); res.location == "" {

@@ -188,15 +188,17 @@ func passed(how outcome, reply ownership.Reply, err error) result {
 func isOwnership(err error) bool {
 	return errors.Is(err, ownership.ErrFenced) || errors.Is(err, ownership.ErrStaleEpoch) ||
 		errors.Is(err, ownership.ErrFutureEpoch) || errors.Is(err, ownership.ErrUnknown) ||
-		errors.Is(err, ownership.ErrOtherApp)
+		errors.Is(err, ownership.ErrOtherApp) || errors.Is(err, ownership.ErrBehind) || errors.Is(err, ownership.ErrTwin)
 }
 
 func refusalOfOwner(err error) refusal {
 	switch {
 	case errors.Is(err, ownership.ErrOtherApp):
 		return refuseToken
-	case errors.Is(err, ownership.ErrFenced):
+	case errors.Is(err, ownership.ErrFenced), errors.Is(err, ownership.ErrTwin):
 		return refuseNoLease
+	case errors.Is(err, ownership.ErrBehind):
+		return refuseBehind
 	case errors.Is(err, ownership.ErrFutureEpoch):
 		return refuseFutureEpoch
 	case errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrUnknown):
