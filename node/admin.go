@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/bot"
 	"tandem/ownership"
 	"tandem/webhook"
 )
@@ -76,7 +77,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "tokens", Ask: func(context.Context) error { return n.tokens.Ready() }},
 		{Name: "bot", Ask: func(context.Context) error {
-			if healthy, _, _ := n.desk.Health(); !healthy {
+			if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
 				return errors.New("the bot beside this node is not healthy, so it gets no new calls")
 			}
 			return nil
