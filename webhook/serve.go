@@ -211,7 +211,32 @@ func (h *Handler) readQuery(raw string, q *inquiry) error {
 	if !ok {
 		return ErrForged
 	}
-	return h.handles.Verify(*q.handle, s)
+	return h.verifyHandle(q.handle, s, raw)
+}
+
+// verifyHandle checks a handle's signature, and that it was made in this founding of
+// the region. Only the region itself knows its identity: another one that gets the
+// callback URI sends it there.
+func (h *Handler) verifyHandle(of *Handle, s, raw string) error {
+	short, found, ok := query(raw, "r")
+	if !ok || found && short == "" {
+		return ErrForged
+	}
+	of.Identity = short
+	if err := h.handles.Verify(*of, s); err != nil {
+		return err
+	}
+	if own := h.shortIdentity(); of.Region == h.cfg.Region && short != "" && own != "" && short != own {
+		return ErrForged
+	}
+	return nil
+}
+
+func (h *Handler) shortIdentity() string {
+	if h.identity == nil {
+		return ""
+	}
+	return shortIdentity(h.identity())
 }
 
 // strip leaves the headers that go on to the bot: the original ones without

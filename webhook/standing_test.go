@@ -35,7 +35,7 @@ func TestO22_AReservedCallIsItsFormerOwners(t *testing.T) {
 			t.Fatalf("%d: %+v", i, a)
 		}
 		got := one.handed()
-		if len(got) != i+1 || got[i].Epoch != 1 || got[i].CallbackURI != testKeys().CallbackURI(one.url+hookPath, Handle{"emea", 1, 1, "c1"}) {
+		if len(got) != i+1 || got[i].Epoch != 1 || got[i].CallbackURI != testKeys().CallbackURI(one.url+hookPath, Handle{Region: "emea", Partition: 1, Epoch: 1, Ref: "c1"}) {
 			t.Fatalf("%d: the bot heard %+v", i, got)
 		}
 	}
