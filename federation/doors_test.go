@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,11 +181,11 @@ func TestANameWithSeveralAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoors()
 		d.set("amer-admin.example", summary(7, true))
-		var failing bool
+		var failing atomic.Bool
 		w, err := Start(t.Context(), Config{
 			Self: "emea", Transport: d, Regions: []Region{amer},
 			Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
-				if host != "amer-admin.example" || failing {
+				if host != "amer-admin.example" || failing.Load() {
 					return nil, errors.New("no such host")
 				}
 				return []netip.Addr{netip.MustParseAddr("10.1.0.2"), netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("::ffff:10.1.0.1")}, nil
@@ -198,7 +199,7 @@ func TestANameWithSeveralAddresses(t *testing.T) {
 		if d.times("amer-admin.example") != 2 {
 			t.Errorf("asked %v", d.asked)
 		}
-		failing = true
+		failing.Store(true)
 		after(20 * time.Second)
 		if n := d.times("amer-admin.example"); n != 42 || !w.Healthy("amer") {
 			t.Errorf("asked %d times; without a resolver the addresses are gone", n)
