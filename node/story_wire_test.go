@@ -27,7 +27,7 @@ func TestO15_O37_WhatNamesNoCallReachesTheOwner(t *testing.T) {
 	if a := s.post(at.webhook(), token, bare); a.status != http.StatusBadRequest {
 		t.Errorf("on the plain path: %d %s", a.status, a.body)
 	}
-	mixed := strings.Replace(ended(h.Call), `"value":[`, `"value":[{"changeType":"updated","resourceUrl":"/communications/onlineMeetings/m1"},`, 1)
+	mixed := strings.Replace(endOf(h.Call), `"value":[`, `"value":[{"changeType":"updated","resourceUrl":"/communications/onlineMeetings/m1"},`, 1)
 	if a := s.post(uri, token, mixed); a.status != http.StatusAccepted {
 		t.Errorf("the end beside something unknown: %d %s", a.status, a.body)
 	}

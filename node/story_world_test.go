@@ -62,11 +62,11 @@ func TestO21_OneDeadNodeIsNotItsRegion(t *testing.T) {
 			t.Error("I1: it was claimed in emea, too")
 		}
 		// Hung up before the answer: the end goes the same way.
-		if a = s.post(emea.webhook(), token, ended(id)); a.status != http.StatusFound || !strings.HasPrefix(a.location(), regionURL("amer")) {
+		if a = s.post(emea.webhook(), token, endOf(id)); a.status != http.StatusFound || !strings.HasPrefix(a.location(), regionURL("amer")) {
 			t.Errorf("the end of a call of amer posted in emea: %d %s %s", a.status, a.location(), a.body)
 			continue
 		}
-		if a = s.post(amer[1].follow(a.location()), token, ended(id)); a.status != http.StatusAccepted {
+		if a = s.post(amer[1].follow(a.location()), token, endOf(id)); a.status != http.StatusAccepted {
 			t.Errorf("the end at amer: %d %s", a.status, a.body)
 		}
 		eventually(t, "the end in amer's table", func() error {
