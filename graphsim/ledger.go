@@ -21,6 +21,7 @@ type ledger struct {
 	notices map[string]*notice // by call and message id
 
 	handshakes, duplicates, retries int
+	invited                         int
 	redirects, hopsMax              PerKind
 	responses                       map[string]int
 	decisions                       []time.Duration

@@ -92,6 +92,7 @@ func (c *Cloud) Report() Report {
 	defer l.mu.Unlock()
 	t := l.past.clone()
 	r := &t.report
+	r.Invited = l.invited
 	r.Handshakes, r.Redirects, r.HopsMax = l.handshakes, l.redirects, l.hopsMax
 	r.DuplicatesSent, r.Retries, r.Responses = l.duplicates, l.retries, maps.Clone(l.responses)
 	r.StrayHops, r.Misrouted = l.strays.count, r.Misrouted+l.unknown.count
