@@ -49,7 +49,7 @@ func (f *Fleet) balance() {
 // repeat then finds an owner that does not know what the one before handed over.
 func (f *Fleet) forget() {
 	for _, n := range f.Nodes {
-		f.Cloud.NodeDied(string(n.ID))
+		f.Cloud.NodeFenced(string(n.ID))
 	}
 }
 

@@ -53,6 +53,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 			"issuers": []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
 		}}},
 		"apps":             f.apps(n),
+		"pins":             []any{map[string]any{"when": `call.tenant == "` + pinnedTenant + `"`, "zone": pinnedZone}},
 		"handle_keys_file": f.file("handle-keys"),
 	}
 	if change != nil {
@@ -84,6 +85,10 @@ func (f *Fleet) apps(n *Node) []any {
 		},
 		map[string]any{
 			"id": claimsApp, "profile": "simulated", "hosting": f.opts.Hosting, "answer": "bot",
+			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
+		},
+		map[string]any{
+			"id": secondApp, "profile": "simulated", "hosting": "service", "answer": "bot",
 			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
 		},
 	}

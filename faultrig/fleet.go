@@ -42,6 +42,8 @@ const (
 	clientSecret = "canary-secret-of-the-fault-rig"
 	plenty       = 1_000_000 // live calls a node may hold: the rig never fills one
 	prefix       = "tandemrig"
+	hangUp       = 0.1             // share of the callers who hang up while it rings
+	talkMax      = 4 * time.Second // long enough to look answered calls up in the table
 )
 
 // Fleet is one region of real processes and the cloud that calls it.
@@ -78,6 +80,10 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 	// (owner killed: 4 s, leader's disk stalled: 6 s). The rig judges those bars
 	// themselves, and nobody records.
 	opts.Rates.Recording = 0
+	opts.Rates.HangUp = hangUp
+	if opts.Timings.TalkMax == 0 {
+		opts.Timings.TalkMax = talkMax
+	}
 	if opts.Hosting == "" {
 		opts.Hosting = "service"
 	}
@@ -159,7 +165,7 @@ func (f *Fleet) startCloud(here string) (err error) {
 		Apps: []graphsim.App{
 			{ID: callsApp, ClientSecret: clientSecret},
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Remember: true,
 	}
 	if f.tls != nil {
 		cfg.TLS, cfg.ServeTLS = f.tls.client, f.tls.server

@@ -29,8 +29,6 @@ type Scenario struct {
 	Round func(context.Context, *Stage) error
 	// Judge, if set, looks at the whole after the loads have ended.
 	Judge func(context.Context, *Stage)
-	// Lost allows what the fault costs by its nature, before the report is judged.
-	Lost func(*graphsim.Report)
 	// Apart: Round drives nodes of its own making, and the invariants over the
 	// fleet's tables are not asked at the end.
 	Apart bool
@@ -192,6 +190,9 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 	}
 	if err == nil && sc.Claims >= 0 && !pause(ctx, time.Second) {
 		err = ctx.Err()
+	}
+	if err == nil && sc.Calls > 0 && !sc.Apart && !s.isBroken() {
+		s.census(ctx)
 	}
 	stop()
 	loads.Wait()
