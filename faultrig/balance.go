@@ -48,15 +48,16 @@ func (f *Fleet) balance() {
 // forget tells the oracle that any node may have lost its partitions by now: a
 // repeat then finds an owner that does not know what the one before handed over.
 func (f *Fleet) forget() {
-	for _, n := range f.Nodes {
+	for _, n := range f.everybody() {
 		f.Cloud.NodeFenced(string(n.ID))
 	}
 }
 
 func (f *Fleet) answering(client *http.Client) []bool {
-	out := make([]bool, len(f.Nodes))
+	all := f.everybody()
+	out := make([]bool, len(all))
 	var wg sync.WaitGroup
-	for i, n := range f.Nodes {
+	for i, n := range all {
 		wg.Go(func() {
 			req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, n.Public+"/", http.NoBody)
 			if err != nil {

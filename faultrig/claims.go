@@ -187,6 +187,9 @@ func (c *claimants) record(worker int, k *call, verb verb, at time.Duration, out
 	}
 	if verb == verbRelease && out.said != saidNothing {
 		c.ended[k.id] = true
+		if err == nil {
+			c.fleet.Desk.Ended(k.id)
+		}
 	}
 	c.history = append(c.history, porcupine.Operation{
 		ClientId: worker, Input: asked{verb, k.id}, Call: int64(at), Output: out, Return: int64(back),

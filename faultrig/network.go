@@ -67,6 +67,17 @@ func (f *Fleet) Deaf(to, from *Node) error {
 	return f.net.nft(to.Space, "add rule inet rig in ip saddr "+from.IP+" drop")
 }
 
+// Sunder loses everything between two groups of nodes.
+func (f *Fleet) Sunder(some, others []*Node) error {
+	var errs []error
+	for _, a := range some {
+		for _, b := range others {
+			errs = append(errs, f.Cut(a, b))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Cut loses everything between two nodes.
 func (f *Fleet) Cut(a, b *Node) error { return errors.Join(f.Deaf(a, b), f.Deaf(b, a)) }
 
