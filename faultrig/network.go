@@ -56,6 +56,7 @@ func (n *network) close() error {
 	return tool("ip", "link", "del", n.name)
 }
 
+// nft runs rules that are parted by semicolons outside of braces.
 func (n *network) nft(space, rules string) error {
 	return tool("ip", append([]string{"netns", "exec", space, "nft"}, strings.Fields(rules)...)...)
 }

@@ -218,7 +218,7 @@ func (s *Stage) acked() int {
 // Scenarios gives all faults that the rig can inject, in the order of their
 // numbers.
 func Scenarios() []Scenario {
-	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios())
+	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios(), silenceScenarios(), plannedScenarios(), bulkScenarios())
 	slices.SortStableFunc(all, func(a, b Scenario) int {
 		if a.Fault < b.Fault {
 			return -1
