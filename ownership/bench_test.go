@@ -22,6 +22,8 @@ func (s *still) PartitionsOf(n NodeID) []Partition         { return s.parts[n] }
 func (s *still) Node(NodeID) (Node, bool)                  { return Node{}, false }
 func (s *still) Nodes() []Node                             { return s.nodes }
 func (s *still) Live(n NodeID) int                         { return s.live[n] }
+func (s *still) LiveOf(n NodeID, _ AppID) int              { return s.live[n] }
+func (s *still) Format() uint32                            { return FormatReservations }
 
 func benchView(nodes int) (*still, map[NodeID]Fitness) {
 	t := newTable()

@@ -18,12 +18,15 @@ type smallTable struct {
 	keys  map[GroupKey][]CallID
 	fit   map[NodeID]Fitness
 	next  PartitionID
+
+	format uint32
 }
 
 func newTable() *smallTable {
 	return &smallTable{
 		parts: map[PartitionID]*Partition{}, calls: map[CallID]*Call{},
 		keys: map[GroupKey][]CallID{}, fit: map[NodeID]Fitness{}, next: 1,
+		format: FormatReservations,
 	}
 }
 
@@ -153,3 +156,15 @@ func (t *smallTable) Live(id NodeID) int {
 	}
 	return live
 }
+
+func (t *smallTable) LiveOf(id NodeID, app AppID) int {
+	live := 0
+	for _, c := range t.calls {
+		if p := t.parts[c.Partition]; c.App == app && c.State.Live() && p.Owner == id {
+			live++
+		}
+	}
+	return live
+}
+
+func (t *smallTable) Format() uint32 { return t.format }

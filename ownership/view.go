@@ -20,8 +20,13 @@ type View interface {
 	Node(NodeID) (Node, bool)
 	// Nodes gives all nodes, by id, gone ones too.
 	Nodes() []Node
-	// Live counts the live calls on a node's partitions.
+	// Live counts the live calls that a node acts for.
 	Live(NodeID) int
+	// LiveOf counts those of one app.
+	LiveOf(NodeID, AppID) int
+	// Format is the command format that the region writes: replicas of different
+	// versions reach the same verdicts by it.
+	Format() uint32
 }
 
 // Known is the part of a call that routing needs.

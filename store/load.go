@@ -163,5 +163,6 @@ func (l *loader) check() error {
 	}
 	l.st.sum, l.st.format, l.st.next = l.sum, m.GetFormat(), ownership.PartitionID(m.GetNextPartition())
 	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()
+	l.st.facts = facts{m.GetIdentity(), time.Duration(m.GetLease()), time.Duration(m.GetLeaseBefore())}
 	return nil
 }

@@ -14,12 +14,14 @@ type model struct {
 	parts map[ownership.PartitionID]ownership.Partition
 	calls map[ownership.CallID]ownership.Call
 	next  ownership.PartitionID
+
+	format uint32
 }
 
 func newModel() *model {
 	return &model{
 		nodes: map[ownership.NodeID]ownership.Node{}, parts: map[ownership.PartitionID]ownership.Partition{},
-		calls: map[ownership.CallID]ownership.Call{}, next: 1,
+		calls: map[ownership.CallID]ownership.Call{}, next: 1, format: 1,
 	}
 }
 
@@ -77,6 +79,17 @@ func (m *model) Live(id ownership.NodeID) (n int) {
 	}
 	return n
 }
+
+func (m *model) LiveOf(id ownership.NodeID, app ownership.AppID) (n int) {
+	for _, c := range m.calls {
+		if p := m.parts[c.Partition]; c.App == app && c.State.Live() && p.Owner == id && !p.Retired {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) Format() uint32 { return m.format }
 
 // apply does one act; the error is the act's own.
 func (m *model) apply(act ownership.Act) error {

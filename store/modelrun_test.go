@@ -165,6 +165,9 @@ func compare(t *rapid.T, table *Table, m *model) {
 	}
 	for _, n := range m.Nodes() {
 		equal("the live calls of "+string(n.ID), m.Live(n.ID), table.Live(n.ID))
+		for _, app := range []ownership.AppID{"app", "bot", "none"} {
+			equal("the live calls of "+string(n.ID)+" of "+string(app), m.LiveOf(n.ID, app), table.LiveOf(n.ID, app))
+		}
 		equal("the partitions of "+string(n.ID), m.PartitionsOf(n.ID), table.PartitionsOf(n.ID))
 	}
 	for _, g := range []ownership.GroupKey{"thread:1", "thread:2", "chain:1", "chain:2"} {

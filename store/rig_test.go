@@ -96,7 +96,7 @@ func (r *rig) replay() {
 // do applies one act and gives its outcome.
 func (r *rig) do(act ownership.Act) *ownership.Outcome {
 	r.Helper()
-	data, err := EncodeAct(act, formatOf(act))
+	data, err := EncodeAct(act, max(formatOf(act), formatOfFields(act)))
 	if err != nil {
 		r.Fatal(err)
 	}

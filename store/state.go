@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -21,6 +22,7 @@ type state struct {
 	partIDs  []ownership.PartitionID // by number
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 
+	facts
 	format  uint32                // command format that the region writes
 	next    ownership.PartitionID // number of the next partition to be born
 	sum     uint64                // of all records, see recordSum
@@ -28,9 +30,17 @@ type state struct {
 	term    uint64
 }
 
+// facts is what the region agrees on beside its records.
+type facts struct {
+	identity    string        // made when the region was founded; empty: it never was
+	lease       time.Duration // how long leases last; 0: never set
+	leaseBefore time.Duration // and how long before; 0: never set
+}
+
 type nodeState struct {
 	rec   ownership.Node
 	live  int
+	apps  counts                  // the same, app by app
 	owned []ownership.PartitionID // by number, without retired ones
 }
 
@@ -38,6 +48,34 @@ type partState struct {
 	rec   ownership.Partition
 	first uint32 // one call of its ring; 0: it has none
 	calls int    // in any state
+	apps  counts // rec.Live, app by app
+}
+
+// counts are numbers of calls by the number of their app, see index.number. Apps
+// are few: a count by (partition, app) costs less than one by call would.
+type counts []int32
+
+func (c *counts) add(app uint32, by int) {
+	for int(app) >= len(*c) {
+		*c = append(*c, 0)
+	}
+	(*c)[app] += int32(by)
+}
+
+// addAll adds the counts of another, or takes them away with by = -1.
+func (c *counts) addAll(other counts, by int) {
+	for app, n := range other {
+		if n != 0 {
+			c.add(uint32(app), by*int(n))
+		}
+	}
+}
+
+func (c counts) of(app uint32) int {
+	if int(app) >= len(c) {
+		return 0
+	}
+	return int(c[app])
 }
 
 func newState() *state {
@@ -90,6 +128,7 @@ func (s *state) setPartition(p ownership.Partition) {
 		s.partIDs = slices.Insert(slices.Clone(s.partIDs), i, p.ID)
 	} else if old, ok := s.nodes[have.rec.Owner]; ok && !have.rec.Retired {
 		old.live -= have.rec.Live
+		old.apps.addAll(have.apps, -1)
 		if i, found := slices.BinarySearch(old.owned, p.ID); found {
 			old.owned = slices.Delete(old.owned, i, i+1)
 		}
@@ -98,6 +137,7 @@ func (s *state) setPartition(p ownership.Partition) {
 	have.rec = p
 	if owner, ok := s.nodes[p.Owner]; ok && !p.Retired {
 		owner.live += p.Live
+		owner.apps.addAll(have.apps, 1)
 		i, _ := slices.BinarySearch(owner.owned, p.ID)
 		owner.owned = slices.Insert(owner.owned, i, p.ID)
 	}
@@ -117,7 +157,7 @@ func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) u
 	p.calls++
 	s.enterRing(p, ref, e)
 	if k.State.Live() {
-		s.countLive(p, 1)
+		s.countLive(p, e.app, 1)
 	}
 	return ref
 }
@@ -139,15 +179,17 @@ func (s *state) setCallState(ref uint32, to ownership.CallState) {
 	was := e.state
 	e.state = to
 	if was.Live() && !to.Live() {
-		s.countLive(s.parts[ownership.PartitionID(e.partition)], -1)
+		s.countLive(s.parts[ownership.PartitionID(e.partition)], e.app, -1)
 		s.calls.leaveGroups(ref)
 	}
 }
 
-func (s *state) countLive(p *partState, by int) {
+func (s *state) countLive(p *partState, app uint32, by int) {
 	p.rec.Live += by
+	p.apps.add(app, by)
 	if owner, ok := s.nodes[p.rec.Owner]; ok && !p.rec.Retired {
 		owner.live += by
+		owner.apps.add(app, by)
 	}
 }
 

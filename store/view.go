@@ -153,6 +153,22 @@ func (r *reading) Live(id ownership.NodeID) int {
 	return n.live
 }
 
+// LiveOf implements ownership.View.
+func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	n, ok := r.t.st.nodes[id]
+	if !ok {
+		return 0
+	}
+	number, ok := r.t.st.calls.numbers[app]
+	if !ok {
+		return 0
+	}
+	return n.apps.of(number)
+}
+
+// Format implements ownership.View.
+func (r *reading) Format() uint32 { return r.t.st.format }
+
 // View calls f with one consistent view of the table. Apply waits meanwhile, so
 // f is to be short, and it must not call the table itself: a second reading
 // lock behind a waiting writer never comes.
@@ -214,6 +230,11 @@ func (t *Table) Nodes() []ownership.Node {
 // Live implements ownership.View.
 func (t *Table) Live(id ownership.NodeID) int {
 	return look(t, func(r *reading) int { return r.Live(id) })
+}
+
+// LiveOf implements ownership.View.
+func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	return look(t, func(r *reading) int { return r.LiveOf(id, app) })
 }
 
 var (
