@@ -30,11 +30,12 @@ func (f *Fleet) balance() {
 		if f.fenced.Load() {
 			f.forget()
 		}
-		targets, ok := f.targets(), f.answering(client)
+		ok := f.answering(client)
+		targets := f.targets() // the nodes first, in the same order
 		if !slices.Contains(ok, true) || slices.Equal(ok, before) {
 			continue // with nobody there a balancer sends to all
 		}
-		for i := range targets {
+		for i := range ok {
 			if !ok[i] {
 				targets[i].Weight = outOfService // still a node of the deployment: redirects may name it
 			}

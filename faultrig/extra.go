@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"tandem/graphsim"
 	"tandem/ownership"
 )
 
@@ -47,7 +47,7 @@ func (s *Stage) spare(i int, change func(map[string]any)) (*Node, error) {
 	f.extrasMu.Lock()
 	f.extras = append(f.extras, n)
 	f.extrasMu.Unlock()
-	return n, nil
+	return n, f.Cloud.SetTargets(f.targets())
 }
 
 // place gives a node its addresses.
@@ -86,15 +86,14 @@ func copyData(from, to *Node) error {
 }
 
 // replace puts another node in the place of one of the fleet's.
-func (f *Fleet) replace(old, now *Node) {
+func (f *Fleet) replace(old, now *Node) error {
 	for i, n := range f.Nodes {
 		if n == old {
 			f.Nodes[i] = now
 		}
 	}
-	var targets []graphsim.Target
-	for _, n := range f.all() {
-		targets = append(targets, graphsim.Target{Region: region, Node: string(n.ID), URL: n.Public, Weight: 1})
-	}
-	_ = f.Cloud.SetTargets(targets) // the URLs are the rig's own
+	f.extrasMu.Lock()
+	f.extras = append(slices.DeleteFunc(f.extras, func(n *Node) bool { return n == now }), old)
+	f.extrasMu.Unlock()
+	return f.Cloud.SetTargets(f.targets())
 }

@@ -259,6 +259,11 @@ func (f *Fleet) targets() []graphsim.Target {
 	for _, n := range f.everybody() {
 		all = append(all, graphsim.Target{Region: string(n.Region), Node: string(n.ID), URL: n.Public, Weight: 1})
 	}
+	f.extrasMu.Lock()
+	defer f.extrasMu.Unlock()
+	for _, n := range f.extras { // redirects may name them, the public name does not
+		all = append(all, graphsim.Target{Region: string(n.Region), Node: string(n.ID), URL: n.Public, Weight: outOfService})
+	}
 	return all
 }
 

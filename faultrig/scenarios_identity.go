@@ -176,7 +176,9 @@ func newNames(ctx context.Context, s *Stage) error {
 			return nil
 		}
 		s.Recovered("vote handed on", time.Since(begun), 0)
-		s.replace(old, now)
+		if err := s.replace(old, now); err != nil {
+			return err
+		}
 		if err := s.ClaimsResume(ctx, time.Now(), time.Second, s.Nodes...); err != nil {
 			return err
 		}
@@ -207,6 +209,8 @@ func swapAddresses(ctx context.Context, s *Stage) error {
 		return err
 	}
 	a, b := s.Others(leader)[0], s.Others(leader)[1]
+	s.Load.hold(true) // it tells nodes by their addresses
+	defer s.Load.hold(false)
 	a.Kill()
 	b.Kill()
 	ipA, ipB := a.IP, b.IP
@@ -297,6 +301,9 @@ func changeDuringCut(ctx context.Context, s *Stage) error {
 		return err
 	}
 	if err := s.bringBack(ctx, away); err != nil {
+		return err
+	}
+	if err := s.lead(ctx, leader); err != nil {
 		return err
 	}
 	if err := leader.api.Remove(ctx, newcomer.ID); err != nil {
