@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,7 @@ import (
 // to its cluster port come late. Connections that are open already are not
 // touched.
 type slowLink struct {
-	by     time.Duration
+	by     atomic.Int64 // how late, in nanoseconds
 	target string
 	listen net.Listener
 	ended  context.Context // what is under way is lost
@@ -26,14 +27,14 @@ type slowLink struct {
 	unhook func()
 }
 
-// delay puts a slow link between two nodes. End takes it away, and with it its
-// connections.
-func (f *Fleet) delay(to, from *Node, by time.Duration) (*slowLink, error) {
+// delay puts a link between two nodes that Slow makes slow. End takes it away,
+// and with it its connections.
+func (f *Fleet) delay(to, from *Node) (*slowLink, error) {
 	l, err := new(net.ListenConfig).Listen(f.ctx, "tcp", f.net.gateway+":0")
 	if err != nil {
 		return nil, fmt.Errorf("delaying what %s tells %s: %w", from.ID, to.ID, err)
 	}
-	k := &slowLink{by: by, target: from.PeerAt, listen: l}
+	k := &slowLink{target: from.PeerAt, listen: l}
 	k.ended, k.end = context.WithCancel(f.ctx)
 	k.cut, k.sever = context.WithCancel(k.ended)
 	k.unhook = func() { _ = f.net.nft(to.Space, "delete table ip rigto") } // the namespace goes with the fleet
@@ -50,6 +51,9 @@ func (f *Fleet) delay(to, from *Node, by time.Duration) (*slowLink, error) {
 	f.onClose(func() error { k.End(); return nil })
 	return k, nil
 }
+
+// Slow makes what passes from now on late.
+func (k *slowLink) Slow(by time.Duration) { k.by.Store(int64(by)) }
 
 // Cut lets nothing new through; what is on its way arrives late.
 func (k *slowLink) Cut() { k.sever() }
@@ -105,7 +109,7 @@ func (k *slowLink) carry(near net.Conn) {
 			n, err := far.Read(b)
 			if n > 0 {
 				select {
-				case queue <- late{time.Now().Add(k.by), b[:n]}:
+				case queue <- late{time.Now().Add(time.Duration(k.by.Load())), b[:n]}:
 				case <-k.ended.Done():
 					return
 				}

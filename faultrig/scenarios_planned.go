@@ -150,7 +150,7 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	if err := victim.Stop(15 * time.Second); err != nil {
 		s.Break("%v", err)
 	}
-	link, err := s.delay(victim, leader, lateBy)
+	link, err := s.delay(victim, leader)
 	if err != nil {
 		return err
 	}
@@ -174,6 +174,8 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 		return err
 	}
 	stop := s.hammer(ctx, victim, calls)
+	link.Slow(lateBy)
+	pause(ctx, 3*time.Second) // every lease is one of late answers by now
 	fault := time.Now()
 	err = s.Sunder([]*Node{victim}, s.Others(victim))
 	link.Cut()
