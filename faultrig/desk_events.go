@@ -43,6 +43,14 @@ func (d *Desk) BotDied(node ownership.NodeID) {
 	}
 }
 
+// NewRegion forgets who owned what: the region is founded anew, or was restored.
+func (d *Desk) NewRegion() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.owners)
+	clear(d.newest)
+}
+
 // Has gives the nodes whose bots have media of the call.
 func (d *Desk) Has(call ownership.CallID) []ownership.NodeID {
 	d.mu.Lock()

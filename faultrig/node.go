@@ -168,6 +168,7 @@ func (n *Node) Pause() error {
 	n.paused = true
 	n.fleet.fenced.Store(true)
 	n.fleet.forget()
+	n.fleet.Cloud.NodePaused(string(n.ID))
 	return n.signalLocked(syscall.SIGSTOP)
 }
 

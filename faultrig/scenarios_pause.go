@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tandem/graphsim"
@@ -95,8 +96,7 @@ func (s *Stage) adoptedBy(ctx context.Context, calls []ownership.CallID, not *No
 	left := append([]ownership.CallID(nil), calls...)
 	if !until(ctx, limit, 10*time.Millisecond, func() bool {
 		for len(left) > 0 {
-			told := s.Desk.Of(left[0])
-			if len(told) == 0 || told[len(told)-1].Node == not.ID {
+			if !slices.ContainsFunc(s.Desk.Of(left[0]), func(t Told) bool { return t.Node != not.ID }) {
 				return false
 			}
 			left = left[1:]

@@ -42,6 +42,16 @@ func (c *Cloud) NodeWoke(node string) {
 	woke[node] = append(woke[node], mark{c.ledger.next(), time.Now()})
 }
 
+// NodePaused tells the oracle that a node's process was stopped where it was. A
+// bot's reply that was on its way then may be too late for it: its repeat reaches
+// the bot again, and counts as HandledAgain.
+func (c *Cloud) NodePaused(node string) {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	paused := c.ledger.past.paused
+	paused[node] = append(paused[node], mark{c.ledger.next(), time.Now()})
+}
+
 // onTheirWay is how long after a pause a hand-over may arrive that was past the
 // fence before it.
 const onTheirWay = 500 * time.Millisecond
@@ -57,11 +67,17 @@ func (t *totals) lateByPause(s *sighting) bool {
 	})
 }
 
+// caught: the bot's reply to s was on its way when the node's process was stopped.
+func (t *totals) caught(s *sighting) bool {
+	near := func(m mark) bool { return s.at.Sub(m.at).Abs() < onTheirWay }
+	return slices.ContainsFunc(t.paused[s.node], near) || slices.ContainsFunc(t.woke[s.node], near)
+}
+
 // forgotten reports whether the node that was handed s had lost, before the
 // repeat came, what it knew of it.
 func (t *totals) forgotten(s, repeat *sighting) bool {
 	between := func(m mark) bool { return s.seq < m.seq && m.seq < repeat.seq }
-	return slices.ContainsFunc(t.deaths[s.node], between) || repeat.epoch > s.epoch && slices.ContainsFunc(t.fenced[s.node], between)
+	return t.caught(s) || slices.ContainsFunc(t.deaths[s.node], between) || repeat.epoch > s.epoch && slices.ContainsFunc(t.fenced[s.node], between)
 }
 
 // diedSoon reports whether the node died, or was fenced, so soon after a moment that what it

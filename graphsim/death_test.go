@@ -14,6 +14,8 @@ func TestARepeatAfterADeathIsAllowed(t *testing.T) {
 		{"another one died", "n2", "", "n1", 1},
 		{"nobody died", "", "", "n1", 1},
 		{"it was cut off, and has the call still", "", "n1", "n1", 1},
+		{"its process was stopped while the bot replied", "paused", "", "n1", 0},
+		{"another one was stopped", "paused n2", "", "n1", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
@@ -23,7 +25,13 @@ func TestARepeatAfterADeathIsAllowed(t *testing.T) {
 			n := s.send("tone")
 			s.hand("n1", 1, "update", "tone")
 			s.ok(n)
-			if tt.dead != "" {
+			switch tt.dead {
+			case "":
+			case "paused":
+				s.cloud.NodePaused("n1")
+			case "paused n2":
+				s.cloud.NodePaused("n2")
+			default:
 				s.cloud.NodeDied(tt.dead)
 			}
 			if tt.fence != "" {
