@@ -17,6 +17,8 @@ const maxSamples = 100_000
 type totals struct {
 	report             Report
 	deaths             map[string][]mark // node to when it lost its memory
+	fenced             map[string][]mark // node to when it may have lost its partitions
+	paused             map[string][]mark // node to when its process was stopped
 	woke               map[string][]mark // node to when it went on after a pause
 	decisions, answers []time.Duration
 }
