@@ -3,7 +3,6 @@ package bot
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -78,12 +77,12 @@ func TestF31_OwnerDiesMidCall(t *testing.T) {
 			c := orphanOf(ownership.CallAnswered, overdue)
 			c.Pinned = true
 			return c
-		}, told: []ownership.Event{"rejoin"}},
+		}, told: []ownership.Event{"adopted"}},
 		{name: "orphaned", by: AnswerByBot, call: func() ownership.Call {
 			c := orphanOf(ownership.CallOrphaned, overdue)
 			c.Pinned = true
 			return c
-		}, told: []ownership.Event{"rejoin"}},
+		}, told: []ownership.Event{"rejoin"}, records: []string{"take-up 3"}},
 		{name: "ended", by: AnswerByRouter, call: func() ownership.Call { return orphanOf(ownership.CallEnded, overdue) }},
 	}
 	for _, tt := range tests {
@@ -100,11 +99,11 @@ func TestF31_OwnerDiesMidCall(t *testing.T) {
 				}
 				c := tt.call()
 				start := time.Now()
-				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
-				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf) // told twice: done once
+				s.look(3, c)
+				s.look(3, c) // told twice: done once
 				synctest.Wait()
 				if took := time.Since(start); took > 0 {
-					t.Errorf("Adopt took %v", took)
+					t.Errorf("Look took %v", took)
 				}
 				var told []ownership.Event
 				for _, h := range s.bot.handed() {
@@ -162,7 +161,7 @@ func TestF31_RingingCallsComeFirstAndAreAnsweredInTime(t *testing.T) {
 			c.ID = ownership.CallID(fmt.Sprintf("ringing%d", i))
 			calls = append(calls, c)
 		}
-		s.Adopt(t.Context(), calls, ourURIOf)
+		s.look(3, calls...)
 		synctest.Wait()
 		if n := len(s.graph.answered()); n != 50 {
 			t.Errorf("%d calls answered at once, want the 50 that rang", n)
@@ -185,12 +184,12 @@ func TestF31_OneAnswerWhenTheRetryMeetsTheAdoption(t *testing.T) {
 				h := incoming("m1")
 				h.Call, h.RawCall = c.ID, c.RawCall
 				if !retryFirst {
-					s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
+					s.look(3, c)
 				}
 				if r, err := s.Incoming(t.Context(), h); err != nil || r.Status != 202 {
 					t.Errorf("%+v, %v, want 202", r, err)
 				}
-				s.Adopt(t.Context(), []ownership.Call{c}, ourURIOf)
+				s.look(3, c)
 				time.Sleep(30 * time.Second)
 				if n, told := len(s.graph.answered()), s.bot.words(); n != 1 || len(told) != 1 {
 					t.Errorf("%d answers, the bot was told %q, want one of each", n, told)
@@ -200,7 +199,8 @@ func TestF31_OneAnswerWhenTheRetryMeetsTheAdoption(t *testing.T) {
 	}
 }
 
-func TestAdoptedAndRejoinWait(t *testing.T) {
+// The bot is told until it takes it, of each call by itself.
+func TestEventsAreToldUntilTheyAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
 		s.bot.script = func(_ context.Context, n int, h ownership.HandOver) (ownership.Reply, error) {
@@ -209,19 +209,17 @@ func TestAdoptedAndRejoinWait(t *testing.T) {
 			}
 			return ownership.Reply{Status: 200}, nil
 		}
-		c := orphanOf(ownership.CallAnswered, 0)
-		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil || len(s.bot.handed()) != 3 {
-			t.Errorf("Adopted: %v after %d deliveries, want nil after 3", err, len(s.bot.handed()))
+		s.look(3, orphanOf(ownership.CallAnswered, 0))
+		time.Sleep(time.Minute)
+		if n := len(s.bot.handed()); n != 3 {
+			t.Errorf("%d deliveries, want 3", n)
 		}
-		if err := s.Rejoin(t.Context(), c, 3, ourURI); err != nil || len(s.bot.handed()) != 4 {
-			t.Errorf("Rejoin: %v", err)
-		}
-		if err := s.Adopted(t.Context(), c, 2, ourURI); !errors.Is(err, ownership.ErrFenced) {
-			t.Errorf("at a past epoch: %v, want ErrFenced", err)
-		}
-		c.App = "another"
-		if err := s.Adopted(t.Context(), c, 3, ourURI); !errors.Is(err, ErrUnserved) {
-			t.Errorf("of another app: %v, want ErrUnserved", err)
+		past, other := orphanOf(ownership.CallAnswered, 0), orphanOf(ownership.CallAnswered, 0)
+		past.ID, past.Epoch, other.ID, other.App = "past", 2, "other", "another"
+		s.look(3, past, other) // fenced, and unserved
+		time.Sleep(time.Minute)
+		if n := len(s.bot.handed()); n != 3 {
+			t.Errorf("%d deliveries of what is not this desk's", n-3)
 		}
 	})
 }
@@ -233,19 +231,20 @@ func TestTellGivesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStand(t, AnswerByBot, nil)
+				var last atomic.Pointer[time.Time]
 				s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+					now := time.Now()
+					last.Store(&now)
 					return ownership.Reply{}, errDown
 				}
 				if moved {
 					time.AfterFunc(10*time.Second, func() { s.ledger.hold(4) })
 				}
 				start := time.Now()
-				if err := s.Adopted(t.Context(), orphanOf(ownership.CallAnswered, 0), 3, ourURI); !errors.Is(err, ErrUnreachable) {
-					t.Errorf("%v, want ErrUnreachable", err)
-				}
-				took := time.Since(start)
-				if !moved && (took < 110*time.Second || took > 2*time.Minute) || moved && took > 16*time.Second {
-					t.Errorf("it took %v", took)
+				s.look(3, orphanOf(ownership.CallAnswered, 0))
+				time.Sleep(2 * time.Minute)
+				if took := last.Load().Sub(start); !moved && took < 110*time.Second || moved && took > 11*time.Second {
+					t.Errorf("it was told for %v", took)
 				}
 			})
 		})
@@ -261,7 +260,7 @@ func TestAdoptWaitsForTheLease(t *testing.T) {
 				s.ledger.hold(0)
 				ringing, held := orphanOf(ownership.CallClaimed, 9*time.Second), orphanOf(ownership.CallAnswered, 0)
 				held.ID = "held"
-				s.Adopt(t.Context(), []ownership.Call{ringing, held}, ourURIOf)
+				s.look(3, ringing, held)
 				time.Sleep(4 * time.Second)
 				if n := len(s.graph.answered()) + len(s.bot.handed()); n != 0 {
 					t.Errorf("%d acts without the lease", n)
@@ -286,7 +285,7 @@ func TestF06_AdoptWaitsForTheLeaseForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByRouter, nil)
 		s.ledger.hold(0)
-		s.Adopt(t.Context(), []ownership.Call{orphanOf(ownership.CallAnswered, 0)}, ourURIOf)
+		s.look(3, orphanOf(ownership.CallAnswered, 0))
 		time.Sleep(3 * time.Hour)
 		if n := len(s.bot.handed()); n != 0 {
 			t.Errorf("the bot was told %d times without the lease", n)
@@ -316,7 +315,7 @@ func TestF31_ASickBotIsToldWhenItIsWell(t *testing.T) {
 					}
 					return ownership.Reply{Status: 200}, nil
 				}
-				s.Adopt(t.Context(), []ownership.Call{orphanOf(ownership.CallAnswered, 0)}, ourURIOf)
+				s.look(3, orphanOf(ownership.CallAnswered, 0))
 				time.Sleep(10 * time.Minute)
 				if moved {
 					s.ledger.hold(4)
@@ -355,9 +354,7 @@ func TestUpdateOfAPastEpoch(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
 		c := orphanOf(ownership.CallAnswered, 0)
 		c.ID = "c1"
-		if err := s.Adopted(t.Context(), c, 3, ourURI); err != nil {
-			t.Fatal(err)
-		}
+		s.look(3, c)
 		h := ending("end")
 		h.Epoch = 2
 		if _, err := s.Update(t.Context(), h); err != nil {
@@ -374,8 +371,8 @@ func TestUpdateOfAPastEpoch(t *testing.T) {
 }
 
 func TestEventsCarryJSON(t *testing.T) {
-	h, err := eventOf(ownership.EventAdopted, orphanOf(ownership.CallAnswered, 0), 9, ourURI)
-	if err != nil || http.Header(h.Header).Get("Content-Type") != "application/json" || h.MessageID != "tandem-adopted-9" || !h.Deadline.IsZero() {
+	h, err := eventOf(ownership.EventAdopted, orphanOf(ownership.CallAnswered, 0), ourURI)
+	if err != nil || http.Header(h.Header).Get("Content-Type") != "application/json" || h.MessageID != "tandem-adopted-3" || !h.Deadline.IsZero() {
 		t.Errorf("%+v, %v", h, err)
 	}
 }

@@ -32,9 +32,7 @@ func (d *Desk) answer(ctx context.Context, l *line, h ownership.HandOver, with j
 	payload := graph.AnswerPayload{CallbackURI: h.CallbackURI, With: with}
 	ours := inherited // whether an answer that Graph has taken may be our own
 	for {
-		end := d.effects.begin(h.Partition)
-		err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
-		end()
+		err := d.answerOnce(ctx, l, h, payload)
 		if errors.Is(err, ownership.ErrFenced) {
 			ours = true // an attempt before the lease was lost may have got through
 			// A desk that closes has no lease to come: its node left or stops.
@@ -45,24 +43,37 @@ func (d *Desk) answer(ctx context.Context, l *line, h ownership.HandOver, with j
 		d.logAction("answer", h, err)
 		if err == nil {
 			d.count.answerTime.Observe(d.conf.Now().Sub(h.Received).Seconds())
-			d.wasAnswered(l, h)
 			return nil
 		}
 		return d.verdict(l, h, err, ours)
 	}
 }
 
+// answerOnce is one effect with what follows from it: a move that is planned
+// waits until the table has heard of the answer.
+func (d *Desk) answerOnce(ctx context.Context, l *line, h ownership.HandOver, payload graph.AnswerPayload) error {
+	defer d.effects.begin(h.Partition)()
+	err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
+	if err == nil {
+		d.wasAnswered(l, h)
+	}
+	return err
+}
+
 // verdict decides what an answer that Graph did not take means for the call.
+// ours: an earlier answer of this region may have been taken. Then no refusal
+// speaks for itself, a 404 no more than a 409: Graph is asked before anything ends.
 func (d *Desk) verdict(l *line, h ownership.HandOver, cause error, ours bool) error {
 	var ce *graph.CallError
 	switch {
 	case errors.Is(cause, ownership.ErrFenced):
 		return failed(h, ownership.ErrFenced, cause) // the new owner answers, and keeps the table
-	case errors.Is(cause, graph.ErrGone):
-		d.end(l, h, "it had ended at Graph before the answer")
-		return cause
 	case errors.As(cause, &ce):
 		ours = ours || ce.Maybe
+	}
+	if errors.Is(cause, graph.ErrGone) && !ours {
+		d.end(l, h, "it had ended at Graph before the answer")
+		return cause
 	}
 	ask := verdictTime
 	if ours {

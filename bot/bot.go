@@ -12,23 +12,57 @@
 // it is delivered again. A delivery that fails takes those waiting behind it
 // along: letting them pass would put a gap into the call's order.
 //
-// The memory of message ids is this node's own, for 15 min, and outlives a stop
-// in order (Memory, Recall). After an adoption a repeat of what the dead owner's bot had taken reaches the new owner's bot,
-// and Tandem's own events are offered until the bot takes them, so a bot that
-// was too slow to reply may see one twice: Tandem-Call and Tandem-Epoch tell.
+// The memory of message ids lasts 15 min. It outlives a stop in order (Memory,
+// Recall) and goes along when a partition is moved (MemoryOf, RecallOf). A call
+// that the table has as answered is never rung again, whatever the desk
+// remembers. What remains at-least-once is the notification that a bot had taken
+// when its node crashed, and Tandem's own events, which are offered until the bot
+// takes them: Tandem-Call and Tandem-Epoch tell.
+//
+// # What the table is told
+//
+// Ends and answers are told to the table behind the callers' back, those of one
+// call in the order in which they happened. Rest waits for them, a stop keeps
+// what it could not tell for the next start, and whenever the table shows a call
+// alive that this desk knows as ended, or ringing that it knows as answered, it
+// is told again: both are facts that nobody can take back.
+//
+// # Whose call it is
+//
+// Look compares the desk with the table whenever a partition's calls may stand
+// differently. The bot hears `adopted` of a call that is this node's now, `rejoin`
+// of one whose media died with its node, and `lost`, once, of one that it had and
+// that is another node's now. That is told only under a lease and a moment later:
+// a node that was away gets back what nobody has taken up.
+//
+// After a restart of the router beside a living bot its calls are still its own,
+// media and all. The bot is told `adopted` of each, once in the life of the
+// process, and no `rejoin`: it takes the event with a 2xx and goes on. Saying
+// nothing would be wrong, for a machine that restarts takes the bot down too, and
+// that bot must learn of its calls; `rejoin` would be wrong, for a living bot would
+// leave a meeting that it is in. Whoever knows best is asked: a bot that answers
+// 4xx to `adopted` does not know the call, and is told `rejoin`.
 //
 // # Acting at Graph
 //
 // Every attempt of an answer, a rejection or a keepAlive asks the Ledger first
-// whether this node holds the partition at that epoch; without the lease the
+// whether this node acts for the call at that epoch; without the lease the
 // action stops with ownership.ErrFenced. There is one answer for a call and an
 // epoch, always with the same callback URI.
 //
+// # Bounds
+//
+// Whatever runs out runs out per app: the queue of hand-overs from outside, the
+// adoptions, the keepAlives, the bot's health. Tandem's own events have bounds of
+// their own and refuse nobody's notification; one that comes for a call whose
+// adoption waits brings that adoption forward.
+//
 // # Locks
 //
-// One mutex guards the lines (the calls' queues) and what is remembered of
-// them. It is never held while the bot, Graph or the Ledger is spoken to. Each
-// line with work has one goroutine; it ends when its queue is empty.
+// One mutex guards the lines (the calls' queues), what is remembered of them and
+// what the table is to be told. It is never held while the bot, Graph or the
+// Ledger is spoken to, nor for a walk over all lines. Each line with work has one
+// goroutine; it ends when its queue is empty.
 package bot
 
 import (
@@ -98,11 +132,12 @@ type App struct {
 type Config struct {
 	Node        ownership.NodeID
 	Apps        []App
-	QueueLimit  int           // hand-overs waiting or under way for one call; 64
-	TotalLimit  int           // the same for all calls together; 4096
+	QueueLimit  int           // notifications waiting or under way for one call; 64
+	TotalLimit  int           // the same for all calls of one app; 4096
 	WaitLimit   time.Duration // how long a caller waits for the bot's reply; 10 s
 	TellFor     time.Duration // how long Tandem's own events are offered to a sick bot; 2 min
 	HealthEvery time.Duration // between two health checks; 1 s
+	Leased      func() bool   // whether this node has a lease; nil: always
 	Now         func() time.Time
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer
@@ -117,47 +152,43 @@ const (
 	rememberIDs  = 1024             // message ids of one call
 	seenEvery    = 5 * time.Minute  // how often the table is told of a call's activity
 	houseEvery   = 15 * time.Second // between two rounds of housekeeping
-	adoptAtOnce  = 32               // adopted calls handed to bots at a time
-	actAtOnce    = 32               // acts under way at the Ledger
-	beatAtOnce   = 16               // keepAlives under way
+	lostPause    = 2 * time.Second  // under a lease, before a bot hears that a call is lost
 	leastToReply = time.Second      // for an answer whose deadline seems over: clocks differ
 )
 
 // Desk hands notifications to the bots of one node. Make it with New.
 type Desk struct {
 	conf   Config
-	apps   map[ownership.AppID]*App
+	apps   map[ownership.AppID]*served
 	ledger Ledger
 	log    *slog.Logger
 	count  *metrics
-	health *poller
 
 	base   context.Context // ends when Close gives up waiting
 	cancel context.CancelFunc
 	open   context.Context // ends when Close begins
 	shut   context.CancelFunc
 	loops  sync.WaitGroup // housekeeping, health
-	work   sync.WaitGroup // lines, keepAlives and acts under way
-	acts   chan struct{}  // one element for each act at the Ledger
-	beats  chan struct{}  // the same for keepAlives
-	adopts chan struct{}  // and for adopted calls at bots
+	work   sync.WaitGroup // lines, keepAlives and records under way
 
 	effects effects
 
-	mu      sync.Mutex
-	closed  bool
-	lines   map[ownership.CallID]*line
-	waiting int // entries in all lines
-	records int // acts that the Ledger has not taken yet
+	mu       sync.Mutex
+	closed   bool
+	parts    map[ownership.PartitionID]*part
+	lines    int // in all parts
+	waiting  int // entries in all lines
+	dues     map[int32][]*line
+	register register
 }
 
 // New checks the configuration and starts the health checks and housekeeping;
 // Close ends them.
 func New(c Config, ledger Ledger) (*Desk, error) {
 	d := &Desk{
-		conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*App{},
-		lines: map[ownership.CallID]*line{},
-		acts:  make(chan struct{}, actAtOnce), beats: make(chan struct{}, beatAtOnce), adopts: make(chan struct{}, adoptAtOnce),
+		conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*served{},
+		parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*line{},
+		register: register{calls: map[ownership.CallID]*owing{}},
 	}
 	d.log = d.conf.Logger.With("room", "bot", "node", string(c.Node))
 	if ledger == nil {
@@ -170,7 +201,7 @@ func New(c Config, ledger Ledger) (*Desk, error) {
 		if d.apps[a.ID] != nil {
 			return nil, fmt.Errorf("setting up the desk for app %s: it is listed twice", a.ID)
 		}
-		d.apps[a.ID] = &a
+		d.apps[a.ID] = newServed(a)
 	}
 	var err error
 	if d.count, err = newMetrics(c.Metrics, d); err != nil {
@@ -178,8 +209,7 @@ func New(c Config, ledger Ledger) (*Desk, error) {
 	}
 	d.base, d.cancel = context.WithCancel(context.Background())
 	d.open, d.shut = context.WithCancel(d.base)
-	d.health = newPoller(d)
-	d.health.start()
+	d.watchHealth()
 	d.loops.Go(d.keepHouse)
 	return d, nil
 }
@@ -201,9 +231,9 @@ func (d *Desk) Close(ctx context.Context) error {
 		defer close(cut)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.waiting+d.records > 0 {
-			err = fmt.Errorf("closing the desk: %d hand-overs and %d records were cut off: %w",
-				d.waiting, d.records, context.Cause(ctx))
+		if d.waiting+len(d.register.calls) > 0 {
+			err = fmt.Errorf("closing the desk: %d hand-overs were cut off, and the table is not told of %d calls yet: %w",
+				d.waiting, len(d.register.calls), context.Cause(ctx))
 		}
 		d.cancel()
 	})
@@ -216,16 +246,15 @@ func (d *Desk) Close(ctx context.Context) error {
 	return err
 }
 
-// Health is the worst of the apps' bots: healthy when all are and none drains,
-// the highest load (0 to 1), and the least room (live calls; 0: none reported).
-func (d *Desk) Health() (healthy bool, load float64, room int) { return d.health.worst() }
-
 func (c Config) withDefaults() Config {
 	c.QueueLimit = orDefault(c.QueueLimit, 64)
 	c.TotalLimit = orDefault(c.TotalLimit, 4096)
 	c.WaitLimit = orDefault(c.WaitLimit, 10*time.Second)
 	c.TellFor = orDefault(c.TellFor, 2*time.Minute)
 	c.HealthEvery = orDefault(c.HealthEvery, time.Second)
+	if c.Leased == nil {
+		c.Leased = func() bool { return true }
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -23,42 +23,63 @@ func (d *Desk) Update(ctx context.Context, h ownership.HandOver) (ownership.Repl
 	if app == nil {
 		return ownership.Reply{}, failed(h, ErrUnserved, nil)
 	}
-	e, err := d.follow(app, h)
+	k := d.place(&h)
+	e, reply, err := d.follow(app, h, k)
 	switch {
 	case err != nil:
 		return ownership.Reply{}, failed(h, err, nil)
 	case e == nil:
-		return accepted(), nil
+		return reply, nil
 	}
 	return d.await(ctx, h, e)
 }
 
-// follow finds or makes the entry of an update.
-func (d *Desk) follow(app *App, h ownership.HandOver) (*entry, error) {
+// follow finds or makes the entry of an update. No entry and no error: it was
+// handled, or there is nothing to do; then the reply stands.
+func (d *Desk) follow(app *served, h ownership.HandOver, k ownership.Known) (*entry, ownership.Reply, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return nil, ErrClosed
+		return nil, ownership.Reply{}, ErrClosed
 	}
 	l, err := d.lineOf(app, h)
 	if err != nil {
-		return nil, err
+		return nil, ownership.Reply{}, err
 	}
-	if known := l.kept[keyOf(h)]; known != nil {
+	e, old := l.find(keyOf(h))
+	if e != nil || old != nil {
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
-		return known, nil
+		if old != nil {
+			return nil, old.answer(), nil
+		}
+		return e, ownership.Reply{}, nil
 	}
-	if !l.endedAt.IsZero() {
+	if l.endedAt != 0 {
 		d.count.late.Inc()
-		return nil, nil
+		d.tellAgain(l, k)
+		return nil, accepted(), nil
 	}
+	d.bringForward(l)
 	// An epoch in the callback URI that has passed means "adopted since": the bot
 	// and the table hear the present one.
 	h.Partition, h.Epoch = l.partition, l.epoch
-	e := &entry{key: keyOf(h), work: func(ctx context.Context, _ *entry) (ownership.Reply, error) {
+	e = &entry{key: keyOf(h), outside: true, work: func(ctx context.Context, _ *entry) (ownership.Reply, error) {
 		return d.pass(ctx, l, h)
 	}}
-	return e, d.push(l, e)
+	return e, ownership.Reply{}, d.push(l, e)
+}
+
+// place gives what the table knows of a hand-over's call. Where the table says
+// that this node acts for it, the hand-over's epoch is the one at which it does.
+func (d *Desk) place(h *ownership.HandOver) ownership.Known {
+	k, ok := d.ledger.Find(h.Call)
+	if !ok || k.App != h.App || k.Partition != h.Partition {
+		return ownership.Known{}
+	}
+	if k.Owner == d.conf.Node && k.Epoch != 0 {
+		h.Epoch = k.Epoch
+	}
+	return k
 }
 
 // pass hands an update to the bot and draws what follows for the call.
@@ -67,15 +88,18 @@ func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownersh
 		d.count.late.Inc()
 		return accepted(), nil
 	}
+	// A move that is planned waits for what follows from it too.
+	defer d.effects.begin(h.Partition)()
 	reply, err := d.deliver(ctx, l, h)
 	switch {
 	case err != nil || !handled(reply):
 	case h.Ends:
-		d.end(l, h, "the cloud ended it")
+		d.endTold(l, h)
 	default:
 		// Later notifications only come to calls that somebody answered: with
 		// answer: bot this is how the router learns of it.
 		d.wasAnswered(l, h)
+		d.reconcile(l)
 	}
 	return reply, err
 }
@@ -84,8 +108,8 @@ func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownersh
 func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
 	defer d.effects.begin(h.Partition)()
 	// Asked again here: the hand-over may have waited in its call's line, or the
-	// process may have stood still, while the partition went to another node.
-	if !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
+	// process may have stood still, while the call went to another node.
+	if !d.may(h) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
 	}
 	start := time.Now()
@@ -97,6 +121,9 @@ func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (repl
 			err = failed(h, ErrReply, errors.New("it panicked"))
 		}
 		d.count.handOver(h.Event, reply, err, time.Since(start))
+		if d.base.Err() == nil { // else this node gave up, not the bot
+			d.judge(l.app, h.Call, err, reply)
+		}
 		if err != nil {
 			d.log.Warn("hand-over failed", "event", h.Event, "call", h.Call, "partition", h.Partition, "epoch", h.Epoch, "err", err)
 		}
@@ -111,8 +138,21 @@ func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (repl
 		return ownership.Reply{}, failed(h, ErrReply, fmt.Errorf("its status is %d", s))
 	}
 	reply.Header = headersFromBot(reply.Header)
-	d.touch(l)
+	if h.Event == ownership.EventLost || reply.Status/100 != 2 {
+		h.Epoch = 0
+	}
+	d.touch(l, h.Epoch)
 	return reply, nil
+}
+
+// may is the fence of hand-overs. That a call is lost is told by a node that does
+// not act for it, and only for as long as it does not.
+func (d *Desk) may(h ownership.HandOver) bool {
+	if h.Event == ownership.EventLost {
+		k, ok := d.ledger.Find(h.Call)
+		return ok && k.Owner != "" && k.Owner != d.conf.Node && k.State != ownership.CallEnded
+	}
+	return d.ledger.Holds(h.Call, h.Partition, h.Epoch)
 }
 
 // kindOf sorts what a bot returned.
@@ -128,65 +168,44 @@ func kindOf(err error) error {
 	return ErrUnreachable
 }
 
-// tell offers one of Tandem's own events to the bot until it takes it: nobody
-// else would send it again. It gives up when the call is over, when the partition
+// tell offers one of Tandem's own events to the bot until it takes it, and gives
+// its reply: nobody else would send it again. It gives up when the call is over, when it
 // is another node's, or when the desk closes. After TellFor it makes way for the
 // call's notifications, and the event is owed. A lease that was lost may come
-// back with the same epoch: it waits for that too, until this node hears of a
-// newer one.
-func (d *Desk) tell(ctx context.Context, l *line, h ownership.HandOver) error {
+// back with the same epoch: it waits for that too.
+func (d *Desk) tell(ctx context.Context, l *line, t *todo, h ownership.HandOver) (ownership.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
 	for wait := firstTellPause; ; wait = min(2*wait, longestTellPause) {
+		if t.owed && (d.over(l) || !d.stands(h)) {
+			return ownership.Reply{}, failed(h, ownership.ErrFenced, nil) // there is nothing to tell any more
+		}
 		reply, err := d.deliver(ctx, l, h)
 		if err == nil && handled(reply) {
-			return nil
+			return reply, nil
 		}
 		if err == nil {
 			err = failed(h, ErrReply, fmt.Errorf("its status is %d", reply.Status))
 		}
-		fenced := errors.Is(err, ownership.ErrFenced)
-		if !d.waitToTell(ctx, wait) || d.over(l) || d.passed(l, h) || !fenced && !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
+		switch {
+		case t.owed: // once in a round
+		case d.waitToTell(ctx, wait) && !d.over(l) && d.stands(h):
+			continue
+		default:
 			d.count.untold.WithLabelValues(string(h.Event)).Inc()
 			d.log.Error("the bot was not told", "event", h.Event, "call", h.Call, "epoch", h.Epoch, "err", err)
-			d.owe(l, h)
-			return err
 		}
+		d.owe(l, t)
+		return ownership.Reply{}, err
 	}
 }
 
-// owe remembers an event that the bot could not be told, for payOff.
-func (d *Desk) owe(l *line, h ownership.HandOver) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.owed = &h
-}
-
-// payOff tells the bots that are well again, once in a round, what they are owed.
-func (d *Desk) payOff() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, l := range d.lines {
-		if l.owed == nil || l.busy || !d.health.well(l.app.ID) {
-			continue
-		}
-		h := *l.owed
-		l.owed = nil
-		e := &entry{key: keyOf(h), own: true}
-		e.work = func(ctx context.Context, _ *entry) (ownership.Reply, error) {
-			if d.over(l) || !d.ledger.Owns(h.Call, h.Partition, h.Epoch) {
-				return accepted(), nil
-			}
-			reply, err := d.deliver(ctx, l, h)
-			if err != nil || !handled(reply) {
-				d.owe(l, h)
-			}
-			return reply, err
-		}
-		if err := d.push(l, e); err != nil {
-			l.owed = &h // the desk closes
-		}
+// stands reports whether an event is still to be told, with a lease or without.
+func (d *Desk) stands(h ownership.HandOver) bool {
+	if h.Event == ownership.EventLost {
+		return d.may(h)
 	}
+	return d.ledger.Owns(h.Call, h.Partition, h.Epoch)
 }
 
 func (d *Desk) waitToTell(ctx context.Context, wait time.Duration) bool {
@@ -200,23 +219,4 @@ func (d *Desk) waitToTell(ctx context.Context, wait time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (d *Desk) over(l *line) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !l.endedAt.IsZero()
-}
-
-// passed reports whether this node has heard of a newer epoch of the call.
-func (d *Desk) passed(l *line, h ownership.HandOver) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return l.epoch > h.Epoch
-}
-
-func (d *Desk) touch(l *line) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.active = d.conf.Now()
 }

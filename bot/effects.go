@@ -8,8 +8,8 @@ import (
 	"tandem/ownership"
 )
 
-// effects counts what is under way at bots and at Graph, by partition, so that a
-// planned move can wait for it. An effect begins before it asks whether this node
+// effects counts what is under way at bots, at Graph and on its way to the table,
+// by partition, so that a planned move can wait for it. An effect begins before it asks whether this node
 // may act: whatever began after the answer became no has no effect.
 type effects struct {
 	mu    sync.Mutex
@@ -54,7 +54,8 @@ func (f *effects) resting(p ownership.PartitionID) <-chan struct{} {
 }
 
 // Rest waits until no hand-over and no Graph action of the partition is under
-// way. Ask when this node has stopped acting on it: more would come otherwise.
+// way, and until the table has heard what became of them. Ask when this node has
+// stopped acting on it: more would come otherwise.
 func (d *Desk) Rest(ctx context.Context, p ownership.PartitionID) error {
 	rests := d.effects.resting(p)
 	if rests == nil {

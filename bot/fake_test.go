@@ -82,13 +82,15 @@ func (b *fakeBot) words() []string {
 
 // fakeLedger holds one partition, 7, at an epoch, and keeps the acts.
 type fakeLedger struct {
-	do func(n int, act ownership.Act) error // nil: taken
+	do   func(n int, act ownership.Act) error // nil: taken
+	slow time.Duration                        // an act takes so long to get through the log
 
 	mu    sync.Mutex
 	epoch ownership.Epoch // 0: no lease
 	owned ownership.Epoch // the last one but 0
 	acts  []ownership.Act
 	tries int
+	known map[ownership.CallID]ownership.Known
 }
 
 func (l *fakeLedger) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
@@ -103,8 +105,24 @@ func (l *fakeLedger) Owns(_ ownership.CallID, p ownership.PartitionID, e ownersh
 	return p == 7 && e == l.owned
 }
 
-// Find knows no call, as a table that has yet to hear of it.
-func (l *fakeLedger) Find(ownership.CallID) (ownership.Known, bool) { return ownership.Known{}, false }
+// Find knows what the test showed; else no call, as a table that has yet to hear
+// of it.
+func (l *fakeLedger) Find(c ownership.CallID) (ownership.Known, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.known[c]
+	return k, ok
+}
+
+// show has the table show a call of partition 7.
+func (l *fakeLedger) show(c ownership.CallID, owner ownership.NodeID, e ownership.Epoch, state ownership.CallState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known == nil {
+		l.known = map[ownership.CallID]ownership.Known{}
+	}
+	l.known[c] = ownership.Known{App: appID, Partition: 7, Owner: owner, Epoch: e, State: state}
+}
 
 func (l *fakeLedger) hold(e ownership.Epoch) {
 	l.mu.Lock()
@@ -115,6 +133,7 @@ func (l *fakeLedger) hold(e ownership.Epoch) {
 }
 
 func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	time.Sleep(l.slow)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tries++
@@ -138,6 +157,8 @@ func (l *fakeLedger) records() []string {
 			w = append(w, fmt.Sprint("answered ", a.Epoch))
 		case ownership.Release:
 			w = append(w, fmt.Sprint("release ", a.Epoch, " ", a.Why))
+		case ownership.TakeUp:
+			w = append(w, fmt.Sprint("take-up ", a.Epoch))
 		case ownership.Seen:
 			w = append(w, fmt.Sprint("seen ", len(a.Calls)))
 		}
@@ -267,6 +288,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	if s.Desk, err = New(c, s.ledger); err != nil {
 		t.Fatal(err)
 	}
+	s.look(3)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -276,6 +298,16 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 		}
 	})
 	return s
+}
+
+// look shows the desk the calls of partition 7, this node's own at that epoch.
+func (s *stand) look(epoch ownership.Epoch, calls ...ownership.Call) {
+	for i := range calls {
+		if calls[i].Owner == "" {
+			calls[i].Owner = "emea-1"
+		}
+	}
+	s.Look(Sight{Partition: 7, Epoch: epoch, Calls: slices.Values(calls), URI: ourURIOf})
 }
 
 // incoming and update make hand-overs of one call at epoch 3.

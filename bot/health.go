@@ -25,102 +25,160 @@ const (
 	healthTime = time.Second // of one check
 	sickAfter  = 2           // failures in a row make a healthy bot sick
 	wellAfter  = 2           // successes in a row make a sick one healthy; the first time one is enough
+
+	// Hand-overs that fail tell more than a health check that is well: so many in a
+	// row, of more than one call, and none between them that did not fail. One
+	// notification that no bot can digest is not enough.
+	failsAfter = 3
+	// After a pause such a bot is tried again, if its health check is well. The first
+	// hand-over that fails makes it sick again, for twice as long.
+	firstTrial, longestTrial = 5 * time.Second, time.Minute
 )
 
-// poller asks the bots for their health, each on its own.
-type poller struct {
-	desk *Desk
-
-	mu   sync.Mutex
-	bots map[ownership.AppID]*patient
-}
-
-// patient is one bot as the poller sees it.
+// patient is one app's bot as the desk sees it.
 type patient struct {
-	healthy bool
+	app   *served
+	gauge func(bool)
+
+	mu      sync.Mutex
+	healthy bool // by its health checks
 	known   bool // it was healthy once
 	streak  int  // checks in a row that contradict healthy
 	report  Report
+
+	fails    int // hand-overs in a row
+	failed   ownership.CallID
+	several  bool          // they were of more than one call
+	pause    time.Duration // before it is tried again; 0: it does not fail
+	resumeAt time.Time     // zero: it is not sick of that, or on trial
 }
 
-func newPoller(d *Desk) *poller {
-	p := &poller{desk: d, bots: map[ownership.AppID]*patient{}}
+// watchHealth asks the bots for their health, each on its own.
+func (d *Desk) watchHealth() {
 	for id, a := range d.apps {
-		_, asks := a.Bot.(Reporter)
+		r, asks := a.Bot.(Reporter)
 		if h, ok := a.Bot.(*HTTPBot); ok && h.health == "" {
 			asks = false
 		}
-		p.bots[id] = &patient{healthy: !asks}
-		d.count.healthy.WithLabelValues(string(id)).Set(gauge(!asks))
-	}
-	return p
-}
-
-func (p *poller) start() {
-	for id, a := range p.desk.apps {
-		if !p.bots[id].healthy { // those that cannot be asked are healthy from the start
-			p.desk.loops.Go(func() { p.watch(id, a.Bot.(Reporter)) })
+		p := &a.health
+		p.app, p.healthy = a, !asks // those that cannot be asked are healthy from the start
+		p.gauge = func(well bool) { d.count.healthy.WithLabelValues(string(id)).Set(gauge(well)) }
+		p.gauge(p.healthy)
+		if asks {
+			d.loops.Go(func() { d.watch(a, r) })
 		}
 	}
 }
 
-func (p *poller) watch(id ownership.AppID, r Reporter) {
-	t := time.NewTicker(p.desk.conf.HealthEvery)
+func (d *Desk) watch(a *served, r Reporter) {
+	t := time.NewTicker(d.conf.HealthEvery)
 	defer t.Stop()
 	for {
-		p.check(id, r)
+		d.check(a, r)
 		select {
 		case <-t.C:
-		case <-p.desk.open.Done():
+		case <-d.open.Done():
 			return
 		}
 	}
 }
 
-func (p *poller) check(id ownership.AppID, r Reporter) {
-	ctx, cancel := context.WithTimeout(p.desk.open, healthTime)
+func (d *Desk) check(a *served, r Reporter) {
+	ctx, cancel := context.WithTimeout(d.open, healthTime)
 	defer cancel()
 	report, err := r.Health(ctx)
+	p := &a.health
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.bots[id]
 	if err == nil {
-		b.report = report.sane()
+		p.report = report.sane()
 	}
-	if (err == nil) == b.healthy {
-		b.streak = 0
+	if (err == nil) == p.healthy {
+		p.streak = 0
 		return
 	}
-	b.streak++
-	if (b.healthy && b.streak < sickAfter) || (!b.healthy && b.known && b.streak < wellAfter) {
+	p.streak++
+	if (p.healthy && p.streak < sickAfter) || (!p.healthy && p.known && p.streak < wellAfter) {
 		return
 	}
-	b.healthy, b.known, b.streak = !b.healthy, true, 0
-	p.desk.count.healthy.WithLabelValues(string(id)).Set(gauge(b.healthy))
-	if b.healthy {
-		p.desk.log.Info("the bot is healthy", "app", id)
+	p.healthy, p.known, p.streak = !p.healthy, true, 0
+	p.gauge(p.healthy && !p.failing())
+	if p.healthy {
+		d.log.Info("the bot is healthy", "app", a.ID)
 	} else {
-		p.desk.log.Warn("the bot is sick: it gets no new calls", "app", id, "err", err)
+		d.log.Warn("the bot is sick: it gets no new calls", "app", a.ID, "err", err)
 	}
 }
 
-// well reports whether the app's bot is healthy.
-func (p *poller) well(app ownership.AppID) bool {
+// judge counts how a hand-over went.
+func (d *Desk) judge(a *served, call ownership.CallID, err error, reply ownership.Reply) {
+	p := &a.health
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.bots[app].healthy
+	if err == nil && handled(reply) {
+		if p.failing() {
+			d.log.Info("the bot takes hand-overs again", "app", a.ID)
+		}
+		p.fails, p.several, p.pause, p.resumeAt = 0, false, 0, time.Time{}
+		p.gauge(p.healthy)
+		return
+	}
+	if p.fails++; p.fails == 1 {
+		p.failed = call
+	}
+	p.several = p.several || call != p.failed
+	if p.failing() || p.pause == 0 && (p.fails < failsAfter || !p.several) {
+		return
+	}
+	p.pause = min(max(2*p.pause, firstTrial), longestTrial)
+	p.resumeAt = time.Now().Add(p.pause)
+	p.gauge(false)
+	d.log.Warn("the bot fails: it gets no new calls for a while, whatever its health check says", "app", a.ID, "in_a_row", p.fails, "pause", p.pause)
 }
 
-// worst folds all bots into one: a node takes calls of any of its apps.
-func (p *poller) worst() (healthy bool, load float64, room int) {
+// failing reports whether the bot is sick by what became of its hand-overs. It is
+// on trial once the pause is over. The lock is held.
+func (p *patient) failing() bool {
+	if !p.resumeAt.IsZero() && p.healthy && !time.Now().Before(p.resumeAt) {
+		p.resumeAt = time.Time{}
+		p.gauge(true)
+	}
+	return !p.resumeAt.IsZero()
+}
+
+// well reports whether the bot's health checks are well. What it is owed is tried
+// even while hand-overs fail: nothing else may be there to try.
+func (p *patient) well() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.healthy
+}
+
+func (p *patient) fitness() ownership.AppFitness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return ownership.AppFitness{Bot: p.healthy && !p.failing() && !p.report.Draining, Load: p.report.Load, Room: p.report.Capacity}
+}
+
+// Health says app by app whether its bot takes new calls, with what it reported.
+func (d *Desk) Health() map[ownership.AppID]ownership.AppFitness {
+	out := make(map[ownership.AppID]ownership.AppFitness, len(d.apps))
+	for id, a := range d.apps {
+		out[id] = a.health.fitness()
+	}
+	return out
+}
+
+// Worst folds the apps into one, for a region that knows of no apps: healthy when
+// all bots take new calls, the highest load (0 to 1), and the least room (live
+// calls; 0: none reported).
+func Worst(apps map[ownership.AppID]ownership.AppFitness) (healthy bool, load float64, room int) {
 	healthy = true
-	for _, b := range p.bots {
-		healthy = healthy && b.healthy && !b.report.Draining
-		load = max(load, b.report.Load)
-		if c := b.report.Capacity; c > 0 && (room == 0 || c < room) {
-			room = c
+	for _, f := range apps {
+		healthy = healthy && f.Bot
+		load = max(load, f.Load)
+		if f.Room > 0 && (room == 0 || f.Room < room) {
+			room = f.Room
 		}
 	}
 	return healthy, load, room

@@ -43,7 +43,7 @@ func TestHealthHysteresis(t *testing.T) {
 		expect := func(when string, want bool) {
 			t.Helper()
 			synctest.Wait()
-			if got, _, _ := s.Health(); got != want {
+			if got, _, _ := Worst(s.Health()); got != want {
 				t.Errorf("%s: healthy is %t, want %t", when, got, want)
 			}
 		}
@@ -72,7 +72,7 @@ func TestHealthFirstSuccessCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, func(c *Config) { c.Apps[0].Bot = &reporter{report: Report{Load: .4, Capacity: 50}} })
 		synctest.Wait()
-		if healthy, load, room := s.Health(); !healthy || load != .4 || room != 50 {
+		if healthy, load, room := Worst(s.Health()); !healthy || load != .4 || room != 50 {
 			t.Errorf("%t %v %d, want true 0.4 50", healthy, load, room)
 		}
 	})
@@ -101,7 +101,7 @@ func TestHealthTheWorstAppCounts(t *testing.T) {
 					c.Apps = append(c.Apps, App{ID: "second", Bot: &reporter{report: tt.b, err: tt.err}})
 				})
 				synctest.Wait()
-				if healthy, load, room := s.Health(); healthy != tt.healthy || load != tt.load || room != tt.room {
+				if healthy, load, room := Worst(s.Health()); healthy != tt.healthy || load != tt.load || room != tt.room {
 					t.Errorf("%t %v %d, want %t %v %d", healthy, load, room, tt.healthy, tt.load, tt.room)
 				}
 			})

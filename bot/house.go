@@ -10,7 +10,10 @@ import (
 	"tandem/ownership"
 )
 
-const seenBatch = 1000 // calls in one Seen
+const (
+	seenBatch = 1000 // calls in one Seen
+	slice     = 256  // lines that housekeeping looks at before it lets others in
+)
 
 // keepHouse tells bots what they are owed, sends keepAlives that are due, tells the table of calls that show
 // life, and forgets what is old.
@@ -21,52 +24,149 @@ func (d *Desk) keepHouse() {
 		select {
 		case <-t.C:
 			d.payOff()
-			d.beatDue()
-			d.tellSeen()
-			d.sweep()
+			d.tellSeen(d.round())
 		case <-d.open.Done():
 			return
 		}
 	}
 }
 
-// beatDue starts the keepAlives whose time has come.
-func (d *Desk) beatDue() {
-	d.mu.Lock()
-	now := d.conf.Now()
-	var due []*line
-	for _, l := range d.lines {
-		if !l.beatAt.IsZero() && !l.beatAt.After(now) {
-			l.beatAt = now.Add(beatEvery) // beat corrects it when it fails
-			due = append(due, l)
+// dueAt brings the line's turn in housekeeping forward to the first round at or
+// after a moment. Each line stands in one slot, that of its next turn; where its
+// turn came forward, the later slot still names it in vain. The lock is held.
+func (d *Desk) dueAt(l *line, when moment) {
+	slot := int32((int64(when) + int64(houseEvery) - 1) / int64(houseEvery))
+	if l.dropped || l.slot != 0 && l.slot <= slot {
+		return
+	}
+	l.slot = slot
+	d.dues[slot] = append(d.dues[slot], l)
+}
+
+// round gives the lines their turn whose time has come, a slice at a time, and
+// gives the live ones that the table has to hear of.
+func (d *Desk) round() (seen []*line) {
+	for {
+		lines, more := d.dueLines()
+		seen = append(seen, d.visit(lines)...)
+		if !more {
+			return seen
 		}
 	}
-	d.mu.Unlock()
-	for _, l := range due {
-		d.work.Go(func() { d.beat(l) })
+}
+
+// dueLines takes a slice of what is due.
+func (d *Desk) dueLines() (lines []*line, more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := int32(int64(d.now()) / int64(houseEvery))
+	for slot, in := range d.dues {
+		if slot > now {
+			continue
+		}
+		n := min(len(in), slice-len(lines))
+		for _, l := range in[len(in)-n:] {
+			if l.slot == slot && !l.dropped {
+				l.slot = 0
+				lines = append(lines, l)
+			}
+		}
+		if d.dues[slot] = in[:len(in)-n]; len(in) == n {
+			delete(d.dues, slot)
+		}
+		if len(lines) == slice {
+			return lines, true
+		}
 	}
+	return lines, false
+}
+
+// visit does what is due for each line: a keepAlive, a word to the table, and
+// forgetting.
+func (d *Desk) visit(lines []*line) (seen []*line) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	for _, l := range lines {
+		if l.dropped {
+			continue
+		}
+		if l.beatAt != 0 && l.beatAt <= now && !d.closed {
+			l.beatAt = now.add(beatEvery) // beat corrects it when it fails
+			d.beatSoon(l)
+		}
+		if l.endedAt == 0 && l.active > l.seenTold && now.since(l.seenTold) >= seenEvery {
+			seen = append(seen, l)
+		}
+		l.prune(now)
+		ended := l.endedAt != 0 && now.since(l.endedAt) > rememberFor
+		if !l.busy && l.todo == nil && (ended || now.since(l.active) > idleLimit) {
+			d.drop(l)
+			continue
+		}
+		d.dueAt(l, l.nextTurn(now))
+	}
+	return seen
+}
+
+// nextTurn says when housekeeping has to look at the line again: at the latest in
+// rememberFor, so that a slot does not hold what was dropped for long. The lock
+// is held.
+func (l *line) nextTurn(now moment) moment {
+	next := now.add(rememberFor)
+	if l.beatAt != 0 {
+		next = min(next, l.beatAt)
+	}
+	if l.endedAt == 0 && l.active > l.seenTold {
+		next = min(next, l.seenTold.add(seenEvery))
+	}
+	if l.endedAt != 0 {
+		next = min(next, l.endedAt.add(rememberFor))
+	}
+	if len(l.kept) > 0 {
+		next = min(next, l.kept[0].at.add(rememberFor))
+	}
+	return max(next, now+1)
+}
+
+// beatSoon has one of the app's few goroutines send a keepAlive. The lock is held.
+func (d *Desk) beatSoon(l *line) {
+	a := l.app
+	a.beats = append(a.beats, l)
+	if a.beating == beatAtOnce {
+		return
+	}
+	a.beating++
+	d.work.Go(func() {
+		for {
+			d.mu.Lock()
+			if len(a.beats) == 0 || d.closed {
+				a.beats = nil
+				a.beating--
+				d.mu.Unlock()
+				return
+			}
+			l := a.beats[0]
+			a.beats = a.beats[1:]
+			d.mu.Unlock()
+			d.beat(l)
+		}
+	})
 }
 
 // beat sends one keepAlive. 404 means that the end of the call was missed.
 func (d *Desk) beat(l *line) {
-	select {
-	case d.beats <- struct{}{}:
-		defer func() { <-d.beats }()
-	case <-d.open.Done():
-		return
-	}
 	d.mu.Lock()
 	h := l.handOver()
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(d.base, 20*time.Second)
 	defer cancel()
-	end := d.effects.begin(h.Partition)
+	defer d.effects.begin(h.Partition)()
 	err := l.app.Graph.KeepAlive(ctx, h.RawCall, d.permit(h))
-	end()
 	result := "ok"
 	switch {
 	case err == nil:
-		d.touch(l)
+		d.touch(l, 0)
 	case errors.Is(err, graph.ErrGone):
 		result = "gone"
 		d.end(l, h, "Graph knew it no longer at a keepAlive")
@@ -84,55 +184,41 @@ func (d *Desk) beat(l *line) {
 func (d *Desk) beatAgain(l *line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !l.beatAt.IsZero() {
-		l.beatAt = d.conf.Now().Add(beatRetry + mathrand.N(beatRetry/4))
+	if l.beatAt != 0 {
+		l.beatAt = d.now().add(beatRetry + mathrand.N(beatRetry/4))
+		d.dueAt(l, l.beatAt)
 	}
 }
 
-// handOver gives the line's place for actions that no notification asked for.
-// The lock is held.
-func (l *line) handOver() ownership.HandOver {
-	return ownership.HandOver{App: l.app.ID, Call: l.call, RawCall: l.rawCall, Partition: l.partition, Epoch: l.epoch}
+// tellSeen tells the table of live calls that showed life since it last heard of
+// them, many in one act, each once in seenEvery.
+func (d *Desk) tellSeen(lines []*line) {
+	for len(lines) > 0 {
+		n := min(len(lines), seenBatch)
+		d.tellSeenOf(lines[:n])
+		lines = lines[n:]
+	}
 }
 
-// tellSeen tells the table, in one act, of live calls that showed life since it
-// last heard of them, each once in seenEvery.
-func (d *Desk) tellSeen() {
-	d.mu.Lock()
-	now := d.conf.Now()
-	var calls []ownership.CallID
-	var lines []*line
-	for id, l := range d.lines {
-		if l.endedAt.IsZero() && l.active.After(l.seenTold) && now.Sub(l.seenTold) >= seenEvery && len(calls) < seenBatch {
-			calls, lines = append(calls, id), append(lines, l)
-		}
-	}
-	d.mu.Unlock()
-	if len(calls) == 0 {
-		return
+func (d *Desk) tellSeenOf(lines []*line) {
+	calls := make([]ownership.CallID, len(lines))
+	for i, l := range lines {
+		calls[i] = l.call
 	}
 	ctx, cancel := context.WithTimeout(d.open, houseEvery)
 	defer cancel()
-	if err := d.apply(ctx, ownership.Seen{At: now, Calls: calls}); err != nil {
-		d.log.Warn("the table did not hear which calls live", "calls", len(calls), "err", err)
-		return // the next round tells it
+	now := d.conf.Now()
+	err := d.apply(ctx, ownership.Seen{At: now, Calls: calls})
+	if err != nil {
+		d.log.Warn("the table did not hear which calls live; the next round tells it", "calls", len(calls), "err", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range lines {
-		l.seenTold = now
-	}
-}
-
-// sweep forgets calls that ended a tombstone's life ago, and silent ones.
-func (d *Desk) sweep() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.conf.Now()
-	for id, l := range d.lines {
-		ended := !l.endedAt.IsZero() && now.Sub(l.endedAt) > rememberFor
-		if !l.busy && (ended || now.Sub(l.active) > idleLimit) {
-			delete(d.lines, id)
+		if err == nil {
+			l.seenTold = at(now)
+		} else {
+			d.dueAt(l, at(now))
 		}
 	}
 }

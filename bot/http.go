@@ -85,6 +85,9 @@ func (b *HTTPBot) Handle(ctx context.Context, h ownership.HandOver) (ownership.R
 		return ownership.Reply{}, sortNetError(err)
 	}
 	defer res.Body.Close()
+	if res.ContentLength == 0 { // most replies: nothing to read, nothing to keep
+		return ownership.Reply{Status: res.StatusCode, Header: res.Header}, nil
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, int64(b.replySize)+1))
 	switch {
 	case err != nil:

@@ -28,75 +28,100 @@ func (d *Desk) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Re
 	if app == nil {
 		return ownership.Reply{}, failed(h, ErrUnserved, nil)
 	}
+	k := d.place(&h)
 	// Asked before the 202 is promised: without the lease the door can still
 	// relay, later only the next owner can help.
 	if !d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
 	}
-	e, repeat, err := d.first(app, h)
+	e, reply, err := d.first(app, h, k)
 	switch {
 	case err != nil:
 		return ownership.Reply{}, failed(h, err, nil)
 	case e == nil:
-		return accepted(), nil
+		return reply, nil
 	}
-	reply, err := d.await(ctx, h, e)
-	if err == nil && repeat && e.key != keyOf(h) && handled(reply) {
+	reply, err = d.await(ctx, h, e)
+	if err == nil && e.key != keyOf(h) && handled(reply) {
 		return accepted(), nil
 	}
 	return reply, err
 }
 
-// first finds or makes the entry of the call's first notification. No entry
-// and no error: the call is over, and there is nothing to do.
-func (d *Desk) first(app *App, h ownership.HandOver) (e *entry, repeat bool, err error) {
+// first finds or makes the entry of the call's first notification. No entry and
+// no error: it was handled, or there is nothing to do; then the reply stands.
+func (d *Desk) first(app *served, h ownership.HandOver, k ownership.Known) (*entry, ownership.Reply, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return nil, false, ErrClosed
+		return nil, ownership.Reply{}, ErrClosed
 	}
 	l, err := d.lineOf(app, h)
 	if err != nil {
-		return nil, false, err
+		return nil, ownership.Reply{}, err
 	}
-	for _, known := range []*entry{l.kept[keyOf(h)], l.first[h.Epoch]} {
-		if known != nil {
-			d.count.repeats.WithLabelValues(string(h.Event)).Inc()
-			return known, true, nil
+	d.bringForward(l)
+	if e, old := l.find(keyOf(h)); e != nil || old != nil {
+		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+		if old != nil {
+			return nil, old.answer(), nil
+		}
+		return e, ownership.Reply{}, nil
+	}
+	e, old := l.findFirst(h.Epoch)
+	switch {
+	case e != nil:
+		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+		return e, ownership.Reply{}, nil
+	case old != nil, k.State == ownership.CallAnswered, k.State == ownership.CallOrphaned:
+		// What the table has as answered is never rung again, whoever answered it.
+		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+		return nil, accepted(), nil
+	case l.endedAt != 0:
+		d.count.late.Inc()
+		d.tellAgain(l, k)
+		return nil, accepted(), nil
+	case k.State == ownership.CallEnded:
+		d.count.late.Inc()
+		return nil, accepted(), nil
+	case l.answered != 0:
+		d.tellAgain(l, k)
+		return nil, accepted(), nil
+	}
+	inherited := d.partOf(h.Partition).seen < h.Epoch
+	e = &entry{key: keyOf(h), outside: true, first: h.Epoch}
+	e.work = func(ctx context.Context, e *entry) (ownership.Reply, error) { return d.offer(ctx, l, h, e, inherited) }
+	if app.Answer == AnswerByRouter {
+		e.own = true
+		e.work = func(ctx context.Context, _ *entry) (ownership.Reply, error) {
+			return accepted(), d.pickUp(ctx, l, h, inherited)
 		}
 	}
-	if !l.endedAt.IsZero() {
-		d.count.late.Inc()
-		return nil, false, nil
-	}
-	work := func(ctx context.Context, e *entry) (ownership.Reply, error) { return d.offer(ctx, l, h, e) }
-	router := app.Answer == AnswerByRouter
-	if router {
-		work = func(ctx context.Context, _ *entry) (ownership.Reply, error) { return accepted(), d.pickUp(ctx, l, h) }
-	}
-	e = &entry{key: keyOf(h), work: work, own: router}
 	if err := d.push(l, e); err != nil {
-		return nil, false, err
+		return nil, ownership.Reply{}, err
 	}
-	l.first[h.Epoch] = e
-	l.thread, l.organizer = h.Thread, h.Organizer // the claim has them
-	if router {
+	l.held = h.Epoch
+	l.thread, l.organiz = h.Thread != "", h.Organizer != "" // the claim has them
+	if e.own {
 		e.stand(accepted(), nil)
 	}
-	return e, false, nil
+	return e, ownership.Reply{}, nil
 }
 
 // pickUp answers a call by the router's own means, then tells the bot.
-func (d *Desk) pickUp(ctx context.Context, l *line, h ownership.HandOver) error {
-	if err := d.answer(ctx, l, h, l.app.AnswerWith, false); err != nil {
+func (d *Desk) pickUp(ctx context.Context, l *line, h ownership.HandOver, inherited bool) error {
+	if err := d.answer(ctx, l, h, l.app.AnswerWith, inherited); err != nil {
 		return err
 	}
-	return d.tell(ctx, l, h)
+	t := &todo{event: h.Event}
+	t.do = func(ctx context.Context, t *todo, _ *entry) (ownership.Reply, error) { return d.tell(ctx, l, t, h) }
+	_, err := d.tell(ctx, l, t, h)
+	return err
 }
 
 // offer hands a new call to the bot and follows its instruction, if it gives
-// one.
-func (d *Desk) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+// one. inherited: see answer.
+func (d *Desk) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry, inherited bool) (ownership.Reply, error) {
 	reply, err := d.deliver(ctx, l, h)
 	if err != nil || reply.Status/100 != 2 {
 		return reply, err
@@ -114,7 +139,7 @@ func (d *Desk) offer(ctx context.Context, l *line, h ownership.HandOver, e *entr
 	if told.Reject != nil {
 		return accepted(), d.reject(ctx, l, h, told.Reject.Reason)
 	}
-	return accepted(), d.answer(ctx, l, h, told.Answer, h.Event == ownership.EventAdopted)
+	return accepted(), d.answer(ctx, l, h, told.Answer, inherited)
 }
 
 // instruction is what a bot may tell the router to do with a new call.

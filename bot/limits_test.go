@@ -78,7 +78,7 @@ func TestOneGoroutineForALine(t *testing.T) {
 		l, _ := s.lineOf(app, update("m1"))
 		l.busy = true // the goroutine that is about to look once more
 		s.mu.Unlock()
-		if _, err := s.follow(app, update("m1")); err != nil {
+		if _, _, err := s.follow(app, update("m1"), ownership.Known{}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -112,10 +112,7 @@ func TestB51_ALineBelongsToOneApp(t *testing.T) {
 				t.Errorf("%s from another app: %+v, %v", what, r, err)
 			}
 		}
-		call := ownership.Call{ID: "c1", App: "other", Partition: 7, Epoch: 3, State: ownership.CallAnswered}
-		if err := s.Adopted(t.Context(), call, 3, ourURI); !errors.Is(err, ownership.ErrOtherApp) {
-			t.Errorf("adopted for another app: %v", err)
-		}
+		s.look(3, ownership.Call{ID: "c1", App: "other", Partition: 7, Epoch: 3, State: ownership.CallAnswered})
 		synctest.Wait()
 		if n := len(other.handed()); n != 0 || len(s.bot.handed()) != 1 || len(s.ledger.records()) != 0 {
 			t.Errorf("the other bot was handed %d, the call's %d; records %v", n, len(s.bot.handed()), s.ledger.records())
@@ -160,8 +157,9 @@ func TestClose(t *testing.T) {
 			if _, err := s.Incoming(t.Context(), incoming("m3")); !errors.Is(err, ErrClosed) {
 				t.Errorf("Incoming after Close: %v", err)
 			}
-			if err := s.Adopted(t.Context(), ownership.Call{ID: "c2", App: appID, Partition: 7}, 3, ourURI); !errors.Is(err, ErrClosed) {
-				t.Errorf("Adopted after Close: %v", err)
+			s.look(3, ownership.Call{ID: "c2", App: appID, Partition: 7, Epoch: 3, State: ownership.CallAnswered})
+			if n := len(s.bot.handed()); n != 1 {
+				t.Errorf("%d hand-overs, one of them after Close", n)
 			}
 		})
 	})

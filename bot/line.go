@@ -2,92 +2,113 @@ package bot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"net/http"
+	"strings"
 	"time"
 
 	"tandem/ownership"
 )
 
+// part is what the desk has of one partition.
+type part struct {
+	lines map[ownership.CallID]*line
+	// seen is the epoch at which Look was last shown its calls: until then a call
+	// of it may have been answered by an earlier owner, or by an earlier process.
+	seen ownership.Epoch
+}
+
 // line is one call at the desk: its queue and what is remembered of it. All
-// fields are guarded by Desk.mu.
+// fields but the first three are guarded by Desk.mu. A call that rests costs
+// little: what is under way, and what is to do, stands in places of its own.
 type line struct {
-	app       *App
+	app       *served
 	call      ownership.CallID
-	rawCall   string
 	partition ownership.PartitionID
-	epoch     ownership.Epoch
 
-	queue []*entry          // the first is under way
-	busy  bool              // a goroutine works through the queue
-	kept  map[string]*entry // by message key: under way, or handled with its reply
-	order []*entry          // kept entries, oldest first
-	first map[ownership.Epoch]*entry
+	busy     bool // a goroutine works through the queue
+	had      bool // the bot here was handed this call
+	letGo    bool // and was told that it is lost, or never was told that it has it
+	thread   bool // the table has it, or is being told
+	organiz  bool // the same for the organizer
+	told     bool // its end is the cloud's own word
+	dropped  bool // it is in no part any more
+	slot     int32
+	rawCall  string          // empty: as rawID writes it
+	epoch    ownership.Epoch // at which this node acts for it, or last heard of it
+	held     ownership.Epoch // at which the bot has it, or is about to be told; 0: it has not
+	answered ownership.Epoch // at which the cloud took an answer; 0: none is known
+	queue    []*entry        // the first is under way
+	todo     *todo
+	kept     []kept // handled messages, oldest first
 
-	answered  bool   // the table was told, or is being told
-	thread    string // as the table has it, or is being told
-	organizer string
-	endedAt   time.Time // zero: it lives
-	active    time.Time // last sign of life
-	seenTold  time.Time // when the table last heard of one
-	beatAt    time.Time // next keepAlive; zero: the router sends none
-
-	owed *ownership.HandOver // an event that the bot could not be told in time
+	active   moment // last sign of life
+	seenTold moment // when the table last heard of one
+	beatAt   moment // next keepAlive; never: the router sends none
+	endedAt  moment // never: it lives
 }
 
 // entry is one hand-over in a line.
 type entry struct {
-	key   string
-	own   bool // Tandem's own event or promise: no caller would send it again
-	work  func(ctx context.Context, e *entry) (ownership.Reply, error)
-	done  chan struct{} // closed when reply and err stand
-	stood bool          // done is closed
-	reply ownership.Reply
-	err   error
-	at    time.Time
+	key     key
+	own     bool // Tandem's own event or promise: no caller would send it again
+	outside bool // it came from outside, and counts against the app's bounds
+	first   ownership.Epoch
+	work    func(ctx context.Context, e *entry) (ownership.Reply, error)
+	after   func()        // called with the lock held when the work is done
+	done    chan struct{} // made when somebody waits; closed when reply and err stand
+	stood   bool          // reply and err stand
+	reply   ownership.Reply
+	err     error
 }
 
-// keyOf names a hand-over for the memory of repeats. The cloud keeps the message
-// id on its retries (X-Microsoft-Skype-Message-ID, Skype Calling API); where it
-// sent none, the body stands in.
-func keyOf(h ownership.HandOver) string {
-	if h.MessageID != "" {
-		return "id:" + h.MessageID
+// partOf gives what the desk has of a partition. The lock is held.
+func (d *Desk) partOf(id ownership.PartitionID) *part {
+	p := d.parts[id]
+	if p == nil {
+		p = &part{lines: map[ownership.CallID]*line{}}
+		d.parts[id] = p
 	}
-	sum := sha256.Sum256(h.Body)
-	return "body:" + hex.EncodeToString(sum[:])
+	return p
 }
-
-// accepted is the reply to what is taken without asking the bot.
-func accepted() ownership.Reply { return ownership.Reply{Status: http.StatusAccepted} }
-
-// handled reports whether a reply ends the matter. A 5xx makes the cloud send
-// the notification again, so it must be delivered again.
-func handled(r ownership.Reply) bool { return r.Status < http.StatusInternalServerError }
 
 // lineOf gives the call's line, made if need be, and brings its place up to the
 // hand-over's. A line belongs to one app: the error is ownership.ErrOtherApp, for
 // no bot may hear or end another's call, nor see what was replied. The lock is
 // held.
-func (d *Desk) lineOf(app *App, h ownership.HandOver) (*line, error) {
-	l := d.lines[h.Call]
+func (d *Desk) lineOf(app *served, h ownership.HandOver) (*line, error) {
+	p := d.partOf(h.Partition)
+	l := p.lines[h.Call]
 	if l != nil && l.app != app {
 		return nil, ownership.ErrOtherApp
 	}
 	if l == nil {
-		now := d.conf.Now()
-		l = &line{app: app, call: h.Call, rawCall: h.RawCall, kept: map[string]*entry{},
-			first: map[ownership.Epoch]*entry{}, active: now, seenTold: now}
-		d.lines[h.Call] = l
+		now := d.now()
+		// Cloned: the ids may be parts of whole bodies.
+		l = &line{
+			app: app, call: ownership.CallID(strings.Clone(string(h.Call))), partition: h.Partition, active: now, seenTold: now,
+		}
+		p.lines[l.call] = l
+		d.lines++
+		d.dueAt(l, now.add(rememberFor))
 	}
-	if h.Epoch >= l.epoch {
-		l.partition, l.epoch = h.Partition, h.Epoch
-	}
-	if l.rawCall == "" {
-		l.rawCall = h.RawCall
+	l.epoch = max(l.epoch, h.Epoch)
+	if l.rawCall == "" && !isSpelled(h.RawCall, string(l.call)) {
+		l.rawCall = strings.Clone(h.RawCall)
 	}
 	return l, nil
+}
+
+// raw gives the call's id as the cloud spelled it.
+func (l *line) raw() string {
+	if l.rawCall != "" {
+		return l.rawCall
+	}
+	return spelled(string(l.call))
+}
+
+// handOver gives the line's place for actions that no notification asked for.
+// The lock is held.
+func (l *line) handOver() ownership.HandOver {
+	return ownership.HandOver{App: l.app.ID, Call: l.call, RawCall: l.raw(), Partition: l.partition, Epoch: l.epoch}
 }
 
 // push puts an entry at the end of the line and starts the line's goroutine if
@@ -96,13 +117,11 @@ func (d *Desk) push(l *line, e *entry) error {
 	switch {
 	case d.closed:
 		return ErrClosed
-	case !e.own && (len(l.queue) >= d.conf.QueueLimit || d.waiting >= d.conf.TotalLimit):
+	case e.outside && (l.outside() >= d.conf.QueueLimit || l.app.waiting >= d.conf.TotalLimit):
 		return ErrBusy
 	}
-	e.done, e.at = make(chan struct{}), d.conf.Now()
-	l.remember(e)
 	l.queue = append(l.queue, e)
-	d.waiting++
+	d.tally(l, e, 1)
 	if !l.busy {
 		l.busy = true
 		d.work.Go(func() { d.run(l) })
@@ -110,12 +129,30 @@ func (d *Desk) push(l *line, e *entry) error {
 	return nil
 }
 
+// outside counts the line's notifications. The lock is held.
+func (l *line) outside() (n int) {
+	for _, e := range l.queue {
+		if e.outside {
+			n++
+		}
+	}
+	return n
+}
+
+// tally counts an entry that came or went. The lock is held.
+func (d *Desk) tally(l *line, e *entry, by int) {
+	d.waiting += by
+	if e.outside {
+		l.app.waiting += by
+	}
+}
+
 // run works through the line until it is empty.
 func (d *Desk) run(l *line) {
 	for {
 		d.mu.Lock()
 		if len(l.queue) == 0 {
-			l.busy = false
+			l.busy, l.queue = false, nil
 			d.mu.Unlock()
 			return
 		}
@@ -126,21 +163,26 @@ func (d *Desk) run(l *line) {
 	}
 }
 
-// finish takes the entry off the line and lets those know who wait for it.
+// finish takes the entry off the line, remembers what was handled, and lets
+// those know who wait for it.
 func (d *Desk) finish(l *line, e *entry, reply ownership.Reply, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
-	d.waiting--
+	d.tally(l, e, -1)
 	e.work = nil // it holds the body
+	if e.after != nil {
+		e.after()
+	}
 	if e.stood {
+		d.remember(l, e)
 		return
 	}
-	if err != nil || !handled(reply) {
-		l.forget(e)
-	}
 	e.stand(reply, err)
+	if err == nil && handled(reply) {
+		d.remember(l, e)
+	}
 	if err == nil || e.own {
 		return
 	}
@@ -150,10 +192,9 @@ func (d *Desk) finish(l *line, e *entry, reply ownership.Reply, err error) {
 			rest = append(rest, w)
 			continue
 		}
-		l.forget(w)
 		w.work = nil
 		w.stand(ownership.Reply{}, err)
-		d.waiting--
+		d.tally(l, w, -1)
 	}
 	clear(l.queue[len(rest):])
 	l.queue = rest
@@ -168,18 +209,31 @@ func (d *Desk) settle(e *entry, reply ownership.Reply) {
 	}
 }
 
+// stand settles what callers get. The lock is held.
 func (e *entry) stand(reply ownership.Reply, err error) {
 	e.reply, e.err, e.stood = reply, err, true
-	close(e.done)
+	if e.done != nil {
+		close(e.done)
+	}
 }
 
 // await gives the entry's reply. A caller that leaves does not end the
 // delivery: the cloud's retry will find it under its message id.
 func (d *Desk) await(ctx context.Context, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+	d.mu.Lock()
+	if e.stood {
+		defer d.mu.Unlock()
+		return e.reply, e.err
+	}
+	if e.done == nil {
+		e.done = make(chan struct{})
+	}
+	done := e.done
+	d.mu.Unlock()
 	limit := time.NewTimer(d.conf.WaitLimit)
 	defer limit.Stop()
 	select {
-	case <-e.done:
+	case <-done:
 		return e.reply, e.err
 	case <-ctx.Done():
 		return ownership.Reply{}, failed(h, ErrTimeout, context.Cause(ctx))
@@ -188,32 +242,29 @@ func (d *Desk) await(ctx context.Context, h ownership.HandOver, e *entry) (owner
 	}
 }
 
-// remember keeps the entry under its key; the oldest finished ones go when
-// there are too many or they are too old for a retry.
-func (l *line) remember(e *entry) {
-	l.kept[e.key] = e
-	l.order = append(l.order, e)
-	for len(l.order) > 0 {
-		old := l.order[0]
-		if l.kept[old.key] == old {
-			if !old.stood || (len(l.order) <= rememberIDs && e.at.Sub(old.at) <= rememberFor) {
-				return
-			}
-			delete(l.kept, old.key)
-		}
-		l.order[0] = nil
-		l.order = l.order[1:]
-	}
+// drop forgets a call. The lock is held.
+func (d *Desk) drop(l *line) {
+	delete(d.parts[l.partition].lines, l.call)
+	d.lines--
+	l.dropped, l.kept = true, nil // a round to come may still know the line
 }
 
-// forget makes room for the same message to be delivered again.
-func (l *line) forget(e *entry) {
-	if l.kept[e.key] == e {
-		delete(l.kept, e.key)
+func (d *Desk) over(l *line) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return l.endedAt != 0
+}
+
+// touch notes a sign of life. epoch: the bot has taken the call at it; 0: it has not.
+func (d *Desk) touch(l *line, epoch ownership.Epoch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.active = d.now()
+	if epoch != 0 {
+		l.had, l.held = true, epoch
 	}
-	for epoch, f := range l.first {
-		if f == e {
-			delete(l.first, epoch)
-		}
+	if l.dropped || l.endedAt != 0 {
+		return
 	}
+	d.dueAt(l, max(l.seenTold.add(seenEvery), l.active))
 }

@@ -1,41 +1,61 @@
 package bot
 
 import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"tandem/ownership"
 )
 
-// Memory is what a desk knows of the messages that it handled. A node that stops
-// in order keeps it for its next start, so that a repeat by the cloud finds its
-// reply across the restart and not the bot a second time.
+// Memory is what a desk knows of the messages that it handled, and what the table
+// has not heard of them. A node that stops in order keeps it for its next start,
+// so that a repeat by the cloud finds its reply across the restart and not the
+// bot a second time.
 type Memory struct {
-	Calls []CallMemory `json:"calls"`
+	Calls   []CallMemory   `json:"calls"`
+	Records []RecordMemory `json:"records,omitempty"`
 }
 
 // CallMemory is the part of a Memory that concerns one call.
 type CallMemory struct {
 	Call      ownership.CallID      `json:"call"`
-	RawCall   string                `json:"raw_call"`
+	RawCall   string                `json:"raw_call,omitempty"`
 	App       ownership.AppID       `json:"app"`
 	Partition ownership.PartitionID `json:"partition"`
 	Epoch     ownership.Epoch       `json:"epoch"`
+	Answered  ownership.Epoch       `json:"answered,omitempty"` // at which the cloud took an answer
 	EndedAt   time.Time             `json:"ended_at,omitzero"`
+	Told      bool                  `json:"told,omitempty"` // the cloud told of its end
 	Active    time.Time             `json:"active"`
-	Replies   []ReplyMemory         `json:"replies"`
+	// Keys are the handled messages whose reply was an empty 2xx, packed: see pack.
+	Keys    []byte        `json:"keys,omitempty"`
+	Replies []ReplyMemory `json:"replies,omitempty"` // the others
 }
 
 // ReplyMemory is one handled message.
 type ReplyMemory struct {
-	Key   string          `json:"key"`
+	Key   string          `json:"key"` // in hexadecimal; in older files "id:…" or "body:…"
 	At    time.Time       `json:"at"`
 	First ownership.Epoch `json:"first,omitempty"` // of a first notification: the epoch it was taken at
 	Reply ownership.Reply `json:"reply"`
 }
 
-// ownKey begins the key of Tandem's own events.
-const ownKey = "id:tandem-"
+// RecordMemory is an act that the table has not taken: one of its fields.
+type RecordMemory struct {
+	Partition ownership.PartitionID `json:"partition"`
+	Answered  *ownership.Answered   `json:"answered,omitempty"`
+	Release   *ownership.Release    `json:"release,omitempty"`
+	TakeUp    *ownership.TakeUp     `json:"take_up,omitempty"`
+}
+
+// memoryLimit bounds, in bytes, what MemoryOf gives of one partition. The calls
+// that were silent longest are left out.
+const memoryLimit = 8 << 20
 
 // Memory gives what the desk knows. Call it after Close. Left out is what the
 // next desk has to do anew: calls that were not answered, and Tandem's own
@@ -44,53 +64,173 @@ func (d *Desk) Memory() Memory {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var m Memory
-	for _, l := range d.lines {
-		if !l.answered && l.endedAt.IsZero() {
-			continue
-		}
-		c := CallMemory{
-			Call: l.call, RawCall: l.rawCall, App: l.app.ID, Partition: l.partition, Epoch: l.epoch,
-			EndedAt: l.endedAt, Active: l.active,
-		}
-		firsts := map[*entry]ownership.Epoch{}
-		for epoch, e := range l.first {
-			firsts[e] = epoch
-		}
-		for _, e := range l.order {
-			if l.kept[e.key] == e && e.stood && e.err == nil && !strings.HasPrefix(e.key, ownKey) {
-				c.Replies = append(c.Replies, ReplyMemory{Key: e.key, At: e.at, First: firsts[e], Reply: e.reply})
+	for _, p := range d.parts {
+		m.Calls = append(m.Calls, p.memory(d.now())...)
+	}
+	for _, o := range d.register.calls {
+		for _, a := range o.acts {
+			r := RecordMemory{Partition: a.partition}
+			switch act := a.act.(type) {
+			case ownership.Answered:
+				r.Answered = &act
+			case ownership.Release:
+				r.Release = &act
+			case ownership.TakeUp:
+				r.TakeUp = &act
 			}
-		}
-		if len(c.Replies) > 0 {
-			m.Calls = append(m.Calls, c)
+			m.Records = append(m.Records, r)
 		}
 	}
 	return m
 }
 
+func (p *part) memory(now moment) (calls []CallMemory) {
+	for _, l := range p.lines {
+		l.prune(now)
+		if l.answered == 0 && l.endedAt == 0 || len(l.kept) == 0 && l.endedAt == 0 {
+			continue
+		}
+		c := CallMemory{
+			Call: l.call, RawCall: l.rawCall, App: l.app.ID, Partition: l.partition, Epoch: l.epoch, Answered: l.answered,
+			EndedAt: l.endedAt.time(), Told: l.told, Active: l.active.time(),
+		}
+		for i := range l.kept {
+			switch k := &l.kept[i]; {
+			case k.own:
+			case k.reply == nil && k.status/100 == 2:
+				c.Keys = k.pack(c.Keys)
+			default:
+				c.Replies = append(c.Replies, ReplyMemory{Key: hex.EncodeToString(k.key[:]), At: k.at.time(), First: k.first, Reply: k.answer()})
+			}
+		}
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// MemoryOf gives what the desk knows of one partition, for its next owner; nil:
+// nothing. Ask after Rest.
+func (d *Desk) MemoryOf(id ownership.PartitionID) []byte {
+	d.mu.Lock()
+	var calls []CallMemory
+	if p := d.parts[id]; p != nil {
+		calls = p.memory(d.now())
+	}
+	d.mu.Unlock()
+	slices.SortFunc(calls, func(a, b CallMemory) int { return b.Active.Compare(a.Active) })
+	var out []byte
+	for i := range calls {
+		line, err := json.Marshal(&calls[i])
+		if err != nil || len(out)+len(line) >= memoryLimit {
+			d.log.Warn("what is known of a partition's handled messages goes along in part", "partition", id, "calls", i, "of", len(calls), "err", err)
+			break
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// RecallOf takes what the partition's owner gave with MemoryOf, or a part of it
+// that ends with a call. Calls that this desk knows already are added to.
+func (d *Desk) RecallOf(id ownership.PartitionID, memory []byte) error {
+	for text := range strings.Lines(string(memory)) {
+		var c CallMemory
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			return fmt.Errorf("reading what the owner of partition %s knows of handled messages: %w", id, err)
+		}
+		if c.Partition == id {
+			d.mu.Lock()
+			d.recallCall(c, false)
+			d.mu.Unlock()
+		}
+	}
+	return nil
+}
+
 // Recall begins with the memory of the node's desk before this one. Call it
-// before the first hand-over. What is older than any repeat is left out.
+// before the first hand-over. What is older than any repeat is left out; what the
+// table has not heard is told.
 func (d *Desk) Recall(m Memory) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.conf.Now()
 	for _, c := range m.Calls {
-		app := d.apps[c.App]
-		if app == nil || now.Sub(c.Active) > rememberFor {
-			continue
-		}
-		l, err := d.lineOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
-		if err != nil {
-			continue
-		}
-		l.answered, l.endedAt, l.active = true, c.EndedAt, c.Active
-		for _, r := range c.Replies {
-			e := &entry{key: r.Key, done: make(chan struct{}), at: r.At}
-			l.remember(e)
-			e.stand(r.Reply, nil)
-			if r.First != 0 {
-				l.first[r.First] = e
-			}
+		d.recallCall(c, true)
+	}
+	for _, r := range m.Records {
+		switch {
+		case r.Answered != nil:
+			d.recordNow(*r.Answered, r.Answered.Call, r.Partition, false)
+		case r.Release != nil:
+			d.recordNow(*r.Release, r.Release.Call, r.Partition, false)
+		case r.TakeUp != nil:
+			d.recordNow(*r.TakeUp, r.TakeUp.Call, r.Partition, false)
 		}
 	}
+}
+
+// recallCall takes up what was known of one call. had: its bot is the one here.
+// The lock is held.
+func (d *Desk) recallCall(c CallMemory, had bool) {
+	app := d.apps[c.App]
+	now := d.now()
+	if app == nil || now.since(at(c.Active)) > rememberFor {
+		return
+	}
+	l, err := d.lineOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
+	if err != nil {
+		return
+	}
+	if c.Answered == 0 && c.EndedAt.IsZero() {
+		c.Answered = c.Epoch // of an older file, which holds no others
+	}
+	l.had = l.had || had
+	l.active = at(c.Active)
+	l.answered = max(l.answered, c.Answered)
+	if !c.EndedAt.IsZero() {
+		d.ended(l, c.Told)
+		l.endedAt = at(c.EndedAt)
+	}
+	handled := unpack(c.Keys)
+	for _, r := range c.Replies {
+		k := kept{first: r.First, at: at(r.At), status: int16(r.Reply.Status)}
+		if b, err := hex.DecodeString(r.Key); err == nil && len(b) == len(k.key) {
+			k.key = key(b)
+		} else {
+			k.key = keyOfText(r.Key)
+		}
+		if len(r.Reply.Body) > 0 || len(r.Reply.Header) > 0 {
+			k.reply = &r.Reply
+		}
+		handled = append(handled, k)
+	}
+	slices.SortStableFunc(handled, func(a, b kept) int { return int(min(max(a.at-b.at, -1), 1)) })
+	for _, k := range handled {
+		if e, old := l.find(k.key); e == nil && old == nil && now.since(k.at) <= rememberFor {
+			l.keep(k)
+		}
+	}
+	d.dueAt(l, l.nextTurn(now))
+}
+
+// packed is the size of a message in CallMemory.Keys: its key, when it was
+// handled (Unix seconds), its status, and the epoch of a first notification.
+const packed = len(key{}) + 4 + 2 + 8
+
+func (k *kept) pack(b []byte) []byte {
+	b = append(b, k.key[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(k.at.time().Unix()))
+	b = binary.BigEndian.AppendUint16(b, uint16(k.status))
+	return binary.BigEndian.AppendUint64(b, uint64(k.first))
+}
+
+func unpack(b []byte) (list []kept) {
+	for ; len(b) >= packed; b = b[packed:] {
+		k := kept{key: key(b[:len(key{})])}
+		rest := b[len(key{}):]
+		k.at = at(time.Unix(int64(binary.BigEndian.Uint32(rest)), 0))
+		k.status = int16(binary.BigEndian.Uint16(rest[4:]))
+		k.first = ownership.Epoch(binary.BigEndian.Uint64(rest[6:]))
+		list = append(list, k)
+	}
+	return list
 }

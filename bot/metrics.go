@@ -59,10 +59,16 @@ func newMetrics(r prometheus.Registerer, d *Desk) (*metrics, error) {
 		Help: "Calls the desk remembers, ended ones too."}, func() float64 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return float64(len(d.lines))
+		return float64(d.lines)
+	})
+	records := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_records",
+		Help: "Calls whose end or answer the table has yet to hear."}, func() float64 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return float64(len(d.register.calls))
 	})
 	for _, c := range []prometheus.Collector{m.handOvers, m.seconds, m.repeats, m.late, m.untold, m.answerTime,
-		m.lost, m.beats, m.recordRetries, m.healthy, waiting, lines} {
+		m.lost, m.beats, m.recordRetries, m.healthy, waiting, lines, records} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -17,6 +17,9 @@ import (
 // service itself ends calls 45 min after the last keepAlive.
 const silentFor = 60 * time.Minute
 
+// unclearLimit is how many calls of an app in a row may be unclear in one round.
+const unclearLimit = 3
+
 // Reaped counts what a round of the reaper found.
 type Reaped struct {
 	Asked    int // silent calls of this node
@@ -31,20 +34,25 @@ type Reaped struct {
 // the bot is, by an update without the cloud's headers whose body is
 // {"event":"confirm","call":{…}}: 404 or 410 says that the call is gone, any
 // other 2xx that it lives. Orphaned calls are asked about as well. One call
-// after the other; the error is ctx's.
+// after the other; an app of which nobody can say is left for the next round, so
+// that its slow bot does not hold the others up. The error is ctx's.
 func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped, error) {
 	var r Reaped
+	unclear := map[ownership.AppID]int{} // in a row
 	for c := range calls {
 		if err := ctx.Err(); err != nil {
 			return r, fmt.Errorf("looking for calls that are over: %w", err)
 		}
 		app := d.apps[c.App]
 		if app == nil || c.State == ownership.CallEnded || d.conf.Now().Sub(c.SeenAt) < silentFor ||
-			!d.ledger.Holds(c.ID, c.Partition, c.Epoch) || d.livesHere(c.ID) {
+			unclear[c.App] >= unclearLimit || !d.ledger.Holds(c.ID, c.Partition, c.Epoch) || d.livesHere(c) {
 			continue
 		}
 		r.Asked++
 		gone, err := d.isGone(ctx, app, c)
+		if unclear[c.App]++; err == nil {
+			unclear[c.App] = 0
+		}
 		switch {
 		case err != nil:
 			r.Unclear++
@@ -52,8 +60,10 @@ func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped
 			continue
 		case gone:
 			r.Released++
+			end := d.effects.begin(c.Partition)
 			err = d.apply(ctx, ownership.Release{At: d.conf.Now(), Call: c.ID, Epoch: c.Epoch, Why: "silent, and gone when asked"})
-			d.closeLine(c.ID)
+			end()
+			d.closeLine(c)
 		default:
 			r.Alive++
 			err = d.apply(ctx, ownership.Seen{At: d.conf.Now(), Calls: []ownership.CallID{c.ID}})
@@ -67,23 +77,23 @@ func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped
 
 // livesHere reports whether the desk has seen life that the table was not told
 // of yet.
-func (d *Desk) livesHere(id ownership.CallID) bool {
+func (d *Desk) livesHere(c ownership.Call) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.lines[id]
-	return l != nil && l.endedAt.IsZero() && l.active.After(l.seenTold) && d.conf.Now().Sub(l.active) < silentFor
+	l := d.partOf(c.Partition).lines[c.ID]
+	return l != nil && l.endedAt == 0 && l.active > l.seenTold && d.now().since(l.active) < silentFor
 }
 
 // closeLine makes late notifications of a reaped call harmless.
-func (d *Desk) closeLine(id ownership.CallID) {
+func (d *Desk) closeLine(c ownership.Call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l := d.lines[id]; l != nil && l.endedAt.IsZero() {
-		l.endedAt, l.beatAt = d.conf.Now(), time.Time{}
+	if l := d.partOf(c.Partition).lines[c.ID]; l != nil {
+		d.ended(l, false)
 	}
 }
 
-func (d *Desk) isGone(ctx context.Context, app *App, c ownership.Call) (bool, error) {
+func (d *Desk) isGone(ctx context.Context, app *served, c ownership.Call) (bool, error) {
 	if app.Graph == nil {
 		return d.confirm(ctx, app, c)
 	}
@@ -97,7 +107,7 @@ func (d *Desk) isGone(ctx context.Context, app *App, c ownership.Call) (bool, er
 // confirm asks the bot. It goes past the call's line: nothing was heard of the
 // call for an hour, and the question is no notification. Only 410 Gone ends the
 // call: anything in front of the bot may answer 404.
-func (d *Desk) confirm(ctx context.Context, app *App, c ownership.Call) (bool, error) {
+func (d *Desk) confirm(ctx context.Context, app *served, c ownership.Call) (bool, error) {
 	body, err := json.Marshal(struct {
 		Event string         `json:"event"`
 		Call  ownership.Call `json:"call"`

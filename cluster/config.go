@@ -133,6 +133,8 @@ type Health struct {
 	Load float64 // 0 to 1; 0 when it reports nothing
 	Room int     // live calls it has room for; 0: the node's capacity stands
 	Live int     // live calls it counts itself
+	// Apps says it app by app; nil: Bot, Load and Room stand for every app.
+	Apps map[ownership.AppID]ownership.AppFitness
 }
 
 // Change is a change of what this node owns.

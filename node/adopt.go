@@ -1,24 +1,21 @@
 package node
 
 import (
-	"context"
-	"time"
+	"iter"
 
+	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/store"
 )
 
-// reassigned is told which partitions this node has just got or lost. The calls
-// of those that it got are adopted: answered if they still ring, told to the
-// bot otherwise. What it lost needs nothing: the fence in front of every effect
-// refuses the old epoch.
+// reassigned is told of which partitions this node has just got or lost, and in
+// which calls may stand differently. The desk compares them with what it has: it
+// answers what rings here now, and its bots hear what else came and went. The
+// fence in front of every effect refuses whatever has become another's.
 func (n *Node) reassigned(ch cluster.Change) {
 	for _, m := range ch.Lost {
 		n.log.Warn("a partition has another owner now", "partition", m.Partition, "to", m.To, "epoch", m.Epoch)
-	}
-	if len(ch.Got) == 0 {
-		return
 	}
 	n.adopting.Go(func() {
 		// The door opens after the region; until then there is nobody to sign the
@@ -29,46 +26,64 @@ func (n *Node) reassigned(ch cluster.Change) {
 			return
 		}
 		for _, m := range ch.Got {
-			n.adopt(m)
+			n.look(m.Partition, m.From)
+		}
+		for _, p := range ch.Look {
+			n.look(p, "")
+		}
+		for _, m := range ch.Lost {
+			n.desk.Look(bot.Sight{Partition: m.Partition})
 		}
 	})
 }
 
-// adopt hands the live calls of one partition to the desk.
-func (n *Node) adopt(m ownership.Reassignment) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	go func() {
-		select {
-		case <-n.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+// look shows the desk the live calls of one partition.
+func (n *Node) look(id ownership.PartitionID, from ownership.NodeID) {
+	sight := bot.Sight{Partition: id, URI: func(c ownership.Call) string {
+		return n.door.CallbackURI(c.Partition, c.Epoch, string(c.ID))
+	}}
+	// Before the calls are listed: should the partition change meanwhile, it is
+	// looked at again.
+	if p, ok := n.table.Partition(id); ok && p.Owner == n.ID() && !p.Retired {
+		sight.Epoch = p.Epoch
+	}
 	count := 0
-	for cursor := ""; ; {
-		calls, next, err := n.table.Calls(store.Filter{Partition: m.Partition}, cursor, 0)
-		if err != nil {
-			n.log.Error("listing the calls of an adopted partition", "partition", m.Partition, "error", err)
-			return
-		}
-		live := calls[:0]
-		for _, c := range calls {
-			if c.State != ownership.CallEnded {
-				c.Epoch = m.Epoch
-				live = append(live, c)
+	sight.Calls = n.liveCalls(id, &count)
+	n.desk.Look(sight)
+	if count > 0 {
+		n.log.Info("looked at the calls of a partition", "partition", id, "from", from, "epoch", sight.Epoch, "calls", count)
+	}
+}
+
+// liveCalls walks the calls of a partition that have not ended, as they stand,
+// those that ring first: they cannot wait until all are read.
+func (n *Node) liveCalls(id ownership.PartitionID, count *int) iter.Seq[ownership.Call] {
+	return func(yield func(ownership.Call) bool) {
+		for _, f := range []store.Filter{{Partition: id, State: ownership.CallClaimed}, {Partition: id}} {
+			for cursor := ""; ; {
+				calls, next, err := n.table.Calls(f, cursor, 0)
+				if err != nil {
+					n.log.Error("listing the calls of a partition", "partition", id, "error", err)
+					return
+				}
+				for _, c := range calls {
+					if c.State == ownership.CallEnded || f.State == 0 && c.State == ownership.CallClaimed {
+						continue
+					}
+					select {
+					case <-n.closing:
+						return
+					default:
+					}
+					*count++
+					if !yield(c) {
+						return
+					}
+				}
+				if cursor = next; cursor == "" {
+					break
+				}
 			}
 		}
-		count += len(live)
-		n.desk.Adopt(ctx, live, func(c ownership.Call) string {
-			return n.door.CallbackURI(c.Partition, m.Epoch, string(c.ID))
-		})
-		if next == "" {
-			break
-		}
-		cursor = next
-	}
-	if count > 0 {
-		n.log.Info("adopted the calls of a partition", "partition", m.Partition, "from", m.From, "epoch", m.Epoch, "calls", count)
 	}
 }

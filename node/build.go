@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/store"
@@ -57,33 +58,55 @@ func (n *Node) openTokens(ctx context.Context) error {
 	return nil
 }
 
-// ledger lets the desk act on the table; the region opens after the desk.
+// ledger lets the desk act on the table; the region opens after the desk. Until
+// then nothing is known, and nothing taken.
 type ledger struct{ n *Node }
 
+// open reports whether the region may be asked.
+func (l ledger) open() bool {
+	select {
+	case <-l.n.opened:
+		return true
+	default:
+		return false
+	}
+}
+
 // Do has the region apply an act. A node that has left or stopped will never
-// get it applied, so its desk need not try again.
+// get it applied: its desk keeps it for the next start.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	if !l.open() {
+		return nil, fmt.Errorf("applying %T: this node is still starting: %w", act, ownership.ErrNoLeader)
+	}
+	if _, ok := act.(ownership.TakeUp); ok && l.n.table.Format() < ownership.FormatReservations {
+		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan
+	}
 	out, err := l.n.region.Do(ctx, act)
 	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
-		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)
+		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
 }
 
 // Holds implements bot.Ledger.
 func (l ledger) Holds(call ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
-	return l.n.region.Holds(call, p, e)
+	return l.open() && l.n.region.Holds(call, p, e)
 }
 
 // Owns implements bot.Ledger.
 func (l ledger) Owns(call ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
-	return l.n.region.Owns(call, p, e)
+	return l.open() && l.n.region.Owns(call, p, e)
 }
 
 // Find implements bot.Ledger.
 func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
+	if !l.open() {
+		return ownership.Known{}, false
+	}
 	return l.n.region.Find(call)
 }
+
+func (l ledger) leased() bool { return l.open() && l.n.region.Status().Leased }
 
 func (n *Node) openRegion(ctx context.Context) error {
 	c := n.cfg
@@ -97,6 +120,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(),
+		Silence: n.silence,
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
@@ -104,12 +128,17 @@ func (n *Node) openRegion(ctx context.Context) error {
 		},
 		Logger: n.log, Metrics: c.Registry,
 	}
+	for _, a := range c.Apps {
+		cfg.Apps = append(cfg.Apps, ownership.AppID(a.ID))
+	}
 	cfg.TLS = c.Cluster.TLS.files()
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
 		HandOver:     n.relayed,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
 		Rest:         n.desk.Rest,
+		Memory:       n.desk.MemoryOf,
+		Recall:       n.takeMemory,
 		Fatal:        n.fatal,
 	})
 	if err != nil {
@@ -144,8 +173,31 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 
 // health is what this node tells the leader at each renewal of its lease.
 func (n *Node) health() cluster.Health {
-	healthy, load, room := n.desk.Health()
-	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID())}
+	apps := n.desk.Health()
+	healthy, load, room := bot.Worst(apps)
+	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID()), Apps: apps}
+}
+
+// takeMemory takes what the present owner of a partition knows of its handled
+// messages: the partition is about to be this node's.
+func (n *Node) takeMemory(id ownership.PartitionID, memory []byte) {
+	if err := n.desk.RecallOf(id, memory); err != nil {
+		n.log.Warn("taking over what is known of handled messages; the bot may be handed repeats", "partition", id, "error", err)
+	}
+}
+
+// silence is how long the calls of an app whose media are with its bot wait for a
+// silent node.
+func (n *Node) silence(app ownership.AppID) time.Duration {
+	longest := time.Duration(0)
+	for _, a := range n.cfg.Apps {
+		s := *appDefaults(a).Silence
+		if ownership.AppID(a.ID) == app {
+			return s
+		}
+		longest = max(longest, s)
+	}
+	return longest
 }
 
 func (n *Node) openDoor(context.Context) error {

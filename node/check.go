@@ -160,6 +160,7 @@ func checkApp(p *problems, i int, a App, c Config) {
 		p.outbound(at+".bot.health_url", a.Bot.HealthURL)
 	}
 	p.when(a.Bot.Timeout < 100*time.Millisecond || a.Bot.Timeout > 14*time.Second, "%s.bot.timeout is %s: 100ms to 14s, since the cloud waits 15s", at, a.Bot.Timeout)
+	p.when(*a.Silence < 0 || *a.Silence > time.Hour, "%s.silence is %s: 0s to 1h, how long calls whose media are with the bot wait for a silent node", at, *a.Silence)
 	if a.Answer == "router" {
 		p.when(a.Hosting == "app", "%s: answer: router with hosting: app cannot work, only the bot's media library can make its answer; write answer: bot", at)
 		p.when(a.Graph.TokenURL == "", "%s.graph.token_url is empty: answer: router needs a token of its own to answer with", at)
@@ -179,6 +180,9 @@ func (c Config) checkRegions(p *problems) {
 		p.base(at+".url", r.URL)
 		if r.AdminURL != "" {
 			p.outbound(at+".admin_url", r.AdminURL)
+		}
+		for j, u := range r.AdminURLs {
+			p.outbound(fmt.Sprintf("%s.admin_urls[%d]", at, j), u)
 		}
 	}
 	sound, known := len(*p), c.regionNames()

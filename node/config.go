@@ -142,8 +142,11 @@ type App struct {
 	Hosting    string         `yaml:"hosting"` // service (movable) or app (pinned)
 	Answer     string         `yaml:"answer"`  // router or bot
 	AnswerWith map[string]any `yaml:"answer_with"`
-	Bot        AppBot         `yaml:"bot"`
-	Graph      AppGraph       `yaml:"graph"`
+	// Silence is how long answered calls with hosting: app wait for a node that is
+	// silent, its bot may live; nil: 30 s, 0: not at all. The same on every node.
+	Silence *time.Duration `yaml:"silence"`
+	Bot     AppBot         `yaml:"bot"`
+	Graph   AppGraph       `yaml:"graph"`
 }
 
 // AppBot is where the bot beside the node listens.
@@ -164,11 +167,14 @@ type AppGraph struct {
 
 // Region is another region of the deployment.
 type Region struct {
-	Name           string `yaml:"name"`
-	URL            string `yaml:"url"`
-	AdminURL       string `yaml:"admin_url"`
-	AdminTokenFile string `yaml:"admin_token_file"`
-	AdminCAFile    string `yaml:"admin_ca_file"`
+	Name string `yaml:"name"`
+	URL  string `yaml:"url"`
+	// Admin doors of its nodes, at best of several: it counts as down when none of
+	// them answers. What it tells of its other nodes' doors is asked, too.
+	AdminURLs      []string `yaml:"admin_urls"`
+	AdminURL       string   `yaml:"admin_url"` // one more of them
+	AdminTokenFile string   `yaml:"admin_token_file"`
+	AdminCAFile    string   `yaml:"admin_ca_file"`
 }
 
 // Rule sends matching new calls to a region.
@@ -222,6 +228,10 @@ func appDefaults(a App) App {
 	}
 	if a.Answer == "" {
 		a.Answer = "bot"
+	}
+	if a.Silence == nil {
+		silence := 30 * time.Second
+		a.Silence = &silence
 	}
 	if a.Bot.Timeout == 0 {
 		a.Bot.Timeout = 4 * time.Second

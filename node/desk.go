@@ -14,7 +14,8 @@ import (
 	"tandem/ownership"
 )
 
-// deskFile keeps what the desk knows of handled messages over a stop in order.
+// deskFile keeps what the desk knows of handled messages, and what the table has
+// yet to hear, over a stop in order.
 const deskFile = "desk.json"
 
 func (n *Node) openDesk(context.Context) error {
@@ -68,7 +69,7 @@ func (n *Node) closeDesk(ctx context.Context) error {
 
 // makeDesk makes the desk with the bots beside this node.
 func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
-	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.Registry, Now: c.Now}
+	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.Registry, Now: c.Now, Leased: ledger{n}.leased}
 	for i, a := range c.Apps {
 		app, err := n.app(c, appDefaults(a))
 		if err != nil {

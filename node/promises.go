@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
 )
@@ -122,7 +123,7 @@ func (n *Node) routingTrouble() string {
 }
 
 func (n *Node) answeringTrouble() string {
-	if healthy, _, _ := n.desk.Health(); !healthy {
+	if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
 		return "the bot beside this node is not healthy, so it gets no new calls"
 	}
 	if err := n.tokens.Ready(); err != nil {

@@ -1,0 +1,80 @@
+package bot
+
+import (
+	"tandem/ownership"
+)
+
+// whyTold is the ending of a call whose end the cloud told.
+const whyTold = "the cloud ended it"
+
+// wasAnswered notes that the cloud has taken an answer: the table is told once,
+// and again when a later notification first tells where the meeting is or whose,
+// and the router begins to keep a movable call of its own alive.
+func (d *Desk) wasAnswered(l *line, h ownership.HandOver) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := l.answered != 0
+	if !known {
+		l.answered = h.Epoch
+	}
+	told := ownership.Answered{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch}
+	if h.Thread != "" && !l.thread {
+		l.thread, told.Thread = true, h.Thread
+	}
+	if h.Organizer != "" && !l.organiz {
+		l.organiz, told.Organizer = true, h.Organizer
+	}
+	if l.beatAt == 0 && l.endedAt == 0 && l.app.Answer == AnswerByRouter && !l.app.Pinned {
+		l.beatAt = d.now().add(beatEvery)
+		d.dueAt(l, l.beatAt)
+	}
+	if !known || told.Thread != "" || told.Organizer != "" {
+		d.recordNow(told, l.call, l.partition, true)
+	}
+}
+
+// end notes that the call is over and has the table release it.
+func (d *Desk) end(l *line, h ownership.HandOver, why string) { d.isOver(l, h, why, false) }
+
+// endTold is end by the cloud's own word: the end of a call is a fact at any epoch.
+func (d *Desk) endTold(l *line, h ownership.HandOver) { d.isOver(l, h, whyTold, true) }
+
+func (d *Desk) isOver(l *line, h ownership.HandOver, why string, told bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l.endedAt != 0 {
+		return
+	}
+	d.ended(l, told)
+	d.log.Info("call is over", "call", l.call, "partition", l.partition, "epoch", h.Epoch, "why", why)
+	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told}, l.call, l.partition, true)
+}
+
+// reconcile tells the table again what it should know of a call.
+func (d *Desk) reconcile(l *line) {
+	if k, ok := d.ledger.Find(l.call); ok {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.tellAgain(l, k)
+	}
+}
+
+// tellAgain tells the table anew of an end or an answer that it shows no sign of:
+// it was restored, or the record was lost with a node that stopped. The lock is
+// held.
+func (d *Desk) tellAgain(l *line, k ownership.Known) {
+	if k.App != l.app.ID || k.Partition != l.partition || d.register.calls[l.call] != nil {
+		return
+	}
+	switch {
+	case k.State == ownership.CallEnded:
+	case l.endedAt != 0:
+		why := whyTold
+		if !l.told {
+			why = "this node had seen its end"
+		}
+		d.recordNow(ownership.Release{At: l.endedAt.time(), Call: l.call, Epoch: l.epoch, Why: why, Told: l.told}, l.call, l.partition, false)
+	case l.answered != 0 && k.State == ownership.CallClaimed:
+		d.recordNow(ownership.Answered{At: d.conf.Now(), Call: l.call, Epoch: l.answered}, l.call, l.partition, false)
+	}
+}

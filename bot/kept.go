@@ -1,0 +1,146 @@
+package bot
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strings"
+
+	"tandem/ownership"
+)
+
+// key names a handled message, on every node alike. What the cloud could make
+// two of is not guessed at: 128 bits of SHA-256.
+type key [16]byte
+
+// keyOf names a hand-over for the memory of repeats. The cloud keeps the message
+// id on its retries (X-Microsoft-Skype-Message-ID, Skype Calling API); where it
+// sent none, the body stands in.
+func keyOf(h ownership.HandOver) key {
+	if h.MessageID != "" {
+		return keyOfText("id:" + h.MessageID)
+	}
+	sum := sha256.Sum256(h.Body)
+	return keyOfText("body:" + hex.EncodeToString(sum[:]))
+}
+
+func keyOfText(s string) key {
+	sum := sha256.Sum256([]byte(s))
+	return key(sum[:16])
+}
+
+// kept is one handled message.
+type kept struct {
+	key    key
+	first  ownership.Epoch // of a first notification: the epoch at which it was taken
+	at     moment
+	reply  *ownership.Reply // nil: nothing but the status
+	status int16
+	own    bool // Tandem's own
+}
+
+func (k *kept) answer() ownership.Reply {
+	if k.reply != nil {
+		return *k.reply
+	}
+	return ownership.Reply{Status: int(k.status)}
+}
+
+// accepted is the reply to what is taken without asking the bot.
+func accepted() ownership.Reply { return ownership.Reply{Status: http.StatusAccepted} }
+
+// handled reports whether a reply ends the matter. A 5xx makes the cloud send
+// the notification again, so it must be delivered again.
+func handled(r ownership.Reply) bool { return r.Status < http.StatusInternalServerError }
+
+// find looks for a message that is under way or was handled. The lock is held.
+func (l *line) find(k key) (*entry, *kept) {
+	for _, e := range l.queue {
+		if e.key == k {
+			return e, nil
+		}
+	}
+	for i := range l.kept {
+		if l.kept[i].key == k {
+			return nil, &l.kept[i]
+		}
+	}
+	return nil, nil
+}
+
+// findFirst looks for the first notification at an epoch. The lock is held.
+func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
+	if epoch == 0 {
+		return nil, nil
+	}
+	for _, e := range l.queue {
+		if e.first == epoch {
+			return e, nil
+		}
+	}
+	for i := range l.kept {
+		if l.kept[i].first == epoch {
+			return nil, &l.kept[i]
+		}
+	}
+	return nil, nil
+}
+
+// remember keeps a message that was handled. Of Tandem's own events only the
+// answer of a ringing call matters later. The lock is held.
+func (d *Desk) remember(l *line, e *entry) {
+	if l.dropped || e.own && !e.outside && e.first == 0 {
+		return
+	}
+	k := kept{key: e.key, first: e.first, at: d.now(), own: !e.outside, status: int16(e.reply.Status)}
+	if len(e.reply.Body) > 0 || e.reply.Status/100 != 2 && len(e.reply.Header) > 0 {
+		r := e.reply // not the entry's own, which would stay along with it
+		k.reply = &r
+	}
+	l.keep(k)
+}
+
+// keep adds a message; the oldest go when there are too many or they are too old
+// for a retry. The lock is held.
+func (l *line) keep(k kept) {
+	l.prune(k.at)
+	if n := len(l.kept); n >= rememberIDs {
+		l.kept = l.kept[n+1-rememberIDs:]
+	}
+	l.kept = append(l.kept, k)
+}
+
+// prune forgets what is too old for a retry. The lock is held.
+func (l *line) prune(now moment) {
+	n := 0
+	for n < len(l.kept) && now.since(l.kept[n].at) > rememberFor {
+		n++
+	}
+	if l.kept = l.kept[n:]; len(l.kept) == 0 {
+		l.kept = nil
+	}
+}
+
+// isSpelled reports whether raw is what spelled makes of the id.
+func isSpelled(raw, id string) bool {
+	return len(id) == 32 && len(raw) == 36 && raw[:8] == id[:8] && raw[8] == '-' && raw[9:13] == id[8:12] && raw[13] == '-' &&
+		raw[14:18] == id[12:16] && raw[18] == '-' && raw[19:23] == id[16:20] && raw[23] == '-' && raw[24:] == id[20:]
+}
+
+// spelled writes a call's id for Graph's URLs as Graph's documentation writes
+// GUIDs.
+func spelled(id string) string {
+	if len(id) != 32 {
+		return id
+	}
+	return strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
+}
+
+// rawID gives the call's id for Graph's URLs: as the cloud spelled it, or, for
+// a record without that, as spelled does.
+func rawID(c ownership.Call) string {
+	if c.RawCall != "" {
+		return c.RawCall
+	}
+	return spelled(string(c.ID))
+}
