@@ -106,6 +106,9 @@ func (d *Door) summary() Summary {
 		s.Nodes++
 		s.Live += live
 		s.Capacity += n.Capacity
+		if n.AdminURL != "" {
+			s.Doors = append(s.Doors, n.AdminURL)
+		}
 		if n.State == ownership.NodeActive {
 			s.Active++
 			s.Room += max(0, n.Capacity-live)

@@ -83,6 +83,7 @@ type Summary struct {
 	Live         int              `json:"live"`
 	Capacity     int              `json:"capacity" doc:"Live calls that its nodes may hold."`
 	Room         int              `json:"room" doc:"New calls that its active nodes can take."`
+	Doors        []string         `json:"doors,omitempty" doc:"Admin URLs of its nodes: other regions ask them too."`
 }
 
 // Node is a node's record with what the table counts for it.
@@ -170,6 +171,7 @@ type Region struct {
 	Nodes    int              `json:"nodes"`
 	Live     int              `json:"live"`
 	Capacity int              `json:"capacity"`
+	Error    string           `json:"error,omitempty" doc:"What did not go well at the last look, such as doors that did not answer."`
 }
 
 // CallbackURI is a signed callback URI for an outgoing call.

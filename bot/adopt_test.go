@@ -231,9 +231,10 @@ func TestTellGivesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStand(t, AnswerByBot, nil)
-				var last time.Time
+				var last atomic.Pointer[time.Time]
 				s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
-					last = time.Now()
+					now := time.Now()
+					last.Store(&now)
 					return ownership.Reply{}, errDown
 				}
 				if moved {
@@ -242,7 +243,7 @@ func TestTellGivesUp(t *testing.T) {
 				start := time.Now()
 				s.look(3, orphanOf(ownership.CallAnswered, 0))
 				time.Sleep(2 * time.Minute)
-				if took := last.Sub(start); !moved && took < 110*time.Second || moved && took > 11*time.Second {
+				if took := last.Load().Sub(start); !moved && took < 110*time.Second || moved && took > 11*time.Second {
 					t.Errorf("it was told for %v", took)
 				}
 			})

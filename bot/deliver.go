@@ -138,7 +138,10 @@ func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (repl
 		return ownership.Reply{}, failed(h, ErrReply, fmt.Errorf("its status is %d", s))
 	}
 	reply.Header = headersFromBot(reply.Header)
-	d.touch(l, h.Event != ownership.EventLost && reply.Status/100 == 2)
+	if h.Event == ownership.EventLost || reply.Status/100 != 2 {
+		h.Epoch = 0
+	}
+	d.touch(l, h.Epoch)
 	return reply, nil
 }
 

@@ -82,7 +82,8 @@ func (b *fakeBot) words() []string {
 
 // fakeLedger holds one partition, 7, at an epoch, and keeps the acts.
 type fakeLedger struct {
-	do func(n int, act ownership.Act) error // nil: taken
+	do   func(n int, act ownership.Act) error // nil: taken
+	slow time.Duration                        // an act takes so long to get through the log
 
 	mu    sync.Mutex
 	epoch ownership.Epoch // 0: no lease
@@ -132,6 +133,7 @@ func (l *fakeLedger) hold(e ownership.Epoch) {
 }
 
 func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	time.Sleep(l.slow)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tries++

@@ -106,7 +106,9 @@ func TestO32_ATrialNeedsAWellHealthCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reporter{}
 		s := newStand(t, AnswerByBot, func(c *Config) { c.Apps[0].Bot = r })
-		r.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) { return ownership.Reply{}, errDown }
+		r.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
+			return ownership.Reply{}, errDown
+		}
 		synctest.Wait()
 		r.set(Report{}, errDown, false)
 		for i := range 3 {

@@ -166,7 +166,7 @@ func (d *Desk) beat(l *line) {
 	result := "ok"
 	switch {
 	case err == nil:
-		d.touch(l, false)
+		d.touch(l, 0)
 	case errors.Is(err, graph.ErrGone):
 		result = "gone"
 		d.end(l, h, "Graph knew it no longer at a keepAlive")

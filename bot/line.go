@@ -255,12 +255,14 @@ func (d *Desk) over(l *line) bool {
 	return l.endedAt != 0
 }
 
-// touch notes a sign of life, and whether the bot has the call now.
-func (d *Desk) touch(l *line, has bool) {
+// touch notes a sign of life. epoch: the bot has taken the call at it; 0: it has not.
+func (d *Desk) touch(l *line, epoch ownership.Epoch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.active = d.now()
-	l.had = l.had || has
+	if epoch != 0 {
+		l.had, l.held = true, epoch
+	}
 	if l.dropped || l.endedAt != 0 {
 		return
 	}

@@ -237,7 +237,7 @@ func (d *Desk) letGo(ctx context.Context, l *line, t *todo) (ownership.Reply, er
 	if err == nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		l.letGo, l.had = true, false
+		l.letGo, l.had, l.held = true, false, 0
 	}
 	return reply, err
 }

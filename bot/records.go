@@ -90,7 +90,7 @@ func (d *Desk) tellTable() {
 			wait = firstRecordPause
 			continue
 		}
-		d.log.Warn("the table did not take a record; it is told again", "act", nameOf(act), "call", o.call, "err", err)
+		d.log.Debug("the table did not take a record; it is told again", "act", nameOf(act), "call", o.call, "err", err)
 		if !over {
 			pause(d.base, wait)
 		}

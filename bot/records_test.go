@@ -18,10 +18,7 @@ import (
 func TestRestWaitsForWhatIsOnItsWayToTheTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
-		s.ledger.do = func(int, ownership.Act) error {
-			time.Sleep(30 * time.Millisecond) // the log takes its time; the lock of this ledger is the log
-			return nil
-		}
+		s.ledger.slow = 30 * time.Millisecond
 		if _, err := s.Update(t.Context(), ending("m-end")); err != nil {
 			t.Fatal(err)
 		}

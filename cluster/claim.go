@@ -30,7 +30,7 @@ const (
 // here or anywhere, gives the same partition.
 //
 // Within the bound Timings.Decide the claim outlives an election. The error is
-// ErrFull (the placement tells in its candidates why), ErrNoLeader when there
+// ErrFull or ErrNoBot (the placement tells in its candidates why), ErrNoLeader when there
 // was nobody to decide, ErrOtherApp for a call of another app, or ErrStopped.
 // After a nil error Find and Owner know the call on this node.
 func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {

@@ -64,7 +64,7 @@ func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
 			}
 			out.Failed++
 			last = fmt.Errorf("giving partition %s away: %w", p.ID, err)
-			if errors.Is(err, ownership.ErrFull) || errors.Is(err, ownership.ErrNoLeader) || errors.Is(err, ErrStopped) {
+			if errors.Is(err, ownership.ErrFull) || errors.Is(err, ownership.ErrNoBot) || errors.Is(err, ownership.ErrNoLeader) || errors.Is(err, ErrStopped) {
 				return out, last // the next one would fare no better
 			}
 			continue

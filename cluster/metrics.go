@@ -73,6 +73,8 @@ func (m *metrics) claim(err error) {
 		m.claims.WithLabelValues("placed").Inc()
 	case errors.Is(err, ownership.ErrFull):
 		m.claims.WithLabelValues("full").Inc()
+	case errors.Is(err, ownership.ErrNoBot):
+		m.claims.WithLabelValues("no_bot").Inc()
 	case errors.Is(err, ownership.ErrNoLeader):
 		m.claims.WithLabelValues("no_leader").Inc()
 	default:

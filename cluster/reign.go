@@ -80,10 +80,10 @@ func (r *reign) start() {
 		if !r.takeOver() {
 			return
 		}
-		r.begin()
 		// Only now the table tells how long earlier leaders' leases are.
 		r.book.lasted(r.c.longestLease())
 		r.returned.base = r.c.tb.Applied()
+		r.begin()
 		close(r.ready)
 		r.c.log.Info("this node leads the region", "term", r.term)
 		r.wg.Go(r.settle)

@@ -92,6 +92,11 @@ func (r *reign) failOver() {
 
 func (r *reign) lookAfter(id ownership.NodeID, reserved []reservation, applied uint64) {
 	now := time.Now()
+	// A process that waits to go on as the node is admitted at the very moment at
+	// which the lease of the one before it is over. It is given a lease's time for it.
+	if r.book.waiting(id, now) && now.Before(r.book.over(id).Add(r.c.leaseLength())) {
+		return
+	}
 	lapsed := slices.ContainsFunc(reserved, func(v reservation) bool { return len(v.Lapsed) > 0 })
 	if !lapsed {
 		r.returned.seen(id, applied)

@@ -27,7 +27,11 @@ type successor struct {
 
 // waits is how long a process that asks again and again counts as waiting after
 // it last asked.
-func (b *book) waits() time.Duration { return max(b.longest/2, time.Second) }
+func (b *book) waits() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.longest/2, time.Second)
+}
 
 // ask notes that a process asks to be admitted while another one is the node's.
 // ErrTwin: the present one is alive. One renewal after the question may have been
@@ -116,8 +120,9 @@ func (s *succession) entry(id ownership.NodeID) *successor {
 // waiting reports whether a process waits to take the node over: the node is there
 // then, and is not to be failed over.
 func (b *book) waiting(id ownership.NodeID, now time.Time) bool {
+	waits := b.waits()
 	b.next.mu.Lock()
 	defer b.next.mu.Unlock()
 	e := b.next.of[id]
-	return e != nil && e.process != "" && now.Sub(e.last) < b.waits()
+	return e != nil && e.process != "" && now.Sub(e.last) < waits
 }

@@ -74,7 +74,7 @@ func (c *Cluster) serveWhatIf(ctx context.Context, req *peerpb.ProposeRequest) (
 		return nil, fmt.Errorf("asking where a call would go: the request carries %T, not one claim", act)
 	}
 	p, err := c.whatIfHere(ctx, claims.Claims[0])
-	if err != nil && !errors.Is(err, ownership.ErrFull) {
+	if err != nil && !errors.Is(err, ownership.ErrFull) && !errors.Is(err, ownership.ErrNoBot) {
 		return nil, err
 	}
 	return &peerpb.ProposeReply{Outcome: outcomeToWire(&ownership.Outcome{Placements: []ownership.Placement{p}, Errors: []error{err}})}, nil

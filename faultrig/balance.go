@@ -30,11 +30,12 @@ func (f *Fleet) balance() {
 		if f.fenced.Load() {
 			f.forget()
 		}
-		targets, ok := f.targets(), f.answering(client)
+		ok := f.answering(client)
+		targets := f.targets() // the nodes first, in the same order
 		if !slices.Contains(ok, true) || slices.Equal(ok, before) {
 			continue // with nobody there a balancer sends to all
 		}
-		for i := range targets {
+		for i := range ok {
 			if !ok[i] {
 				targets[i].Weight = outOfService // still a node of the deployment: redirects may name it
 			}
@@ -48,15 +49,16 @@ func (f *Fleet) balance() {
 // forget tells the oracle that any node may have lost its partitions by now: a
 // repeat then finds an owner that does not know what the one before handed over.
 func (f *Fleet) forget() {
-	for _, n := range f.Nodes {
-		f.Cloud.NodeDied(string(n.ID))
+	for _, n := range f.everybody() {
+		f.Cloud.NodeFenced(string(n.ID))
 	}
 }
 
 func (f *Fleet) answering(client *http.Client) []bool {
-	out := make([]bool, len(f.Nodes))
+	all := f.everybody()
+	out := make([]bool, len(all))
 	var wg sync.WaitGroup
-	for i, n := range f.Nodes {
+	for i, n := range all {
 		wg.Go(func() {
 			req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, n.Public+"/", http.NoBody)
 			if err != nil {

@@ -35,8 +35,7 @@ type claimants struct {
 	held  atomic.Bool
 
 	tokenMu sync.Mutex
-	token   string
-	minted  time.Time
+	tokens  map[mix]token
 
 	mu      sync.Mutex
 	dice    *rand.Rand
@@ -44,6 +43,7 @@ type claimants struct {
 	history []porcupine.Operation
 	acked   map[ownership.CallID]told
 	ended   map[ownership.CallID]bool
+	mixes   map[ownership.CallID]mix
 	last    map[ownership.NodeID]time.Time // last time a new call was placed there
 	claims  int                            // new calls that were acknowledged
 }
@@ -70,6 +70,7 @@ func newClaimants(f *Fleet) *claimants {
 	}
 	c := &claimants{
 		fleet: f, begun: time.Now(), dice: rand.New(rand.NewPCG(f.opts.Seed, 7)),
+		tokens: map[mix]token{}, mixes: map[ownership.CallID]mix{},
 		acked: map[ownership.CallID]told{}, ended: map[ownership.CallID]bool{}, last: map[ownership.NodeID]time.Time{},
 		http: &http.Client{
 			Transport: &http.Transport{
@@ -127,7 +128,9 @@ func (c *claimants) chance(p float64) bool {
 // pickLocked chooses a call and what to do with it; a call's last use ends it.
 func (c *claimants) pickLocked() (*call, verb) {
 	for len(c.window) < windowSize {
-		c.window = append(c.window, &call{id: ownership.CallID(fmt.Sprintf("%016x%016x", c.dice.Uint64(), c.dice.Uint64()))})
+		k := &call{id: ownership.CallID(fmt.Sprintf("%016x%016x", c.dice.Uint64(), c.dice.Uint64()))}
+		c.mixes[k.id] = c.mixLocked()
+		c.window = append(c.window, k)
 	}
 	i := c.dice.IntN(len(c.window))
 	k := c.window[i]
@@ -184,29 +187,41 @@ func (c *claimants) record(worker int, k *call, verb verb, at time.Duration, out
 	}
 	if verb == verbRelease && out.said != saidNothing {
 		c.ended[k.id] = true
+		if err == nil {
+			c.fleet.Desk.Ended(k.id)
+		}
 	}
 	c.history = append(c.history, porcupine.Operation{
 		ClientId: worker, Input: asked{verb, k.id}, Call: int64(at), Output: out, Return: int64(back),
 	})
 }
 
+// token is a good one for one app and tenant.
+type token struct {
+	text   string
+	minted time.Time
+}
+
 // bearer gives a good token, a new one now and then.
-func (c *claimants) bearer() (string, error) {
+func (c *claimants) bearer(m mix) (string, error) {
+	m.thread = ""
 	c.tokenMu.Lock()
 	defer c.tokenMu.Unlock()
-	if c.token == "" || time.Since(c.minted) > 20*time.Second {
-		t, err := c.fleet.Cloud.Mint(graphsim.TokenOptions{Audience: claimsApp, Tenant: claimsTenant, Life: time.Hour})
-		if err != nil {
+	t := c.tokens[m]
+	if t.text == "" || time.Since(t.minted) > 20*time.Second {
+		var err error
+		if t.text, err = c.fleet.Cloud.Mint(graphsim.TokenOptions{Audience: m.app, Tenant: m.tenant, Life: time.Hour}); err != nil {
 			return "", err
 		}
-		c.token, c.minted = t, time.Now()
+		t.minted = time.Now()
+		c.tokens[m] = t
 	}
-	return c.token, nil
+	return t.text, nil
 }
 
 const incoming = `{"@odata.type":"#microsoft.graph.commsNotifications","value":[{"@odata.type":"#microsoft.graph.commsNotification",` +
 	`"changeType":"created","resource":"/app/calls/%[1]s","resourceUrl":"/communications/calls/%[1]s","resourceData":` +
-	`{"@odata.type":"#microsoft.graph.call","state":"incoming","direction":"incoming","id":"%[1]s","tenantId":"` + claimsTenant + `"}}]}`
+	`{"@odata.type":"#microsoft.graph.call","state":"incoming","direction":"incoming","id":"%[1]s",%[2]s"tenantId":"%[3]s"}}]}`
 
 // claimPatience is longer than a node may take to say no (I8: a second).
 const claimPatience = 4 * time.Second
@@ -243,11 +258,12 @@ func (c *claimants) claim(node *Node, id ownership.CallID) (told, error) {
 
 // first posts the first notification of a call to a node.
 func (c *claimants) first(ctx context.Context, node *Node, id ownership.CallID) (*http.Response, error) {
-	return c.post(ctx, node.Public+"/api/calls", fmt.Sprintf(incoming, id))
+	m := c.mixOf(id)
+	return c.post(ctx, m, "", node.Public+"/api/calls", m.incoming(id))
 }
 
-func (c *claimants) post(ctx context.Context, to, body string) (*http.Response, error) {
-	bearer, err := c.bearer()
+func (c *claimants) post(ctx context.Context, m mix, message, to, body string) (*http.Response, error) {
+	bearer, err := c.bearer(m)
 	if err != nil {
 		return nil, err
 	}
@@ -257,6 +273,9 @@ func (c *claimants) post(ctx context.Context, to, body string) (*http.Response, 
 	}
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	req.Header.Set("Content-Type", "application/json")
+	if message != "" {
+		req.Header.Set("X-Microsoft-Skype-Message-ID", message)
+	}
 	res, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, errors.Join(errUnsent, err)

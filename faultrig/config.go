@@ -12,13 +12,14 @@ import (
 
 	"tandem/admin"
 	"tandem/graphsim"
+	"tandem/ownership"
 )
 
 // configure writes a node's configuration; change, if any, alters it first.
 func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 	var join []string
-	for _, o := range f.Nodes {
-		if o != n {
+	for _, o := range f.everybody() {
+		if o != n && o.Region == n.Region {
 			join = append(join, o.PeerAt)
 		}
 	}
@@ -35,7 +36,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 		door["tls"], door["tokens_file"] = tls, f.tls.tokensFile
 	}
 	cluster := map[string]any{
-		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.opts.Nodes,
+		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.founders(n),
 	}
 	if len(peers) > 0 {
 		cluster["tls"] = peers
@@ -44,7 +45,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 		"deployment": deployment,
 		"node":       map[string]any{"id": string(n.ID), "region": string(n.Region), "zone": n.Zone, "data_dir": n.DataDir, "capacity": plenty},
 		"public": map[string]any{
-			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.scheme() + region + ".localhost", "tls": tls, "grace": "5s",
+			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.baseOf(n.Region), "tls": tls, "grace": "5s",
 		},
 		"cluster": cluster,
 		"admin":   door,
@@ -53,7 +54,14 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 			"issuers": []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
 		}}},
 		"apps":             f.apps(n),
+		"pins":             []any{map[string]any{"when": `call.tenant == "` + pinnedTenant + `"`, "zone": pinnedZone}},
 		"handle_keys_file": f.file("handle-keys"),
+	}
+	if len(f.Away) > 0 {
+		doc["regions"], doc["rules"] = f.regions(n), []any{
+			map[string]any{"when": `call.tenant == "` + softTenant + `"`, "region": awayRegion},
+			map[string]any{"when": `call.tenant == "` + hardTenant + `"`, "region": awayRegion, "residency": "hard"},
+		}
 	}
 	if change != nil {
 		change(doc)
@@ -63,6 +71,33 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 		return fmt.Errorf("configuring node %s: %w", n.ID, err)
 	}
 	return os.WriteFile(n.Config, text, 0o600)
+}
+
+// founders is how many empty nodes found the node's region together.
+func (f *Fleet) founders(n *Node) int {
+	if n.Region == awayRegion {
+		return len(f.Away)
+	}
+	return f.opts.Nodes
+}
+
+// Tenants whose calls have their home in the second region.
+const (
+	softTenant = "1fdd12d0-4620-44ed-baec-459b611f84b2" // if it is up
+	hardTenant = "77d6e2b4-8f01-4c58-9f1c-1f6a9a0c2b11" // or nowhere
+)
+
+// regions names the other region, by the admin door of its first node.
+func (f *Fleet) regions(n *Node) []any {
+	other, door := ownership.Region(awayRegion), f.Away[0]
+	if n.Region == awayRegion {
+		other, door = region, f.Nodes[0]
+	}
+	r := map[string]any{"name": other, "url": f.baseOf(other), "admin_url": f.scheme() + door.AdminAt}
+	if f.tls != nil {
+		r["admin_token_file"], r["admin_ca_file"] = f.tls.tokenFile, f.tls.caFile
+	}
+	return []any{r}
 }
 
 // apps: the simulator's calls are answered by the router and judged by the
@@ -84,6 +119,10 @@ func (f *Fleet) apps(n *Node) []any {
 		},
 		map[string]any{
 			"id": claimsApp, "profile": "simulated", "hosting": f.opts.Hosting, "answer": "bot",
+			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
+		},
+		map[string]any{
+			"id": secondApp, "profile": "simulated", "hosting": "service", "answer": "bot",
 			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
 		},
 	}

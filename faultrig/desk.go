@@ -27,6 +27,10 @@ type Desk struct {
 	told   map[ownership.CallID][]Told
 	broken []string
 	woke   map[ownership.NodeID]time.Time // when a paused node went on
+	media  map[mediaAt]bool               // the bot of a node has the call's media
+	over   map[ownership.CallID]time.Time // ended by an operator: nobody is to go on with it
+	health map[ownership.NodeID]int       // status of the bot's health; absent: 200
+	posts  map[ownership.NodeID]int       // status of hand-overs; absent: 200
 	late   int                            // hand-overs that were on their way when their node was paused
 }
 
@@ -36,6 +40,16 @@ type Told struct {
 	Event ownership.Event
 	Node  ownership.NodeID
 	Epoch ownership.Epoch
+
+	Partition ownership.PartitionID
+	Message   string // the cloud's delivery id
+	URI       string // where the call's notifications go, without the region's base
+	Refused   bool   // by the bot, as SetPosts said
+}
+
+type mediaAt struct {
+	node ownership.NodeID
+	call ownership.CallID
 }
 
 type ownedAt struct {
@@ -56,9 +70,17 @@ func newDesk(host string, tls *authority) (*Desk, error) {
 	d := &Desk{
 		base:   "http://" + l.Addr().String() + "/",
 		owners: map[ownedAt]seenOwner{}, newest: map[ownership.CallID]ownership.Epoch{}, told: map[ownership.CallID][]Told{}, woke: map[ownership.NodeID]time.Time{},
+		media: map[mediaAt]bool{}, over: map[ownership.CallID]time.Time{}, health: map[ownership.NodeID]int{}, posts: map[ownership.NodeID]int{},
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		sick := d.health[ownership.NodeID(r.PathValue("node"))]
+		d.mu.Unlock()
+		if sick != 0 {
+			w.WriteHeader(sick)
+			return
+		}
 		fmt.Fprintf(w, `{"load":0,"capacity":%d}`, plenty)
 	})
 	mux.HandleFunc("POST /{node}/", d.take)
@@ -112,16 +134,30 @@ func (d *Desk) take(w http.ResponseWriter, r *http.Request) {
 	g := granted{ownership.NodeID(r.PathValue("node")), ownership.PartitionID(part), ownership.Epoch(epoch)}
 	call := ownership.CallID(strings.ToLower(r.Header.Get("Tandem-Call")))
 	event := ownership.Event(r.Header.Get("Tandem-Event"))
-	d.Owner(g.Partition, g.Epoch, g.Node, "the bot beside "+string(g.Node))
+	if event != ownership.EventLost { // that one tells of somebody else's call
+		d.Owner(g.Partition, g.Epoch, g.Node, "the bot beside "+string(g.Node))
+	}
 	d.mu.Lock()
-	if at := d.newest[call]; g.Epoch < at && time.Since(d.woke[g.Node]) < onItsWay {
+	status := d.posts[g.Node]
+	if status != 0 {
+		d.told[call] = append(d.told[call], Told{At: time.Now(), Event: event, Node: g.Node, Epoch: g.Epoch, Refused: true})
+		d.mu.Unlock()
+		w.WriteHeader(status)
+		return
+	}
+	if at := d.newest[call]; event == ownership.EventLost {
+	} else if g.Epoch < at && time.Since(d.woke[g.Node]) < onItsWay {
 		d.late++
 	} else if g.Epoch < at || g.Epoch == 0 {
 		d.breakLocked("I5: call %s: %s was handed %s with epoch %d after epoch %d", call, g.Node, event, g.Epoch, at)
 	} else {
 		d.newest[call] = g.Epoch
 	}
-	d.told[call] = append(d.told[call], Told{time.Now(), event, g.Node, g.Epoch})
+	d.eventLocked(g.Node, call, event)
+	d.told[call] = append(d.told[call], Told{
+		At: time.Now(), Event: event, Node: g.Node, Epoch: g.Epoch, Partition: g.Partition,
+		Message: r.Header.Get("X-Microsoft-Skype-Message-ID"), URI: pathOf(r.Header.Get("Tandem-Callback-Uri")),
+	})
 	d.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(g) // a node that left has lost it, and repeats

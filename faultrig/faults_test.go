@@ -54,7 +54,7 @@ func injectFault(t *testing.T, fault string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	r, err := Run(ctx, s, Options{Binary: program(t), Seed: 1, NoBars: true})
 	if err != nil {
@@ -98,28 +98,53 @@ func restOfFault(t *testing.T, fault string) {
 	injectFault(t, fault)
 }
 
-func TestF05_PowerLossOfOne(t *testing.T)      { restOfFault(t, "F05") }
-func TestF08_FullDisk(t *testing.T)            { restOfFault(t, "F08") }
-func TestF10_SlowFsync(t *testing.T)           { restOfFault(t, "F10") }
-func TestF12_StalledFollower(t *testing.T)     { restOfFault(t, "F12") }
-func TestF14_StarvedNode(t *testing.T)         { restOfFault(t, "F14") }
-func TestF15_WallClockJumps(t *testing.T)      { restOfFault(t, "F15") }
-func TestF16_ClockDrift(t *testing.T)          { restOfFault(t, "F16") }
-func TestF18_OneWayCuts(t *testing.T)          { restOfFault(t, "F18") }
-func TestF19_NotTransitive(t *testing.T)       { restOfFault(t, "F19") }
-func TestF20_FlappingLink(t *testing.T)        { restOfFault(t, "F20") }
-func TestF21_Loss(t *testing.T)                { restOfFault(t, "F21") }
-func TestF25_RollingRestart(t *testing.T)      { restOfFault(t, "F25") }
-func TestF26_MixedVersions(t *testing.T)       { restOfFault(t, "F26") }
-func TestF27_MembershipStorm(t *testing.T)     { restOfFault(t, "F27") }
-func TestF29_ForeignNode(t *testing.T)         { restOfFault(t, "F29") }
-func TestF30_QuorumLost(t *testing.T)          { restOfFault(t, "F30") }
-func TestF32_OwnerWakesUp(t *testing.T)        { restOfFault(t, "F32") }
-func TestF33_PassedEpoch(t *testing.T)         { restOfFault(t, "F33") }
-func TestF34_DifferentViews(t *testing.T)      { restOfFault(t, "F34") }
-func TestF35_DeadTarget(t *testing.T)          { restOfFault(t, "F35") }
-func TestF36_UnkindNotifications(t *testing.T) { restOfFault(t, "F36") }
-func TestF43_ManyCallsFailOver(t *testing.T)   { restOfFault(t, "F43") }
+func TestF05_PowerLossOfOne(t *testing.T)       { restOfFault(t, "F05") }
+func TestF08_FullDisk(t *testing.T)             { restOfFault(t, "F08") }
+func TestF10_SlowFsync(t *testing.T)            { restOfFault(t, "F10") }
+func TestF12_StalledFollower(t *testing.T)      { restOfFault(t, "F12") }
+func TestF14_StarvedNode(t *testing.T)          { restOfFault(t, "F14") }
+func TestF15_WallClockJumps(t *testing.T)       { restOfFault(t, "F15") }
+func TestF16_ClockDrift(t *testing.T)           { restOfFault(t, "F16") }
+func TestF18_OneWayCuts(t *testing.T)           { restOfFault(t, "F18") }
+func TestF19_NotTransitive(t *testing.T)        { restOfFault(t, "F19") }
+func TestF20_FlappingLink(t *testing.T)         { restOfFault(t, "F20") }
+func TestF21_Loss(t *testing.T)                 { restOfFault(t, "F21") }
+func TestF25_RollingRestart(t *testing.T)       { restOfFault(t, "F25") }
+func TestF26_MixedVersions(t *testing.T)        { restOfFault(t, "F26") }
+func TestF27_MembershipStorm(t *testing.T)      { restOfFault(t, "F27") }
+func TestF29_ForeignNode(t *testing.T)          { restOfFault(t, "F29") }
+func TestF30_QuorumLost(t *testing.T)           { restOfFault(t, "F30") }
+func TestF32_OwnerWakesUp(t *testing.T)         { restOfFault(t, "F32") }
+func TestF33_PassedEpoch(t *testing.T)          { restOfFault(t, "F33") }
+func TestF34_DifferentViews(t *testing.T)       { restOfFault(t, "F34") }
+func TestF35_DeadTarget(t *testing.T)           { restOfFault(t, "F35") }
+func TestF36_UnkindNotifications(t *testing.T)  { restOfFault(t, "F36") }
+func TestF43_ManyCallsFailOver(t *testing.T)    { restOfFault(t, "F43") }
+func TestF22_RegionDown(t *testing.T)           { restOfFault(t, "F22") }
+func TestF23_RegionHangs(t *testing.T)          { restOfFault(t, "F23") }
+func TestF24_RegionsCut(t *testing.T)           { restOfFault(t, "F24") }
+func TestF49_CopiedDisk(t *testing.T)           { restOfFault(t, "F49") }
+func TestF50_WipedFounder(t *testing.T)         { restOfFault(t, "F50") }
+func TestF51_NewNames(t *testing.T)             { restOfFault(t, "F51") }
+func TestF52_SwappedAddresses(t *testing.T)     { restOfFault(t, "F52") }
+func TestF53_NewAddresses(t *testing.T)         { restOfFault(t, "F53") }
+func TestF54_Freezes(t *testing.T)              { restOfFault(t, "F54") }
+func TestF55_CrashBesideBot(t *testing.T)       { restOfFault(t, "F55") }
+func TestF56_RollingLease(t *testing.T)         { restOfFault(t, "F56") }
+func TestF57_DeadRegionDoor(t *testing.T)       { restOfFault(t, "F57") }
+func TestF58_EndsWhileCutOff(t *testing.T)      { restOfFault(t, "F58") }
+func TestF59_SickPosts(t *testing.T)            { restOfFault(t, "F59") }
+func TestF60_ChangesDuringCut(t *testing.T)     { restOfFault(t, "F60") }
+func TestF61_ChangesWhileDown(t *testing.T)     { restOfFault(t, "F61") }
+func TestF62_RollingConfiguration(t *testing.T) { restOfFault(t, "F62") }
+func TestF63_RestoreUnderTraffic(t *testing.T)  { restOfFault(t, "F63") }
+func TestF64_InstallUnderLoad(t *testing.T)     { restOfFault(t, "F64") }
+func TestF65_Multitude(t *testing.T)            { restOfFault(t, "F65") }
+func TestF66_TwoFaults(t *testing.T)            { restOfFault(t, "F66") }
+func TestF67_SevenNodes(t *testing.T)           { restOfFault(t, "F67") }
+func TestF68_PlannedChanges(t *testing.T)       { restOfFault(t, "F68") }
+func TestF69_LateAnswers(t *testing.T)          { restOfFault(t, "F69") }
+func TestF70_RollingRestarts(t *testing.T)      { restOfFault(t, "F70") }
 
 // Every fault of the table has a test of its number; those that are part of
 // every run are marked as short.

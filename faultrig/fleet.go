@@ -22,6 +22,7 @@ import (
 // FleetOptions say what the nodes of a run stand on.
 type FleetOptions struct {
 	Nodes   int    // 0: 3
+	Away    int    // nodes of a second region; 0: there is none
 	Disks   int64  // bytes of an ext4 of its own for each node; 0: none
 	Network bool   // a network namespace for each node, TLS everywhere
 	Seed    uint64 // of the calling cloud's choices
@@ -36,12 +37,16 @@ type FleetOptions struct {
 const (
 	deployment   = "faultrig"
 	region       = "emea"
+	awayRegion   = "amer"                                 // the second one, where there is one
+	awayFrom     = 60                                     // index of its first node, for addresses
 	callsApp     = "0efc74f7-41c3-47a4-8775-7259bfef4241" // the simulator's calls
 	claimsApp    = "1d6a7f0c-9a52-4c4e-b2a4-6f4d3a0e7c11" // the claimants' calls
 	claimsTenant = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
 	clientSecret = "canary-secret-of-the-fault-rig"
 	plenty       = 1_000_000 // live calls a node may hold: the rig never fills one
 	prefix       = "tandemrig"
+	hangUp       = 0.1             // share of the callers who hang up while it rings
+	talkMax      = 4 * time.Second // long enough to look answered calls up in the table
 )
 
 // Fleet is one region of real processes and the cloud that calls it.
@@ -49,6 +54,7 @@ type Fleet struct {
 	Dir    string
 	Binary string
 	Nodes  []*Node
+	Away   []*Node // of the second region
 	Cloud  *graphsim.Cloud
 	Desk   *Desk
 
@@ -78,6 +84,10 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 	// (owner killed: 4 s, leader's disk stalled: 6 s). The rig judges those bars
 	// themselves, and nobody records.
 	opts.Rates.Recording = 0
+	opts.Rates.HangUp = hangUp
+	if opts.Timings.TalkMax == 0 {
+		opts.Timings.TalkMax = talkMax
+	}
 	if opts.Hosting == "" {
 		opts.Hosting = "service"
 	}
@@ -86,12 +96,12 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 	if err := f.build(); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting the nodes up: %w", err), f.Close())
 	}
-	for _, n := range f.Nodes {
+	for _, n := range f.everybody() {
 		if err := n.Start(); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
-	for _, n := range f.Nodes {
+	for _, n := range f.everybody() {
 		if err := n.Ready(ctx, 30*time.Second); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
@@ -140,7 +150,14 @@ func (f *Fleet) build() (err error) {
 		}
 		f.Nodes = append(f.Nodes, n)
 	}
-	for _, n := range f.Nodes {
+	for i := range f.opts.Away {
+		n, err := f.newNode(awayFrom+i, subnet)
+		if err != nil {
+			return err
+		}
+		f.Away = append(f.Away, n)
+	}
+	for _, n := range f.everybody() {
 		if err := f.configure(n, nil); err != nil {
 			return err
 		}
@@ -155,11 +172,11 @@ func (f *Fleet) build() (err error) {
 func (f *Fleet) startCloud(here string) (err error) {
 	cfg := graphsim.Config{
 		Listen: here + ":0", Seed: f.opts.Seed, Rates: f.opts.Rates, Timings: f.opts.Timings, Capacity: plenty,
-		RegionURLs: map[string]string{region: f.scheme() + region + ".localhost"},
+		RegionURLs: map[string]string{region: f.baseOf(region), awayRegion: f.baseOf(awayRegion)},
 		Apps: []graphsim.App{
 			{ID: callsApp, ClientSecret: clientSecret},
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Remember: true,
 	}
 	if f.tls != nil {
 		cfg.TLS, cfg.ServeTLS = f.tls.client, f.tls.server
@@ -187,9 +204,12 @@ func (f *Fleet) writeSecrets() error {
 
 func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	n := &Node{
-		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, i+1)), Region: region, Zone: string(rune('a' + i)),
+		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, i+1)), Region: region, Zone: string(rune('a' + i%awayFrom)),
 		IP:    fmt.Sprintf("127.%d.%d.%d", 64+subnet[0]%128, subnet[1], i+1),
 		fleet: f, binary: cmp.Or(f.older, f.Binary),
+	}
+	if i >= awayFrom {
+		n.ID, n.Region = ownership.NodeID(fmt.Sprintf("%s-%d", awayRegion, i-awayFrom+1)), awayRegion
 	}
 	if f.net != nil {
 		var err error
@@ -223,6 +243,12 @@ func (f *Fleet) scheme() string {
 	return "http://"
 }
 
+// baseOf is the base of a region's callback URIs.
+func (f *Fleet) baseOf(r ownership.Region) string { return f.scheme() + string(r) + ".localhost" }
+
+// everybody gives the nodes of both regions.
+func (f *Fleet) everybody() []*Node { return slices.Concat(f.Nodes, f.Away) }
+
 func (f *Fleet) file(name string) string { return filepath.Join(f.Dir, name) }
 
 func (f *Fleet) onClose(undo func() error) { f.undo = append(f.undo, undo) }
@@ -230,8 +256,13 @@ func (f *Fleet) onClose(undo func() error) { f.undo = append(f.undo, undo) }
 // targets are the nodes as GeoDNS may choose them.
 func (f *Fleet) targets() []graphsim.Target {
 	var all []graphsim.Target
-	for _, n := range f.Nodes {
-		all = append(all, graphsim.Target{Region: region, Node: string(n.ID), URL: n.Public, Weight: 1})
+	for _, n := range f.everybody() {
+		all = append(all, graphsim.Target{Region: string(n.Region), Node: string(n.ID), URL: n.Public, Weight: 1})
+	}
+	f.extrasMu.Lock()
+	defer f.extrasMu.Unlock()
+	for _, n := range f.extras { // redirects may name them, the public name does not
+		all = append(all, graphsim.Target{Region: string(n.Region), Node: string(n.ID), URL: n.Public, Weight: outOfService})
 	}
 	return all
 }
@@ -283,7 +314,7 @@ func (f *Fleet) Others(not ...*Node) []*Node {
 func (f *Fleet) all() []*Node {
 	f.extrasMu.Lock()
 	defer f.extrasMu.Unlock()
-	return append(slices.Clone(f.Nodes), f.extras...)
+	return append(f.everybody(), f.extras...)
 }
 
 // AwaitAll waits until every node is ready.

@@ -42,6 +42,9 @@ func (s *Stage) judge(ctx context.Context, sc Scenario, res *Result) {
 		s.judgeCalls(ctx, sc, res)
 	}
 	s.judgeTables(ctx)
+	if sc.Calls > 0 {
+		s.judgeFates(ctx)
+	}
 	if n := s.Desk.Late(); n > 0 {
 		s.Note("%d hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", n)
 	}
@@ -54,16 +57,17 @@ func (s *Stage) judgeCalls(ctx context.Context, sc Scenario, res *Result) {
 		s.Note("some simulated calls had not ended: %v", err)
 	}
 	r := s.Cloud.Report()
-	if sc.Lost != nil {
-		sc.Lost(&r)
-	}
 	res.Calls = r
+	if r.OnTheirWay > 0 {
+		s.Note("%d simulated hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", r.OnTheirWay)
+	}
 	for _, bad := range []struct {
 		name string
 		n    int
 	}{
 		{"I5: stale Graph actions", r.StaleActions}, {"I4: notifications lost", r.Lost}, {"I4: handled twice", r.HandledTwice},
 		{"I4: out of order", r.OutOfOrder}, {"I4: altered", r.Altered}, {"I1: misrouted", r.Misrouted}, {"I6: stray redirects", r.StrayHops},
+		{"I4: events that a bot must not hear", r.WrongEvents},
 		{"the bot's replies lost", r.RepliesLost},
 	} {
 		if bad.n > 0 {
@@ -106,7 +110,9 @@ func (s *Stage) judgeTables(ctx context.Context) {
 		return
 	}
 	s.recoveries["same table everywhere"] = append(s.recoveries["same table everywhere"], time.Since(begun))
+	s.judgeHistory(ctx)
 	t := tables[0]
+	s.judgeMix(t)
 	for _, p := range t.partitions {
 		s.Desk.Owner(p.ID, p.Epoch, p.Owner, "the table")
 	}

@@ -56,6 +56,7 @@ func (n *network) close() error {
 	return tool("ip", "link", "del", n.name)
 }
 
+// nft runs rules that are parted by semicolons outside of braces.
 func (n *network) nft(space, rules string) error {
 	return tool("ip", append([]string{"netns", "exec", space, "nft"}, strings.Fields(rules)...)...)
 }
@@ -65,6 +66,17 @@ func (f *Fleet) Deaf(to, from *Node) error {
 	f.fenced.Store(true)
 	f.forget()
 	return f.net.nft(to.Space, "add rule inet rig in ip saddr "+from.IP+" drop")
+}
+
+// Sunder loses everything between two groups of nodes.
+func (f *Fleet) Sunder(some, others []*Node) error {
+	var errs []error
+	for _, a := range some {
+		for _, b := range others {
+			errs = append(errs, f.Cut(a, b))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Cut loses everything between two nodes.

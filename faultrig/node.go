@@ -94,7 +94,9 @@ func (n *Node) wait(cmd *exec.Cmd, ended chan struct{}) {
 	n.cmd = nil
 	n.exits = append(n.exits, fmt.Sprint(time.Now().Format(time.TimeOnly), " ", cmd.ProcessState, " ", err))
 	again := n.wanted
-	n.fleet.Cloud.NodeDied(string(n.ID))
+	if !cmd.ProcessState.Success() { // one that stops in order keeps what it knows
+		n.fleet.Cloud.NodeDied(string(n.ID))
+	}
 	close(ended)
 	n.mu.Unlock()
 	if !again {
@@ -166,6 +168,7 @@ func (n *Node) Pause() error {
 	n.paused = true
 	n.fleet.fenced.Store(true)
 	n.fleet.forget()
+	n.fleet.Cloud.NodePaused(string(n.ID))
 	return n.signalLocked(syscall.SIGSTOP)
 }
 
@@ -175,6 +178,7 @@ func (n *Node) Continue() error {
 	defer n.mu.Unlock()
 	n.paused = false
 	n.fleet.Desk.Woke(n.ID)
+	n.fleet.Cloud.NodeWoke(string(n.ID))
 	n.fleet.forget()
 	n.fleet.fenced.Store(false)
 	return n.signalLocked(syscall.SIGCONT)

@@ -26,7 +26,7 @@ type Edit struct {
 
 // Plants are the bugs that the rig must find.
 func Plants() []Plant {
-	return []Plant{
+	return append([]Plant{
 		{
 			Name: "no-lease", What: "a node acts as owner without a lease, at whatever epoch it believes in",
 			Edits: []Edit{{
@@ -79,7 +79,7 @@ func Plants() []Plant {
 			Name: "no-epoch", What: "a node acts at an epoch that has passed",
 			Edits: []Edit{{
 				File: "cluster/claim.go",
-				Old:  "	return c.Owns(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())\n",
+				Old:  "	return c.Owns(call, id, epoch) && c.lease.holds(id, epoch, applied, time.Now())\n",
 				New:  "	p, ok := c.tb.Partition(id)\n	return ok && !p.Retired && (p.Epoch >= epoch || c.lease.holds(id, epoch, applied, time.Now()))\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
@@ -93,7 +93,7 @@ func Plants() []Plant {
 			}},
 			Finds: "F11", Shows: "claims did not resume while the leader's disk stood still",
 		},
-	}
+	}, factPlants()...)
 }
 
 // Shown gives those of the sentences that the plant must bring; none: it was not

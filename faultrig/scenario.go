@@ -29,8 +29,6 @@ type Scenario struct {
 	Round func(context.Context, *Stage) error
 	// Judge, if set, looks at the whole after the loads have ended.
 	Judge func(context.Context, *Stage)
-	// Lost allows what the fault costs by its nature, before the report is judged.
-	Lost func(*graphsim.Report)
 	// Apart: Round drives nodes of its own making, and the invariants over the
 	// fleet's tables are not asked at the end.
 	Apart bool
@@ -193,6 +191,9 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 	if err == nil && sc.Claims >= 0 && !pause(ctx, time.Second) {
 		err = ctx.Err()
 	}
+	if err == nil && sc.Calls > 0 && !sc.Apart && !s.isBroken() {
+		s.census(ctx)
+	}
 	stop()
 	loads.Wait()
 	if err != nil {
@@ -217,7 +218,7 @@ func (s *Stage) acked() int {
 // Scenarios gives all faults that the rig can inject, in the order of their
 // numbers.
 func Scenarios() []Scenario {
-	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios())
+	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios(), silenceScenarios(), plannedScenarios(), bulkScenarios())
 	slices.SortStableFunc(all, func(a, b Scenario) int {
 		if a.Fault < b.Fault {
 			return -1

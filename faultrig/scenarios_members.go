@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"tandem/admin"
@@ -137,27 +136,6 @@ func storm(ctx context.Context, s *Stage) error {
 	}
 	s.refused(ctx, twin, "with an id that is taken")
 	return s.AwaitAll(ctx, 10*time.Second)
-}
-
-// extra makes one more node, which is not one of the fleet's; change alters its
-// configuration.
-func (s *Stage) extra(i int, change func(map[string]any)) (*Node, error) {
-	f := s.Fleet
-	n := &Node{
-		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, 10+i)), Region: region, Zone: "x", fleet: f, binary: f.Binary,
-		IP: strings.TrimSuffix(f.Nodes[0].IP, "1") + fmt.Sprint(10+i+20*s.Round),
-	}
-	n.Public, n.AdminAt, n.PeerAt = f.scheme()+n.IP+":8443", n.IP+":8470", n.IP+":8471"
-	name := fmt.Sprintf("extra-%d-%d", s.Round, i)
-	n.DataDir, n.Config, n.LogFile = f.file(name), f.file(name+".yaml"), f.file(name+".log")
-	if err := errors.Join(os.MkdirAll(n.DataDir, 0o700), f.configure(n, change), f.connect(n)); err != nil {
-		return nil, err
-	}
-	f.onClose(func() error { n.Kill(); return nil })
-	f.extrasMu.Lock()
-	f.extras = append(f.extras, n)
-	f.extrasMu.Unlock()
-	return n, n.Start()
 }
 
 // refused waits until a node has ended by itself or has clearly not come in.

@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tandem/graphsim"
@@ -20,19 +21,10 @@ func pauseScenarios() []Scenario {
 		{
 			Fault: "F13", Title: "SIGSTOP of an owner or the leader, then SIGCONT", Rounds: 4, Calls: 20, Short: true, Round: pauseOwner,
 			// One pause follows the other: the cloud goes on trying over several.
-			Fleet: FleetOptions{Timings: graphsim.Timings{Attempts: 12}}, Lost: onTheirWay,
+			Fleet: FleetOptions{Timings: graphsim.Timings{Attempts: 12}},
 		},
 		{Fault: "F14", Title: "one node gets 5 % of a core", Needs: []Need{NeedCgroup}, Calls: 5, Round: starve},
 		{Fault: "F32", Title: "an owner that has lost its partitions wakes up", Rounds: 3, Calls: 5, Round: staleOwner},
-	}
-}
-
-// onTheirWay: what was past the fence when its process was stopped reaches the
-// bot afterwards (see Desk): one call in a hundred at most. Graph actions are
-// judged without mercy.
-func onTheirWay(r *graphsim.Report) {
-	if r.Misrouted <= 1+r.Calls/100 {
-		r.Misrouted = 0
 	}
 }
 
@@ -104,8 +96,7 @@ func (s *Stage) adoptedBy(ctx context.Context, calls []ownership.CallID, not *No
 	left := append([]ownership.CallID(nil), calls...)
 	if !until(ctx, limit, 10*time.Millisecond, func() bool {
 		for len(left) > 0 {
-			told := s.Desk.Of(left[0])
-			if len(told) == 0 || told[len(told)-1].Node == not.ID {
+			if !slices.ContainsFunc(s.Desk.Of(left[0]), func(t Told) bool { return t.Node != not.ID }) {
 				return false
 			}
 			left = left[1:]

@@ -206,7 +206,7 @@ func pastEpoch(ctx context.Context, s *Stage) error {
 	}
 	for i, n := range s.Nodes {
 		before := len(s.Desk.Of(id))
-		body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":"established","tag":"%d"`, i)).Replace(fmt.Sprintf(incoming, id))
+		body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":"established","tag":"%d"`, i)).Replace(s.Load.mixOf(id).incoming(id))
 		status, text, err := s.followUp(ctx, n.Public+uri, body)
 		if err != nil {
 			return err
@@ -227,7 +227,7 @@ func pastEpoch(ctx context.Context, s *Stage) error {
 func (s *Stage) followUp(ctx context.Context, to, body string) (status int, text []byte, err error) {
 	until(ctx, 3*time.Second, 50*time.Millisecond, func() bool {
 		var res *http.Response
-		if res, err = s.Load.post(ctx, to, body); err != nil {
+		if res, err = s.Load.post(ctx, plainCall, "", to, body); err != nil {
 			return true
 		}
 		status = res.StatusCode

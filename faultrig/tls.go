@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"tandem/ownership"
 )
 
 // authority is the certificate authority of one fleet, made with the product's
@@ -17,6 +20,7 @@ type authority struct {
 	dir        string
 	caFile     string
 	tokensFile string
+	tokenFile  string
 	token      string
 	client     *tls.Config // trusts the authority
 	server     *tls.Config // of the cloud's and the desk's doors
@@ -31,7 +35,7 @@ func newAuthority(f *Fleet, here string) (*authority, error) {
 		return nil, err
 	}
 	a.caFile = filepath.Join(a.dir, "ca.pem")
-	if err := a.certify("cloud", here); err != nil {
+	if err := a.certify(region, "cloud", here); err != nil {
 		return nil, err
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, "cloud.pem"), filepath.Join(a.dir, "cloud-key.pem"))
@@ -48,15 +52,15 @@ func newAuthority(f *Fleet, here string) (*authority, error) {
 	}
 	a.server = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	a.client = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	a.tokensFile = f.file("tokens.yaml")
+	a.tokensFile, a.tokenFile = f.file("tokens.yaml"), f.file("token")
 	hash := sha256.Sum256([]byte(a.token))
 	text := fmt.Sprintf("tokens:\n  - {name: rig, roles: [read, operate, join], sha256: %s}\n", hex.EncodeToString(hash[:]))
-	return a, os.WriteFile(a.tokensFile, []byte(text), 0o600)
+	return a, errors.Join(os.WriteFile(a.tokensFile, []byte(text), 0o600), os.WriteFile(a.tokenFile, []byte(a.token), 0o600))
 }
 
-func (a *authority) certify(node, address string) error {
+func (a *authority) certify(in ownership.Region, node, address string) error {
 	_, err := goRun(a.fleet.ctx, a.fleet.Binary, "tls", "cert", "--dir", a.dir, "--deployment", deployment,
-		"--region", region, "--node", node, "--host", address, "--host", region+".localhost")
+		"--region", string(in), "--node", node, "--host", address, "--host", string(in)+".localhost")
 	return err
 }
 
@@ -64,7 +68,7 @@ func (a *authority) certify(node, address string) error {
 func (a *authority) files(n *Node) map[string]any {
 	cert, key := filepath.Join(a.dir, string(n.ID)+".pem"), filepath.Join(a.dir, string(n.ID)+"-key.pem")
 	if _, err := os.Stat(cert); err != nil {
-		if err := a.certify(string(n.ID), n.IP); err != nil {
+		if err := a.certify(n.Region, string(n.ID), n.IP); err != nil {
 			_ = os.WriteFile(n.LogFile, []byte(err.Error()), 0o600) // the node will not start, and its log says why
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"tandem/ownership"
 )
@@ -34,13 +33,15 @@ type figures struct {
 	Capacity     int              `json:"capacity"`
 	TableVersion uint64           `json:"table_version"` // raft index of the newest change in its table
 	Healthy      *bool            `json:"healthy"`       // it can place calls now
+	Doors        []string         `json:"doors"`         // admin URLs of its nodes
 }
 
-// ask looks at a region once.
-func ask(ctx context.Context, client *http.Client, r Region) look {
+// ask looks at a region once, at one of its doors.
+func ask(ctx context.Context, r Region, d *door) look {
 	target, method := r.URL, http.MethodHead
-	if r.AdminURL != "" {
-		target, method = strings.TrimSuffix(r.AdminURL, "/")+"/v1/summary", http.MethodGet
+	admin := len(r.adminURLs()) > 0
+	if admin {
+		target, method = d.base+"/v1/summary", http.MethodGet
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
@@ -49,13 +50,13 @@ func ask(ctx context.Context, client *http.Client, r Region) look {
 	var token string
 	var tokenErr error // ours, not the region's: ask without, and see that it lives
 	req.Header.Set("User-Agent", "tandem")
-	if r.AdminURL != "" {
+	if admin {
 		req.Header.Set("Accept", "application/json")
 		if token, tokenErr = r.token(); token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
 	}
-	resp, err := client.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return look{problem: fmt.Errorf("asking the region: %w", err)}
 	}
@@ -64,9 +65,11 @@ func ask(ctx context.Context, client *http.Client, r Region) look {
 	switch {
 	case unavailable(resp.StatusCode):
 		l.problem = fmt.Errorf("the region answers %d", resp.StatusCode)
-	case r.AdminURL == "":
+	case !admin:
 		l.ready = true
 		l.problem = errors.New("no admin_url is configured, so only its life is known")
+	case resp.StatusCode != http.StatusOK && d.learnt:
+		l.problem = fmt.Errorf("an admin door that it told of answers %d instead of a summary", resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
 		// A wrong token or an older version: alive all the same, and calls must
 		// not stay away from home for it. Redirects end here too, so the token

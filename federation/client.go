@@ -1,11 +1,14 @@
 package federation
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -30,6 +33,24 @@ func newClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 		Transport: t, Timeout: timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// dialler makes a transport that reaches a host at one of its addresses only. Proxies
+// are dialled as ever.
+func dialler(t *http.Transport, base string, addr netip.Addr) *http.Transport {
+	t = t.Clone()
+	u, err := url.Parse(base)
+	if err != nil || !addr.IsValid() {
+		return t
+	}
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, at string) (net.Conn, error) {
+		if host, port, err := net.SplitHostPort(at); err == nil && host == u.Hostname() {
+			at = net.JoinHostPort(addr.String(), port)
+		}
+		return dial(ctx, network, at)
+	}
+	return t
 }
 
 // newTransport makes a transport for one region's doors.

@@ -1,6 +1,6 @@
 // Package federation follows the other regions: whether they answer, and how
-// full they are. Each is asked once a second; what it said is kept in memory,
-// so no caller ever waits for another region.
+// full they are. Each is asked once a second, at all of its doors that are known;
+// what it said is kept in memory, so no caller ever waits for another region.
 //
 // A region that stops answering is called down after three misses in a row and
 // up again at the first answer: a lost packet must not send calls around the
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -41,20 +42,25 @@ type Config struct {
 	Timeout  time.Duration // for one question
 	Misses   int           // in a row, until a region is down
 
-	Transport http.RoundTripper // for the questions; nil: one of its own for each region
-	Now       func() time.Time  // for AsOf; nil: time.Now
-	Logger    *slog.Logger
-	Metrics   prometheus.Registerer
+	Transport http.RoundTripper // for the questions; nil: one of its own for each door
+	// Resolve gives the addresses of a door's name, which are asked one by one. nil:
+	// the system's resolver, or none if there is a Transport.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	Now     func() time.Time // for AsOf; nil: time.Now
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
 }
 
 // Region is where one region can be asked and reached.
 type Region struct {
 	Name      ownership.Region
-	URL       string // public base: where its calls are redirected to
-	AdminURL  string // base of an admin door; empty: only whether URL answers is known
-	Token     string // bearer token for the admin door, role read
-	TokenFile string // file with the token, read anew for each question; instead of Token
-	CAFile    string // PEM certificates that the admin door's must go back to; empty: the system's
+	URL       string   // public base: where its calls are redirected to
+	AdminURL  string   // base of an admin door
+	AdminURLs []string // more of them; none at all: only whether URL answers is known
+	Token     string   // bearer token for the admin door, role read
+	TokenFile string   // file with the token, read anew for each question; instead of Token
+	CAFile    string   // PEM certificates that the admin door's must go back to; empty: the system's
 }
 
 // Summary is what is known of one region.
@@ -123,9 +129,6 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 func (w *World) Close() {
 	w.stop()
 	w.done.Wait()
-	for _, f := range w.regions {
-		f.client.CloseIdleConnections()
-	}
 }
 
 // Healthy reports whether calls may be sent to a region. This region always is;
@@ -187,11 +190,15 @@ func (r Region) check() error {
 	if err := checkBase(r.URL); err != nil {
 		return fmt.Errorf("its url %w", err)
 	}
-	if r.AdminURL == "" {
-		return nil
+	if r.AdminURL != "" {
+		if err := checkBase(r.AdminURL); err != nil {
+			return fmt.Errorf("its admin_url %w", err)
+		}
 	}
-	if err := checkBase(r.AdminURL); err != nil {
-		return fmt.Errorf("its admin_url %w", err)
+	for i, u := range r.AdminURLs {
+		if err := checkBase(u); err != nil {
+			return fmt.Errorf("its admin_urls[%d] %w", i, err)
+		}
 	}
 	return nil
 }

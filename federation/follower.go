@@ -3,7 +3,9 @@ package federation
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -16,8 +18,15 @@ type follower struct {
 	limit    int // misses in a row until it is down
 	now      func() time.Time
 	log      *slog.Logger
-	client   *http.Client
+	timeout  time.Duration
 	counters *counters
+
+	newClient func(base string, addr netip.Addr) *http.Client
+	lookup    func(ctx context.Context, host string) ([]netip.Addr, error) // nil: names are left alone
+	opened    map[doorKey]*door
+	learnt    []string // doors that the region told
+	addrs     map[string][]netip.Addr
+	resolved  time.Time
 
 	state  atomic.Pointer[Summary]
 	misses int
@@ -27,29 +36,42 @@ func newFollower(r Region, cfg Config) (*follower, error) {
 	if _, err := r.token(); err != nil {
 		return nil, err
 	}
-	transport := cfg.Transport
-	if transport == nil {
+	f := &follower{
+		region: r, interval: cfg.Interval, limit: cfg.Misses, now: cfg.Now, timeout: cfg.Timeout,
+		log: cfg.Logger.With("region", string(r.Name)), lookup: cfg.Resolve,
+	}
+	if cfg.Transport != nil {
+		f.newClient = func(string, netip.Addr) *http.Client { return newClient(cfg.Transport, cfg.Timeout) }
+	} else {
 		own, err := newTransport(r.CAFile)
 		if err != nil {
 			return nil, err
 		}
-		transport = own
-	}
-	f := &follower{
-		region: r, interval: cfg.Interval, limit: cfg.Misses, now: cfg.Now,
-		log: cfg.Logger.With("region", string(r.Name)), client: newClient(transport, cfg.Timeout),
+		f.newClient = func(base string, addr netip.Addr) *http.Client {
+			return newClient(dialler(own, base, addr), cfg.Timeout)
+		}
+		if f.lookup == nil {
+			f.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+				return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+			}
+		}
 	}
 	f.state.Store(&Summary{Name: r.Name, URL: r.URL, Partial: true, Error: "it was not asked yet"})
 	return f, nil
 }
 
-// follow asks at once and then at every interval. A question that takes longer
-// than the interval delays the next one; it is never asked twice at a time.
+// follow asks at once and then at every interval. A round that takes longer than
+// the interval delays the next one; no door is ever asked twice at a time.
 func (f *follower) follow(ctx context.Context) {
+	defer func() {
+		for _, d := range f.opened {
+			d.client.CloseIdleConnections()
+		}
+	}()
 	tick := time.NewTicker(f.interval)
 	defer tick.Stop()
 	for {
-		l := ask(ctx, f.client, f.region)
+		l := f.round(ctx)
 		if ctx.Err() != nil {
 			return // the failure is ours, not the region's
 		}

@@ -80,7 +80,7 @@ func TestTokenAndCertificateFiles(t *testing.T) {
 		}
 	}
 	r.CAFile = ""
-	stranger, err := Start(t.Context(), Config{Self: "emea", Interval: time.Millisecond, Regions: []Region{r}})
+	stranger, err := Start(t.Context(), Config{Self: "emea", Interval: time.Millisecond, Timeout: 10 * time.Second, Regions: []Region{r}})
 	if err != nil {
 		t.Fatal(err)
 	}

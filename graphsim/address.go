@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -15,8 +16,45 @@ func (c *Cloud) firstParcel(k *call, body string, other bool, notices ...*notice
 	return parcel{
 		call: k, notices: notices, message: message, body: body, header: c.header(k, message),
 		to: func() (spot, bool) {
-			return c.webhook(k, tries.Add(1) > 1 || other)
+			repeat := tries.Add(1) > 1 || other
+			if len(notices) > 0 {
+				if uri := c.hostCallback(k); uri != "" {
+					return c.places.resolve(uri, k.dice), true
+				}
+			}
+			return c.webhook(k, repeat)
 		},
+	}
+}
+
+// hostCallback gives the callback URI of the live call that invites another one.
+func (c *Cloud) hostCallback(k *call) string {
+	if k.host == nil {
+		return ""
+	}
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	if h := k.host; h.answeredAt.IsZero() || h.over || h.end != nil {
+		return ""
+	}
+	if !k.invited {
+		k.invited = true
+		c.ledger.invited++
+	}
+	return k.host.callback
+}
+
+// awaitHost lets the first call of a meeting be answered before it invites others.
+func (c *Cloud) awaitHost(ctx context.Context, k *call) {
+	if k.host == nil {
+		return
+	}
+	t := time.NewTimer(k.host.clock)
+	defer t.Stop()
+	select {
+	case <-k.host.answered:
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -23,6 +23,7 @@ type call struct {
 	recording   bool
 	paired      bool
 	outgoing    bool
+	host        *call // on whose callback URI it rings; nil: it rings on the webhook
 	clock       time.Duration
 	webhookPath string // for reading callback URIs
 	dice        *dice
@@ -34,6 +35,7 @@ type call struct {
 	gone     chan struct{} // closed when the caller hangs up while it rings
 
 	firstPost  time.Time
+	invited    bool      // it rang on its host's callback URI
 	answeredAt time.Time // an answer that was in time
 	rejectedAt time.Time
 	lateAnswer time.Time

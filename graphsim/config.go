@@ -121,6 +121,9 @@ type Switches struct {
 	RedirectAsGET bool // follow 301 to 303 by GET without a body, as most HTTP clients do (RFC 9110 15.4.3)
 	MaxHops       int  // redirects followed for one POST; default 3
 	KeepKey       bool // no key rotation in the middle of a Run
+	// InviteOnCallback: the later calls of a meeting ring on the callback URI of its
+	// first one while that is live (comms-samples#599); default: on the webhook.
+	InviteOnCallback bool
 }
 
 // Timings are wall-clock durations; tests shorten them.

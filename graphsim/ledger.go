@@ -21,6 +21,7 @@ type ledger struct {
 	notices map[string]*notice // by call and message id
 
 	handshakes, duplicates, retries int
+	invited                         int
 	redirects, hopsMax              PerKind
 	responses                       map[string]int
 	decisions                       []time.Duration
@@ -36,7 +37,7 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
-		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]mark{}, woke: map[string][]mark{}},
+		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]mark{}, fenced: map[string][]mark{}, paused: map[string][]mark{}, woke: map[string][]mark{}},
 		fates:     map[string]Fate{},
 	}
 }

@@ -104,6 +104,9 @@ func (c *Cloud) arrivals(d *dice, limit, made int) []*call {
 	for range count {
 		k := c.newCall(lead)
 		lead.tenant = k.tenant // calls that belong together are of one tenant
+		if len(calls) > 0 && lead.thread != "" && c.cfg.Switches.InviteOnCallback {
+			k.host = calls[0]
+		}
 		calls = append(calls, k)
 	}
 	return calls

@@ -153,6 +153,21 @@ func TestMidcallRedirectsAreFollowedWhereSwitchedOn(t *testing.T) {
 	}
 }
 
+// TestO19_InvitesRingOnCallbackURIsWhereSwitchedOn: what the service does there is
+// not published; either way a good router serves the call.
+func TestO19_InvitesRingOnCallbackURIsWhereSwitchedOn(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		rates := Kind()
+		rates.Meeting = 1
+		cfg := Config{Timings: quick(), Rates: &rates, Switches: Switches{InviteOnCallback: on, KeepKey: true}}
+		cloud, _ := startToy(t, "", cfg)
+		if r := drive(t, cloud, 20); !r.OK() || (r.Invited > 0) != on {
+			explain(t, r)
+			t.Errorf("switched to %v: %d calls rang on a callback URI", on, r.Invited)
+		}
+	}
+}
+
 // F36: a missing end leaves a call that only GET shows to be over.
 func TestF36_TheEndIsNeverTold(t *testing.T) {
 	rates := Kind()

@@ -47,6 +47,7 @@ type Report struct {
 	HungUp       int            `json:"hung_up"`       // the caller hung up while it rang
 	HandledAgain int            `json:"handled_again"` // repeated after an adoption, before any 2xx: allowed
 	Adopted      int            `json:"adopted"`       // calls that changed their owner
+	Invited      int            `json:"invited"`       // calls that rang on the callback URI of another one
 	Clashed      int            `json:"clashed"`       // answers refused because another region had answered: allowed, the answer of one counts
 	Retries      int            `json:"retries"`       // POSTs repeated after a failure
 	Responses    map[string]int `json:"responses"`     // statuses of all POSTs, "none" where there was no response

@@ -41,6 +41,7 @@ func (c *Cloud) closeCall(ctx context.Context, k *call) {
 // the answer until the clock has run out.
 func (c *Cloud) ring(ctx context.Context, k *call) bool {
 	r := c.cfg.Rates
+	c.awaitHost(ctx, k)
 	c.ledger.count(func(*ledger) { k.firstPost = time.Now() })
 	old := k.dice.chance(r.Legacy)
 	if old && !c.handshake(ctx, k) {

@@ -17,6 +17,8 @@ const maxSamples = 100_000
 type totals struct {
 	report             Report
 	deaths             map[string][]mark // node to when it lost its memory
+	fenced             map[string][]mark // node to when it may have lost its partitions
+	paused             map[string][]mark // node to when its process was stopped
 	woke               map[string][]mark // node to when it went on after a pause
 	decisions, answers []time.Duration
 }
@@ -92,6 +94,7 @@ func (c *Cloud) Report() Report {
 	defer l.mu.Unlock()
 	t := l.past.clone()
 	r := &t.report
+	r.Invited = l.invited
 	r.Handshakes, r.Redirects, r.HopsMax = l.handshakes, l.redirects, l.hopsMax
 	r.DuplicatesSent, r.Retries, r.Responses = l.duplicates, l.retries, maps.Clone(l.responses)
 	r.StrayHops, r.Misrouted = l.strays.count, r.Misrouted+l.unknown.count

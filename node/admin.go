@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"tandem/admin"
@@ -48,10 +49,17 @@ func (n *Node) adminURL() string {
 	if n.cfg.AdminListener != nil {
 		addr = n.cfg.AdminListener.Addr().String()
 	}
-	if _, port, err := net.SplitHostPort(addr); err != nil || port == "0" {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "0" {
 		return "" // known only once it listens
 	}
-	return scheme + addr
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		// Nobody elsewhere can dial that: the others know the machine by its cluster port.
+		if host, _, err = net.SplitHostPort(n.cfg.Cluster.Advertise); err != nil {
+			return ""
+		}
+	}
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // checks are the questions of /readyz.
@@ -207,7 +215,7 @@ func (w adminWorld) Regions() []admin.Region {
 	for _, s := range w.n.world.Regions() {
 		all = append(all, admin.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
-			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name),
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name), Error: s.Error,
 		})
 	}
 	return all
@@ -217,7 +225,11 @@ func (w adminWorld) Regions() []admin.Region {
 func (w adminWorld) adminURL(name ownership.Region) string {
 	for _, r := range w.n.cfg.Regions {
 		if ownership.Region(r.Name) == name {
-			return r.AdminURL
+			for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
+				if u != "" {
+					return u
+				}
+			}
 		}
 	}
 	return ""

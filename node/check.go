@@ -181,6 +181,9 @@ func (c Config) checkRegions(p *problems) {
 		if r.AdminURL != "" {
 			p.outbound(at+".admin_url", r.AdminURL)
 		}
+		for j, u := range r.AdminURLs {
+			p.outbound(fmt.Sprintf("%s.admin_urls[%d]", at, j), u)
+		}
 	}
 	sound, known := len(*p), c.regionNames()
 	for i, r := range c.Rules {

@@ -106,6 +106,7 @@ var faults = []struct {
 	{"a region without name", func(c *Config) { c.Regions[0].Name, c.Rules = "", nil }, "regions[0].name is"},
 	{"B99 a region's odd URL", func(c *Config) { c.Regions[0].URL = "javascript:alert(1)" }, "regions[0].url is"},
 	{"B99 a region at a metadata address", func(c *Config) { c.Regions[0].URL = "http://169.254.169.254" }, "regions[0].url is"},
+	{"a plain admin door elsewhere, among several", func(c *Config) { c.Regions[0].AdminURLs = []string{"https://10.1.0.2:8470", "http://10.1.0.1:8470"} }, "regions[0].admin_urls[1] is"},
 	{"a plain admin door elsewhere", func(c *Config) { c.Regions[0].AdminURL = "http://10.1.0.1:8470" }, "regions[0].admin_url is"},
 	{"an empty rule", func(c *Config) { c.Rules[0].When = "" }, "rules[0].when is empty"},
 	{"a rule to nowhere", func(c *Config) { c.Rules[0].Region = "apac" }, `rules[0].region is "apac": it is none of emea, amer`},

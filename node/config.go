@@ -167,11 +167,14 @@ type AppGraph struct {
 
 // Region is another region of the deployment.
 type Region struct {
-	Name           string `yaml:"name"`
-	URL            string `yaml:"url"`
-	AdminURL       string `yaml:"admin_url"`
-	AdminTokenFile string `yaml:"admin_token_file"`
-	AdminCAFile    string `yaml:"admin_ca_file"`
+	Name string `yaml:"name"`
+	URL  string `yaml:"url"`
+	// Admin doors of its nodes, at best of several: it counts as down when none of
+	// them answers. What it tells of its other nodes' doors is asked, too.
+	AdminURLs      []string `yaml:"admin_urls"`
+	AdminURL       string   `yaml:"admin_url"` // one more of them
+	AdminTokenFile string   `yaml:"admin_token_file"`
+	AdminCAFile    string   `yaml:"admin_ca_file"`
 }
 
 // Rule sends matching new calls to a region.

@@ -71,7 +71,7 @@ func (s *stage) post(url, token, body string) (a answer) {
 	s.t.Helper()
 	eventually(s.t, "an answer by a region with a leader", func() error {
 		a = s.postOnce(url, token, body)
-		passing := strings.Contains(a.body, `"no_leader"`) || strings.Contains(a.body, `"no_lease"`)
+		passing := strings.Contains(a.body, `"no_leader"`) || strings.Contains(a.body, `"no_lease"`) || strings.Contains(a.body, `"not_caught_up"`)
 		return not(!passing, "%s", a.body)
 	})
 	return a

@@ -14,7 +14,7 @@ func (n *Node) openWorld(ctx context.Context) error {
 	for _, r := range n.cfg.Regions {
 		cfg.Regions = append(cfg.Regions, federation.Region{
 			Name: ownership.Region(r.Name), URL: r.URL,
-			AdminURL: r.AdminURL, TokenFile: r.AdminTokenFile, CAFile: r.AdminCAFile,
+			AdminURL: r.AdminURL, AdminURLs: r.AdminURLs, TokenFile: r.AdminTokenFile, CAFile: r.AdminCAFile,
 		})
 	}
 	w, err := federation.Start(context.WithoutCancel(ctx), cfg)

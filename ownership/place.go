@@ -93,14 +93,16 @@ func (p *Placer) Place(c Claim) (Placement, error) {
 	return Placement{Reason: ReasonFull, Candidates: p.candidates(-1)}, ErrFull
 }
 
-// known answers for a call that stands in the table, with the partition's
-// present owner.
+// known answers for a call that stands in the table, with who acts for it now: its
+// partition's owner, but for calls that are reserved for another node.
 func (p *Placer) known(k Known) Placement {
 	pl := Placement{Partition: k.Partition, Epoch: k.Epoch, Reason: ReasonKnown}
 	if k.State == CallEnded {
 		pl.Reason = ReasonEnded
 	}
-	if part, ok := p.view.Partition(k.Partition); ok {
+	if k.Owner != "" {
+		pl.Owner = k.Owner
+	} else if part, ok := p.view.Partition(k.Partition); ok {
 		pl.Epoch, pl.Owner = part.Epoch, part.Owner
 	}
 	return pl

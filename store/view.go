@@ -160,15 +160,11 @@ func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
 	if !ok {
 		return 0
 	}
-	live := 0
-	for _, id := range n.owned {
-		r.t.st.inPartition(r.t.st.parts[id], func(_ uint32, e *entry) {
-			if k := r.t.st.stands(e); r.t.st.calls.apps[e.app] == app && k.State.Live() {
-				live++
-			}
-		})
+	number, ok := r.t.st.calls.numbers[app]
+	if !ok {
+		return 0
 	}
-	return live
+	return n.apps.of(number)
 }
 
 // Format implements ownership.View.

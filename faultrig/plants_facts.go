@@ -1,0 +1,61 @@
+package faultrig
+
+// factPlants take away what makes a fact last and an owner stop.
+func factPlants() []Plant {
+	return []Plant{
+		{
+			Name: "no-release", What: "no end of a call is ever recorded",
+			Edits: []Edit{{
+				File: "bot/record.go",
+				Old:  "	d.record(ownership.Release{At: now, Call: h.Call, Epoch: h.Epoch, Why: why}, h)\n",
+				New:  "",
+			}},
+			Finds: "F01", Shows: "I3: ended at the cloud, and alive in the table",
+		},
+		{
+			Name: "no-answer", What: "no answer of a call is ever recorded",
+			Edits: []Edit{{
+				File: "bot/record.go",
+				Old:  "		d.record(told, h)\n",
+				New:  "		_ = told\n",
+			}},
+			Finds: "F01", Shows: "I3: answered at the cloud, but not in the table",
+		},
+		{
+			Name: "no-yield", What: "the owner does not stop before a move",
+			Edits: []Edit{{
+				File: "cluster/move.go",
+				Old:  "	c.lease.yield(id, epoch)\n",
+				New:  "",
+			}},
+			Finds: "F68", Shows: "I5: call",
+		},
+		{
+			Name: "late-lease", What: "the lease counts from the arrival of its grant",
+			Edits: []Edit{{
+				File: "cluster/lease.go",
+				Old:  "	g.until = sent.Add(l.length)\n",
+				New:  "	g.until = time.Now().Add(l.length)\n",
+			}},
+			Finds: "F69", Shows: "I5: call",
+		},
+		{
+			Name: "no-memory", What: "the memory of handled messages is lost over a restart",
+			Edits: []Edit{{
+				File: "node/desk.go",
+				Old:  "	n.desk.Recall(m)\n",
+				New:  "",
+			}},
+			Finds: "F68", Shows: "handled again: after a restart",
+		},
+		{
+			Name: "own-order", What: "what a failover moves is applied in each node's own order",
+			Edits: []Edit{{
+				File: "store/apply_moves.go",
+				Old:  "	slices.SortFunc(refs, func(x, y uint32) int { return cmp.Compare(ids[x], ids[y]) })\n	for _, ref := range refs {\n",
+				New:  "	_ = slices.Contains(refs, 0)\n	_ = cmp.Compare(0, 0)\n	for ref := range ids {\n",
+			}},
+			Finds: "F31", Shows: "I7: the histories",
+		},
+	}
+}

@@ -1,0 +1,245 @@
+package faultrig
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"tandem/graphsim"
+	"tandem/ownership"
+)
+
+const (
+	movedEach   = 6 // calls of each planned change in F68
+	hourCalls   = 20
+	restartRest = 20 * time.Second // between two rolling restarts of F70
+)
+
+// plannedScenarios change owners on purpose: by moves, drains and restarts.
+func plannedScenarios() []Scenario {
+	repeats := graphsim.Unkind()
+	repeats.Duplicate, repeats.ManyDCs, repeats.Reset = 0.4, 0.4, 0.05
+	return []Scenario{
+		{Fault: "F68", Title: "repeats after every kind of planned change", Rounds: 5, Calls: 5, Claims: -1, Round: plannedChanges},
+		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateAnswers},
+		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
+	}
+}
+
+// plannedChanges: the first notification and a later one, sent again after the
+// change with the same id, reach no bot a second time; and the owner that gives
+// up acts no more, however hard it is pressed.
+func plannedChanges(ctx context.Context, s *Stage) error {
+	changes := []struct {
+		name string
+		do   func(context.Context, *Stage, *Node, []ownership.CallID) error
+	}{{"a move", moveAll}, {"a restart", restartOf}, {"a drain", drainOf}}
+	for i, c := range changes {
+		victim := s.Nodes[(s.Round+i)%len(s.Nodes)]
+		calls, err := s.talkAt(ctx, victim, movedEach)
+		if err != nil {
+			return err
+		}
+		for _, id := range calls {
+			if err := s.notify(ctx, victim, id, "established", "later"); err != nil {
+				return err
+			}
+		}
+		if err := c.do(ctx, s, victim, calls); err != nil {
+			return err
+		}
+		if err := s.AwaitAll(ctx, healWithin); err != nil {
+			s.Break("after %s: %v", c.name, err)
+			return nil
+		}
+		for j, id := range calls {
+			s.repeat(ctx, s.Nodes[j%len(s.Nodes)], id, c.name)
+		}
+		if err := s.endAll(ctx, s.Nodes[0], calls); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repeat posts the first notification of a call and a later one once more.
+func (s *Stage) repeat(ctx context.Context, n *Node, id ownership.CallID, after string) {
+	res, err := s.Load.first(ctx, n, id)
+	if err == nil {
+		_ = res.Body.Close() // the desk tells what came of it
+		if res.StatusCode == http.StatusFound {
+			res, err = s.Load.post(ctx, plainCall, "", res.Header.Get("Location"), plainCall.incoming(id))
+			if err == nil {
+				_ = res.Body.Close() // likewise
+			}
+		}
+	}
+	if err := s.notify(ctx, n, id, "established", "later"); err != nil {
+		s.Break("repeating a notification after %s: %v", after, err)
+	}
+	if got := len(s.events(id, ownership.EventIncoming)); got != 1 {
+		s.Break("handled again: after %s call %s was rung %d times", after, id, got)
+	}
+	if got, _ := s.toldOf(id, "later"); got != 1 {
+		s.Break("handled again: after %s the later notification of call %s was handed over %d times", after, id, got)
+	}
+}
+
+// moveAll moves the partitions of the calls one by one while they are hammered.
+func moveAll(ctx context.Context, s *Stage, from *Node, calls []ownership.CallID) error {
+	to := s.Others(from)[0]
+	stop := s.hammer(ctx, from, calls)
+	defer stop()
+	moved := map[ownership.PartitionID]bool{}
+	for _, id := range calls {
+		told := s.Desk.Of(id)
+		p := told[0].Partition
+		if moved[p] {
+			continue
+		}
+		moved[p] = true
+		if err := to.api.Move(ctx, p, to.ID); err != nil {
+			s.Note("moving partition %d: %v", p, err)
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+func restartOf(ctx context.Context, s *Stage, n *Node, _ []ownership.CallID) error {
+	if err := n.Stop(15 * time.Second); err != nil {
+		s.Break("%v", err)
+	}
+	return s.bringBack(ctx, n)
+}
+
+func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) error {
+	by := s.Others(n)[0]
+	if err := by.api.Drain(ctx, n.ID, time.Now().Add(time.Second)); err != nil {
+		return fmt.Errorf("draining %s: %w", n.ID, err)
+	}
+	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
+		mine, err := partitionsOf(ctx, by, n.ID)
+		if err != nil {
+			return false
+		}
+		for _, p := range mine {
+			for _, id := range calls {
+				if s.Desk.Of(id)[0].Partition == p.ID {
+					return false
+				}
+			}
+		}
+		return true
+	}) {
+		s.Break("%s after the end of its drain, %s still has partitions with calls that can move", drainFor, n.ID)
+	}
+	return by.api.Undrain(ctx, n.ID)
+}
+
+// lateAnswers: a lease counts from when it was asked for. The answers of the
+// leader reach one node almost a second late, then not at all, while the node is
+// hammered.
+func lateAnswers(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	victim := s.Others(leader)[s.Round%2]
+	if err := victim.Stop(15 * time.Second); err != nil {
+		s.Break("%v", err)
+	}
+	link, err := s.delay(victim, leader)
+	if err != nil {
+		return err
+	}
+	defer link.End()
+	if err := s.bringBack(ctx, victim); err != nil {
+		return err
+	}
+	if now, err := s.Leader(ctx); err != nil || now != leader {
+		if err := s.lead(ctx, leader); err != nil {
+			return err
+		}
+		if err := victim.Ready(ctx, healWithin); err != nil {
+			return err
+		}
+	}
+	if err := s.spread(ctx, victim); err != nil {
+		return err
+	}
+	calls, err := s.talkAt(ctx, victim, talking)
+	if err != nil {
+		return err
+	}
+	stop := s.hammer(ctx, victim, calls)
+	link.Slow(lateBy)
+	pause(ctx, 3*time.Second) // every lease is one of late answers by now
+	fault := time.Now()
+	err = s.Sunder([]*Node{victim}, s.Others(victim))
+	link.Cut()
+	if err != nil {
+		stop()
+		return err
+	}
+	if s.adoptedBy(ctx, calls, victim, 10*time.Second) == 0 {
+		s.Break("the calls of a node that is cut off were not adopted within 10s")
+	} else {
+		s.Recovered("adoption", time.Since(fault), 0)
+	}
+	pause(ctx, 2*time.Second)
+	stop()
+	link.End()
+	if err := s.Mend(); err != nil {
+		return err
+	}
+	if err := s.AwaitAll(ctx, healWithin); err != nil {
+		s.Break("after the cut was mended: %v", err)
+		return nil
+	}
+	return s.endAll(ctx, leader, calls)
+}
+
+// lateBy is as late as a renewal's answer is still taken.
+const lateBy = 850 * time.Millisecond
+
+// spread moves partitions to a node that came back with none.
+func (s *Stage) spread(ctx context.Context, to *Node) error {
+	from := s.Others(to)[0]
+	if mine, err := partitionsOf(ctx, from, to.ID); err != nil || len(mine) > 0 {
+		return err
+	}
+	theirs, err := partitionsOf(ctx, from, from.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range theirs[:len(theirs)/2] {
+		if err := from.api.Move(ctx, p.ID, to.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restartsForAnHour is one rolling restart a minute under the calls that `tandem
+// sim` makes: --rounds 60 is an hour.
+func restartsForAnHour(ctx context.Context, s *Stage) error {
+	for _, n := range s.Nodes {
+		if err := s.restart(ctx, n); err != nil {
+			return err
+		}
+	}
+	pause(ctx, restartRest)
+	return ctx.Err()
+}
+
+// tellHour says what came of it.
+func tellHour(ctx context.Context, s *Stage) {
+	settle, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	_ = s.Cloud.Settle(settle) // judgeCalls tells of it
+	r := s.Cloud.Report()
+	s.Note("%d rolling restarts, %d calls, %d notifications: handled twice %d, lost %d, misrouted %d, wrong events %d, answered late %d",
+		s.Round+1, r.Calls, r.NotificationsSent, r.HandledTwice, r.Lost, r.Misrouted, r.WrongEvents, r.AnsweredLate)
+}

@@ -1,0 +1,246 @@
+package federation
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A region is known by several doors: those of the configuration, each address of
+// their names, and those that the region tells of its nodes. One dead node, or one
+// that is cut off from its region, must not take the whole region out of the world.
+
+const (
+	maxDoors     = 16               // asked of one region
+	resolveEvery = 10 * time.Second // names of doors
+)
+
+// door is one place at which a region is asked.
+type door struct {
+	base   string     // URL, without a slash at the end
+	addr   netip.Addr // of several that its name has; zero: whichever is dialled
+	learnt bool       // the region told it
+	client *http.Client
+}
+
+// doorKey tells doors apart.
+type doorKey struct {
+	base string
+	addr netip.Addr
+}
+
+// adminURLs gives the admin doors of the configuration, each once.
+func (r Region) adminURLs() []string {
+	var all []string
+	for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
+		if u = strings.TrimSuffix(u, "/"); u != "" && !slices.Contains(all, u) {
+			all = append(all, u)
+		}
+	}
+	return all
+}
+
+// doors gives what is to be asked now.
+func (f *follower) doors(ctx context.Context) []*door {
+	bases := f.region.adminURLs()
+	if len(bases) == 0 {
+		return f.open([]door{{base: f.region.URL}})
+	}
+	configured := len(bases)
+	for _, u := range f.learnt {
+		if !slices.Contains(bases, u) {
+			bases = append(bases, u)
+		}
+	}
+	f.resolve(ctx, bases)
+	var all []door
+	for i, b := range bases {
+		if len(f.addrs[b]) < 2 {
+			all = append(all, door{base: b, learnt: i >= configured})
+			continue
+		}
+		for _, a := range f.addrs[b] {
+			all = append(all, door{base: b, addr: a, learnt: i >= configured})
+		}
+	}
+	return f.open(all[:min(len(all), maxDoors)])
+}
+
+// open gives doors their clients: those of the last round where they had one.
+func (f *follower) open(list []door) []*door {
+	next := make(map[doorKey]*door, len(list))
+	all := make([]*door, 0, len(list))
+	for _, d := range list {
+		key := doorKey{d.base, d.addr}
+		if next[key] != nil {
+			continue
+		}
+		if old := f.opened[key]; old != nil {
+			d.client = old.client
+		} else {
+			d.client = f.newClient(d.base, d.addr)
+		}
+		next[key] = &d
+		all = append(all, &d)
+	}
+	for key, old := range f.opened {
+		if next[key] == nil {
+			old.client.CloseIdleConnections()
+		}
+	}
+	f.opened = next
+	return all
+}
+
+// resolve finds the addresses of the doors' names. What cannot be found now keeps
+// the ones that it had.
+func (f *follower) resolve(ctx context.Context, bases []string) {
+	now := time.Now()
+	if f.lookup == nil || now.Sub(f.resolved) < resolveEvery && f.addrs != nil {
+		return
+	}
+	f.resolved = now
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	found := make([][]netip.Addr, len(bases))
+	var asked sync.WaitGroup
+	for i, b := range bases {
+		asked.Go(func() {
+			u, err := url.Parse(b)
+			if err != nil || isLoopback(u.Hostname()) {
+				return
+			}
+			if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+				return
+			}
+			if found[i], err = f.lookup(ctx, u.Hostname()); err != nil {
+				found[i] = f.addrs[b]
+			}
+		})
+	}
+	asked.Wait()
+	next := make(map[string][]netip.Addr, len(bases))
+	for i, b := range bases {
+		for _, a := range found[i] {
+			if a = a.Unmap(); !slices.Contains(next[b], a) {
+				next[b] = append(next[b], a)
+			}
+		}
+		slices.SortFunc(next[b], netip.Addr.Compare)
+	}
+	f.addrs = next
+}
+
+// round asks every door at once and puts together what they said.
+func (f *follower) round(ctx context.Context) look {
+	doors := f.doors(ctx)
+	looks := make([]look, len(doors))
+	var asked sync.WaitGroup
+	for i, d := range doors {
+		asked.Go(func() { looks[i] = ask(ctx, f.region, d) })
+	}
+	asked.Wait()
+	l, best := merge(looks)
+	if best >= 0 && looks[best].ready { // one that is cut off may know few
+		f.hear(doors[best].base, l.figures.Doors)
+	}
+	return l
+}
+
+// merge puts the looks at a region's doors together: it is ready when one says so,
+// and the figures are the newest of a door that is well. best is whose they are, -1:
+// nobody's.
+func merge(looks []look) (l look, best int) {
+	best = -1
+	silent := 0
+	var first error
+	for i := range looks {
+		k := &looks[i]
+		l.answered = l.answered || k.answered
+		l.ready = l.ready || k.ready
+		if !k.answered {
+			silent++
+		}
+		if k.problem != nil && (first == nil || !k.answered) {
+			first = k.problem
+		}
+		if k.figures != nil && (best < 0 || k.better(&looks[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		l.figures = looks[best].figures
+	}
+	switch {
+	case len(looks) == 1:
+		l.problem = looks[0].problem
+	case silent == len(looks):
+		l.problem = fmt.Errorf("none of its %d doors answered: %w", len(looks), first)
+	case silent > 0:
+		l.problem = fmt.Errorf("%d of its %d doors did not answer: %w", silent, len(looks), first)
+	case first != nil:
+		l.problem = fmt.Errorf("one of its %d doors: %w", len(looks), first)
+	}
+	return l, best
+}
+
+// better compares two looks with figures.
+func (l *look) better(than *look) bool {
+	if l.ready != than.ready {
+		return l.ready
+	}
+	return l.figures.TableVersion > than.figures.TableVersion
+}
+
+// hear keeps the doors that the region told of its nodes.
+func (f *follower) hear(teller string, told []string) {
+	if len(told) == 0 {
+		return // an older version tells none
+	}
+	var next []string
+	for _, u := range told {
+		if u = strings.TrimSuffix(u, "/"); len(next) < maxDoors && mayAsk(teller, u) && !slices.Contains(next, u) {
+			next = append(next, u)
+		}
+	}
+	slices.Sort(next)
+	if !slices.Equal(next, f.learnt) {
+		f.learnt, f.resolved = next, time.Time{}
+	}
+}
+
+// mayAsk reports whether an address that a door told may be asked, with the token
+// that is meant for the region. It must be of the teller's own kind: never one
+// outside https or loopback, and never this machine's own unless the teller is
+// there, too.
+func mayAsk(teller, told string) bool {
+	t, err := url.Parse(teller)
+	if err != nil || checkBase(told) != nil {
+		return false
+	}
+	u, err := url.Parse(told)
+	if err != nil || u.Scheme != t.Scheme || (u.Path != "" && u.Path != "/") {
+		return false
+	}
+	here := isLoopback(u.Hostname())
+	if here != isLoopback(t.Hostname()) || u.Scheme != "https" && !here {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsUnspecified() && !ip.IsMulticast() && !ip.IsLinkLocalUnicast()
+}
+
+// isLoopback reports whether a host is this machine (RFC 6761 for the name).
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
