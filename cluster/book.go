@@ -49,6 +49,7 @@ type renewal struct {
 	bot         bool
 	load        float64
 	room        int
+	apps        map[ownership.AppID]ownership.AppFitness // nil: of older software, which says no more than bot, load and room
 	applied     uint64
 	lastIndex   uint64
 	term        uint64
@@ -258,7 +259,7 @@ func (b *book) fitness(now time.Time) map[ownership.NodeID]ownership.Fitness {
 		fit[id] = ownership.Fitness{
 			Leased: e.heardWithin(e.length*num/4, now) && !e.behind && e.refused.Before(e.heard),
 			Bot:    e.renewal.bot, Load: e.renewal.load,
-			Room: e.renewal.room, Recent: e.recent.sum(now.Sub(b.start)),
+			Room: e.renewal.room, Recent: e.recent.sum(now.Sub(b.start)), Apps: e.renewal.apps,
 		}
 	}
 	return fit

@@ -80,7 +80,7 @@ func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, ad
 	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
 		Node: string(in.node), Incarnation: in.incarnation, Process: in.process, Sum: in.sum, Settings: in.settings,
 		Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load, Room: uint32(max(in.room, 0)),
-		Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind,
+		Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind, Apps: appsToWire(in.apps),
 	})
 	if err != nil {
 		return grant{}, err
@@ -111,7 +111,7 @@ func (c *Cluster) renewal() renewal {
 	return renewal{
 		node: c.self, incarnation: c.cfg.Node.Incarnation, process: c.process, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
 		applied: applied, sum: sum, settings: c.cfg.Settings, lastIndex: c.raft.LastIndex(), term: term,
-		behind: !c.lease.acts(applied, time.Now()),
+		behind: !c.lease.acts(applied, time.Now()), apps: h.Apps,
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), process: req.GetProcess(), live: int(req.GetLive()),
 		sum: req.GetSum(), settings: req.GetSettings(),
 		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
-		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(),
+		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(), apps: appsFromWire(req.GetApps()),
 	})
 	if err != nil {
 		return nil, err

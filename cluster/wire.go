@@ -129,3 +129,23 @@ func fromNanos(n int64) time.Time {
 	}
 	return time.Unix(0, n).UTC()
 }
+
+func appsToWire(apps map[ownership.AppID]ownership.AppFitness) []*peerpb.AppHealth {
+	out := make([]*peerpb.AppHealth, 0, len(apps))
+	for id, a := range apps {
+		out = append(out, &peerpb.AppHealth{App: string(id), Bot: a.Bot, Load: a.Load, Room: uint32(max(a.Room, 0))})
+	}
+	return out
+}
+
+// appsFromWire gives nil for a node of older software, which names no app.
+func appsFromWire(in []*peerpb.AppHealth) map[ownership.AppID]ownership.AppFitness {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make(map[ownership.AppID]ownership.AppFitness, len(in))
+	for _, a := range in {
+		out[ownership.AppID(a.GetApp())] = ownership.AppFitness{Bot: a.GetBot(), Load: a.GetLoad(), Room: int(a.GetRoom())}
+	}
+	return out
+}
