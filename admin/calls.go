@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,6 +173,11 @@ func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
 	events, err := d.deps.Journal.Timeline(c.ID)
 	if err != nil {
 		return CallExplanation{}, err
+	}
+	if len(c.Placement.Candidates) == 0 { // of an ended call only the history knows them
+		if i := slices.IndexFunc(events, func(e Event) bool { return len(e.Candidates) > 0 }); i >= 0 {
+			c.Placement.Candidates = events[i].Candidates
+		}
 	}
 	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(events)}
 	out.Why = append(claimSentences(c), candidateSentences(c.Placement)...)

@@ -77,9 +77,13 @@ func (f *fake) add(c ownership.Call) {
 		p.Live++
 		f.partitions[p.ID] = p
 	}
+	candidates := c.Placement.Candidates
+	if c.State == ownership.CallEnded {
+		c.Placement.Candidates = nil // the table's tombstones have none
+	}
 	f.calls[c.ID] = c
 	f.mu.Unlock()
-	f.tell(Event{Kind: "claimed", Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
+	f.tell(Event{Kind: "claimed", Candidates: candidates, Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
 }
 
 // tell appends an event and wakes the followers.

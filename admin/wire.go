@@ -193,6 +193,8 @@ type Event struct {
 	Node      ownership.NodeID      `json:"node,omitempty"`
 	Epoch     ownership.Epoch       `json:"epoch,omitempty"`
 	Text      string                `json:"text,omitempty"`
+
+	Candidates []ownership.Candidate `json:"-"` // of a claim: explain tells of them
 }
 
 // EventGap is the Kind of the event that tells a follower of /v1/events that

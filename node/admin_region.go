@@ -32,7 +32,7 @@ func adminEvents(list []store.Event, err error) ([]admin.Event, error) {
 	for i, e := range list {
 		out[i] = admin.Event{
 			ID: e.ID, Index: e.Index, At: e.At, Kind: string(e.Kind), Call: e.Call,
-			Partition: e.Partition, Node: e.Node, Epoch: e.Epoch, Text: e.Text,
+			Partition: e.Partition, Node: e.Node, Epoch: e.Epoch, Text: e.Text, Candidates: e.Candidates,
 		}
 	}
 	return out, nil

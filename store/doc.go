@@ -11,6 +11,19 @@
 // table.db. It never changes the table, so readers and Apply do not wait for
 // the disk.
 //
+// What a renewal of a lease asks for (nodes, partitions, counts, the applied index,
+// sums) is answered from a frozen roster and atomic counts, without any lock: an act
+// or a restore that takes long must not make a living node look dead.
+//
+// # Who acts for a call
+//
+// A call's record does not say it alone. It keeps the epoch at which the call was
+// claimed, answered or taken up; with the record of its partition
+// (ownership.Partition.Stands) that gives who acts for it now. So a change of owner
+// writes one record a partition, whatever is in it, and everything that the table
+// tells of calls is told as they stand. What a record means may be counted but is
+// never stored: a start, a snapshot and a restore count it anew.
+//
 // # What lies where
 //
 // The raft log (hashicorp/raft-wal, in raft/) is the durable copy of every act:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"sort"
@@ -115,33 +116,26 @@ type pendingCall struct {
 	value []byte // nil: forgotten
 }
 
-// scan begins after the cursor. The lock is held only here: both what is
-// pending and the file's view stay as they are.
+// scan begins after the cursor. Nothing of it changes any more once freeze is done.
 func (t *Table) scan(f Filter, cursor string) (*callScan, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.closed {
-		return nil, ErrClosed
-	}
-	s := &callScan{filter: f, after: cursor, roster: t.roster.Load()}
-	if f.Partition != 0 || f.Group != "" {
-		s.only = t.preselect(f, cursor)
-	}
-	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
-		for id, v := range b.calls {
-			if string(id) > cursor {
-				s.pending = append(s.pending, pendingCall{string(id), v})
-			}
-		}
-	}
-	// Stable: of two changes of one call the later batch's comes second and wins.
-	sort.SliceStable(s.pending, func(i, j int) bool { return s.pending[i].id < s.pending[j].id })
-	tx, err := t.db.Begin(false)
+	s := &callScan{filter: f, after: cursor}
+	chosen, err := t.freeze(s)
 	if err != nil {
 		return nil, err
 	}
-	s.tx = tx
-	s.cursor = tx.Bucket(bucketCalls).Cursor()
+	if chosen != nil {
+		s.only = make([]string, 0, len(chosen))
+		for i := range chosen {
+			if id := chosen[i].id(); id > cursor {
+				s.only = append(s.only, id)
+			}
+		}
+		slices.Sort(s.only)
+	}
+	s.pending = slices.DeleteFunc(s.pending, func(p pendingCall) bool { return p.id <= cursor })
+	// Stable: of two changes of one call the later batch's comes second and wins.
+	sort.SliceStable(s.pending, func(i, j int) bool { return s.pending[i].id < s.pending[j].id })
+	s.cursor = s.tx.Bucket(bucketCalls).Cursor()
 	if s.only == nil {
 		s.key, s.value = s.cursor.Seek([]byte(cursor))
 		if string(s.key) == cursor {
@@ -151,29 +145,64 @@ func (t *Table) scan(f Filter, cursor string) (*callScan, error) {
 	return s, nil
 }
 
-// preselect gives the ids after the cursor that a partition or a group can
-// have, by the index. A group knows its live calls only, so it preselects only
-// for a live state.
-func (t *Table) preselect(f Filter, cursor string) []string {
-	var refs []uint32
+// freeze takes what a scan looks at while the table stays as it is: with the lock
+// held it only copies, for an act may wait for it.
+func (t *Table) freeze(s *callScan) (chosen []callRef, err error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	s.roster = t.roster.Load()
+	if s.filter.Partition != 0 || s.filter.Group != "" {
+		chosen = t.preselect(s.filter)
+	}
+	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+		for id, v := range b.calls {
+			s.pending = append(s.pending, pendingCall{string(id), v})
+		}
+	}
+	s.tx, err = t.db.Begin(false)
+	return chosen, err
+}
+
+// callRef is a call's id as the index has it.
+type callRef struct {
+	key [16]byte
+	odd ownership.CallID // not empty: the id itself
+}
+
+func (c *callRef) id() string {
+	if c.odd != "" {
+		return string(c.odd)
+	}
+	return hex.EncodeToString(c.key[:])
+}
+
+// preselect gives the calls that a partition or a group can have, by the index; nil:
+// any. A group knows its live calls only, so it preselects only for a live state.
+func (t *Table) preselect(f Filter) []callRef {
+	out := []callRef{}
+	add := func(ref uint32) {
+		e := t.st.calls.calls.at(ref)
+		c := callRef{key: e.key}
+		if e.flags&flagOdd != 0 {
+			c.odd = t.st.calls.oddID[ref]
+		}
+		out = append(out, c)
+	}
 	switch {
 	case f.Partition != 0:
 		if p, ok := t.st.parts[f.Partition]; ok {
-			t.st.inPartition(p, func(ref uint32, _ *entry) { refs = append(refs, ref) })
+			out = slices.Grow(out, p.calls)
+			t.st.inPartition(p, func(ref uint32, _ *entry) { add(ref) })
 		}
 	case f.State.Live():
-		t.st.calls.inGroup(f.Group, func(ref uint32) { refs = append(refs, ref) })
+		t.st.calls.inGroup(f.Group, add)
 	default:
 		return nil
 	}
-	only := make([]string, 0, len(refs))
-	for _, ref := range refs {
-		if id := string(t.st.calls.id(ref)); id > cursor {
-			only = append(only, id)
-		}
-	}
-	slices.Sort(only)
-	return only
+	return out
 }
 
 func (s *callScan) close() { _ = s.tx.Rollback() } // of a read transaction: it cannot fail
