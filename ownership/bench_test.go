@@ -20,7 +20,7 @@ func (s *still) Legs(k GroupKey) []Leg      { return s.legs[k] }
 func (s *still) Bundles(into []Bundle, k GroupKey, observed string) []Bundle {
 	for _, l := range s.legs[k] {
 		if observed == "" || observed == l.Observed {
-			into = append(into, Bundle{Partition: l.Partition, Owner: s.byID[l.Partition].Owner, Count: 1, App: l.App})
+			into = append(into, Bundle{Partition: l.Partition, Owner: s.byID[l.Partition].Owner, Count: 1, App: l.App, State: l.State})
 		}
 	}
 	return into

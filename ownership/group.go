@@ -40,12 +40,12 @@ func (p *Placer) readGroup(c *Claim) group {
 		p.bundles = p.view.Bundles(p.bundles[:0], key, "")
 		for i := range p.bundles {
 			b := &p.bundles[i]
-			if key.isChain() && (c.Observed == "" || !b.Observes) && p.otherBundle(c, b, &g) {
+			if key.IsChain() && (c.Observed == "" || !b.Observes) && p.otherBundle(c, b, &g) {
 				continue
 			}
 			p.count(b, b.Count)
 		}
-		if key.isChain() && c.Observed != "" {
+		if key.IsChain() && c.Observed != "" {
 			p.bundles = p.view.Bundles(p.bundles[:0], key, c.Observed)
 			for i := range p.bundles {
 				if b := &p.bundles[i]; p.otherBundle(c, b, &g) {
@@ -74,10 +74,7 @@ func (p *Placer) otherBundle(c *Claim, b *Bundle, g *group) bool {
 	if !ok {
 		return false
 	}
-	leg := Leg{State: CallAnswered, App: b.App, Paired: b.Paired}
-	if !b.Rings.IsZero() {
-		leg.State, leg.Deadline = CallClaimed, b.Rings
-	}
+	leg := Leg{State: b.State, Deadline: b.Rings, App: b.App, Paired: b.Paired}
 	if b.Observes {
 		leg.Observed = c.Observed
 	}
@@ -147,7 +144,7 @@ func (p *Placer) readLegs(c *Claim) group {
 	g := group{nodes: p.legNodes[:0], at: -1}
 	bestRank := math.MaxInt
 	for _, key := range c.Groups {
-		chain, rank := key.isChain(), key.rank()
+		chain, rank := key.IsChain(), key.rank()
 		for _, leg := range p.view.Legs(key) {
 			if leg.Call == c.Call || !leg.State.Live() {
 				continue

@@ -226,7 +226,7 @@ func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 			for _, leg := range table.Legs(key) {
 				rings := leg.State == CallAnswered || !noon.After(leg.Deadline)
 				same := leg.Observed == claim.Observed || leg.Observed == "" || claim.Observed == ""
-				if key.isChain() && rings && same && table.stands(table.calls[leg.Call]).Owner == got.Owner && !table.parts[leg.Partition].Retired {
+				if key.IsChain() && rings && same && table.stands(table.calls[leg.Call]).Owner == got.Owner && !table.parts[leg.Partition].Retired {
 					t.Fatalf("the paired claim %+v is on the node of %+v", claim, leg)
 				}
 			}
@@ -271,7 +271,7 @@ func checkTogether(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 			if table.format >= FormatReservations {
 				deadline = RingsUntil(deadline)
 			}
-			if other, _ := otherLeg(&claim, &leg, noon.Add(leg.Deadline.Sub(deadline))); other && key.isChain() {
+			if other, _ := otherLeg(&claim, &leg, noon.Add(leg.Deadline.Sub(deadline))); other && key.IsChain() {
 				continue
 			}
 			if part.Retired || !at.State.Live() || n.State == NodeGone || f.Leased && !hasBot(table, n.ID, claim.App) || !hasRoom(table, n.ID, claim.App) {

@@ -135,11 +135,10 @@ func (t *smallTable) Bundles(into []Bundle, k GroupKey, observed string) []Bundl
 		if !at.State.Live() || observed != "" && c.Observed != observed {
 			continue
 		}
-		b := Bundle{Partition: c.Partition, Owner: at.Owner, Count: 1, App: c.App, Paired: c.Paired, Observes: c.Observed != ""}
-		if at.State == CallClaimed {
-			b.Rings = RingsUntil(c.Deadline)
-		}
-		into = append(into, b)
+		into = append(into, Bundle{
+			Partition: c.Partition, Owner: at.Owner, Count: 1, State: at.State, Rings: RingsUntil(c.Deadline),
+			App: c.App, Paired: c.Paired, Observes: c.Observed != "",
+		})
 	}
 	return into
 }

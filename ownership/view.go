@@ -63,10 +63,11 @@ type Bundle struct {
 	Owner     NodeID // who acts for them, see Partition.Stands
 	Count     int
 	// Of a chain, what makes them other legs of a claim:
-	App      AppID     // told of those that ring and observe the person asked for
+	State    CallState // claimed or answered
+	Rings    time.Time // until when those ring that are claimed, see RingsUntil
+	App      AppID     // right where a person was asked for and they ring
 	Paired   bool      // their payload names paired recorders
 	Observes bool      // they observe somebody
-	Rings    time.Time // they ring until then, see RingsUntil; zero: they are answered
 }
 
 // RingsUntil is how long a call counts as ringing: to the end of the second of

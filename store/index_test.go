@@ -36,7 +36,7 @@ func TestIndex(t *testing.T) {
 					delete(g, id)
 				}
 			default:
-				x.joinGroup(ref, x.groupHash([]byte(key)))
+				x.joinGroup(ref, groupHash(key, ""))
 				if groups[key] == nil {
 					groups[key] = map[ownership.CallID]bool{}
 				}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -153,6 +154,19 @@ func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) u
 	return ref
 }
 
+// enterGroups puts a live call into its groups, with what counts of it there.
+func (s *state) enterGroups(ref uint32, keys []ownership.GroupKey, observed string, paired bool, deadline time.Time) {
+	e := s.calls.calls.at(ref)
+	e.rings = seconds(ownership.RingsUntil(deadline))
+	if paired {
+		e.flags |= flagPaired
+	}
+	if observed != "" {
+		e.flags |= flagObserves
+	}
+	s.calls.joinGroups(ref, keys, observed)
+}
+
 // dropCall takes a call out of everything.
 func (s *state) dropCall(ref uint32) {
 	e := s.calls.calls.at(ref)
@@ -167,12 +181,11 @@ func (s *state) dropCall(ref uint32) {
 // no longer counts. A call never becomes live again.
 func (s *state) setCallState(ref uint32, to ownership.CallState) {
 	e := s.calls.calls.at(ref)
-	was := e.state
-	e.state = to
-	if was.Live() && !to.Live() {
+	if e.state.Live() && !to.Live() {
 		s.countLive(s.parts[ownership.PartitionID(e.partition)], e.app, -1)
 		s.calls.leaveGroups(ref)
 	}
+	s.calls.regroup(ref, func(e *entry) { e.state = to })
 }
 
 func (s *state) countLive(p *partState, app uint32, by int) {
