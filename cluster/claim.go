@@ -70,7 +70,9 @@ func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
 	if k.State == ownership.CallEnded {
 		p.Reason = ownership.ReasonEnded
 	}
-	p.Owner, p.Epoch = c.ownerOf(k.Partition, k.Epoch)
+	if o, ok := c.OwnerOf(cl.Call, k.Partition); ok {
+		p.Owner, p.Epoch = o.Node, o.Epoch
+	}
 	return p, true, nil
 }
 
@@ -90,12 +92,17 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	if node == "" {
 		return ownership.Owner{}, false
 	}
+	o := c.owner(node, id, epoch)
+	o.Acting = o.Here && c.HoldsPartition(id, epoch)
+	return o, true
+}
+
+func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
 	if n, ok := c.tb.Node(node); ok {
 		o.PublicURL = n.PublicURL
 	}
-	o.Acting = o.Here && c.HoldsPartition(id, epoch)
-	return o, true
+	return o
 }
 
 // ownerOf gives the newest owner and epoch that this node has heard of; least

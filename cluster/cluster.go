@@ -111,8 +111,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 			return err
 		}
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", c.cfg.Listen)
+	ln, err := c.cfg.Ground.Listen(ctx, c.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening for the other nodes: %w", err)
 	}
@@ -128,6 +127,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		c.cfg.Node.State = ownership.NodeActive
 	}
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.reach = c.cfg.Ground.Dial
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
 	rlog := store.RaftLogger(c.cfg.Logger)
@@ -138,7 +138,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
 	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
 	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
-	c.wal = &watchedLog{LogStore: c.st.Log(), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
+	c.wal = &watchedLog{LogStore: c.cfg.Ground.Log(c.st.Log()), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
 	if err := c.openRaft(rlog); err != nil {
 		_ = c.trans.Close()
 		_ = ln.Close()

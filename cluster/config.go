@@ -43,6 +43,7 @@ type Config struct {
 	MaxConnsPerIP int
 	Logger        *slog.Logger          // nil: slog.Default
 	Metrics       prometheus.Registerer // nil: not registered anywhere
+	Ground        Ground
 }
 
 // TLS names the PEM files of the mutual TLS between nodes.
@@ -175,6 +176,7 @@ func (c *Config) fill() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Ground.fill()
 	return c.check()
 }
 

@@ -16,11 +16,12 @@ import (
 type dialer struct {
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
+	reach     func(ctx context.Context, addr string) (net.Conn, error)
 	open      openConns
 }
 
 func newDialer(creds *credentials, handshake time.Duration) *dialer {
-	return &dialer{creds: creds, handshake: handshake, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
+	return &dialer{creds: creds, handshake: handshake, reach: dialTCP, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
 }
 
 // dial connects to addr, where the node want is expected; an empty want takes
@@ -31,8 +32,7 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 	if d.creds == nil && !loopback(addr) {
 		return nil, fmt.Errorf("connecting to %s: plain connections are for loopback addresses only", addr)
 	}
-	var nd net.Dialer
-	raw, err := nd.DialContext(ctx, "tcp", addr)
+	raw, err := d.reach(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -53,6 +54,7 @@ type peer struct {
 	node ownership.NodeID // empty: whoever answers at addr
 	addr string
 	http *http.Transport
+	sign atomic.Pointer[time.Time] // of life, see awake
 
 	propose  *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
 	renew    *connect.Client[peerpb.RenewRequest, peerpb.RenewReply]

@@ -46,6 +46,9 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 		defer cancel()
 	}
 	p := c.links.to(to, n.ClusterAddr)
+	if err := c.awake(ctx, p, to, h.Call); err != nil {
+		return ownership.Reply{}, err
+	}
 	res, err := ask(ctx, p, p.relay, handOverToWire(h))
 	if err != nil {
 		return ownership.Reply{}, err

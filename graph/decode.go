@@ -10,6 +10,10 @@ import (
 type Limits struct {
 	Notifications int // notifications in one body; default 1000
 	Depth         int // nesting of objects and arrays; default 64, real bodies stay under 16
+
+	// Addressed says that the body came on the signed callback URI of one call.
+	// Then the URI tells whose it is, and bodies that name no call are taken too.
+	Addressed bool
 }
 
 const (
@@ -34,7 +38,8 @@ func (k MessageKind) String() string { return wordOf([]string{"", "legacy", "gra
 // is used beyond the fact that it is legacy.
 type Message struct {
 	Kind          MessageKind
-	Notifications []Notification // in the order of the body; at least one if Kind is Graph
+	Notifications []Notification // those that name a call, in the order of the body; none only if Unknown is not 0
+	Unknown       int            // things in the body that name no call, or are of an unknown type
 }
 
 // Change is the changeType of a notification.
@@ -99,6 +104,11 @@ var (
 // is legacy when it is an object without `value` and has what only legacy
 // bodies have: callState, presentedModalityTypes or operationOutcome. All else
 // is ErrMalformed.
+//
+// One notification of something else voids none of the others: it is counted.
+// A body of nothing else is ErrMalformed, unless the limits say that it is
+// addressed. Then one without an envelope is taken as well, as Microsoft's page
+// shows participantJoiningNotification, if its @odata.type is one of Graph's.
 //
 // The reading is strict, because the same bytes go on to a bot with a parser of
 // its own: duplicate names, names that differ from a routing name only in

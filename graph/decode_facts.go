@@ -33,7 +33,7 @@ func (r *reader) fact(at **Call, name []byte) error {
 			return r.walk(c)
 		}
 	}
-	return r.other(name, dataNames)
+	return r.skip()
 }
 
 // walk reads a value of any shape and keeps the texts and numbers whose path is

@@ -9,6 +9,7 @@ const (
 	typeNotifications = "#microsoft.graph.commsNotifications"
 	typeNotification  = "#microsoft.graph.commsNotification"
 	typePrefix        = "#microsoft.graph."
+	maxKind           = 128 // bytes of an @odata.type
 )
 
 // The names that decide the way of a body, by the object they stand in.
@@ -23,17 +24,22 @@ func (r *reader) message(limits Limits) (Message, error) {
 	if r.dec.PeekKind() != '{' {
 		return Message{}, malformed("it is no JSON object")
 	}
-	var found struct{ value, legacy bool }
-	var list []Notification
+	var found struct{ value, legacy, bare bool }
+	var m Message
 	err := r.object(func(name []byte) error {
 		switch string(name) {
 		case "@odata.type":
-			return r.expectType(typeNotifications)
+			kind, err := r.optional()
+			if kind != nil && !strings.EqualFold(string(kind), typeNotifications) {
+				if !isGraphs(kind) {
+					return malformed("its @odata.type is unknown")
+				}
+				found.bare = true
+			}
+			return err
 		case "value":
 			found.value = true
-			var err error
-			list, err = r.notifications(limits.Notifications)
-			return err
+			return r.notifications(&m, limits.Notifications)
 		case "callState":
 			found.legacy = found.legacy || r.dec.PeekKind() == '"'
 		case "presentedModalityTypes":
@@ -52,8 +58,17 @@ func (r *reader) message(limits Limits) (Message, error) {
 		return Message{}, err
 	}
 	switch {
+	case found.bare && (found.value || found.legacy):
+		return Message{}, malformed("its @odata.type is unknown")
+	case found.bare && limits.Addressed:
+		return Message{Kind: Graph, Unknown: 1}, nil
+	case found.bare:
+		return Message{}, malformed("it has no envelope, and nothing says which call it is about")
+	case found.value && len(m.Notifications) == 0 && !limits.Addressed:
+		return Message{}, malformed("nothing in it is about a call")
 	case found.value:
-		return Message{Kind: Graph, Notifications: list}, nil
+		m.Kind = Graph
+		return m, nil
 	case found.legacy:
 		return Message{Kind: Legacy}, nil
 	default:
@@ -61,55 +76,51 @@ func (r *reader) message(limits Limits) (Message, error) {
 	}
 }
 
-// expectType reads an @odata.type that must be the wanted one, in any letter
-// case, or null.
-func (r *reader) expectType(want string) error {
-	got, err := r.optional()
-	if err != nil {
-		return err
-	}
-	if got != nil && !strings.EqualFold(string(got), want) {
-		return malformed("its @odata.type is unknown")
-	}
-	return nil
+// isGraphs reports whether an @odata.type is one of Graph's.
+func isGraphs(kind []byte) bool {
+	return len(kind) > len(typePrefix) && len(kind) <= maxKind && bytes.EqualFold(kind[:len(typePrefix)], []byte(typePrefix))
 }
 
-func (r *reader) notifications(most int) ([]Notification, error) {
+func (r *reader) notifications(m *Message, most int) error {
 	if r.dec.PeekKind() != '[' {
-		return nil, malformed("its value is no array")
+		return malformed("its value is no array")
 	}
-	list := make([]Notification, 0, 1) // every body seen so far holds one
+	m.Notifications = make([]Notification, 0, 1) // every body seen so far holds one
 	err := r.array(func() error {
-		if len(list) == most {
+		if len(m.Notifications)+m.Unknown == most {
 			return ErrTooMany
 		}
-		n, err := r.notification()
-		if err != nil {
+		n, known, err := r.notification()
+		switch {
+		case err != nil:
 			return err
+		case known:
+			m.Notifications = append(m.Notifications, n)
+		default:
+			m.Unknown++
 		}
-		list = append(list, n)
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && len(m.Notifications)+m.Unknown == 0 {
+		return malformed("its value is empty")
 	}
-	if len(list) == 0 {
-		return nil, malformed("its value is empty")
-	}
-	return list, nil
+	return err
 }
 
-func (r *reader) notification() (Notification, error) {
+// notification reads one element; known says that it is about a call.
+func (r *reader) notification() (n Notification, known bool, err error) {
 	if r.dec.PeekKind() != '{' {
-		return Notification{}, malformed("an element of its value is no object")
+		return Notification{}, false, malformed("an element of its value is no object")
 	}
-	var n Notification
 	var short, long resource // `resource` and `resourceUrl`
 	var data data
-	err := r.object(func(name []byte) (err error) {
+	other := false // it is of an unknown type
+	err = r.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "@odata.type":
-			err = r.expectType(typeNotification)
+			var kind []byte
+			kind, err = r.optional()
+			other = kind != nil && !strings.EqualFold(string(kind), typeNotification)
 		case "changeType":
 			var word []byte
 			word, err = r.optional()
@@ -126,17 +137,21 @@ func (r *reader) notification() (Notification, error) {
 		return err
 	})
 	if err != nil {
-		return Notification{}, err
+		return Notification{}, false, err
 	}
 	at, err := short.join(long)
-	if err != nil {
-		return Notification{}, err
+	if err != nil || other || at.id == "" {
+		return Notification{}, false, err
 	}
-	return n.fill(at, data)
+	n, err = n.fill(at, data)
+	return n, err == nil, err
 }
 
 // fill puts resource and resourceData together.
 func (n Notification) fill(at resource, d data) (Notification, error) {
+	if d.odd != "" {
+		return Notification{}, malformed(d.odd)
+	}
 	n.RawCallID, n.SubResource = at.id, at.sub
 	n.CallID = normalise(at.id)
 	n.Type = d.kind
@@ -158,6 +173,7 @@ type data struct {
 	id    string
 	state State
 	call  *Call
+	odd   string // what no data of a call's have: only something else may have it
 }
 
 // data reads resourceData: an object, an array of objects (a roster), or null.
@@ -168,22 +184,27 @@ func (r *reader) data() (data, error) {
 		return d, r.skip()
 	case '{':
 	default:
-		return d, malformed("resourceData is neither an object nor an array")
+		d.odd = "resourceData is neither an object nor an array"
+		return d, r.skip()
 	}
 	err := r.object(func(name []byte) error {
 		switch string(name) {
 		case "@odata.type":
-			kind, err := r.optional()
+			kind, err := r.loose(&d)
 			d.kind = typeWord(kind)
 			return err
 		case "id":
-			id, err := r.optional()
+			id, err := r.loose(&d)
 			d.id = string(id[:min(len(id), maxID+1)])
 			return err
 		case "state":
-			word, err := r.optional()
+			word, err := r.loose(&d)
 			d.state = parseState(word)
 			return err
+		}
+		if isVariant(name, dataNames) {
+			d.odd = variantName
+			return r.skip()
 		}
 		return r.fact(&d.call, name)
 	})
@@ -193,9 +214,19 @@ func (r *reader) data() (data, error) {
 	return d, err
 }
 
+// loose reads a text of resourceData, which has another type in something that is
+// no call.
+func (r *reader) loose(d *data) ([]byte, error) {
+	if k := r.dec.PeekKind(); k != '"' && k != 'n' {
+		d.odd = "a member that is a text has another type"
+		return nil, r.skip()
+	}
+	return r.optional()
+}
+
 // typeWord cuts "#microsoft.graph.call" to "call".
 func typeWord(b []byte) string {
-	if len(b) > 128 {
+	if len(b) > maxKind {
 		return "unknown"
 	}
 	if len(b) > len(typePrefix) && bytes.EqualFold(b[:len(typePrefix)], []byte(typePrefix)) {

@@ -127,12 +127,21 @@ func (r *reader) skip() error {
 // letter case: many a bot's parser takes Value for value, and would see another
 // call than we do.
 func (r *reader) other(name []byte, ours []string) error {
-	for _, o := range ours {
-		if bytes.EqualFold(name, []byte(o)) {
-			return malformed("a member's name differs from a known one in letter case only")
-		}
+	if isVariant(name, ours) {
+		return malformed(variantName)
 	}
 	return r.skip()
+}
+
+const variantName = "a member's name differs from a known one in letter case only"
+
+func isVariant(name []byte, ours []string) bool {
+	for _, o := range ours {
+		if string(name) != o && bytes.EqualFold(name, []byte(o)) {
+			return true
+		}
+	}
+	return false
 }
 
 // end makes sure that nothing follows the document.

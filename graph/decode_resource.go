@@ -12,10 +12,13 @@ const maxSub = 512
 type resource struct {
 	id  string // as the cloud spelled it
 	sub string // path below the call, without a leading slash
+
+	other bool // it points at something else
 }
 
 // resource reads `resource` or `resourceUrl`; null counts as absent. Both
-// members are seen with either prefix, so both are taken in both.
+// members are seen with either prefix, so both are taken in both. What points
+// into the calls must do so in one clean way; all else is about something else.
 func (r *reader) resource(usual string) (resource, error) {
 	text, err := r.optional()
 	if err != nil || text == nil {
@@ -28,7 +31,7 @@ func (r *reader) resource(usual string) (resource, error) {
 		}
 	}
 	if !ok {
-		return resource{}, malformed("its resource is not a call")
+		return resource{other: true}, nil
 	}
 	return parseResource(rest)
 }
@@ -46,11 +49,14 @@ func parseResource(rest string) (resource, error) {
 
 // join puts `resource` and `resourceUrl` together: one is enough, both must
 // name the same call. If only one points below the call, that one counts, so
-// that the end of a part is never taken for the end of the call.
+// that the end of a part is never taken for the end of the call. An empty id says
+// that neither names a call.
 func (a resource) join(b resource) (resource, error) {
 	switch {
 	case a.id == "" && b.id == "":
-		return resource{}, malformed("a notification has neither resource nor resourceUrl")
+		return resource{}, nil
+	case a.other || b.other:
+		return resource{}, malformed("resource and resourceUrl name different things")
 	case a.id == "":
 		return b, nil
 	case b.id == "":

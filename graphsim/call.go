@@ -31,6 +31,7 @@ type call struct {
 
 	answered chan struct{} // closed by an accepted answer or reject
 	hangup   chan struct{} // closed by DELETE
+	gone     chan struct{} // closed when the caller hangs up while it rings
 
 	firstPost  time.Time
 	answeredAt time.Time // an answer that was in time
@@ -38,8 +39,10 @@ type call struct {
 	lateAnswer time.Time
 	keptAt     time.Time // last keepAlive
 	callback   string
-	home       string    // region of the callback URI
-	over       bool      // the cloud knows it no more
+	home       string // region of the callback URI
+	over       bool   // the cloud knows it no more
+	overSince  time.Time
+	hungUp     bool      // the caller hung up while it rang
 	overAt     time.Time // its last notification was delivered
 	abandoned  bool
 	end        *notice // the first notification of its end
@@ -52,6 +55,13 @@ type call struct {
 // settled: answered, rejected, or not to be answered at all.
 func (c *call) settled() bool {
 	return !c.answeredAt.IsZero() || !c.rejectedAt.IsZero() || c.outgoing
+}
+
+// ends: the cloud knows the call no more; the ledger's lock is held.
+func (k *call) ends() {
+	if !k.over {
+		k.over, k.overSince = true, time.Now()
+	}
 }
 
 // kind is the call's nature for sentences.

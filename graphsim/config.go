@@ -23,6 +23,7 @@ type App struct {
 	Tenants      []string // GUIDs of the tenants whose users call it; empty: three made-up ones
 	ClientID     string   // for the token endpoint; empty: ID
 	ClientSecret string   // empty: "secret"
+	Pinned       bool     // its media are at the bot: only such calls can be rejoined
 }
 
 // Origin is a place that calls come from.
@@ -52,6 +53,7 @@ type Config struct {
 	TLS         *tls.Config  // for https targets
 	ServeTLS    *tls.Config  // of the cloud's own endpoints and the bots' doors; nil: plain http, which Tandem takes from loopback only
 	Logger      *slog.Logger // default: discard
+	Remember    bool         // keep the fate of every call, see Fates
 }
 
 // Answering says who sends the answer of an incoming call.
@@ -83,6 +85,7 @@ type Rates struct {
 	LegacyAgain float64 // of legacy calls: the legacy form once more after the Graph form
 	NoEnd       float64 // the end is never told; only GET of the call, with its 404, shows it
 	Rejects     float64 // the bot rejects (AnswerByReply, AnswerByBot)
+	HangUp      float64 // the caller hangs up while it rings, if it still does then
 
 	// Of notifications.
 	Swapped     float64 // established before establishing, or both at once
@@ -102,7 +105,7 @@ type Rates struct {
 func Unkind() Rates {
 	return Rates{
 		Legacy: 0.5, Meeting: 0.15, Recording: 0.25, NewIDs: 0.1, Paired: 0.1,
-		ManyDCs: 0.15, Skew: 0.25, Joining: 0.15, LateUpdate: 0.15, LegacyAgain: 0.1,
+		ManyDCs: 0.15, Skew: 0.25, Joining: 0.15, LateUpdate: 0.15, LegacyAgain: 0.1, HangUp: 0.05,
 		Swapped: 0.25, Duplicate: 0.1, Reset: 0.01, Undashed: 0.3, Capital: 0.2, OneResource: 0.5,
 		Batch: 0.05, FreshToken: 0.25, Close: 0.1, BotFails: 0.005, CallsFail: 0.01,
 	}

@@ -9,11 +9,17 @@ import (
 
 // judgeOwners: within one epoch a call has one owner and one partition, and no
 // hand-over carries a past epoch. The first hand-over of an epoch says who.
-func judgeOwners(r *Report, k *call) {
+func (t *totals) judgeOwners(k *call) {
+	r := &t.report
 	owner := map[uint64]string{}
 	var newest, partition uint64
-	for i, s := range k.seen {
-		if i == 0 {
+	begun := false
+	for _, s := range k.seen {
+		if s.event == "lost" {
+			continue // it comes from the node that has the call no more
+		}
+		if !begun {
+			begun = true
 			newest, partition = s.epoch, s.partition
 			if s.event == "incoming" {
 				r.CallsByNode[s.node]++
@@ -21,6 +27,8 @@ func judgeOwners(r *Report, k *call) {
 		}
 		holder, known := owner[s.epoch]
 		switch {
+		case s.past && t.lateByPause(s):
+			r.OnTheirWay++
 		case s.past:
 			r.Misrouted++
 			r.violation("call %s: %s was handed %s with epoch %d after epoch %d", k.id, s.node, s.name(), s.epoch, newest)
@@ -102,7 +110,8 @@ func judgeOrder(r *Report, k *call) {
 }
 
 // judgeNotice: handled once, by a bot that got the body as it was sent.
-func judgeNotice(r *Report, n *notice, deaths map[string][]uint64) {
+func (t *totals) judgeNotice(n *notice) {
+	r := &t.report
 	if n.sentSeq == 0 || n.abandoned || n.okSeq == 0 && n.gaveUp == "" {
 		return // not sent, cut off, or under way
 	}
@@ -120,7 +129,7 @@ func judgeNotice(r *Report, n *notice, deaths map[string][]uint64) {
 		r.violation("call %s: %s was accepted but never handed to a bot", n.call.id, n.what)
 	default:
 		r.NotificationsHandled++
-		judgeHandled(r, n, handled, deaths)
+		t.judgeHandled(n, handled)
 	}
 	if n.badReply {
 		r.RepliesLost++
@@ -143,7 +152,8 @@ func (n *notice) inherited() bool {
 	})
 }
 
-func judgeHandled(r *Report, n *notice, handled []*sighting, deaths map[string][]uint64) {
+func (t *totals) judgeHandled(n *notice, handled []*sighting) {
+	r := &t.report
 	first := handled[0]
 	if at, ok := n.posted[first.node]; !ok || at > first.seq {
 		r.Relays++
@@ -160,19 +170,13 @@ func judgeHandled(r *Report, n *notice, handled []*sighting, deaths map[string][
 		}
 		// The old owner died before it could say 2xx, or before it answered; or
 		// whoever knew that it had been handled died before the repeat came.
-		if s.epoch > first.epoch && (n.first || n.okSeq == 0 || n.okSeq > s.seq) || first.forgotten(deaths, s) {
+		if s.epoch > first.epoch && (n.okSeq == 0 || n.okSeq > s.seq) || t.forgotten(first, s) {
 			r.HandledAgain++
 			continue
 		}
 		r.HandledTwice++
 		r.violation("call %s: %s was handed over twice, on %s and on %s", n.call.id, n.what, first.node, s.node)
 	}
-}
-
-// forgotten reports whether the node that was handed s had lost, before the
-// repeat came, what it knew of it.
-func (s *sighting) forgotten(deaths map[string][]uint64, repeat *sighting) bool {
-	return slices.ContainsFunc(deaths[s.node], func(at uint64) bool { return s.seq < at && at < repeat.seq })
 }
 
 // decision is how long the first notification of a call took from its last POST
@@ -201,6 +205,8 @@ func judgeClock(r *Report, k *call) (time.Duration, bool) {
 		return k.answeredAt.Sub(k.firstPost), true
 	case !k.rejectedAt.IsZero():
 		r.Rejected++
+	case k.hungUp:
+		r.HungUp++
 	case !k.lateAnswer.IsZero():
 		r.AnsweredLate++
 		r.violation("call %s (%s): answered after %s, its clock is %s", k.id, k.kind(), k.lateAnswer.Sub(k.firstPost).Round(time.Millisecond), k.clock)

@@ -20,7 +20,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, cloud: &Cloud{cfg: cfg, ledger: newLedger(), places: &places{}}}
-	s.call = &call{id: "c1", app: cfg.Apps[0], webhookPath: cfg.WebhookPath, clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{})}
+	s.call = &call{id: "c1", app: cfg.Apps[0], webhookPath: cfg.WebhookPath, clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{}), gone: make(chan struct{})}
 	s.call.firstPost = time.Now()
 	s.call.answeredAt = s.call.firstPost.Add(time.Millisecond)
 	s.cloud.ledger.begin(s.call)
@@ -114,8 +114,13 @@ func TestJudging(t *testing.T) {
 		}, func(r Report) bool { return r.HandledTwice == 1 }, false, "handed over twice"},
 		{"the new owner rings again", func(s *stage) {
 			incoming(s)
+			s.cloud.NodeDied("n1")
 			s.hand("n2", 2, "incoming", "incoming")
 		}, func(r Report) bool { return r.HandledAgain == 1 }, true, ""},
+		{"the new owner rings again though nobody died", func(s *stage) {
+			incoming(s)
+			s.hand("n2", 2, "incoming", "incoming")
+		}, func(r Report) bool { return r.HandledTwice == 1 }, false, "handed over twice"},
 		{"the old owner died while it rang, the new one adopted", func(s *stage) {
 			n := s.send("incoming")
 			s.hand("n2", 2, "adopted", "")
@@ -189,7 +194,7 @@ func TestJudging(t *testing.T) {
 			s.send("lost")
 			s.cloud.ledger.failed(s.call.notices[1:], "the response was 404", false)
 			s.call.overAt = time.Now().Add(-2 * foldAfter)
-			s.cloud.ledger.fold(time.Now().Add(-foldAfter))
+			s.cloud.ledger.fold(time.Now().Add(-foldAfter), true)
 			if len(s.cloud.ledger.order)+len(s.cloud.ledger.calls)+len(s.cloud.ledger.notices) > 0 {
 				s.t.Error("it was not forgotten")
 			}

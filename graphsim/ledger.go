@@ -25,9 +25,10 @@ type ledger struct {
 	responses                       map[string]int
 	decisions                       []time.Duration
 	strays                          noted
-	unknown                         noted         // hand-overs of nothing that was sent
-	past                            totals        // of calls that are forgotten
-	changed                         chan struct{} // closed at the next observation; nil: nobody waits
+	unknown                         noted           // hand-overs of nothing that was sent
+	past                            totals          // of calls that are forgotten
+	fates                           map[string]Fate // theirs, where Config.Remember asks for them
+	changed                         chan struct{}   // closed at the next observation; nil: nobody waits
 }
 
 func newLedger() *ledger {
@@ -35,7 +36,8 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
-		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]uint64{}},
+		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]mark{}, woke: map[string][]mark{}},
+		fates:     map[string]Fate{},
 	}
 }
 
@@ -201,9 +203,10 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 		l.unknown.add(s.node + " was handed " + s.event + " of a call that does not exist: " + s.call)
 		return false, false
 	}
-	s.past = slices.ContainsFunc(c.seen, func(o *sighting) bool { return o.epoch > s.epoch })
+	// Only who has the call hands over; `lost` tells of the one who has it now.
+	s.past = s.event != "lost" && slices.ContainsFunc(c.seen, func(o *sighting) bool { return o.event != "lost" && o.epoch > s.epoch })
 	c.seen = append(c.seen, s)
-	if s.event == "adopted" || s.event == "rejoin" {
+	if s.own() {
 		return false, true
 	}
 	n, ok := l.notices[noticeKey(s.call, s.message)]

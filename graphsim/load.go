@@ -49,7 +49,7 @@ func (c *Cloud) Run(ctx context.Context, load Load) error {
 				return fmt.Errorf("running a load: %w", err)
 			}
 			if made++; made%256 == 0 {
-				c.ledger.fold(time.Now().Add(-foldAfter))
+				c.ledger.fold(time.Now().Add(-foldAfter), c.cfg.Remember)
 			}
 			c.ledger.begin(k)
 			if !c.tasks.run(func() { c.live(calls, k) }) {
@@ -152,7 +152,7 @@ func (c *Cloud) newCall(f draft) *call {
 		raw: d.guid(), app: c.cfg.Apps[0], tenant: f.tenant, chain: f.chain, thread: f.thread, observed: f.observed,
 		origin: f.origin, recording: f.recording, paired: f.paired, outgoing: f.outgoing,
 		webhookPath: c.cfg.WebhookPath, clock: c.cfg.Timings.Clock, dice: d, born: time.Now(),
-		answered: make(chan struct{}), hangup: make(chan struct{}),
+		answered: make(chan struct{}), hangup: make(chan struct{}), gone: make(chan struct{}),
 	}
 	k.id = normal(k.raw)
 	for _, app := range c.cfg.Apps {

@@ -65,8 +65,8 @@ func TestAWellBehavedRouterIsOK(t *testing.T) {
 				explain(t, r)
 				t.Fatal("a router without a bug was found guilty")
 			}
-			if r.Calls != 120 || r.Answered+r.Rejected != 120 {
-				t.Errorf("%d calls, %d answered, %d rejected", r.Calls, r.Answered, r.Rejected)
+			if r.Calls != 120 || r.Answered+r.Rejected+r.HungUp != 120 {
+				t.Errorf("%d calls, %d answered, %d rejected, %d hung up", r.Calls, r.Answered, r.Rejected, r.HungUp)
 			}
 			if r.NotificationsSent != r.NotificationsHandled+r.Ignored {
 				t.Errorf("%d sent, %d handled, %d ignored", r.NotificationsSent, r.NotificationsHandled, r.Ignored)

@@ -42,6 +42,9 @@ type Report struct {
 	RepliesLost  int            `json:"replies_lost"`  // the bot's response did not pass through
 	StaleActions int            `json:"stale_actions"` // actions on the calls API with a past epoch or a second callback URI
 	StrayHops    int            `json:"stray_hops"`    // redirects to an unknown base, to itself, or too many
+	WrongEvents  int            `json:"wrong_events"`  // `adopted`, `rejoin`, `lost` or a second `incoming` that a bot must not hear
+	OnTheirWay   int            `json:"on_their_way"`  // hand-overs with a past epoch that were past the fence when their node was paused: allowed
+	HungUp       int            `json:"hung_up"`       // the caller hung up while it rang
 	HandledAgain int            `json:"handled_again"` // repeated after an adoption, before any 2xx: allowed
 	Adopted      int            `json:"adopted"`       // calls that changed their owner
 	Clashed      int            `json:"clashed"`       // answers refused because another region had answered: allowed, the answer of one counts
@@ -67,7 +70,7 @@ const (
 // once by kind. A run without calls shows nothing and is not OK.
 func (r Report) OK() bool {
 	return r.Calls > 0 && r.AnsweredLate == 0 && r.HandledTwice == 0 && r.Misrouted == 0 && r.Lost == 0 &&
-		r.OutOfOrder == 0 && r.Altered == 0 && r.RepliesLost == 0 && r.StaleActions == 0 && r.StrayHops == 0 &&
+		r.OutOfOrder == 0 && r.Altered == 0 && r.RepliesLost == 0 && r.StaleActions == 0 && r.StrayHops == 0 && r.WrongEvents == 0 &&
 		r.HopsMax.Region <= 1 && r.HopsMax.Node <= 1
 }
 

@@ -31,7 +31,8 @@ func (k *call) rejected(c *Cloud) bool {
 // closeCall ends what the cloud knows of a call.
 func (c *Cloud) closeCall(ctx context.Context, k *call) {
 	c.ledger.count(func(*ledger) {
-		k.over, k.overAt = true, time.Now()
+		k.ends()
+		k.overAt = time.Now()
 		k.abandoned = k.abandoned || ctx.Err() != nil
 	})
 }
@@ -61,6 +62,7 @@ func (c *Cloud) ring(ctx context.Context, k *call) bool {
 		c.tasks.run(func() { c.again(ctx, p, 0) })
 	}
 	c.maybeTwice(ctx, parcels[0])
+	c.maybeGone(ctx, k)
 	c.tell(k, k.dc, "", "incoming "+k.kind())
 	if reply := c.deliver(ctx, parcels[0]); reply.err != nil {
 		c.tell(k, k.dc, "", reply.err.Error())
@@ -73,6 +75,36 @@ func (c *Cloud) ring(ctx context.Context, k *call) bool {
 		c.tasks.run(func() { c.handshake(ctx, k) })
 	}
 	return true
+}
+
+// maybeGone lets the caller hang up while it rings, most often at once: a router
+// that answers within milliseconds meets little else. There is no callback URI
+// yet, so the webhook is told, as of a call that was rejected.
+func (c *Cloud) maybeGone(ctx context.Context, k *call) {
+	d := k.dice
+	if !d.chance(c.cfg.Rates.HangUp) {
+		return
+	}
+	pause := d.between(0, 20*time.Millisecond)
+	if d.chance(0.3) {
+		pause = d.between(0, 3*time.Second)
+	}
+	c.tasks.run(func() {
+		if wait(ctx, pause) != nil {
+			return
+		}
+		rings := false
+		c.ledger.count(func(*ledger) {
+			if rings = !k.settled() && !k.over; rings {
+				k.hungUp = true
+				k.ends()
+				close(k.gone)
+			}
+		})
+		if rings {
+			c.update(ctx, k, "terminated", endItem(k, "The caller hung up."))
+		}
+	})
 }
 
 // handshake posts the legacy form: 204 says that the bot speaks Graph.
@@ -108,6 +140,8 @@ func (c *Cloud) awaitAnswer(ctx context.Context, k *call) bool {
 	select {
 	case <-k.answered:
 		return true
+	case <-k.gone:
+		c.tell(k, k.dc, "", "the caller hung up")
 	case <-t.C:
 		c.tell(k, k.dc, "", "not answered in time")
 	case <-ctx.Done():
@@ -199,7 +233,7 @@ func (c *Cloud) hangUp(ctx context.Context, k *call) {
 	}
 	it := endItem(k, "The conversation has ended.")
 	c.update(ctx, k, "terminated", it)
-	c.ledger.count(func(*ledger) { k.over = true })
+	c.ledger.count(func(*ledger) { k.ends() })
 	if it.change == "updated" {
 		c.update(ctx, k, "deleted", item{call: k, change: "deleted"})
 	}

@@ -16,7 +16,8 @@ const maxSamples = 100_000
 // totals are verdicts summed up over calls.
 type totals struct {
 	report             Report
-	deaths             map[string][]uint64 // node to the numbers at which it lost its memory
+	deaths             map[string][]mark // node to when it lost its memory
+	woke               map[string][]mark // node to when it went on after a pause
 	decisions, answers []time.Duration
 }
 
@@ -27,11 +28,12 @@ func (t *totals) add(k *call) {
 		r.Abandoned++
 		return
 	}
-	judgeOwners(r, k)
+	t.judgeOwners(k)
+	t.judgeEvents(k)
 	judgeActions(r, k)
 	judgeOrder(r, k)
 	for _, n := range k.notices {
-		judgeNotice(r, n, t.deaths)
+		t.judgeNotice(n)
 		if d, ok := decision(n); ok {
 			t.decisions = sample(t.decisions, d)
 		}
@@ -60,7 +62,7 @@ func (t totals) clone() totals {
 
 // fold sums up the oldest calls that have been over since before a time, and
 // forgets them: a demonstration may run for days.
-func (l *ledger) fold(before time.Time) {
+func (l *ledger) fold(before time.Time, remember bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -71,6 +73,9 @@ func (l *ledger) fold(before time.Time) {
 	judgeGroups(&l.past.report, old)
 	for _, k := range old {
 		l.past.add(k)
+		if remember {
+			l.fates[k.id] = k.fate()
+		}
 		delete(l.calls, k.id)
 		for _, message := range k.messages {
 			delete(l.notices, noticeKey(k.id, message))

@@ -110,13 +110,17 @@ type TakeUp struct {
 }
 
 // Records is a batch of what owners report of their calls: Answered, Release,
-// Seen and TakeUp. Outcome.Errors runs parallel to it.
+// Seen and TakeUp. At is the time of all of them. Outcome.Errors runs parallel to
+// it.
 type Records struct {
 	At   time.Time
 	Acts []Act
 }
 
-// Forget drops tombstones that ended before Before.
+// Forget drops tombstones that ended before Before. From format 3 on it also drops
+// the records of nodes and partitions that have been out of use since before
+// then and that nothing refers to, and it drops so many tombstones at most that a
+// call is not kept waiting: whoever finds more due sends another.
 type Forget struct {
 	At     time.Time
 	Before time.Time

@@ -174,6 +174,7 @@ type Node struct {
 	Format      uint32    `json:"format"`            // newest command format it can read
 	JoinedAt    time.Time `json:"joined_at"`
 	DrainBy     time.Time `json:"drain_by,omitzero"` // when its drain ends by force; zero: never
+	GoneAt      time.Time `json:"gone_at,omitzero"`  // when it was removed; its record goes some time later
 }
 
 // Partition is one partition's record in the table.
@@ -184,6 +185,8 @@ type Partition struct {
 	BornOn  NodeID      `json:"born_on"`
 	Live    int         `json:"live"` // live calls in it that its owner acts for
 	Retired bool        `json:"retired,omitempty"`
+	// RetiredAt is when it was retired; its record goes some time later.
+	RetiredAt time.Time `json:"retired_at,omitzero"`
 	// Reserved lists, oldest epoch first, what former owners left in it: answered
 	// calls with media on their node. The slice is replaced, never changed.
 	Reserved []Reservation `json:"reserved,omitempty"`

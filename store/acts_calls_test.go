@@ -27,7 +27,7 @@ func TestClaims(t *testing.T) {
 		t.Errorf("the repeat got %+v", second)
 	}
 	want := ownership.Call{
-		ID: callID(1), RawCall: string(callID(1)), App: "app-1", Tenant: "tenant-1", Partition: first.Partition, Epoch: 1,
+		ID: callID(1), RawCall: string(callID(1)), App: "app-1", Tenant: "tenant-1", Partition: first.Partition, Owner: "a", Epoch: 1,
 		State: ownership.CallClaimed, Thread: "19:meeting", Organizer: "o-1", Modalities: []string{"audio"},
 		Deadline: at(15), ClaimedAt: at(1), SeenAt: at(1), Via: "emea-1", Placement: first,
 	}

@@ -210,9 +210,9 @@ func TestFailover(t *testing.T) {
 	}{
 		{callID(1), "ringing", ownership.CallClaimed, 2},
 		{callID(2), "answered and movable", ownership.CallAnswered, 2},
-		{callID(3), "answered with media of its own", ownership.CallOrphaned, 1},
+		{callID(3), "answered with media of its own", ownership.CallOrphaned, 2},
 		{callID(4), "ringing, media not yet there", ownership.CallClaimed, 2},
-		{callID(5), "ended", ownership.CallEnded, 1},
+		{callID(5), "ended", ownership.CallEnded, 2},
 	}
 	for range 2 {
 		for _, c := range cases {
@@ -300,7 +300,9 @@ func TestSkipsWhatItHolds(t *testing.T) {
 func TestSetFormat(t *testing.T) {
 	const next = CommandFormat + 1
 	r := newRig(t)
-	r.join("a")
+	old := node("a")
+	old.Format = 1
+	r.must(ownership.Join{At: at(0), Node: old, Partitions: 2})
 	r.refused(ownership.SetFormat{At: at(1), Format: 2}, ownership.ErrConflict, "node a reads only up to 1")
 	r.refused(ownership.SetFormat{At: at(1), Format: 0}, ownership.ErrConflict, "already writes 1")
 	r.must(ownership.SetFormat{At: at(1), Format: 1})

@@ -20,19 +20,32 @@ type applier struct {
 }
 
 func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
+	if since := formatOf(act); since >= ownership.FormatReservations && a.st.format < since {
+		out.Err = fmt.Errorf("applying %T: the region writes command format %d, it needs %d: %w", act, a.st.format, since, ownership.ErrConflict)
+		return
+	}
 	switch act := act.(type) {
 	case ownership.Claims:
 		a.at = act.At
 		a.claims(act, out)
+	case ownership.Records:
+		a.at = act.At
+		out.Errors = make([]error, len(act.Acts))
+		for i, rec := range act.Acts {
+			out.Errors[i] = a.record(rec)
+		}
 	case ownership.Answered:
 		a.at = act.At
-		out.Err = a.answered(act)
+		out.Err = a.record(act)
 	case ownership.Seen:
 		a.at = act.At
-		a.seen(act)
+		out.Err = a.record(act)
 	case ownership.Release:
 		a.at = act.At
-		out.Err = a.release(act)
+		out.Err = a.record(act)
+	case ownership.TakeUp:
+		a.at = act.At
+		out.Err = a.record(act)
 	case ownership.Forget:
 		a.at = act.At
 		a.forget(act)
@@ -51,12 +64,24 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	case ownership.Failover:
 		a.at = act.At
 		out.Moves, out.Err = a.failover(act)
+	case ownership.Lapse:
+		a.at = act.At
+		out.Err = a.lapse(act)
+	case ownership.Reclaim:
+		a.at = act.At
+		out.Err = a.reclaim(act)
 	case ownership.Move:
 		a.at = act.At
 		out.Moves, out.Err = a.move(act)
 	case ownership.SetFormat:
 		a.at = act.At
 		out.Err = a.setFormat(act)
+	case ownership.Found:
+		a.at = act.At
+		out.Err = a.found(act)
+	case ownership.SetLease:
+		a.at = act.At
+		out.Err = a.setLease(act)
 	case ownership.GrantToken:
 		a.at = act.At
 		out.Err = a.grantToken(act)
@@ -68,6 +93,26 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		out.Err = a.useToken(act)
 	}
 }
+
+// record carries out what an owner reports of its calls, alone or in a batch.
+func (a *applier) record(act ownership.Act) error {
+	switch act := act.(type) {
+	case ownership.Answered:
+		return a.answered(act)
+	case ownership.Release:
+		return a.release(act)
+	case ownership.Seen:
+		a.seen(act)
+	case ownership.TakeUp:
+		return a.takeUp(act)
+	}
+	return nil
+}
+
+// reserves reports whether the region keeps the calls of silent nodes for them, and
+// with that follows all rules of command format 3. A region of an older format must
+// do what software of that time does, to the byte.
+func (a *applier) reserves() bool { return a.st.format >= ownership.FormatReservations }
 
 // setFormat raises the command format that the region writes. Every node that
 // may yet read the log must be able to read it.
@@ -83,7 +128,7 @@ func (a *applier) setFormat(act ownership.SetFormat) error {
 	if act.Format == a.st.format {
 		return nil
 	}
-	a.st.format = act.Format
+	a.st.format, a.st.changed = act.Format, true
 	a.emit(Event{Kind: EventFormat, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
 	return nil
 }
@@ -118,6 +163,15 @@ func (a *applier) putNode(n ownership.Node) {
 	a.st.setNode(n)
 }
 
+// dropNode takes a node's record out.
+func (a *applier) dropNode(n *ownership.Node) {
+	var w timeWriter
+	key := nodeKey(n.ID)
+	a.st.sum -= recordSum(kindNode, key, seal(key, nodeOut(n, &w)))
+	a.b.nodes[n.ID] = nil
+	a.st.dropNode(n.ID)
+}
+
 // putPartition writes a partition's record.
 func (a *applier) putPartition(p ownership.Partition) {
 	key := partitionKey(p.ID)
@@ -128,6 +182,14 @@ func (a *applier) putPartition(p ownership.Partition) {
 	a.st.sum += recordSum(kindPartition, key, value)
 	a.b.parts[p.ID] = value
 	a.st.setPartition(p)
+}
+
+// dropPartition takes a partition's record out.
+func (a *applier) dropPartition(p *ownership.Partition) {
+	key := partitionKey(p.ID)
+	a.st.sum -= recordSum(kindPartition, key, seal(key, partitionOut(p)))
+	a.b.parts[p.ID] = nil
+	a.st.dropPartition(p.ID)
 }
 
 // seconds is a time as the index keeps it: enough to pass over most calls.

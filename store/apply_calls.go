@@ -51,21 +51,24 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 	})
 }
 
-// answered compares the epoch before it believes the owner.
+// answered believes who answered: a call that rings was answered at the epoch that
+// is named, and stays at it. Before command format 3 the epoch had to be the
+// present one.
 func (a *applier) answered(act ownership.Answered) error {
 	ref, e, err := a.find(act.Call, "recording the answer of")
 	if err != nil {
 		return err
 	}
-	if err := a.epochFits(e, act.Epoch); err != nil {
+	at := a.st.stands(e)
+	repeat := e.state == ownership.CallAnswered && at.State == ownership.CallAnswered
+	if err := a.mayAnswer(e, act.Epoch, repeat); err != nil {
 		return fmt.Errorf("recording the answer of call %s: %w", act.Call, err)
 	}
-	repeat := e.state == ownership.CallAnswered
 	switch {
 	case repeat && act.Thread == "" && act.Organizer == "":
 		return nil
 	case !repeat && e.state != ownership.CallClaimed:
-		return fmt.Errorf("recording the answer of call %s: it is %s: %w", act.Call, e.state, ownership.ErrConflict)
+		return fmt.Errorf("recording the answer of call %s: it is %s: %w", act.Call, at.State, ownership.ErrConflict)
 	}
 	c, old, ok := a.call(act.Call)
 	if !ok {
@@ -79,12 +82,22 @@ func (a *applier) answered(act ownership.Answered) error {
 		}
 		return nil
 	}
+	if a.reserves() {
+		c.Epoch = act.Epoch
+	}
 	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, a.at, later(c.SeenAt, a.at)
 	a.putCall(&c, old)
-	a.st.setCallState(ref, ownership.CallAnswered)
-	e.active = seconds(c.SeenAt)
+	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))
 	a.emit(a.about(EventAnswered, &c))
 	return nil
+}
+
+// mayAnswer refuses an epoch that cannot be the one at which the call was answered.
+func (a *applier) mayAnswer(e *entry, epoch ownership.Epoch, repeat bool) error {
+	if a.reserves() && repeat {
+		return a.notAhead(e, epoch)
+	}
+	return a.recordFits(e, epoch) // nobody answers a call before it is claimed
 }
 
 // learn fills in a fact that was not known; what is known stays.
@@ -113,22 +126,21 @@ func (a *applier) seen(act ownership.Seen) {
 			continue
 		}
 		c.SeenAt = a.at
-		e.active = seconds(a.at)
 		a.putCall(&c, old)
+		e.active = seconds(a.at)
 	}
 }
 
-// release compares the epoch before it ends a call, so that an owner of the
-// past cannot end what another has adopted since.
+// release compares the epoch before it ends a call, so that an owner of the past
+// cannot end what another has adopted since. What the cloud told is not compared:
+// a call that has ended there has ended.
 func (a *applier) release(act ownership.Release) error {
 	ref, e, err := a.find(act.Call, "releasing")
 	if err != nil {
 		return err
 	}
-	if act.Epoch != 0 {
-		if err := a.epochFits(e, act.Epoch); err != nil {
-			return fmt.Errorf("releasing call %s: %w", act.Call, err)
-		}
+	if err := a.mayRelease(e, &act); err != nil {
+		return fmt.Errorf("releasing call %s: %w", act.Call, err)
 	}
 	if e.state == ownership.CallEnded {
 		return nil // a repeat
@@ -137,37 +149,83 @@ func (a *applier) release(act ownership.Release) error {
 	if !ok {
 		return a.lost(act.Call)
 	}
-	c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.at, act.Why
-	a.putCall(&c, old)
-	a.st.setCallState(ref, ownership.CallEnded)
-	e.active = seconds(a.at)
 	ev := a.about(EventEnded, &c)
 	ev.Text = act.Why
+	c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.at, act.Why
+	if a.reserves() {
+		c = tombstone(&c)
+	}
+	a.putCall(&c, old)
+	a.st.setCall(ref, c.State, c.Epoch, seconds(a.at))
 	a.emit(ev)
+	a.vacate(c.Partition)
 	return nil
 }
 
+func (a *applier) mayRelease(e *entry, act *ownership.Release) error {
+	switch {
+	case act.Epoch == 0: // an operator
+		return nil
+	case !a.reserves():
+		return a.recordFits(e, act.Epoch)
+	case act.Told, e.state == ownership.CallEnded:
+		return nil
+	}
+	if err := a.epochFits(e, act.Epoch); err != nil {
+		return err
+	}
+	if at := a.st.stands(e); at.Epoch != act.Epoch {
+		return fmt.Errorf("epoch %d is named, node %s acts for the call at epoch %d: %w", act.Epoch, at.Owner, at.Epoch, ownership.ErrConflict)
+	}
+	return nil
+}
+
+// tombstone is what is left of an ended call: enough to know a repeat of its
+// notifications, and to list it. Whatever else there was stands in the history.
+func tombstone(c *ownership.Call) ownership.Call {
+	p := c.Placement
+	p.Candidates = nil
+	return ownership.Call{
+		ID: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned,
+		ClaimedAt: c.ClaimedAt, AnsweredAt: c.AnsweredAt, EndedAt: c.EndedAt, SeenAt: c.SeenAt, Via: c.Via, Placement: p, Ending: c.Ending,
+	}
+}
+
+// forgetAtOnce bounds the tombstones that one act drops; those of its last second
+// go all.
+const forgetAtOnce = 2000
+
 // forget drops old tombstones, then retires the partitions that have become
-// empty and will not be used again.
+// empty and will not be used again, and drops what has been out of use for long.
 func (a *applier) forget(act ownership.Forget) {
 	before := seconds(act.Before)
-	var old []uint32
-	a.st.calls.calls.all(func(ref uint32, e *entry) {
-		if e.state == ownership.CallEnded && e.active <= before {
-			old = append(old, ref)
+	var young []ending
+	for dropped, second := 0, uint32(0); ; {
+		if a.reserves() && dropped >= forgetAtOnce {
+			before = min(before, second) // of one second all or none: ties have no order
 		}
-	})
-	for _, ref := range old {
-		id := a.st.calls.id(ref)
+		end, ok := a.st.ended.take(before)
+		if !ok {
+			break
+		}
+		id := a.st.calls.id(end.ref)
 		c, sum, ok := a.call(id)
 		if !ok || !c.EndedAt.Before(act.Before) {
+			young = append(young, end)
 			continue
 		}
 		a.st.sum -= sum
 		a.b.calls[id] = nil
-		a.st.dropCall(ref)
+		a.st.dropCall(end.ref)
+		dropped, second = dropped+1, end.at
+	}
+	for _, end := range young {
+		a.st.ended.put(end)
 	}
 	a.retire()
+	if a.reserves() {
+		a.clear(act.Before)
+	}
 }
 
 // find gives a call's place in the index.
@@ -179,26 +237,41 @@ func (a *applier) find(id ownership.CallID, doing string) (uint32, *entry, error
 	return ref, a.st.calls.calls.at(ref), nil
 }
 
-// epochFits refuses an epoch older than the call's, and one that its partition
-// has not reached.
-func (a *applier) epochFits(e *entry, epoch ownership.Epoch) error {
-	now := a.st.parts[ownership.PartitionID(e.partition)].rec.Epoch
-	switch {
-	case epoch < ownership.Epoch(e.epoch):
-		return fmt.Errorf("epoch %d is named, the call is at epoch %d: %w", epoch, e.epoch, ownership.ErrStaleEpoch)
-	case epoch > now:
-		return fmt.Errorf("epoch %d is named, partition %d is at epoch %d: %w", epoch, e.partition, now, ownership.ErrFutureEpoch)
-	default:
-		return nil
-	}
+// recordFits refuses an epoch older than that of the call's record, and one that
+// its partition has not reached.
+func (a *applier) recordFits(e *entry, epoch ownership.Epoch) error {
+	return a.fits(e, epoch, ownership.Epoch(e.epoch))
 }
 
-// about makes an event about a call and its present owner.
-func (a *applier) about(kind EventKind, c *ownership.Call) Event {
-	return Event{
-		Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch,
-		Node: a.st.parts[c.Partition].rec.Owner,
+// epochFits refuses an epoch older than that at which the call stands, and one that
+// its partition has not reached.
+func (a *applier) epochFits(e *entry, epoch ownership.Epoch) error {
+	return a.fits(e, epoch, a.st.stands(e).Epoch)
+}
+
+func (a *applier) fits(e *entry, epoch, now ownership.Epoch) error {
+	if epoch < now {
+		return fmt.Errorf("epoch %d is named, the call is at epoch %d: %w", epoch, now, ownership.ErrStaleEpoch)
 	}
+	return a.notAhead(e, epoch)
+}
+
+func (a *applier) notAhead(e *entry, epoch ownership.Epoch) error {
+	if now := a.st.parts[ownership.PartitionID(e.partition)].rec.Epoch; epoch > now {
+		return fmt.Errorf("epoch %d is named, partition %d is at epoch %d: %w", epoch, e.partition, now, ownership.ErrFutureEpoch)
+	}
+	return nil
+}
+
+// about makes an event about a call and who acts for it.
+func (a *applier) about(kind EventKind, c *ownership.Call) Event {
+	p := &a.st.parts[c.Partition].rec
+	ev := Event{Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, Node: p.Owner}
+	if a.reserves() {
+		at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
+		ev.Epoch, ev.Node = at.Epoch, at.Owner
+	}
+	return ev
 }
 
 // lost is the answer once a record could not be read and the table has stopped.

@@ -14,15 +14,28 @@ func (a *applier) failover(act ownership.Failover) ([]ownership.Reassignment, er
 	if _, ok := a.st.nodes[act.Node]; !ok {
 		return nil, fmt.Errorf("moving the partitions of node %q: %w", act.Node, ownership.ErrUnknown)
 	}
-	return a.reassign(act.Node, act.Fitness), nil
+	moves := a.reassign(act.Node, act.Fitness, lapsing(nil, act.Lapsed))
+	if len(act.Lapsed) > 0 && a.reserves() {
+		a.lapseAll(act.Node, act.Lapsed) // what it has left before
+	}
+	return moves, nil
 }
 
-func (a *applier) reassign(from ownership.NodeID, fit map[ownership.NodeID]ownership.Fitness) []ownership.Reassignment {
+func (a *applier) reassign(from ownership.NodeID, fit map[ownership.NodeID]ownership.Fitness, lapsed []ownership.AppID) []ownership.Reassignment {
 	moves := ownership.Reassign(a, from, fit)
 	for _, m := range moves {
-		a.handOver(m)
+		a.handOver(m, lapsed)
 	}
 	return moves
+}
+
+// handOver gives a partition its new owner.
+func (a *applier) handOver(m ownership.Reassignment, lapsed []ownership.AppID) {
+	if a.reserves() {
+		a.reserve(m, lapsed)
+		return
+	}
+	a.rewrite(m)
 }
 
 // move is the planned hand-over of one partition, after its owner has stopped.
@@ -33,12 +46,7 @@ func (a *applier) move(act ownership.Move) ([]ownership.Reassignment, error) {
 	if !ok {
 		return nil, fmt.Errorf("moving partition %d: %w", act.Partition, ownership.ErrUnknown)
 	}
-	pinned := 0
-	a.st.inPartition(p, func(_ uint32, e *entry) {
-		if e.state == ownership.CallAnswered && e.flags&flagPinned != 0 {
-			pinned++
-		}
-	})
+	pinned := p.heldAt(p.rec.Epoch)
 	var err error
 	switch to, known := a.st.nodes[act.To]; {
 	case act.Epoch < p.rec.Epoch:
@@ -60,15 +68,15 @@ func (a *applier) move(act ownership.Move) ([]ownership.Reassignment, error) {
 		return nil, fmt.Errorf("moving partition %d: %w", act.Partition, err)
 	}
 	m := ownership.Reassignment{Partition: act.Partition, From: p.rec.Owner, To: act.To, Epoch: p.rec.Epoch + 1}
-	a.handOver(m)
+	a.handOver(m, nil)
 	return []ownership.Reassignment{m}, nil
 }
 
-// handOver gives a partition its new owner and takes its calls along: a call
-// that rings or can move gets the new epoch, an answered call whose media were
-// on the former owner is orphaned and keeps the epoch at which it was last
+// rewrite gives a partition its new owner as it was done before command format 3:
+// a call that rings or can move gets the new epoch, an answered call whose media
+// were on the former owner is orphaned and keeps the epoch at which it was last
 // owned.
-func (a *applier) handOver(m ownership.Reassignment) {
+func (a *applier) rewrite(m ownership.Reassignment) {
 	p := a.st.parts[m.Partition]
 	rec := p.rec
 	rec.Owner, rec.Epoch = m.To, m.Epoch
@@ -106,33 +114,8 @@ func (a *applier) inherit(ref uint32, id ownership.CallID, m ownership.Reassignm
 		c.Epoch = m.Epoch
 	}
 	a.putCall(&c, old)
-	a.st.calls.calls.at(ref).epoch = uint64(c.Epoch)
-	a.st.setCallState(ref, c.State)
+	a.st.setCall(ref, c.State, c.Epoch, a.st.calls.calls.at(ref).active)
 	ev := a.about(kind, &c)
 	ev.From = m.From
 	a.emit(ev)
-}
-
-// retire takes empty partitions out of use for good: those born on a node that
-// is gone, and those that a node lost to others but has replaced since it came
-// back.
-func (a *applier) retire() {
-	for _, id := range a.st.partIDs {
-		p := a.st.parts[id]
-		if p.rec.Retired || p.calls > 0 || !a.outlived(&p.rec) {
-			continue
-		}
-		rec := p.rec
-		rec.Retired = true
-		a.putPartition(rec)
-		a.emit(Event{Kind: EventRetired, Partition: rec.ID, Epoch: rec.Epoch, Node: rec.Owner})
-	}
-}
-
-func (a *applier) outlived(p *ownership.Partition) bool {
-	born, ok := a.st.nodes[p.BornOn]
-	if !ok || born.rec.State == ownership.NodeGone {
-		return true
-	}
-	return p.Owner != p.BornOn && len(born.owned) > 0
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tandem/ownership"
@@ -19,12 +20,15 @@ const (
 // A node is known by its id and its incarnation, which is made with its store.
 // Another incarnation under a known id is a node that lost its disk: it has
 // forgotten its votes and must not count as the old one, so it is refused until
-// the old one was removed. A removed incarnation never comes back.
+// the old one was removed. A removed incarnation does not come back as long as the
+// table knows of it.
 func (a *applier) join(act ownership.Join) error {
 	n := act.Node
-	if err := a.mayJoin(&n, act.Partitions); err != nil {
+	if err := a.mayJoin(&n, &act); err != nil {
 		return fmt.Errorf("joining node %q: %w", n.ID, err)
 	}
+	a.settle(&n)
+	wanted := act.Partitions
 	have, known := a.st.nodes[n.ID]
 	if known && have.rec.State != ownership.NodeGone {
 		n.State, n.JoinedAt, n.DrainBy = have.rec.State, have.rec.JoinedAt, have.rec.DrainBy
@@ -32,24 +36,57 @@ func (a *applier) join(act ownership.Join) error {
 			a.putNode(n)
 			a.emit(Event{Kind: EventUpdated, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
 		}
-		if len(have.owned) > 0 {
-			return nil
-		}
-		// It comes back after a failover took all it had: without a partition
-		// it would never get a call again.
+		wanted -= a.kept(have)
 	} else {
 		n.State, n.JoinedAt, n.DrainBy = ownership.NodeActive, a.at, time.Time{}
 		a.putNode(n)
 		a.emit(Event{Kind: EventJoined, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
 	}
-	for _, p := range ownership.Births(n.ID, a.st.next, act.Partitions) {
+	for _, p := range ownership.Births(n.ID, a.st.next, wanted) {
 		a.putPartition(p)
 		a.emit(Event{Kind: EventBorn, Node: n.ID, Partition: p.ID, Epoch: p.Epoch})
 	}
 	return nil
 }
 
-func (a *applier) mayJoin(n *ownership.Node, partitions int) error {
+// kept counts the partitions of a node that stay with it while it lives. Those
+// that were born elsewhere are retired as they become empty. Before command format
+// 3 one of any kind was enough.
+func (a *applier) kept(n *nodeState) int {
+	if !a.reserves() {
+		return len(n.owned) * maxBirths
+	}
+	kept := 0
+	for _, id := range n.owned {
+		if a.st.parts[id].rec.BornOn == n.rec.ID {
+			kept++
+		}
+	}
+	return kept
+}
+
+// settle takes what a node tells of itself as command format 3 has it. An address
+// is a hint: whoever joins at it is there now, and the node that was there before
+// is not.
+func (a *applier) settle(n *ownership.Node) {
+	n.GoneAt = time.Time{}
+	if !a.reserves() {
+		n.Process = ""
+		return
+	}
+	if have, ok := a.st.nodes[n.ID]; ok && n.Process == "" && have.rec.Incarnation == n.Incarnation {
+		n.Process = have.rec.Process // a command from before format 3
+	}
+	for _, other := range a.st.nodeList {
+		if other.ID != n.ID && other.State != ownership.NodeGone && n.ClusterAddr != "" && other.ClusterAddr == n.ClusterAddr {
+			other.ClusterAddr = ""
+			a.putNode(other)
+			a.emit(Event{Kind: EventUpdated, Node: other.ID, Text: fmt.Sprintf("node %s is at its address %s now", n.ID, n.ClusterAddr)})
+		}
+	}
+}
+
+func (a *applier) mayJoin(n *ownership.Node, act *ownership.Join) error {
 	switch {
 	case n.ID == "" || len(n.ID) > maxNodeID:
 		return fmt.Errorf("a node's id has 1 to %d bytes: %w", maxNodeID, ownership.ErrConflict)
@@ -59,13 +96,11 @@ func (a *applier) mayJoin(n *ownership.Node, partitions int) error {
 		return fmt.Errorf("it belongs to region %q, this is region %q: %w", n.Region, a.t.region, ownership.ErrConflict)
 	case n.Format < a.st.format:
 		return fmt.Errorf("it reads command formats up to %d, the region writes %d; upgrade it first: %w", n.Format, a.st.format, ownership.ErrConflict)
-	case partitions > maxBirths:
-		return fmt.Errorf("it asks for %d partitions, at most %d are allowed: %w", partitions, maxBirths, ownership.ErrConflict)
+	case act.Partitions > maxBirths:
+		return fmt.Errorf("it asks for %d partitions, at most %d are allowed: %w", act.Partitions, maxBirths, ownership.ErrConflict)
 	}
-	for _, other := range a.st.nodeList {
-		if other.ID != n.ID && other.State != ownership.NodeGone && n.ClusterAddr != "" && other.ClusterAddr == n.ClusterAddr {
-			return fmt.Errorf("node %s already has the address %s; remove it first: %w", other.ID, n.ClusterAddr, ownership.ErrConflict)
-		}
+	if err := a.addressFree(n); err != nil {
+		return err
 	}
 	have, known := a.st.nodes[n.ID]
 	if !known {
@@ -78,6 +113,29 @@ func (a *applier) mayJoin(n *ownership.Node, partitions int) error {
 	case !same && !gone:
 		return fmt.Errorf("the region knows this id with other data, so its disk was lost or swapped; "+
 			"remove the node, then join it anew: %w", ownership.ErrConflict)
+	case same && a.reserves() && !descends(n.Process, have.rec.Process, act.Ancestors):
+		return fmt.Errorf("another process with the data of %s runs at %s; stop this one, or give it an empty data directory and "+
+			"an id of its own: %w", n.ID, have.rec.ClusterAddr, ownership.ErrTwin)
+	}
+	return nil
+}
+
+// descends reports whether a process is the one that the table knows, or comes
+// after it on the same disk.
+func descends(process, known string, ancestors []string) bool {
+	return process == known || process == "" || known == "" || slices.Contains(ancestors, known)
+}
+
+// addressFree refuses the address of another node, as it was done before command
+// format 3.
+func (a *applier) addressFree(n *ownership.Node) error {
+	if a.reserves() {
+		return nil
+	}
+	for _, other := range a.st.nodeList {
+		if other.ID != n.ID && other.State != ownership.NodeGone && n.ClusterAddr != "" && other.ClusterAddr == n.ClusterAddr {
+			return fmt.Errorf("node %s already has the address %s; remove it first: %w", other.ID, n.ClusterAddr, ownership.ErrConflict)
+		}
 	}
 	return nil
 }
@@ -133,13 +191,26 @@ func (a *applier) depart(act ownership.Depart) ([]ownership.Reassignment, error)
 	if !ok {
 		return nil, fmt.Errorf("removing node %q: %w", act.Node, ownership.ErrUnknown)
 	}
-	moves := a.reassign(act.Node, act.Fitness)
-	if rec := n.rec; rec.State != ownership.NodeGone {
-		rec.State, rec.DrainBy = ownership.NodeGone, time.Time{}
-		a.putNode(rec)
-		a.emit(Event{Kind: EventGone, Node: rec.ID})
+	if !a.reserves() {
+		moves := a.reassign(act.Node, act.Fitness, nil)
+		a.markGone(n.rec)
+		return moves, nil
 	}
-	return moves, nil
+	a.markGone(n.rec) // first: what it leaves behind is reserved for nobody
+	a.finish(act.Node)
+	return a.reassign(act.Node, act.Fitness, nil), nil
+}
+
+func (a *applier) markGone(rec ownership.Node) {
+	if rec.State == ownership.NodeGone {
+		return
+	}
+	rec.State, rec.DrainBy = ownership.NodeGone, time.Time{}
+	if a.reserves() {
+		rec.GoneAt = a.at
+	}
+	a.putNode(rec)
+	a.emit(Event{Kind: EventGone, Node: rec.ID})
 }
 
 func later(a, b time.Time) time.Time {

@@ -47,6 +47,7 @@ type batch struct {
 	sum           uint64
 	format        uint32
 	next          ownership.PartitionID
+	facts
 
 	snapshots []*snapshot // each gets a view of the file as it is after this batch
 }
@@ -66,7 +67,7 @@ func (b *batch) size() int {
 
 // seal notes how far the table is after the batch's changes.
 func (b *batch) seal(s *state) {
-	b.applied, b.term, b.sum, b.format, b.next = s.applied, s.term, s.sum, s.format, s.next
+	b.applied, b.term, b.sum, b.format, b.next, b.facts = s.applied, s.term, s.sum, s.format, s.next, s.facts
 }
 
 // meta is the record that goes with the batch.
@@ -75,6 +76,7 @@ func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
 		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region),
 		Applied: b.applied, Term: b.term, Format: b.format, NextPartition: uint32(b.next), Sum: b.sum,
 		Events: events, EventsSum: eventsSum,
+		Identity: b.identity, Lease: int64(b.lease), LeaseBefore: int64(b.leaseBefore),
 	}
 }
 

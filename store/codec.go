@@ -3,9 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,7 +15,7 @@ import (
 // CommandFormat is the newest command format that this software reads and
 // writes. A region writes the format that its table holds (see SetFormat), so
 // that a node of an older version never meets what it cannot read.
-const CommandFormat uint32 = ownership.FormatTokens
+const CommandFormat uint32 = ownership.FormatReservations
 
 // Errors of reading a command. Each of them stops the node: an act that one
 // node applies and another skips would let the two tables drift apart.
@@ -35,9 +33,11 @@ var (
 var deterministic = proto.MarshalOptions{Deterministic: true}
 
 // EncodeAct writes an act as the data of a raft log entry, in the given command
-// format. It fails for a format that this software does not write and for a
-// time outside the years 1678 to 2262, which is what 64 bits of nanoseconds
-// hold.
+// format. What an act tells beyond that format is left out, where the act means
+// what it meant before without it: facts of an answer, Fitness.Apps, Release.Told,
+// Join.Ancestors and the like. It fails for an act that the format has not, for a
+// format that this software does not write, and for a time outside the years 1678
+// to 2262, which is what 64 bits of nanoseconds hold.
 func EncodeAct(act ownership.Act, format uint32) ([]byte, error) {
 	if format == 0 || format > CommandFormat {
 		return nil, fmt.Errorf("writing a command: format %d is asked for, this software writes 1 to %d", format, CommandFormat)
@@ -81,8 +81,8 @@ func DecodeAct(b []byte) (ownership.Act, error) {
 	if r.bad != nil {
 		return nil, fmt.Errorf("reading a command: %w", r.bad)
 	}
-	if since := formatOf(act); since > cmd.GetFormat() {
-		return nil, fmt.Errorf("reading a command of format %d: %w: it has no %T before format %d", cmd.GetFormat(), ErrBadCommand, act, since)
+	if since := max(formatOf(act), formatOfFields(act)); since > cmd.GetFormat() {
+		return nil, fmt.Errorf("reading a command of format %d: %w: it has no such %T before format %d", cmd.GetFormat(), ErrBadCommand, act, since)
 	}
 	return act, nil
 }
@@ -134,36 +134,6 @@ func (r *reader) count(n int64, what string) int {
 		return 0
 	}
 	return int(n)
-}
-
-func fitnessOut(m map[ownership.NodeID]ownership.Fitness) []*tablepb.Fitness {
-	if len(m) == 0 {
-		return nil
-	}
-	out := make([]*tablepb.Fitness, 0, len(m))
-	for _, id := range slices.Sorted(maps.Keys(m)) {
-		f := m[id]
-		out = append(out, &tablepb.Fitness{
-			Node: string(id), Leased: f.Leased, Bot: f.Bot, Load: f.Load,
-			Room: int64(clampCount(f.Room)), Recent: int64(clampCount(f.Recent)),
-		})
-	}
-	return out
-}
-
-func (r *reader) fitness(in []*tablepb.Fitness) map[ownership.NodeID]ownership.Fitness {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make(map[ownership.NodeID]ownership.Fitness, len(in))
-	for _, f := range in {
-		r.known(f)
-		out[ownership.NodeID(f.GetNode())] = ownership.Fitness{
-			Leased: f.GetLeased(), Bot: f.GetBot(), Load: f.GetLoad(),
-			Room: r.count(f.GetRoom(), "a node's room"), Recent: r.count(f.GetRecent(), "a node's recent calls"),
-		}
-	}
-	return out
 }
 
 // clampCount keeps a count inside what a command may hold.

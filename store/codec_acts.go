@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"tandem/ownership"
 	"tandem/store/tablepb"
 )
@@ -13,41 +15,41 @@ const formatOfFacts uint32 = 2
 func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	switch a := act.(type) {
 	case ownership.Claims:
-		m := &tablepb.Claims{At: w.ns(a.At), Fitness: fitnessOut(a.Fitness), Claims: make([]*tablepb.Claim, len(a.Claims))}
+		m := &tablepb.Claims{At: w.ns(a.At), Fitness: fitnessOut(a.Fitness, cmd.GetFormat()), Claims: make([]*tablepb.Claim, len(a.Claims))}
 		for i := range a.Claims {
 			m.Claims[i] = claimOut(&a.Claims[i], w)
 		}
 		cmd.Act = &tablepb.Command_Claims{Claims: m}
 	case ownership.Answered:
-		m := &tablepb.Answered{At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch)}
-		if cmd.GetFormat() >= formatOfFacts {
-			m.Thread, m.Organizer = a.Thread, a.Organizer
-		}
-		cmd.Act = &tablepb.Command_Answered{Answered: m}
+		cmd.Act = &tablepb.Command_Answered{Answered: answeredOut(&a, cmd.GetFormat(), w)}
 	case ownership.Seen:
-		cmd.Act = &tablepb.Command_Seen{Seen: &tablepb.Seen{At: w.ns(a.At), Calls: words[string](a.Calls)}}
+		cmd.Act = &tablepb.Command_Seen{Seen: seenOut(&a, w)}
 	case ownership.Release:
-		cmd.Act = &tablepb.Command_Release{Release: &tablepb.Release{
-			At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch), Why: a.Why,
-		}}
+		cmd.Act = &tablepb.Command_Release{Release: releaseOut(&a, cmd.GetFormat(), w)}
 	case ownership.Forget:
 		cmd.Act = &tablepb.Command_Forget{Forget: &tablepb.Forget{At: w.ns(a.At), Before: w.ns(a.Before)}}
 	case ownership.Join:
-		cmd.Act = &tablepb.Command_Join{Join: &tablepb.Join{
-			At: w.ns(a.At), Node: nodeOut(&a.Node, w), Partitions: int64(clampCount(a.Partitions)),
-		}}
+		m := &tablepb.Join{At: w.ns(a.At), Node: nodeOut(&a.Node, w), Partitions: int64(clampCount(a.Partitions))}
+		if cmd.GetFormat() >= ownership.FormatReservations {
+			m.Ancestors = a.Ancestors
+		} else {
+			m.Node.Process, m.Node.GoneAt = "", 0
+		}
+		cmd.Act = &tablepb.Command_Join{Join: m}
 	case ownership.Drain:
 		cmd.Act = &tablepb.Command_Drain{Drain: &tablepb.Drain{At: w.ns(a.At), Node: string(a.Node), Until: w.ns(a.Until)}}
 	case ownership.Undrain:
 		cmd.Act = &tablepb.Command_Undrain{Undrain: &tablepb.Undrain{At: w.ns(a.At), Node: string(a.Node)}}
 	case ownership.Depart:
 		cmd.Act = &tablepb.Command_Depart{Depart: &tablepb.Depart{
-			At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness),
+			At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness, cmd.GetFormat()),
 		}}
 	case ownership.Failover:
-		cmd.Act = &tablepb.Command_Failover{Failover: &tablepb.Failover{
-			At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness),
-		}}
+		m := &tablepb.Failover{At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness, cmd.GetFormat())}
+		if cmd.GetFormat() >= ownership.FormatReservations {
+			m.Lapsed = words[string](a.Lapsed)
+		}
+		cmd.Act = &tablepb.Command_Failover{Failover: m}
 	case ownership.Move:
 		cmd.Act = &tablepb.Command_Move{Move: &tablepb.Move{
 			At: w.ns(a.At), Partition: uint32(a.Partition), Epoch: uint64(a.Epoch), To: string(a.To),
@@ -55,7 +57,7 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	case ownership.SetFormat:
 		cmd.Act = &tablepb.Command_SetFormat{SetFormat: &tablepb.SetFormat{At: w.ns(a.At), Format: a.Format}}
 	default:
-		return wrapTokenAct(cmd, act, w)
+		return wrapTokenAct(cmd, act, w) || wrapRegionAct(cmd, act, w)
 	}
 	return true
 }
@@ -75,22 +77,11 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		}
 		return a
 	case *tablepb.Command_Answered:
-		m := x.Answered
-		r.known(m)
-		return ownership.Answered{
-			At: readTime(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()),
-			Thread: m.GetThread(), Organizer: m.GetOrganizer(),
-		}
+		return r.answered(x.Answered)
 	case *tablepb.Command_Seen:
-		m := x.Seen
-		r.known(m)
-		return ownership.Seen{At: readTime(m.GetAt()), Calls: words[ownership.CallID](m.GetCalls())}
+		return r.seen(x.Seen)
 	case *tablepb.Command_Release:
-		m := x.Release
-		r.known(m)
-		return ownership.Release{
-			At: readTime(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()), Why: m.GetWhy(),
-		}
+		return r.release(x.Release)
 	case *tablepb.Command_Forget:
 		m := x.Forget
 		r.known(m)
@@ -100,6 +91,7 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		r.known(m)
 		return ownership.Join{
 			At: readTime(m.GetAt()), Node: r.node(m.GetNode()), Partitions: r.count(m.GetPartitions(), "the number of partitions"),
+			Ancestors: slices.Clone(m.GetAncestors()),
 		}
 	case *tablepb.Command_Drain:
 		m := x.Drain
@@ -116,7 +108,10 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	case *tablepb.Command_Failover:
 		m := x.Failover
 		r.known(m)
-		return ownership.Failover{At: readTime(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness())}
+		return ownership.Failover{
+			At: readTime(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness()),
+			Lapsed: words[ownership.AppID](m.GetLapsed()),
+		}
 	case *tablepb.Command_Move:
 		m := x.Move
 		r.known(m)
@@ -128,8 +123,10 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		m := x.SetFormat
 		r.known(m)
 		return ownership.SetFormat{At: readTime(m.GetAt()), Format: m.GetFormat()}
-	default:
+	case *tablepb.Command_GrantToken, *tablepb.Command_RevokeToken, *tablepb.Command_UseToken:
 		return unwrapTokenAct(cmd, r)
+	default:
+		return unwrapRegionAct(cmd, r)
 	}
 }
 

@@ -70,6 +70,7 @@ func nodeOut(n *ownership.Node, w *timeWriter) *tablepb.Node {
 		Id: string(n.ID), Region: string(n.Region), Zone: n.Zone, PublicUrl: n.PublicURL, ClusterAddr: n.ClusterAddr,
 		AdminUrl: n.AdminURL, Capacity: int64(clampCount(n.Capacity)), State: uint32(n.State), Voter: n.Voter,
 		Incarnation: n.Incarnation, Version: n.Version, Format: n.Format, JoinedAt: w.ns(n.JoinedAt), DrainBy: w.ns(n.DrainBy),
+		Process: n.Process, GoneAt: w.ns(n.GoneAt),
 	}
 }
 
@@ -84,20 +85,38 @@ func (r *reader) node(m *tablepb.Node) ownership.Node {
 		Capacity: r.count(m.GetCapacity(), "a node's capacity"), State: ownership.NodeState(m.GetState()), Voter: m.GetVoter(),
 		Incarnation: m.GetIncarnation(), Version: m.GetVersion(), Format: m.GetFormat(),
 		JoinedAt: readTime(m.GetJoinedAt()), DrainBy: readTime(m.GetDrainBy()),
+		Process: m.GetProcess(), GoneAt: readTime(m.GetGoneAt()),
 	}
 }
 
+// partitionOut leaves out what follows from the calls: the counts of live ones.
 func partitionOut(p *ownership.Partition) *tablepb.Partition {
-	return &tablepb.Partition{
+	var w timeWriter // times came in by a command, so they fit
+	m := &tablepb.Partition{
 		Id: uint32(p.ID), Owner: string(p.Owner), Epoch: uint64(p.Epoch), BornOn: string(p.BornOn), Retired: p.Retired,
+		RetiredAt: w.ns(p.RetiredAt),
 	}
+	for i := range p.Reserved {
+		r := &p.Reserved[i]
+		m.Reserved = append(m.Reserved, &tablepb.Reservation{
+			Node: string(r.Node), Epoch: uint64(r.Epoch), Since: w.ns(r.Since), Lapsed: words[string](r.Lapsed), Final: r.Final,
+		})
+	}
+	return m
 }
 
 func partitionIn(m *tablepb.Partition) ownership.Partition {
-	return ownership.Partition{
+	p := ownership.Partition{
 		ID: ownership.PartitionID(m.GetId()), Owner: ownership.NodeID(m.GetOwner()), Epoch: ownership.Epoch(m.GetEpoch()),
-		BornOn: ownership.NodeID(m.GetBornOn()), Retired: m.GetRetired(),
+		BornOn: ownership.NodeID(m.GetBornOn()), Retired: m.GetRetired(), RetiredAt: readTime(m.GetRetiredAt()),
 	}
+	for _, r := range m.GetReserved() {
+		p.Reserved = append(p.Reserved, ownership.Reservation{
+			Node: ownership.NodeID(r.GetNode()), Epoch: ownership.Epoch(r.GetEpoch()), Since: readTime(r.GetSince()),
+			Lapsed: words[ownership.AppID](r.GetLapsed()), Final: r.GetFinal(),
+		})
+	}
+	return p
 }
 
 func callOut(c *ownership.Call) *tablepb.Call {

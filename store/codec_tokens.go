@@ -9,15 +9,6 @@ import (
 	"tandem/store/tablepb"
 )
 
-// formatOf is the first command format that knows an act.
-func formatOf(act ownership.Act) uint32 {
-	switch act.(type) {
-	case ownership.GrantToken, ownership.RevokeToken, ownership.UseToken:
-		return ownership.FormatTokens
-	}
-	return 1
-}
-
 // wrapTokenAct puts an act about a token of the admin doors into the command;
 // false: it is none.
 func wrapTokenAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {

@@ -27,6 +27,12 @@ const (
 	EventMoved     EventKind = "moved"     // a partition has a new owner
 	EventRetired   EventKind = "retired"   // a partition is used no more
 	EventFormat    EventKind = "format"    // the region writes a newer command format
+	EventFounded   EventKind = "founded"   // the region got its identity
+	EventLease     EventKind = "lease"     // leases have another length
+	EventLapsed    EventKind = "lapsed"    // calls that were reserved for a silent node are orphans
+	EventReclaimed EventKind = "reclaimed" // a node that came back has calls again that had lapsed
+	EventTakenUp   EventKind = "taken-up"  // the bot beside the owner took an orphan
+	EventForgotten EventKind = "forgotten" // a removed node's record was dropped
 
 	EventTokenMade    EventKind = "token-made"    // a token of the admin doors came into being
 	EventTokenUsed    EventKind = "token-used"    // a token for one use was used

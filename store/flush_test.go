@@ -98,7 +98,7 @@ func TestSlowDisk(t *testing.T) {
 
 func mustEncode(t testing.TB, act ownership.Act) []byte {
 	t.Helper()
-	b, err := EncodeAct(act, formatOf(act))
+	b, err := EncodeAct(act, max(formatOf(act), formatOfFields(act)))
 	if err != nil {
 		t.Error(err)
 	}

@@ -30,24 +30,57 @@ func (t *Table) Events(after uint64, limit int) ([]Event, error) {
 	return out, nil
 }
 
-// Timeline gives what the history still has of one call, oldest first. It looks
-// through the whole history.
+// Timeline gives what the history still has of one call, oldest first, and of its
+// partition while the call was live: whoever got the partition got the call, or had
+// it kept. It looks through the whole history.
 func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 	var out []Event
+	var in ownership.PartitionID
+	from := 0 // where in out the present life of the call begins
+	if c, ok := t.Call(call); ok {
+		in = c.Partition // its claim may be forgotten
+	}
 	err := t.eachEvent(0, func(key, value []byte) (bool, error) {
-		if !bytes.Contains(value, []byte(call)) {
+		about := bytes.Contains(value, []byte(call))
+		if !about && (in == 0 || !tellsOfPartition(value)) {
 			return true, nil // cheaper than reading it
 		}
 		e, err := readEvent(key, value)
-		if err == nil && e.Call == call {
+		switch {
+		case err != nil:
+			return false, err
+		case e.Call == call:
+			if e.Kind == EventClaimed {
+				out = out[:from] // of before the claim
+				in = e.Partition
+			}
+			out = append(out, e)
+			if e.Kind == EventEnded {
+				in, from = 0, len(out)
+			}
+		case e.Call == "" && e.Partition == in && movesCalls(e.Kind):
 			out = append(out, e)
 		}
-		return err == nil, err
+		return true, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of call %s: %w", call, err)
 	}
 	return out, nil
+}
+
+// movesCalls reports whether an event about a partition changes who acts for calls
+// in it.
+func movesCalls(k EventKind) bool { return k == EventMoved || k == EventLapsed || k == EventReclaimed }
+
+// tellsOfPartition looks for such an event without reading it.
+func tellsOfPartition(sealed []byte) bool {
+	for _, k := range []EventKind{EventMoved, EventLapsed, EventReclaimed} {
+		if bytes.Contains(sealed, []byte(k)) {
+			return true
+		}
+	}
+	return false
 }
 
 // eachEvent calls f with the events after an id until f has enough. Keys and

@@ -20,7 +20,8 @@ import (
 type SnapshotInfo struct {
 	Deployment string           `json:"deployment"`
 	Region     ownership.Region `json:"region"`
-	Applied    uint64           `json:"applied"` // raft index; a restore must name it, see raft.SnapshotMeta.Index
+	Identity   string           `json:"identity,omitempty"` // of the region, see ownership.Found
+	Applied    uint64           `json:"applied"`            // raft index; a restore must name it, see raft.SnapshotMeta.Index
 	Term       uint64           `json:"term"`
 	Format     uint32           `json:"format"`  // command format that the region wrote
 	MadeAt     time.Time        `json:"made_at"` // by the clock of MadeBy
@@ -98,7 +99,8 @@ func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind
 		return info, nil, err
 	}
 	m := check.meta
-	if m.GetDeployment() != info.Deployment || m.GetRegion() != string(info.Region) || m.GetApplied() != info.Applied || m.GetTerm() != info.Term {
+	if m.GetDeployment() != info.Deployment || m.GetRegion() != string(info.Region) || m.GetApplied() != info.Applied || m.GetTerm() != info.Term ||
+		m.GetIdentity() != info.Identity {
 		return info, nil, damage("the head and the end of the snapshot tell different stories")
 	}
 	info.Bytes, info.Hash = count.n, fmt.Sprintf("%016x", m.GetSum())
@@ -139,7 +141,7 @@ func readHead(in *hashReader) (SnapshotInfo, error) {
 			h.GetLayout(), h.GetFormat(), LayoutFormat, CommandFormat, ErrNewerLayout)
 	}
 	return SnapshotInfo{
-		Deployment: h.GetDeployment(), Region: ownership.Region(h.GetRegion()), Applied: h.GetApplied(), Term: h.GetTerm(),
+		Deployment: h.GetDeployment(), Region: ownership.Region(h.GetRegion()), Identity: h.GetIdentity(), Applied: h.GetApplied(), Term: h.GetTerm(),
 		Format: h.GetFormat(), MadeAt: readTime(h.GetMadeAt()), MadeBy: ownership.NodeID(h.GetMadeBy()),
 	}, nil
 }

@@ -117,6 +117,13 @@ func (l *loader) partition(key, value []byte) error {
 	if _, ok := l.st.nodes[p.Owner]; !ok || string(partitionKey(p.ID)) != string(key) {
 		return damage("partition %d under the key %x belongs to node %q, which is not there", p.ID, key, p.Owner)
 	}
+	last := ownership.Epoch(0)
+	for _, r := range p.Reserved {
+		if _, ok := l.st.nodes[r.Node]; !ok || r.Epoch <= last || r.Epoch >= p.Epoch {
+			return damage("partition %d at epoch %d is reserved for node %q at epoch %d", p.ID, p.Epoch, r.Node, r.Epoch)
+		}
+		last = r.Epoch
+	}
 	l.st.setPartition(p)
 	return nil
 }
@@ -161,5 +168,6 @@ func (l *loader) check() error {
 	}
 	l.st.sum, l.st.format, l.st.next = l.sum, m.GetFormat(), ownership.PartitionID(m.GetNextPartition())
 	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()
+	l.st.facts = facts{m.GetIdentity(), time.Duration(m.GetLease()), time.Duration(m.GetLeaseBefore())}
 	return nil
 }

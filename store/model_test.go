@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"tandem/ownership"
 )
@@ -10,12 +11,12 @@ import (
 // model is the table as simply as it can be said: maps of whole records, looked
 // through from end to end for every question.
 type model struct {
-	nodes map[ownership.NodeID]ownership.Node
-	parts map[ownership.PartitionID]ownership.Partition
-	calls map[ownership.CallID]ownership.Call
-	next  ownership.PartitionID
-
+	nodes  map[ownership.NodeID]ownership.Node
+	parts  map[ownership.PartitionID]ownership.Partition
+	calls  map[ownership.CallID]ownership.Call // as their records say
+	next   ownership.PartitionID
 	format uint32
+	now    time.Time // of the act at hand
 }
 
 func newModel() *model {
@@ -25,15 +26,29 @@ func newModel() *model {
 	}
 }
 
+func (m *model) reserves() bool { return m.format >= ownership.FormatReservations }
+
+// stands gives a call as it stands by its partition's record.
+func (m *model) stands(c ownership.Call) ownership.Call {
+	p := m.parts[c.Partition]
+	at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
+	c.Owner, c.Epoch, c.State = at.Owner, at.Epoch, at.State
+	return c
+}
+
 func (m *model) Known(id ownership.CallID) (ownership.Known, bool) {
 	c, ok := m.calls[id]
-	return ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, ok
+	if !ok {
+		return ownership.Known{}, false
+	}
+	c = m.stands(c)
+	return ownership.Known{App: c.App, Partition: c.Partition, Owner: c.Owner, Epoch: c.Epoch, State: c.State, Pinned: c.Pinned}, true
 }
 
 func (m *model) Legs(key ownership.GroupKey) (legs []ownership.Leg) {
 	for _, c := range m.calls {
 		if c.State.Live() && slices.Contains(c.Groups, key) {
-			legs = append(legs, ownership.Leg{Call: c.ID, App: c.App, Partition: c.Partition, State: c.State,
+			legs = append(legs, ownership.Leg{Call: c.ID, App: c.App, Partition: c.Partition, State: m.stands(c).State,
 				Paired: c.Paired, Observed: c.Observed, ClaimedAt: c.ClaimedAt, Deadline: c.Deadline})
 		}
 	}
@@ -58,13 +73,27 @@ func (m *model) Bundles(into []ownership.Bundle, key ownership.GroupKey, observe
 	return into
 }
 
+// held counts the calls with media of their own that were answered at an epoch.
+func (m *model) held(id ownership.PartitionID, epoch ownership.Epoch) (n int) {
+	for _, c := range m.calls {
+		if c.Partition == id && c.State == ownership.CallAnswered && c.Pinned && c.Epoch == epoch {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *model) Partition(id ownership.PartitionID) (ownership.Partition, bool) {
 	p, ok := m.parts[id]
 	p.Live = 0
 	for _, c := range m.calls {
-		if c.Partition == id && c.State.Live() {
+		if at := m.stands(c); c.Partition == id && at.State.Live() && at.Epoch == p.Epoch {
 			p.Live++
 		}
+	}
+	p.Reserved = slices.Clone(p.Reserved)
+	for i := range p.Reserved {
+		p.Reserved[i].Live = m.held(id, p.Reserved[i].Epoch)
 	}
 	return p, ok
 }
@@ -89,15 +118,17 @@ func (m *model) Nodes() (out []ownership.Node) {
 }
 
 func (m *model) Live(id ownership.NodeID) (n int) {
-	for _, p := range m.PartitionsOf(id) {
-		n += p.Live
+	for _, c := range m.calls {
+		if at := m.stands(c); at.State.Live() && at.Owner == id {
+			n++
+		}
 	}
 	return n
 }
 
 func (m *model) LiveOf(id ownership.NodeID, app ownership.AppID) (n int) {
 	for _, c := range m.calls {
-		if p := m.parts[c.Partition]; c.App == app && c.State.Live() && p.Owner == id && !p.Retired {
+		if at := m.stands(c); c.App == app && at.State.Live() && at.Owner == id {
 			n++
 		}
 	}
@@ -127,29 +158,18 @@ func (m *model) apply(act ownership.Act) error {
 			m.calls[c.Call] = call
 		}
 	case ownership.Answered:
-		c, err := m.check(a.Call, a.Epoch, false)
-		if err != nil || c.State == ownership.CallAnswered {
-			return err
-		}
-		if c.State != ownership.CallClaimed {
-			return ownership.ErrConflict
-		}
-		c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, a.At, a.At
-		m.calls[c.ID] = c
+		return m.answered(a)
+	case ownership.TakeUp:
+		return m.takeUp(a)
 	case ownership.Seen:
 		for _, id := range a.Calls {
 			if c, ok := m.calls[id]; ok && c.State != ownership.CallEnded {
-				c.SeenAt = a.At
+				c.SeenAt = m.now
 				m.calls[id] = c
 			}
 		}
 	case ownership.Release:
-		c, err := m.check(a.Call, a.Epoch, true)
-		if err != nil || c.State == ownership.CallEnded {
-			return err
-		}
-		c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.At, a.Why
-		m.calls[c.ID] = c
+		return m.release(a)
 	case ownership.Forget:
 		m.forget(a)
 	default:
@@ -158,19 +178,118 @@ func (m *model) apply(act ownership.Act) error {
 	return nil
 }
 
-func (m *model) check(id ownership.CallID, epoch ownership.Epoch, operator bool) (ownership.Call, error) {
-	c, ok := m.calls[id]
+// check compares an epoch with the record's, and with the partition's.
+func (m *model) check(c ownership.Call, epoch ownership.Epoch) error {
 	switch {
-	case !ok:
-		return c, ownership.ErrUnknown
-	case epoch == 0 && operator:
-		return c, nil
 	case epoch < c.Epoch:
-		return c, ownership.ErrStaleEpoch
+		return ownership.ErrStaleEpoch
 	case epoch > m.parts[c.Partition].Epoch:
-		return c, ownership.ErrFutureEpoch
+		return ownership.ErrFutureEpoch
 	}
-	return c, nil
+	return nil
+}
+
+func (m *model) answered(a ownership.Answered) error {
+	c, ok := m.calls[a.Call]
+	if !ok {
+		return ownership.ErrUnknown
+	}
+	answered := m.stands(c).State == ownership.CallAnswered
+	if m.reserves() && answered {
+		return m.check(ownership.Call{Partition: c.Partition}, a.Epoch)
+	}
+	if err := m.check(c, a.Epoch); err != nil || answered {
+		return err
+	}
+	if c.State != ownership.CallClaimed {
+		return ownership.ErrConflict
+	}
+	if m.reserves() {
+		c.Epoch = a.Epoch
+	}
+	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, m.now, m.now
+	m.calls[c.ID] = c
+	return nil
+}
+
+func (m *model) release(a ownership.Release) error {
+	c, ok := m.calls[a.Call]
+	if !ok {
+		return ownership.ErrUnknown
+	}
+	if a.Epoch != 0 {
+		var err error
+		switch {
+		case !m.reserves():
+			err = m.check(c, a.Epoch)
+		case !a.Told && c.State != ownership.CallEnded:
+			now := m.stands(c)
+			if err = m.check(now, a.Epoch); err == nil && a.Epoch != now.Epoch {
+				err = ownership.ErrConflict
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.State == ownership.CallEnded {
+		return nil
+	}
+	c.State, c.EndedAt, c.Ending = ownership.CallEnded, m.now, a.Why
+	if m.reserves() {
+		c.RawCall, c.Groups, c.Deadline, c.Paired, c.Placement.Candidates = "", nil, time.Time{}, false, nil
+	}
+	m.calls[c.ID] = c
+	m.vacate()
+	return nil
+}
+
+func (m *model) takeUp(a ownership.TakeUp) error {
+	c, ok := m.calls[a.Call]
+	if !ok {
+		return ownership.ErrUnknown
+	}
+	now := m.stands(c)
+	if err := m.check(now, a.Epoch); err != nil {
+		return err
+	}
+	switch {
+	case now.State != ownership.CallOrphaned:
+		return ownership.ErrConflict
+	case c.State == ownership.CallOrphaned:
+		return nil
+	}
+	c.State, c.Epoch, c.SeenAt = ownership.CallOrphaned, a.Epoch, m.now
+	m.calls[c.ID] = c
+	m.vacate()
+	return nil
+}
+
+// vacate drops the reservations that hold no call.
+func (m *model) vacate() {
+	for id, p := range m.parts {
+		var left []ownership.Reservation
+		for _, r := range p.Reserved {
+			if m.held(id, r.Epoch) > 0 {
+				left = append(left, r)
+			}
+		}
+		p.Reserved = left
+		m.parts[id] = p
+	}
+}
+
+// eachReserved changes the reservations of a node.
+func (m *model) eachReserved(id ownership.NodeID, change func(*ownership.Reservation)) {
+	for pid, p := range m.parts {
+		p.Reserved = slices.Clone(p.Reserved)
+		for i := range p.Reserved {
+			if p.Reserved[i].Node == id && !p.Reserved[i].Final {
+				change(&p.Reserved[i])
+			}
+		}
+		m.parts[pid] = p
+	}
 }
 
 func (m *model) forget(a ownership.Forget) {
@@ -183,11 +302,46 @@ func (m *model) forget(a ownership.Forget) {
 		}
 	}
 	for id := ownership.PartitionID(1); id < m.next; id++ {
-		p := m.parts[id]
+		p, ok := m.parts[id]
+		born, known := m.nodes[p.BornOn]
 		back := p.Owner != p.BornOn && len(m.PartitionsOf(p.BornOn)) > 0
-		if !used[id] && (m.nodes[p.BornOn].State == ownership.NodeGone || back) {
+		if ok && !p.Retired && !used[id] && (!known || born.State == ownership.NodeGone || back) {
 			p.Retired = true
+			if m.reserves() {
+				p.RetiredAt = a.At
+			}
 			m.parts[id] = p
+		}
+	}
+	if m.reserves() {
+		m.clear(a)
+	}
+}
+
+func (m *model) clear(a ownership.Forget) {
+	refers := map[ownership.NodeID]bool{}
+	for id, p := range m.parts {
+		switch {
+		case p.Retired && p.RetiredAt.IsZero():
+			p.RetiredAt = a.At
+			m.parts[id] = p
+		case p.Retired && p.RetiredAt.Before(a.Before):
+			delete(m.parts, id)
+			continue
+		}
+		refers[p.Owner], refers[p.BornOn] = true, true
+		for _, r := range p.Reserved {
+			refers[r.Node] = true
+		}
+	}
+	for id, n := range m.nodes {
+		switch {
+		case n.State != ownership.NodeGone:
+		case n.GoneAt.IsZero():
+			n.GoneAt = a.At
+			m.nodes[id] = n
+		case n.GoneAt.Before(a.Before) && !refers[id]:
+			delete(m.nodes, id)
 		}
 	}
 }
@@ -195,41 +349,116 @@ func (m *model) forget(a ownership.Forget) {
 func (m *model) applyToNodes(act ownership.Act) error {
 	switch a := act.(type) {
 	case ownership.Join:
-		have, known := m.nodes[a.Node.ID]
-		n := a.Node
-		n.State, n.JoinedAt = ownership.NodeActive, a.At
-		if known && (have.State == ownership.NodeGone) == (have.Incarnation == n.Incarnation) {
-			return ownership.ErrConflict
-		}
-		if known && have.State != ownership.NodeGone {
-			n.State, n.JoinedAt, n.DrainBy = have.State, have.JoinedAt, have.DrainBy
-		}
-		m.nodes[n.ID] = n
-		if len(m.PartitionsOf(n.ID)) == 0 || !known || have.State == ownership.NodeGone {
-			for range a.Partitions {
-				m.parts[m.next] = ownership.Partition{ID: m.next, Owner: n.ID, Epoch: 1, BornOn: n.ID}
-				m.next++
-			}
-		}
+		return m.join(a)
 	case ownership.Drain:
 		return m.setState(a.Node, ownership.NodeDraining)
 	case ownership.Undrain:
 		return m.setState(a.Node, ownership.NodeActive)
 	case ownership.Depart:
-		if _, ok := m.nodes[a.Node]; !ok {
+		n, ok := m.nodes[a.Node]
+		if !ok {
 			return ownership.ErrUnknown
 		}
-		m.reassign(ownership.Reassign(m, a.Node, a.Fitness))
-		n := m.nodes[a.Node]
+		if !m.reserves() {
+			m.reassign(ownership.Reassign(m, a.Node, a.Fitness), nil)
+		}
+		if m.reserves() && n.State != ownership.NodeGone {
+			n.GoneAt = a.At
+		}
 		n.State = ownership.NodeGone
 		m.nodes[a.Node] = n
+		if m.reserves() {
+			m.eachReserved(a.Node, func(r *ownership.Reservation) { r.Final = true })
+			m.reassign(ownership.Reassign(m, a.Node, a.Fitness), nil)
+		}
 	case ownership.Failover:
 		if _, ok := m.nodes[a.Node]; !ok {
 			return ownership.ErrUnknown
 		}
-		m.reassign(ownership.Reassign(m, a.Node, a.Fitness))
+		m.reassign(ownership.Reassign(m, a.Node, a.Fitness), lapsing(nil, a.Lapsed))
+		if m.reserves() {
+			m.eachReserved(a.Node, func(r *ownership.Reservation) { r.Lapsed = lapsing(r.Lapsed, a.Lapsed) })
+		}
+	case ownership.Lapse:
+		if _, ok := m.nodes[a.Node]; !ok {
+			return ownership.ErrUnknown
+		}
+		if len(a.Apps) == 0 {
+			a.Apps = []ownership.AppID{ownership.AllApps}
+		}
+		m.eachReserved(a.Node, func(r *ownership.Reservation) { r.Lapsed = lapsing(r.Lapsed, a.Apps) })
+	case ownership.Reclaim:
+		switch n, ok := m.nodes[a.Node]; {
+		case !ok:
+			return ownership.ErrUnknown
+		case n.State == ownership.NodeGone:
+			return ownership.ErrConflict
+		}
+		m.eachReserved(a.Node, func(r *ownership.Reservation) { r.Lapsed = nil })
+	case ownership.SetFormat:
+		if a.Format < m.format {
+			return ownership.ErrConflict
+		}
+		for _, n := range m.nodes {
+			if n.State != ownership.NodeGone && n.Format < a.Format {
+				return ownership.ErrConflict
+			}
+		}
+		m.format = a.Format
 	case ownership.Move:
 		return m.move(a)
+	}
+	return nil
+}
+
+func (m *model) join(a ownership.Join) error {
+	have, known := m.nodes[a.Node.ID]
+	n := a.Node
+	n.State, n.JoinedAt = ownership.NodeActive, a.At
+	if n.Format < m.format {
+		return ownership.ErrConflict
+	}
+	for id, other := range m.nodes {
+		if !m.reserves() && id != n.ID && other.State != ownership.NodeGone && other.ClusterAddr == n.ClusterAddr {
+			return ownership.ErrConflict
+		}
+	}
+	if known && (have.State == ownership.NodeGone) == (have.Incarnation == n.Incarnation) {
+		return ownership.ErrConflict
+	}
+	if known && have.State != ownership.NodeGone {
+		n.State, n.JoinedAt, n.DrainBy = have.State, have.JoinedAt, have.DrainBy
+		if m.reserves() && n.Process == "" {
+			n.Process = have.Process
+		}
+		if m.reserves() && have.Process != "" && n.Process != have.Process && !slices.Contains(a.Ancestors, have.Process) {
+			return ownership.ErrTwin
+		}
+	}
+	if !m.reserves() {
+		n.Process = ""
+	}
+	for id, other := range m.nodes {
+		if id != n.ID && other.State != ownership.NodeGone && other.ClusterAddr == n.ClusterAddr {
+			other.ClusterAddr = ""
+			m.nodes[id] = other
+		}
+	}
+	wanted := a.Partitions
+	if known && have.State != ownership.NodeGone {
+		for _, p := range m.PartitionsOf(n.ID) {
+			switch {
+			case !m.reserves():
+				wanted = 0
+			case p.BornOn == n.ID:
+				wanted--
+			}
+		}
+	}
+	m.nodes[n.ID] = n
+	for range wanted {
+		m.parts[m.next] = ownership.Partition{ID: m.next, Owner: n.ID, Epoch: 1, BornOn: n.ID}
+		m.next++
 	}
 	return nil
 }
@@ -264,20 +493,26 @@ func (m *model) move(a ownership.Move) error {
 	case to.State == ownership.NodeGone, p.Owner == a.To:
 		return ownership.ErrConflict
 	}
-	for _, c := range m.calls {
-		if c.Partition == p.ID && c.State == ownership.CallAnswered && c.Pinned {
-			return ownership.ErrConflict
-		}
+	if m.held(p.ID, p.Epoch) > 0 {
+		return ownership.ErrConflict
 	}
-	m.reassign([]ownership.Reassignment{{Partition: p.ID, To: a.To, Epoch: p.Epoch + 1}})
+	m.reassign([]ownership.Reassignment{{Partition: p.ID, From: p.Owner, To: a.To, Epoch: p.Epoch + 1}}, nil)
 	return nil
 }
 
-func (m *model) reassign(moves []ownership.Reassignment) {
+func (m *model) reassign(moves []ownership.Reassignment, lapsed []ownership.AppID) {
 	for _, mv := range moves {
 		p := m.parts[mv.Partition]
+		if m.reserves() && m.held(p.ID, p.Epoch) > 0 {
+			p.Reserved = append(slices.Clone(p.Reserved), ownership.Reservation{
+				Node: mv.From, Epoch: p.Epoch, Since: m.now, Lapsed: lapsed, Final: m.nodes[mv.From].State == ownership.NodeGone,
+			})
+		}
 		p.Owner, p.Epoch = mv.To, mv.Epoch
 		m.parts[mv.Partition] = p
+		if m.reserves() {
+			continue
+		}
 		for id, c := range m.calls {
 			if c.Partition != mv.Partition || !c.State.Live() {
 				continue

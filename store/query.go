@@ -25,7 +25,17 @@ func (t *Table) Call(id ownership.CallID) (ownership.Call, bool) {
 	r := reading{t: t}
 	defer r.done()
 	c, _, ok := r.call(id)
+	if ok {
+		stand(&c, &t.st.parts[c.Partition].rec)
+	}
 	return c, ok
+}
+
+// stand gives a call as it stands by the record of its partition, which says what
+// its own record means.
+func stand(c *ownership.Call, p *ownership.Partition) {
+	at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
+	c.Owner, c.Epoch, c.State = at.Owner, at.Epoch, at.State
 }
 
 // Partitions gives all partitions by number, retired ones too.
@@ -34,7 +44,7 @@ func (t *Table) Partitions() []ownership.Partition {
 	defer t.mu.RUnlock()
 	out := make([]ownership.Partition, len(t.st.partIDs))
 	for i, id := range t.st.partIDs {
-		out[i] = t.st.parts[id].rec
+		out[i] = t.st.parts[id].record()
 	}
 	return out
 }
@@ -42,13 +52,13 @@ func (t *Table) Partitions() []ownership.Partition {
 // Filter chooses calls; an empty field chooses all. Ended calls are chosen too,
 // unless State says otherwise.
 type Filter struct {
-	Node      ownership.NodeID // owner of the call's partition
+	Node      ownership.NodeID // who acts for the call now, see ownership.Partition.Stands
 	Partition ownership.PartitionID
 	Tenant    ownership.TenantID
 	App       ownership.AppID
 	Group     ownership.GroupKey
-	State     ownership.CallState
-	IdleSince time.Time // without activity since then; for the reaper
+	State     ownership.CallState // as it stands now
+	IdleSince time.Time           // without activity since then; for the reaper
 }
 
 // MaxPage bounds one page of Calls.
@@ -90,7 +100,7 @@ func (t *Table) Calls(f Filter, cursor string, limit int) (items []ownership.Cal
 // without the table's lock.
 type callScan struct {
 	filter Filter
-	owned  []ownership.PartitionID // of filter.Node, sorted
+	roster *roster // as it was when the scan began
 	tx     *bbolt.Tx
 	cursor *bbolt.Cursor
 	only   []string // the only ids to look at; nil: all
@@ -113,10 +123,7 @@ func (t *Table) scan(f Filter, cursor string) (*callScan, error) {
 	if t.closed {
 		return nil, ErrClosed
 	}
-	s := &callScan{filter: f, after: cursor}
-	if n, ok := t.st.nodes[f.Node]; ok {
-		s.owned = slices.Clone(n.owned)
-	}
+	s := &callScan{filter: f, after: cursor, roster: t.roster.Load()}
 	if f.Partition != 0 || f.Group != "" {
 		s.only = t.preselect(f, cursor)
 	}
@@ -240,14 +247,14 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 	if err != nil {
 		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
 	}
-	f := &s.filter
-	if f.State != 0 && k.state != f.State || f.Partition != 0 && k.partition != f.Partition {
-		return ownership.Call{}, false, nil
+	p := s.roster.parts[k.partition]
+	if p == nil {
+		return ownership.Call{}, false, damage("call %s is in partition %d, which is not there", key, k.partition)
 	}
-	if f.Node != "" {
-		if _, owns := slices.BinarySearch(s.owned, k.partition); !owns {
-			return ownership.Call{}, false, nil
-		}
+	f := &s.filter
+	at := p.rec.Stands(k.state, k.pinned, ownership.AppID(k.app), k.epoch)
+	if f.State != 0 && at.State != f.State || f.Partition != 0 && k.partition != f.Partition || f.Node != "" && at.Owner != f.Node {
+		return ownership.Call{}, false, nil
 	}
 	if !f.IdleSince.IsZero() && !readTime(k.seenAt).Before(f.IdleSince) {
 		return ownership.Call{}, false, nil
@@ -260,6 +267,7 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
 	}
 	c := callIn(&m)
+	stand(&c, &p.rec)
 	return c, (f.Tenant == "" || c.Tenant == f.Tenant) && (f.App == "" || c.App == f.App), nil
 }
 

@@ -54,6 +54,8 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	t.st, t.db, t.dirty, t.sealed = st, db, newBatch(), nil
 	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
 	t.flushErr = nil
+	t.sums.clear()
+	t.publish()
 	close(t.flushed)
 	t.flushed = make(chan struct{})
 	t.mu.Unlock()

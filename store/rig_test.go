@@ -53,6 +53,15 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	return r
 }
 
+// newRegion is a rig of a region that keeps the calls of silent nodes for them.
+func newRegion(t testing.TB, nodes ...string) *rig {
+	t.Helper()
+	r := newRig(t, func(o *Options) { o.FlushEvery = time.Hour }) // what an act changed can be looked at
+	r.must(ownership.SetFormat{At: at(0), Format: ownership.FormatReservations})
+	r.join(nodes...)
+	return r
+}
+
 func (r *rig) open() {
 	r.Helper()
 	s, err := Open(r.dir, testStamp, r.opt)
@@ -96,7 +105,7 @@ func (r *rig) replay() {
 // do applies one act and gives its outcome.
 func (r *rig) do(act ownership.Act) *ownership.Outcome {
 	r.Helper()
-	data, err := EncodeAct(act, formatOf(act))
+	data, err := EncodeAct(act, max(formatOf(act), formatOfFields(act)))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -135,7 +144,7 @@ func (r *rig) refused(act ownership.Act, want error, says string) {
 func node(id string) ownership.Node {
 	return ownership.Node{
 		ID: ownership.NodeID(id), Region: "emea", Zone: "z-" + id, ClusterAddr: id + ".example:7400",
-		Capacity: 1000, Incarnation: "inc-" + id, Version: "1.0", Format: 1, Voter: true,
+		Capacity: 1000, Incarnation: "inc-" + id, Version: "1.0", Format: CommandFormat, Voter: true,
 	}
 }
 

@@ -32,9 +32,9 @@ const (
 	fieldGroups    protowire.Number = 5
 	fieldSeenAt    protowire.Number = 6
 	fieldApp       protowire.Number = 8
-	fieldPaired    protowire.Number = 11
-	fieldObserved  protowire.Number = 12
-	fieldDeadline  protowire.Number = 16
+	fieldPaired    protowire.Number = 10
+	fieldObserved  protowire.Number = 11
+	fieldDeadline  protowire.Number = 15
 	fieldEndedAt   protowire.Number = 18
 )
 

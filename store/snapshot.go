@@ -142,6 +142,7 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	head, err := deterministic.Marshal(&tablepb.SnapshotHead{
 		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region), Applied: m.GetApplied(), Term: m.GetTerm(),
 		Format: m.GetFormat(), MadeAt: t.opt.Now().UnixNano(), MadeBy: string(t.node),
+		Identity: m.GetIdentity(), Lease: m.GetLease(), LeaseBefore: m.GetLeaseBefore(),
 	})
 	if err != nil {
 		return err

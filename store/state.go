@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -17,66 +18,50 @@ type state struct {
 	calls *index
 	nodes map[ownership.NodeID]*nodeState
 	parts map[ownership.PartitionID]*partState
+	ended endings
 
 	nodeList []ownership.Node        // by id; replaced, never changed, so readers may keep it
-	partIDs  []ownership.PartitionID // by number
+	partIDs  []ownership.PartitionID // by number; replaced, never changed
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 
+	facts
 	format  uint32                // command format that the region writes
 	next    ownership.PartitionID // number of the next partition to be born
 	sum     uint64                // of all records, see recordSum
 	applied uint64
 	term    uint64
+	changed bool // nodes, partitions or facts are not those of the published roster
+}
+
+// facts is what the region agrees on beside its records.
+type facts struct {
+	identity    string        // made when the region was founded; empty: it never was
+	lease       time.Duration // how long leases last; 0: never set
+	leaseBefore time.Duration // and how long before; 0: never set
 }
 
 type nodeState struct {
 	rec   ownership.Node
-	live  int
+	live  *atomic.Int64           // calls that it acts for; changed under the table's lock only
 	apps  counts                  // the same, app by app
-	owned []ownership.PartitionID // by number, without retired ones
+	owned []ownership.PartitionID // by number, without retired ones; replaced, never changed
 }
 
 type partState struct {
-	rec   ownership.Partition
-	first uint32 // one call of its ring; 0: it has none
-	calls int    // in any state
-	apps  counts // rec.Live, app by app
-}
-
-// counts are numbers of calls by the number of their app, see index.number. Apps
-// are few: a count by (partition, app) costs less than one by call would.
-type counts []int32
-
-func (c *counts) add(app uint32, by int) {
-	for int(app) >= len(*c) {
-		*c = append(*c, 0)
-	}
-	(*c)[app] += int32(by)
-}
-
-// addAll adds the counts of another, or takes them away with by = -1.
-func (c *counts) addAll(other counts, by int) {
-	for app, n := range other {
-		if n != 0 {
-			c.add(uint32(app), by*int(n))
-		}
-	}
-}
-
-func (c counts) of(app uint32) int {
-	if int(app) >= len(c) {
-		return 0
-	}
-	return int(c[app])
+	rec   ownership.Partition // without the counts of live calls: see record
+	first uint32              // one call of its ring; 0: it has none
+	calls int                 // in any state
+	tally
 }
 
 func newState() *state {
 	return &state{
-		calls:  newIndex(),
-		nodes:  map[ownership.NodeID]*nodeState{},
-		parts:  map[ownership.PartitionID]*partState{},
-		format: 1,
-		next:   1,
+		calls:   newIndex(),
+		nodes:   map[ownership.NodeID]*nodeState{},
+		parts:   map[ownership.PartitionID]*partState{},
+		format:  1,
+		next:    1,
+		changed: true,
 	}
 }
 
@@ -92,48 +77,65 @@ func recordSum(kind byte, key, value []byte) uint64 {
 	return d.Sum64()
 }
 
+func nodeOrder(a ownership.Node, id ownership.NodeID) int { return cmp.Compare(a.ID, id) }
+
 // setNode puts a node's record in.
 func (s *state) setNode(n ownership.Node) {
 	if have, ok := s.nodes[n.ID]; ok {
 		have.rec = n
 	} else {
-		s.nodes[n.ID] = &nodeState{rec: n}
+		s.nodes[n.ID] = &nodeState{rec: n, live: new(atomic.Int64)}
 	}
 	list := slices.Clone(s.nodeList)
-	i, found := slices.BinarySearchFunc(list, n.ID, func(a ownership.Node, id ownership.NodeID) int { return cmp.Compare(a.ID, id) })
+	i, found := slices.BinarySearchFunc(list, n.ID, nodeOrder)
 	if found {
 		list[i] = n
 	} else {
 		list = slices.Insert(list, i, n)
 	}
-	s.nodeList = list
+	s.nodeList, s.changed = list, true
 }
 
-// setPartition puts a partition's record in, keeping its count of live calls,
-// and moves it from its former owner to the present one.
+// dropNode takes out a node that nothing refers to.
+func (s *state) dropNode(id ownership.NodeID) {
+	delete(s.nodes, id)
+	if i, found := slices.BinarySearchFunc(s.nodeList, id, nodeOrder); found {
+		s.nodeList = slices.Delete(slices.Clone(s.nodeList), i, i+1)
+	}
+	s.changed = true
+}
+
+// setPartition puts a partition's record in and gives each of its live calls to
+// who acts for it by that record.
 func (s *state) setPartition(p ownership.Partition) {
 	have, ok := s.parts[p.ID]
 	if !ok {
-		have = &partState{}
+		have = &partState{tally: newTally()}
 		s.parts[p.ID] = have
 		i, _ := slices.BinarySearch(s.partIDs, p.ID)
 		s.partIDs = slices.Insert(slices.Clone(s.partIDs), i, p.ID)
-	} else if old, ok := s.nodes[have.rec.Owner]; ok && !have.rec.Retired {
-		old.live -= have.rec.Live
-		old.apps.addAll(have.apps, -1)
+	} else if old, ok := s.nodes[have.rec.Owner]; ok {
 		if i, found := slices.BinarySearch(old.owned, p.ID); found {
-			old.owned = slices.Delete(old.owned, i, i+1)
+			old.owned = slices.Delete(slices.Clone(old.owned), i, i+1)
 		}
 	}
-	p.Live = have.rec.Live
-	have.rec = p
+	p.Live = 0
+	s.recount(have, p)
 	if owner, ok := s.nodes[p.Owner]; ok && !p.Retired {
-		owner.live += p.Live
-		owner.apps.addAll(have.apps, 1)
 		i, _ := slices.BinarySearch(owner.owned, p.ID)
-		owner.owned = slices.Insert(owner.owned, i, p.ID)
+		owner.owned = slices.Insert(slices.Clone(owner.owned), i, p.ID)
 	}
 	s.next = max(s.next, p.ID+1)
+	s.changed = true
+}
+
+// dropPartition takes out a retired partition; it has no calls.
+func (s *state) dropPartition(id ownership.PartitionID) {
+	delete(s.parts, id)
+	if i, found := slices.BinarySearch(s.partIDs, id); found {
+		s.partIDs = slices.Delete(slices.Clone(s.partIDs), i, i+1)
+	}
+	s.changed = true
 }
 
 // addCall puts a call into the index, its partition's ring and the counts. The
@@ -148,8 +150,9 @@ func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) u
 	p := s.parts[k.Partition]
 	p.calls++
 	s.enterRing(p, ref, e)
-	if k.State.Live() {
-		s.countLive(p, e.app, 1)
+	s.count(part{}, s.part(e))
+	if k.State == ownership.CallEnded {
+		s.ended.put(ending{active, ref})
 	}
 	return ref
 }
@@ -167,34 +170,35 @@ func (s *state) enterGroups(ref uint32, keys []ownership.GroupKey, observed stri
 	s.calls.joinGroups(ref, keys, observed)
 }
 
-// dropCall takes a call out of everything.
+// dropCall takes an ended call out of everything.
 func (s *state) dropCall(ref uint32) {
 	e := s.calls.calls.at(ref)
-	s.setCallState(ref, ownership.CallEnded)
 	p := s.parts[ownership.PartitionID(e.partition)]
 	p.calls--
 	s.leaveRing(p, ref, e)
 	s.calls.drop(ref)
 }
 
-// setCallState follows a call that stops being live: it leaves its groups and
-// no longer counts. A call never becomes live again.
-func (s *state) setCallState(ref uint32, to ownership.CallState) {
+// setCall follows what an act made of a call. One that stops being live leaves
+// its groups; a call never becomes live again. active is when it ended, or was
+// last seen.
+func (s *state) setCall(ref uint32, state ownership.CallState, epoch ownership.Epoch, active uint32) {
 	e := s.calls.calls.at(ref)
-	if e.state.Live() && !to.Live() {
-		s.countLive(s.parts[ownership.PartitionID(e.partition)], e.app, -1)
+	was := s.part(e)
+	if state == ownership.CallEnded && e.state != state {
+		s.ended.put(ending{active, ref})
+	}
+	if e.state.Live() && !state.Live() {
 		s.calls.leaveGroups(ref)
 	}
-	s.calls.regroup(ref, func(e *entry) { e.state = to })
+	e.active = active
+	s.calls.regroup(ref, func(e *entry) { e.state, e.epoch = state, uint64(epoch) })
+	s.count(was, s.part(e))
 }
 
-func (s *state) countLive(p *partState, app uint32, by int) {
-	p.rec.Live += by
-	p.apps.add(app, by)
-	if owner, ok := s.nodes[p.rec.Owner]; ok && !p.rec.Retired {
-		owner.live += by
-		owner.apps.add(app, by)
-	}
+// stands gives who acts for a call.
+func (s *state) stands(e *entry) ownership.Standing {
+	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], ownership.Epoch(e.epoch))
 }
 
 func (s *state) enterRing(p *partState, ref uint32, e *entry) {

@@ -161,6 +161,7 @@ func (t *Table) open(unclean bool) error {
 		}
 	}
 	t.st, t.db = st, db
+	t.publish()
 	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
 	return nil
 }

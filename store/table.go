@@ -30,6 +30,11 @@ type Table struct {
 	flushed  chan struct{} // closed and replaced when disk or flushErr changes
 	closed   bool
 
+	// Read without the lock, see publish.
+	roster  atomic.Pointer[roster]
+	applied atomic.Uint64
+	sums    sums
+
 	// Touched by raft's FSM goroutine only.
 	lastSeen    uint64 // newest index given to Apply
 	replayUntil uint64 // up to here Apply meets acts that table.db holds
@@ -56,13 +61,15 @@ type diskState struct {
 }
 
 func newTable(path string, stamp Stamp, o Options) *Table {
-	return &Table{
+	t := &Table{
 		opt: o, path: path, deployment: stamp.Deployment, region: stamp.Region, node: stamp.Node,
 		st: newState(), dirty: newBatch(),
 		flushed: make(chan struct{}),
 		dirtied: make(chan struct{}, 1), urgent: make(chan struct{}, 1), stop: make(chan struct{}), dead: make(chan struct{}),
 		watchers: map[*Watcher]struct{}{},
 	}
+	t.publish()
+	return t
 }
 
 // fatal stops the table and tells OnFatal, which by default panics.
@@ -132,14 +139,8 @@ func (t *Table) apply(index, term uint64, act ownership.Act) *ownership.Outcome 
 	}
 	t.st.applied, t.st.term = index, term
 	t.dirty.seal(t.st)
+	t.publish()
 	return out
-}
-
-// Applied is the raft index of the last act in the table.
-func (t *Table) Applied() uint64 {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.st.applied
 }
 
 // Durable is the raft index of the last act that table.db holds on disk.
@@ -147,13 +148,6 @@ func (t *Table) Durable() uint64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.disk.applied
-}
-
-// Format is the command format that the region writes.
-func (t *Table) Format() uint32 {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.st.format
 }
 
 // Hash gives a checksum of all nodes, partitions and calls, and the applied
@@ -181,8 +175,8 @@ type Counts struct {
 	Nodes      int    `json:"nodes"`
 	Partitions int    `json:"partitions"` // without retired ones
 	Calls      int    `json:"calls"`      // in any state
-	Live       int    `json:"live"`
-	Pending    int    `json:"pending"` // records that wait for the file
+	Live       int    `json:"live"`       // those that a node acts for
+	Pending    int    `json:"pending"`    // records that wait for the file
 	Applied    uint64 `json:"applied"`
 	Durable    uint64 `json:"durable"`
 }
@@ -194,7 +188,10 @@ func (t *Table) Counts() Counts {
 	c := Counts{Nodes: len(t.st.nodes), Pending: t.pending(), Applied: t.st.applied, Durable: t.disk.applied}
 	for _, p := range t.st.parts {
 		c.Calls += p.calls
-		c.Live += p.rec.Live
+		c.Live += int(p.live.Load())
+		for i := range p.rec.Reserved {
+			c.Live += t.st.reservedLive(&p.tally, &p.rec.Reserved[i])
+		}
 		if !p.rec.Retired {
 			c.Partitions++
 		}

@@ -177,7 +177,9 @@ func TestTokensAreBoundedAndForgotten(t *testing.T) {
 // refuses a file of a region that has them by that region's format.
 func TestF26_TokensRaiseTheFormat(t *testing.T) {
 	r := newRig(t)
-	r.join("a") // reads format 1 only
+	old := node("a")
+	old.Format = 1
+	r.must(ownership.Join{At: at(0), Node: old, Partitions: 2})
 	r.refused(ownership.SetFormat{At: at(1), Format: ownership.FormatTokens}, ownership.ErrConflict, "node a reads only up to 1")
 	b, err := EncodeAct(ownership.GrantToken{At: at(1), Token: doorToken("x")}, ownership.FormatTokens)
 	if err != nil {

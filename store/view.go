@@ -83,10 +83,11 @@ func (r *reading) Known(id ownership.CallID) (ownership.Known, bool) {
 		return ownership.Known{}, false
 	}
 	e := r.t.st.calls.calls.at(ref)
-	k := ownership.Known{App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Pinned: e.flags&flagPinned != 0}
-	s := r.t.st.parts[k.Partition].rec.Stands(e.state, k.Pinned, k.App, ownership.Epoch(e.epoch))
-	k.Owner, k.Epoch, k.State = s.Owner, s.Epoch, s.State
-	return k, true
+	s := r.t.st.stands(e)
+	return ownership.Known{
+		App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Pinned: e.flags&flagPinned != 0,
+		Owner: s.Owner, Epoch: s.Epoch, State: s.State,
+	}, true
 }
 
 // Legs implements ownership.View.
@@ -100,7 +101,7 @@ func (r *reading) Legs(key ownership.GroupKey) []ownership.Leg {
 		}
 		legs = append(legs, ownership.Leg{
 			Call: id, App: ownership.AppID(m.GetApp()), Partition: ownership.PartitionID(m.GetPartition()),
-			State: ownership.CallState(m.GetState()), Paired: m.GetPaired(), Observed: m.GetObserved(),
+			State: r.t.st.stands(r.t.st.calls.calls.at(ref)).State, Paired: m.GetPaired(), Observed: m.GetObserved(),
 			ClaimedAt: readTime(m.GetClaimedAt()), Deadline: readTime(m.GetDeadline()),
 		})
 	})
@@ -116,7 +117,7 @@ func (r *reading) Partition(id ownership.PartitionID) (ownership.Partition, bool
 	if !ok {
 		return ownership.Partition{}, false
 	}
-	return p.rec, true
+	return p.record(), true
 }
 
 // PartitionsOf implements ownership.View; retired partitions have no owner.
@@ -127,7 +128,7 @@ func (r *reading) PartitionsOf(id ownership.NodeID) []ownership.Partition {
 	}
 	out := make([]ownership.Partition, len(n.owned))
 	for i, p := range n.owned {
-		out[i] = r.t.st.parts[p].rec
+		out[i] = r.t.st.parts[p].record()
 	}
 	return out
 }
@@ -150,7 +151,7 @@ func (r *reading) Live(id ownership.NodeID) int {
 	if !ok {
 		return 0
 	}
-	return n.live
+	return int(n.live.Load())
 }
 
 // LiveOf implements ownership.View.
@@ -199,37 +200,6 @@ func (t *Table) Known(id ownership.CallID) (ownership.Known, bool) {
 // Legs implements ownership.View. It reads the records of the group's calls.
 func (t *Table) Legs(key ownership.GroupKey) []ownership.Leg {
 	return look(t, func(r *reading) []ownership.Leg { return r.Legs(key) })
-}
-
-// Partition implements ownership.View.
-func (t *Table) Partition(id ownership.PartitionID) (ownership.Partition, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	r := reading{t: t}
-	return r.Partition(id)
-}
-
-// PartitionsOf implements ownership.View; retired partitions have no owner.
-func (t *Table) PartitionsOf(id ownership.NodeID) []ownership.Partition {
-	return look(t, func(r *reading) []ownership.Partition { return r.PartitionsOf(id) })
-}
-
-// Node implements ownership.View.
-func (t *Table) Node(id ownership.NodeID) (ownership.Node, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	r := reading{t: t}
-	return r.Node(id)
-}
-
-// Nodes implements ownership.View. The slice must not be changed.
-func (t *Table) Nodes() []ownership.Node {
-	return look(t, func(r *reading) []ownership.Node { return r.Nodes() })
-}
-
-// Live implements ownership.View.
-func (t *Table) Live(id ownership.NodeID) int {
-	return look(t, func(r *reading) int { return r.Live(id) })
 }
 
 // LiveOf implements ownership.View.

@@ -21,7 +21,7 @@ func followUp(t testing.TB, midcall string) func() plan {
 	h := r.nodes["emea-1"].door
 	r.knows("57dab8b1894c409ab240bd8beae78896", 2, ownership.CallAnswered)
 	body := []byte(sampleBody(t, "graph-established.json"))
-	of := Handle{"emea", 2, 1, "57dab8b1894c409ab240bd8beae78896"}
+	of := Handle{Region: "emea", Partition: 2, Epoch: 1, Ref: "57dab8b1894c409ab240bd8beae78896"}
 	raw := "s=" + testKeys().Sign(of)
 	header := http.Header{"X-Microsoft-Skype-Message-Id": {"m-1"}}
 	return func() plan {
@@ -34,7 +34,8 @@ func followUp(t testing.TB, midcall string) func() plan {
 			t.Fatal(err)
 		}
 		q.message = messageID(q.header, q.body)
-		ds, _ := h.decide(context.Background(), &q, msg.Notifications)
+		q.parts = split(msg, q.handle)
+		ds, _ := h.decide(context.Background(), &q)
 		p := h.choose(&q, ds)
 		if p.way == wayNode {
 			if res := h.redirectToNode(&q, p.live[0].part, p.owner); res.location == "" {
@@ -88,7 +89,7 @@ func BenchmarkFollowUpDecision(b *testing.B) {
 func BenchmarkRequest(b *testing.B) {
 	nd := oneNode(b, setup{deps: func(d *Deps) { d.Logger = nil }})
 	body := []byte(sampleBody(b, "graph-established.json"))
-	of := Handle{"emea", 1, 1, "57dab8b1894c409ab240bd8beae78896"}
+	of := Handle{Region: "emea", Partition: 1, Epoch: 1, Ref: "57dab8b1894c409ab240bd8beae78896"}
 	target := testKeys().CallbackURI(nd.url+hookPath, of)
 	header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + mint(b, ourApp, ourTenant)}, "X-Microsoft-Skype-Message-Id": {"m-1"}}
 	nd.reply = func(ownership.HandOver) (ownership.Reply, error) {

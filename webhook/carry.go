@@ -104,7 +104,7 @@ func (h *Handler) mayRedirect(q *inquiry, live []*decision, owner ownership.Owne
 // redirectToNode sends the caller to the owner's node, with the handle in the
 // path, so that the owner needs no table to know the call for its own.
 func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) result {
-	to := Handle{Region: h.cfg.Region, Partition: owner.Partition, Epoch: owner.Epoch, Ref: string(p.call)}
+	to := Handle{Region: h.cfg.Region, Partition: owner.Partition, Epoch: owner.Epoch, Ref: string(p.call), Identity: h.shortIdentity()}
 	b := append(make([]byte, 0, 512), owner.PublicURL...)
 	b = h.handles.appendURI(append(b, h.cfg.Path...), to)
 	b = h.handles.appendMark(append(b, "&h="...), h.cfg.Region, q.parts[0].call, Mark{
@@ -188,15 +188,17 @@ func passed(how outcome, reply ownership.Reply, err error) result {
 func isOwnership(err error) bool {
 	return errors.Is(err, ownership.ErrFenced) || errors.Is(err, ownership.ErrStaleEpoch) ||
 		errors.Is(err, ownership.ErrFutureEpoch) || errors.Is(err, ownership.ErrUnknown) ||
-		errors.Is(err, ownership.ErrOtherApp)
+		errors.Is(err, ownership.ErrOtherApp) || errors.Is(err, ownership.ErrBehind) || errors.Is(err, ownership.ErrTwin)
 }
 
 func refusalOfOwner(err error) refusal {
 	switch {
 	case errors.Is(err, ownership.ErrOtherApp):
 		return refuseToken
-	case errors.Is(err, ownership.ErrFenced):
+	case errors.Is(err, ownership.ErrFenced), errors.Is(err, ownership.ErrTwin):
 		return refuseNoLease
+	case errors.Is(err, ownership.ErrBehind):
+		return refuseBehind
 	case errors.Is(err, ownership.ErrFutureEpoch):
 		return refuseFutureEpoch
 	case errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrUnknown):

@@ -3,8 +3,9 @@ package webhook
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
-	"tandem/graph"
 	"tandem/ownership"
 )
 
@@ -17,6 +18,7 @@ const (
 	verbOwner                  // it goes to its owner
 	verbRegion                 // it goes to another region
 	verbRefuse                 // nobody may answer now
+	verbAsk                    // it ends a call that this node does not know: does the region?
 )
 
 // decision is the way of one call of a body.
@@ -39,8 +41,8 @@ func (d *decision) foreign() bool { return errors.Is(d.cause, ownership.ErrOther
 
 // decide finds out where each call of a body goes. It gives the decisions, or
 // the whole answer where the body as such cannot be routed.
-func (h *Handler) decide(ctx context.Context, q *inquiry, list []graph.Notification) ([]decision, result) {
-	ds, res := h.locateAll(q, list)
+func (h *Handler) decide(ctx context.Context, q *inquiry) ([]decision, result) {
+	ds, res := h.locateAll(ctx, q)
 	if ds == nil {
 		return nil, res
 	}
@@ -57,8 +59,7 @@ func (h *Handler) decide(ctx context.Context, q *inquiry, list []graph.Notificat
 
 // locateAll does all of decide that needs no claim and has no effect; explain
 // uses it as well.
-func (h *Handler) locateAll(q *inquiry, list []graph.Notification) ([]decision, result) {
-	q.parts = split(list, q.handle)
+func (h *Handler) locateAll(ctx context.Context, q *inquiry) ([]decision, result) {
 	if q.handle != nil {
 		if res, bad := h.checkHandle(q); bad {
 			return nil, res
@@ -71,26 +72,68 @@ func (h *Handler) locateAll(q *inquiry, list []graph.Notification) ([]decision, 
 			return nil, refused(refuseToken, ds[i].cause)
 		}
 	}
-	if len(ds) == 1 || sameRegion(ds) {
+	if len(ds) > 1 && !sameRegion(ds) {
+		// A body cannot be redirected in part: what belongs to another region stays
+		// here, unless a hard rule forbids it.
+		for i := range ds {
+			if ds[i].verb == verbRegion {
+				ds[i] = h.locate(q, &q.parts[i], true)
+			}
+		}
+	}
+	return h.makeSure(ctx, q, ds)
+}
+
+// makeSure finds out about the ends of calls that this node does not know. A node
+// that lags behind, or is cut off, may know less than its region: then to say 202
+// would swallow the end, and nobody repeats it.
+func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]decision, result) {
+	if !slices.ContainsFunc(ds, func(d decision) bool { return d.verb == verbAsk }) {
 		return ds, result{}
 	}
-	// A body cannot be redirected in part: what belongs to another region stays
-	// here, unless a hard rule forbids it.
+	ctx, cancel := context.WithTimeout(ctx, freshLimit)
+	defer cancel()
+	err := h.table.Fresh(ctx)
 	for i := range ds {
-		if ds[i].verb == verbRegion {
-			ds[i] = h.locate(q, &q.parts[i], true)
+		d := &ds[i]
+		if d.verb != verbAsk {
+			continue
+		}
+		if err != nil {
+			d.verb, d.refusal, d.cause = verbRefuse, refuseBehind, err
+			d.why = "it is the end of a call that is not in the table here, and this node cannot make sure that its table is up to date"
+			continue
+		}
+		if _, known := h.table.Find(d.part.call); known {
+			*d = h.locate(q, d.part, true)
+		} else {
+			d.verb, d.why = verbIgnore, "it is the end of a call that the region does not know"
+		}
+		if d.foreign() {
+			return nil, refused(refuseToken, d.cause)
 		}
 	}
 	return ds, result{}
 }
 
+// freshLimit bounds the wait for an up-to-date table.
+const freshLimit = time.Second
+
 // checkHandle compares a verified callback URI with the table and the body.
 func (h *Handler) checkHandle(q *inquiry) (result, bool) {
+	invite := false
 	if !q.handle.Outgoing() && !names(q.parts, q.handle.Ref) {
-		return refused(refuseNotFound, errors.New("the callback URI belongs to another call than the body")), true
+		if invite = slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming }); !invite {
+			return refused(refuseNotFound, errors.New("the callback URI belongs to another call than the body")), true
+		}
 	}
 	if q.handle.Region != h.cfg.Region {
 		return h.toHandleRegion(q), true
+	}
+	if invite {
+		if known, ok := h.table.Find(ownership.CallID(q.handle.Ref)); ok && q.foreign(known.App) {
+			return refused(refuseToken, ownership.ErrOtherApp), true
+		}
 	}
 	if owner, ok := h.table.Owner(q.handle.Partition); ok && q.handle.Epoch > owner.Epoch {
 		return h.aheadOfTable(q, owner.Epoch), true
@@ -160,10 +203,6 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 		}
 		return d
 	}
-	if p.ends {
-		d.verb, d.why = verbIgnore, "it is the end of a call that is not in the table"
-		return d
-	}
 	d.facts = q.facts(p)
 	d.verdict = h.law.Load().rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
@@ -175,12 +214,15 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 		d.verb, d.why, d.refusal = verbRefuse, d.step.Why, refuseResidency
 	default:
 		d.verb, d.why = verbClaim, "nobody knows the call"
+		if p.ends {
+			d.verb = verbAsk
+		}
 	}
 	return d
 }
 
 func (h *Handler) toOwner(d decision, p ownership.PartitionID, why string) decision {
-	owner, ok := h.table.Owner(p)
+	owner, ok := h.table.OwnerOf(d.part.call, p)
 	if !ok {
 		d.verb, d.refusal, d.why = verbRefuse, refuseNoOwner, "this node does not know the partition yet"
 		return d
@@ -192,12 +234,7 @@ func (h *Handler) toOwner(d decision, p ownership.PartitionID, why string) decis
 // settle gives a call its owner.
 func (h *Handler) settle(ctx context.Context, q *inquiry, d *decision, ask func(context.Context, ownership.Claim) (ownership.Placement, error)) {
 	c := h.claim(q, d.part, d.facts)
-	if q.handle != nil && q.handle.Outgoing() {
-		// The bot asked for this callback URI to get its call on this node.
-		if owner, ok := h.table.Owner(q.handle.Partition); ok {
-			c.Pin = ownership.Pin{Node: owner.Node}
-		}
-	}
+	h.pinTo(q, d.part, &c)
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.ClaimTimeout)
 	defer cancel()
 	place, err := ask(ctx, c)
@@ -211,14 +248,29 @@ func (h *Handler) settle(ctx context.Context, q *inquiry, d *decision, ask func(
 		d.verb, d.why = verbIgnore, "the call has ended"
 		return
 	}
-	d.verb, d.owner, d.why = verbOwner, h.ownerOf(place), "the table gave it a place"
+	d.verb, d.owner, d.why = verbOwner, h.ownerOf(d.part.call, place), "the table gave it a place"
+}
+
+// pinTo keeps a call on the node of the callback URI that it came on.
+func (h *Handler) pinTo(q *inquiry, p *part, c *ownership.Claim) {
+	if q.handle == nil {
+		return
+	}
+	switch owner, ok := h.table.OwnerOf(ownership.CallID(q.handle.Ref), q.handle.Partition); {
+	case !ok:
+	case q.handle.Outgoing(), // the bot asked for this callback URI to get its call on this node
+		p.incoming && c.Pin == (ownership.Pin{}): // an invite that comes on a live call's URI belongs beside that call
+		c.Pin = ownership.Pin{Node: owner.Node}
+	}
 }
 
 // ownerOf turns a placement into an owner. This node's memory may not have seen
-// the claim applied yet; then the placement is the newer word.
-func (h *Handler) ownerOf(p ownership.Placement) ownership.Owner {
-	o, ok := h.table.Owner(p.Partition)
-	if ok && o.Epoch >= p.Epoch {
+// the claim applied yet; then the placement is the newer word, and it alone knows
+// where a call stands that the region knew already.
+func (h *Handler) ownerOf(call ownership.CallID, p ownership.Placement) ownership.Owner {
+	_, known := h.table.Find(call)
+	o, ok := h.table.OwnerOf(call, p.Partition)
+	if ok && o.Epoch >= p.Epoch && (known || p.Reason != ownership.ReasonKnown) {
 		return o
 	}
 	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: p.Owner == h.cfg.Node}
@@ -228,8 +280,14 @@ func refusalOfClaim(err error) refusal {
 	switch {
 	case errors.Is(err, ownership.ErrOtherApp):
 		return refuseToken
+	case errors.Is(err, ownership.ErrNoBot):
+		return refuseNoBot
 	case errors.Is(err, ownership.ErrFull):
 		return refuseFull
+	case errors.Is(err, ownership.ErrBehind):
+		return refuseBehind
+	case errors.Is(err, ownership.ErrTwin), errors.Is(err, ownership.ErrFenced):
+		return refuseNoLease
 	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, context.DeadlineExceeded):
 		return refuseNoLeader
 	default:

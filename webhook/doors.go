@@ -18,12 +18,18 @@ type Tokens interface {
 }
 
 // Table is the region's ownership table as this node sees it; the cluster is
-// one. All but Claim and Relay answer from memory.
+// one. All but Fresh, Claim, WhatIf and Relay answer from memory.
 type Table interface {
 	// Find gives what is known of a call, ended ones too.
 	Find(ownership.CallID) (ownership.Known, bool)
 	// Owner gives a partition's owner; false: no such partition.
 	Owner(ownership.PartitionID) (ownership.Owner, bool)
+	// OwnerOf gives who acts for a call of a partition, at which epoch: the call's
+	// standing where this node knows the call, else the partition's owner.
+	OwnerOf(ownership.CallID, ownership.PartitionID) (ownership.Owner, bool)
+	// Fresh returns once Find knows every call that the region knew when it was
+	// asked; an error says that nobody could tell within about a second.
+	Fresh(context.Context) error
 	// Holds reports whether this node acts for the call of the partition at that
 	// epoch and has a valid lease now: the fence before every effect.
 	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool

@@ -73,9 +73,9 @@ type Supposed struct {
 // Without a token it explains as if there were a valid one.
 func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
 	q := &inquiry{received: h.now(), header: s.Header, body: s.Body, dry: true}
-	msg, err := graph.Decode(s.Body, h.limits)
-	e, no := h.explainToken(ctx, q, s, msg)
 	lost := h.readTarget(s.Target, q)
+	msg, err := h.decode(q)
+	e, no := h.explainToken(ctx, q, s, msg)
 	switch {
 	case lost != nil:
 		e.Message = "not read"
@@ -88,8 +88,9 @@ func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
 		e.Response = responseOf(result{status: http.StatusNoContent, outcome: outcomeHandshake})
 	default:
 		e.Message = msg.Kind.String()
-		h.readMark(q, msg.Notifications[0])
-		h.explainCalls(ctx, q, msg, &e)
+		q.parts = split(msg, q.handle)
+		h.readMark(q)
+		h.explainCalls(ctx, q, &e)
 	}
 	if no.code != "" {
 		e.Response = responseOf(refused(no, nil))
@@ -151,8 +152,8 @@ func (h *Handler) guessApp(msg graph.Message) ownership.AppID {
 	return ""
 }
 
-func (h *Handler) explainCalls(ctx context.Context, q *inquiry, msg graph.Message, e *Explanation) {
-	ds, res := h.locateAll(q, msg.Notifications)
+func (h *Handler) explainCalls(ctx context.Context, q *inquiry, e *Explanation) {
+	ds, res := h.locateAll(ctx, q)
 	if ds == nil {
 		e.Response = responseOf(res)
 		return

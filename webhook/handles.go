@@ -23,6 +23,9 @@ type Handle struct {
 	Partition ownership.PartitionID
 	Epoch     ownership.Epoch
 	Ref       string // the call's id, or "o-…" for calls that the bot starts itself
+	// Identity is the short form of the region's identity, see shortIdentity. Empty:
+	// the region had none yet when the handle was made.
+	Identity string
 }
 
 // OutgoingPrefix begins the ref of a callback URI that was made before its call
@@ -117,7 +120,11 @@ func (h *Handles) CallbackURI(base string, of Handle) string {
 // appendURI writes the rest of a callback URI behind its base.
 func (h *Handles) appendURI(b []byte, of Handle) []byte {
 	b = append(of.appendPath(b), "?s="...)
-	return h.sign(b, func(b []byte) []byte { return of.append(b) })
+	b = h.sign(b, func(b []byte) []byte { return of.append(b) })
+	if of.Identity != "" {
+		b = append(append(b, "&r="...), of.Identity...)
+	}
+	return b
 }
 
 func (of Handle) appendPath(b []byte) []byte {
@@ -134,7 +141,11 @@ func (of Handle) appendPath(b []byte) []byte {
 // append writes the signed text. Its first line keeps a handle's MAC from ever
 // being one of a hop mark; no field can hold a newline (see ParseHandle).
 func (of Handle) append(b []byte) []byte {
-	b = append(b, "tandem handle 1\n"...)
+	if of.Identity == "" {
+		b = append(b, "tandem handle 1\n"...)
+	} else {
+		b = append(append(append(b, "tandem handle 2\n"...), of.Identity...), '\n')
+	}
 	b = append(b, of.Region...)
 	b = append(b, '\n')
 	b = strconv.AppendUint(b, uint64(of.Partition), 10)
@@ -214,6 +225,23 @@ func ParseHandle(region, partition, epoch, ref string) (Handle, error) {
 		Epoch:     ownership.Epoch(e),
 		Ref:       ref,
 	}, nil
+}
+
+// identityLen is how much of a region's identity its handles carry: enough that two
+// foundings of one region do not meet by chance.
+const identityLen = 8
+
+// shortIdentity gives what the handles of a region carry of its identity. A region
+// that was founded anew numbers its partitions from 1 again, so a callback URI from
+// before would name a partition that has nothing to do with its call.
+func shortIdentity(identity string) string {
+	short := strings.ToLower(identity[:min(len(identity), identityLen)])
+	for i := range len(short) {
+		if !isLower(short[i]) {
+			return ""
+		}
+	}
+	return short
 }
 
 // parseNumber takes decimal numbers from 1 on without sign or leading zero.

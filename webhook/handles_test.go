@@ -34,11 +34,11 @@ func TestSignAndVerify(t *testing.T) {
 		of Handle
 		s  string
 	}{
-		"another region":       {Handle{"amer", 7, 3, sampleHandle.Ref}, s},
-		"another partition":    {Handle{"emea", 8, 3, sampleHandle.Ref}, s},
-		"another epoch":        {Handle{"emea", 7, 4, sampleHandle.Ref}, s},
-		"another call":         {Handle{"emea", 7, 3, "57dab8b1894c409ab240bd8beae78897"}, s},
-		"digits moved":         {Handle{"emea", 73, 0, sampleHandle.Ref}, s},
+		"another region":       {Handle{Region: "amer", Partition: 7, Epoch: 3, Ref: sampleHandle.Ref}, s},
+		"another partition":    {Handle{Region: "emea", Partition: 8, Epoch: 3, Ref: sampleHandle.Ref}, s},
+		"another epoch":        {Handle{Region: "emea", Partition: 7, Epoch: 4, Ref: sampleHandle.Ref}, s},
+		"another call":         {Handle{Region: "emea", Partition: 7, Epoch: 3, Ref: "57dab8b1894c409ab240bd8beae78897"}, s},
+		"digits moved":         {Handle{Region: "emea", Partition: 73, Epoch: 0, Ref: sampleHandle.Ref}, s},
 		"first letter":         {sampleHandle, flip(0)},
 		"last letter":          {sampleHandle, flip(21)},
 		"unknown key":          {sampleHandle, "k9." + mac},
@@ -284,4 +284,41 @@ func FuzzMark(f *testing.F) {
 			t.Fatalf("%q is read as %+v, which is written %q", s, m, again)
 		}
 	})
+}
+
+// TestHandleOfAnotherFounding: a region whose data were lost is founded anew under
+// its old name, with its old keys. A callback URI of before names a partition that
+// has nothing to do with its call.
+func TestHandleOfAnotherFounding(t *testing.T) {
+	nd := oneNode(t, setup{})
+	identity := "ABCDEFGHIJKLMNOP"
+	nd.door.identity = func() string { return identity }
+	post(t, nd.url+hookPath, incoming("c1"))
+	known, _ := nd.Find("c1")
+	uri := func() string {
+		return nd.url + nd.door.CallbackURI(known.Partition, known.Epoch, "c1")[len(nd.door.cfg.RegionURL):]
+	}
+	before := uri()
+	if a := post(t, before, update("c1")); a.status != 202 {
+		t.Fatalf("a callback URI of this founding: %+v", a)
+	}
+	stripped, _, _ := strings.Cut(before, "&r=")
+	for name, to := range map[string]string{"without its mark": stripped, "with another mark": stripped + "&r=zzzzzzzz", "with two": before + "&r=zzzzzzzz", "with an empty one": stripped + "&r="} {
+		if a := post(t, to, update("c1")); a.status != 404 {
+			t.Errorf("%s: %+v, want 404", name, a)
+		}
+	}
+	identity = "QRSTUVWXYZ234567"
+	if a := post(t, before, update("c1")); a.status != 404 {
+		t.Errorf("a callback URI of the founding before: %+v, want 404", a)
+	}
+	if a := post(t, uri(), update("c1")); a.status != 202 {
+		t.Errorf("a callback URI of the new founding: %+v", a)
+	}
+	identity = ""
+	old := uri()
+	identity = "QRSTUVWXYZ234567"
+	if a := post(t, old, update("c1")); a.status != 202 {
+		t.Errorf("a callback URI from before the region had an identity: %+v", a)
+	}
 }

@@ -32,16 +32,17 @@ func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownershi
 
 // deliver is the one way from this door to the desk, for notifications that
 // arrived here and for relayed ones. It makes sure, at the last moment, that
-// this node owns the partition and has a valid lease.
+// this node acts for the call and has a valid lease: as the partition's owner, or
+// as the node that the call is reserved for, at its older epoch.
 func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership.Reply, error) {
-	owner, ok := h.table.Owner(ho.Partition)
+	owner, ok := h.table.OwnerOf(ho.Call, ho.Partition)
 	switch {
 	case !ok:
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrUnknown)
 	case !owner.Here:
-		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d belongs to %s: %w", ho.Call, ho.Partition, owner.Node, ownership.ErrStaleEpoch)
+		return ownership.Reply{}, fmt.Errorf("handing over call %s of partition %d: it belongs to %s: %w", ho.Call, ho.Partition, owner.Node, ownership.ErrStaleEpoch)
 	case ho.Epoch > owner.Epoch:
-		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
+		return ownership.Reply{}, fmt.Errorf("handing over call %s of partition %d: it is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
 	case !owner.Acting || !h.table.Holds(ho.Call, ho.Partition, owner.Epoch):
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
 	}
@@ -53,8 +54,8 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 			return ownership.Reply{Status: http.StatusAccepted}, nil
 		}
 	}
-	// An older epoch means that the partition was adopted since: its present
-	// owner is this node, and what the bot hears is the present epoch.
+	// An older epoch means that the call was adopted since: its present owner is
+	// this node, and what the bot hears is the present epoch.
 	ho.Epoch = owner.Epoch
 	ho.CallbackURI = h.CallbackURI(ho.Partition, owner.Epoch, string(ho.Call))
 	if ho.Event == ownership.EventIncoming {

@@ -26,7 +26,7 @@ func TestForgedHandles(t *testing.T) {
 		"B89 region":               strings.Replace(good, "/emea/", "/amer/", 1),
 		"B89 epoch":                strings.Replace(good, "/2/1/", "/2/2/", 1),
 		"B89 call":                 strings.Replace(good, "/c1?", "/c2?", 1),
-		"B89 another secret":       foreign.CallbackURI(nd.url+hookPath, Handle{"emea", 2, 1, "c1"}),
+		"B89 another secret":       foreign.CallbackURI(nd.url+hookPath, Handle{Region: "emea", Partition: 2, Epoch: 1, Ref: "c1"}),
 		"B89 unknown key":          path + "?s=k7" + sig[2:],
 		"B89 truncated":            good[:len(good)-1],
 		"B89 none":                 path,
@@ -34,7 +34,7 @@ func TestForgedHandles(t *testing.T) {
 		"B89 twice":                good + "&s=" + sig,
 		"B89 escaped":              path + "?s=%6b1" + sig[2:],
 		"B89 upper-case parameter": path + "?S=" + sig,
-		"B92 of another call":      path + "?s=" + testKeys().Sign(Handle{"emea", 2, 1, "c2"}),
+		"B92 of another call":      path + "?s=" + testKeys().Sign(Handle{Region: "emea", Partition: 2, Epoch: 1, Ref: "c2"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, body := range []string{update("c1"), update("c2"), incoming("c1"), legacyBody} {

@@ -22,11 +22,11 @@ type hops struct {
 // readMark reads the hop mark. One that does not verify still counts as used up
 // hops, so that nothing forged, stale or cut off can make a redirect more than
 // there would be; but its time is not believed.
-func (h *Handler) readMark(q *inquiry, first graph.Notification) {
+func (h *Handler) readMark(q *inquiry) {
 	if q.mark == "" {
 		return
 	}
-	m, err := h.handles.ReadMark(h.cfg.Region, ownership.CallID(first.CallID), q.mark, q.received)
+	m, err := h.handles.ReadMark(h.cfg.Region, q.parts[0].call, q.mark, q.received)
 	if err != nil {
 		q.hops = hops{region: true, node: true}
 		return
@@ -60,24 +60,19 @@ type part struct {
 }
 
 // split sorts a body's notifications by call, in the order in which the calls
-// appear.
-func split(list []graph.Notification, of *Handle) []part {
+// appear. What names no call belongs to the call of the callback URI, if there is
+// one; elsewhere nothing can be done with it.
+func split(m graph.Message, of *Handle) []part {
+	own := of != nil && !of.Outgoing()
 	parts := make([]part, 0, 1)
 	var at map[ownership.CallID]int // only for bodies of many
-	for i := range list {
-		n := &list[i]
-		id, raw := ownership.CallID(n.CallID), n.RawCallID
-		if of != nil && !of.Outgoing() && isJoinNotice(n) {
-			// The invitation to add a participant to a running call belongs to
-			// the call on whose callback URI it arrives.
-			id = ownership.CallID(of.Ref)
-		}
+	find := func(id ownership.CallID, raw string) *part {
 		k, ok := findPart(parts, at, id)
 		if !ok {
 			k = len(parts)
 			parts = append(parts, part{call: id, raw: raw})
 			if at == nil && len(parts) > 8 {
-				at = make(map[ownership.CallID]int, len(list))
+				at = make(map[ownership.CallID]int, len(m.Notifications))
 				for j := range parts {
 					at[parts[j].call] = j
 				}
@@ -86,7 +81,20 @@ func split(list []graph.Notification, of *Handle) []part {
 				at[id] = k
 			}
 		}
-		parts[k].add(n)
+		return &parts[k]
+	}
+	for i := range m.Notifications {
+		n := &m.Notifications[i]
+		id, raw := ownership.CallID(n.CallID), n.RawCallID
+		if own && isJoinNotice(n) {
+			// The invitation to add a participant to a running call belongs to
+			// the call on whose callback URI it arrives.
+			id, raw = ownership.CallID(of.Ref), of.Ref
+		}
+		find(id, raw).add(n)
+	}
+	if own && m.Unknown > 0 {
+		find(ownership.CallID(of.Ref), of.Ref)
 	}
 	return parts
 }

@@ -48,8 +48,10 @@ type node struct {
 	view     map[ownership.PartitionID]ownership.Owner // overrides the region's
 	relays   []ownership.HandOver
 	relayErr error
+	cutOff   error // nobody can tell it whether its table is up to date
 
 	deskMu sync.Mutex
+	asked  int // times that it made sure of that
 	got    []ownership.HandOver
 	reply  func(ownership.HandOver) (ownership.Reply, error)
 }

@@ -28,8 +28,29 @@ func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
 	return o, ok
 }
 
-func (nd *node) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
-	o, ok := nd.Owner(p)
+// OwnerOf gives the node that a call is reserved for, else the partition's owner.
+func (nd *node) OwnerOf(id ownership.CallID, p ownership.PartitionID) (ownership.Owner, bool) {
+	if k, ok := nd.Find(id); ok && k.Owner != "" && k.Partition == p {
+		o := ownership.Owner{Node: k.Owner, Partition: p, Epoch: k.Epoch, PublicURL: nd.in.nodes[k.Owner].url, Here: k.Owner == nd.id}
+		o.Acting = o.Here && !nd.leaseOff
+		return o, true
+	}
+	return nd.Owner(p)
+}
+
+func (nd *node) Fresh(context.Context) error {
+	nd.deskMu.Lock()
+	defer nd.deskMu.Unlock()
+	nd.asked++
+	if nd.cutOff != nil {
+		return nd.cutOff
+	}
+	nd.forgot.Store(false)
+	return nil
+}
+
+func (nd *node) Holds(id ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
+	o, ok := nd.OwnerOf(id, p)
 	return ok && o.Acting && o.Epoch == e
 }
 
@@ -144,6 +165,15 @@ func (r *region) knows(id ownership.CallID, p ownership.PartitionID, state owner
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls[id] = ownership.Known{App: ourApp, Partition: p, Epoch: r.owners[p].Epoch, State: state}
+}
+
+// reserves keeps a call for the owner that its partition has now.
+func (r *region) reserves(id ownership.CallID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.calls[id]
+	k.Owner, k.Pinned = r.owners[k.Partition].Node, true
+	r.calls[id] = k
 }
 
 // moves gives a partition to another node at the next epoch.

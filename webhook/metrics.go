@@ -17,6 +17,7 @@ type counters struct {
 	asGet    prometheus.Counter
 	future   prometheus.Counter
 	partly   prometheus.Counter
+	unknown  prometheus.Counter
 	crowded  prometheus.Counter
 	inFlight prometheus.Gauge
 }
@@ -72,6 +73,10 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 			Name: "tandem_webhook_partly_handled_total",
 			Help: "Bodies with notifications of several calls of which some could not be handled.",
 		}),
+		unknown: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tandem_webhook_unknown_notifications_total",
+			Help: "Notifications of something that is no call: on a callback URI they go to its call's owner, elsewhere nobody is told.",
+		}),
 		crowded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tandem_webhook_crowded_connections_total",
 			Help: "Connections closed at once because their address held as many as one may.",
@@ -96,7 +101,7 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 	if to == nil {
 		return c, nil
 	}
-	for _, m := range []prometheus.Collector{requests, hops, handed, c.decision, c.whole, c.asGet, c.future, c.partly, c.crowded, c.inFlight} {
+	for _, m := range []prometheus.Collector{requests, hops, handed, c.decision, c.whole, c.asGet, c.future, c.partly, c.unknown, c.crowded, c.inFlight} {
 		if err := to.Register(m); err != nil {
 			return nil, err
 		}

@@ -121,7 +121,7 @@ func TestHandleOfAnotherRegion(t *testing.T) {
 	w, emea, amer := twoRegions(t, setup{})
 	amer.knows("c1", 2, ownership.CallAnswered)
 	one := emea.nodes["emea-1"]
-	foreign := testKeys().CallbackURI(one.url+hookPath, Handle{"amer", 2, 1, "c1"})
+	foreign := testKeys().CallbackURI(one.url+hookPath, Handle{Region: "amer", Partition: 2, Epoch: 1, Ref: "c1"})
 	all := follow(t, foreign, update("c1"), 5)
 	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
 		t.Fatalf("%+v", all)

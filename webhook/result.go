@@ -32,6 +32,8 @@ var (
 	refuseMalformed   = refusal{http.StatusBadRequest, "malformed_notification", "The body is no notification."}
 	refuseBusy        = refusal{http.StatusServiceUnavailable, "busy", "Too many requests are in progress."}
 	refuseFull        = refusal{http.StatusServiceUnavailable, "full", "No node can take another call right now."}
+	refuseNoBot       = refusal{http.StatusServiceUnavailable, "no_bot", "No bot of the app can take another call right now."}
+	refuseBehind      = refusal{http.StatusServiceUnavailable, "not_caught_up", "This node cannot tell right now whether the call is known."}
 	refuseNoLeader    = refusal{http.StatusServiceUnavailable, "no_leader", "Calls cannot be placed right now."}
 	refuseClaim       = refusal{http.StatusServiceUnavailable, "not_placed", "The call could not be placed right now."}
 	refuseResidency   = refusal{http.StatusServiceUnavailable, "region_down", "The region that must handle this call cannot be reached right now."}
@@ -68,7 +70,7 @@ var outcomes = []outcome{
 var refusals = []refusal{
 	refuseNotFound, refuseMethod, refuseGet, refuseType, refuseEncoding, refuseTooLarge, refuseTooMany,
 	refuseToken, refuseTenant, refuseTokenLater, refuseAttempts, refuseUnreadable, refuseMalformed, refuseBusy, refuseFull,
-	refuseNoLeader, refuseClaim, refuseResidency, refuseNoLease, refuseNoOwner, refuseFutureEpoch, refuseRelay,
+	refuseNoBot, refuseBehind, refuseNoLeader, refuseClaim, refuseResidency, refuseNoLease, refuseNoOwner, refuseFutureEpoch, refuseRelay,
 	refusePartly, refuseBot, refuseBadReply, refuseCrash,
 }
 

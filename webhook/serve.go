@@ -134,7 +134,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	if q.body, err = readBody(w, r, h.cfg.BodyLimit); err != nil {
 		return refused(refusalOfBody(err), err)
 	}
-	msg, err := graph.Decode(q.body, h.limits)
+	msg, err := h.decode(q)
 	if err != nil {
 		return refused(refusalOfDecode(err), err)
 	}
@@ -144,17 +144,27 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	strip(r.Header)
 	q.header = r.Header
 	q.message = messageID(r.Header, q.body)
-	h.readMark(q, msg.Notifications[0])
+	h.count.unknown.Add(float64(msg.Unknown))
+	q.parts = split(msg, q.handle)
+	h.readMark(q)
 	// What has been received is carried out even if the caller hangs up: half a
 	// hand-over helps nobody, and the cloud repeats with the same message id.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.ClaimTimeout+h.cfg.HandOver)
 	defer cancel()
-	ds, res := h.decide(ctx, q, msg.Notifications)
+	ds, res := h.decide(ctx, q)
 	observe(h.count.decision, h.now().Sub(start))
 	if ds == nil {
 		return res
 	}
 	return h.carryOut(ctx, q, ds)
+}
+
+// decode reads the body. On a call's signed callback URI the body need not name the
+// call.
+func (h *Handler) decode(q *inquiry) (graph.Message, error) {
+	l := h.limits
+	l.Addressed = q.handle != nil && !q.handle.Outgoing()
+	return graph.Decode(q.body, l)
 }
 
 // checkHeaders looks at what can be refused without a token.
@@ -201,7 +211,32 @@ func (h *Handler) readQuery(raw string, q *inquiry) error {
 	if !ok {
 		return ErrForged
 	}
-	return h.handles.Verify(*q.handle, s)
+	return h.verifyHandle(q.handle, s, raw)
+}
+
+// verifyHandle checks a handle's signature, and that it was made in this founding of
+// the region. Only the region itself knows its identity: another one that gets the
+// callback URI sends it there.
+func (h *Handler) verifyHandle(of *Handle, s, raw string) error {
+	short, found, ok := query(raw, "r")
+	if !ok || found && short == "" {
+		return ErrForged
+	}
+	of.Identity = short
+	if err := h.handles.Verify(*of, s); err != nil {
+		return err
+	}
+	if own := h.shortIdentity(); of.Region == h.cfg.Region && short != "" && own != "" && short != own {
+		return ErrForged
+	}
+	return nil
+}
+
+func (h *Handler) shortIdentity() string {
+	if h.identity == nil {
+		return ""
+	}
+	return shortIdentity(h.identity())
 }
 
 // strip leaves the headers that go on to the bot: the original ones without

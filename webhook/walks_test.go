@@ -251,7 +251,7 @@ func TestWalk4_FollowUps(t *testing.T) {
 			t.Errorf("at %s: %+v", nd.id, a)
 		}
 		got := two.handed()
-		if len(got) != i+1 || got[i].Event != ownership.EventUpdate || got[i].Epoch != 1 || got[i].CallbackURI != testKeys().CallbackURI(one.url+hookPath, Handle{"emea", 2, 1, "c1"}) {
+		if len(got) != i+1 || got[i].Event != ownership.EventUpdate || got[i].Epoch != 1 || got[i].CallbackURI != testKeys().CallbackURI(one.url+hookPath, Handle{Region: "emea", Partition: 2, Epoch: 1, Ref: "c1"}) {
 			t.Errorf("at %s: %+v", nd.id, got)
 		}
 	}

@@ -71,11 +71,14 @@ type Deps struct {
 	Desk    Desk
 	World   World
 	Handles *Handles
-	Rules   *ownership.Rules
-	Pins    *ownership.Pins
-	Now     func() time.Time
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	// Identity gives the region's identity, random since its founding, which its
+	// handles carry; empty: it has none yet. May be nil.
+	Identity func() string
+	Rules    *ownership.Rules
+	Pins     *ownership.Pins
+	Now      func() time.Time
+	Logger   *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 // Handler is the public door. It is safe for concurrent use.
@@ -88,6 +91,7 @@ type Handler struct {
 	desk     Desk
 	world    World
 	handles  *Handles
+	identity func() string
 	law      atomic.Pointer[law]
 	now      func() time.Time
 	log      *slog.Logger
@@ -119,7 +123,8 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	h := &Handler{
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
 		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
-		now: deps.Now, log: deps.Logger,
+		identity: deps.Identity,
+		now:      deps.Now, log: deps.Logger,
 		limits:   graph.Limits{Notifications: cfg.Notifications},
 		inFlight: make(chan struct{}, cfg.InFlight),
 	}
@@ -151,7 +156,7 @@ func (h *Handler) SetLaw(rules *ownership.Rules, pins *ownership.Pins) {
 // CallbackURI gives the signed callback URI of a call, or of an outgoing ref,
 // in this region.
 func (h *Handler) CallbackURI(p ownership.PartitionID, e ownership.Epoch, ref string) string {
-	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref})
+	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref, Identity: h.shortIdentity()})
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -80,7 +80,7 @@ func printReport(w io.Writer, r graphsim.Report) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(tw, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("calls", "%d: %d answered in time, %d rejected, %d late", r.Calls, r.Answered, r.Rejected, r.AnsweredLate)
+	row("calls", "%d: %d answered in time, %d rejected, %d hung up while ringing, %d late", r.Calls, r.Answered, r.Rejected, r.HungUp, r.AnsweredLate)
 	row("legacy handshakes", "%d", r.Handshakes)
 	row("redirects followed", "%d to another region, %d to another node", r.Redirects.Region, r.Redirects.Node)
 	row("relays", "%d", r.Relays)

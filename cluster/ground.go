@@ -1,0 +1,38 @@
+package cluster
+
+import (
+	"context"
+	"net"
+
+	"github.com/hashicorp/raft"
+)
+
+// Ground is what the cluster stands on: the network and the disk. A field that is
+// nil is the machine's own; a simulation puts in what can be cut, delayed and lost.
+type Ground struct {
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, addr string) (net.Conn, error)
+	Log    func(raft.LogStore) raft.LogStore // between raft and the log on disk
+}
+
+func (g *Ground) fill() {
+	if g.Listen == nil {
+		g.Listen = listenTCP
+	}
+	if g.Dial == nil {
+		g.Dial = dialTCP
+	}
+	if g.Log == nil {
+		g.Log = func(log raft.LogStore) raft.LogStore { return log }
+	}
+}
+
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", addr)
+}
+
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}

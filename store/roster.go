@@ -1,0 +1,167 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tandem/ownership"
+)
+
+// roster is what the region's nodes and partitions are, frozen: it is read
+// without the table's lock, so that no renewal of a lease ever waits for an act or
+// a restore. Its counts of live calls are the table's own and move on.
+type roster struct {
+	nodes  []ownership.Node // by id
+	byID   map[ownership.NodeID]*rosterNode
+	parts  map[ownership.PartitionID]*rosterPart
+	format uint32
+	facts
+}
+
+type rosterNode struct {
+	rec   ownership.Node
+	live  *atomic.Int64
+	owned []ownership.PartitionID
+}
+
+type rosterPart struct {
+	rec  ownership.Partition
+	live *atomic.Int64
+	held []*holding // runs parallel to rec.Reserved; nil: none
+}
+
+// publish shows readers the nodes and partitions as they are now, and then how far
+// the table is: whoever reads Applied first finds the table at least as new.
+func (t *Table) publish() {
+	if t.st.changed {
+		t.roster.Store(t.st.roster())
+		t.st.changed = false
+	}
+	t.sums.add(t.st.applied, t.st.sum)
+	t.applied.Store(t.st.applied)
+}
+
+func (s *state) roster() *roster {
+	r := &roster{
+		nodes: s.nodeList, format: s.format, facts: s.facts,
+		byID:  make(map[ownership.NodeID]*rosterNode, len(s.nodes)),
+		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),
+	}
+	for id, n := range s.nodes {
+		r.byID[id] = &rosterNode{rec: n.rec, live: n.live, owned: n.owned}
+	}
+	for id, p := range s.parts {
+		rp := &rosterPart{rec: p.rec, live: p.live}
+		for i := range p.rec.Reserved {
+			rp.held = append(rp.held, p.holding(p.rec.Reserved[i].Epoch))
+		}
+		r.parts[id] = rp
+	}
+	return r
+}
+
+func (p *rosterPart) record() ownership.Partition {
+	i := -1
+	return counted(p.rec, p.live, func(ownership.Epoch) int {
+		if i++; p.held[i] != nil {
+			return int(p.held[i].live.Load())
+		}
+		return 0
+	})
+}
+
+// Partition implements ownership.View.
+func (t *Table) Partition(id ownership.PartitionID) (ownership.Partition, bool) {
+	p, ok := t.roster.Load().parts[id]
+	if !ok {
+		return ownership.Partition{}, false
+	}
+	return p.record(), true
+}
+
+// PartitionsOf implements ownership.View; retired partitions have no owner.
+func (t *Table) PartitionsOf(id ownership.NodeID) []ownership.Partition {
+	r := t.roster.Load()
+	n, ok := r.byID[id]
+	if !ok {
+		return nil
+	}
+	out := make([]ownership.Partition, len(n.owned))
+	for i, p := range n.owned {
+		out[i] = r.parts[p].record()
+	}
+	return out
+}
+
+// Node implements ownership.View.
+func (t *Table) Node(id ownership.NodeID) (ownership.Node, bool) {
+	n, ok := t.roster.Load().byID[id]
+	if !ok {
+		return ownership.Node{}, false
+	}
+	return n.rec, true
+}
+
+// Nodes implements ownership.View. The slice must not be changed.
+func (t *Table) Nodes() []ownership.Node { return t.roster.Load().nodes }
+
+// Live implements ownership.View.
+func (t *Table) Live(id ownership.NodeID) int {
+	n, ok := t.roster.Load().byID[id]
+	if !ok {
+		return 0
+	}
+	return int(n.live.Load())
+}
+
+// Applied is the raft index of the last act in the table.
+func (t *Table) Applied() uint64 { return t.applied.Load() }
+
+// Format is the command format that the region writes.
+func (t *Table) Format() uint32 { return t.roster.Load().format }
+
+// Identity is the region's, made when it was founded; empty: it never was.
+func (t *Table) Identity() string { return t.roster.Load().identity }
+
+// Lease is how long leases last in the region, and how long they lasted before
+// the last change; 0: never set.
+func (t *Table) Lease() (now, before time.Duration) {
+	r := t.roster.Load()
+	return r.lease, r.leaseBefore
+}
+
+// sumsKept is how many acts back the table knows its sums: a node that is further
+// behind than that has other troubles.
+const sumsKept = 4096
+
+// sums remembers the table's sum after each of the last acts. Its lock is held
+// for moments only.
+type sums struct {
+	mu   sync.Mutex
+	ring [sumsKept]struct{ index, sum uint64 }
+}
+
+func (s *sums) add(index, sum uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := &s.ring[index%sumsKept]
+	at.index, at.sum = index, sum
+}
+
+// clear forgets all: the table is another one.
+func (s *sums) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.ring[:])
+}
+
+// SumAt gives the checksum of all nodes, partitions and calls as it was when the
+// act at that index had just been applied; false: that is not known (any more).
+// Two nodes must have the same sum at the same index. It waits for no act.
+func (t *Table) SumAt(index uint64) (uint64, bool) {
+	t.sums.mu.Lock()
+	defer t.sums.mu.Unlock()
+	at := t.sums.ring[index%sumsKept]
+	return at.sum, at.index == index && index > 0
+}

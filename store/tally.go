@@ -1,0 +1,246 @@
+package store
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"tandem/ownership"
+)
+
+// tally counts a partition's live calls, so that a change of its owner or of its
+// reservations costs the same however many they are. The numbers that a roster
+// shows are atomic: they change under the table's lock, and are read without it.
+type tally struct {
+	live *atomic.Int64 // that the owner acts for
+	free counts        // that ring or can move: the owner's, whatever becomes of it
+	held []*holding    // answered ones with media of their own, oldest epoch first
+}
+
+// holding counts the answered calls with media of their own by the epoch of their
+// records: those of the present epoch are the owner's, those of an older one are
+// reserved, or orphans.
+type holding struct {
+	epoch ownership.Epoch
+	live  atomic.Int64
+	apps  counts
+}
+
+// counts are numbers of calls by the number of their app, see index.number. Apps
+// are few: a count by (partition, app) costs less than one by call would.
+type counts []int32
+
+func (c *counts) add(app uint32, by int) {
+	for int(app) >= len(*c) {
+		*c = append(*c, 0)
+	}
+	(*c)[app] += int32(by)
+}
+
+func (c counts) of(app uint32) int {
+	if int(app) >= len(c) {
+		return 0
+	}
+	return int(c[app])
+}
+
+func (c counts) sum() (n int) {
+	for _, by := range c {
+		n += int(by)
+	}
+	return n
+}
+
+func newTally() tally { return tally{live: new(atomic.Int64)} }
+
+func (t *tally) find(epoch ownership.Epoch) (int, bool) {
+	return slices.BinarySearchFunc(t.held, epoch, func(h *holding, e ownership.Epoch) int {
+		switch {
+		case h.epoch < e:
+			return -1
+		case h.epoch > e:
+			return 1
+		}
+		return 0
+	})
+}
+
+// holding gives the calls held at an epoch; nil: there are none.
+func (t *tally) holding(epoch ownership.Epoch) *holding {
+	if i, ok := t.find(epoch); ok {
+		return t.held[i]
+	}
+	return nil
+}
+
+// heldAt counts the calls held at an epoch.
+func (t *tally) heldAt(epoch ownership.Epoch) int {
+	if h := t.holding(epoch); h != nil {
+		return int(h.live.Load())
+	}
+	return 0
+}
+
+// hold counts a call held at an epoch in or out.
+func (t *tally) hold(epoch ownership.Epoch, app uint32, by int) {
+	i, ok := t.find(epoch)
+	if !ok {
+		t.held = slices.Insert(t.held, i, &holding{epoch: epoch})
+	}
+	h := t.held[i]
+	if h.live.Add(int64(by)) == 0 {
+		t.held = slices.Delete(t.held, i, i+1)
+		return
+	}
+	h.apps.add(app, by)
+}
+
+// part is what one call counts for. The zero value is a call that is not live.
+type part struct {
+	of    *partState
+	held  bool // an answered call with media of its own, at epoch
+	epoch ownership.Epoch
+	app   uint32
+	own   bool       // the partition's owner acts for it
+	node  *nodeState // who acts for it; nil: nobody, it waits to be taken up
+}
+
+func (s *state) part(e *entry) part {
+	if !e.state.Live() {
+		return part{}
+	}
+	p := s.parts[ownership.PartitionID(e.partition)]
+	t := part{of: p, app: e.app, epoch: ownership.Epoch(e.epoch)}
+	t.held = e.state == ownership.CallAnswered && e.flags&flagPinned != 0
+	t.own = !t.held || t.epoch >= p.rec.Epoch
+	if at := s.stands(e); at.State.Live() {
+		t.node = s.nodes[at.Owner]
+	}
+	return t
+}
+
+// count follows a call from what it counted for to what it counts for now. A
+// number that stays is not touched: whoever reads it without the lock must not see
+// it fall and rise.
+func (s *state) count(was, now part) {
+	if was.node != now.node {
+		was.node.add(was.app, -1)
+		now.node.add(now.app, 1)
+	}
+	if was.own != now.own {
+		if was.own {
+			was.of.live.Add(-1)
+		} else {
+			now.of.live.Add(1)
+		}
+	}
+	if was.of != nil {
+		was.of.take(&was, -1)
+	}
+	if now.of != nil {
+		now.of.take(&now, 1)
+	}
+}
+
+func (n *nodeState) add(app uint32, by int) {
+	if n != nil {
+		n.live.Add(int64(by))
+		n.apps.add(app, by)
+	}
+}
+
+func (t *tally) take(p *part, by int) {
+	if p.held {
+		t.hold(p.epoch, p.app, by)
+	} else {
+		t.free.add(p.app, by)
+	}
+}
+
+// ownLive counts the calls that the owner acts for by that record.
+func (t *tally) ownLive(rec *ownership.Partition) int {
+	n := t.free.sum()
+	for _, h := range t.held {
+		if h.epoch >= rec.Epoch {
+			n += h.apps.sum()
+		}
+	}
+	return n
+}
+
+// reservedLive counts the calls of a reservation that have not lapsed.
+func (s *state) reservedLive(t *tally, r *ownership.Reservation) (n int) {
+	if h := t.holding(r.Epoch); h != nil {
+		for app, by := range h.apps {
+			if !r.HasLapsed(s.calls.apps[app]) {
+				n += int(by)
+			}
+		}
+	}
+	return n
+}
+
+// shares adds up how many calls of each app each node acts for by a record of the
+// partition.
+func (s *state) shares(t *tally, rec *ownership.Partition, by int, into map[ownership.NodeID]*counts) {
+	add := func(id ownership.NodeID, c counts, lapsed func(ownership.AppID) bool) {
+		if into[id] == nil {
+			into[id] = new(counts)
+		}
+		for app, n := range c {
+			if !lapsed(s.calls.apps[app]) {
+				into[id].add(uint32(app), by*int(n))
+			}
+		}
+	}
+	never := func(ownership.AppID) bool { return false }
+	add(rec.Owner, t.free, never)
+	for _, h := range t.held {
+		if h.epoch >= rec.Epoch {
+			add(rec.Owner, h.apps, never)
+		}
+	}
+	for i := range rec.Reserved {
+		r := &rec.Reserved[i]
+		if h := t.holding(r.Epoch); h != nil {
+			add(r.Node, h.apps, r.HasLapsed)
+		}
+	}
+}
+
+// recount gives the partition its record, and its live calls to who acts for them
+// by it.
+func (s *state) recount(p *partState, rec ownership.Partition) {
+	by := map[ownership.NodeID]*counts{}
+	s.shares(&p.tally, &p.rec, -1, by)
+	s.shares(&p.tally, &rec, 1, by)
+	p.rec = rec
+	p.live.Store(int64(p.ownLive(&rec)))
+	for id, apps := range by {
+		node, ok := s.nodes[id]
+		if !ok {
+			continue
+		}
+		if n := apps.sum(); n != 0 { // else its number must not fall and rise
+			node.live.Add(int64(n))
+		}
+		for app, n := range *apps {
+			node.apps.add(uint32(app), int(n))
+		}
+	}
+}
+
+// record gives the partition's record with its counts.
+func (p *partState) record() ownership.Partition {
+	return counted(p.rec, p.live, func(e ownership.Epoch) int { return p.heldAt(e) })
+}
+
+func counted(rec ownership.Partition, live *atomic.Int64, heldAt func(ownership.Epoch) int) ownership.Partition {
+	rec.Live = int(live.Load())
+	if len(rec.Reserved) > 0 {
+		rec.Reserved = slices.Clone(rec.Reserved)
+		for i := range rec.Reserved {
+			rec.Reserved[i].Live = heldAt(rec.Reserved[i].Epoch)
+		}
+	}
+	return rec
+}

@@ -1,0 +1,90 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+
+	"tandem/ownership"
+)
+
+// TestO29_EndsFollowTheRules: a call that rings at home is hung up in another
+// region: the end goes home, once.
+func TestO29_EndsFollowTheRules(t *testing.T) {
+	w, emea, amer := twoRegions(t, setup{rules: []ownership.RuleSpec{{When: `call.tenant == "` + ourTenant + `"`, Region: "amer"}}})
+	amer.knows("c1", 2, ownership.CallClaimed)
+	one := emea.nodes["emea-1"]
+	all := follow(t, one.url+hookPath, end("c1"), 5)
+	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 {
+		t.Fatalf("%+v", all)
+	}
+	if got := amer.nodes["amer-2"].handed(); len(got) != 1 || !got[0].Ends {
+		t.Errorf("its owner heard %+v", got)
+	}
+	// One that nobody knows ends there, and is sent on no more.
+	if all = follow(t, one.url+hookPath, end("c2"), 5); len(all) != 2 || all[1].status != 202 {
+		t.Errorf("%+v", all)
+	}
+	amer1, emea1 := amer.nodes["amer-1"], one
+	if amer1.asked != 1 || emea1.asked != 0 {
+		t.Errorf("made sure %d times at home, %d times elsewhere", amer1.asked, emea1.asked)
+	}
+	w.mu.Lock()
+	w.down["amer"] = true
+	w.mu.Unlock()
+	if a := post(t, one.url+hookPath, end("c1")); a.status != 202 || one.asked != 1 {
+		t.Errorf("the home region is down, and the rule soft: %+v, made sure %d times", a, one.asked)
+	}
+	one.door.SetLaw(mustRules(t, ownership.RuleSpec{When: "true", Region: "amer", Residency: "hard"}), nil)
+	if a := post(t, one.url+hookPath, end("c1")); a.status != 503 || a.code(t) != "region_down" {
+		t.Errorf("the home region is down, and the rule hard: %+v", a)
+	}
+	emea.untouched(t)
+}
+
+// TestAnEndIsNeverSwallowed: a node that lags makes sure before it says that nobody
+// knows the call, and one that cannot says 503.
+func TestAnEndIsNeverSwallowed(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
+	r.knows("c1", 2, ownership.CallClaimed)
+	ask := Supposed{Body: []byte(end("c1")), App: ourApp}
+
+	one.forgot.Store(true)
+	one.cutOff = ownership.ErrNoLeader
+	a := post(t, one.url+hookPath, end("c1"))
+	if a.status != 503 || a.code(t) != "not_caught_up" || a.header.Get("Retry-After") == "" {
+		t.Errorf("cut off: %+v", a)
+	}
+	if e := one.door.Explain(t.Context(), ask); e.Response.Status != 503 || e.Calls[0].Decision != "refuse" || !strings.Contains(e.Calls[0].Why, "cannot make sure") {
+		t.Errorf("cut off, explain says %+v", e)
+	}
+	one.cutOff = nil
+	if e := one.door.Explain(t.Context(), ask); e.Response.Action != "relayed" || e.Calls[0].Decision != "owner" {
+		t.Errorf("explain says %+v", e)
+	}
+	one.forgot.Store(true)
+	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || len(two.handed()) != 1 || !two.handed()[0].Ends {
+		t.Errorf("behind: %+v", a)
+	}
+	// A call that was another app's all along.
+	r.mu.Lock()
+	r.calls["c2"] = ownership.Known{App: mediaApp, Partition: 2, Epoch: 1, State: ownership.CallAnswered}
+	r.mu.Unlock()
+	one.forgot.Store(true)
+	if a = post(t, one.url+hookPath, end("c2")); a.status != 401 || len(two.handed()) != 1 {
+		t.Errorf("another app's: %+v", a)
+	}
+	asked := one.asked
+	if a = post(t, one.url+hookPath, end("nobodys")); a.status != 202 || one.asked != asked+1 {
+		t.Errorf("nobody knows it: %+v", a)
+	}
+	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || one.asked != asked+1 {
+		t.Errorf("known calls need no proof: %+v", a)
+	}
+	// In a body of several, one question serves all.
+	one.cutOff = ownership.ErrNoLeader
+	body := `{"value":[` + entry("deleted", "x1", `"state":"terminated"`) + "," + entry("deleted", "x2", `"state":"terminated"`) + "," + entry("updated", "c1", `"state":"established"`) + `]}`
+	if a = post(t, one.url+hookPath, body); a.status != 503 || a.code(t) != "partly_handled" || one.asked != asked+2 || len(two.handed()) != 3 {
+		t.Errorf("several: %+v, asked %d times", a, one.asked-asked)
+	}
+}
