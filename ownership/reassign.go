@@ -12,7 +12,7 @@ import (
 //
 // From FormatReservations on every survivor gets its part of them: of n survivors
 // none takes more than its share of the calls by capacity and one n-th of that,
-// while another has room; the same holds for the empty partitions. The one that
+// or one partition, while another has room; the same holds for the empty ones. The one that
 // came back empty a moment ago would otherwise get everything: all calls of a node
 // would come at one bot at once, and be lost with one.
 //
@@ -159,7 +159,7 @@ func (h *heir) rank(p Partition) int {
 	if h.live+weight(p) > h.seat.capacity {
 		rank += 2
 	}
-	if p.Live > 0 && h.got.calls+p.Live > h.limit.calls || p.Live == 0 && h.got.partitions >= h.limit.partitions {
+	if p.Live > 0 && h.got.calls > 0 && h.got.calls+p.Live > h.limit.calls || p.Live == 0 && h.got.partitions >= h.limit.partitions {
 		rank++
 	}
 	return rank

@@ -140,7 +140,7 @@ func TestV10InheritedPartitionsEmpty(t *testing.T) {
 		for p := PartitionID(10); p <= 16; p++ {
 			table.fill(p, 6)
 		}
-		table.node("b").Capacity = 1000
+		table.node("a").State, table.node("c").State = NodeDraining, NodeDraining
 		got, err := Place(table, Claim{Call: "new"}, noon, table.fit)
 		if err != nil || got.Partition != want {
 			t.Errorf("format %d: placed in %d (%v), want %d", format, got.Partition, err, want)
