@@ -240,7 +240,7 @@ func (a *applier) find(id ownership.CallID, doing string) (uint32, *entry, error
 // recordFits refuses an epoch older than that of the call's record, and one that
 // its partition has not reached.
 func (a *applier) recordFits(e *entry, epoch ownership.Epoch) error {
-	return a.fits(e, epoch, ownership.Epoch(e.epoch))
+	return a.fits(e, epoch, e.epoch.long())
 }
 
 // epochFits refuses an epoch older than that at which the call stands, and one that

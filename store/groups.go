@@ -61,7 +61,7 @@ type likeness struct {
 	flags     uint8
 	app       uint32
 	rings     uint32
-	epoch     uint64
+	epoch     shortEpoch
 }
 
 // likeness gives what counts of a call in a group. Who acts for an answered call
@@ -256,7 +256,7 @@ func (r *reading) Bundles(into []ownership.Bundle, key ownership.GroupKey, obser
 	hash := groupHash(key, observed)
 	x.bundles(hash, func(e *entry, size int) {
 		part := &r.t.st.parts[ownership.PartitionID(e.partition)].rec
-		at := part.Stands(e.state, e.flags&flagPinned != 0, x.apps[e.app], ownership.Epoch(e.epoch))
+		at := part.Stands(e.state, e.flags&flagPinned != 0, x.apps[e.app], e.epoch.long())
 		if !at.State.Live() {
 			return
 		}

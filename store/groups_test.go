@@ -32,7 +32,7 @@ func TestBundles(t *testing.T) {
 			case do < 3:
 				ref, e := x.add(callID(i))
 				e.partition, e.app = rapid.Uint32Range(1, 2).Draw(t, "partition"), rapid.Uint32Range(0, 1).Draw(t, "app")
-				e.state, e.epoch, e.rings = ownership.CallClaimed, 1, rapid.Uint32Range(7, 8).Draw(t, "rings")
+				e.state, e.epoch, e.rings = ownership.CallClaimed, shorten(1), rapid.Uint32Range(7, 8).Draw(t, "rings")
 				e.flags |= rapid.SampledFrom([]uint8{0, flagPinned, flagPaired, flagPinned | flagPaired}).Draw(t, "flags")
 				observed := rapid.SampledFrom([]string{"", "ann"}).Draw(t, "observed")
 				if observed != "" {
@@ -49,7 +49,7 @@ func TestBundles(t *testing.T) {
 				x.joinGroups(ref, mine, observed)
 				live = append(live, ref)
 			case do < 5:
-				epoch := rapid.Uint64Range(1, 2).Draw(t, "epoch")
+				epoch := shorten(ownership.Epoch(rapid.Uint64Range(1, 2).Draw(t, "epoch")))
 				x.regroup(live[at], func(e *entry) { e.state, e.epoch = ownership.CallAnswered, epoch })
 			default:
 				x.leaveGroups(live[at])

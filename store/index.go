@@ -30,10 +30,9 @@ type index struct {
 	groups  refTable // first member of each group
 }
 
-// entry is one call: 56 bytes.
+// entry is one call: 52 bytes.
 type entry struct {
 	key       [16]byte
-	epoch     uint64
 	partition uint32
 	next      uint32 // in its partition's ring of calls
 	prev      uint32
@@ -41,8 +40,21 @@ type entry struct {
 	active    uint32 // last activity, Unix seconds
 	app       uint32 // its number, see number
 	rings     uint32 // until when a claimed one rings, see ownership.RingsUntil; Unix seconds
+	epoch     shortEpoch
 	state     ownership.CallState
 	flags     uint8
+}
+
+// shortEpoch is an epoch in 48 bits: one change of owner a millisecond would take
+// nine thousand years to count that far.
+type shortEpoch [3]uint16
+
+func shorten(e ownership.Epoch) shortEpoch {
+	return shortEpoch{uint16(e), uint16(e >> 16), uint16(e >> 32)}
+}
+
+func (e shortEpoch) long() ownership.Epoch {
+	return ownership.Epoch(e[0]) | ownership.Epoch(e[1])<<16 | ownership.Epoch(e[2])<<32
 }
 
 const (

@@ -142,7 +142,7 @@ func (s *state) dropPartition(id ownership.PartitionID) {
 // partition must be there. The caller has it join its groups if it is live.
 func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) uint32 {
 	ref, e := s.calls.add(id)
-	e.epoch, e.partition, e.state, e.active = uint64(k.Epoch), uint32(k.Partition), k.State, active
+	e.epoch, e.partition, e.state, e.active = shorten(k.Epoch), uint32(k.Partition), k.State, active
 	e.app = s.calls.number(k.App)
 	if k.Pinned {
 		e.flags |= flagPinned
@@ -192,13 +192,13 @@ func (s *state) setCall(ref uint32, state ownership.CallState, epoch ownership.E
 		s.calls.leaveGroups(ref)
 	}
 	e.active = active
-	s.calls.regroup(ref, func(e *entry) { e.state, e.epoch = state, uint64(epoch) })
+	s.calls.regroup(ref, func(e *entry) { e.state, e.epoch = state, shorten(epoch) })
 	s.count(was, s.part(e))
 }
 
 // stands gives who acts for a call.
 func (s *state) stands(e *entry) ownership.Standing {
-	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], ownership.Epoch(e.epoch))
+	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], e.epoch.long())
 }
 
 func (s *state) enterRing(p *partState, ref uint32, e *entry) {
