@@ -15,8 +15,16 @@ type still struct {
 	live  map[NodeID]int
 }
 
-func (s *still) Known(CallID) (Known, bool)                { return Known{}, false }
-func (s *still) Legs(k GroupKey) []Leg                     { return s.legs[k] }
+func (s *still) Known(CallID) (Known, bool) { return Known{}, false }
+func (s *still) Legs(k GroupKey) []Leg      { return s.legs[k] }
+func (s *still) Bundles(into []Bundle, k GroupKey, observed string) []Bundle {
+	for _, l := range s.legs[k] {
+		if observed == "" || observed == l.Observed {
+			into = append(into, Bundle{Partition: l.Partition, Owner: s.byID[l.Partition].Owner, Count: 1, App: l.App, State: l.State})
+		}
+	}
+	return into
+}
 func (s *still) Partition(p PartitionID) (Partition, bool) { v, ok := s.byID[p]; return v, ok }
 func (s *still) PartitionsOf(n NodeID) []Partition         { return s.parts[n] }
 func (s *still) Node(NodeID) (Node, bool)                  { return Node{}, false }

@@ -25,8 +25,7 @@ func (p *Placer) candidates(winner int) []Candidate {
 	}
 	list := make([]Candidate, n)
 	for k, i := range order[:n] {
-		s := &p.nodes[i]
-		list[k] = Candidate{Node: s.id, Score: float64(s.score) / scoreUnit, Rejected: p.why[i]}
+		list[k] = Candidate{Node: p.nodes[i].id, Score: float64(p.seats[i].score) / scoreUnit, Rejected: p.why[i]}
 	}
 	return list
 }
@@ -39,5 +38,5 @@ func (p *Placer) listedBefore(i, j, winner int) bool {
 	if out, other := p.why[i] != "", p.why[j] != ""; out != other {
 		return other
 	}
-	return p.nodes[i].score < p.nodes[j].score
+	return p.seats[i].score < p.seats[j].score
 }

@@ -23,7 +23,7 @@ func TransferorKey(id string) GroupKey { return GroupKey(kindTransferor + id) }
 // rank orders keys by how strongly they bind; lower binds more.
 func (k GroupKey) rank() int {
 	switch {
-	case k.isChain():
+	case k.IsChain():
 		return 0
 	case strings.HasPrefix(string(k), kindThread):
 		return 1
@@ -34,4 +34,5 @@ func (k GroupKey) rank() int {
 	}
 }
 
-func (k GroupKey) isChain() bool { return strings.HasPrefix(string(k), kindChain) }
+// IsChain reports whether the key is that of a call chain.
+func (k GroupKey) IsChain() bool { return strings.HasPrefix(string(k), kindChain) }

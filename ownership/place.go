@@ -19,17 +19,20 @@ import (
 //     take it. When the payload names paired recorders this is strict, and a
 //     region with no other node is full.
 //  4. together: the partition of a live call that shares a group key.
-//  5. least loaded: of the active, leased nodes with a healthy bot and room;
-//     ties by the rendezvous hash of the call; then its emptiest partition.
+//  5. least loaded: of the active, leased nodes with a healthy bot of the claim's
+//     app and room; ties by the rendezvous hash of the call; then the emptiest
+//     partition that was born on the node.
 //
-// The error is ErrFull when no node may take the call; the placement then tells
-// in its candidates why not. It is ErrOtherApp when the call in the table is not
+// The error is ErrFull when no node may take the call, and ErrNoBot when that is
+// because none has a healthy bot of the app; the placement then tells in its
+// candidates why not. It is ErrOtherApp when the call in the table is not
 // the claim's app's: who may speak for one app learns and moves nothing of another's.
 //
 // Place is deterministic, whatever order maps and views are in: replicas apply
 // the same claims and must reach the same table. A change of its verdicts is
-// therefore a change of the command format. For many claims at once use a
-// Placer.
+// therefore a change of the command format: before FormatReservations all apps
+// share a node's bot and room, a group follows its oldest call, and inherited
+// partitions get new calls. For many claims at once use a Placer.
 func Place(v View, c Claim, at time.Time, fit map[NodeID]Fitness) (Placement, error) {
 	return NewPlacer(v, at, fit).Place(c)
 }
@@ -41,16 +44,21 @@ func Place(v View, c Claim, at time.Time, fit map[NodeID]Fitness) (Placement, er
 type Placer struct {
 	view     View
 	at       time.Time
+	modern   bool       // from FormatReservations on
 	nodes    []standing // by id
+	apps     []appSeats // those of apps met so far
+	seats    []seat     // runs parallel to nodes: those of the app of the claim at hand
 	why      []string   // runs parallel to nodes: why not, for the claim at hand
-	legNodes []int      // kept between claims to save allocations
+	legNodes []int      // this and the next ones are kept between claims to save allocations
+	bundles  []Bundle
+	tally    []homestead
 }
 
 // NewPlacer weighs the nodes of the view for claims decided at one time with
 // what the leader knew of each node. A node that fit does not name has no lease.
 func NewPlacer(v View, at time.Time, fit map[NodeID]Fitness) *Placer {
 	nodes := standings(v, fit)
-	return &Placer{view: v, at: at, nodes: nodes, why: make([]string, len(nodes))}
+	return &Placer{view: v, at: at, modern: v.Format() >= FormatReservations, nodes: nodes, why: make([]string, len(nodes))}
 }
 
 // Place decides one claim, as the function Place does.
@@ -61,36 +69,59 @@ func (p *Placer) Place(c Claim) (Placement, error) {
 		}
 		return p.known(k), nil
 	}
+	p.seats = p.seatsOf(c.App)
 	if i := p.established(&c); i >= 0 {
-		return p.put(i, p.nodes[i].home(p.view), ReasonPinned), nil
+		return p.put(&c, i, p.nodes[i].home(p.view), ReasonPinned), nil
 	}
 	g := p.readGroup(&c)
 	h := xxhash.Sum64String(string(c.Call))
 	if c.Pin != (Pin{}) {
 		if i := p.choose(&c, &g, h, true); i >= 0 {
-			if g.with != 0 && !g.apart() && p.why[g.at] == "" {
+			if g.at >= 0 && !g.apart() && p.why[g.at] == "" {
 				i = g.at
 			}
-			return p.keep(i, &g, ReasonPinned), nil
+			return p.keep(&c, i, &g, ReasonPinned), nil
 		}
 	}
 	if g.apart() {
 		if i := p.choose(&c, &g, h, false); i >= 0 {
-			return p.put(i, p.nodes[i].home(p.view), ReasonApart), nil
+			return p.put(&c, i, p.nodes[i].home(p.view), ReasonApart), nil
 		}
 		if g.strict {
-			return Placement{Reason: ReasonFull, Candidates: p.candidates(-1)}, ErrFull
+			return p.refuse()
 		}
 		g.nodes = nil // only inferred from timing: better beside the other leg than nowhere
 	}
-	if g.with != 0 {
+	if g.at >= 0 {
 		p.onlyGroup(g.at)
-		return p.keep(g.at, &g, ReasonTogether), nil
+		return p.keep(&c, g.at, &g, ReasonTogether), nil
 	}
 	if i := p.choose(&c, &g, h, false); i >= 0 {
-		return p.put(i, p.nodes[i].home(p.view), ReasonLeastLoaded), nil
+		return p.put(&c, i, p.nodes[i].home(p.view), ReasonLeastLoaded), nil
 	}
-	return Placement{Reason: ReasonFull, Candidates: p.candidates(-1)}, ErrFull
+	return p.refuse()
+}
+
+// refuse says that no node may take the claim. A region whose nodes are up and
+// whose bots of the app are not is not full: more nodes would not help.
+func (p *Placer) refuse() (Placement, error) {
+	pl := Placement{Reason: ReasonFull, Candidates: p.candidates(-1)}
+	if !p.modern {
+		return pl, ErrFull
+	}
+	up := false
+	for i := range p.nodes {
+		if s := &p.nodes[i]; s.state == NodeActive && s.fit.Leased {
+			if up = true; p.seats[i].bot {
+				return pl, ErrFull
+			}
+		}
+	}
+	if !up {
+		return pl, ErrFull
+	}
+	pl.Reason = ReasonNoBot
+	return pl, ErrNoBot
 }
 
 // known answers for a call that stands in the table, with who acts for it now: its
@@ -158,8 +189,8 @@ func (p *Placer) choose(c *Claim, g *group, call uint64, pin bool) int {
 // refusal says why a node may not take the claim; empty: it may.
 func (p *Placer) refusal(s *standing, i int, c *Claim, g *group, pin bool) string {
 	switch {
-	case s.bar != "":
-		return s.bar
+	case p.seats[i].bar != "":
+		return p.seats[i].bar
 	case s.home(p.view) < 0:
 		return whyNoHome
 	case pin && c.Pin.Node != "" && c.Pin.Node != s.id:
@@ -177,8 +208,8 @@ func (p *Placer) refusal(s *standing, i int, c *Claim, g *group, pin bool) strin
 
 // before reports whether node i goes before node j, which may be none yet.
 func (p *Placer) before(i, j int, call uint64) bool {
-	if j < 0 || p.nodes[i].score != p.nodes[j].score {
-		return j < 0 || p.nodes[i].score < p.nodes[j].score
+	if j < 0 || p.seats[i].score != p.seats[j].score {
+		return j < 0 || p.seats[i].score < p.seats[j].score
 	}
 	return rendezvous(p.nodes[i].hash, call) > rendezvous(p.nodes[j].hash, call)
 }
@@ -195,7 +226,7 @@ func (p *Placer) nearLeg(zone string, g *group) bool {
 // onlyGroup notes that the group's node was the only one in question.
 func (p *Placer) onlyGroup(at int) {
 	for i := range p.nodes {
-		if p.why[i] = p.nodes[i].bar; p.why[i] == "" {
+		if p.why[i] = p.seats[i].bar; p.why[i] == "" {
 			p.why[i] = whyElsewhere
 		}
 	}
@@ -203,7 +234,7 @@ func (p *Placer) onlyGroup(at int) {
 }
 
 // keep places on node i, in the group's partition if it lives there.
-func (p *Placer) keep(i int, g *group, why Reason) Placement {
+func (p *Placer) keep(c *Claim, i int, g *group, why Reason) Placement {
 	s := &p.nodes[i]
 	in := s.home(p.view)
 	if g.with != 0 && g.at == i && !g.apart() {
@@ -211,15 +242,22 @@ func (p *Placer) keep(i int, g *group, why Reason) Placement {
 			in = same
 		}
 	}
-	return p.put(i, in, why)
+	return p.put(c, i, in, why)
 }
 
 // put places the claim in a partition of node i and counts it.
-func (p *Placer) put(i, in int, why Reason) Placement {
+func (p *Placer) put(c *Claim, i, in int, why Reason) Placement {
 	s := &p.nodes[i]
 	part := &s.partitions[in]
 	pl := Placement{Partition: part.ID, Epoch: part.Epoch, Owner: s.id, Reason: why, Candidates: p.candidates(i)}
 	s.took(in)
+	for k := range p.apps {
+		place := &p.apps[k].seats[i]
+		if p.apps[k].app == c.App {
+			place.live++
+		}
+		place.weigh(s)
+	}
 	return pl
 }
 

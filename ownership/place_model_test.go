@@ -20,6 +20,7 @@ var (
 // partitions that moved, groups spread over several nodes, tombstones.
 func drawTable(t *rapid.T) *smallTable {
 	table := newTable()
+	table.format = rapid.SampledFrom([]uint32{FormatTokens, FormatReservations}).Draw(t, "format")
 	ids := rapid.Permutation([]NodeID{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}).Draw(t, "ids")
 	for _, id := range ids[:rapid.IntRange(0, len(ids)).Draw(t, "nodes")] {
 		table.add(id, rapid.SampledFrom([]string{"", "east", "west"}).Draw(t, "zone"),
@@ -31,21 +32,45 @@ func drawTable(t *rapid.T) *smallTable {
 			Leased: rapid.IntRange(0, 3).Draw(t, "leased") > 0, Bot: rapid.IntRange(0, 3).Draw(t, "bot") > 0,
 			Load: rapid.SampledFrom([]float64{0, 0, 0.3, 1}).Draw(t, "load"),
 			Room: rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "room"), Recent: rapid.IntRange(0, 4).Draw(t, "recent"),
+			Apps: drawApps(t),
 		}
 	}
 	for p := range PartitionID(len(table.parts)) {
 		part := table.parts[p+1]
 		if rapid.IntRange(0, 4).Draw(t, "moved") == 0 {
 			part.Owner, part.Epoch = rapid.SampledFrom(table.nodes).Draw(t, "to").ID, 2
+			if table.format >= FormatReservations && rapid.Bool().Draw(t, "reserved") {
+				part.Reserved = []Reservation{{Node: part.BornOn, Epoch: 1, Lapsed: rapid.SampledFrom([][]AppID{nil, nil, {"app"}, {AllApps}}).Draw(t, "lapsed")}}
+			}
 		}
 		part.Retired = rapid.IntRange(0, 9).Draw(t, "retired") == 0
 	}
 	if len(table.parts) > 0 {
 		for i := range rapid.IntRange(0, 25).Draw(t, "calls") {
-			table.put(drawCall(t, CallID(fmt.Sprintf("old%d", i)), len(table.parts)))
+			c := drawCall(t, CallID(fmt.Sprintf("old%d", i)), len(table.parts))
+			if part := table.parts[c.Partition]; table.format >= FormatReservations {
+				c.Pinned, c.Epoch = rapid.Bool().Draw(t, "own media"), Epoch(rapid.IntRange(1, int(part.Epoch)).Draw(t, "epoch"))
+			}
+			table.put(c)
 		}
 	}
 	return table
+}
+
+// drawApps says how well the apps' bots are; often nothing.
+func drawApps(t *rapid.T) map[AppID]AppFitness {
+	if rapid.Bool().Draw(t, "by app") {
+		return nil
+	}
+	apps := map[AppID]AppFitness{}
+	for _, app := range rapid.SliceOfDistinct(rapid.SampledFrom(someApps), rapid.ID[AppID]).Draw(t, "apps") {
+		apps[app] = AppFitness{
+			Bot:  rapid.IntRange(0, 3).Draw(t, "app's bot") > 0,
+			Load: rapid.SampledFrom([]float64{0, 0, 0.3, 1}).Draw(t, "app's load"),
+			Room: rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "app's room"),
+		}
+	}
+	return apps
 }
 
 func drawCall(t *rapid.T, id CallID, partitions int) Call {
@@ -75,13 +100,40 @@ func drawClaim(t *rapid.T, id CallID) Claim {
 
 // mayTakeNew says it in other words than the code does: a node that may get a
 // call which nothing ties to it.
-func mayTakeNew(table *smallTable, id NodeID) bool {
+func mayTakeNew(table *smallTable, id NodeID, app AppID) bool {
 	n, f := table.node(id), table.fit[id]
-	return n.State == NodeActive && f.Leased && f.Bot && hasRoom(table, id) && hasHome(table, id)
+	return n.State == NodeActive && f.Leased && hasBot(table, id, app) && hasRoom(table, id, app) && hasHome(table, id)
 }
 
-func hasRoom(table *smallTable, id NodeID) bool {
+// byApp reports whether the region listens to what a node tells app by app.
+func byApp(table *smallTable, id NodeID) bool {
+	return table.format >= FormatReservations && table.fit[id].Apps != nil
+}
+
+// hasBot says whether a bot of the app is well there; "" stands for any app.
+func hasBot(table *smallTable, id NodeID, app AppID) bool {
+	f := table.fit[id]
+	if !byApp(table, id) {
+		return f.Bot
+	}
+	for other, a := range f.Apps {
+		if a.Bot && (app == "" || app == other) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasRoom(table *smallTable, id NodeID, app AppID) bool {
 	limit, f := table.node(id).Capacity, table.fit[id]
+	if byApp(table, id) {
+		a := f.Apps[app]
+		switch {
+		case limit == 0 && a.Room == 0, a.Load >= 1, limit > 0 && table.Live(id) >= limit:
+			return false
+		}
+		return a.Room == 0 || table.LiveOf(id, app) < a.Room
+	}
 	if f.Room > 0 && (limit == 0 || f.Room < limit) {
 		limit = f.Room
 	}
@@ -124,8 +176,12 @@ func TestPlaceModel(t *testing.T) {
 }
 
 func checkFull(t *rapid.T, table *smallTable, claim Claim, got Placement, err error) {
-	if !errors.Is(err, ErrFull) || got.Reason != ReasonFull || got.Partition != 0 || got.Owner != "" {
-		t.Fatalf("the refusal is %+v, %v", got, err)
+	want, reason := ErrFull, ReasonFull
+	if noBotOf(table, claim.App) {
+		want, reason = ErrNoBot, ReasonNoBot
+	}
+	if !errors.Is(err, want) || got.Reason != reason || got.Partition != 0 || got.Owner != "" {
+		t.Fatalf("the refusal is %+v, %v, want %v", got, err, want)
 	}
 	if len(got.Candidates) != min(len(table.nodes), MaxCandidates) {
 		t.Fatalf("the refusal lists %d candidates of %d nodes", len(got.Candidates), len(table.nodes))
@@ -134,10 +190,24 @@ func checkFull(t *rapid.T, table *smallTable, claim Claim, got Placement, err er
 		if c.Rejected == "" {
 			t.Fatalf("the region is full, and yet %s was not rejected", c.Node)
 		}
-		if c.Rejected != whyOtherLeg && mayTakeNew(table, c.Node) {
+		if c.Rejected != whyOtherLeg && mayTakeNew(table, c.Node, claim.App) {
 			t.Fatalf("the region is full, and yet %s could have taken %+v (it says %q)", c.Node, claim, c.Rejected)
 		}
 	}
+}
+
+// noBotOf reports whether there are fit nodes, and none with a bot of the app.
+func noBotOf(table *smallTable, app AppID) bool {
+	fit := 0
+	for _, n := range table.nodes {
+		if n.State != NodeActive || !table.fit[n.ID].Leased {
+			continue
+		}
+		if fit++; hasBot(table, n.ID, app) {
+			return false
+		}
+	}
+	return fit > 0 && table.format >= FormatReservations
 }
 
 func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
@@ -145,7 +215,7 @@ func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 	if part == nil || part.Owner != got.Owner || part.Epoch != got.Epoch || part.Retired {
 		t.Fatalf("the placement %+v contradicts its partition %+v", got, part)
 	}
-	if !hasRoom(table, got.Owner) {
+	if !hasRoom(table, got.Owner, claim.App) {
 		t.Fatalf("%s has no room for %+v", got.Owner, claim)
 	}
 	if len(got.Candidates) == 0 || len(got.Candidates) > MaxCandidates || got.Candidates[0].Node != got.Owner {
@@ -156,7 +226,7 @@ func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 			for _, leg := range table.Legs(key) {
 				rings := leg.State == CallAnswered || !noon.After(leg.Deadline)
 				same := leg.Observed == claim.Observed || leg.Observed == "" || claim.Observed == ""
-				if key.isChain() && rings && same && table.parts[leg.Partition].Owner == got.Owner && !table.parts[leg.Partition].Retired {
+				if key.IsChain() && rings && same && table.stands(table.calls[leg.Call]).Owner == got.Owner && !table.parts[leg.Partition].Retired {
 					t.Fatalf("the paired claim %+v is on the node of %+v", claim, leg)
 				}
 			}
@@ -164,27 +234,71 @@ func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 	}
 	switch got.Reason {
 	case ReasonTogether:
-		if n, f := table.node(got.Owner), table.fit[got.Owner]; n.State == NodeGone || f.Leased && !f.Bot {
+		if n, f := table.node(got.Owner), table.fit[got.Owner]; n.State == NodeGone || f.Leased && !hasBot(table, got.Owner, claim.App) {
 			t.Fatalf("%s got a call of its group: state %s, fitness %+v", got.Owner, n.State, f)
 		}
-		tied := func(k GroupKey) bool {
-			return slices.ContainsFunc(table.Legs(k), func(l Leg) bool { return l.Partition == got.Partition })
-		}
-		if !slices.ContainsFunc(claim.Groups, tied) {
-			t.Fatalf("nothing ties %+v to partition %d", claim, got.Partition)
-		}
+		checkTogether(t, table, claim, got)
 	case ReasonLeastLoaded, ReasonApart, ReasonPinned:
-		if !mayTakeNew(table, got.Owner) {
+		if !mayTakeNew(table, got.Owner, claim.App) {
 			t.Fatalf("%s got %+v: state %s, fitness %+v", got.Owner, claim, table.node(got.Owner).State, table.fit[got.Owner])
 		}
 		for _, c := range got.Candidates[1:] {
-			if c.Rejected == "" && (!mayTakeNew(table, c.Node) || got.Reason != ReasonPinned && c.Score < got.Candidates[0].Score) {
+			if c.Rejected == "" && (!mayTakeNew(table, c.Node, claim.App) || got.Reason != ReasonPinned && c.Score < got.Candidates[0].Score) {
 				t.Fatalf("%+v was not rejected and lost to %+v", c, got.Candidates[0])
 			}
 		}
 	default:
 		t.Fatalf("a new call has the reason %q", got.Reason)
 	}
+}
+
+// checkTogether: there is a key by which calls of the claim's group live where it
+// went, and no key that binds more has a place that would have done. By that key
+// no other such place has more of the calls; in older regions none has an older.
+func checkTogether(t *rapid.T, table *smallTable, claim Claim, got Placement) {
+	type place struct {
+		node      NodeID
+		partition PartitionID
+	}
+	keys := slices.Clone(claim.Groups)
+	slices.SortStableFunc(keys, func(a, b GroupKey) int { return a.rank() - b.rank() })
+	for _, key := range keys {
+		calls := map[place]int{}
+		for _, leg := range table.Legs(key) {
+			at, part := table.stands(table.calls[leg.Call]), table.parts[leg.Partition]
+			n, f := table.node(at.Owner), table.fit[at.Owner]
+			deadline := leg.Deadline
+			if table.format >= FormatReservations {
+				deadline = RingsUntil(deadline)
+			}
+			if other, _ := otherLeg(&claim, &leg, noon.Add(leg.Deadline.Sub(deadline))); other && key.IsChain() {
+				continue
+			}
+			if part.Retired || !at.State.Live() || n.State == NodeGone || f.Leased && !hasBot(table, n.ID, claim.App) || !hasRoom(table, n.ID, claim.App) {
+				continue
+			}
+			if part.Owner != n.ID && (!f.Leased || !hasHome(table, n.ID)) {
+				continue
+			}
+			calls[place{n.ID, leg.Partition}]++
+		}
+		if len(calls) == 0 {
+			continue
+		}
+		chosen := 0
+		for at, n := range calls {
+			if at.node == got.Owner && (at.partition == got.Partition || table.parts[at.partition].Owner != got.Owner) {
+				chosen = max(chosen, n)
+			}
+		}
+		for at, n := range calls {
+			if chosen == 0 || table.format >= FormatReservations && n > chosen {
+				t.Fatalf("of %q %d calls are in %+v, and where %+v went %d", key, n, at, claim, chosen)
+			}
+		}
+		return
+	}
+	t.Fatalf("nothing ties %+v to partition %d", claim, got.Partition)
 }
 
 // TestPlaceDoesNotSeeOrder places the same claims over the same facts in another

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -24,6 +25,20 @@ func leg(id CallID, p PartitionID, change ...func(*Call)) Call {
 	return c
 }
 
+// placeCase is a claim in a region of three nodes, and where it goes.
+type placeCase struct {
+	name   string
+	table  func(*smallTable)
+	claim  Claim
+	at     time.Time // zero: noon
+	owner  NodeID
+	part   PartitionID // 0: any
+	epoch  Epoch       // 0: 1
+	reason Reason
+	full   bool
+	format uint32 // 0: the same in each
+}
+
 func TestPlace(t *testing.T) {
 	claim := func(change ...func(*Claim)) Claim {
 		c := Claim{Call: "new", App: "app", Deadline: noon.Add(15 * time.Second)}
@@ -39,17 +54,7 @@ func TestPlace(t *testing.T) {
 	answered := func(c *Call) { c.State = CallAnswered }
 	pairedLeg := func(c *Call) { c.Paired, c.App = true, "other app" }
 
-	tests := []struct {
-		name   string
-		table  func(*smallTable)
-		claim  Claim
-		at     time.Time // zero: noon
-		owner  NodeID
-		part   PartitionID // 0: any
-		epoch  Epoch       // 0: 1
-		reason Reason
-		full   bool
-	}{
+	tests := []placeCase{
 		{
 			name: "least loaded, in its emptiest partition", claim: claim(),
 			owner: "b", part: 10, reason: ReasonLeastLoaded,
@@ -202,12 +207,29 @@ func TestPlace(t *testing.T) {
 			owner: "a", part: 2, reason: ReasonTogether,
 		},
 		{
-			name: "the oldest call of a group decides", claim: claim(inChain),
+			name: "the oldest call of a group decides", claim: claim(inChain), format: FormatTokens,
 			table: func(t *smallTable) {
 				t.put(leg("first", 18, answered))
 				t.put(leg("second", 2, answered))
 			},
 			owner: "c", part: 18, reason: ReasonTogether,
+		},
+		{
+			name: "where most calls of a group are decides", claim: claim(inChain), format: FormatReservations,
+			table: func(t *smallTable) {
+				t.put(leg("first", 2, answered))
+				t.put(leg("second", 18, answered))
+				t.put(leg("third", 18, answered, func(c *Call) { c.Pinned = true }))
+			},
+			owner: "c", part: 18, reason: ReasonTogether,
+		},
+		{
+			name: "of two places with as many the lower partition decides", claim: claim(inChain), format: FormatReservations,
+			table: func(t *smallTable) {
+				t.put(leg("first", 18, answered))
+				t.put(leg("second", 2, answered))
+			},
+			owner: "a", part: 2, reason: ReasonTogether,
 		},
 		{
 			name:  "a chain binds more than a thread, whatever the order",
@@ -277,6 +299,14 @@ func TestPlace(t *testing.T) {
 			owner: "c", reason: ReasonApart,
 		},
 		{
+			name: "a retry a moment after the first one's deadline", claim: claim(recording), at: noon.Add(14*time.Second + 500*time.Millisecond), format: FormatReservations,
+			table: func(t *smallTable) {
+				t.put(leg("first", 18, func(c *Call) { c.Observed, c.Deadline = "person", noon.Add(14*time.Second) }))
+				t.put(leg("second", 18, func(c *Call) { c.Observed, c.Deadline = "person", noon.Add(14*time.Second+1) }))
+			},
+			owner: "b", reason: ReasonApart,
+		},
+		{
 			name: "a retry after the first one's deadline goes together", claim: claim(recording), at: noon.Add(15*time.Second + 1),
 			table: func(t *smallTable) { t.put(leg("first", 18, func(c *Call) { c.Observed = "person" })) },
 			owner: "c", part: 18, reason: ReasonTogether,
@@ -317,28 +347,40 @@ func TestPlace(t *testing.T) {
 		},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			table := threeNodes()
-			if tt.table != nil {
-				tt.table(table)
+		for _, format := range []uint32{FormatTokens, FormatReservations} {
+			if tt.format != 0 && tt.format != format {
+				continue
 			}
-			at := tt.at
-			if at.IsZero() {
-				at = noon
-			}
-			got, err := Place(table, tt.claim, at, table.fit)
-			if tt.full != errors.Is(err, ErrFull) || !tt.full && err != nil {
-				t.Fatalf("error is %v, full should be %v", err, tt.full)
-			}
-			if got.Owner != tt.owner || got.Reason != tt.reason {
-				t.Errorf("placed on %q for %q, want %q for %q; candidates %+v", got.Owner, got.Reason, tt.owner, tt.reason, got.Candidates)
-			}
-			if tt.part != 0 && got.Partition != tt.part {
-				t.Errorf("partition is %d, want %d", got.Partition, tt.part)
-			}
-			if want := max(tt.epoch, 1); !tt.full && got.Epoch != want {
-				t.Errorf("epoch is %d, want %d", got.Epoch, want)
-			}
-		})
+			t.Run(fmt.Sprintf("%s/format=%d", tt.name, format), func(t *testing.T) {
+				table := threeNodes()
+				table.format = format
+				if tt.table != nil {
+					tt.table(table)
+				}
+				tt.check(t, table)
+			})
+		}
+	}
+}
+
+// check places the claim of a case.
+func (tt *placeCase) check(t *testing.T, table *smallTable) {
+	t.Helper()
+	at := tt.at
+	if at.IsZero() {
+		at = noon
+	}
+	got, err := Place(table, tt.claim, at, table.fit)
+	if tt.full != errors.Is(err, ErrFull) || !tt.full && err != nil {
+		t.Fatalf("error is %v, full should be %v", err, tt.full)
+	}
+	if got.Owner != tt.owner || got.Reason != tt.reason {
+		t.Errorf("placed on %q for %q, want %q for %q; candidates %+v", got.Owner, got.Reason, tt.owner, tt.reason, got.Candidates)
+	}
+	if tt.part != 0 && got.Partition != tt.part {
+		t.Errorf("partition is %d, want %d", got.Partition, tt.part)
+	}
+	if want := max(tt.epoch, 1); !tt.full && got.Epoch != want {
+		t.Errorf("epoch is %d, want %d", got.Epoch, want)
 	}
 }

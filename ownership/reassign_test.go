@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -57,64 +58,74 @@ func TestReassign(t *testing.T) {
 	tests := []struct {
 		name  string
 		table func(*smallTable)
-		want  map[NodeID]int // partitions inherited
+		want  map[NodeID]int // partitions inherited before FormatReservations
+		now   map[NodeID]int // and since; nil: the same
 	}{
-		{"by load: the heavy one to b, until c carries less", func(t *smallTable) { t.fill(1, 3).fill(2, 3) }, map[NodeID]int{"b": 4, "c": 4}},
+		{"by load: the heavy one to b, until c carries less", func(t *smallTable) { t.fill(1, 3).fill(2, 3) },
+			map[NodeID]int{"b": 4, "c": 4}, map[NodeID]int{"b": 6, "c": 2}},
 		{"one gets the heavy one, the other the rest", func(t *smallTable) {
 			t.fill(9, 15) // level with c
-		}, map[NodeID]int{"b": 1, "c": 7}},
+		}, map[NodeID]int{"b": 1, "c": 7}, map[NodeID]int{"b": 2, "c": 6}},
 		{"a heir twice as big gets more", func(t *smallTable) {
 			t.fill(9, 15)
 			t.node("b").Capacity = 100
-		}, map[NodeID]int{"b": 8}},
+		}, map[NodeID]int{"b": 8}, nil},
 		{"over capacity rather than without an owner", func(t *smallTable) {
 			t.node("b").Capacity, t.node("c").Capacity = 1, 1
-		}, map[NodeID]int{"b": 7, "c": 1}},
-		{"not to a draining node while another lives", func(t *smallTable) { t.node("b").State = NodeDraining }, map[NodeID]int{"c": 8}},
-		{"not to a node without a lease", func(t *smallTable) { delete(t.fit, "b") }, map[NodeID]int{"c": 8}},
-		{"not to a node with a sick bot", func(t *smallTable) { t.refit("b", func(f *Fitness) { f.Bot = false }) }, map[NodeID]int{"c": 8}},
+		}, map[NodeID]int{"b": 7, "c": 1}, map[NodeID]int{"b": 6, "c": 2}},
+		{"not to a draining node while another lives", func(t *smallTable) { t.node("b").State = NodeDraining }, map[NodeID]int{"c": 8}, nil},
+		{"not to a node without a lease", func(t *smallTable) { delete(t.fit, "b") }, map[NodeID]int{"c": 8}, nil},
+		{"not to a node with a sick bot", func(t *smallTable) { t.refit("b", func(f *Fitness) { f.Bot = false }) }, map[NodeID]int{"c": 8}, nil},
 		{"to a draining node if there is no other", func(t *smallTable) {
 			t.node("b").State, t.node("c").State = NodeDraining, NodeGone
-		}, map[NodeID]int{"b": 8}},
+		}, map[NodeID]int{"b": 8}, nil},
 		{"to nobody if there is nobody", func(t *smallTable) {
 			delete(t.fit, "b")
 			t.node("c").State = NodeGone
-		}, nil},
+		}, nil, nil},
 		{"retired partitions stay", func(t *smallTable) {
 			t.fill(9, 15)
 			for p := range PartitionID(6) {
 				t.parts[p+1].Retired = true
 			}
-		}, map[NodeID]int{"b": 1, "c": 1}},
+		}, map[NodeID]int{"b": 1, "c": 1}, nil},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			table := threeNodes()
-			tt.table(table)
-			got := map[NodeID]int{}
-			for _, m := range Reassign(table, "a", table.fit) {
-				if m.From != "a" || m.Epoch != 2 {
-					t.Errorf("the move is %+v, want it from a to epoch 2", m)
+		for _, format := range []uint32{FormatTokens, FormatReservations} {
+			want := tt.want
+			if format == FormatReservations && tt.now != nil {
+				want = tt.now
+			}
+			t.Run(fmt.Sprintf("%s/format=%d", tt.name, format), func(t *testing.T) {
+				table := threeNodes()
+				table.format = format
+				tt.table(table)
+				got := map[NodeID]int{}
+				for _, m := range Reassign(table, "a", table.fit) {
+					if m.From != "a" || m.Epoch != 2 {
+						t.Errorf("the move is %+v, want it from a to epoch 2", m)
+					}
+					got[m.To]++
 				}
-				got[m.To]++
-			}
-			if len(got) != len(tt.want) || !maps.Equal(got, tt.want) && tt.want != nil {
-				t.Errorf("the heirs got %v, want %v", got, tt.want)
-			}
-		})
+				if len(got) != len(want) || !maps.Equal(got, want) && want != nil {
+					t.Errorf("the heirs got %v, want %v", got, want)
+				}
+			})
+		}
 	}
 }
 
 // TestReassignModel: each partition of the dead node moves once, to somebody
-// fit, one epoch up; no heir ends above the others by more than one partition's
-// weight; and the order of the view makes no difference.
+// fit, one epoch up; before FormatReservations no heir ends above the others by
+// more than one partition's weight, since then none gets more than its part while
+// another has room; and the order of the view makes no difference.
 func TestReassignModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := drawTable(t)
 		dead := rapid.SampledFrom([]NodeID{"a", "b", "c"}).Draw(t, "dead")
 		moves := Reassign(table, dead, table.fit)
 		fitAs := func(id NodeID, s NodeState) bool {
-			return id != dead && table.node(id).State == s && table.fit[id].Leased && table.fit[id].Bot
+			return id != dead && table.node(id).State == s && table.fit[id].Leased && hasBot(table, id, "")
 		}
 		var heirs []NodeID
 		for _, s := range []NodeState{NodeDraining, NodeActive} {
@@ -144,7 +155,11 @@ func TestReassignModel(t *testing.T) {
 		if !slices.Equal(moved, estate) {
 			t.Fatalf("partitions %v moved, the estate is %v", moved, estate)
 		}
-		checkSpread(t, table, heirs, moves)
+		if table.format < FormatReservations {
+			checkSpread(t, table, heirs, moves)
+		} else {
+			checkParts(t, table, heirs, moves)
+		}
 		other := *table
 		other.nodes = rapid.Permutation(table.nodes).Draw(t, "order")
 		if diff := cmp.Diff(moves, Reassign(&other, dead, table.fit)); diff != "" {
@@ -155,11 +170,11 @@ func TestReassignModel(t *testing.T) {
 
 // checkSpread: no heir would carry less if its lightest gift were another's.
 func checkSpread(t *rapid.T, table *smallTable, heirs []NodeID, moves []Reassignment) {
-	byID := map[NodeID]*standing{}
+	byID := map[NodeID]*heir{}
 	lightest := map[NodeID]int{}
 	all := standings(table, table.fit)
 	for i := range all {
-		byID[all[i].id] = &all[i]
+		byID[all[i].id] = &heir{standing: all[i], seat: all[i].whole()}
 	}
 	for _, m := range moves {
 		w := weight(*table.parts[m.Partition])
@@ -175,4 +190,54 @@ func checkSpread(t *rapid.T, table *smallTable, heirs []NodeID, moves []Reassign
 			}
 		}
 	}
+}
+
+// checkParts: who got more calls than its part, beyond a single partition, found
+// no other heir that had room and had not got its own part.
+func checkParts(t *rapid.T, table *smallTable, heirs []NodeID, moves []Reassignment) {
+	calls, got, room := 0, map[NodeID]int{}, 0
+	capacities := map[NodeID]int{}
+	for i, s := range standings(table, table.fit) {
+		if id := s.id; slices.Contains(heirs, id) {
+			capacities[id] = max(standings(table, table.fit)[i].whole().capacity, 1)
+			room += capacities[id]
+		}
+	}
+	lightest, alone := map[NodeID]int{}, map[NodeID]int{}
+	for _, m := range moves {
+		live := table.parts[m.Partition].Live
+		if calls += live; live > 0 {
+			got[m.To] += live
+			alone[m.To]++
+			if l, ok := lightest[m.To]; !ok || live < l {
+				lightest[m.To] = live
+			}
+		}
+	}
+	limit := func(id NodeID) int {
+		return max(1, calls*capacities[id]*(len(heirs)+1)/(room*len(heirs)))
+	}
+	for _, h := range heirs {
+		if got[h] <= limit(h) || alone[h] < 2 {
+			continue
+		}
+		for _, other := range heirs {
+			empty := 0
+			for _, m := range moves {
+				if m.To == other {
+					empty++
+				}
+			}
+			// Everything it was ever given counts against its room, empty ones too.
+			if other != h && got[other]+lightest[h] <= limit(other) &&
+				table.Live(other)+got[other]+empty+lightest[h]+1 <= capacities[other] && sameBots(table, h, other) {
+				t.Fatalf("%s got %d calls of %d, its part is %d; %s only %d", h, got[h], calls, limit(h), other, got[other])
+			}
+		}
+	}
+}
+
+// sameBots reports whether two nodes have healthy bots of the same apps.
+func sameBots(table *smallTable, a, b NodeID) bool {
+	return !slices.ContainsFunc(someApps, func(app AppID) bool { return hasBot(table, a, app) != hasBot(table, b, app) })
 }

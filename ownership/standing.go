@@ -14,7 +14,9 @@ const (
 	whyGone      = "it is gone"
 	whyNoLease   = "it has no lease"
 	whySickBot   = "its bot is not healthy"
+	whyNoBot     = "it has no bot of the app"
 	whyFull      = "it is full"
+	whyFullBot   = "its bot is full"
 	whyBusyBot   = "its bot reports full load"
 	whyNoHome    = "it has no partition"
 	whyPinNode   = "the pin names another node"
@@ -33,42 +35,41 @@ const scoreUnit = 1_000_000
 // unread marks a standing whose partitions were not looked at yet.
 const unread = -2
 
-// standing is one node as the rules weigh it, kept for a batch of claims.
+// standing is one node as the rules weigh it, kept for a batch of claims. What
+// it offers the calls of an app is a seat.
 type standing struct {
 	id       NodeID
 	zone     string
 	version  string
 	state    NodeState
 	fit      Fitness
-	capacity int
+	apps     map[AppID]AppFitness // fit.Apps, from FormatReservations on
+	capacity int                  // the operator's limit; 0: none
 	live     int
-	reported int    // the bot's own load, in calls
 	recent   int    // placed lately: the ramp-up penalty
 	hash     uint64 // of the id, for rendezvous
-	score    uint64
-	bar      string // why it takes no call of any kind; empty: it may
 
+	modern     bool        // from FormatReservations on
 	partitions []Partition // by number; read on first use
-	emptiest   int         // index of the emptiest partition, -1 for none; or unread
+	emptiest   int         // index of the partition for the next call, -1 for none; or unread
 }
 
 // standings gives all nodes by id, whatever order the view has them in.
 func standings(v View, fit map[NodeID]Fitness) []standing {
 	nodes := v.Nodes()
 	all := make([]standing, len(nodes))
+	modern := v.Format() >= FormatReservations
 	for i := range nodes {
 		n := &nodes[i]
 		f := fit[n.ID]
-		s := standing{
+		all[i] = standing{
 			id: n.ID, zone: n.Zone, version: n.Version, state: n.State, fit: f,
-			capacity: capacity(n.Capacity, f.Room), live: v.Live(n.ID), recent: max(f.Recent, 0),
-			hash: xxhash.Sum64String(string(n.ID)), emptiest: unread,
+			capacity: max(n.Capacity, 0), live: v.Live(n.ID), recent: max(f.Recent, 0),
+			hash: xxhash.Sum64String(string(n.ID)), modern: modern, emptiest: unread,
 		}
-		if f.Load > 0 { // false for NaN too
-			s.reported = int(min(f.Load, 1) * float64(s.capacity))
+		if modern {
+			all[i].apps = f.Apps
 		}
-		s.weigh()
-		all[i] = s
 	}
 	byID := func(a, b standing) int { return cmp.Compare(a.id, b.id) }
 	if !slices.IsSortedFunc(all, byID) {
@@ -77,65 +78,16 @@ func standings(v View, fit map[NodeID]Fitness) []standing {
 	return all
 }
 
-// capacity is the lower of the operator's limit and the one the bot reports;
-// one that is not positive says nothing.
-func capacity(node, bot int) int {
-	if bot > 0 && (node <= 0 || bot < node) {
-		return bot
-	}
-	return max(node, 0)
-}
-
-// weigh brings score and bar up to date with the counts.
-func (s *standing) weigh() {
-	s.score = s.scoreWith(0)
-	switch {
-	case s.state == NodeGone:
-		s.bar = whyGone
-	case s.state != NodeActive:
-		s.bar = whyDraining
-	case !s.fit.Leased:
-		s.bar = whyNoLease
-	case !s.fit.Bot:
-		s.bar = whySickBot
-	default:
-		s.bar = s.noRoom()
-	}
-}
-
-// noRoom says why there is no room for one more call; empty: there is.
-func (s *standing) noRoom() string {
-	switch {
-	case s.live >= s.capacity:
-		return whyFull
-	case s.fit.Load >= 1:
-		return whyBusyBot
-	default:
-		return ""
-	}
-}
-
-// scoreWith is (carried + recent) ÷ capacity with extra more calls. Carried is
-// the greater of what the table counts and what the bot reports, so a bot that
-// reports nothing is not taken for an idle one. Recent calls count a second
-// time: a call being set up costs more than one that runs, and a node that just
-// came back empty is not given the whole burst.
-func (s *standing) scoreWith(extra int) uint64 {
-	carried := max(s.live, s.reported) + s.recent + extra
-	return uint64(max(carried, 0)) * scoreUnit / uint64(max(s.capacity, 1))
-}
-
 // took counts a call that was just placed here, into the i-th partition.
 func (s *standing) took(i int) {
 	s.partitions[i].Live++
 	s.live++
 	s.recent++
-	s.weigh()
 	s.findEmptiest()
 }
 
-// home gives the index of the node's emptiest partition, the lowest number among
-// equals; -1 when it has none. The first call reads the partitions.
+// home gives the index of the partition that the node's next call goes to; -1
+// when it has none. The first call reads the partitions.
 func (s *standing) home(v View) int {
 	if s.emptiest == unread {
 		// Cloned: the counts are changed here, and the view's slice is not ours.
@@ -146,13 +98,44 @@ func (s *standing) home(v View) int {
 	return s.emptiest
 }
 
+// findEmptiest finds the emptiest partition, the lowest number among equals.
 func (s *standing) findEmptiest() {
-	s.emptiest = -1
-	for i := range s.partitions {
-		if s.emptiest < 0 || s.partitions[i].Live < s.partitions[s.emptiest].Live {
-			s.emptiest = i
+	s.emptiest = emptiest(s.partitions, s.id, s.modern)
+}
+
+// emptiest gives the index of the partition that a node's next call goes to.
+// Those that were born on it come first: a partition that it inherited gets no
+// new call while there is another, so it empties and retires.
+func emptiest(own []Partition, id NodeID, bornFirst bool) int {
+	best := -1
+	for i := range own {
+		if best < 0 {
+			best = i
+			continue
+		}
+		here, there := own[i].BornOn == id, own[best].BornOn == id
+		if bornFirst && here != there {
+			if here {
+				best = i
+			}
+			continue
+		}
+		if own[i].Live < own[best].Live {
+			best = i
 		}
 	}
+	return best
+}
+
+// Home gives the partition of a node that its next call goes to; false: it has
+// none.
+func Home(v View, id NodeID) (Partition, bool) {
+	s := standing{id: id, modern: v.Format() >= FormatReservations, emptiest: unread}
+	i := s.home(v)
+	if i < 0 {
+		return Partition{}, false
+	}
+	return s.partitions[i], true
 }
 
 // rendezvous mixes the hashes of a node and of a thing; the highest value wins.

@@ -63,9 +63,19 @@ func (t *smallTable) put(c Call) {
 	for _, k := range c.Groups {
 		t.keys[k] = append(t.keys[k], c.ID)
 	}
-	if c.State.Live() {
-		t.parts[c.Partition].Live++
+	t.parts[c.Partition].Live += t.weight(&c)
+}
+
+// stands gives who acts for a call, and weight what it adds to its partition.
+func (t *smallTable) stands(c *Call) Standing {
+	return t.parts[c.Partition].Stands(c.State, c.Pinned, c.App, c.Epoch)
+}
+
+func (t *smallTable) weight(c *Call) int {
+	if s := t.stands(c); s.State.Live() && s.Owner == t.parts[c.Partition].Owner {
+		return 1
 	}
+	return 0
 }
 
 // fill puts n calls without groups into one partition.
@@ -83,7 +93,7 @@ func (t *smallTable) record(c Claim, pl Placement, at time.Time) {
 		state = CallAnswered
 	}
 	t.put(Call{
-		ID: c.Call, App: c.App, Groups: c.Groups, Paired: c.Paired, Observed: c.Observed,
+		ID: c.Call, App: c.App, Groups: c.Groups, Paired: c.Paired, Observed: c.Observed, Pinned: c.Pinned,
 		Partition: pl.Partition, Epoch: pl.Epoch, State: state, Deadline: c.Deadline, ClaimedAt: at,
 	})
 }
@@ -91,9 +101,7 @@ func (t *smallTable) record(c Claim, pl Placement, at time.Time) {
 // end makes a tombstone of a call.
 func (t *smallTable) end(id CallID) {
 	c := t.calls[id]
-	if c.State.Live() {
-		t.parts[c.Partition].Live--
-	}
+	t.parts[c.Partition].Live -= t.weight(c)
 	c.State = CallEnded
 }
 
@@ -116,6 +124,23 @@ func (t *smallTable) Legs(k GroupKey) []Leg {
 		}
 	}
 	return legs
+}
+
+// Bundles sums nothing up: each call is a bundle of its own. The rules must not
+// depend on how a view cuts them.
+func (t *smallTable) Bundles(into []Bundle, k GroupKey, observed string) []Bundle {
+	for _, id := range t.keys[k] {
+		c := t.calls[id]
+		at := t.stands(c)
+		if !at.State.Live() || observed != "" && c.Observed != observed {
+			continue
+		}
+		into = append(into, Bundle{
+			Partition: c.Partition, Owner: at.Owner, Count: 1, State: at.State, Rings: RingsUntil(c.Deadline),
+			App: c.App, Paired: c.Paired, Observes: c.Observed != "",
+		})
+	}
+	return into
 }
 
 func (t *smallTable) Partition(id PartitionID) (Partition, bool) {
@@ -148,10 +173,19 @@ func (t *smallTable) Node(id NodeID) (Node, bool) {
 func (t *smallTable) Nodes() []Node { return t.nodes }
 
 func (t *smallTable) Live(id NodeID) int {
-	live := 0
+	live, left := 0, false
 	for _, p := range t.parts {
 		if p.Owner == id {
 			live += p.Live
+		}
+		left = left || len(p.Reserved) > 0
+	}
+	for _, c := range t.calls {
+		if !left {
+			break
+		}
+		if s := t.stands(c); s.State.Live() && s.Owner == id && t.weight(c) == 0 {
+			live++
 		}
 	}
 	return live
@@ -160,7 +194,7 @@ func (t *smallTable) Live(id NodeID) int {
 func (t *smallTable) LiveOf(id NodeID, app AppID) int {
 	live := 0
 	for _, c := range t.calls {
-		if p := t.parts[c.Partition]; c.App == app && c.State.Live() && p.Owner == id {
+		if s := t.stands(c); c.App == app && s.State.Live() && s.Owner == id {
 			live++
 		}
 	}

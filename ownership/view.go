@@ -10,8 +10,13 @@ import (
 type View interface {
 	// Known gives what the index in memory holds of a call, ended ones too.
 	Known(CallID) (Known, bool)
-	// Legs gives the live calls that carry the key, oldest first.
+	// Legs gives the live calls that carry the key, oldest first. It costs as much
+	// as the group has calls: only regions before FormatReservations place by it.
 	Legs(GroupKey) []Leg
+	// Bundles appends the live calls that carry the key, summed up: calls that
+	// differ in nothing that a Bundle tells are one, in no certain order. With an
+	// observed person it gives only those of a chain that observe that person.
+	Bundles(into []Bundle, key GroupKey, observed string) []Bundle
 	// Partition gives one partition's record.
 	Partition(PartitionID) (Partition, bool)
 	// PartitionsOf gives a node's partitions, by number.
@@ -49,6 +54,30 @@ type Leg struct {
 	Observed  string
 	ClaimedAt time.Time
 	Deadline  time.Time
+}
+
+// Bundle is a number of live calls of one group that placement need not tell
+// apart. Several bundles may be alike.
+type Bundle struct {
+	Partition PartitionID
+	Owner     NodeID // who acts for them, see Partition.Stands
+	Count     int
+	// Of a chain, what makes them other legs of a claim:
+	State    CallState // claimed or answered
+	Rings    time.Time // until when those ring that are claimed, see RingsUntil
+	App      AppID     // right where a person was asked for and they ring
+	Paired   bool      // their payload names paired recorders
+	Observes bool      // they observe somebody
+}
+
+// RingsUntil is how long a call counts as ringing: to the end of the second of
+// its deadline. Whole seconds let a table sum calls up, and the end of the second
+// is the safe side: two legs of a pair are never taken for a call and its retry.
+func RingsUntil(deadline time.Time) time.Time {
+	if whole := deadline.Truncate(time.Second); whole.Equal(deadline) {
+		return whole
+	}
+	return deadline.Truncate(time.Second).Add(time.Second)
 }
 
 // Owner is who owns a partition now, as one node sees it.

@@ -283,6 +283,7 @@ const (
 	ReasonLeastLoaded Reason = "least-loaded" // most room
 	ReasonEnded       Reason = "ended"        // a late repeat of an ended call
 	ReasonFull        Reason = "full"         // nobody may take it: an Unavailable error
+	ReasonNoBot       Reason = "no-bot"       // nobody may take it, for no node has a healthy bot of its app
 )
 
 // Candidate is one node that Place looked at.

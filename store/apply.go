@@ -196,3 +196,5 @@ func (a *applier) dropPartition(p *ownership.Partition) {
 func seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
 }
+
+func readSeconds(s uint32) time.Time { return time.Unix(int64(s), 0).UTC() }

@@ -44,9 +44,7 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 	ref := a.st.addCall(call.ID, ownership.Known{
 		App: call.App, Partition: call.Partition, Epoch: call.Epoch, State: call.State, Pinned: call.Pinned,
 	}, seconds(a.at))
-	for _, g := range call.Groups {
-		a.st.calls.joinGroup(ref, a.st.calls.groupHash([]byte(g)))
-	}
+	a.st.enterGroups(ref, call.Groups, call.Observed, call.Paired, call.Deadline)
 	a.emit(Event{
 		Kind: EventClaimed, Call: call.ID, App: call.App, Tenant: call.Tenant, Partition: p.Partition, Epoch: p.Epoch,
 		Node: p.Owner, Reason: p.Reason, Candidates: p.Candidates,
@@ -242,7 +240,7 @@ func (a *applier) find(id ownership.CallID, doing string) (uint32, *entry, error
 // recordFits refuses an epoch older than that of the call's record, and one that
 // its partition has not reached.
 func (a *applier) recordFits(e *entry, epoch ownership.Epoch) error {
-	return a.fits(e, epoch, ownership.Epoch(e.epoch))
+	return a.fits(e, epoch, e.epoch.long())
 }
 
 // epochFits refuses an epoch older than that at which the call stands, and one that

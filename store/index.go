@@ -27,36 +27,42 @@ type index struct {
 	numbers map[ownership.AppID]uint32
 
 	members arena[member]
-	groups  refTable // first member of each group hash
+	groups  refTable // first member of each group
 }
 
-// entry is one call: 56 bytes.
+// entry is one call: 52 bytes.
 type entry struct {
 	key       [16]byte
-	epoch     uint64
 	partition uint32
 	next      uint32 // in its partition's ring of calls
 	prev      uint32
 	member    uint32 // first of its memberships
 	active    uint32 // last activity, Unix seconds
 	app       uint32 // its number, see number
+	rings     uint32 // until when a claimed one rings, see ownership.RingsUntil; Unix seconds
+	epoch     shortEpoch
 	state     ownership.CallState
 	flags     uint8
 }
 
-const (
-	flagPinned uint8 = 1 << iota
-	flagOdd          // the key is not the id
-)
+// shortEpoch is an epoch in 48 bits: one change of owner a millisecond would take
+// nine thousand years to count that far.
+type shortEpoch [3]uint16
 
-// member says that a live call carries a group key: 16 bytes. Its hash is a
-// hint: two keys may share one, so who reads a group looks at the records.
-type member struct {
-	hash    uint32
-	call    uint32
-	next    uint32 // member of the same group hash
-	sibling uint32 // membership of the same call
+func shorten(e ownership.Epoch) shortEpoch {
+	return shortEpoch{uint16(e), uint16(e >> 16), uint16(e >> 32)}
 }
+
+func (e shortEpoch) long() ownership.Epoch {
+	return ownership.Epoch(e[0]) | ownership.Epoch(e[1])<<16 | ownership.Epoch(e[2])<<32
+}
+
+const (
+	flagPinned   uint8 = 1 << iota
+	flagOdd            // the key is not the id
+	flagPaired         // its payload names paired recorders
+	flagObserves       // it observes somebody
+)
 
 func newIndex() *index {
 	x := &index{
@@ -64,7 +70,7 @@ func newIndex() *index {
 		numbers: map[ownership.AppID]uint32{},
 	}
 	x.byID.hashOf = func(ref uint32) uint64 { return x.hash(x.calls.at(ref).key) }
-	x.groups.hashOf = func(ref uint32) uint64 { return spread(x.members.at(ref).hash) }
+	x.groups.hashOf = func(ref uint32) uint64 { return x.members.at(ref).hash }
 	return x
 }
 
@@ -95,11 +101,6 @@ func hexDigit(c byte) byte {
 }
 
 func (x *index) hash(key [16]byte) uint64 { return maphash.Comparable(x.seed, key) }
-
-func (x *index) groupHash(key []byte) uint32 { return uint32(maphash.Bytes(x.seed, key)) }
-
-// spread makes the 64 bits that a refTable wants out of 32.
-func spread(h uint32) uint64 { return uint64(h) << 32 }
 
 // find gives the reference of a call, or 0.
 func (x *index) find(id ownership.CallID) uint32 {
@@ -154,63 +155,6 @@ func (x *index) number(app ownership.AppID) uint32 {
 		x.apps, x.numbers[app] = append(x.apps, app), n
 	}
 	return n
-}
-
-// joinGroup records that the call carries the group hash; a second time it
-// does nothing.
-func (x *index) joinGroup(call uint32, hash uint32) {
-	e := x.calls.at(call)
-	for m := e.member; m != 0; m = x.members.at(m).sibling {
-		if x.members.at(m).hash == hash {
-			return
-		}
-	}
-	ref, m := x.members.take()
-	*m = member{hash: hash, call: call, sibling: e.member}
-	e.member = ref
-	if first := x.firstMember(hash); first == 0 {
-		x.groups.put(spread(hash), ref)
-	} else {
-		m.next = x.members.at(first).next
-		x.members.at(first).next = ref
-	}
-}
-
-// leaveGroups takes the call out of all groups: it is no longer live.
-func (x *index) leaveGroups(call uint32) {
-	e := x.calls.at(call)
-	for ref := e.member; ref != 0; {
-		m := *x.members.at(ref)
-		first := x.firstMember(m.hash)
-		switch {
-		case first != ref:
-			before := x.members.at(first)
-			for before.next != ref {
-				before = x.members.at(before.next)
-			}
-			before.next = m.next
-		case m.next != 0:
-			x.groups.replace(spread(m.hash), ref, m.next)
-		default:
-			x.groups.remove(spread(m.hash), ref)
-		}
-		x.members.give(ref)
-		ref = m.sibling
-	}
-	e.member = 0
-}
-
-func (x *index) firstMember(hash uint32) uint32 {
-	return x.groups.find(spread(hash), func(ref uint32) bool { return x.members.at(ref).hash == hash })
-}
-
-// inGroup calls f with each call that may carry the key.
-func (x *index) inGroup(key ownership.GroupKey, f func(call uint32)) {
-	for ref := x.firstMember(x.groupHash([]byte(key))); ref != 0; {
-		m := x.members.at(ref)
-		f(m.call)
-		ref = m.next
-	}
 }
 
 // arena holds values in chunks and hands out references to them, from 1 on. A

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -36,7 +37,7 @@ func TestIndex(t *testing.T) {
 					delete(g, id)
 				}
 			default:
-				x.joinGroup(ref, x.groupHash([]byte(key)))
+				x.joinGroup(ref, groupHash(key, ""))
 				if groups[key] == nil {
 					groups[key] = map[ownership.CallID]bool{}
 				}
@@ -78,5 +79,16 @@ func TestGuidKey(t *testing.T) {
 		if _, ok := guidKey(id); ok != want {
 			t.Errorf("%q counts as a GUID: %v", id, ok)
 		}
+	}
+}
+
+func TestShortEpoch(t *testing.T) {
+	for _, e := range []ownership.Epoch{0, 1, 1<<16 + 2, 1<<32 + 3, 1<<48 - 1} {
+		if got := shorten(e).long(); got != e {
+			t.Errorf("epoch %d came back as %d", e, got)
+		}
+	}
+	if size := unsafe.Sizeof(entry{}); size != 52 {
+		t.Errorf("an entry has %d bytes, want 52", size)
 	}
 }

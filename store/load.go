@@ -148,9 +148,7 @@ func (l *loader) call(key, value []byte) error {
 		App: ownership.AppID(h.app), Partition: h.partition, Epoch: h.epoch, State: h.state, Pinned: h.pinned,
 	}, seconds(time.Unix(0, active)))
 	if h.state.Live() {
-		for _, g := range h.groups {
-			l.st.calls.joinGroup(ref, l.st.calls.groupHash(g))
-		}
+		l.st.enterGroups(ref, h.groups, string(h.observed), h.paired, time.Unix(0, h.deadline))
 	}
 	return nil
 }

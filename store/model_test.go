@@ -58,6 +58,21 @@ func (m *model) Legs(key ownership.GroupKey) (legs []ownership.Leg) {
 	return legs
 }
 
+func (m *model) Bundles(into []ownership.Bundle, key ownership.GroupKey, observed string) []ownership.Bundle {
+	for _, c := range m.calls {
+		part := m.parts[c.Partition]
+		at := part.Stands(c.State, c.Pinned, c.App, c.Epoch)
+		if !at.State.Live() || !slices.Contains(c.Groups, key) || observed != "" && c.Observed != observed {
+			continue
+		}
+		into = append(into, ownership.Bundle{
+			Partition: c.Partition, Owner: at.Owner, Count: 1, State: at.State, Rings: ownership.RingsUntil(c.Deadline),
+			App: c.App, Paired: c.Paired, Observes: c.Observed != "",
+		})
+	}
+	return into
+}
+
 // held counts the calls with media of their own that were answered at an epoch.
 func (m *model) held(id ownership.PartitionID, epoch ownership.Epoch) (n int) {
 	for _, c := range m.calls {
@@ -136,7 +151,7 @@ func (m *model) apply(act ownership.Act) error {
 				continue
 			}
 			call := ownership.Call{ID: c.Call, Partition: p.Partition, Epoch: p.Epoch, State: ownership.CallClaimed, Pinned: c.Pinned,
-				Paired: c.Paired, Groups: c.Groups, App: c.App, Deadline: c.Deadline, ClaimedAt: a.At, SeenAt: a.At, Placement: p}
+				Paired: c.Paired, Observed: c.Observed, Groups: c.Groups, App: c.App, Deadline: c.Deadline, ClaimedAt: a.At, SeenAt: a.At, Placement: p}
 			if c.Answered {
 				call.State, call.AnsweredAt = ownership.CallAnswered, a.At
 			}

@@ -58,6 +58,7 @@ func anyAct(t *rapid.T, m *model, now time.Time) ownership.Act {
 			c := ownership.Claim{Call: call(), App: app, Deadline: now.Add(15 * time.Second)}
 			c.Pinned, c.Answered = rapid.Bool().Draw(t, "pinned"), rapid.Bool().Draw(t, "answered")
 			c.Paired = rapid.IntRange(0, 3).Draw(t, "paired") == 0
+			c.Observed = rapid.SampledFrom([]string{"", "ann", "bob"}).Draw(t, "observed")
 			for _, g := range rapid.SliceOfN(rapid.SampledFrom([]string{"thread:1", "thread:2", "chain:1", "chain:2"}), 0, 2).Draw(t, "groups") {
 				c.Groups = append(c.Groups, ownership.GroupKey(g))
 			}
@@ -247,7 +248,31 @@ func compare(t *rapid.T, table *Table, m *model) {
 	}
 	for _, g := range []ownership.GroupKey{"thread:1", "thread:2", "chain:1", "chain:2"} {
 		equal("the legs of "+string(g), m.Legs(g), table.Legs(g))
+		for _, observed := range []string{"", "ann", "bob"} {
+			if observed != "" && !g.IsChain() {
+				continue
+			}
+			equal("the bundles of "+string(g)+" that observe "+observed,
+				sumUp(m.Bundles(nil, g, observed), g, observed), sumUp(table.Bundles(nil, g, observed), g, observed))
+		}
 	}
+}
+
+// sumUp makes one bundle of all that are alike in what a view must tell.
+func sumUp(bundles []ownership.Bundle, key ownership.GroupKey, observed string) map[ownership.Bundle]int {
+	sums := map[ownership.Bundle]int{}
+	for _, b := range bundles {
+		n := b.Count
+		if b.Count = 0; !key.IsChain() {
+			b = ownership.Bundle{Partition: b.Partition, Owner: b.Owner}
+		} else if b.State != ownership.CallClaimed {
+			b.App, b.Rings = "", time.Time{}
+		} else if observed == "" {
+			b.App = ""
+		}
+		sums[b] += n
+	}
+	return sums
 }
 
 // kill abandons the store as a crash would: its directory is copied as it is,

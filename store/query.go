@@ -288,7 +288,7 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 	if !f.IdleSince.IsZero() && !readTime(k.seenAt).Before(f.IdleSince) {
 		return ownership.Call{}, false, nil
 	}
-	if f.Group != "" && !slices.ContainsFunc(k.groups, func(g []byte) bool { return string(g) == string(f.Group) }) {
+	if f.Group != "" && !slices.Contains(k.groups, f.Group) {
 		return ownership.Call{}, false, nil
 	}
 	var m tablepb.Call

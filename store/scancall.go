@@ -14,8 +14,11 @@ type callHead struct {
 	epoch     ownership.Epoch
 	state     ownership.CallState
 	pinned    bool
-	app       []byte   // lives as long as the record
-	groups    [][]byte // live as long
+	app       []byte // lives as long as the record
+	observed  []byte // lives as long
+	groups    []ownership.GroupKey
+	paired    bool
+	deadline  int64
 	seenAt    int64
 	endedAt   int64
 }
@@ -29,12 +32,15 @@ const (
 	fieldGroups    protowire.Number = 5
 	fieldSeenAt    protowire.Number = 6
 	fieldApp       protowire.Number = 8
+	fieldPaired    protowire.Number = 10
+	fieldObserved  protowire.Number = 11
+	fieldDeadline  protowire.Number = 15
 	fieldEndedAt   protowire.Number = 18
 )
 
 // scanCall reads the head of a call's record. It is what makes a start with a
-// million calls quick: the other twenty fields are passed over, and nothing is
-// copied.
+// million calls quick: the other fields are passed over, and of the rest only the
+// keys of groups are copied.
 func scanCall(b []byte) (callHead, error) {
 	var h callHead
 	for len(b) > 0 {
@@ -51,16 +57,19 @@ func scanCall(b []byte) (callHead, error) {
 			}
 			b = b[n:]
 			h.set(num, v)
-		case typ == protowire.BytesType && (num == fieldGroups || num == fieldApp):
+		case typ == protowire.BytesType && (num == fieldGroups || num == fieldApp || num == fieldObserved):
 			v, n := protowire.ConsumeBytes(b)
 			if n < 0 {
 				return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
 			}
 			b = b[n:]
-			if num == fieldApp {
+			switch num {
+			case fieldApp:
 				h.app = v
-			} else {
-				h.groups = append(h.groups, v)
+			case fieldObserved:
+				h.observed = v
+			default:
+				h.groups = append(h.groups, ownership.GroupKey(v))
 			}
 		default:
 			n := protowire.ConsumeFieldValue(num, typ, b)
@@ -83,6 +92,10 @@ func (h *callHead) set(num protowire.Number, v uint64) {
 		h.state = ownership.CallState(v)
 	case fieldPinned:
 		h.pinned = v != 0
+	case fieldPaired:
+		h.paired = v != 0
+	case fieldDeadline:
+		h.deadline = int64(v)
 	case fieldSeenAt:
 		h.seenAt = int64(v)
 	case fieldEndedAt:

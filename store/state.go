@@ -142,7 +142,7 @@ func (s *state) dropPartition(id ownership.PartitionID) {
 // partition must be there. The caller has it join its groups if it is live.
 func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) uint32 {
 	ref, e := s.calls.add(id)
-	e.epoch, e.partition, e.state, e.active = uint64(k.Epoch), uint32(k.Partition), k.State, active
+	e.epoch, e.partition, e.state, e.active = shorten(k.Epoch), uint32(k.Partition), k.State, active
 	apps := len(s.calls.apps)
 	if e.app = s.calls.number(k.App); len(s.calls.apps) > apps {
 		s.changed = true // the roster numbers apps
@@ -158,6 +158,19 @@ func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) u
 		s.ended.put(ending{active, ref})
 	}
 	return ref
+}
+
+// enterGroups puts a live call into its groups, with what counts of it there.
+func (s *state) enterGroups(ref uint32, keys []ownership.GroupKey, observed string, paired bool, deadline time.Time) {
+	e := s.calls.calls.at(ref)
+	e.rings = seconds(ownership.RingsUntil(deadline))
+	if paired {
+		e.flags |= flagPaired
+	}
+	if observed != "" {
+		e.flags |= flagObserves
+	}
+	s.calls.joinGroups(ref, keys, observed)
 }
 
 // dropCall takes an ended call out of everything.
@@ -181,13 +194,14 @@ func (s *state) setCall(ref uint32, state ownership.CallState, epoch ownership.E
 	if e.state.Live() && !state.Live() {
 		s.calls.leaveGroups(ref)
 	}
-	e.state, e.epoch, e.active = state, uint64(epoch), active
+	e.active = active
+	s.calls.regroup(ref, func(e *entry) { e.state, e.epoch = state, shorten(epoch) })
 	s.count(was, s.part(e))
 }
 
 // stands gives who acts for a call.
 func (s *state) stands(e *entry) ownership.Standing {
-	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], ownership.Epoch(e.epoch))
+	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], e.epoch.long())
 }
 
 func (s *state) enterRing(p *partState, ref uint32, e *entry) {

@@ -129,7 +129,7 @@ func (s *state) part(e *entry) part {
 		return part{}
 	}
 	p := s.parts[ownership.PartitionID(e.partition)]
-	t := part{of: p, app: e.app, epoch: ownership.Epoch(e.epoch)}
+	t := part{of: p, app: e.app, epoch: e.epoch.long()}
 	t.held = e.state == ownership.CallAnswered && e.flags&flagPinned != 0
 	t.own = !t.held || t.epoch >= p.rec.Epoch
 	if at := s.stands(e); at.State.Live() {
