@@ -87,6 +87,10 @@ type Cluster interface {
 	// Found founds the region with this node as its first: ErrConflict where there
 	// is one already.
 	Found(context.Context) error
+	// Lease gives how long leases last in the region, and SetLease changes it for all
+	// its nodes: ErrConflict for a length that the region cannot live with.
+	Lease() time.Duration
+	SetLease(context.Context, time.Duration) error
 	// Leave takes this node out of the region after handing over its partitions.
 	Leave(context.Context) error
 	// Remove takes another node out, dead or alive.

@@ -315,6 +315,10 @@ func (f *fake) known(id ownership.NodeID) error {
 }
 
 func (f *fake) Found(ctx context.Context) error { return f.ask(ctx, "found") }
+func (f *fake) Lease() time.Duration            { return 2 * time.Second }
+func (f *fake) SetLease(ctx context.Context, length time.Duration) error {
+	return f.ask(ctx, "lease %s", length)
+}
 func (f *fake) Leave(ctx context.Context) error { return f.ask(ctx, "leave") }
 func (f *fake) Remove(ctx context.Context, id ownership.NodeID) error {
 	return errors.Join(f.ask(ctx, "remove %s", id), f.known(id))

@@ -60,11 +60,11 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 			c.log.Info("this node is part of its region", "addr", c.addr)
 			c.renewAt.fire()
 		}
-		if !c.bereft() && !c.forsaken(time.Now()) {
+		if !c.ownsTooFew() && !c.forsaken(time.Now()) {
 			return nil
 		}
-		// It was silent for so long that others got its partitions: joining
-		// again bears it new ones. Or it hears of no leader: one that it asks for
+		// Others got its partitions while it was silent, or it gave them away at a
+		// stop: joining again bears it what it lacks. Or it hears of no leader: one that it asks for
 		// may be leading a region that was recovered without it, and say so.
 	}
 	if len(c.servers()) == 0 {
@@ -134,10 +134,15 @@ func (c *Cluster) ownRecord() ownership.Node {
 	return n
 }
 
-// bereft reports whether the node may take calls but owns no partition.
-func (c *Cluster) bereft() bool {
+// ownsTooFew reports whether the node may take calls but lacks partitions. A region
+// of an older format bears some only to a node that has none.
+func (c *Cluster) ownsTooFew() bool {
 	n, ok := c.tb.Node(c.self)
-	return ok && n.State == ownership.NodeActive && c.lease.valid(time.Now()) && len(c.tb.PartitionsOf(c.self)) == 0
+	if !ok || n.State != ownership.NodeActive || !c.acts() {
+		return false
+	}
+	own := len(c.tb.PartitionsOf(c.self))
+	return own == 0 || own < c.cfg.Partitions && c.tb.Format() >= ownership.FormatReservations
 }
 
 // joining is this node's request to be taken in.

@@ -23,6 +23,9 @@ func (c *Cluster) leaseLength() time.Duration {
 	return c.cfg.Timings.Lease
 }
 
+// Lease gives how long leases last in the region, as this node knows it.
+func (c *Cluster) Lease() time.Duration { return c.leaseLength() }
+
 // longestLease is how long a lease granted by an earlier leader may last.
 func (c *Cluster) longestLease() time.Duration {
 	now, before := c.tb.Lease()

@@ -206,7 +206,9 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 		return a
 	case ownership.Depart:
 		at(&a.At)
-		a.Fitness = r.book.fitness(now)
+		if a.Fitness == nil {
+			a.Fitness = r.book.fitness(now)
+		}
 		return a
 	case ownership.Failover:
 		at(&a.At)

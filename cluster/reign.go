@@ -219,6 +219,9 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
 		return grant{}, r.over(err)
 	}
+	if r.restoring.Load() { // since it came in; nothing may be granted that is not waited for
+		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
+	}
 	return grant{length: length, term: r.term, applied: r.c.tb.Applied(), holdings: r.holdings(in.node)}, nil
 }
 

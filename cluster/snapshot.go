@@ -134,9 +134,12 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 		return err
 	}
 	defer release()
+	today, fit := c.tb.Nodes(), r.book.fitness(time.Now())
 	r.restoring.Store(true)
 	defer r.restoring.Store(false)
-	today := c.tb.Nodes()
+	if err := r.allOver(ctx); err != nil {
+		return err
+	}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 	done := make(chan error, 1)
 	go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
@@ -148,18 +151,41 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	if err != nil {
 		return raftRefusal(err)
 	}
-	return r.reseat(ctx, today)
+	// Every node gets a whole lease to renew for the first time, or whoever is the
+	// first to do it would inherit all that the others have.
+	r.book.begin(c.leaseLength(), time.Now())
+	return r.reseat(ctx, today, fit)
 }
 
-// reseat puts the nodes of today into a table that was restored from the past.
-func (r *reign) reseat(ctx context.Context, today []ownership.Node) error {
+// allOver waits until nobody has a lease any more, while none is granted: who owns
+// what is about to change at once, and an owner of before the restore that has not
+// heard of it must not act. With its next lease each node waits for its table.
+func (r *reign) allOver(ctx context.Context) error {
+	for wait := time.Until(r.book.allOver()); wait > 0; wait = time.Until(r.book.allOver()) {
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-r.ctx.Done():
+			t.Stop()
+			return errNotLeader
+		}
+	}
+	return nil
+}
+
+// reseat puts the nodes of today into a table that was restored from the past. fit
+// is how they were before: since then nobody could renew.
+func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[ownership.NodeID]ownership.Fitness) error {
 	for _, n := range today {
 		if n.State == ownership.NodeGone {
 			continue
 		}
 		old, ok := r.c.tb.Node(n.ID)
 		if ok && old.Incarnation != n.Incarnation && old.State != ownership.NodeGone {
-			if _, err := r.propose(ctx, ownership.Depart{Node: n.ID}); err != nil {
+			if _, err := r.propose(ctx, ownership.Depart{Node: n.ID, Fitness: fit}); err != nil {
 				return fmt.Errorf("retiring the former node %s: %w", n.ID, err)
 			}
 		}

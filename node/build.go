@@ -120,7 +120,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(),
-		Silence: n.silence,
+		Apps: n.appIDs(), Silence: n.silence,
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
@@ -184,6 +184,15 @@ func (n *Node) takeMemory(id ownership.PartitionID, memory []byte) {
 	if err := n.desk.RecallOf(id, memory); err != nil {
 		n.log.Warn("taking over what is known of handled messages; the bot may be handed repeats", "partition", id, "error", err)
 	}
+}
+
+// appIDs gives the apps that this node serves.
+func (n *Node) appIDs() []ownership.AppID {
+	out := make([]ownership.AppID, len(n.cfg.Apps))
+	for i, a := range n.cfg.Apps {
+		out[i] = ownership.AppID(a.ID)
+	}
+	return out
 }
 
 // silence is how long the calls of an app whose media are with its bot wait for a
