@@ -57,6 +57,7 @@ var everyOperation = []struct {
 	{"POST", "/v1/callback-uris", `{"app":"app-1"}`, RoleBot, 201},
 	{"POST", "/v1/raft/leader", "", RoleOperate, 204},
 	{"POST", "/v1/leave", "", RoleOperate, 202},
+	{"POST", "/v1/region", "", RoleOperate, 204},
 }
 
 func TestB100_RolesMatrix(t *testing.T) {

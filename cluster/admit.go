@@ -103,7 +103,7 @@ func (r *reign) form(ctx context.Context) (release func(), err error) {
 func (r *reign) checkNewcomer(req JoinRequest) error {
 	n := req.Node
 	mine := r.c.tb.Identity()
-	if mine != "" && req.Identity != "" && req.Identity != mine {
+	if mine != "" && req.Identity != "" && req.Identity != mine && req.Identity != r.c.formerly() {
 		return fmt.Errorf("its data are of another region of this name (identity %s, here it is %s): empty its data directory, then start it again: %w",
 			req.Identity, mine, ErrForeign)
 	}

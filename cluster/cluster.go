@@ -24,10 +24,11 @@ type Cluster struct {
 	cfg     Config
 	doors   Doors
 	self    ownership.NodeID
-	addr    string        // advertised
-	process string        // random, of this start
-	before  store.Lineage // of the disk, as this process found it
-	acted   bool          // the table has named this process; the entering goroutine's
+	addr    string                 // advertised
+	process string                 // random, of this start
+	before  store.Lineage          // of the disk, as this process found it
+	former  atomic.Pointer[string] // see formerly
+	acted   atomic.Bool            // the table has named this process since it was last replaced
 	present *presence
 	log     *slog.Logger
 	st      *store.Store

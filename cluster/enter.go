@@ -86,11 +86,11 @@ func (c *Cluster) keepLineage() error {
 	}
 	switch named := c.named(c.self); {
 	case named == c.process:
-		c.acted = true
+		c.acted.Store(true)
 		if err := c.st.Confirm(c.process); err != nil {
 			return fmt.Errorf("keeping this process's id: %w", err)
 		}
-	case c.acted && named != "":
+	case c.acted.Load() && named != "":
 		return c.twin(c.where(c.self))
 	}
 	return nil

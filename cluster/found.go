@@ -96,6 +96,16 @@ func (c *Cluster) identity() string {
 	return c.st.Lineage().Identity
 }
 
+// formerly is the region's identity before a snapshot of another founding was
+// restored while this process ran; empty: none was. Those who have yet to get that
+// snapshot know it by that one.
+func (c *Cluster) formerly() string {
+	if id := c.former.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
 // begin gives a region its newest format and its identity before anything else is
 // in its table, or as soon as every node reads the format that has one.
 func (r *reign) begin() {

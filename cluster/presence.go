@@ -20,6 +20,7 @@ type bearer struct {
 	ancestors   []string // the processes before it on its disk, oldest first, as far as the region may know them
 	over        bool     // the last of them ended in order
 	identity    string   // of its region; empty: it has none yet
+	former      string   // and before a snapshot of another founding was restored there
 	applied     uint64   // index of its table
 	confirmed   bool     // its own table names it as the node's process
 	addr        string
@@ -103,6 +104,16 @@ func (p *presence) bind(id ownership.NodeID, process, named, addr string, now ti
 	s.process, s.heard = process, now
 	if addr != "" {
 		s.addr = addr
+	}
+}
+
+// restored keeps whom this node listens to although the table was replaced: the
+// processes that a snapshot of another day names are not those of today.
+func (p *presence) restored(named func(ownership.NodeID) string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, s := range p.of {
+		s.named = named(id)
 	}
 }
 
@@ -202,27 +213,27 @@ func (c *Cluster) me() *peerpb.HelloRequest {
 	}
 	return &peerpb.HelloRequest{
 		Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Ancestors: l.Ancestors, Over: c.before.Over,
-		Identity: c.identity(), Addr: c.addr, Applied: c.tb.Applied(), Confirmed: c.named(c.self) == c.process,
+		Identity: c.identity(), Former: c.formerly(), Addr: c.addr, Applied: c.tb.Applied(), Confirmed: c.named(c.self) == c.process,
 	}
 }
 
 func bearerOf(h *peerpb.HelloRequest) bearer {
 	return bearer{
 		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
-		over: h.GetOver(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+		over: h.GetOver(), former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
 	}
 }
 
 func bearerOfReply(h *peerpb.HelloReply) bearer {
 	return bearer{
 		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
-		identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+		former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
 	}
 }
 
 // meet decides whether this node listens to a process that spoke to it.
 func (c *Cluster) meet(b bearer) error {
-	if mine := c.identity(); mine != "" && b.identity != "" && b.identity != mine {
+	if mine := c.identity(); mine != "" && b.identity != "" && b.identity != mine && b.identity != c.formerly() && b.former != mine {
 		return fmt.Errorf("node %s has the data of another region of this name (its identity is %s, here it is %s): empty its data directory, "+
 			"then start it again: %w", b.node, b.identity, mine, ErrForeign)
 	}

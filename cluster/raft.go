@@ -81,8 +81,14 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 
 // Restore implements raft.FSM.
 func (f *tableFSM) Restore(r io.ReadCloser) error {
+	before := f.Table.Identity()
 	err := f.Table.Restore(r)
 	f.c.shifts.Add(1)
+	f.c.acted.Store(false)
+	f.c.present.restored(f.c.named)
+	if now := f.Table.Identity(); before != "" && before != now {
+		f.c.former.Store(&before)
+	}
 	f.c.applied.fire()
 	return err
 }

@@ -156,14 +156,14 @@ func (c *Cluster) replyAs() *peerpb.HelloReply {
 		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
-		Confirmed: me.GetConfirmed(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
+		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
 	}
 }
 
 // admittedBy takes the leader's word that this process is the node's.
 func (c *Cluster) admittedBy(leader bearer) error {
 	if leader.identity != "" {
-		if mine := c.identity(); mine != "" && mine != leader.identity {
+		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
 			return fmt.Errorf("this node has the data of another region of this name: %w", ErrForeign)
 		}
 		if err := c.st.Belong(leader.identity); err != nil {

@@ -189,7 +189,11 @@ func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[owne
 				return fmt.Errorf("retiring the former node %s: %w", n.ID, err)
 			}
 		}
-		out, err := r.propose(ctx, ownership.Join{Node: n, Partitions: r.c.cfg.Partitions})
+		act := ownership.Join{Node: n, Partitions: r.c.cfg.Partitions}
+		if ok && old.Incarnation == n.Incarnation && old.Process != "" {
+			act.Ancestors = []string{old.Process} // of another day
+		}
+		out, err := r.propose(ctx, act)
 		if err == nil {
 			err = out.Err
 		}

@@ -1024,6 +1024,7 @@ type HelloRequest struct {
 	Applied       uint64                 `protobuf:"varint,11,opt,name=applied,proto3" json:"applied,omitempty"`     // its table's applied index
 	Confirmed     bool                   `protobuf:"varint,12,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // its table names it as the node's process
 	Over          bool                   `protobuf:"varint,13,opt,name=over,proto3" json:"over,omitempty"`           // the process before it ended in order
+	Former        string                 `protobuf:"bytes,14,opt,name=former,proto3" json:"former,omitempty"`        // the region's identity before a snapshot of another founding was restored
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1149,6 +1150,13 @@ func (x *HelloRequest) GetOver() bool {
 	return false
 }
 
+func (x *HelloRequest) GetFormer() string {
+	if x != nil {
+		return x.Former
+	}
+	return ""
+}
+
 type HelloReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Deployment    string                 `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
@@ -1169,6 +1177,7 @@ type HelloReply struct {
 	Confirmed     bool                   `protobuf:"varint,16,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
 	Refused       string                 `protobuf:"bytes,17,opt,name=refused,proto3" json:"refused,omitempty"` // why it does not vouch: it knows another process of that id
 	Leader        string                 `protobuf:"bytes,18,opt,name=leader,proto3" json:"leader,omitempty"`
+	Former        string                 `protobuf:"bytes,19,opt,name=former,proto3" json:"former,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1325,6 +1334,13 @@ func (x *HelloReply) GetRefused() string {
 func (x *HelloReply) GetLeader() string {
 	if x != nil {
 		return x.Leader
+	}
+	return ""
+}
+
+func (x *HelloReply) GetFormer() string {
+	if x != nil {
+		return x.Former
 	}
 	return ""
 }
@@ -2564,7 +2580,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
-	"\aprocess\x18\x04 \x01(\tR\aprocess\"\xd6\x02\n" +
+	"\aprocess\x18\x04 \x01(\tR\aprocess\"\xee\x02\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2579,7 +2595,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	" \x01(\bR\x05vouch\x12\x18\n" +
 	"\aapplied\x18\v \x01(\x04R\aapplied\x12\x1c\n" +
 	"\tconfirmed\x18\f \x01(\bR\tconfirmed\x12\x12\n" +
-	"\x04over\x18\r \x01(\bR\x04over\"\x86\x04\n" +
+	"\x04over\x18\r \x01(\bR\x04over\x12\x16\n" +
+	"\x06former\x18\x0e \x01(\tR\x06former\"\x9e\x04\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -2603,7 +2620,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\x0f \x01(\x04R\aapplied\x12\x1c\n" +
 	"\tconfirmed\x18\x10 \x01(\bR\tconfirmed\x12\x18\n" +
 	"\arefused\x18\x11 \x01(\tR\arefused\x12\x16\n" +
-	"\x06leader\x18\x12 \x01(\tR\x06leader\"2\n" +
+	"\x06leader\x18\x12 \x01(\tR\x06leader\x12\x16\n" +
+	"\x06former\x18\x13 \x01(\tR\x06former\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
