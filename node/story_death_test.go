@@ -158,6 +158,7 @@ func TestF31_PinnedCallsOfADeadNodeAreListedToRejoin(t *testing.T) {
 		},
 		shape: func(_ *seat, c *Config) {
 			c.Apps[0].Hosting, c.Apps[0].Answer, c.Apps[0].AnswerWith = "app", "bot", nil
+			c.Apps[0].Silence = new(time.Duration) // nobody waits for it to come back
 		},
 	})
 	count := s.listen()
