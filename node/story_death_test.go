@@ -154,7 +154,7 @@ func TestF31_PinnedCallsOfADeadNodeAreListedToRejoin(t *testing.T) {
 		children: true,
 		sim: func(c *graphsim.Config) {
 			longCalls(c)
-			c.Answering = graphsim.AnswerByBot
+			c.Answering, c.Apps[0].Pinned = graphsim.AnswerByBot, true
 		},
 		shape: func(_ *seat, c *Config) {
 			c.Apps[0].Hosting, c.Apps[0].Answer, c.Apps[0].AnswerWith = "app", "bot", nil
