@@ -29,6 +29,7 @@ type Cluster struct {
 	before  store.Lineage          // of the disk, as this process found it
 	former  atomic.Pointer[string] // see formerly
 	acted   atomic.Bool            // the table has named this process since it was last replaced
+	namedAt uint64                 // table index at which the entering goroutine saw that
 	present *presence
 	log     *slog.Logger
 	st      *store.Store

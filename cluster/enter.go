@@ -84,9 +84,21 @@ func (c *Cluster) keepLineage() error {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	switch named := c.named(c.self); {
+	named := c.named(c.self)
+	if named != c.process {
+		c.namedAt = 0
+	}
+	switch {
 	case named == c.process:
 		c.acted.Store(true)
+		if c.namedAt == 0 {
+			c.namedAt = c.tb.Applied()
+		}
+		// Not before the table that names it is on disk: a node whose table is set back by
+		// a crash would not know any more whom it descends from.
+		if c.tb.Durable() < c.namedAt {
+			return nil
+		}
 		if err := c.st.Confirm(c.process); err != nil {
 			return fmt.Errorf("keeping this process's id: %w", err)
 		}
@@ -172,7 +184,9 @@ func (c *Cluster) announce(ctx context.Context) error {
 	}
 	err := fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
 	hello := c.me()
-	hello.Vouch = c.trans.deaf.Load() && c.votes(c.self)
+	// Whether it has a vote the others may know better: the leader that gave it one may
+	// have gone before this node heard of it.
+	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
 	met, self := c.greetAt(ctx, c.around(), hello)
 	for id, h := range met {
 		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
@@ -213,7 +227,10 @@ func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) er
 			return twinOf(c.self, h.addr)
 		}
 	}
-	have := 1
+	have := 0
+	if c.votes(c.self) {
+		have++
+	}
 	for id, h := range met {
 		if h.GetRefused() != "" {
 			return fmt.Errorf("waiting for the word of node %s: %s", id, h.GetRefused())

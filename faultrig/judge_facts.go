@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -162,7 +163,7 @@ func (s *Stage) judgeHistory(ctx context.Context) {
 // apart names the first event in which two histories differ.
 func apart(a, b []admin.Event) string {
 	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
+		if !reflect.DeepEqual(a[i], b[i]) {
 			return fmt.Sprintf("%+v here, %+v there", a[i], b[i])
 		}
 	}

@@ -1,3 +1,0 @@
-package bot
-
-func benchRound(d *Desk) { d.tellSeen(d.round()) }
