@@ -211,7 +211,7 @@ func (f *follower) hear(teller string, told []string) {
 	}
 	slices.Sort(next)
 	if !slices.Equal(next, f.learnt) {
-		f.learnt, f.resolved = next, time.Time{}
+		f.learnt, f.resolved, f.changed = next, time.Time{}, time.Now()
 	}
 }
 

@@ -115,9 +115,11 @@ func TestLearntDoors(t *testing.T) {
 		d.set("a.example", tells(1, "https://a.example", "https://b.example/"))
 		d.set("b.example", says(404, "a bakery"))
 		w := doorsWorld(t, d, "https://a.example/")
-		after(2 * time.Second)
-		if d.times("b.example") != 2 || d.times("a.example") != 3 {
-			t.Errorf("asked %v", d.asked)
+		after(30 * time.Second)
+		a, b := d.times("a.example"), d.times("b.example")
+		after(3 * time.Second)
+		if d.times("b.example") != b+3 || d.times("a.example") != a+3 {
+			t.Errorf("asked %v, before that %d and %d times", d.asked, a, b)
 		}
 		d.set("a.example", refuses)
 		after(4 * time.Second)
@@ -139,6 +141,39 @@ func TestLearntDoors(t *testing.T) {
 		after(2 * time.Second)
 		if len(d.asked) > 3+maxDoors {
 			t.Errorf("%d doors were asked", len(d.asked))
+		}
+	})
+}
+
+// TestARegionThatIsBeingBuilt: its nodes come one after the other, and the one that
+// the configuration names goes soon afterwards.
+func TestARegionThatIsBeingBuilt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoors()
+		d.set("a.example", tells(1, "https://a.example"))
+		w := doorsWorld(t, d, "https://a.example")
+		after(300 * time.Millisecond)
+		d.set("b.example", tells(2, "https://a.example", "https://b.example"))
+		d.set("a.example", tells(2, "https://a.example", "https://b.example"))
+		after(250 * time.Millisecond)
+		d.set("a.example", refuses)
+		for range 20 {
+			after(time.Second)
+			if !w.Healthy("amer") {
+				t.Fatalf("%+v", w.Regions()[0])
+			}
+		}
+		// Questions in between count no misses.
+		d.set("b.example", tells(3, "https://a.example", "https://b.example", "https://c.example"))
+		after(1050 * time.Millisecond)
+		d.set("b.example", refuses)
+		after(2 * time.Second)
+		if !w.Healthy("amer") {
+			t.Error("down after two rounds")
+		}
+		after(2 * time.Second)
+		if w.Healthy("amer") {
+			t.Error("up after four bad rounds")
 		}
 	})
 }

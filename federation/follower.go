@@ -24,7 +24,8 @@ type follower struct {
 	newClient func(base string, addr netip.Addr) *http.Client
 	lookup    func(ctx context.Context, host string) ([]netip.Addr, error) // nil: names are left alone
 	opened    map[doorKey]*door
-	learnt    []string // doors that the region told
+	learnt    []string  // doors that the region told
+	changed   time.Time // when it last told others than before
 	addrs     map[string][]netip.Addr
 	resolved  time.Time
 
@@ -76,10 +77,44 @@ func (f *follower) follow(ctx context.Context) {
 			return // the failure is ours, not the region's
 		}
 		f.learn(l)
+		if !f.pause(ctx, tick.C) {
+			return
+		}
+	}
+}
+
+// A region that has just told of other doors is being built or rebuilt. Until it has
+// settled it is asked more often, so that its new doors are known before an old one
+// goes.
+const (
+	settling = 10 * time.Second
+	oftener  = 10 // times as often
+)
+
+// pause waits for the next round; false: ctx has ended. What fails in a question in
+// between is no miss.
+func (f *follower) pause(ctx context.Context, next <-chan time.Time) bool {
+	for {
+		if f.changed.IsZero() || time.Since(f.changed) > settling {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-next:
+				return true
+			}
+		}
+		soon := time.NewTimer(f.interval / oftener)
 		select {
 		case <-ctx.Done():
-			return
-		case <-tick.C:
+			soon.Stop()
+			return false
+		case <-next:
+			soon.Stop()
+			return true
+		case <-soon.C:
+		}
+		if l := f.round(ctx); l.ready && ctx.Err() == nil {
+			f.learn(l)
 		}
 	}
 }
