@@ -38,6 +38,9 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 	cluster := map[string]any{
 		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.founders(n),
 	}
+	if f.opts.Lease > 0 {
+		cluster["lease"] = f.opts.Lease.String()
+	}
 	if len(peers) > 0 {
 		cluster["tls"] = peers
 	}

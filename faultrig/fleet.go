@@ -28,8 +28,9 @@ type FleetOptions struct {
 	Seed    uint64 // of the calling cloud's choices
 	Rates   *graphsim.Rates
 	Timings graphsim.Timings
-	Hosting string // of the claimed app: service (default) or app
-	Older   bool   // the nodes begin with the program of one command format ago
+	Hosting string        // of the claimed app: service (default) or app
+	Lease   time.Duration // cluster.lease; 0: as shipped
+	Older   bool          // the nodes begin with the program of one command format ago
 }
 
 // Names of what a fleet consists of. The secret is good nowhere but at the
