@@ -22,7 +22,7 @@ func plannedScenarios() []Scenario {
 	repeats.Duplicate, repeats.ManyDCs, repeats.Reset = 0.4, 0.4, 0.05
 	return []Scenario{
 		{Fault: "F68", Title: "repeats after every kind of planned change", Rounds: 5, Calls: 5, Claims: -1, Round: plannedChanges},
-		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease}, Claims: -1, Round: lateAnswers},
+		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
 		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateLog},
 		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
 	}
@@ -174,6 +174,9 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Cut(victim, s.Others(victim, leader)[0]); err != nil { // the third one would tell it
+		return err
+	}
 	asks.Slow(0, lateBy)
 	pause(ctx, 3*lateBy) // every lease is one of late answers by now
 	log.Slow(lateLogBy, 0)
@@ -189,6 +192,9 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	stop()
 	log.End()
 	asks.End()
+	if err := s.Mend(); err != nil {
+		return err
+	}
 	if err := s.AwaitAll(ctx, healWithin); err != nil {
 		s.Break("when it could ask again: %v", err)
 		return nil
@@ -196,8 +202,11 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	return s.endAll(ctx, leader, calls)
 }
 
-// lateLogBy is less than an election time-out.
-const lateLogBy = 200 * time.Millisecond
+// A node whose log comes late by lateLogBy starts no election.
+const (
+	longElection = 2 * time.Second
+	lateLogBy    = 1200 * time.Millisecond
+)
 
 // lateBy is almost as late as a renewal's answer is still taken: half a lease.
 const lateBy = longLease/2 - 300*time.Millisecond
