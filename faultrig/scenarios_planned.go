@@ -140,7 +140,7 @@ func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) e
 }
 
 // lateAnswers: a lease counts from when it was asked for. The answers of the
-// leader reach one node almost half a lease late, then not at all; its log comes,
+// leader reach one node almost a second late, then not at all; its log comes,
 // a little late. It still hears of no election, and is hammered.
 func lateAnswers(ctx context.Context, s *Stage) error {
 	leader, err := s.Leader(ctx)
@@ -208,8 +208,9 @@ const (
 	lateLogBy    = 1200 * time.Millisecond
 )
 
-// lateBy is almost as late as a renewal's answer is still taken: half a lease.
-const lateBy = longLease/2 - 300*time.Millisecond
+// lateBy is less than the second after which the peer link gives a silent
+// connection up.
+const lateBy = 850 * time.Millisecond
 
 // lateLog: an owner that gives a partition up stops before it says so. It hears
 // of the move half a second after the new owner, and is hammered meanwhile.
