@@ -38,6 +38,12 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 	cluster := map[string]any{
 		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.founders(n),
 	}
+	if f.opts.Election > 0 {
+		cluster["election"] = f.opts.Election.String()
+	}
+	if f.opts.Lease > 0 {
+		cluster["lease"] = f.opts.Lease.String()
+	}
 	if len(peers) > 0 {
 		cluster["tls"] = peers
 	}
@@ -78,7 +84,13 @@ func (f *Fleet) founders(n *Node) int {
 	if n.Region == awayRegion {
 		return len(f.Away)
 	}
-	return f.opts.Nodes
+	const most = 5 // the others join
+	for i, o := range f.Nodes {
+		if o == n && i >= most {
+			return 0
+		}
+	}
+	return min(f.opts.Nodes, most)
 }
 
 // Tenants whose calls have their home in the second region.

@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// slowLink makes what one node answers on the connections that another one opens
-// to its cluster port come late. Connections that are open already are not
-// touched.
+// slowLink makes what passes on the connections that one node opens to another
+// one's cluster port come late, there or back. Connections that are open already
+// are not touched.
 type slowLink struct {
-	by     atomic.Int64 // how late, in nanoseconds
+	there  atomic.Int64 // how late what the opener sends is, in nanoseconds
+	back   atomic.Int64 // and what it is sent
 	target string
 	listen net.Listener
 	ended  context.Context // what is under way is lost
@@ -53,7 +53,10 @@ func (f *Fleet) delay(to, from *Node) (*slowLink, error) {
 }
 
 // Slow makes what passes from now on late.
-func (k *slowLink) Slow(by time.Duration) { k.by.Store(int64(by)) }
+func (k *slowLink) Slow(there, back time.Duration) {
+	k.there.Store(int64(there))
+	k.back.Store(int64(back))
+}
 
 // Cut lets nothing new through; what is on its way arrives late.
 func (k *slowLink) Cut() { k.sever() }
@@ -78,7 +81,7 @@ func (k *slowLink) accept() {
 	}
 }
 
-// late is what came from the far side, and when the near side gets it.
+// late is what came from one side, and when the other one gets it.
 type late struct {
 	at   time.Time
 	data []byte
@@ -95,21 +98,25 @@ func (k *slowLink) carry(near net.Conn) {
 	defer stopFar()
 	stopNear := context.AfterFunc(k.ended, func() { _ = near.Close() }) // likewise
 	defer stopNear()
+	var wg sync.WaitGroup
+	wg.Go(func() { k.copy(far, near, &k.there) })
+	k.copy(near, far, &k.back)
+	wg.Wait()
+}
+
+// copy passes bytes on, late, until one side ends, which ends the other.
+func (k *slowLink) copy(to, from net.Conn, by *atomic.Int64) {
 	queue := make(chan late, 4096)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		_, _ = io.Copy(far, near) // an end of one side is the end of the other
-		_ = far.Close()
-	})
-	wg.Go(func() {
 		defer close(queue)
 		for {
 			b := make([]byte, 16<<10)
-			n, err := far.Read(b)
+			n, err := from.Read(b)
 			if n > 0 {
 				select {
-				case queue <- late{time.Now().Add(time.Duration(k.by.Load())), b[:n]}:
+				case queue <- late{time.Now().Add(time.Duration(by.Load())), b[:n]}:
 				case <-k.ended.Done():
 					return
 				}
@@ -121,8 +128,8 @@ func (k *slowLink) carry(near net.Conn) {
 	})
 	for l := range queue {
 		if pause(k.ended, time.Until(l.at)) {
-			_, _ = near.Write(l.data) // a near side that left reads nothing
+			_, _ = to.Write(l.data) // a side that left reads nothing
 		}
 	}
-	_ = near.Close() // its copy ends
+	_ = to.Close() // its own copy ends
 }

@@ -29,7 +29,6 @@ type Desk struct {
 	woke   map[ownership.NodeID]time.Time // when a paused node went on
 	media  map[mediaAt]bool               // the bot of a node has the call's media
 	over   map[ownership.CallID]time.Time // ended by an operator: nobody is to go on with it
-	health map[ownership.NodeID]int       // status of the bot's health; absent: 200
 	posts  map[ownership.NodeID]int       // status of hand-overs; absent: 200
 	late   int                            // hand-overs that were on their way when their node was paused
 }
@@ -70,17 +69,10 @@ func newDesk(host string, tls *authority) (*Desk, error) {
 	d := &Desk{
 		base:   "http://" + l.Addr().String() + "/",
 		owners: map[ownedAt]seenOwner{}, newest: map[ownership.CallID]ownership.Epoch{}, told: map[ownership.CallID][]Told{}, woke: map[ownership.NodeID]time.Time{},
-		media: map[mediaAt]bool{}, over: map[ownership.CallID]time.Time{}, health: map[ownership.NodeID]int{}, posts: map[ownership.NodeID]int{},
+		media: map[mediaAt]bool{}, over: map[ownership.CallID]time.Time{}, posts: map[ownership.NodeID]int{},
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, r *http.Request) {
-		d.mu.Lock()
-		sick := d.health[ownership.NodeID(r.PathValue("node"))]
-		d.mu.Unlock()
-		if sick != 0 {
-			w.WriteHeader(sick)
-			return
-		}
+	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"load":0,"capacity":%d}`, plenty)
 	})
 	mux.HandleFunc("POST /{node}/", d.take)
@@ -145,12 +137,13 @@ func (d *Desk) take(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		return
 	}
-	if at := d.newest[call]; event == ownership.EventLost {
-	} else if g.Epoch < at && time.Since(d.woke[g.Node]) < onItsWay {
+	switch at := d.newest[call]; {
+	case event == ownership.EventLost:
+	case g.Epoch < at && time.Since(d.woke[g.Node]) < onItsWay:
 		d.late++
-	} else if g.Epoch < at || g.Epoch == 0 {
+	case g.Epoch < at || g.Epoch == 0:
 		d.breakLocked("I5: call %s: %s was handed %s with epoch %d after epoch %d", call, g.Node, event, g.Epoch, at)
-	} else {
+	default:
 		d.newest[call] = g.Epoch
 	}
 	d.eventLocked(g.Node, call, event)

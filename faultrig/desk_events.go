@@ -32,17 +32,6 @@ func (d *Desk) eventLocked(node ownership.NodeID, call ownership.CallID, event o
 	}
 }
 
-// BotDied: the bot beside a node ended, and the media of its calls with it.
-func (d *Desk) BotDied(node ownership.NodeID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for at := range d.media {
-		if at.node == node {
-			delete(d.media, at)
-		}
-	}
-}
-
 // NewRegion forgets who owned what: the region is founded anew, or was restored.
 func (d *Desk) NewRegion() {
 	d.mu.Lock()
@@ -73,21 +62,16 @@ func (d *Desk) Ended(call ownership.CallID) {
 	}
 }
 
-// SetHealth and SetPosts make the bot beside a node answer its health, or its
-// hand-overs, with a status; 0: as it should.
-func (d *Desk) SetHealth(node ownership.NodeID, status int) { d.set(d.health, node, status) }
-
-// SetPosts: see SetHealth.
-func (d *Desk) SetPosts(node ownership.NodeID, status int) { d.set(d.posts, node, status) }
-
-func (d *Desk) set(m map[ownership.NodeID]int, node ownership.NodeID, status int) {
+// SetPosts makes the bot beside a node answer its hand-overs with a status; 0: as
+// it should. Its health says that it is well all the same.
+func (d *Desk) SetPosts(node ownership.NodeID, status int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if status == 0 {
-		delete(m, node)
+		delete(d.posts, node)
 		return
 	}
-	m[node] = status
+	d.posts[node] = status
 }
 
 // pathOf is a callback URI without the region's base, which no DNS here knows.

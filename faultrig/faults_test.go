@@ -144,6 +144,7 @@ func TestF66_TwoFaults(t *testing.T)            { restOfFault(t, "F66") }
 func TestF67_SevenNodes(t *testing.T)           { restOfFault(t, "F67") }
 func TestF68_PlannedChanges(t *testing.T)       { restOfFault(t, "F68") }
 func TestF69_LateAnswers(t *testing.T)          { restOfFault(t, "F69") }
+func TestF71_LateLog(t *testing.T)              { restOfFault(t, "F71") }
 func TestF70_RollingRestarts(t *testing.T)      { restOfFault(t, "F70") }
 
 // Every fault of the table has a test of its number; those that are part of

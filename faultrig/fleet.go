@@ -21,15 +21,17 @@ import (
 
 // FleetOptions say what the nodes of a run stand on.
 type FleetOptions struct {
-	Nodes   int    // 0: 3
-	Away    int    // nodes of a second region; 0: there is none
-	Disks   int64  // bytes of an ext4 of its own for each node; 0: none
-	Network bool   // a network namespace for each node, TLS everywhere
-	Seed    uint64 // of the calling cloud's choices
-	Rates   *graphsim.Rates
-	Timings graphsim.Timings
-	Hosting string // of the claimed app: service (default) or app
-	Older   bool   // the nodes begin with the program of one command format ago
+	Nodes    int    // 0: 3
+	Away     int    // nodes of a second region; 0: there is none
+	Disks    int64  // bytes of an ext4 of its own for each node; 0: none
+	Network  bool   // a network namespace for each node, TLS everywhere
+	Seed     uint64 // of the calling cloud's choices
+	Rates    *graphsim.Rates
+	Timings  graphsim.Timings
+	Hosting  string        // of the claimed app: service (default) or app
+	Lease    time.Duration // cluster.lease; 0: as shipped
+	Election time.Duration // cluster.election; 0: as shipped
+	Older    bool          // the nodes begin with the program of one command format ago
 }
 
 // Names of what a fleet consists of. The secret is good nowhere but at the

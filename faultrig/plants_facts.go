@@ -28,7 +28,7 @@ func factPlants() []Plant {
 				Old:  "	c.lease.yield(id, epoch)\n",
 				New:  "",
 			}},
-			Finds: "F68", Shows: "I5: call",
+			Finds: "F71", Shows: "I5: call",
 		},
 		{
 			Name: "late-lease", What: "the lease counts from the arrival of its grant",

@@ -22,7 +22,8 @@ func plannedScenarios() []Scenario {
 	repeats.Duplicate, repeats.ManyDCs, repeats.Reset = 0.4, 0.4, 0.05
 	return []Scenario{
 		{Fault: "F68", Title: "repeats after every kind of planned change", Rounds: 5, Calls: 5, Claims: -1, Round: plannedChanges},
-		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateAnswers},
+		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
+		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateLog},
 		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
 	}
 }
@@ -139,8 +140,8 @@ func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) e
 }
 
 // lateAnswers: a lease counts from when it was asked for. The answers of the
-// leader reach one node almost a second late, then not at all, while the node is
-// hammered.
+// leader reach one node almost a second late, then not at all; its log comes,
+// a little late. It still hears of no election, and is hammered.
 func lateAnswers(ctx context.Context, s *Stage) error {
 	leader, err := s.Leader(ctx)
 	if err != nil {
@@ -150,21 +151,21 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	if err := victim.Stop(15 * time.Second); err != nil {
 		s.Break("%v", err)
 	}
-	link, err := s.delay(victim, leader)
+	asks, err := s.delay(victim, leader)
 	if err != nil {
 		return err
 	}
-	defer link.End()
+	defer asks.End()
+	log, err := s.delay(leader, victim)
+	if err != nil {
+		return err
+	}
+	defer log.End()
 	if err := s.bringBack(ctx, victim); err != nil {
 		return err
 	}
-	if now, err := s.Leader(ctx); err != nil || now != leader {
-		if err := s.lead(ctx, leader); err != nil {
-			return err
-		}
-		if err := victim.Ready(ctx, healWithin); err != nil {
-			return err
-		}
+	if err := s.lead(ctx, leader); err != nil {
+		return err
 	}
 	if err := s.spread(ctx, victim); err != nil {
 		return err
@@ -173,36 +174,86 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	stop := s.hammer(ctx, victim, calls)
-	link.Slow(lateBy)
-	pause(ctx, 3*time.Second) // every lease is one of late answers by now
-	fault := time.Now()
-	err = s.Sunder([]*Node{victim}, s.Others(victim))
-	link.Cut()
-	if err != nil {
-		stop()
+	if err := s.Cut(victim, s.Others(victim, leader)[0]); err != nil { // the third one would tell it
 		return err
 	}
-	if s.adoptedBy(ctx, calls, victim, 10*time.Second) == 0 {
-		s.Break("the calls of a node that is cut off were not adopted within 10s")
+	asks.Slow(0, lateBy)
+	pause(ctx, 3*lateBy) // every lease is one of late answers by now
+	log.Slow(lateLogBy, 0)
+	stop := s.hammer(ctx, victim, calls)
+	fault := time.Now()
+	asks.Cut()
+	if s.adoptedBy(ctx, calls, victim, 3*longLease) == 0 {
+		s.Break("the calls of a node that cannot renew its lease were not adopted within %s", 3*longLease)
 	} else {
 		s.Recovered("adoption", time.Since(fault), 0)
 	}
 	pause(ctx, 2*time.Second)
 	stop()
-	link.End()
+	log.End()
+	asks.End()
 	if err := s.Mend(); err != nil {
 		return err
 	}
 	if err := s.AwaitAll(ctx, healWithin); err != nil {
-		s.Break("after the cut was mended: %v", err)
+		s.Break("when it could ask again: %v", err)
 		return nil
 	}
 	return s.endAll(ctx, leader, calls)
 }
 
-// lateBy is as late as a renewal's answer is still taken.
+// A node whose log comes late by lateLogBy starts no election.
+const (
+	longElection = 2 * time.Second
+	lateLogBy    = 1200 * time.Millisecond
+)
+
+// lateBy is less than the second after which the peer link gives a silent
+// connection up.
 const lateBy = 850 * time.Millisecond
+
+// lateLog: an owner that gives a partition up stops before it says so. It hears
+// of the move half a second after the new owner, and is hammered meanwhile.
+func lateLog(ctx context.Context, s *Stage) error {
+	leader, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	victim := s.Others(leader)[s.Round%2]
+	if err := victim.Stop(15 * time.Second); err != nil {
+		s.Break("%v", err)
+	}
+	link, err := s.delay(leader, victim)
+	if err != nil {
+		return err
+	}
+	defer link.End()
+	if err := s.bringBack(ctx, victim); err != nil {
+		return err
+	}
+	if err := s.spread(ctx, victim); err != nil {
+		return err
+	}
+	calls, err := s.talkAt(ctx, victim, talking)
+	if err != nil {
+		return err
+	}
+	link.Slow(500*time.Millisecond, 0)
+	stop := s.hammer(ctx, victim, calls)
+	for _, id := range calls {
+		if err := leader.api.Move(ctx, s.Desk.Of(id)[0].Partition, leader.ID); err != nil {
+			s.Note("moving the partition of a hammered call: %v", err)
+		}
+	}
+	pause(ctx, 2*time.Second)
+	stop()
+	link.Slow(0, 0)
+	if err := s.AwaitAll(ctx, healWithin); err != nil {
+		s.Break("with its log in time again: %v", err)
+		return nil
+	}
+	return s.endAll(ctx, leader, calls)
+}
 
 // spread moves partitions to a node that came back with none.
 func (s *Stage) spread(ctx context.Context, to *Node) error {

@@ -35,9 +35,10 @@ func (s *Stage) talkAt(ctx context.Context, at *Node, want int) ([]ownership.Cal
 	return calls, nil
 }
 
-// uriOf is where the cloud sends a call's notifications.
+// uriOf is where the cloud sends a call's notifications: it keeps the callback URI
+// that the call was answered with.
 func (s *Stage) uriOf(id ownership.CallID) string {
-	for _, t := range slices.Backward(s.Desk.Of(id)) {
+	for _, t := range s.Desk.Of(id) {
 		if t.URI != "" {
 			return t.URI
 		}
