@@ -154,10 +154,11 @@ func TestF31_PinnedCallsOfADeadNodeAreListedToRejoin(t *testing.T) {
 		children: true,
 		sim: func(c *graphsim.Config) {
 			longCalls(c)
-			c.Answering = graphsim.AnswerByBot
+			c.Answering, c.Apps[0].Pinned = graphsim.AnswerByBot, true
 		},
 		shape: func(_ *seat, c *Config) {
 			c.Apps[0].Hosting, c.Apps[0].Answer, c.Apps[0].AnswerWith = "app", "bot", nil
+			c.Apps[0].Silence = new(time.Duration) // nobody waits for it to come back
 		},
 	})
 	count := s.listen()

@@ -128,8 +128,8 @@ func TestF25_RollingRestartUnderLoad(t *testing.T) {
 	}
 	t.Parallel()
 	rates := graphsim.Unkind()
-	// What a bot took is remembered over a restart, but not by a new owner; and on
-	// a busy machine a restart may take longer than a lease.
+	// What a bot took is remembered over a restart, but not by an owner after a
+	// failover; and on a busy machine a restart may take longer than a lease.
 	rates.Duplicate, rates.Reset, rates.ManyDCs = 0, 0, 0
 	rates.Recording = 0 // their 5 s are shorter than a lease and an election
 	s := deploy(t, plan{secure: true, rates: rates, sim: func(c *graphsim.Config) { c.Timings.Attempts = 10 }})
