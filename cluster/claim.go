@@ -86,11 +86,6 @@ func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
 	return c.ahead.call(id, applied)
 }
 
-func (c *Cluster) publicURL(id ownership.NodeID) string {
-	n, _ := c.tb.Node(id)
-	return n.PublicURL
-}
-
 // Owner gives who owns a partition, from memory, with whether this node may act
 // as it right now.
 func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
@@ -104,7 +99,11 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 }
 
 func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
-	return ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self, PublicURL: c.publicURL(node)}
+	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
+	if n, ok := c.tb.Node(node); ok {
+		o.PublicURL = n.PublicURL
+	}
+	return o
 }
 
 // ownerOf gives the newest owner and epoch that this node has heard of; least

@@ -65,8 +65,9 @@ func newCloud(r *region, seed uint64) *cloud {
 func (c *cloud) dial(ctx context.Context, every time.Duration) {
 	for ctx.Err() == nil {
 		k := c.newCall()
+		pause := every/2 + time.Duration(k.rng.Int64N(int64(every)))
 		c.work.Go(func() { c.live(ctx, k) })
-		doze(ctx, every/2+time.Duration(k.rng.Int64N(int64(every))))
+		doze(ctx, pause)
 	}
 }
 
