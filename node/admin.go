@@ -186,25 +186,17 @@ func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.Call
 	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
 }
 
+// outgoingPartition gives the partition for a call that this node's bot makes: that
+// of its group's calls here, else the one that the next new call would go to.
 func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition, bool) {
 	if group != "" {
-		for _, leg := range n.table.Legs(group) {
-			if p, ok := n.table.Partition(leg.Partition); ok && p.Owner == n.ID() {
+		for _, b := range n.table.Bundles(nil, group, "") {
+			if p, ok := n.table.Partition(b.Partition); ok && b.Owner == n.ID() && p.Owner == n.ID() {
 				return p, true
 			}
 		}
 	}
-	own := n.table.PartitionsOf(n.ID())
-	if len(own) == 0 {
-		return ownership.Partition{}, false
-	}
-	emptiest := own[0]
-	for _, p := range own {
-		if p.Live < emptiest.Live {
-			emptiest = p
-		}
-	}
-	return emptiest, true
+	return ownership.Home(n.table, n.ID())
 }
 
 // adminWorld tells the admin door of this region and the others.

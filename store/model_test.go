@@ -237,7 +237,7 @@ func (m *model) release(a ownership.Release) error {
 	}
 	c.State, c.EndedAt, c.Ending = ownership.CallEnded, m.now, a.Why
 	if m.reserves() {
-		c.RawCall, c.Groups, c.Deadline, c.Paired, c.Placement.Candidates = "", nil, time.Time{}, false, nil
+		c.RawCall, c.Groups, c.Observed, c.Deadline, c.Paired, c.Placement.Candidates = "", nil, "", time.Time{}, false, nil
 	}
 	m.calls[c.ID] = c
 	m.vacate()
