@@ -56,6 +56,9 @@ var everyOperation = []struct {
 	{"DELETE", "/v1/calls/abc", "", RoleOperate, 404},
 	{"POST", "/v1/callback-uris", `{"app":"app-1"}`, RoleBot, 201},
 	{"POST", "/v1/raft/leader", "", RoleOperate, 204},
+	{"POST", "/v1/region", "", RoleOperate, 204},
+	{"GET", "/v1/region/lease", "", RoleRead, 200},
+	{"PUT", "/v1/region/lease", `{"length":"3s"}`, RoleOperate, 204},
 	{"POST", "/v1/leave", "", RoleOperate, 202},
 	{"POST", "/v1/region", "", RoleOperate, 204},
 }

@@ -157,20 +157,6 @@ func (b *book) overLocked(id ownership.NodeID) time.Time {
 	return last.Add(b.drift)
 }
 
-// allOver gives the time at which everybody's lease is certainly over, if nobody
-// gets another one.
-func (b *book) allOver() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	last := b.overLocked("")
-	for id := range b.nodes {
-		if t := b.overLocked(id); t.After(last) {
-			last = t
-		}
-	}
-	return last
-}
-
 // condemnIfOver condemns a node whose lease is certainly over; from then on it
 // gets no lease until it is pardoned.
 func (b *book) condemnIfOver(id ownership.NodeID, now time.Time) bool {

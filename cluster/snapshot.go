@@ -137,9 +137,6 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	today, fit := c.tb.Nodes(), r.book.fitness(time.Now())
 	r.restoring.Store(true)
 	defer r.restoring.Store(false)
-	if err := r.allOver(ctx); err != nil {
-		return err
-	}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 	done := make(chan error, 1)
 	go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
@@ -155,25 +152,6 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	// first to do it would inherit all that the others have.
 	r.book.begin(c.leaseLength(), time.Now())
 	return r.reseat(ctx, today, fit)
-}
-
-// allOver waits until nobody has a lease any more, while none is granted: who owns
-// what is about to change at once, and an owner of before the restore that has not
-// heard of it must not act. With its next lease each node waits for its table.
-func (r *reign) allOver(ctx context.Context) error {
-	for wait := time.Until(r.book.allOver()); wait > 0; wait = time.Until(r.book.allOver()) {
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-r.ctx.Done():
-			t.Stop()
-			return errNotLeader
-		}
-	}
-	return nil
 }
 
 // reseat puts the nodes of today into a table that was restored from the past. fit
