@@ -104,6 +104,11 @@ func overTLS(cert tls.Certificate) func(string, time.Duration) (net.Conn, error)
 	}
 }
 
+// sayAs gives the first word on a raft connection and reads the other's.
+func sayAs(conn net.Conn, hello *peerpb.HelloRequest) error {
+	return errors.Join(writePreface(conn, hello), readWord(conn, &peerpb.HelloReply{}))
+}
+
 func overTCP(preface string) func(string, time.Duration) (net.Conn, error) {
 	return func(addr string, timeout time.Duration) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", addr, timeout)

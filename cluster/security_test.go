@@ -153,11 +153,6 @@ func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
 	return trans
 }
 
-// sayAs gives the first word on a raft connection and reads the other's.
-func sayAs(conn net.Conn, hello *peerpb.HelloRequest) error {
-	return errors.Join(writePreface(conn, hello), readWord(conn, &peerpb.HelloReply{}))
-}
-
 func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
