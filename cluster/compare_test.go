@@ -11,10 +11,9 @@ import (
 	"tandem/ownership"
 )
 
-// asks renews a node's lease at the leader with a sum that is not the table's.
+// asksWith renews a node's lease at the leader with a sum that is not the table's.
 func asksWith(ldr, n *testNode, sum func(applied, sum uint64) uint64) error {
-	in := n.renewal()
-	in.applied = ldr.tb.Applied()
+	in := renewal{node: n.id, incarnation: n.cfg.Node.Incarnation, process: n.process, bot: true, applied: ldr.tb.Applied()}
 	mine, known := ldr.tb.SumAt(in.applied)
 	if !known {
 		return nil

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -104,6 +105,11 @@ func overTLS(cert tls.Certificate) func(string, time.Duration) (net.Conn, error)
 	}
 }
 
+// sayAs gives the first word on a raft connection and reads the other's.
+func sayAs(conn net.Conn, hello *peerpb.HelloRequest) error {
+	return errors.Join(writePreface(conn, hello), readWord(conn, &peerpb.HelloReply{}))
+}
+
 func overTCP(preface string) func(string, time.Duration) (net.Conn, error) {
 	return func(addr string, timeout time.Duration) (net.Conn, error) {
 		conn, err := net.DialTimeout("tcp", addr, timeout)
@@ -191,4 +197,25 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 	n.ready()
 	try("a removed node", gone.id)
 	claim(t, n, 1)
+}
+
+// forger speaks raft with a node's own certificate.
+func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
+	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: &dialStream{handedListener: newHandedListener(advertised("forger:1")), open: func(ctx context.Context, addr ownership.NodeID) (net.Conn, error) {
+			conn, err := d.dial(ctx, string(addr), true, "")
+			if err != nil {
+				return nil, err
+			}
+			return conn, sayAs(conn, &peerpb.HelloRequest{Node: string(node), Process: "forged"})
+		}},
+		MaxPool: 1, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
+	})
+	r.t.Cleanup(func() {
+		_ = trans.Close()
+		trans.CloseStreams()
+		d.closeAll()
+	})
+	return trans
 }

@@ -132,32 +132,6 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 	}
 }
 
-// forger speaks raft with a node's own certificate.
-func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
-	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: &dialStream{handedListener: newHandedListener(advertised("forger:1")), open: func(ctx context.Context, addr ownership.NodeID) (net.Conn, error) {
-			conn, err := d.dial(ctx, string(addr), true, "")
-			if err != nil {
-				return nil, err
-			}
-			return conn, sayAs(conn, &peerpb.HelloRequest{Node: string(node), Process: "forged"})
-		}},
-		MaxPool: 1, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
-	})
-	r.t.Cleanup(func() {
-		_ = trans.Close()
-		trans.CloseStreams()
-		d.closeAll()
-	})
-	return trans
-}
-
-// sayAs gives the first word on a raft connection and reads the other's.
-func sayAs(conn net.Conn, hello *peerpb.HelloRequest) error {
-	return errors.Join(writePreface(conn, hello), readWord(conn, &peerpb.HelloReply{}))
-}
-
 func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
