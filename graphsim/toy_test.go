@@ -167,7 +167,7 @@ func (y *toy) find(id, region string) *toyCall {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	c, ok := y.calls[id]
-	if !ok {
+	if !ok || c.owner == nil { // an end that overtook its call made it, without an owner
 		var near []*toyNode
 		for _, n := range y.nodes {
 			if n.region == region {
@@ -197,6 +197,9 @@ func (y *toy) other(n *toyNode) *toyNode {
 // hand gives one notification to the owner's bot, once, in order.
 func (y *toy) hand(id, event string, header http.Header, body []byte) reply {
 	c := y.find(id, "")
+	if c.owner == nil {
+		return reply{status: http.StatusAccepted} // the end of a call that nobody has seen
+	}
 	key := header.Get("X-Microsoft-Skype-Message-ID")
 	if event == "incoming" {
 		key = event
