@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -168,12 +169,22 @@ func startRaft(s *Store) (*raft.Raft, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-r.LeaderCh():
-	case <-time.After(20 * time.Second):
-		return nil, fmt.Errorf("no leader after 20 s")
+	// On a busy machine it may lose the lead again before the barrier is through: the
+	// channel tells of that too.
+	late := time.After(20 * time.Second)
+	for {
+		select {
+		case leads := <-r.LeaderCh():
+			if !leads {
+				continue
+			}
+		case <-late:
+			return nil, fmt.Errorf("no leader after 20 s")
+		}
+		if err := r.Barrier(20 * time.Second).Error(); !errors.Is(err, raft.ErrNotLeader) && !errors.Is(err, raft.ErrLeadershipLost) {
+			return r, err
+		}
 	}
-	return r, r.Barrier(20 * time.Second).Error()
 }
 
 func propose(r *raft.Raft, act ownership.Act, check func(*ownership.Outcome) error) error {

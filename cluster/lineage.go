@@ -1,0 +1,98 @@
+package cluster
+
+import (
+	"fmt"
+
+	"tandem/ownership"
+)
+
+// keepLineage brings what stands beside the stamp up to what the table says, and
+// ends this process when the table names another one after it.
+func (c *Cluster) keepLineage() error {
+	if id := c.tb.Identity(); id != "" {
+		if err := c.st.Belong(id); err != nil {
+			return fmt.Errorf("keeping the region's identity: %w", err)
+		}
+	}
+	named := c.named(c.self)
+	if named != c.process {
+		c.namedAt = 0
+	}
+	switch {
+	case named == c.process:
+		c.acted.Store(true)
+		if c.namedAt == 0 {
+			c.namedAt = c.tb.Applied()
+		}
+		// Not before the table that names it is on disk: a node whose table is set back by
+		// a crash would not know any more whom it descends from.
+		if c.tb.Durable() < c.namedAt {
+			return nil
+		}
+		if err := c.st.Confirm(c.process); err != nil {
+			return fmt.Errorf("keeping this process's id: %w", err)
+		}
+	case c.acted.Load() && named != "":
+		return c.twin(c.where(c.self))
+	}
+	return nil
+}
+
+// twin says what is wrong when two processes run on the data of one node, and what
+// to do.
+func (c *Cluster) twin(seen []string) error {
+	at := "an address that is not known here"
+	for _, addr := range seen {
+		if addr != c.addr {
+			at = addr
+		}
+	}
+	return twinOf(c.self, at)
+}
+
+func twinOf(id ownership.NodeID, at string) error {
+	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
+		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
+}
+
+// inTable reports whether the table holds this node's record as it is now.
+func (c *Cluster) inTable() bool {
+	n, ok := c.tb.Node(c.self)
+	if !ok || n.State == ownership.NodeGone {
+		return false
+	}
+	want := c.ownRecord()
+	want.State, want.Voter, want.JoinedAt, want.DrainBy, want.GoneAt = n.State, n.Voter, n.JoinedAt, n.DrainBy, n.GoneAt
+	return n == want
+}
+
+// ownRecord is this node's record as the table should hold it: one of an older format
+// names no process.
+func (c *Cluster) ownRecord() ownership.Node {
+	n := c.cfg.Node
+	if c.tb.Format() < ownership.FormatReservations {
+		n.Process = ""
+	}
+	return n
+}
+
+// ownsTooFew reports whether the node may take calls but lacks partitions. A region
+// of an older format bears some only to a node that has none.
+func (c *Cluster) ownsTooFew() bool {
+	n, ok := c.tb.Node(c.self)
+	if !ok || n.State != ownership.NodeActive || !c.acts() {
+		return false
+	}
+	own := len(c.tb.PartitionsOf(c.self))
+	return own == 0 || own < c.cfg.Partitions && c.tb.Format() >= ownership.FormatReservations
+}
+
+// joining is this node's request to be taken in.
+func (c *Cluster) joining() JoinRequest {
+	_, member := c.tb.Node(c.self)
+	me := c.me()
+	return JoinRequest{
+		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
+		Ancestors: me.GetAncestors(), Over: me.GetOver(), Settings: c.cfg.Settings,
+	}
+}
