@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -140,7 +141,7 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	}
 	now := time.Now()
 	if err := r.book.next.ask(n.ID, n.Process, r.book.waits(), now); err != nil {
-		if err == ownership.ErrTwin {
+		if errors.Is(err, ownership.ErrTwin) {
 			err = twinOf(n.ID, have.ClusterAddr)
 		}
 		return false, err

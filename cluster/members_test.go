@@ -221,9 +221,8 @@ func TestF27_JoinStormIsSerialised(t *testing.T) {
 	for _, n := range all {
 		n.ready()
 	}
-	ldr := leaderOf(t, all...)
 	eventually(t, "all five vote", func() bool { return leaderOf(t, all...).voters() == 5 })
-	if ldr = leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*defaultBirths {
+	if ldr := leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*defaultBirths {
 		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", ldr.voters(), len(ldr.tb.Partitions()))
 	}
 	converge(t, all)
