@@ -270,7 +270,7 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 	var wg sync.WaitGroup
 	out := make(map[ownership.NodeID]greeting)
 	var self []greeting
-	for _, addr := range resolved(ctx, addrs) {
+	for _, addr := range l.d.resolved(ctx, addrs) {
 		wg.Go(func() {
 			p := l.to("", addr)
 			h, err := ask(ctx, p, p.hello, hello)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -189,7 +191,7 @@ func (c *Cluster) named(id ownership.NodeID) string {
 func (c *Cluster) where(id ownership.NodeID) []string {
 	var all []string
 	add := func(addr string) {
-		if addr != "" && !slices.Contains(all, addr) {
+		if addr != "" && addr != string(elsewhere(raft.ServerID(id))) && !slices.Contains(all, addr) {
 			all = append(all, addr)
 		}
 	}
