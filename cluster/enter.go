@@ -80,7 +80,8 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 // nobody knows a leader, those who vote vouch for each other first.
 func (c *Cluster) announce(ctx context.Context) error {
 	req := c.joining()
-	if leader, addr, ok := c.Leader(); ok {
+	// A region's only voter leads by itself; it still looks around before it acts.
+	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
@@ -100,8 +101,11 @@ func (c *Cluster) announce(ctx context.Context) error {
 	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
 	}
+	if hello.GetVouch() && c.needed(met) {
+		_ = c.vouched(met, self) // a leader that can decide nothing without this vote cannot admit it first
+	}
 	for id, h := range met {
-		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
+		if h.GetLeaderAddr() == "" && h.GetLeader() == "" || h.GetLeader() == string(c.self) { // it has not noticed the restart
 			continue
 		}
 		// The one that answers passes it on, so that the leader's own address counts
@@ -113,7 +117,7 @@ func (c *Cluster) announce(ctx context.Context) error {
 			return err
 		}
 	}
-	if hello.GetVouch() {
+	if hello.GetVouch() && c.trans.deaf.Load() {
 		return c.vouched(met, self)
 	}
 	return err
@@ -130,9 +134,22 @@ func (c *Cluster) votes(id ownership.NodeID) bool {
 	return false
 }
 
+// needed reports whether too few other voters are here to decide anything without
+// this one's vote.
+func (c *Cluster) needed(met map[ownership.NodeID]greeting) bool {
+	others := 0
+	for id := range met {
+		if c.votes(id) {
+			others++
+		}
+	}
+	return c.votes(c.self) && others < quorum(c.voters())
+}
+
 // vouched lets this process take part in raft when so many other voters vouch that
 // they know no other living process of its id that with it they are a majority.
-// No leader is known then who could admit it. Whoever knows of another one stops it.
+// No leader is known then who could admit it, or none could without its vote.
+// Whoever knows of another one stops it.
 func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
 		if h.GetProcess() != c.process {
