@@ -35,6 +35,9 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.checkNewcomer(req); err != nil {
 		return fail(err)
 	}
+	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, c.named(n.ID), time.Now()) {
+		return fail(errAlive)
+	}
 	succeeds, err := r.succeed(req)
 	if err != nil {
 		return fail(err)

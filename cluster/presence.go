@@ -98,6 +98,19 @@ func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) e
 	return nil
 }
 
+// promised reports whether this node listens to yet another process of that id, met
+// while none of it was admitted, which may be alive. As long as that may be, a leader
+// admits no other one: those who gave their word to it count its vote.
+func (p *presence) promised(b bearer, named string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(b.node, named)
+	if named == "" || s.process == "" || s.process == named || s.process == b.process || now.Sub(s.heard) >= p.alive {
+		return false
+	}
+	return !b.over || len(b.ancestors) == 0 || b.ancestors[len(b.ancestors)-1] != s.process
+}
+
 // bind makes this node listen to the process: its leader admitted it.
 func (p *presence) bind(id ownership.NodeID, process, named, addr string, now time.Time) {
 	p.mu.Lock()
