@@ -64,7 +64,7 @@ type Claims struct {
 }
 
 // FormatReservations is the first command format in which a silent node's calls
-// are reserved for it: Fitness.Apps, Release.Told, Join.Ancestors, Failover.Lapsed
+// are reserved for it: Fitness.Apps, Release.Told and App, Join.Ancestors, Failover.Lapsed
 // and the acts TakeUp, Records, Found, SetLease, Lapse and Reclaim.
 const FormatReservations uint32 = 3
 
@@ -92,12 +92,18 @@ type Seen struct {
 // is refused: compare before deleting. Epoch 0 is an operator's release. Told
 // says that the cloud itself told of the end: that is a fact at any epoch, and
 // nothing is compared.
+//
+// With App, and Told, it is the end of a call of that app that the table did not
+// know when it was asked. If it still does not, it keeps a tombstone: a claim of
+// the call may be under way, and what it comes to would ring for ever. A call that
+// lives by now is refused with ErrConflict, for its owner is to hear of the end.
 type Release struct {
 	At    time.Time
 	Call  CallID
 	Epoch Epoch
 	Why   string
-	Told  bool // since format 3
+	Told  bool  // since format 3
+	App   AppID // since format 3
 }
 
 // TakeUp records that the bot beside the partition's owner has taken an orphaned

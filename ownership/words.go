@@ -261,8 +261,8 @@ type Call struct {
 	Thread     string      `json:"thread,omitempty"`
 	Organizer  string      `json:"organizer,omitempty"`
 	Modalities []string    `json:"modalities,omitempty"`
-	Deadline   time.Time   `json:"deadline,omitzero"` // when the cloud gives up waiting for the answer
-	ClaimedAt  time.Time   `json:"claimed_at"`
+	Deadline   time.Time   `json:"deadline,omitzero"`   // when the cloud gives up waiting for the answer
+	ClaimedAt  time.Time   `json:"claimed_at,omitzero"` // zero: its end came before any claim
 	AnsweredAt time.Time   `json:"answered_at,omitzero"`
 	EndedAt    time.Time   `json:"ended_at,omitzero"`
 	SeenAt     time.Time   `json:"seen_at"` // last notification or keepAlive the table was told of

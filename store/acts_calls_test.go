@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -197,4 +198,69 @@ func TestForget(t *testing.T) {
 	if p := out.Placements; p[0].Reason != ownership.ReasonLeastLoaded || p[1].Reason != ownership.ReasonLeastLoaded {
 		t.Errorf("forgotten calls were placed %+v", p)
 	}
+}
+
+// TestAnEndBeforeItsCall: the end of a call that the table does not know leaves a
+// tombstone, so that a claim which comes later rings nowhere. It counts nowhere, and
+// goes like any other.
+func TestAnEndBeforeItsCall(t *testing.T) {
+	r := newRegion(t, "a", "b")
+	early := func(n int, app ownership.AppID) ownership.Release {
+		return ownership.Release{At: at(5), Call: callID(n), Why: "the cloud ended it", Told: true, App: app}
+	}
+	r.refused(ownership.Release{At: at(5), Call: callID(1), Epoch: 1, Told: true}, ownership.ErrUnknown, "not in the table") // an owner's
+	r.refused(ownership.Release{At: at(5), Call: callID(1), App: "app-1"}, ownership.ErrUnknown, "not in the table")
+	r.refused(ownership.Release{At: at(5), Call: "A-B", Told: true, App: "app-1"}, ownership.ErrConflict, "no normalised call id")
+	last := r.lastEvent()
+	r.must(early(1, "app-1"))
+	r.must(early(1, "app-1"))
+	if got := r.kinds(last); !slices.Equal(got, []EventKind{EventEnded}) {
+		t.Errorf("the history has %v", got)
+	}
+	for _, when := range []string{"at once", "after a start"} {
+		r.stands(when, map[int]stand3{1: {"a", 1, ownership.CallEnded}})
+		if c := r.call(callID(1)); c.App != "app-1" || !c.EndedAt.Equal(at(5)) || c.Ending != "the cloud ended it" {
+			t.Errorf("%s the tombstone is %+v", when, c)
+		}
+		if c := r.table.Counts(); c.Live != 0 || c.Calls != 1 {
+			t.Errorf("%s the table counts %+v", when, c)
+		}
+		if line, err := r.table.Timeline(callID(1)); err != nil || len(line) != 1 || line[0].Kind != EventEnded {
+			t.Errorf("%s its timeline is %+v, %v", when, line, err)
+		}
+		r.reopen()
+	}
+	r.passSnapshot()
+	out := r.claimOn(6, fit("a", "b"), claim(callID(1)), claim(callID(2)))
+	if got := out.Placements[0]; got.Reason != ownership.ReasonEnded {
+		t.Errorf("its claim got %+v", got)
+	}
+	if got := out.Placements[1]; got.Reason != ownership.ReasonLeastLoaded {
+		t.Errorf("another's claim got %+v", got)
+	}
+	// One that lives by now is its owner's to end.
+	r.refused(early(2, "app-1"), ownership.ErrConflict, "it is claimed")
+	r.refused(early(2, "other"), ownership.ErrConflict, "it is claimed")
+	r.must(ownership.Forget{At: at(100), Before: at(99)})
+	if _, known := r.table.Known(callID(1)); known {
+		t.Error("the tombstone is never forgotten")
+	}
+}
+
+// TestAnEndKeepsNoPartition: a partition that is to go takes no tombstone of a call
+// that was never in it.
+func TestAnEndKeepsNoPartition(t *testing.T) {
+	r := newRegion(t, "a", "b")
+	r.must(ownership.Depart{At: at(1), Node: "a", Fitness: fit("b")})
+	r.must(ownership.Release{At: at(2), Call: callID(1), Told: true, App: "app-1"})
+	if c := r.call(callID(1)); c.Partition != 3 {
+		t.Errorf("the tombstone is in partition %d", c.Partition)
+	}
+	r.must(ownership.Forget{At: at(3), Before: at(0)})
+	r.must(ownership.Release{At: at(4), Call: callID(2), Told: true, App: "app-1"})
+	if p, _ := r.table.Partition(1); !p.Retired || r.call(callID(2)).Partition != 3 {
+		t.Errorf("%+v", p)
+	}
+	none := newRegion(t)
+	none.refused(ownership.Release{At: at(5), Call: callID(1), Told: true, App: "app-1"}, ownership.ErrUnknown, "no partition")
 }

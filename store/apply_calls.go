@@ -135,9 +135,15 @@ func (a *applier) seen(act ownership.Seen) {
 // cannot end what another has adopted since. What the cloud told is not compared:
 // a call that has ended there has ended.
 func (a *applier) release(act ownership.Release) error {
+	early := a.reserves() && act.Told && act.App != ""
 	ref, e, err := a.find(act.Call, "releasing")
-	if err != nil {
+	switch {
+	case err != nil && early:
+		return a.entomb(act)
+	case err != nil:
 		return err
+	case early && e.state != ownership.CallEnded:
+		return fmt.Errorf("releasing call %s: it is %s, its owner is to hear of the end: %w", act.Call, a.st.stands(e).State, ownership.ErrConflict)
 	}
 	if err := a.mayRelease(e, &act); err != nil {
 		return fmt.Errorf("releasing call %s: %w", act.Call, err)
@@ -178,6 +184,44 @@ func (a *applier) mayRelease(e *entry, act *ownership.Release) error {
 		return fmt.Errorf("epoch %d is named, node %s acts for the call at epoch %d: %w", act.Epoch, at.Owner, at.Epoch, ownership.ErrConflict)
 	}
 	return nil
+}
+
+// entomb notes the end of a call that was never claimed here.
+func (a *applier) entomb(act ownership.Release) error {
+	if id, err := ownership.ParseCallID(string(act.Call)); err != nil || id != act.Call {
+		return fmt.Errorf("releasing a call: %q is no normalised call id: %w", act.Call, ownership.ErrConflict)
+	}
+	p := a.graveyard()
+	if p == nil {
+		return fmt.Errorf("releasing call %s, which nobody has claimed: there is no partition: %w", act.Call, ownership.ErrUnknown)
+	}
+	c := ownership.Call{
+		ID: act.Call, App: act.App, Partition: p.ID, Epoch: p.Epoch, State: ownership.CallEnded,
+		EndedAt: a.at, SeenAt: a.at, Ending: act.Why,
+	}
+	a.putCall(&c, 0)
+	a.st.addCall(c.ID, ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State}, seconds(a.at))
+	ev := a.about(EventEnded, &c)
+	ev.Text = act.Why
+	a.emit(ev)
+	return nil
+}
+
+// graveyard is where the tombstones of calls go that were in no partition: the
+// lowest-numbered one, but one that would go as soon as it is empty only if there
+// is no other.
+func (a *applier) graveyard() (last *ownership.Partition) {
+	for _, id := range a.st.partIDs {
+		p := &a.st.parts[id].rec
+		switch {
+		case p.Retired:
+		case !a.outlived(p):
+			return p
+		case last == nil:
+			last = p
+		}
+	}
+	return last
 }
 
 // tombstone is what is left of an ended call: enough to know a repeat of its

@@ -30,7 +30,7 @@ func formatOfFields(act ownership.Act) uint32 {
 	case ownership.Failover:
 		newer = byApp(a.Fitness) || len(a.Lapsed) > 0
 	case ownership.Release:
-		newer = a.Told
+		newer = a.Told || a.App != ""
 	case ownership.Join:
 		newer = len(a.Ancestors) > 0 || a.Node.Process != "" || !a.Node.GoneAt.IsZero()
 	}
@@ -175,17 +175,18 @@ func (r *reader) seen(m *tablepb.Seen) ownership.Act {
 }
 
 func releaseOut(a *ownership.Release, format uint32, w *timeWriter) *tablepb.Release {
-	return &tablepb.Release{
-		At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch), Why: a.Why,
-		Told: a.Told && format >= ownership.FormatReservations,
+	m := &tablepb.Release{At: w.ns(a.At), Call: string(a.Call), Epoch: uint64(a.Epoch), Why: a.Why}
+	if format >= ownership.FormatReservations {
+		m.Told, m.App = a.Told, string(a.App)
 	}
+	return m
 }
 
 func (r *reader) release(m *tablepb.Release) ownership.Act {
 	r.known(m)
 	return ownership.Release{
 		At: readTime(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()), Why: m.GetWhy(),
-		Told: m.GetTold(),
+		Told: m.GetTold(), App: ownership.AppID(m.GetApp()),
 	}
 }
 

@@ -34,7 +34,7 @@ func allActs() []ownership.Act {
 		}, {Call: callID(2)}}},
 		ownership.Answered{At: at(1), Call: callID(1), Epoch: 2, Thread: "19:x", Organizer: "o"},
 		ownership.Seen{At: at(1), Calls: []ownership.CallID{callID(1), callID(2)}},
-		ownership.Release{At: at(1), Call: callID(1), Epoch: 1 << 60, Why: "over", Told: true},
+		ownership.Release{At: at(1), Call: callID(1), Epoch: 1 << 60, Why: "over", Told: true, App: "app"},
 		ownership.Forget{At: at(1), Before: at(0)},
 		ownership.Join{At: at(1), Node: n, Partitions: 8, Ancestors: []string{"one", "two"}},
 		ownership.Drain{At: at(1), Node: "a", Until: at(2)},

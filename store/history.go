@@ -37,7 +37,7 @@ func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 	var out []Event
 	var in ownership.PartitionID
 	from := 0 // where in out the present life of the call begins
-	if c, ok := t.Call(call); ok {
+	if c, ok := t.Call(call); ok && !c.ClaimedAt.IsZero() {
 		in = c.Partition // its claim may be forgotten
 	}
 	err := t.eachEvent(0, func(key, value []byte) (bool, error) {

@@ -32,9 +32,7 @@ func (m *model) forget(a ownership.Forget) {
 	}
 	for id := ownership.PartitionID(1); id < m.next; id++ {
 		p, ok := m.parts[id]
-		born, known := m.nodes[p.BornOn]
-		back := p.Owner != p.BornOn && len(m.PartitionsOf(p.BornOn)) > 0
-		if ok && !p.Retired && !used[id] && (!known || born.State == ownership.NodeGone || back) {
+		if ok && !p.Retired && !used[id] && m.outlived(p) {
 			p.Retired = true
 			if m.reserves() {
 				p.RetiredAt = a.At
@@ -45,6 +43,12 @@ func (m *model) forget(a ownership.Forget) {
 	if m.reserves() {
 		m.clear(a)
 	}
+}
+
+// outlived reports whether a partition is to go as soon as it is empty.
+func (m *model) outlived(p ownership.Partition) bool {
+	born, known := m.nodes[p.BornOn]
+	return !known || born.State == ownership.NodeGone || p.Owner != p.BornOn && len(m.PartitionsOf(p.BornOn)) > 0
 }
 
 func (m *model) clear(a ownership.Forget) {

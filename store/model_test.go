@@ -214,8 +214,14 @@ func (m *model) answered(a ownership.Answered) error {
 
 func (m *model) release(a ownership.Release) error {
 	c, ok := m.calls[a.Call]
-	if !ok {
+	early := m.reserves() && a.Told && a.App != ""
+	switch {
+	case !ok && early:
+		return m.entomb(a)
+	case !ok:
 		return ownership.ErrUnknown
+	case early && c.State != ownership.CallEnded:
+		return ownership.ErrConflict
 	}
 	if a.Epoch != 0 {
 		var err error
@@ -242,6 +248,32 @@ func (m *model) release(a ownership.Release) error {
 	m.calls[c.ID] = c
 	m.vacate()
 	return nil
+}
+
+// entomb keeps the end of a call that was never claimed.
+func (m *model) entomb(a ownership.Release) error {
+	grave := ownership.PartitionID(0)
+	for id := ownership.PartitionID(1); id < m.next; id++ {
+		p, ok := m.parts[id]
+		switch {
+		case !ok || p.Retired:
+		case !m.outlived(p):
+			m.bury(a, p)
+			return nil
+		case grave == 0:
+			grave = id
+		}
+	}
+	if grave == 0 {
+		return ownership.ErrUnknown
+	}
+	m.bury(a, m.parts[grave])
+	return nil
+}
+
+func (m *model) bury(a ownership.Release, p ownership.Partition) {
+	m.calls[a.Call] = ownership.Call{ID: a.Call, App: a.App, Partition: p.ID, Epoch: p.Epoch, State: ownership.CallEnded,
+		EndedAt: m.now, SeenAt: m.now, Ending: a.Why}
 }
 
 func (m *model) takeUp(a ownership.TakeUp) error {

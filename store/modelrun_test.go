@@ -34,12 +34,15 @@ func anyAct(t *rapid.T, m *model, now time.Time) ownership.Act {
 	apps := func() []ownership.AppID {
 		return rapid.SliceOfDistinct(rapid.SampledFrom([]ownership.AppID{"app", "bot", ownership.AllApps}), rapid.ID[ownership.AppID]).Draw(t, "apps")
 	}
+	early := func() ownership.AppID {
+		return rapid.SampledFrom([]ownership.AppID{"", "", "app", "bot"}).Draw(t, "early")
+	}
 	record := func() ownership.Act {
 		switch rapid.IntRange(0, 3).Draw(t, "record") {
 		case 0:
 			return ownership.Answered{Call: call(), Epoch: epoch()}
 		case 1:
-			return ownership.Release{Call: call(), Epoch: epoch(), Why: "over", Told: rapid.Bool().Draw(t, "told")}
+			return ownership.Release{Call: call(), Epoch: epoch(), Why: "over", Told: rapid.Bool().Draw(t, "told"), App: early()}
 		case 2:
 			return ownership.TakeUp{Call: call(), Epoch: epoch()}
 		default:
@@ -68,7 +71,7 @@ func anyAct(t *rapid.T, m *model, now time.Time) ownership.Act {
 	case "answered":
 		return ownership.Answered{At: now, Call: call(), Epoch: epoch()}
 	case "release":
-		return ownership.Release{At: now, Call: call(), Epoch: epoch(), Why: "over", Told: rapid.IntRange(0, 3).Draw(t, "told") == 0}
+		return ownership.Release{At: now, Call: call(), Epoch: epoch(), Why: "over", Told: rapid.IntRange(0, 3).Draw(t, "told") == 0, App: early()}
 	case "take-up":
 		return ownership.TakeUp{At: now, Call: call(), Epoch: epoch()}
 	case "records":

@@ -966,6 +966,7 @@ type Release struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	Told          bool                   `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"` // since format 3
+	App           string                 `protobuf:"bytes,6,opt,name=app,proto3" json:"app,omitempty"`    // since format 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1033,6 +1034,13 @@ func (x *Release) GetTold() bool {
 		return x.Told
 	}
 	return false
+}
+
+func (x *Release) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
 }
 
 type TakeUp struct {
@@ -3326,13 +3334,14 @@ const file_table_proto_rawDesc = "" +
 	"\torganizer\x18\x05 \x01(\tR\torganizer\",\n" +
 	"\x04Seen\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05calls\x18\x02 \x03(\tR\x05calls\"i\n" +
+	"\x05calls\x18\x02 \x03(\tR\x05calls\"{\n" +
 	"\aRelease\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
-	"\x04told\x18\x05 \x01(\bR\x04told\"B\n" +
+	"\x04told\x18\x05 \x01(\bR\x04told\x12\x10\n" +
+	"\x03app\x18\x06 \x01(\tR\x03app\"B\n" +
 	"\x06TakeUp\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
