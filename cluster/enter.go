@@ -105,7 +105,10 @@ func (c *Cluster) announce(ctx context.Context) error {
 		_ = c.vouched(met, self) // a leader that can decide nothing without this vote cannot admit it first
 	}
 	for id, h := range met {
-		if h.GetLeaderAddr() == "" && h.GetLeader() == "" || h.GetLeader() == string(c.self) { // it has not noticed the restart
+		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
+			continue
+		}
+		if h.GetLeader() == string(c.self) && h.GetLeaderAddr() == c.addr { // it has not noticed the restart
 			continue
 		}
 		// The one that answers passes it on, so that the leader's own address counts

@@ -185,7 +185,7 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 		return nil, fmt.Errorf("joining a node: the request carries %T", act)
 	}
 	leader, _, changed := c.leader.now()
-	if leader == "" || leader == join.Node.ID {
+	if leader == "" {
 		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
 	}
 	ctx, end := until(ctx, changed) // a leader that is lost may be so for want of this very node
