@@ -214,9 +214,9 @@ func TestFacts(t *testing.T) {
 	r.refused(ownership.Answered{At: at(11), Call: callID(5), Epoch: 0}, ownership.ErrStaleEpoch, "epoch 0")
 	r.must(ownership.Answered{At: at(11), Call: callID(5), Epoch: 1}) // a's record came late
 	r.must(ownership.Answered{At: at(11), Call: callID(1), Epoch: 1})
-	r.must(ownership.Answered{At: at(12), Call: callID(5), Epoch: 2, Thread: "19:x"}) // a repeat
-	r.stands("after late answers", map[int]stand3{5: {"a", 1, ownership.CallAnswered}, 1: {"b", 2, ownership.CallAnswered}})
-	if p, _ := r.table.Partition(1); p.Reserved[0].Live != 3 || p.Live != 2 {
+	r.refused(ownership.Answered{At: at(12), Call: callID(5), Epoch: 2, Thread: "19:x"}, ownership.ErrConflict, "it is orphaned")
+	r.stands("after late answers", map[int]stand3{5: {"b", 2, ownership.CallOrphaned}, 1: {"b", 2, ownership.CallAnswered}})
+	if p, _ := r.table.Partition(1); p.Reserved[0].Live != 2 || p.Live != 2 {
 		t.Errorf("after late answers the partition is %+v", p)
 	}
 	r.refused(ownership.Release{At: at(13), Call: callID(2), Epoch: 1, Why: "over"}, ownership.ErrStaleEpoch, "the call is at epoch 2")
