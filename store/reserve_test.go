@@ -306,3 +306,23 @@ func TestV1_ADeathCostsTheSame(t *testing.T) {
 		t.Errorf("of 3,000 calls 1,500 are orphans, the table counts %d live", got)
 	}
 }
+
+// TestALateAnswerGivesNothingBack: a call that went to another node as it rang stays
+// that one's, an orphan now, whatever becomes of the former owner; what can move is
+// answered there as before.
+func TestALateAnswerGivesNothingBack(t *testing.T) {
+	r := frozen(t)
+	out := r.must(ownership.Records{At: at(11), Acts: []ownership.Act{
+		ownership.Answered{Call: callID(5), Epoch: 1}, ownership.Answered{Call: callID(1), Epoch: 1},
+	}})
+	if !slices.Equal(out.Look, []ownership.PartitionID{1}) {
+		t.Errorf("to be looked at is %v", out.Look)
+	}
+	want := map[int]stand3{5: {"b", 2, ownership.CallOrphaned}, 1: {"b", 2, ownership.CallAnswered}, 3: {"a", 1, ownership.CallAnswered}}
+	r.stands("after the answer", want)
+	r.must(ownership.Reclaim{At: at(12), Node: "a"})
+	r.reopen()
+	r.stands("after a came back", want)
+	r.must(ownership.TakeUp{At: at(13), Call: callID(5), Epoch: 2})
+	r.must(ownership.Release{At: at(14), Call: callID(5), Epoch: 2, Why: "over"})
+}
