@@ -3,6 +3,7 @@ package cluster
 import (
 	"net"
 	"testing"
+	"time"
 )
 
 // TestO5_TwoNodesSwapTheirAddresses: known nodes are taken where they are now.
@@ -107,7 +108,7 @@ func TestO9_EachAddressOfANameIsGreeted(t *testing.T) {
 }
 
 func TestResolved(t *testing.T) {
-	got := resolved(t.Context(), []string{"127.0.0.1:1", "nobody.invalid:2", "127.0.0.1:1", "[::1]:3"})
+	got := newDialer(nil, time.Second).resolved(t.Context(), []string{"127.0.0.1:1", "nobody.invalid:2", "127.0.0.1:1", "[::1]:3"})
 	if len(got) != 3 || got[0] != "127.0.0.1:1" || got[1] != "nobody.invalid:2" || got[2] != "[::1]:3" {
 		t.Errorf("resolved gave %q", got)
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,6 +34,9 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	defer release()
 	if err := r.checkNewcomer(req); err != nil {
 		return fail(err)
+	}
+	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, c.named(n.ID), time.Now()) {
+		return fail(errAlive)
 	}
 	succeeds, err := r.succeed(req)
 	if err != nil {
@@ -140,7 +144,7 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	}
 	now := time.Now()
 	if err := r.book.next.ask(n.ID, n.Process, r.book.waits(), now); err != nil {
-		if err == ownership.ErrTwin {
+		if errors.Is(err, ownership.ErrTwin) {
 			err = twinOf(n.ID, have.ClusterAddr)
 		}
 		return false, err

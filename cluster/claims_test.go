@@ -253,7 +253,7 @@ func TestDrainedAndSickNodesGetNoCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
-		if p, err := n.Claim(soon(t), claimOf(101)); !errors.Is(err, ownership.ErrFull) || len(p.Candidates) == 0 {
+		if p, err := n.Claim(soon(t), claimOf(101)); !errors.Is(err, ownership.ErrNoBot) || len(p.Candidates) == 0 {
 			t.Errorf("a claim when nobody takes calls gave %+v, %v on %s", p, err, n.id)
 		}
 	}

@@ -142,7 +142,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	}
 	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
 	c.dial.refused = c.portRefused
-	c.dial.reach = c.cfg.Ground.Dial
+	c.dial.reach, c.dial.lookup = c.cfg.Ground.Dial, c.cfg.Ground.Lookup
 	c.links = newLinks(c.dial, me)
 	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
 	rlog := store.RaftLogger(c.cfg.Logger)

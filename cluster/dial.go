@@ -20,13 +20,15 @@ type dialer struct {
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
 	reach     func(ctx context.Context, addr string) (net.Conn, error)
+	lookup    func(ctx context.Context, host string) ([]string, error)
 	open      openConns
 	// refused is told which node's port refused a connection at which address.
 	refused func(node ownership.NodeID, addr string)
 }
 
 func newDialer(creds *credentials, handshake time.Duration) *dialer {
-	return &dialer{creds: creds, handshake: handshake, reach: dialTCP, open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
+	return &dialer{creds: creds, handshake: handshake, reach: dialTCP, lookup: net.DefaultResolver.LookupHost,
+		open: openConns{creds: creds, use: x509.ExtKeyUsageServerAuth}}
 }
 
 // dial connects to addr, where the node want is expected; an empty want takes
@@ -86,7 +88,7 @@ type firstRaft struct{ net.Conn }
 // openRaftTo opens a raft connection to a node, wherever it is.
 func (c *Cluster) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
 	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
-	for _, addr := range resolved(ctx, c.where(id)) {
+	for _, addr := range c.dial.resolved(ctx, c.where(id)) {
 		var conn net.Conn
 		if conn, err = c.dial.dial(ctx, addr, true, id); err != nil {
 			continue
@@ -100,13 +102,13 @@ func (c *Cluster) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn
 
 // resolved replaces names by all the addresses that they resolve to: behind one
 // name may be any number of nodes, and each is asked who it is.
-func resolved(ctx context.Context, addrs []string) []string {
+func (d *dialer) resolved(ctx context.Context, addrs []string) []string {
 	var out []string
 	for _, addr := range addrs {
 		all := []string{addr}
 		if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host) == nil {
 			ctx, cancel := context.WithTimeout(ctx, helloLimit)
-			if ips, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && len(ips) > 0 {
+			if ips, err := d.lookup(ctx, host); err == nil && len(ips) > 0 {
 				all = all[:0]
 				for _, ip := range ips {
 					all = append(all, net.JoinHostPort(ip, port))

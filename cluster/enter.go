@@ -80,7 +80,8 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 // nobody knows a leader, those who vote vouch for each other first.
 func (c *Cluster) announce(ctx context.Context) error {
 	req := c.joining()
-	if leader, addr, ok := c.Leader(); ok {
+	// A region's only voter leads by itself; it still looks around before it acts.
+	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
@@ -96,9 +97,15 @@ func (c *Cluster) announce(ctx context.Context) error {
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
 	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
-	met, self := c.greetAt(ctx, c.around(), hello)
+	met, self, refused := c.greetAt(ctx, c.around(), hello)
+	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ErrForeign) {
+		return refused // it belongs to no region yet, and knows nobody but strangers
+	}
+	if hello.GetVouch() && c.needed(met) {
+		_ = c.vouched(met, self) // a leader that can decide nothing without this vote cannot admit it first
+	}
 	for id, h := range met {
-		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
+		if h.GetLeaderAddr() == "" && h.GetLeader() == "" || h.GetLeader() == string(c.self) { // it has not noticed the restart
 			continue
 		}
 		// The one that answers passes it on, so that the leader's own address counts
@@ -110,7 +117,7 @@ func (c *Cluster) announce(ctx context.Context) error {
 			return err
 		}
 	}
-	if hello.GetVouch() {
+	if hello.GetVouch() && c.trans.deaf.Load() {
 		return c.vouched(met, self)
 	}
 	return err
@@ -127,9 +134,22 @@ func (c *Cluster) votes(id ownership.NodeID) bool {
 	return false
 }
 
+// needed reports whether too few other voters are here to decide anything without
+// this one's vote.
+func (c *Cluster) needed(met map[ownership.NodeID]greeting) bool {
+	others := 0
+	for id := range met {
+		if c.votes(id) {
+			others++
+		}
+	}
+	return c.votes(c.self) && others < quorum(c.voters())
+}
+
 // vouched lets this process take part in raft when so many other voters vouch that
 // they know no other living process of its id that with it they are a majority.
-// No leader is known then who could admit it. Whoever knows of another one stops it.
+// No leader is known then who could admit it, or none could without its vote.
+// Whoever knows of another one stops it.
 func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
 		if h.GetProcess() != c.process {
@@ -233,15 +253,16 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
 	hello := c.me()
 	hello.Founder = string(founder)
-	met, _ := c.greetAt(ctx, c.cfg.Join, hello)
+	met, _, _ := c.greetAt(ctx, c.cfg.Join, hello)
 	return met
 }
 
 // greetAt says hello at the addresses, this node's own left out, and remembers
-// where it met whom. self are answers under this node's own id.
-func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting) {
+// where it met whom. self are answers under this node's own id, refused is what one
+// said that takes this node for a stranger.
+func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting, refused error) {
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
-	met, self = greetAt(ctx, c.links, addrs, hello)
+	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
 	for id, h := range met {
 		c.present.tells(bearerOfReply(h.HelloReply), c.named(id), time.Now())
@@ -251,7 +272,7 @@ func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.Hel
 			}
 		}
 	}
-	return met, self
+	return met, self, refused
 }
 
 // greeting is what a node answered to a hello, and where.
@@ -261,24 +282,28 @@ type greeting struct {
 }
 
 // greetAt says hello at all the addresses at once, each that a name resolves to,
-// and gives the other nodes of the region that answered in time, by id, and the
-// answers under the own id.
-func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting) {
+// and gives the other nodes of the region that answered in time, by id, the answers
+// under the own id, and a refusal by a node of another deployment or region.
+func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	out := make(map[ownership.NodeID]greeting)
 	var self []greeting
-	for _, addr := range resolved(ctx, addrs) {
+	var refused error
+	for _, addr := range l.d.resolved(ctx, addrs) {
 		wg.Go(func() {
 			p := l.to("", addr)
 			h, err := ask(ctx, p, p.hello, hello)
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(err, ErrForeign) {
+				refused = fmt.Errorf("greeting the node at %s: %w", addr, err)
+			}
 			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {
 				return
 			}
-			mu.Lock()
-			defer mu.Unlock()
 			if h.GetNode() == string(l.self.node) {
 				self = append(self, greeting{h, addr})
 				return
@@ -287,7 +312,7 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 		})
 	}
 	wg.Wait()
-	return out, self
+	return out, self, refused
 }
 
 // helloLimit bounds a round of hellos.

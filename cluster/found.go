@@ -30,7 +30,7 @@ func (c *Cluster) Found(ctx context.Context) error {
 	if has {
 		return fail(fmt.Errorf("this node has data of a region already, and goes on in that one: %w", ownership.ErrConflict))
 	}
-	met, self := c.greetAt(ctx, c.around(), c.me())
+	met, self, _ := c.greetAt(ctx, c.around(), c.me())
 	for _, h := range self {
 		return fail(fmt.Errorf("another process runs as node %s at %s; stop it, or give this one an id of its own: %w", c.self, h.addr, ownership.ErrConflict))
 	}

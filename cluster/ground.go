@@ -12,7 +12,8 @@ import (
 type Ground struct {
 	Listen func(ctx context.Context, addr string) (net.Listener, error)
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
-	Log    func(raft.LogStore) raft.LogStore // between raft and the log on disk
+	Lookup func(ctx context.Context, host string) ([]string, error) // all addresses of a name
+	Log    func(raft.LogStore) raft.LogStore                        // between raft and the log on disk
 }
 
 func (g *Ground) fill() {
@@ -21,6 +22,9 @@ func (g *Ground) fill() {
 	}
 	if g.Dial == nil {
 		g.Dial = dialTCP
+	}
+	if g.Lookup == nil {
+		g.Lookup = net.DefaultResolver.LookupHost
 	}
 	if g.Log == nil {
 		g.Log = func(log raft.LogStore) raft.LogStore { return log }

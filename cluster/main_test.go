@@ -77,6 +77,7 @@ type testNode struct {
 	fatal []error
 	moved []Change
 	relay func(context.Context, ownership.HandOver) (ownership.Reply, error)
+	rest  func(ownership.PartitionID)
 	sick  bool
 	open  bool
 }
@@ -214,6 +215,14 @@ func (n *testNode) doors() Doors {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.moved = append(n.moved, ch)
+		},
+		Rest: func(_ context.Context, p ownership.PartitionID) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.rest != nil {
+				n.rest(p)
+			}
+			return nil
 		},
 		HandOver: func(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
 			n.mu.Lock()

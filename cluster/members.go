@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -82,6 +83,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		return fmt.Errorf("leaving the region: %w", err)
 	}
 	c.lease.drop()
+	c.restAll(ctx)
 	if c.raft.State() == raft.Leader {
 		if err := c.TransferLeader(ctx, ""); err != nil { // it waits for the new leader, who does the rest
 			return fmt.Errorf("leaving the region: %w", err)
@@ -92,6 +94,21 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		c.lease.dropped.Store(false) // it stays
 	}
 	return err
+}
+
+// restAll waits until the table has heard what this node did as an owner, who acts no
+// more: whoever follows would take up calls that have ended here. It goes on without
+// after Timings.Decide.
+func (c *Cluster) restAll(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, p := range c.tb.PartitionsOf(c.self) {
+		all.Go(func() {
+			if err := c.rest(ctx, p.ID); err != nil {
+				c.log.Warn("leaving the region", "partition", p.ID.String(), "err", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Remove takes a node out of the region for good, from any node. Its lease is

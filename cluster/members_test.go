@@ -179,6 +179,32 @@ func TestTheLeaderCanLeave(t *testing.T) {
 	}
 }
 
+// TestANodeThatLeavesRestsFirst: the table hears what the node did of each of its
+// partitions, after the node has stopped and before others get them.
+func TestANodeThatLeavesRestsFirst(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	theirs := n.tb.PartitionsOf(n.id)
+	rested := 0
+	n.mu.Lock()
+	n.rest = func(id ownership.PartitionID) {
+		rested++
+		if p, _ := ldr.tb.Partition(id); p.Owner != n.id || n.HoldsPartition(p.ID, p.Epoch) {
+			t.Errorf("partition %s rests while its owner is %s, and acts: %v", id, p.Owner, n.HoldsPartition(p.ID, p.Epoch))
+		}
+	}
+	n.mu.Unlock()
+	if err := n.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if rested != len(theirs) {
+		t.Errorf("%d of its %d partitions rested", rested, len(theirs))
+	}
+}
+
 func TestTransferLeaderFromAnyNode(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
@@ -221,9 +247,8 @@ func TestF27_JoinStormIsSerialised(t *testing.T) {
 	for _, n := range all {
 		n.ready()
 	}
-	ldr := leaderOf(t, all...)
 	eventually(t, "all five vote", func() bool { return leaderOf(t, all...).voters() == 5 })
-	if ldr = leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*defaultBirths {
+	if ldr := leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*defaultBirths {
 		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", ldr.voters(), len(ldr.tb.Partitions()))
 	}
 	converge(t, all)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -94,6 +96,19 @@ func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) e
 		s.addr = b.addr
 	}
 	return nil
+}
+
+// promised reports whether this node listens to yet another process of that id, met
+// while none of it was admitted, which may be alive. As long as that may be, a leader
+// admits no other one: those who gave their word to it count its vote.
+func (p *presence) promised(b bearer, named string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.see(b.node, named)
+	if named == "" || s.process == "" || s.process == named || s.process == b.process || now.Sub(s.heard) >= p.alive {
+		return false
+	}
+	return !b.over || len(b.ancestors) == 0 || b.ancestors[len(b.ancestors)-1] != s.process
 }
 
 // bind makes this node listen to the process: its leader admitted it.
@@ -189,7 +204,7 @@ func (c *Cluster) named(id ownership.NodeID) string {
 func (c *Cluster) where(id ownership.NodeID) []string {
 	var all []string
 	add := func(addr string) {
-		if addr != "" && !slices.Contains(all, addr) {
+		if addr != "" && addr != string(elsewhere(raft.ServerID(id))) && !slices.Contains(all, addr) {
 			all = append(all, addr)
 		}
 	}

@@ -97,7 +97,7 @@ func Running(ctx context.Context, cfg Config) (map[ownership.NodeID]string, erro
 	d := newDialer(creds, helloLimit)
 	defer d.closeAll()
 	found := make(map[ownership.NodeID]string)
-	met, _ := greetAt(ctx, newLinks(d, me), cfg.Join, &peerpb.HelloRequest{})
+	met, _, _ := greetAt(ctx, newLinks(d, me), cfg.Join, &peerpb.HelloRequest{})
 	for id, h := range met {
 		if h.GetHasState() {
 			found[id] = h.addr

@@ -184,9 +184,12 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 	if !ok {
 		return nil, fmt.Errorf("joining a node: the request carries %T", act)
 	}
-	if _, _, ok := c.Leader(); !ok {
+	leader, _, changed := c.leader.now()
+	if leader == "" || leader == join.Node.ID {
 		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
 	}
+	ctx, end := until(ctx, changed) // a leader that is lost may be so for want of this very node
+	defer end()
 	join.Node.Process = req.GetProcess()
 	voter, err := c.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),

@@ -141,6 +141,26 @@ func TestARestartIsTheSameNode(t *testing.T) {
 	}
 }
 
+// TestARegionOfTwoKeepsItsLeaderOverARestart: the leader can decide nothing without
+// the other vote, so not even to admit the process that is to give it.
+func TestARegionOfTwoKeepsItsLeaderOverARestart(t *testing.T) {
+	long(t)
+	r := newRegion(t, func(c *Config) {
+		c.Timings.Heartbeat, c.Timings.Election, c.Timings.LeaderLease = 2*time.Second, 2*time.Second, 1800*time.Millisecond
+		c.Timings.Lease, c.Timings.Decide = 4*time.Second, 10*time.Second
+	})
+	nodes := r.form(2)
+	ldr := leaderOf(t, nodes...)
+	term := ldr.raft.CurrentTerm()
+	n := without(nodes, ldr)[0]
+	n.restart()
+	n.ready()
+	claim(t, n, 1)
+	if now := ldr.raft.CurrentTerm(); now != term {
+		t.Errorf("the region lost its leader: its term was %d and is %d", term, now)
+	}
+}
+
 // kill stops the node as a kill -9 does: nothing says that it ended in order.
 func (n *testNode) kill() {
 	n.r.t.Helper()
@@ -174,6 +194,40 @@ func TestAllNodesAreKilledAndComeBack(t *testing.T) {
 		n.ready()
 	}
 	claim(t, nodes[1], 2)
+}
+
+// TestAWordIsKept: a node that gave its word to one process of an id admits no other
+// one as a leader, as long as the first may be alive.
+func TestAWordIsKept(t *testing.T) {
+	now := time.Unix(100, 0)
+	first, other := bearer{node: "n", process: "2", ancestors: []string{"1"}}, bearer{node: "n", process: "3", ancestors: []string{"1"}}
+	heir := bearer{node: "n", process: "4", ancestors: []string{"1", "2"}, over: true}
+	if newPresence(2*time.Second).promised(first, "1", now) {
+		t.Error("it keeps a word that it has not given")
+	}
+	for what, c := range map[string]struct {
+		b     bearer
+		named string
+		after time.Duration
+		want  bool
+	}{
+		"it":                    {first, "1", time.Second, false},
+		"another":               {other, "1", time.Second, true},
+		"another, later":        {other, "1", 3 * time.Second, false},
+		"one after it":          {heir, "1", time.Second, false},
+		"the table names it":    {other, "2", time.Second, false},
+		"a region without them": {other, "", time.Second, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newPresence(2 * time.Second)
+			if err := p.meet(first, "1", 5, now); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.promised(c.b, c.named, now.Add(c.after)); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
 }
 
 func TestPresence(t *testing.T) {

@@ -67,15 +67,16 @@ func (s *Stage) judgeMix(t table) {
 	for _, n := range s.all() {
 		zone[n.ID] = n.Zone
 	}
-	groups := map[ownership.GroupKey][]ownership.Call{}
-	for _, c := range t.calls {
-		for _, g := range c.Groups {
-			groups[g] = append(groups[g], c)
-		}
-	}
 	wrong := map[string]string{}
 	s.Load.mu.Lock()
 	defer s.Load.mu.Unlock()
+	// By what was claimed: an ended call's record tells its groups no more.
+	meeting := map[string][]ownership.Call{}
+	for id, m := range s.Load.mixes {
+		if c, ok := t.calls[id]; ok && m.thread != "" {
+			meeting[m.thread] = append(meeting[m.thread], c)
+		}
+	}
 	for id, m := range s.Load.mixes {
 		c, ok := t.calls[id]
 		if !ok || c.State == ownership.CallEnded && c.Tenant == "" {
@@ -88,8 +89,10 @@ func (s *Stage) judgeMix(t table) {
 			wrong[string(id)] = fmt.Sprintf("was placed by its pin, but on %s", c.Placement.Owner)
 		case c.Placement.Reason == ownership.ReasonTogether && m.thread == "":
 			wrong[string(id)] = "was placed beside a group, but belongs to none"
-		case c.Placement.Reason == ownership.ReasonTogether && !slices.ContainsFunc(c.Groups, func(g ownership.GroupKey) bool {
-			return slices.ContainsFunc(groups[g], func(o ownership.Call) bool { return o.ID != id && o.Partition == c.Partition })
+		case c.Placement.Reason == ownership.ReasonTogether && !slices.ContainsFunc(meeting[m.thread], func(o ownership.Call) bool {
+			// Media that stay with a node of which others own the partition by now are
+			// joined on that node, in a partition of its own.
+			return o.ID != id && (o.Partition == c.Partition || o.Pinned && o.Placement.Owner == c.Placement.Owner)
 		}):
 			wrong[string(id)] = fmt.Sprintf("was placed beside its group in partition %d, where no other call of it is", c.Partition)
 		}

@@ -31,8 +31,8 @@ func Plants() []Plant {
 			Name: "no-lease", What: "a node acts as owner without a lease, at whatever epoch it believes in",
 			Edits: []Edit{{
 				File: "cluster/lease.go",
-				Old:  "	if !l.valid(now) {\n		return false\n	}\n	if y := l.yielded.Load()",
-				New:  "	if l.granted.Load() != nil {\n		return true\n	}\n	if y := l.yielded.Load()",
+				Old:  "	return l.acts(applied, now)\n",
+				New:  "	return l.granted.Load() != nil || l.acts(applied, now)\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
 		},
@@ -79,8 +79,8 @@ func Plants() []Plant {
 			Name: "no-epoch", What: "a node acts at an epoch that has passed",
 			Edits: []Edit{{
 				File: "cluster/claim.go",
-				Old:  "	return c.Owns(call, id, epoch) && c.lease.holds(id, epoch, applied, time.Now())\n",
-				New:  "	p, ok := c.tb.Partition(id)\n	return ok && !p.Retired && (p.Epoch >= epoch || c.lease.holds(id, epoch, applied, time.Now()))\n",
+				Old:  "	switch {\n	case !c.Owns(call, id, epoch):\n",
+				New:  "	p, ok := c.tb.Partition(id)\n	switch {\n	case ok && !p.Retired && p.Epoch >= epoch:\n		return true\n	case !c.Owns(call, id, epoch):\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
 		},

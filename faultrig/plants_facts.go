@@ -6,18 +6,26 @@ func factPlants() []Plant {
 		{
 			Name: "no-release", What: "no end of a call is ever recorded",
 			Edits: []Edit{{
-				File: "bot/record.go",
-				Old:  "	d.record(ownership.Release{At: now, Call: h.Call, Epoch: h.Epoch, Why: why}, h)\n",
+				File: "bot/facts.go",
+				Old:  "	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told}, l.call, l.partition, true)\n",
 				New:  "",
+			}, {
+				File: "bot/facts.go",
+				Old:  "	case k.State == ownership.CallEnded:\n",
+				New:  "	case k.State == ownership.CallEnded, l.endedAt != 0:\n",
 			}},
 			Finds: "F01", Shows: "I3: ended at the cloud, and alive in the table",
 		},
 		{
 			Name: "no-answer", What: "no answer of a call is ever recorded",
 			Edits: []Edit{{
-				File: "bot/record.go",
-				Old:  "		d.record(told, h)\n",
+				File: "bot/facts.go",
+				Old:  "		d.recordNow(told, l.call, l.partition, true)\n",
 				New:  "		_ = told\n",
+			}, {
+				File: "bot/facts.go",
+				Old:  "	case l.answered != 0 && k.State == ownership.CallClaimed:\n",
+				New:  "	case l.call == \"\" && k.State == ownership.CallClaimed:\n",
 			}},
 			Finds: "F01", Shows: "I3: answered at the cloud, but not in the table",
 		},
@@ -34,8 +42,8 @@ func factPlants() []Plant {
 			Name: "late-lease", What: "the lease counts from the arrival of its grant",
 			Edits: []Edit{{
 				File: "cluster/lease.go",
-				Old:  "	g.until = sent.Add(l.length)\n",
-				New:  "	g.until = time.Now().Add(l.length)\n",
+				Old:  "	g.until = sent.Add(g.length)\n",
+				New:  "	g.until = now.Add(g.length)\n",
 			}},
 			Finds: "F69", Shows: "I5: call",
 		},

@@ -128,9 +128,6 @@ func (n *Node) openRegion(ctx context.Context) error {
 		},
 		Logger: n.log, Metrics: c.Registry,
 	}
-	for _, a := range c.Apps {
-		cfg.Apps = append(cfg.Apps, ownership.AppID(a.ID))
-	}
 	cfg.TLS = c.Cluster.TLS.files()
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
 		HandOver:     n.relayed,
@@ -227,7 +224,7 @@ func (n *Node) openDoor(context.Context) error {
 		Attempts: webhook.Attempts{Shared: c.Public.TLS.Off},
 	}, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
-		Handles: n.handles, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
+		Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

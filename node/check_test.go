@@ -22,7 +22,7 @@ func sound() Config {
 	c.Public.URL, c.Public.RegionURL = "https://emea-1.bot.contoso.com", "https://emea.bot.contoso.com"
 	c.Public.TLS = ServerTLS{CertFile: "c", KeyFile: "k"}
 	c.Cluster.TLS = PeerTLS{CertFile: "c", KeyFile: "k", CAFile: "ca"}
-	c.Cluster.Join = []string{"10.0.0.2:8471"}
+	c.Cluster.Join, c.Cluster.Advertise = []string{"10.0.0.2:8471"}, "10.0.0.1:8471"
 	c.Auth.Profiles = []Profile{{Name: "own", OpenIDURL: "https://login.example.com/openid", Issuers: []string{"https://login.example.com"}}}
 	c.Apps = []App{{
 		ID: testApp, Tenants: []string{testTenant}, Profile: "own", Hosting: "service", Answer: "router",
@@ -66,6 +66,10 @@ var faults = []struct {
 	{"no connections", func(c *Config) { c.Public.Connections = 0 }, "public.connections is 0"},
 	{"cluster without port", func(c *Config) { c.Cluster.Listen = "::" }, `cluster.listen is "::"`},
 	{"odd advertise", func(c *Config) { c.Cluster.Advertise = "10.0.0.1" }, "cluster.advertise is"},
+	{"nobody can dial port 0", func(c *Config) { c.Cluster.Advertise = "10.0.0.1:0" }, "cluster.advertise is 10.0.0.1:0: nobody can dial that port"},
+	{"all addresses for one", func(c *Config) { c.Cluster.Advertise = "[::]:8471" }, "cluster.advertise is [::]:8471: that is no address"},
+	{"all addresses, and none named", func(c *Config) { c.Cluster.Advertise = "" }, "cluster.advertise is empty and cluster.listen is 0.0.0.0:8471"},
+	{"an endless silence", func(c *Config) { s := 2 * time.Hour; c.Apps[0].Silence = &s }, "apps[0].silence is 2h0m0s"},
 	{"half of cluster.tls", func(c *Config) { c.Cluster.TLS.CAFile = "" }, "cluster.tls needs cert_file, key_file and ca_file together"},
 	{"a plain cluster port", func(c *Config) { c.Cluster.TLS = PeerTLS{} }, "cluster.listen is 0.0.0.0:8471 without cluster.tls"},
 	{"no partitions", func(c *Config) { c.Cluster.Partitions = 0 }, "cluster.partitions is 0"},

@@ -106,6 +106,7 @@ func deploy(t *testing.T, p plan) *stage {
 		}
 	}
 	s.ready(s.seats...)
+	s.votes()
 	s.meet()
 	s.aim(s.seats...)
 	return s
@@ -196,6 +197,19 @@ func (s *stage) ready(seats ...*seat) {
 		if err := x.node.Ready(ctx); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+// votes waits until every node of the plan has its vote: a newcomer gets it once its
+// table has caught up.
+func (s *stage) votes() {
+	s.t.Helper()
+	for _, region := range s.plan.regions {
+		first := s.of(region)[0]
+		eventually(s.t, "the votes of "+region, func() error {
+			st, err := first.api().Status(s.t.Context())
+			return not(err == nil && st.Cluster.Voters == min(s.plan.nodes, 5), "%d, %v", st.Cluster.Voters, err)
+		})
 	}
 }
 

@@ -63,9 +63,9 @@ func TestO22_SilenceIsNotDeath(t *testing.T) {
 			s.runAll(graphsim.Load{Rate: 50, MaxCalls: 18})
 			mine := 0
 			eventually(t, "answered calls on "+victim.name, func() error {
+				all := s.live(witness, "", ownership.CallAnswered) // first: a call may be answered between the two
 				mine = s.live(witness, victim.id(), ownership.CallAnswered)
-				claimed := s.live(witness, "", ownership.CallClaimed)
-				return not(mine >= 3 && claimed == 0 && s.cloud.Report().Answered == 18, "%d, and %d claimed", mine, claimed)
+				return not(mine >= 3 && all == 18, "%d of %d", mine, all)
 			})
 			silence(s, victim)
 			eventually(t, "the node well again", func() error {

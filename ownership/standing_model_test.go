@@ -16,8 +16,6 @@ type one struct {
 	pin   bool
 	app   AppID
 	epoch Epoch // of the call's record
-
-	back map[NodeID]bool // nodes that have a lease
 }
 
 const theApp AppID = "app"

@@ -217,7 +217,7 @@ func (p *process) closeRooms(ctx context.Context, inOrder bool) error {
 
 // stop stops the process in order, as SIGTERM does.
 func (p *process) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // raft must have ended before its log is closed
 	defer cancel()
 	if err := p.closeRooms(ctx, true); err != nil {
 		p.r.tell("%s: stopping: %v", p, err)
@@ -238,7 +238,7 @@ func (p *process) crash(silent bool) (dir string) {
 	})
 	p.r.after.Go(func() {
 		p.disk.slow.Store(0)
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = p.closeRooms(ctx, false)
 		_ = os.RemoveAll(p.dir)

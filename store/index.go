@@ -189,10 +189,3 @@ func (a *arena[T]) give(ref uint32) {
 	*a.at(ref) = *new(T)
 	a.free = append(a.free, ref)
 }
-
-// all calls f with every value; one that was given back is zero.
-func (a *arena[T]) all(f func(ref uint32, v *T)) {
-	for i := range a.used {
-		f(i+1, a.at(i+1))
-	}
-}
