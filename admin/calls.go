@@ -190,6 +190,9 @@ func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
 // claimSentences say how the call came in and where it went.
 func claimSentences(c ownership.Call) []string {
 	p := c.Placement
+	if c.ClaimedAt.IsZero() {
+		return []string{"Nobody had claimed it when the cloud told of its end: a claim that comes later is answered with that."}
+	}
 	return []string{
 		fmt.Sprintf("Its first notification reached %s at %s, which claimed it.", c.Via, c.ClaimedAt.UTC().Format(time.RFC3339Nano)),
 		fmt.Sprintf("It was placed in partition %d at epoch %d on %s: %s.", p.Partition, p.Epoch, p.Owner, reasonText(p.Reason)),

@@ -31,6 +31,7 @@ type line struct {
 	organiz  bool // the same for the organizer
 	told     bool // its end is the cloud's own word
 	dropped  bool // it is in no part any more
+	orphan   bool // at the epoch held it is an orphan
 	slot     int32
 	rawCall  string          // empty: as rawID writes it
 	epoch    ownership.Epoch // at which this node acts for it, or last heard of it

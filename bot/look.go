@@ -110,9 +110,11 @@ func (d *Desk) takeOn(c ownership.Call, s Sight) {
 		return // the cloud's repeat was faster: one answer for an epoch
 	}
 	l.epoch = c.Epoch // the table's word, should it be a lower one
-	if l.held == c.Epoch {
+	orphan := c.State == ownership.CallOrphaned
+	if l.held == c.Epoch && (!orphan || l.orphan) {
 		return
 	}
+	l.orphan = orphan                                            // it may have rung here at the same epoch: a former owner's answer came late
 	back := l.todo != nil && l.todo.event == ownership.EventLost // it was away, and the bot has not heard of that
 	l.held = c.Epoch
 	l.thread, l.organiz = l.thread || c.Thread != "", l.organiz || c.Organizer != ""

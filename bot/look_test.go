@@ -319,3 +319,21 @@ func TestO27_AnAnswerThatIsRefusedIsLookedUp(t *testing.T) {
 		}
 	}
 }
+
+// TestALateAnswerMakesAnOrphan: a call that rang here was answered by its former
+// owner, as the table hears only now: this bot is told to rejoin it, once, though its
+// epoch is the same.
+func TestALateAnswerMakesAnOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		rings := pinned("emea-1", 3, ownership.CallClaimed)
+		rings.Deadline = time.Now().Add(10 * time.Second)
+		s.see(3, rings)
+		s.expect(t, "while it rings", "adopted")
+		for range 3 {
+			s.see(3, pinned("emea-1", 3, ownership.CallOrphaned))
+		}
+		time.Sleep(time.Minute)
+		s.expect(t, "as an orphan", "rejoin")
+	})
+}

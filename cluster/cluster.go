@@ -44,7 +44,8 @@ type Cluster struct {
 	http  *http.Server
 	raft  *raft.Raft
 
-	applied signal        // fires after every act that the table applied
+	applied signal // fires after every act that the table applied
+	orphans orphans
 	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
 	leader  leaderView
 	reign   atomic.Pointer[reign] // set while this node leads

@@ -69,8 +69,13 @@ type tableFSM struct {
 // Apply implements raft.FSM.
 func (f *tableFSM) Apply(l *raft.Log) any {
 	out := f.Table.Apply(l)
-	if o, ok := out.(*ownership.Outcome); ok && len(o.Moves) > 0 {
+	o, ok := out.(*ownership.Outcome)
+	if ok && len(o.Moves) > 0 {
 		f.c.origins.note(o.Moves, f.c.self)
+	}
+	if ok && len(o.Look) > 0 {
+		f.c.orphans.note(o.Look)
+		f.c.shifts.Add(1)
 	}
 	if l.Type == raft.LogCommand && store.ShiftsOwners(l.Data) {
 		f.c.shifts.Add(1)

@@ -28,6 +28,7 @@ func (c *Cluster) watchPartitions() {
 				from = func(ownership.Partition) ownership.NodeID { return c.self }
 			}
 			ch := told.compare(c.tb.Partitions(), c.self, from)
+			ch.Look = c.orphans.take(ch)
 			if len(ch.Got)+len(ch.Lost)+len(ch.Look) > 0 {
 				ch.Resumed = first
 				if c.doors.OnReassigned != nil {
@@ -101,6 +102,37 @@ func concern(p ownership.Partition, self ownership.NodeID) string {
 		}
 	}
 	return b.String()
+}
+
+// orphans remembers the partitions in which an answer of a former owner, recorded
+// late, made orphans: their records stay as they were, and both nodes have to look.
+type orphans struct {
+	mu sync.Mutex
+	m  map[ownership.PartitionID]bool
+}
+
+func (o *orphans) note(in []ownership.PartitionID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.m == nil {
+		o.m = make(map[ownership.PartitionID]bool)
+	}
+	for _, id := range in {
+		o.m[id] = true
+	}
+}
+
+// take gives what is to be looked at for a change, with those partitions.
+func (o *orphans) take(ch Change) []ownership.PartitionID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range ch.Got { // all its calls are looked at anyway
+		delete(o.m, m.Partition)
+	}
+	look := slices.AppendSeq(ch.Look, maps.Keys(o.m))
+	o.m = nil
+	slices.Sort(look)
+	return slices.Compact(look)
 }
 
 // origins remembers, from the acts as they are applied, from whom this node got

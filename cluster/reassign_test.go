@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"testing"
 
 	"tandem/ownership"
@@ -77,5 +78,20 @@ func TestCompareTellsWhereReservationsChanged(t *testing.T) {
 	}
 	if ch := seen.compare([]ownership.Partition{reserve("a", other)}, "a", from); len(ch.Got) != 1 || len(ch.Look) != 0 {
 		t.Errorf("of a partition that it got whole it is told %+v, want no second look", ch)
+	}
+}
+
+// TestALateAnswerIsLookedAt: both nodes compare their desks with the table when a
+// former owner's answer, recorded late, has made an orphan of a call that rang.
+func TestALateAnswerIsLookedAt(t *testing.T) {
+	var o orphans
+	o.note([]ownership.PartitionID{2, 3})
+	o.note([]ownership.PartitionID{2})
+	got := o.take(Change{Got: []ownership.Reassignment{{Partition: 3}}, Look: []ownership.PartitionID{5, 2}})
+	if !slices.Equal(got, []ownership.PartitionID{2, 5}) {
+		t.Errorf("to be looked at are %v", got)
+	}
+	if got = o.take(Change{}); len(got) != 0 {
+		t.Errorf("and again %v", got)
 	}
 }

@@ -74,6 +74,9 @@ const FormatReservations uint32 = 3
 // repeat may only add to that. A region of command format 1 goes without. From
 // format 3 on an answer that the cloud took is a fact at any epoch that the
 // partition has had: a call that still rings by the table was answered at Epoch.
+// With media of its own, and at an epoch that has passed, it is an orphan of the
+// present owner from then on, and not its former owner's again: the present one may
+// act for it within an unbroken lease, and learns of the answer later than others.
 type Answered struct {
 	At        time.Time
 	Call      CallID
@@ -246,6 +249,7 @@ type Outcome struct {
 	Placements []Placement
 	Errors     []error // nil where the claim has a placement
 	Moves      []Reassignment
+	Look       []PartitionID // in which a late answer made an orphan; only where it was applied
 	Err        error
 }
 

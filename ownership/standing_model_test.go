@@ -72,7 +72,11 @@ func TestNoTwoActForOneCall(t *testing.T) {
 				if what == "late answer" {
 					e = Epoch(rapid.IntRange(int(o.epoch), int(o.part.Epoch)).Draw(t, "epoch"))
 				}
-				if o.state == CallClaimed {
+				switch {
+				case o.state != CallClaimed:
+				case o.pin && e < o.part.Epoch: // its owner now may act until it knows: nobody gets it back
+					o.state, o.epoch, takenUp = CallOrphaned, o.part.Epoch, true
+				default:
 					o.state, o.epoch = CallAnswered, e
 				}
 			case "failover", "no wait", "remove":
@@ -151,6 +155,8 @@ func (o *one) check(t *rapid.T, when string, before *one, owners map[Epoch]NodeI
 		t.Fatalf("%s: an ended call lives: %+v", when, o)
 	case takenUp && at.State != CallEnded && (at.State != CallOrphaned || at.Owner != o.part.Owner):
 		t.Fatalf("%s: a call that was taken up was given back: %+v", when, at)
+	case before.part.Epoch == o.part.Epoch && before.state == CallClaimed && at.State != CallEnded && at.Owner != o.part.Owner:
+		t.Fatalf("%s: a call that rang with %s was taken from it within its lease: %+v", when, o.part.Owner, at)
 	case before.state != CallClaimed && at.State == CallClaimed:
 		t.Fatalf("%s: an answered call rings again: %+v", when, o)
 	}

@@ -32,20 +32,20 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		a.at = act.At
 		out.Errors = make([]error, len(act.Acts))
 		for i, rec := range act.Acts {
-			out.Errors[i] = a.record(rec)
+			out.Errors[i] = a.record(rec, out)
 		}
 	case ownership.Answered:
 		a.at = act.At
-		out.Err = a.record(act)
+		out.Err = a.record(act, out)
 	case ownership.Seen:
 		a.at = act.At
-		out.Err = a.record(act)
+		out.Err = a.record(act, out)
 	case ownership.Release:
 		a.at = act.At
-		out.Err = a.record(act)
+		out.Err = a.record(act, out)
 	case ownership.TakeUp:
 		a.at = act.At
-		out.Err = a.record(act)
+		out.Err = a.record(act, out)
 	case ownership.Forget:
 		a.at = act.At
 		a.forget(act)
@@ -95,10 +95,10 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 }
 
 // record carries out what an owner reports of its calls, alone or in a batch.
-func (a *applier) record(act ownership.Act) error {
+func (a *applier) record(act ownership.Act, out *ownership.Outcome) error {
 	switch act := act.(type) {
 	case ownership.Answered:
-		return a.answered(act)
+		return a.answered(act, out)
 	case ownership.Release:
 		return a.release(act)
 	case ownership.Seen:

@@ -52,9 +52,9 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 }
 
 // answered believes who answered: a call that rings was answered at the epoch that
-// is named, and stays at it. Before command format 3 the epoch had to be the
+// is named, and stays at it; with media on a former owner it is an orphan. Before command format 3 the epoch had to be the
 // present one.
-func (a *applier) answered(act ownership.Answered) error {
+func (a *applier) answered(act ownership.Answered, out *ownership.Outcome) error {
 	ref, e, err := a.find(act.Call, "recording the answer of")
 	if err != nil {
 		return err
@@ -82,10 +82,16 @@ func (a *applier) answered(act ownership.Answered) error {
 		}
 		return nil
 	}
+	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, a.at, later(c.SeenAt, a.at)
 	if a.reserves() {
 		c.Epoch = act.Epoch
+		if now := a.st.parts[c.Partition].rec.Epoch; c.Pinned && c.Epoch < now {
+			// It rang with the present owner, which may act for it until its own table has
+			// this: nothing may give it back meanwhile.
+			c.State, c.Epoch = ownership.CallOrphaned, now
+			out.Look = append(out.Look, c.Partition)
+		}
 	}
-	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, a.at, later(c.SeenAt, a.at)
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))
 	a.emit(a.about(EventAnswered, &c))

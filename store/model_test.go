@@ -208,6 +208,9 @@ func (m *model) answered(a ownership.Answered) error {
 		c.Epoch = a.Epoch
 	}
 	c.State, c.AnsweredAt, c.SeenAt = ownership.CallAnswered, m.now, m.now
+	if now := m.parts[c.Partition].Epoch; m.reserves() && c.Pinned && c.Epoch < now {
+		c.State, c.Epoch = ownership.CallOrphaned, now
+	}
 	m.calls[c.ID] = c
 	return nil
 }

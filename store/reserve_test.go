@@ -214,9 +214,9 @@ func TestFacts(t *testing.T) {
 	r.refused(ownership.Answered{At: at(11), Call: callID(5), Epoch: 0}, ownership.ErrStaleEpoch, "epoch 0")
 	r.must(ownership.Answered{At: at(11), Call: callID(5), Epoch: 1}) // a's record came late
 	r.must(ownership.Answered{At: at(11), Call: callID(1), Epoch: 1})
-	r.must(ownership.Answered{At: at(12), Call: callID(5), Epoch: 2, Thread: "19:x"}) // a repeat
-	r.stands("after late answers", map[int]stand3{5: {"a", 1, ownership.CallAnswered}, 1: {"b", 2, ownership.CallAnswered}})
-	if p, _ := r.table.Partition(1); p.Reserved[0].Live != 3 || p.Live != 2 {
+	r.refused(ownership.Answered{At: at(12), Call: callID(5), Epoch: 2, Thread: "19:x"}, ownership.ErrConflict, "it is orphaned")
+	r.stands("after late answers", map[int]stand3{5: {"b", 2, ownership.CallOrphaned}, 1: {"b", 2, ownership.CallAnswered}})
+	if p, _ := r.table.Partition(1); p.Reserved[0].Live != 2 || p.Live != 2 {
 		t.Errorf("after late answers the partition is %+v", p)
 	}
 	r.refused(ownership.Release{At: at(13), Call: callID(2), Epoch: 1, Why: "over"}, ownership.ErrStaleEpoch, "the call is at epoch 2")
@@ -305,4 +305,24 @@ func TestV1_ADeathCostsTheSame(t *testing.T) {
 	if got := r.table.Live("a") + r.table.Live("b") + r.table.Live("c"); got != 1500 {
 		t.Errorf("of 3,000 calls 1,500 are orphans, the table counts %d live", got)
 	}
+}
+
+// TestALateAnswerGivesNothingBack: a call that went to another node as it rang stays
+// that one's, an orphan now, whatever becomes of the former owner; what can move is
+// answered there as before.
+func TestALateAnswerGivesNothingBack(t *testing.T) {
+	r := frozen(t)
+	out := r.must(ownership.Records{At: at(11), Acts: []ownership.Act{
+		ownership.Answered{Call: callID(5), Epoch: 1}, ownership.Answered{Call: callID(1), Epoch: 1},
+	}})
+	if !slices.Equal(out.Look, []ownership.PartitionID{1}) {
+		t.Errorf("to be looked at is %v", out.Look)
+	}
+	want := map[int]stand3{5: {"b", 2, ownership.CallOrphaned}, 1: {"b", 2, ownership.CallAnswered}, 3: {"a", 1, ownership.CallAnswered}}
+	r.stands("after the answer", want)
+	r.must(ownership.Reclaim{At: at(12), Node: "a"})
+	r.reopen()
+	r.stands("after a came back", want)
+	r.must(ownership.TakeUp{At: at(13), Call: callID(5), Epoch: 2})
+	r.must(ownership.Release{At: at(14), Call: callID(5), Epoch: 2, Why: "over"})
 }

@@ -94,19 +94,23 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 	ctx, cancel := context.WithTimeout(ctx, freshLimit)
 	defer cancel()
 	err := h.table.Fresh(ctx)
+	why := "it is the end of a call that is not in the table here, and this node cannot make sure that its table is up to date"
+	if err == nil {
+		why = "it is the end of a call that the region does not know, and the region could not be told of it"
+		err = h.remember(ctx, q, ds)
+	}
 	for i := range ds {
 		d := &ds[i]
 		if d.verb != verbAsk {
 			continue
 		}
-		if err != nil {
-			d.verb, d.refusal, d.cause = verbRefuse, refuseBehind, err
-			d.why = "it is the end of a call that is not in the table here, and this node cannot make sure that its table is up to date"
-			continue
-		}
-		if _, known := h.table.Find(d.part.call); known {
+		_, known := h.table.Find(d.part.call)
+		switch {
+		case known:
 			*d = h.locate(q, d.part, true)
-		} else {
+		case err != nil:
+			d.verb, d.refusal, d.cause, d.why = verbRefuse, refuseBehind, err, why
+		default:
 			d.verb, d.why = verbIgnore, "it is the end of a call that the region does not know"
 		}
 		if d.foreign() {
@@ -114,6 +118,22 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 		}
 	}
 	return ds, result{}
+}
+
+// remember tells the region of ends of calls that it does not know. The claim of
+// one may be under way, or have come to an end that nobody heard of: it must not
+// ring when it is carried out after all, for this end is told only once.
+func (h *Handler) remember(ctx context.Context, q *inquiry, ds []decision) error {
+	var calls []ownership.CallID
+	for i := range ds {
+		if _, known := h.table.Find(ds[i].part.call); ds[i].verb == verbAsk && !known {
+			calls = append(calls, ds[i].part.call)
+		}
+	}
+	if q.dry || len(calls) == 0 {
+		return nil
+	}
+	return h.table.Ended(ctx, q.app, calls...)
 }
 
 // freshLimit bounds the wait for an up-to-date table.

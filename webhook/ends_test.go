@@ -35,7 +35,7 @@ func TestO29_EndsFollowTheRules(t *testing.T) {
 		t.Errorf("the home region is down, and the rule soft: %+v, made sure %d times", a, one.asked)
 	}
 	one.door.SetLaw(mustRules(t, ownership.RuleSpec{When: "true", Region: "amer", Residency: "hard"}), nil)
-	if a := post(t, one.url+hookPath, end("c1")); a.status != 503 || a.code(t) != "region_down" {
+	if a := post(t, one.url+hookPath, end("c3")); a.status != 503 || a.code(t) != "region_down" {
 		t.Errorf("the home region is down, and the rule hard: %+v", a)
 	}
 	emea.untouched(t)
@@ -86,5 +86,49 @@ func TestAnEndIsNeverSwallowed(t *testing.T) {
 	body := `{"value":[` + entry("deleted", "x1", `"state":"terminated"`) + "," + entry("deleted", "x2", `"state":"terminated"`) + "," + entry("updated", "c1", `"state":"established"`) + `]}`
 	if a = post(t, one.url+hookPath, body); a.status != 503 || a.code(t) != "partly_handled" || one.asked != asked+2 || len(two.handed()) != 3 {
 		t.Errorf("several: %+v, asked %d times", a, one.asked-asked)
+	}
+}
+
+// TestAnEndLeavesAMark: the claim of a call may be under way when its end comes, or
+// have come to an end that nobody heard of: applied later it must ring nowhere.
+func TestAnEndLeavesAMark(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
+	ask := Supposed{Body: []byte(end("c1")), App: ourApp}
+	if e := one.door.Explain(t.Context(), ask); e.Calls[0].Decision != "ignore" || r.ends != 0 {
+		t.Errorf("explain told the region: %+v", e)
+	}
+	r.deaf = ownership.ErrNoLeader
+	a := post(t, one.url+hookPath, end("c1"))
+	if a.status != 503 || a.code(t) != "not_caught_up" || a.header.Get("Retry-After") == "" {
+		t.Errorf("the region cannot be told: %+v", a)
+	}
+	r.deaf = nil
+	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || r.ends != 2 {
+		t.Errorf("%+v, told %d times", a, r.ends)
+	}
+	if a = post(t, two.url+hookPath, incoming("c1")); a.status != 202 || len(one.handed())+len(two.handed()) != 0 {
+		t.Errorf("the call rings after its end: %+v", a)
+	}
+	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || r.ends != 2 {
+		t.Errorf("a repeat: %+v, told %d times", a, r.ends)
+	}
+	// The claim was quicker: its owner hears of the end.
+	r.overtake = func() {
+		r.calls["c2"] = ownership.Known{App: ourApp, Partition: 2, Epoch: 1, State: ownership.CallClaimed}
+	}
+	if a = post(t, one.url+hookPath, end("c2")); a.status != 202 || len(two.handed()) != 1 || !two.handed()[0].Ends {
+		t.Errorf("the claim was quicker: %+v, %+v", a, two.handed())
+	}
+	r.overtake = func() {
+		r.calls["c3"] = ownership.Known{App: mediaApp, Partition: 2, Epoch: 1, State: ownership.CallClaimed}
+	}
+	if a = post(t, one.url+hookPath, end("c3")); a.status != 401 {
+		t.Errorf("another app's claim was quicker: %+v", a)
+	}
+	r.overtake = nil
+	body := `{"value":[` + entry("deleted", "x1", `"state":"terminated"`) + "," + entry("deleted", "x2", `"state":"terminated"`) + `]}`
+	if a = post(t, one.url+hookPath, body); a.status != 202 || r.ends != 5 {
+		t.Errorf("several: %+v, told %d times", a, r.ends)
 	}
 }

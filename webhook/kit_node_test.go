@@ -20,14 +20,18 @@ import (
 
 // region is one region's table, shared by its nodes, and what they see of it.
 type region struct {
-	mu     sync.Mutex
-	name   ownership.Region
-	calls  map[ownership.CallID]ownership.Known
-	owners map[ownership.PartitionID]ownership.Owner // of Owner: Node, Partition, Epoch, PublicURL
-	nodes  map[ownership.NodeID]*node
-	claims []ownership.Claim
-	refuse error                                         // of claims
-	place  func(ownership.Claim) ownership.PartitionID   // partition of a new call; nil: 1
+	mu       sync.Mutex
+	name     ownership.Region
+	calls    map[ownership.CallID]ownership.Known
+	owners   map[ownership.PartitionID]ownership.Owner // of Owner: Node, Partition, Epoch, PublicURL
+	nodes    map[ownership.NodeID]*node
+	claims   []ownership.Claim
+	refuse   error                                       // of claims
+	place    func(ownership.Claim) ownership.PartitionID // partition of a new call; nil: 1
+	ends     int                                         // how often it was told of ends that it did not know
+	deaf     error                                       // it cannot be told
+	overtake func()                                      // called, with the lock held, before it is told
+
 	stall  chan struct{}                                 // not nil: claims close it and wait for the end of their context
 	free   chan struct{}                                 // ends a stall; nil: only the context does
 	answer func(ownership.Placement) ownership.Placement // changes a placement

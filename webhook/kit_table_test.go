@@ -49,6 +49,24 @@ func (nd *node) Fresh(context.Context) error {
 	return nil
 }
 
+func (nd *node) Ended(_ context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+	nd.in.mu.Lock()
+	defer nd.in.mu.Unlock()
+	nd.in.ends++
+	if nd.in.overtake != nil {
+		nd.in.overtake()
+	}
+	if nd.in.deaf != nil {
+		return nd.in.deaf
+	}
+	for _, id := range calls {
+		if _, ok := nd.in.calls[id]; !ok {
+			nd.in.calls[id] = ownership.Known{App: app, Partition: 1, Epoch: 1, State: ownership.CallEnded}
+		}
+	}
+	return nil
+}
+
 func (nd *node) Holds(id ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	o, ok := nd.OwnerOf(id, p)
 	return ok && o.Acting && o.Epoch == e
