@@ -57,13 +57,13 @@ func factPlants() []Plant {
 			Finds: "F68", Shows: "handled again: after a restart",
 		},
 		{
-			Name: "own-order", What: "what a failover moves is applied in each node's own order",
+			Name: "own-order", What: "what is reserved for a silent node lapses in each node's own order",
 			Edits: []Edit{{
-				File: "store/apply_moves.go",
-				Old:  "	slices.SortFunc(refs, func(x, y uint32) int { return cmp.Compare(ids[x], ids[y]) })\n	for _, ref := range refs {\n",
-				New:  "	_ = slices.Contains(refs, 0)\n	_ = cmp.Compare(0, 0)\n	for ref := range ids {\n",
+				File: "store/apply_reserve.go",
+				Old:  "	for _, pid := range a.st.partIDs {\n",
+				New:  "	for pid := range a.st.parts {\n",
 			}},
-			Finds: "F31", Shows: "I7: the histories",
+			Finds: "F54", Shows: "I7: the histories",
 		},
 	}
 }

@@ -47,6 +47,9 @@ func killOwner(ctx context.Context, s *Stage) error {
 	// The cloud takes no answers for a moment, so that calls ring.
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{Status: http.StatusServiceUnavailable})
 	defer s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	happenings := kept(s.Cloud.Watch(watch))
 	victim, ringing, err := s.busiest(ctx, leader)
 	if err != nil {
 		return err
@@ -55,9 +58,6 @@ func killOwner(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	watch, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	happenings := s.Cloud.Watch(watch)
 	fault := time.Now()
 	victim.Kill()
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
@@ -144,26 +144,42 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
 }
 
-// lastAnswer waits until the cloud has been told the answers of all calls.
+// kept holds back what happens until somebody reads it: the watch itself drops it.
+func kept(happenings <-chan graphsim.Happening) <-chan graphsim.Happening {
+	out := make(chan graphsim.Happening, 1<<16)
+	go func() {
+		defer close(out)
+		for h := range happenings {
+			out <- h
+		}
+	}()
+	return out
+}
+
+// lastAnswer waits until the cloud has been told the answers of all calls, but for
+// those whose callers hung up of themselves.
 func lastAnswer(ctx context.Context, happenings <-chan graphsim.Happening, calls map[string]bool, since time.Time) time.Duration {
-	left := len(calls)
+	left, last := len(calls), time.Duration(0)
 	for left > 0 {
 		select {
 		case h, ok := <-happenings:
 			if !ok {
 				return time.Hour
 			}
-			if calls[h.Call] && strings.HasPrefix(h.What, "answered in") {
-				left--
-				if left == 0 {
-					return h.At.Sub(since)
-				}
+			switch {
+			case !calls[h.Call]:
+				continue
+			case strings.HasPrefix(h.What, "answered in"):
+				last = max(last, h.At.Sub(since))
+			case h.What != "the caller hung up":
+				continue
 			}
+			left--
 		case <-ctx.Done():
 			return time.Hour
 		}
 	}
-	return 0
+	return last
 }
 
 // pastEpoch: a follow-up on a callback URI from before a failover reaches the
