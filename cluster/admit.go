@@ -199,50 +199,33 @@ func (r *reign) vacate(n ownership.Node) error {
 	return nil
 }
 
-// elsewhere stands in raft's configuration for the address of a node that another
-// one has taken: where the node is, is found out by its id.
+// elsewhere stands in raft's configuration for an address that is another node's
+// there: where a node is, is found out by its id.
 func elsewhere(id raft.ServerID) raft.ServerAddress {
 	return raft.ServerAddress("unknown:" + string(id))
 }
 
-// seat gives the node its place in raft's configuration, at first without a vote.
-// A place that it has stays as it is, at its present address.
+// seat gives the node its place in raft's configuration, at first without a vote. A
+// place that it has stays as it is. So does the address in it, however often the node
+// moves: it is no more than a hint, and raft reads it without a lock while it is
+// being changed.
 func (r *reign) seat(ctx context.Context, n ownership.Node) (voter bool, err error) {
 	id, addr := raft.ServerID(n.ID), raft.ServerAddress(n.ClusterAddr)
-	seated := false
 	for _, s := range r.c.servers() {
-		switch {
-		case s.ID == id:
-			voter, seated = s.Suffrage == raft.Voter, s.Address == addr
-		case s.Address != addr:
-		case r.isGone(ownership.NodeID(s.ID)):
-			err = r.change(ctx, func() raft.Future { return r.c.raft.RemoveServer(s.ID, 0, r.c.cfg.Timings.Decide) })
-		default:
-			err = r.place(ctx, s.ID, elsewhere(s.ID), s.Suffrage == raft.Voter)
+		if s.ID == id {
+			return s.Suffrage == raft.Voter, nil
 		}
-		if err != nil {
-			return false, err
+		if s.Address == addr {
+			addr = elsewhere(id)
 		}
 	}
-	if seated {
-		return voter, nil
-	}
-	return voter, r.place(ctx, id, addr, voter)
+	return false, r.change(ctx, func() raft.Future { return r.c.raft.AddNonvoter(id, addr, 0, r.c.cfg.Timings.Decide) })
 }
 
 // isGone reports whether the table knows that a node is gone.
 func (r *reign) isGone(id ownership.NodeID) bool {
 	n, ok := r.c.tb.Node(id)
 	return ok && n.State == ownership.NodeGone
-}
-
-func (r *reign) place(ctx context.Context, id raft.ServerID, addr raft.ServerAddress, voter bool) error {
-	return r.change(ctx, func() raft.Future {
-		if voter {
-			return r.c.raft.AddVoter(id, addr, 0, r.c.cfg.Timings.Decide)
-		}
-		return r.c.raft.AddNonvoter(id, addr, 0, r.c.cfg.Timings.Decide)
-	})
 }
 
 // change makes one change of raft's configuration.

@@ -111,9 +111,9 @@ func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
 		t.Fatal("the node came back at its old address; the test needs another")
 	}
 	for _, o := range nodes {
-		eventually(t, "the new address in table and raft", func() bool {
+		eventually(t, "the new address in the table, and at the others", func() bool {
 			rec, _ := o.tb.Node(n.id)
-			return rec.ClusterAddr == n.Addr() && o.nodeAt(n.Addr()) == n.id
+			return rec.ClusterAddr == n.Addr() && o.where(n.id)[0] == n.Addr()
 		})
 	}
 	for _, p := range before {

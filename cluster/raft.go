@@ -134,19 +134,6 @@ func (c *Cluster) voters() int {
 	return n
 }
 
-// nodeAt gives the node that raft knows at an address; empty: none.
-func (c *Cluster) nodeAt(addr string) ownership.NodeID {
-	if c.raft == nil {
-		return ""
-	}
-	for _, s := range c.servers() {
-		if string(s.Address) == addr {
-			return ownership.NodeID(s.ID)
-		}
-	}
-	return ""
-}
-
 // leaderView is who leads, as raft on this node sees it.
 type leaderView struct {
 	mu      sync.Mutex

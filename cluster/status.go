@@ -56,7 +56,10 @@ func (c *Cluster) Peers() []Peer {
 	r, now := c.reign.Load(), time.Now()
 	var out []Peer
 	for _, s := range c.servers() {
-		p := Peer{ID: ownership.NodeID(s.ID), Addr: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		p := Peer{ID: ownership.NodeID(s.ID), Voter: s.Suffrage == raft.Voter}
+		if where := c.where(p.ID); len(where) > 0 {
+			p.Addr = where[0]
+		}
 		p.Leader, p.Self = p.ID == leader, p.ID == c.self
 		if r != nil {
 			p.Leased = r.book.leased(p.ID, now)
