@@ -102,12 +102,13 @@ func (r *reign) lookAfter(id ownership.NodeID, reserved []reservation, applied u
 		r.returned.seen(id, applied)
 	}
 	apps, all := r.c.waitedFor(reserved, now.Sub(r.book.over(id)))
+	over := !now.Before(r.book.over(id))
 	switch {
-	case len(r.c.tb.PartitionsOf(id)) > 0 && r.heir(id):
+	case over && len(r.c.tb.PartitionsOf(id)) > 0 && r.heir(id):
 		if r.book.condemnIfOver(id, now) {
 			r.against(id, ownership.Failover{Node: id, Lapsed: r.lapsedAtOnce()})
 		}
-	case len(apps) > 0 || all:
+	case over && (len(apps) > 0 || all):
 		// Condemned meanwhile, as for a failover: a lease granted before the act is
 		// applied would let the node act on what is another's by then.
 		if r.book.condemnIfOver(id, now) {
