@@ -224,6 +224,9 @@ func (s sight) owners() map[ownership.PartitionID]ownership.Partition {
 func (s sight) owned() map[ownership.CallID]string {
 	all := map[ownership.CallID]string{}
 	for _, c := range s.calls {
+		if c.ClaimedAt.IsZero() {
+			continue // only its end came to this region, and is remembered
+		}
 		all[c.ID] = fmt.Sprintf("partition %s, claimed in epoch %s, %s", c.Partition, c.Epoch, c.State)
 	}
 	return all
@@ -233,6 +236,9 @@ func (s sight) owned() map[ownership.CallID]string {
 func (s sight) placed() map[ownership.CallID]ownership.NodeID {
 	all := map[ownership.CallID]ownership.NodeID{}
 	for _, c := range s.calls {
+		if c.ClaimedAt.IsZero() {
+			continue
+		}
 		all[c.ID] = c.Placement.Owner
 	}
 	return all
