@@ -190,7 +190,7 @@ func (c *Cluster) run() {
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.acts() {
+		if c.entered.Load() && c.Leased() {
 			if _, _, ok := c.Leader(); ok {
 				return nil
 			}

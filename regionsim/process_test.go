@@ -41,6 +41,7 @@ type process struct {
 	closing  chan struct{}
 	adopting sync.WaitGroup
 	ended    atomic.Pointer[error] // why it cannot go on
+	seen     uint64                // index of its table when the oracle looked last
 }
 
 // deskFile keeps what the desk knows over a stop in order.
@@ -104,7 +105,7 @@ func (p *process) openDesk() (err error) {
 			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}},
 			{ID: appHosted, Pinned: true, Bot: p.bot, Graph: graphDoor{p}},
 		},
-		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Status().Leased },
+		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Leased() },
 	}, ledger{p})
 	if err != nil {
 		return err

@@ -20,23 +20,24 @@ import (
 
 // region is the simulated region with all that is around it.
 type region struct {
-	t       *testing.T
-	seed    uint64
-	dir     string
-	log     *slog.Logger
-	begun   time.Time
-	took    time.Duration // until the end was judged
-	handles *webhook.Handles
-	net     *network
-	cloud   *cloud
-	oracle  *oracle
-	after   sync.WaitGroup // what dead processes still do
-	quiet   chan struct{}  // one element: who waits until nothing runs
-	taking  chan struct{}  // one element: whose data are taken away
-	runs    atomic.Int64
-	dirs    atomic.Int64
-	silence time.Duration // how long calls with media wait for a silent node
-	direct  bool          // nodes have public addresses, so that first notifications are redirected
+	t         *testing.T
+	seed      uint64
+	dir       string
+	log       *slog.Logger
+	begun     time.Time
+	took      time.Duration // until the end was judged
+	handles   *webhook.Handles
+	net       *network
+	cloud     *cloud
+	oracle    *oracle
+	after     sync.WaitGroup // what dead processes still do
+	quiet     chan struct{}  // one element: who waits until nothing runs
+	taking    chan struct{}  // one element: whose data are taken away
+	runs      atomic.Int64
+	dirs      atomic.Int64
+	silence   time.Duration // how long calls with media wait for a silent node
+	callEvery time.Duration // how often a call begins, on average
+	direct    bool          // nodes have public addresses, so that first notifications are redirected
 
 	mu    sync.Mutex
 	seats []*seat
@@ -62,7 +63,8 @@ func newRegion(t *testing.T, seed uint64, dir string, log *slog.Logger) *region 
 	r := &region{
 		t: t, seed: seed, dir: dir, log: log, begun: time.Now(), net: newNetwork(seed),
 		quiet: make(chan struct{}, 1), taking: make(chan struct{}, 1), direct: seed%2 == 0,
-		silence: []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
+		callEvery: []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}[seed/3%3],
+		silence:   []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
 	}
 	r.cloud, r.oracle = newCloud(r, seed), newOracle(r)
 	var err error

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// A simulation makes much garbage and keeps little.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error"))
 }
 
@@ -123,11 +128,8 @@ func simulate(t *testing.T, seed uint64, span time.Duration) {
 	})
 }
 
-// The pace of a run.
-const (
-	callEvery = 250 * time.Millisecond
-	rest      = 10 * time.Second // I7's promise
-)
+// rest is I7's promise.
+const rest = 10 * time.Second
 
 // settle waits until all nodes are well and alike, for as long as I7 allows.
 func (r *region) settle() {
@@ -194,7 +196,7 @@ func (r *region) play(span time.Duration) {
 	var looking, faulting, guarding sync.WaitGroup
 	looking.Go(func() { r.oracle.watch(seeing) })
 	guarding.Go(func() { g.watchOver(seeing) })
-	r.cloud.work.Go(func() { r.cloud.dial(ctx, callEvery) })
+	r.cloud.work.Go(func() { r.cloud.dial(ctx, r.callEvery) })
 	for _, s := range steps {
 		doze(ctx, s.after)
 		r.tell("%v", s)
@@ -214,7 +216,8 @@ func (r *region) play(span time.Duration) {
 	r.cloud.work.Wait()
 	r.settle()
 	looking.Wait()
-	r.oracle.look(true)
+	r.oracle.sums(r.running())
+	r.oracle.look(r.running(), true)
 	r.oracle.final(r.running())
 	c := r.cloud.count
 	r.t.Logf("%d nodes, %d steps, %d calls, %d answered, %d unanswered; notifications: %d taken, %d not at once, %d not at all %v",
