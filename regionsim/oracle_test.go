@@ -36,6 +36,7 @@ type hashed struct {
 type history struct {
 	epoch ownership.Epoch // newest at which anything was done
 	by    *process        // who did it
+	what  string
 	done  []*delivery
 }
 
@@ -153,9 +154,17 @@ func (o *oracle) look(running []*process, calls bool) {
 	}
 	for _, id := range o.r.cloud.open() {
 		if a, b := o.actors(running, id); b != nil {
-			o.broken("I1", "both %s and %s may act for call %s", a, b, id)
+			o.broken("I1", "both %s and %s may act for call %s\n%s\n%s", a, b, id, a.view(id), b.view(id))
 		}
 	}
+}
+
+// view tells what a process thinks of a call.
+func (p *process) view(id ownership.CallID) string {
+	tb := p.st.Table()
+	k, _ := tb.Known(id)
+	part, _ := tb.Partition(k.Partition)
+	return fmt.Sprintf("\t%s at index %d: %+v in %+v", p, tb.Applied(), k, part)
 }
 
 // actors gives who may act for a call, two of them at most.
@@ -221,9 +230,9 @@ func (o *oracle) effect(running []*process, p *process, id ownership.CallID, e o
 		o.calls[id] = h
 	}
 	if e < h.epoch {
-		o.broken("I5", "%s of call %s by %s at epoch %d, after %s acted at epoch %d", what, id, p, e, h.by, h.epoch)
+		o.broken("I5", "%s of call %s by %s at epoch %d, after the %s by %s at epoch %d", what, id, p, e, h.what, h.by, h.epoch)
 	} else {
-		h.epoch, h.by = e, p
+		h.epoch, h.by, h.what = e, p, what
 	}
 	for _, q := range running {
 		if cl := q.cl.Load(); q != p && cl.Leased() {
