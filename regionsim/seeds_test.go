@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*deferError).Error"))
+	goleak.VerifyTestMain(m)
 }
 
 // TestSeed runs chosen seeds, or a random one.
@@ -112,12 +113,8 @@ func simulate(t *testing.T, seed uint64, span time.Duration) {
 	}
 	defer func() {
 		if v := recover(); v != nil { // goroutines of the rooms outlived their Stop
-			if why, known := missing["leak"]; known {
-				t.Logf("%v (known: %s)", v, why)
-			} else {
-				failed = true
-				t.Errorf("%v", v)
-			}
+			failed = true
+			t.Errorf("%v; these goroutines stay:\n%s", v, stuck())
 		}
 		tell()
 	}()
@@ -126,6 +123,19 @@ func simulate(t *testing.T, seed uint64, span time.Duration) {
 		r.play(span)
 		failed = t.Failed()
 	})
+}
+
+// stuck gives the goroutines that are left in a bubble.
+func stuck() string {
+	all := make([]byte, 8<<20)
+	all = all[:runtime.Stack(all, true)]
+	var out []string
+	for g := range strings.SplitSeq(string(all), "\n\n") {
+		if head, _, _ := strings.Cut(g, "\n"); strings.Contains(head, "synctest bubble") {
+			out = append(out, g)
+		}
+	}
+	return strings.Join(out, "\n\n")
 }
 
 // rest is I7's promise.
