@@ -167,14 +167,16 @@ func (p *process) view(id ownership.CallID) string {
 	return fmt.Sprintf("\t%s at index %d: %+v in %+v", p, tb.Applied(), k, part)
 }
 
-// actors gives who may act for a call, two of them at most.
+// actors gives who may act for a call, two of them at most. What a table shows of
+// an ended call is nobody's right to act: notifications of it are taken and go
+// nowhere. A call that was reserved for one node shows the partition's owner there.
 func (o *oracle) actors(running []*process, id ownership.CallID) (a, b *process) {
 	for _, p := range running {
 		cl := p.cl.Load()
 		if !cl.Leased() {
 			continue
 		}
-		if k, ok := cl.Find(id); ok && cl.Holds(id, k.Partition, k.Epoch) {
+		if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
 			if a != nil {
 				return a, p
 			}
@@ -236,7 +238,7 @@ func (o *oracle) effect(running []*process, p *process, id ownership.CallID, e o
 	}
 	for _, q := range running {
 		if cl := q.cl.Load(); q != p && cl.Leased() {
-			if k, ok := cl.Find(id); ok && cl.Holds(id, k.Partition, k.Epoch) {
+			if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
 				o.broken("I1", "%s of call %s by %s at epoch %d, while %s acts for it at epoch %d", what, id, p, e, q, k.Epoch)
 			}
 		}
