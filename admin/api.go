@@ -9,6 +9,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 	jsonv2 "github.com/go-json-experiment/json"
+
+	"tandem/ownership"
 )
 
 // Consistency of a read: how much the answering node makes sure of first.
@@ -107,7 +109,7 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 		d.refuse(w, refused)
 		return
 	}
-	next(huma.WithContext(ctx, context.WithValue(withCaller(ctx.Context(), who), remarkKey{}, note)))
+	next(huma.WithContext(ctx, context.WithValue(withCaller(ownership.By(ctx.Context(), who.Name), who), remarkKey{}, note)))
 }
 
 // admitted says who sent the request and whether they have the role.

@@ -36,9 +36,6 @@ var faultKinds = []struct {
 	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
 	{ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
 	{ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
-	{ownership.ErrTwin, peerpb.Fault_KIND_TWIN, connect.CodeAlreadyExists},
-	{ownership.ErrBehind, peerpb.Fault_KIND_BEHIND, connect.CodeUnavailable},
-	{ownership.ErrNoBot, peerpb.Fault_KIND_NO_BOT, connect.CodeUnavailable},
 }
 
 // peerError is an error that another node gave: its words, and the kind that it

@@ -181,7 +181,7 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 		before := n.raft.CurrentTerm()
 		header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(id), Addr: []byte("forger:1")}
 		var resp raft.AppendEntriesResponse
-		err := r.forger(id).AppendEntries("", raft.ServerAddress(n.Addr()), &raft.AppendEntriesRequest{RPCHeader: header, Term: forgedTerm}, &resp)
+		err := r.forger(id, "forged").AppendEntries("", raft.ServerAddress(n.Addr()), &raft.AppendEntriesRequest{RPCHeader: header, Term: forgedTerm}, &resp)
 		if err == nil {
 			t.Errorf("%s was answered: %+v", what, resp)
 		}
@@ -200,7 +200,7 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 }
 
 // forger speaks raft with a node's own certificate.
-func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
+func (r *testRegion) forger(node ownership.NodeID, process string) *raft.NetworkTransport {
 	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: &dialStream{handedListener: newHandedListener(advertised("forger:1")), open: func(ctx context.Context, addr ownership.NodeID) (net.Conn, error) {
@@ -208,7 +208,7 @@ func (r *testRegion) forger(node ownership.NodeID) *raft.NetworkTransport {
 			if err != nil {
 				return nil, err
 			}
-			return conn, sayAs(conn, &peerpb.HelloRequest{Node: string(node), Process: "forged"})
+			return conn, sayAs(conn, &peerpb.HelloRequest{Node: string(node), Process: process})
 		}},
 		MaxPool: 1, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,6 +204,9 @@ func (s *speaking) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set(headerDeployment, s.self.deployment)
 	r.Header.Set(headerRegion, string(s.self.region))
 	r.Header.Set(headerNode, string(s.self.node))
+	if by := ownership.Operator(r.Context()); by != "" {
+		r.Header.Set(headerOperator, url.QueryEscape(by))
+	}
 	return s.next.RoundTrip(r)
 }
 

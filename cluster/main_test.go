@@ -45,7 +45,7 @@ func soon(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	return ctx
+	return ownership.By(ctx, "ops") // what is asked for by hand has a name
 }
 
 // fast are the shipped timings, shortened for a busy machine under the race

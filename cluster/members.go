@@ -90,6 +90,9 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		}
 	}
 	err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Left: true})
+	if errors.Is(err, ErrGone) {
+		return nil // an attempt before it went through, and its answer was lost
+	}
 	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
 		c.lease.dropped.Store(false) // it stays
 	}

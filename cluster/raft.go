@@ -126,7 +126,12 @@ func (c *Cluster) stranger(id ownership.NodeID) bool {
 	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {
 		return false
 	}
-	return !slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+	return !c.inRaft(id)
+}
+
+// inRaft reports whether the node is in raft's latest configuration.
+func (c *Cluster) inRaft(id ownership.NodeID) bool {
+	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
 // voters counts the nodes with a vote.

@@ -72,7 +72,7 @@ func (w *wire) carry(in net.Conn) {
 // opens nothing afterwards.
 func TestB106_RelayIsForNodesOnly(t *testing.T) {
 	r := newRegion(t, nil)
-	n := r.form(1)[0]
+	n := r.form(2)[0]
 	var taken atomic.Int64
 	n.mu.Lock()
 	n.relay = func(context.Context, ownership.HandOver) (ownership.Reply, error) {

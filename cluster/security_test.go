@@ -135,13 +135,13 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
-	nodes := r.form(2)
+	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
-	victim := without(nodes, ldr)[0]
+	victim, third := without(nodes, ldr)[0], without(nodes, ldr)[1]
 	before := victim.raft.CurrentTerm()
 	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(ldr.id), Addr: []byte(ldr.Addr())}
 	to := raft.ServerAddress(victim.Addr())
-	forger := r.forger("c")
+	forger := r.forger(third.id, third.process)
 	var ae raft.AppendEntriesResponse
 	if err := forger.AppendEntries("", to, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1 << 40}, &ae); err == nil {
 		t.Errorf("a forged AppendEntries was answered: %+v", ae)
@@ -168,7 +168,7 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 		t.Error("the forged messages were not counted")
 	}
 
-	own := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("c"), Addr: []byte("c:1")}
+	own := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(third.id), Addr: []byte("c:1")}
 	if err := forger.InstallSnapshot("", to, &raft.InstallSnapshotRequest{RPCHeader: own, SnapshotVersion: 1, Size: math.MaxInt64}, &is, eofReader{}); err == nil {
 		t.Error("B104: a snapshot of 2^63 bytes was taken")
 	}
@@ -177,7 +177,7 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	})
 
 	// The same on the peer link.
-	creds := r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute)
+	creds := r.credsOf(r.ca, testDeployment, "emea", third.id, time.Minute)
 	d := newDialer(creds, time.Second)
 	defer d.closeAll()
 	l := newLinks(d, identity{testDeployment, "emea", ldr.id})
@@ -186,7 +186,7 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err == nil {
 		t.Error("a peer request that names another node than its certificate was answered")
 	}
-	l2 := newLinks(d, identity{testDeployment, "emea", "c"})
+	l2 := newLinks(d, identity{testDeployment, "emea", third.id})
 	defer l2.close()
 	p = l2.to(victim.id, victim.Addr())
 	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err != nil {

@@ -39,7 +39,7 @@ func (c *Cluster) peerServer(me identity) *http.Server {
 		protocols.SetHTTP2(true)
 	}
 	return &http.Server{
-		Handler:           heldAgainst(c.creds, me, c.m.refuse, mux),
+		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(mux)),
 		Protocols:         protocols,
 		ReadHeaderTimeout: c.cfg.Timings.Handshake,
 		IdleTimeout:       2 * idleLimit, // the dialling side closes first
@@ -69,6 +69,9 @@ func handlerOptions() connect.HandlerOption {
 func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
+		return nil, err
+	}
+	if err := c.mayPropose(ctx, act); err != nil {
 		return nil, err
 	}
 	var out *ownership.Outcome
@@ -219,6 +222,11 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	if left && speakerOf(ctx) != id {
 		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
 	}
+	if speakerOf(ctx) != id {
+		if err := c.operators(ctx, "remove", "node "+string(id)); err != nil {
+			return nil, err
+		}
+	}
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
@@ -230,6 +238,9 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 }
 
 func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+	if err := c.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
+		return nil, err
+	}
 	out, _, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
 	if err != nil {
 		return nil, err
@@ -238,6 +249,9 @@ func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*pe
 }
 
 func (c *Cluster) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+	if err := c.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
+		return nil, err
+	}
 	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
 }
 

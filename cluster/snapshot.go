@@ -207,6 +207,9 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 }
 
 func (c *Cluster) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
+	if err := c.operators(ctx, "restore", "the table"); err != nil {
+		return nil, toConnect(err)
+	}
 	f, info, err := c.spool(&chunkReader{stream: stream})
 	if err != nil {
 		return nil, toConnect(err)

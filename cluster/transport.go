@@ -129,6 +129,12 @@ func (t *raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddre
 
 // take serves one incoming connection of the node (empty on a plain port).
 func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
+	if node != "" && t.stranger(node) { // before raft reads a length from it, and takes memory for that much
+		t.refused("not of the region")
+		t.log.Warn("refusing a raft connection of a node that is not of the region, or was removed", "node", string(node))
+		_ = conn.Close()
+		return
+	}
 	conn, err := t.welcome(conn, node)
 	if err != nil {
 		t.refused("process")

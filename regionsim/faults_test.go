@@ -285,7 +285,7 @@ func (g *stage) insist(what string, do func(context.Context, *process) error) er
 	var err error
 	for n := range 40 {
 		if p := g.anyProcessOf(step{n: uint64(n)}); p != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+			ctx, cancel := context.WithTimeout(ownership.By(context.Background(), "ops"), 15*time.Second)
 			err = do(ctx, p)
 			cancel()
 			if err == nil || errors.Is(err, ownership.ErrUnknown) || errors.Is(err, ownership.ErrConflict) {

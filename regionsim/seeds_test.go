@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tandem/ownership"
 )
 
 var (
@@ -201,7 +203,7 @@ func (r *region) play(span time.Duration) {
 	nodes, steps := draw(r.seed, span)
 	r.form(nodes)
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &stage{r, ctx}
+	g := &stage{r, ownership.By(ctx, "ops")}
 	seeing, blind := context.WithCancel(context.Background())
 	var looking, faulting, guarding sync.WaitGroup
 	looking.Go(func() { r.oracle.watch(seeing) })

@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+
+	"tandem/ownership"
+)
+
+// A certificate says who speaks on the peer link, and membership whether there is
+// anything to say: a certificate may have been made for a node that never came, and
+// it outlives the removal of its node. What a member may ask for is in rights.
+
+// headerOperator names the operator in whose name a peer asks, in the escapes of a
+// URL's query.
+const headerOperator = "Tandem-Operator"
+
+// maxOperator bounds such a name, in bytes.
+const maxOperator = 256
+
+// openToAll are the procedures by which a node becomes a member.
+var openToAll = map[string]bool{procHello: true, procJoin: true}
+
+// membersOnly answers for the table before a byte of a request's body is read.
+func (c *Cluster) membersOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		if !openToAll[r.URL.Path] {
+			if err := c.member(speakerOf(ctx)); err != nil {
+				c.m.refuse("not of the region")
+				_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: %w", err)))
+				return
+			}
+		}
+		by, err := url.QueryUnescape(r.Header.Get(headerOperator))
+		if err != nil || len(by) > maxOperator || !utf8.ValidString(by) {
+			c.m.refuse("operator's name")
+			_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: its %s header is no name", headerOperator)))
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(ownership.By(ctx, by)))
+	})
+}
+
+// member reports whether a node belongs to the region: by the table, or by raft's
+// configuration, which a node without state has before it has a table. The error
+// is ErrGone for one that was removed, and errNotLeader where another node may know
+// better, so that a newcomer asks on.
+func (c *Cluster) member(id ownership.NodeID) error {
+	n, ok := c.tb.Node(id)
+	switch {
+	case ok && n.State != ownership.NodeGone, c.inRaft(id):
+		return nil
+	case ok:
+		return fmt.Errorf("node %s: %w", id, ErrGone)
+	case c.reign.Load() == nil:
+		return fmt.Errorf("node %s is not known here: %w", id, errNotLeader)
+	}
+	return fmt.Errorf("node %s is %w: it has to join first", id, ownership.ErrUnknown)
+}
+
+// mayPropose refuses acts that are not a peer's to propose: what leaders do by
+// their own judgement, what belongs to another node, and what only an operator may
+// want, unless one is named. What an operator wants is audited.
+func (c *Cluster) mayPropose(ctx context.Context, act ownership.Act) error {
+	speaker := speakerOf(ctx)
+	subject := ""
+	switch a := act.(type) {
+	case ownership.Records:
+		for _, act := range a.Acts {
+			if err := c.mayPropose(ctx, act); err != nil {
+				return err
+			}
+		}
+		return nil
+	case ownership.Claims, ownership.Answered, ownership.Seen, ownership.TakeUp:
+		return nil // the table holds their epochs against its own
+	case ownership.Release:
+		if a.Epoch != 0 || a.Told {
+			return nil
+		}
+		subject = "call " + string(a.Call)
+	case ownership.Move:
+		if p, ok := c.tb.Partition(a.Partition); ok && p.Owner == speaker {
+			return nil
+		}
+		return fmt.Errorf("node %s proposes to move partition %s: only its owner may: %w", speaker, a.Partition, ownership.ErrConflict)
+	case ownership.Drain:
+		if a.Node == speaker {
+			return nil
+		}
+		subject = "node " + string(a.Node)
+	case ownership.Undrain:
+		if a.Node == speaker {
+			return nil
+		}
+		subject = "node " + string(a.Node)
+	case ownership.UseToken:
+		subject = "token " + a.Name
+	case ownership.GrantToken:
+		subject = "token " + a.Token.Name
+	case ownership.RevokeToken:
+		subject = "token " + a.Name
+	case ownership.SetLease:
+		subject = a.Length.String()
+	default:
+		return fmt.Errorf("node %s proposes %T: that is its leader's to do: %w", speaker, act, ownership.ErrConflict)
+	}
+	return c.operators(ctx, fmt.Sprintf("%T", act), subject)
+}
+
+// operators refuses what a peer asks for in nobody's name, and audits the rest.
+func (c *Cluster) operators(ctx context.Context, action, subject string) error {
+	speaker, by := speakerOf(ctx), ownership.Operator(ctx)
+	if by == "" {
+		return fmt.Errorf("node %s asks for %s (%s) in no operator's name: %w", speaker, action, subject, ownership.ErrConflict)
+	}
+	c.log.Info("audit", "by", by, "from", "node "+string(speaker), "action", action, "subject", subject)
+	return nil
+}
