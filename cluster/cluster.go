@@ -59,7 +59,7 @@ type Cluster struct {
 	barriers       *combiner[struct{}, uint64]
 	found          founding
 	invites        invites
-	leaderless     time.Time // since when the entering goroutine knows no leader
+	leaderless     time.Time     // since when the entering goroutine knows no leader
 	handing        chan struct{} // one element: the lead is being handed on
 	disk           *watchdog
 	wal            *watchedLog
@@ -286,13 +286,13 @@ func (c *Cluster) stop(ctx context.Context) error {
 		}
 		cancel()
 	}
-	c.leadHanded(ctx)
 	c.giveBack(ctx)
 	c.cancel()
 	c.trans.beats.end()
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
+	c.leadHanded(ctx)
 	// Raft waits for the messages that it has under way, up to their time-outs. It
 	// has nothing to say any more, so they are cut short.
 	down := c.raft.Shutdown()
