@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -42,15 +43,20 @@ func (h handed) Error() error {
 	return h.Future.Error()
 }
 
-// leadHanded waits until raft has answered whoever has it hand on the lead: when
-// it is shut down meanwhile it never does (1.8.0, leaderLoop). It takes an election's
-// time at most, unless the disk stalls.
+// leadHanded waits until raft has answered whoever has it hand on the lead: once it
+// is shut down it never does (1.8.0, leaderLoop). It takes an election's time at most,
+// unless the disk stalls.
 func (c *Cluster) leadHanded(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, transferLimit)
-	defer cancel()
-	select {
-	case c.handing <- struct{}{}: // for good
-	case <-ctx.Done():
+	look := time.NewTicker(pollEvery)
+	defer look.Stop()
+	for c.raft.State() != raft.Shutdown { // removed meanwhile
+		select {
+		case c.handing <- struct{}{}: // for good
+			return
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -286,13 +286,13 @@ func (c *Cluster) stop(ctx context.Context) error {
 		}
 		cancel()
 	}
-	c.leadHanded(ctx)
 	c.giveBack(ctx)
 	c.cancel()
 	c.trans.beats.end()
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
+	c.leadHanded(ctx)
 	// Raft waits for the messages that it has under way, up to their time-outs. It
 	// has nothing to say any more, so they are cut short.
 	down := c.raft.Shutdown()

@@ -46,7 +46,7 @@ var faults = []fault{
 var later = []fault{
 	{"rename", 2, rename},
 	{"pause", 3, pause},
-	{"late table", 4, lateTable},
+	{"late table", 8, lateTable},
 	{"slow table", 2, slowTableFault},
 	{"lease", 2, changeLease},
 	{"snapshot", 1, snapshot},

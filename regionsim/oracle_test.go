@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/cluster"
 	"tandem/ownership"
 )
 
@@ -159,6 +160,13 @@ func (o *oracle) look(running []*process, calls bool) {
 	}
 }
 
+// acts reports whether a node may act for a call, which it knows and which has not
+// ended by its table.
+func acts(cl *cluster.Cluster, id ownership.CallID) bool {
+	k, ok := cl.Find(id)
+	return ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch)
+}
+
 // view tells what a process thinks of a call.
 func (p *process) view(id ownership.CallID) string {
 	tb := p.st.Table()
@@ -167,16 +175,14 @@ func (p *process) view(id ownership.CallID) string {
 	return fmt.Sprintf("\t%s at index %d: %+v in %+v", p, tb.Applied(), k, part)
 }
 
-// actors gives who may act for a call, two of them at most. What a table shows of
-// an ended call is nobody's right to act: notifications of it are taken and go
-// nowhere. A call that was reserved for one node shows the partition's owner there.
+// actors gives who may act for a call, two of them at most.
 func (o *oracle) actors(running []*process, id ownership.CallID) (a, b *process) {
 	for _, p := range running {
 		cl := p.cl.Load()
 		if !cl.Leased() {
 			continue
 		}
-		if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
+		if acts(cl, id) {
 			if a != nil {
 				return a, p
 			}
@@ -231,15 +237,16 @@ func (o *oracle) effect(running []*process, p *process, id ownership.CallID, e o
 		h = &history{}
 		o.calls[id] = h
 	}
-	if e < h.epoch {
+	switch {
+	case e < h.epoch:
 		o.broken("I5", "%s of call %s by %s at epoch %d, after the %s by %s at epoch %d", what, id, p, e, h.what, h.by, h.epoch)
-	} else {
+	case what != string(ownership.EventRejoin): // which is only an offer: a former owner that is back may have the call again
 		h.epoch, h.by, h.what = e, p, what
 	}
 	for _, q := range running {
 		if cl := q.cl.Load(); q != p && cl.Leased() {
-			if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
-				o.broken("I1", "%s of call %s by %s at epoch %d, while %s acts for it at epoch %d", what, id, p, e, q, k.Epoch)
+			if acts(cl, id) {
+				o.broken("I1", "%s of call %s by %s at epoch %d, while %s may act for it\n%s\n%s", what, id, p, e, q, p.view(id), q.view(id))
 			}
 		}
 	}

@@ -30,12 +30,27 @@ func (s step) String() string {
 // second is the first seed of the second edition.
 const second = 1 << 40
 
-// kinds gives the faults that a seed draws from.
+// kinds gives the faults that a seed draws from. Two of three seeds of the second
+// edition take three kinds only: what one of them breaks the others do not hide.
 func kinds(seed uint64) []fault {
-	if seed < second {
-		return faults
+	all := faults
+	if seed >= second {
+		all = append(slices.Clone(faults), later...)
 	}
-	return append(slices.Clone(faults), later...)
+	if *only != "" {
+		return slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.name != *only })
+	}
+	if seed < second || seed%3 == 0 {
+		return all
+	}
+	rng := rand.New(rand.NewPCG(seed, 8))
+	var few []fault
+	for len(few) < 3 {
+		if f := all[rng.IntN(len(all))]; rng.IntN(8) < f.weight {
+			few = append(few, f)
+		}
+	}
+	return few
 }
 
 // draw gives the schedule of a seed.

@@ -27,6 +27,7 @@ var (
 	seedFlag = flag.Uint64("seed", 0, "the first seed of TestSeed; 0: random")
 	seeds    = flag.Int("seeds", 1, "how many seeds TestSeed runs from there")
 	spanFlag = flag.Duration("span", 40*time.Second, "virtual time of a schedule")
+	only     = flag.String("fault", "", "draw this kind of fault alone")
 	logFlag  = flag.Bool("log", false, "write the nodes' logs to stderr")
 )
 

@@ -37,10 +37,10 @@ func lateTable(g *stage, s step) {
 	}
 	out, in := g.waysOf(p.host)
 	mend := g.net.cut(append(out, in...)...)
-	doze(g.ctx, p.cl.Load().Lease()+time.Second+s.length/8)
+	doze(g.ctx, p.cl.Load().Lease()+2*time.Second+s.length/8)
 	p.disk.held.Store(true)
 	mend()
-	doze(g.ctx, 200*time.Millisecond+time.Duration(s.n%2500)*time.Millisecond)
+	doze(g.ctx, 500*time.Millisecond+time.Duration(s.n%2500)*time.Millisecond)
 	p.disk.held.Store(false)
 }
 
