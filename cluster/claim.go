@@ -98,9 +98,12 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	return o, true
 }
 
+// owner makes an owner's words. A caller who is sent to a dead address is lost until
+// it begins anew, so a node that has not been met since this process began is
+// reachable by relay only: that finds out at once whether it is there.
 func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok {
+	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node, n.Process)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o
