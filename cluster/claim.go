@@ -40,6 +40,13 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 	if cl.Via == "" {
 		cl.Via = c.self
 	}
+	if c.leader.gone(time.Now()) > c.cfg.Timings.Lease {
+		// This is no election: the node is cut off, or the region has no quorum. Who
+		// asks had better ask again, at another node perhaps, than wait here.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, hopeless)
+		defer cancel()
+	}
 	var d decided
 	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, leader ownership.NodeID, _ string) (err error) {
 		way := c.forward
@@ -56,6 +63,9 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 	c.ahead.put(cl, d.placement, d.index, c.tb.Applied())
 	return d.placement, nil
 }
+
+// hopeless bounds a claim at a node that has lost its leader for good, it seems.
+const hopeless = 100 * time.Millisecond
 
 // known answers for a call that this node knows already.
 func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {

@@ -140,6 +140,17 @@ type leaderView struct {
 	id      ownership.NodeID
 	addr    string
 	changed chan struct{}
+	lost    time.Time // when there was a leader last; zero: there is one, or never was
+}
+
+// gone gives how long there has been no leader any more.
+func (v *leaderView) gone(now time.Time) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lost.IsZero() {
+		return 0
+	}
+	return now.Sub(v.lost)
 }
 
 // now gives the leader (empty: none) and a channel closed by the next change.
@@ -157,6 +168,12 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 	defer v.mu.Unlock()
 	if v.id == id && v.addr == addr {
 		return false
+	}
+	switch {
+	case id != "":
+		v.lost = time.Time{}
+	case v.id != "":
+		v.lost = time.Now()
 	}
 	v.id, v.addr = id, addr
 	if v.changed != nil {

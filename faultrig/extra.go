@@ -29,7 +29,7 @@ func (s *Stage) spare(i int, change func(map[string]any)) (*Node, error) {
 	f := s.Fleet
 	n := &Node{
 		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, 10+i)), Region: region, Zone: "x", fleet: f, binary: f.Binary,
-		IP: strings.TrimSuffix(f.Nodes[0].IP, "1") + fmt.Sprint(10+i+20*s.Round),
+		IP: fmt.Sprint(f.Nodes[0].IP[:strings.LastIndexByte(f.Nodes[0].IP, '.')+1], 10+i+20*s.Round), // the first may have been replaced
 	}
 	if f.net != nil {
 		var err error

@@ -362,8 +362,12 @@ func (s *Stage) fill(ctx context.Context, calls int) error {
 		go func() {
 			for i := 0; i < calls/workers && ctx.Err() == nil; i++ {
 				id := s.fresh()
-				out, err := s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id)
-				if err != nil {
+				var out told
+				var err error
+				if !until(ctx, 10*time.Second, 100*time.Millisecond, func() bool { // a busy machine may say 503
+					out, err = s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id)
+					return err == nil
+				}) {
 					errs <- err
 					return
 				}
