@@ -60,7 +60,8 @@ func (r Result) Held() bool { return r.Skipped == "" && len(r.Broken) == 0 }
 type Options struct {
 	Binary string
 	Seed   uint64
-	Rounds int // 0: the scenario's own
+	Rounds int           // 0: the scenario's own
+	For    time.Duration // no round begins later than this; 0: all do
 	Keep   bool
 	// NoBars notes times above their bar instead of breaking: a test of what must
 	// hold is no measurement.
@@ -73,6 +74,7 @@ type Stage struct {
 	Load  *claimants
 	Round int
 	opt   Options
+	begun time.Time
 	lag   lag
 
 	mu         sync.Mutex
@@ -141,6 +143,7 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 	}
 	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}}
 	s.Load = newClaimants(fleet)
+	s.begun = time.Now()
 	err = s.perform(ctx, sc, &res)
 	s.Load.http.CloseIdleConnections()
 	err = errors.Join(err, fleet.Close())
@@ -181,6 +184,10 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 	for s.Round = range res.Rounds {
 		if err = sc.Round(ctx, s); err != nil {
 			err = fmt.Errorf("%s, round %d: %w", sc.Fault, s.Round+1, err)
+			break
+		}
+		if opt := s.opt.For; opt > 0 && time.Since(s.begun) > opt {
+			res.Rounds = s.Round + 1
 			break
 		}
 		if s.isBroken() { // what it left behind is no ground for another round
