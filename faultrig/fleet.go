@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -108,7 +109,24 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 			return nil, errors.Join(err, f.Close())
 		}
 	}
+	for _, n := range f.everybody() { // a region of fewer votes is another one
+		if err := n.Await(ctx, 60*time.Second, "know all votes", func(s admin.Status) bool {
+			return s.Cluster.Voters >= min(f.sizeOf(n.Region), mostVotes)
+		}); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
 	return f, nil
+}
+
+// mostVotes is how many nodes of a region vote.
+const mostVotes = 5
+
+func (f *Fleet) sizeOf(r ownership.Region) int {
+	if r == awayRegion {
+		return len(f.Away)
+	}
+	return len(f.Nodes)
 }
 
 func (f *Fleet) build() (err error) {
