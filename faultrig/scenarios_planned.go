@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"tandem/graphsim"
@@ -24,6 +25,7 @@ func plannedScenarios() []Scenario {
 		{Fault: "F68", Title: "repeats after every kind of planned change", Rounds: 5, Calls: 5, Claims: -1, Round: plannedChanges},
 		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
 		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateLog},
+		{Fault: "F72", Title: "all nodes are told to stop at once", Rounds: 10, Claims: -1, Fleet: FleetOptions{Timings: graphsim.Timings{TalkMax: time.Second}}, Round: stopTogether},
 		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
 	}
 }
@@ -269,6 +271,38 @@ func (s *Stage) spread(ctx context.Context, to *Node) error {
 		if err := from.api.Move(ctx, p.ID, to.ID); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// endsTogether is how long a node without bound calls may take to end while the
+// others end, too: its patience for ringing calls, and what it cannot hand over.
+const endsTogether = 15 * time.Second
+
+// stopTogether: whoever is the last of a region to stop ends as well, also when it
+// wins the lead while the others go.
+func stopTogether(ctx context.Context, s *Stage) error {
+	var wg sync.WaitGroup
+	for i, n := range s.Nodes {
+		wg.Go(func() {
+			pause(ctx, time.Duration(i*s.Round%20)*100*time.Millisecond)
+			begun := time.Now()
+			if n.Ends(endsTogether) {
+				s.Recovered("stopped", time.Since(begun), 0)
+				return
+			}
+			s.Break("%s has not ended %s after it was told to, while all nodes stopped; its stacks are in its log", n.ID, endsTogether)
+			n.Kill()
+		})
+	}
+	wg.Wait()
+	for _, n := range s.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	if err := s.AwaitAll(ctx, healWithin); err != nil {
+		s.Break("after all nodes stopped: %v", err)
 	}
 	return nil
 }
