@@ -66,10 +66,12 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 	if err := s.noneOn(ctx, by, n, drained); err != nil {
 		return err
 	}
-	begun := time.Now()
-	if err := n.Stop(15 * time.Second); err != nil {
+	stopping := time.Now()
+	if err := n.Stop(stopsWithin); err != nil {
 		s.Break("%v", err)
 	}
+	s.Recovered("stopped", time.Since(stopping), 0)
+	begun := time.Now()
 	if err := n.Start(); err != nil {
 		return err
 	}
@@ -80,6 +82,10 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 	s.Recovered("node back", time.Since(begun), 0)
 	return by.api.Undrain(ctx, n.ID)
 }
+
+// stopsWithin is node.drain, what may be handed over after it, and the way out: a
+// node hands its partitions over one by one, and each restart leaves it more of them.
+const stopsWithin = 40 * time.Second
 
 // noneOn breaks when a call was placed on a draining node, unless its group
 // lives there.
