@@ -76,6 +76,7 @@ type Cluster struct {
 	stopping  atomic.Bool
 	stopOnce  sync.Once
 	stopped   chan struct{}
+	ended     chan struct{} // nothing uses the store any more
 	stopErr   error
 	fatalOnce sync.Once
 }
@@ -99,7 +100,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	}
 	c := &Cluster{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
-		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
+		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
@@ -260,8 +261,9 @@ func (c *Cluster) Addr() string { return c.addr }
 
 // Stop ends this node's part: it stops acting, gives leadership away if it has
 // it, and closes raft and the port. When ctx ends first, Stop closes what is
-// left at once and says so. The partitions stay this node's: it may come back
-// with its calls before its lease is over. Later calls wait for the first.
+// left at once and says so; until Over, some of it may still use the store. The
+// partitions stay this node's: it may come back with its calls before its lease is
+// over. Later calls wait for the first.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.stopOnce.Do(func() {
 		defer close(c.stopped)
@@ -298,12 +300,11 @@ func (c *Cluster) stop(ctx context.Context) error {
 	c.links.close()
 	c.dial.closeAll()
 	c.port.closeAll()
-	if err := await(ctx, func() raft.Future { return down }); err != nil {
-		errs = append(errs, fmt.Errorf("stopping raft: %w", err))
-	}
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(c.ended)
+		if err := down.Error(); err != nil {
+			c.log.Warn("stopping raft", "err", err)
+		}
 		c.port.wait()
 		c.trans.wait()
 		c.wg.Wait()
@@ -312,14 +313,14 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.leadRecords.close()
 		c.forwardRecords.close()
 		c.barriers.close()
-	}()
-	select {
-	case <-done:
 		if err := c.st.End(c.process); err != nil {
 			c.log.Warn("noting that this process ended in order", "err", err)
 		}
+	}()
+	select {
+	case <-c.ended:
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("waiting for the cluster's goroutines: %w", ctx.Err()))
+		errs = append(errs, fmt.Errorf("waiting for raft and what uses it: %w", ctx.Err()))
 	}
 	c.m.unregister(c.cfg.Metrics)
 	if err := errors.Join(errs...); err != nil {
@@ -327,6 +328,10 @@ func (c *Cluster) stop(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Over gives a channel that is closed once nothing of the cluster uses the store
+// any more. A store that is closed under a running raft makes raft panic.
+func (c *Cluster) Over() <-chan struct{} { return c.ended }
 
 // advertised is the address that other nodes use, as raft wants it.
 type advertised string
