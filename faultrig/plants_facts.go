@@ -54,7 +54,7 @@ func factPlants() []Plant {
 				Old:  "	n.desk.Recall(m)\n",
 				New:  "",
 			}},
-			Finds: "F68", Shows: "handled again: after a restart",
+			Finds: "F73", Shows: "handled again: after a restart",
 		},
 		{
 			Name: "own-order", What: "what is reserved for a silent node lapses in each node's own order",

@@ -81,6 +81,8 @@ type Stage struct {
 	broken     []string
 	notes      []string
 	recoveries map[string][]time.Duration
+	repeats    map[string][]int // calls of which notifications were repeated, by what happened before, round by round
+	again      map[string]int   // second answers and hand-overs of them
 }
 
 // Break notes that something did not hold.
@@ -141,7 +143,7 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 	if err != nil {
 		return res, fmt.Errorf("%s: %w", sc.Fault, err)
 	}
-	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}}
+	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}, repeats: map[string][]int{}, again: map[string]int{}}
 	s.Load = newClaimants(fleet)
 	s.begun = time.Now()
 	err = s.perform(ctx, sc, &res)
