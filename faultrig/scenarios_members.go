@@ -75,11 +75,11 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, 4*healWithin); err != nil {
 		s.Break("%v", err)
 		return nil
 	}
-	s.Recovered("node back", time.Since(begun), 0)
+	s.Recovered("node back", time.Since(begun), healWithin)
 	return by.api.Undrain(ctx, n.ID)
 }
 
