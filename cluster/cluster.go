@@ -21,20 +21,21 @@ import (
 // Cluster is this node's part in its region. Its methods may be called from any
 // goroutine and on any node: what only the leader can do is sent to it.
 type Cluster struct {
-	cfg     Config
-	doors   Doors
-	self    ownership.NodeID
-	addr    string                 // advertised
-	process string                 // random, of this start
-	before  store.Lineage          // of the disk, as this process found it
-	former  atomic.Pointer[string] // see formerly
-	acted   atomic.Bool            // the table has named this process since it was last replaced
-	namedAt uint64                 // table index at which the entering goroutine saw that
-	present *presence
-	log     *slog.Logger
-	st      *store.Store
-	tb      *store.Table
-	m       *metrics
+	cfg      Config
+	doors    Doors
+	self     ownership.NodeID
+	addr     string                           // advertised
+	process  string                           // random, of this start
+	before   store.Lineage                    // of the disk, as this process found it
+	former   atomic.Pointer[string]           // see formerly
+	unseated atomic.Pointer[[]ownership.Node] // see seatAll
+	acted    atomic.Bool                      // the table has named this process since it was last replaced
+	namedAt  uint64                           // table index at which the entering goroutine saw that
+	present  *presence
+	log      *slog.Logger
+	st       *store.Store
+	tb       *store.Table
+	m        *metrics
 
 	creds *credentials // nil: plain, loopback only
 	port  *port

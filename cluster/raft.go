@@ -86,13 +86,14 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 
 // Restore implements raft.FSM.
 func (f *tableFSM) Restore(r io.ReadCloser) error {
-	before := f.Table.Identity()
+	before, today := f.Table.Identity(), f.Table.Nodes()
 	err := f.Table.Restore(r)
 	f.c.shifts.Add(1)
 	f.c.acted.Store(false)
 	f.c.present.restored(f.c.named)
 	if now := f.Table.Identity(); before != "" && before != now {
 		f.c.former.Store(&before)
+		f.c.unseated.Store(&today)
 	}
 	f.c.applied.fire()
 	return err

@@ -43,17 +43,17 @@ func rollingRestart(ctx context.Context, s *Stage) error {
 }
 
 func (s *Stage) restart(ctx context.Context, n *Node) error {
-	st, err := n.Status(ctx)
-	if err != nil {
+	var st admin.Status
+	if err := insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
 		return err
 	}
 	if st.Cluster.State == "leader" {
-		if err := n.api.TransferLeader(ctx, ""); err != nil {
+		if err := insist(ctx, func() error { return n.api.TransferLeader(ctx, "") }); err != nil {
 			return fmt.Errorf("transferring the leadership from %s: %w", n.ID, err)
 		}
 	}
 	by := s.Others(n)[0]
-	if err := by.api.Drain(ctx, n.ID, time.Time{}); err != nil {
+	if err := insist(ctx, func() error { return by.api.Drain(ctx, n.ID, time.Time{}) }); err != nil {
 		return fmt.Errorf("draining %s: %w", n.ID, err)
 	}
 	drained := time.Now().Add(100 * time.Millisecond) // claims under way when the drain was acknowledged
@@ -80,7 +80,18 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 		return nil
 	}
 	s.Recovered("node back", time.Since(begun), healWithin)
-	return by.api.Undrain(ctx, n.ID)
+	return insist(ctx, func() error { return by.api.Undrain(ctx, n.ID) })
+}
+
+// insist repeats what an operator would repeat: the region has no leader right now,
+// or the machine is too busy to answer.
+func insist(ctx context.Context, do func() error) error {
+	var err error
+	until(ctx, healWithin, 200*time.Millisecond, func() bool {
+		err = do()
+		return err == nil || refusedWith(err)
+	})
+	return err
 }
 
 // stopsWithin is node.drain, what may be handed over after it, and the way out: a

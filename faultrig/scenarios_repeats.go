@@ -155,20 +155,20 @@ func upgradeOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID)
 	if err := n.Ready(ctx, healWithin); err != nil {
 		return err
 	}
-	return s.Others(n)[0].api.Undrain(ctx, n.ID)
+	return insist(ctx, func() error { return s.Others(n)[0].api.Undrain(ctx, n.ID) })
 }
 
 func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) error {
 	if err := s.drained(ctx, n, calls); err != nil {
 		return err
 	}
-	return s.Others(n)[0].api.Undrain(ctx, n.ID)
+	return insist(ctx, func() error { return s.Others(n)[0].api.Undrain(ctx, n.ID) })
 }
 
 // drained drains a node until none of the calls is in a partition of it.
 func (s *Stage) drained(ctx context.Context, n *Node, calls []ownership.CallID) error {
 	by := s.Others(n)[0]
-	if err := by.api.Drain(ctx, n.ID, time.Now().Add(time.Second)); err != nil {
+	if err := insist(ctx, func() error { return by.api.Drain(ctx, n.ID, time.Now().Add(time.Second)) }); err != nil {
 		return fmt.Errorf("draining %s: %w", n.ID, err)
 	}
 	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
