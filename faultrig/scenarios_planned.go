@@ -77,10 +77,10 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	} else {
 		s.Recovered("adoption", time.Since(fault), 0)
 	}
+	asks.End() // it is granted a lease before it has heard what it lost
 	pause(ctx, 2*time.Second)
 	stop()
 	log.End()
-	asks.End()
 	if err := s.Mend(); err != nil {
 		return err
 	}
