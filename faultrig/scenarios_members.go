@@ -89,7 +89,7 @@ func insist(ctx context.Context, do func() error) error {
 	var err error
 	until(ctx, healWithin, 200*time.Millisecond, func() bool {
 		err = do()
-		return err == nil || refusedWith(err)
+		return err == nil
 	})
 	return err
 }

@@ -2,6 +2,7 @@ package faultrig
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -198,8 +199,11 @@ func stopTogether(ctx context.Context, s *Stage) error {
 // sim` makes: --rounds 60 is an hour.
 func restartsForAnHour(ctx context.Context, s *Stage) error {
 	for _, n := range s.Nodes {
-		if err := s.restart(ctx, n); err != nil {
-			return err
+		if err := s.restart(ctx, n); err != nil && ctx.Err() == nil { // an operator would see, and go on
+			s.Note("restarting %s: %v", n.ID, err)
+			if err := errors.Join(n.Start(), s.AwaitAll(ctx, 4*healWithin), n.api.Undrain(ctx, n.ID)); err != nil {
+				s.Note("after that: %v", err)
+			}
 		}
 	}
 	pause(ctx, restartRest)

@@ -128,8 +128,8 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 			return there, ctx.Err()
 		}
 		id := s.fresh()
-		out, err := s.Load.claim(at, id)
-		if err != nil {
+		var out told
+		if err := insist(ctx, func() (err error) { out, err = s.Load.claim(at, id); return err }); err != nil {
 			return nil, err
 		}
 		s.Load.keep(id, out)
@@ -337,11 +337,7 @@ func (s *Stage) fill(ctx context.Context, calls int) error {
 			for i := 0; i < calls/workers && ctx.Err() == nil; i++ {
 				id := s.fresh()
 				var out told
-				var err error
-				if !until(ctx, 10*time.Second, 100*time.Millisecond, func() bool { // a busy machine may say 503
-					out, err = s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id)
-					return err == nil
-				}) {
+				if err := insist(ctx, func() (err error) { out, err = s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id); return err }); err != nil {
 					errs <- err
 					return
 				}
