@@ -225,15 +225,21 @@ func (d *Desk) Close(ctx context.Context) error {
 	d.closed = true
 	d.mu.Unlock()
 	d.shut()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go d.untilHopeless(ctx, func() { giveUp(errNobodyTakes) })
 	var err error
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.waiting+len(d.register.calls) > 0 {
+		switch told := len(d.register.calls); {
+		case d.waiting == 0 && errors.Is(context.Cause(ctx), errNobodyTakes):
+			d.log.Warn("nobody takes what the table is yet to be told; the next start tells it", "calls", told)
+		case d.waiting+told > 0:
 			err = fmt.Errorf("closing the desk: %d hand-overs were cut off, and the table is not told of %d calls yet: %w",
-				d.waiting, len(d.register.calls), context.Cause(ctx))
+				d.waiting, told, context.Cause(ctx))
 		}
 		d.cancel()
 	})
@@ -244,6 +250,37 @@ func (d *Desk) Close(ctx context.Context) error {
 	}
 	d.cancel()
 	return err
+}
+
+var errNobodyTakes = errors.New("this node has no lease any more")
+
+// hopelessAfter is how long a desk that closes waits for a lease to come back: an
+// election takes less.
+const hopelessAfter = 3 * time.Second
+
+// untilHopeless gives up on a table that takes nothing: the last nodes of a region
+// that stop have nobody to tell, and none of them may act any more.
+func (d *Desk) untilHopeless(ctx context.Context, giveUp func()) {
+	const every = 100 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for without := time.Duration(0); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		d.mu.Lock()
+		busy := d.waiting > 0
+		d.mu.Unlock()
+		if without += every; busy || d.conf.Leased() {
+			without = 0
+		}
+		if without >= hopelessAfter {
+			giveUp()
+			return
+		}
+	}
 }
 
 func (c Config) withDefaults() Config {

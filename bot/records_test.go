@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +180,33 @@ func TestRecordsOutliveAStop(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The last node of a region that stops cannot tell its table anything. It does not
+// wait for those who stopped before it, and its next start tells.
+func TestTheLastToStopWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leased atomic.Bool
+		leased.Store(true)
+		s := newStand(t, AnswerByBot, func(c *Config) { c.Leased = leased.Load })
+		s.ledger.do = func(int, ownership.Act) error { return ownership.ErrNoLeader }
+		take(t, s, ending("m1"))
+		time.AfterFunc(2*time.Second, func() { leased.Store(false) })
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took < 2*time.Second || took > 6*time.Second {
+			t.Errorf("closing took %v, want a little more than the lease", took)
+		}
+		s = restart(t, s)
+		synctest.Wait()
+		if got := s.ledger.records(); !slices.Equal(got, []string{"release 3 the cloud ended it"}) {
+			t.Errorf("after the start the table is told %q", got)
+		}
+	})
 }
 
 // A table that shows a call alive whose end this desk knows, or ringing though it

@@ -1,9 +1,14 @@
 package cluster
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
+
+	"tandem/ownership"
 )
 
 // TestO5_TwoNodesSwapTheirAddresses: known nodes are taken where they are now.
@@ -77,6 +82,50 @@ func TestO7_AllAddressesAreNew(t *testing.T) {
 		n.ready()
 	}
 	claim(t, nodes[2], 2)
+}
+
+// TestF53_NobodyIsSentToWhereANodeWas: until a node is back at its new address, its
+// record tells the old one, where nobody is. New calls of it are relayed, which says
+// at once that it cannot be reached, and are not redirected there.
+func TestF53_NobodyIsSentToWhereANodeWas(t *testing.T) {
+	long(t)
+	at := "old"
+	r := newRegion(t, func(c *Config) {
+		c.Node.PublicURL = fmt.Sprintf("https://%s.%s.example", c.Node.ID, at)
+	})
+	nodes := r.form(3)
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	for _, n := range nodes {
+		n.kill()
+	}
+	at = "new"
+	addrs := freeAddrs(t, 3)
+	move := func(i int) { nodes[i].up(func(c *Config) { c.Listen, c.Join = addrs[i], addrs }) }
+	move(0)
+	move(1)
+	a.ready()
+	b.ready()
+	for _, n := range []*testNode{a, b} {
+		if o := n.owner(c.id, 1, 1); o.PublicURL != "" {
+			t.Errorf("%s sends callers of %s to %s, where nobody is", n.id, c.id, o.PublicURL)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, err := n.Relay(ctx, c.id, ownership.HandOver{Call: "c1", Partition: 1, Epoch: 1}); !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+			t.Errorf("relaying to a node that is away: %v", err)
+		}
+		cancel()
+	}
+	move(2)
+	c.ready()
+	for _, n := range []*testNode{a, b} {
+		eventually(t, "the new address at the others", func() bool {
+			o := n.owner(c.id, 1, 1)
+			if o.PublicURL != "" && o.PublicURL != "https://c.new.example" {
+				t.Fatalf("%s sends callers to %s", n.id, o.PublicURL)
+			}
+			return o.PublicURL != ""
+		})
+	}
 }
 
 // TestO9_EachAddressOfANameIsGreeted: the region's first node is behind the last of

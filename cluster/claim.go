@@ -40,6 +40,13 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 	if cl.Via == "" {
 		cl.Via = c.self
 	}
+	if c.leader.gone(time.Now()) > c.cfg.Timings.Lease {
+		// This is no election: the node is cut off, or the region has no quorum. Who
+		// asks had better ask again, at another node perhaps, than wait here.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, hopeless)
+		defer cancel()
+	}
 	var d decided
 	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, leader ownership.NodeID, _ string) (err error) {
 		way := c.forward
@@ -56,6 +63,9 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 	c.ahead.put(cl, d.placement, d.index, c.tb.Applied())
 	return d.placement, nil
 }
+
+// hopeless bounds a claim at a node that has lost its leader for good, it seems.
+const hopeless = 100 * time.Millisecond
 
 // known answers for a call that this node knows already.
 func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
@@ -98,9 +108,12 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	return o, true
 }
 
+// owner makes an owner's words. A caller who is sent to a dead address is lost until
+// it begins anew, so a node that has not been met since this process began is
+// reachable by relay only: that finds out at once whether it is there.
 func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok {
+	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node, n.Process)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o

@@ -191,6 +191,12 @@ func TestI8_NoLeaderIsSaidWithinASecond(t *testing.T) {
 		t.Errorf("a barrier without a leader gave %v", err)
 	}
 	eventually(t, "the lease ends", func() bool { return !lone.Status().Leased })
+	// F58: who posts to a node that is cut off has only so much time to post elsewhere.
+	eventually(t, "the node says no at once", func() bool {
+		began := time.Now()
+		_, err := lone.Claim(soon(t), claimOf(78))
+		return errors.Is(err, ownership.ErrNoLeader) && time.Since(began) < lone.cfg.Timings.Decide/2
+	})
 }
 
 func TestDoFromAnyNodeAndBarrier(t *testing.T) {

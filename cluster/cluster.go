@@ -21,20 +21,21 @@ import (
 // Cluster is this node's part in its region. Its methods may be called from any
 // goroutine and on any node: what only the leader can do is sent to it.
 type Cluster struct {
-	cfg     Config
-	doors   Doors
-	self    ownership.NodeID
-	addr    string                 // advertised
-	process string                 // random, of this start
-	before  store.Lineage          // of the disk, as this process found it
-	former  atomic.Pointer[string] // see formerly
-	acted   atomic.Bool            // the table has named this process since it was last replaced
-	namedAt uint64                 // table index at which the entering goroutine saw that
-	present *presence
-	log     *slog.Logger
-	st      *store.Store
-	tb      *store.Table
-	m       *metrics
+	cfg      Config
+	doors    Doors
+	self     ownership.NodeID
+	addr     string                           // advertised
+	process  string                           // random, of this start
+	before   store.Lineage                    // of the disk, as this process found it
+	former   atomic.Pointer[string]           // see formerly
+	unseated atomic.Pointer[[]ownership.Node] // see seatAll
+	acted    atomic.Bool                      // the table has named this process since it was last replaced
+	namedAt  uint64                           // table index at which the entering goroutine saw that
+	present  *presence
+	log      *slog.Logger
+	st       *store.Store
+	tb       *store.Table
+	m        *metrics
 
 	creds *credentials // nil: plain, loopback only
 	port  *port
@@ -77,6 +78,7 @@ type Cluster struct {
 	stopping  atomic.Bool
 	stopOnce  sync.Once
 	stopped   chan struct{}
+	ended     chan struct{} // nothing uses the store any more
 	stopErr   error
 	fatalOnce sync.Once
 }
@@ -100,7 +102,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	}
 	c := &Cluster{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
-		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), handing: make(chan struct{}, 1),
+		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
@@ -261,8 +263,9 @@ func (c *Cluster) Addr() string { return c.addr }
 
 // Stop ends this node's part: it stops acting, gives leadership away if it has
 // it, and closes raft and the port. When ctx ends first, Stop closes what is
-// left at once and says so. The partitions stay this node's: it may come back
-// with its calls before its lease is over. Later calls wait for the first.
+// left at once and says so; until Over, some of it may still use the store. The
+// partitions stay this node's: it may come back with its calls before its lease is
+// over. Later calls wait for the first.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.stopOnce.Do(func() {
 		defer close(c.stopped)
@@ -300,12 +303,11 @@ func (c *Cluster) stop(ctx context.Context) error {
 	c.links.close()
 	c.dial.closeAll()
 	c.port.closeAll()
-	if err := await(ctx, func() raft.Future { return down }); err != nil {
-		errs = append(errs, fmt.Errorf("stopping raft: %w", err))
-	}
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(c.ended)
+		if err := down.Error(); err != nil {
+			c.log.Warn("stopping raft", "err", err)
+		}
 		c.port.wait()
 		c.trans.wait()
 		c.wg.Wait()
@@ -314,14 +316,14 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.leadRecords.close()
 		c.forwardRecords.close()
 		c.barriers.close()
-	}()
-	select {
-	case <-done:
 		if err := c.st.End(c.process); err != nil {
 			c.log.Warn("noting that this process ended in order", "err", err)
 		}
+	}()
+	select {
+	case <-c.ended:
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("waiting for the cluster's goroutines: %w", ctx.Err()))
+		errs = append(errs, fmt.Errorf("waiting for raft and what uses it: %w", ctx.Err()))
 	}
 	c.m.unregister(c.cfg.Metrics)
 	if err := errors.Join(errs...); err != nil {
@@ -329,6 +331,10 @@ func (c *Cluster) stop(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Over gives a channel that is closed once nothing of the cluster uses the store
+// any more. A store that is closed under a running raft makes raft panic.
+func (c *Cluster) Over() <-chan struct{} { return c.ended }
 
 // advertised is the address that other nodes use, as raft wants it.
 type advertised string

@@ -45,6 +45,7 @@ type sighting struct {
 	process string // to which this node listens
 	heard   time.Time
 	addr    string // where that process says it is
+	spoke   string // the process that spoke here last
 }
 
 func newPresence(alive time.Duration) *presence {
@@ -91,7 +92,7 @@ func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) e
 			return fmt.Errorf("node %s: %w", b.node, errAlive)
 		}
 	}
-	s.process, s.heard = b.process, now
+	s.process, s.heard, s.spoke = b.process, now, b.process
 	if b.addr != "" {
 		s.addr = b.addr
 	}
@@ -116,7 +117,7 @@ func (p *presence) bind(id ownership.NodeID, process, named, addr string, now ti
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.see(id, named)
-	s.process, s.heard = process, now
+	s.process, s.heard, s.spoke = process, now, process
 	if addr != "" {
 		s.addr = addr
 	}
@@ -140,7 +141,7 @@ func (p *presence) hears(id ownership.NodeID, process, named string, now time.Ti
 	if s.process != process {
 		return false
 	}
-	s.heard = now
+	s.heard, s.spoke = now, process
 	return true
 }
 
@@ -156,6 +157,15 @@ func (p *presence) tells(b bearer, named string, now time.Time) {
 	if b.addr != "" {
 		s.addr = b.addr
 	}
+	s.spoke = b.process
+}
+
+// met reports whether the process that the table names has spoken here. Else the
+// node's record may tell of a time long ago, and of a place where it is no longer.
+func (p *presence) met(id ownership.NodeID, named string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return named == "" || p.see(id, named).spoke == named // older software names none
 }
 
 // hint takes an address that somebody else told, if nothing better is known.

@@ -92,13 +92,14 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 
 // Restore implements raft.FSM.
 func (f *tableFSM) Restore(r io.ReadCloser) error {
-	before := f.Table.Identity()
+	before, today := f.Table.Identity(), f.Table.Nodes()
 	err := f.Table.Restore(r)
 	f.c.shifts.Add(1)
 	f.c.acted.Store(false)
 	f.c.present.restored(f.c.named)
 	if now := f.Table.Identity(); before != "" && before != now {
 		f.c.former.Store(&before)
+		f.c.unseated.Store(&today)
 	}
 	f.c.applied.fire()
 	return err
@@ -151,6 +152,17 @@ type leaderView struct {
 	id      ownership.NodeID
 	addr    string
 	changed chan struct{}
+	lost    time.Time // when there was a leader last; zero: there is one, or never was
+}
+
+// gone gives how long there has been no leader any more.
+func (v *leaderView) gone(now time.Time) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lost.IsZero() {
+		return 0
+	}
+	return now.Sub(v.lost)
 }
 
 // now gives the leader (empty: none) and a channel closed by the next change.
@@ -168,6 +180,12 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 	defer v.mu.Unlock()
 	if v.id == id && v.addr == addr {
 		return false
+	}
+	switch {
+	case id != "":
+		v.lost = time.Time{}
+	case v.id != "":
+		v.lost = time.Now()
 	}
 	v.id, v.addr = id, addr
 	if v.changed != nil {

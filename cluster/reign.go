@@ -84,6 +84,9 @@ func (r *reign) start() {
 		r.book.lasted(r.c.longestLease())
 		r.returned.base = r.c.tb.Applied()
 		r.begin()
+		if !r.seatAll() {
+			return
+		}
 		close(r.ready)
 		r.c.log.Info("this node leads the region", "term", r.term)
 		r.wg.Go(r.settle)

@@ -46,7 +46,7 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 		defer cancel()
 	}
 	p := c.links.to(to, n.ClusterAddr)
-	if err := c.awake(ctx, p, to, h.Call); err != nil {
+	if err := c.awake(ctx, p, n, h.Call); err != nil {
 		return ownership.Reply{}, err
 	}
 	res, err := ask(ctx, p, p.relay, handOverToWire(h))

@@ -55,6 +55,7 @@ func (c *Cluster) renewOnce() time.Duration {
 		c.wg.Go(c.catchUp)
 	}
 	c.follow(g.length)
+	c.unseated.Store(nil) // a leader that grants leases has finished what a restore began
 	c.m.renewals.WithLabelValues("granted").Inc()
 	return max(every-time.Since(sent), 0)
 }

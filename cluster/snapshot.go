@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -180,6 +181,36 @@ func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[owne
 		}
 	}
 	return nil
+}
+
+// seatAll finishes a restore of which the leader lost the lead in the middle: by the
+// table of another founding all nodes of today are strangers, and nobody would let
+// any of them in. false: the reign ended.
+func (r *reign) seatAll() bool {
+	today := r.c.unseated.Load()
+	if today == nil {
+		return true
+	}
+	fit := make(map[ownership.NodeID]ownership.Fitness)
+	strangers := slices.DeleteFunc(slices.Clone(*today), func(n ownership.Node) bool {
+		fit[n.ID] = ownership.Fitness{Leased: true, Bot: true} // as far as anybody knows
+		now, ok := r.c.tb.Node(n.ID)
+		return n.State == ownership.NodeGone || ok && now.Incarnation == n.Incarnation
+	})
+	for len(strangers) > 0 {
+		ctx, cancel := context.WithTimeout(r.ctx, restoreLimit)
+		err := r.reseat(ctx, strangers, fit)
+		cancel()
+		if err == nil {
+			r.c.log.Info("finished the restore that the leader before had begun", "nodes", len(strangers))
+			break
+		}
+		r.c.log.Warn("finishing a restore; trying again", "err", err)
+		if !r.sleep(retryPause) {
+			return false
+		}
+	}
+	return true
 }
 
 // snapshotChunk is how much of a snapshot goes into one message.

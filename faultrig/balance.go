@@ -30,6 +30,9 @@ func (f *Fleet) balance() {
 		if f.fenced.Load() {
 			f.forget()
 		}
+		if f.retargeted.Swap(false) {
+			before = nil
+		}
 		ok := f.answering(client)
 		targets := f.targets() // the nodes first, in the same order
 		if !slices.Contains(ok, true) || slices.Equal(ok, before) {

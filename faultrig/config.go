@@ -69,6 +69,9 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 			map[string]any{"when": `call.tenant == "` + hardTenant + `"`, "region": awayRegion, "residency": "hard"},
 		}
 	}
+	if f.opts.Drain > 0 {
+		doc["node"].(map[string]any)["drain"] = f.opts.Drain.String()
+	}
 	if change != nil {
 		change(doc)
 	}

@@ -29,7 +29,7 @@ func (s *Stage) spare(i int, change func(map[string]any)) (*Node, error) {
 	f := s.Fleet
 	n := &Node{
 		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, 10+i)), Region: region, Zone: "x", fleet: f, binary: f.Binary,
-		IP: strings.TrimSuffix(f.Nodes[0].IP, "1") + fmt.Sprint(10+i+20*s.Round),
+		IP: fmt.Sprint(f.Nodes[0].IP[:strings.LastIndexByte(f.Nodes[0].IP, '.')+1], 10+i+20*s.Round), // the first may have been replaced
 	}
 	if f.net != nil {
 		var err error
@@ -47,7 +47,7 @@ func (s *Stage) spare(i int, change func(map[string]any)) (*Node, error) {
 	f.extrasMu.Lock()
 	f.extras = append(f.extras, n)
 	f.extrasMu.Unlock()
-	return n, f.Cloud.SetTargets(f.targets())
+	return n, f.retarget()
 }
 
 // place gives a node its addresses.
@@ -63,7 +63,7 @@ func (f *Fleet) resettle(change func(map[string]any)) error {
 	for _, n := range f.Nodes {
 		errs = append(errs, f.configure(n, change), f.connect(n))
 	}
-	return errors.Join(append(errs, f.Cloud.SetTargets(f.targets()))...)
+	return errors.Join(append(errs, f.retarget())...)
 }
 
 // copyData copies a node's data directory, as a snapshot of its disk does.
@@ -95,5 +95,5 @@ func (f *Fleet) replace(old, now *Node) error {
 	f.extrasMu.Lock()
 	f.extras = append(slices.DeleteFunc(f.extras, func(n *Node) bool { return n == now }), old)
 	f.extrasMu.Unlock()
-	return f.Cloud.SetTargets(f.targets())
+	return f.retarget()
 }

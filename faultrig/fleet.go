@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -30,6 +31,7 @@ type FleetOptions struct {
 	Timings  graphsim.Timings
 	Hosting  string        // of the claimed app: service (default) or app
 	Lease    time.Duration // cluster.lease; 0: as shipped
+	Drain    time.Duration // node.drain; 0: as shipped
 	Election time.Duration // cluster.election; 0: as shipped
 	Older    bool          // the nodes begin with the program of one command format ago
 }
@@ -67,10 +69,11 @@ type Fleet struct {
 	tls    *authority
 	undo   []func() error
 
-	older    string      // the program of one command format ago, where it was asked for
-	fenced   atomic.Bool // nodes may lose partitions while they run
-	extrasMu sync.Mutex
-	extras   []*Node // that a scenario added for a while
+	older      string      // the program of one command format ago, where it was asked for
+	retargeted atomic.Bool // the cloud was told of targets by another than balance
+	fenced     atomic.Bool // nodes may lose partitions while they run
+	extrasMu   sync.Mutex
+	extras     []*Node // that a scenario added for a while
 }
 
 // NewFleet sets everything up and starts the nodes; Close takes it down again.
@@ -103,12 +106,34 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 			return nil, errors.Join(err, f.Close())
 		}
 	}
+	if len(f.Away) == 1 { // two found a region by themselves, one is told to
+		if err := insist(ctx, func() error { return f.Away[0].api.Found(ctx) }); err != nil {
+			return nil, errors.Join(fmt.Errorf("founding %s: %w", awayRegion, err), f.Close())
+		}
+	}
 	for _, n := range f.everybody() {
 		if err := n.Ready(ctx, 30*time.Second); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
+	for _, n := range f.everybody() { // a region of fewer votes is another one
+		if err := n.Await(ctx, 60*time.Second, "know all votes", func(s admin.Status) bool {
+			return s.Cluster.Voters >= min(f.sizeOf(n.Region), mostVotes)
+		}); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
 	return f, nil
+}
+
+// mostVotes is how many nodes of a region vote.
+const mostVotes = 5
+
+func (f *Fleet) sizeOf(r ownership.Region) int {
+	if r == awayRegion {
+		return len(f.Away)
+	}
+	return len(f.Nodes)
 }
 
 func (f *Fleet) build() (err error) {
@@ -267,6 +292,13 @@ func (f *Fleet) targets() []graphsim.Target {
 		all = append(all, graphsim.Target{Region: string(n.Region), Node: string(n.ID), URL: n.Public, Weight: outOfService})
 	}
 	return all
+}
+
+// retarget tells the cloud of other nodes or addresses; who of them is in service is
+// looked up anew.
+func (f *Fleet) retarget() error {
+	defer f.retargeted.Store(true)
+	return f.Cloud.SetTargets(f.targets())
 }
 
 // Close ends all processes and removes all that the fleet put on the machine,

@@ -31,7 +31,7 @@ func (s *Stage) census(ctx context.Context) {
 	seen, wrong := map[ownership.CallID]bool{}, map[string]string{}
 	for time.Since(from) < censusFor && pause(ctx, 250*time.Millisecond) {
 		for _, n := range s.Nodes {
-			before := s.Cloud.Fates()
+			before, asked := s.Cloud.Fates(), time.Now()
 			t, err := readTable(ctx, n)
 			if err != nil {
 				continue
@@ -40,7 +40,7 @@ func (s *Stage) census(ctx context.Context) {
 				// Alive at the cloud before and after the table was read, and answered
 				// long enough before, with every node well.
 				if f.AnsweredAt.IsZero() || f.AnsweredAt.Before(from) || !f.OverAt.IsZero() ||
-					before[id].AnsweredAt.IsZero() || time.Since(f.AnsweredAt) < factWithin {
+					before[id].AnsweredAt.IsZero() || asked.Sub(f.AnsweredAt) < factWithin {
 					continue
 				}
 				seen[ownership.CallID(id)] = true

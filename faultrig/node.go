@@ -141,6 +141,26 @@ func (n *Node) Stop(limit time.Duration) error {
 	}
 }
 
+// Ends asks the process to end and reports whether it has within the limit; else it
+// makes it write what it waits for into its log.
+func (n *Node) Ends(limit time.Duration) bool {
+	n.mu.Lock()
+	n.wanted = false
+	cmd, ended := n.cmd, n.ended
+	n.mu.Unlock()
+	if cmd == nil {
+		return true
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM) // an ended process is waited for below
+	select {
+	case <-ended:
+		return true
+	case <-time.After(limit):
+		n.end(syscall.SIGQUIT, true)
+		return false
+	}
+}
+
 func (n *Node) end(sig syscall.Signal, forGood bool) {
 	n.mu.Lock()
 	if forGood {

@@ -54,7 +54,68 @@ func factPlants() []Plant {
 				Old:  "	n.desk.Recall(m)\n",
 				New:  "",
 			}},
-			Finds: "F68", Shows: "handled again: after a restart",
+			Finds: "F73", Shows: "handled again: after a restart",
+		},
+		{
+			Name: "no-hand-on", What: "a move takes no memory of handled messages along",
+			Edits: []Edit{{
+				File: "cluster/handon.go",
+				Old:  "	if len(memory) == 0 {\n		return nil\n	}\n",
+				New:  "	if len(memory) >= 0 {\n		return nil\n	}\n",
+			}},
+			Finds: "F68", Shows: "handled again: after a",
+		},
+		{
+			Name: "twins", What: "whichever process says that it is a node is taken for it",
+			Edits: []Edit{{
+				File: "store/apply_nodes.go",
+				Old:  "	case same && a.reserves() && !descends(n.Process, have.rec.Process, act.Ancestors):\n",
+				New:  "	case same && a.reserves() && !descends(n.Process, n.Process, act.Ancestors):\n",
+			}, {
+				File: "cluster/presence.go",
+				Old:  "	if s.process != b.process && s.process != \"\" {\n		switch {\n",
+				New:  "	if s.process != b.process && s.process != \"\" && b.process == \"\" {\n		switch {\n",
+			}, {
+				File: "cluster/admit.go",
+				Old:  "have.Process == \"\" || have.Process == n.Process {\n",
+				New:  "have.Process == \"\" || have.Process != \"\" {\n",
+			}, {
+				File: "cluster/admit.go",
+				Old:  "	if !slices.Contains(req.Ancestors, have.Process) {\n",
+				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
+			}, {
+				File: "cluster/reign.go",
+				Old:  "	case n.Process != \"\" && n.Process != in.process:\n",
+				New:  "	case n.Process == in.process && in.process == \"\":\n",
+			}},
+			Finds: "F49", Shows: "two processes",
+		},
+		{
+			Name: "impatient", What: "what is reserved for a silent node lapses at once",
+			Edits: []Edit{{
+				File: "cluster/silence.go",
+				Old:  "	if c.cfg.Silence == nil {\n		return defaultSilence\n	}\n",
+				New:  "	if app != \"\" || c.cfg.Silence == nil {\n		return 0\n	}\n",
+			}},
+			Finds: "F55", Shows: "orphaned: after",
+		},
+		{
+			Name: "no-take-up", What: "the table never hears that a bot has taken a call up",
+			Edits: []Edit{{
+				File: "bot/adopt.go",
+				Old:  "		d.record(ownership.TakeUp{At: d.conf.Now(), Call: h.Call, Epoch: h.Epoch}, h)\n",
+				New:  "",
+			}},
+			Finds: "F54", Shows: "`lost` was not told",
+		},
+		{
+			Name: "no-floor", What: "after a break a grant counts whatever the own table holds",
+			Edits: []Edit{{
+				File: "cluster/lease.go",
+				Old:  "			next.floor = g.applied\n",
+				New:  "			next.floor = 0\n",
+			}},
+			Finds: "F69", Shows: "I5: call",
 		},
 		{
 			Name: "own-order", What: "what is reserved for a silent node lapses in each node's own order",

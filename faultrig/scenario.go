@@ -60,7 +60,8 @@ func (r Result) Held() bool { return r.Skipped == "" && len(r.Broken) == 0 }
 type Options struct {
 	Binary string
 	Seed   uint64
-	Rounds int // 0: the scenario's own
+	Rounds int           // 0: the scenario's own
+	For    time.Duration // no round begins later than this; 0: all do
 	Keep   bool
 	// NoBars notes times above their bar instead of breaking: a test of what must
 	// hold is no measurement.
@@ -73,12 +74,15 @@ type Stage struct {
 	Load  *claimants
 	Round int
 	opt   Options
+	begun time.Time
 	lag   lag
 
 	mu         sync.Mutex
 	broken     []string
 	notes      []string
 	recoveries map[string][]time.Duration
+	repeats    map[string][]int // calls of which notifications were repeated, by what happened before, round by round
+	again      map[string]int   // second answers and hand-overs of them
 }
 
 // Break notes that something did not hold.
@@ -139,8 +143,9 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 	if err != nil {
 		return res, fmt.Errorf("%s: %w", sc.Fault, err)
 	}
-	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}}
+	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}, repeats: map[string][]int{}, again: map[string]int{}}
 	s.Load = newClaimants(fleet)
+	s.begun = time.Now()
 	err = s.perform(ctx, sc, &res)
 	s.Load.http.CloseIdleConnections()
 	err = errors.Join(err, fleet.Close())
@@ -181,6 +186,10 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 	for s.Round = range res.Rounds {
 		if err = sc.Round(ctx, s); err != nil {
 			err = fmt.Errorf("%s, round %d: %w", sc.Fault, s.Round+1, err)
+			break
+		}
+		if opt := s.opt.For; opt > 0 && time.Since(s.begun) > opt {
+			res.Rounds = s.Round + 1
 			break
 		}
 		if s.isBroken() { // what it left behind is no ground for another round

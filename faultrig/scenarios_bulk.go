@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/admin"
 	"tandem/ownership"
 )
 
@@ -163,7 +164,10 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	pause(ctx, time.Second)
 	s.Desk.NewRegion() // once more: epochs of the snapshot's partitions are its own
 	restored := time.Now()
-	if err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes())); err != nil {
+	switch err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes())); {
+	case admin.Unavailable(err):
+		s.Note("the leader of the restore lost the lead; the next one is to finish it: %v", err)
+	case err != nil:
 		s.Break("restoring a snapshot under traffic: %v", err)
 		return nil
 	}

@@ -43,17 +43,17 @@ func rollingRestart(ctx context.Context, s *Stage) error {
 }
 
 func (s *Stage) restart(ctx context.Context, n *Node) error {
-	st, err := n.Status(ctx)
-	if err != nil {
+	var st admin.Status
+	if err := insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
 		return err
 	}
 	if st.Cluster.State == "leader" {
-		if err := n.api.TransferLeader(ctx, ""); err != nil {
+		if err := insist(ctx, func() error { return n.api.TransferLeader(ctx, "") }); err != nil {
 			return fmt.Errorf("transferring the leadership from %s: %w", n.ID, err)
 		}
 	}
 	by := s.Others(n)[0]
-	if err := by.api.Drain(ctx, n.ID, time.Time{}); err != nil {
+	if err := insist(ctx, func() error { return by.api.Drain(ctx, n.ID, time.Time{}) }); err != nil {
 		return fmt.Errorf("draining %s: %w", n.ID, err)
 	}
 	drained := time.Now().Add(100 * time.Millisecond) // claims under way when the drain was acknowledged
@@ -66,20 +66,37 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 	if err := s.noneOn(ctx, by, n, drained); err != nil {
 		return err
 	}
-	begun := time.Now()
-	if err := n.Stop(15 * time.Second); err != nil {
+	stopping := time.Now()
+	if err := n.Stop(stopsWithin); err != nil {
 		s.Break("%v", err)
 	}
+	s.Recovered("stopped", time.Since(stopping), 0)
+	begun := time.Now()
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, 4*healWithin); err != nil {
 		s.Break("%v", err)
 		return nil
 	}
-	s.Recovered("node back", time.Since(begun), 0)
-	return by.api.Undrain(ctx, n.ID)
+	s.Recovered("node back", time.Since(begun), healWithin)
+	return insist(ctx, func() error { return by.api.Undrain(ctx, n.ID) })
 }
+
+// insist repeats what an operator would repeat: the region has no leader right now,
+// or the machine is too busy to answer.
+func insist(ctx context.Context, do func() error) error {
+	var err error
+	until(ctx, healWithin, 200*time.Millisecond, func() bool {
+		err = do()
+		return err == nil
+	})
+	return err
+}
+
+// stopsWithin is node.drain, what may be handed over after it, and the way out: a
+// node hands its partitions over one by one, and each restart leaves it more of them.
+const stopsWithin = 40 * time.Second
 
 // noneOn breaks when a call was placed on a draining node, unless its group
 // lives there.

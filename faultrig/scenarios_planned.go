@@ -2,16 +2,15 @@ package faultrig
 
 import (
 	"context"
-	"fmt"
-	"net/http"
+	"errors"
+	"sync"
 	"time"
 
 	"tandem/graphsim"
-	"tandem/ownership"
 )
 
 const (
-	movedEach   = 6 // calls of each planned change in F68
+	movedEach   = 10 // calls of each planned change in F68 and F73
 	hourCalls   = 20
 	restartRest = 20 * time.Second // between two rolling restarts of F70
 )
@@ -21,122 +20,13 @@ func plannedScenarios() []Scenario {
 	repeats := graphsim.Unkind()
 	repeats.Duplicate, repeats.ManyDCs, repeats.Reset = 0.4, 0.4, 0.05
 	return []Scenario{
-		{Fault: "F68", Title: "repeats after every kind of planned change", Rounds: 5, Calls: 5, Claims: -1, Round: plannedChanges},
+		{Fault: "F68", Title: "repeats after every kind of planned change, one kind a round", Rounds: 2 * len(planned()), Calls: 1, Claims: -1, Round: plannedChange, Judge: tellRepeats},
+		{Fault: "F73", Title: "repeats after a restart in order, of answered calls that stay", Rounds: 5, Claims: -1, Fleet: FleetOptions{Hosting: "app", Drain: time.Second}, Round: restartOfPinned, Judge: tellRepeats},
 		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
 		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateLog},
+		{Fault: "F72", Title: "all nodes are told to stop at once", Rounds: 10, Claims: -1, Fleet: FleetOptions{Timings: graphsim.Timings{TalkMax: time.Second}}, Round: stopTogether},
 		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
 	}
-}
-
-// plannedChanges: the first notification and a later one, sent again after the
-// change with the same id, reach no bot a second time; and the owner that gives
-// up acts no more, however hard it is pressed.
-func plannedChanges(ctx context.Context, s *Stage) error {
-	changes := []struct {
-		name string
-		do   func(context.Context, *Stage, *Node, []ownership.CallID) error
-	}{{"a move", moveAll}, {"a restart", restartOf}, {"a drain", drainOf}}
-	for i, c := range changes {
-		victim := s.Nodes[(s.Round+i)%len(s.Nodes)]
-		calls, err := s.talkAt(ctx, victim, movedEach)
-		if err != nil {
-			return err
-		}
-		for _, id := range calls {
-			if err := s.notify(ctx, victim, id, "established", "later"); err != nil {
-				return err
-			}
-		}
-		if err := c.do(ctx, s, victim, calls); err != nil {
-			return err
-		}
-		if err := s.AwaitAll(ctx, healWithin); err != nil {
-			s.Break("after %s: %v", c.name, err)
-			return nil
-		}
-		for j, id := range calls {
-			s.repeat(ctx, s.Nodes[j%len(s.Nodes)], id, c.name)
-		}
-		if err := s.endAll(ctx, s.Nodes[0], calls); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// repeat posts the first notification of a call and a later one once more.
-func (s *Stage) repeat(ctx context.Context, n *Node, id ownership.CallID, after string) {
-	res, err := s.Load.first(ctx, n, id)
-	if err == nil {
-		_ = res.Body.Close() // the desk tells what came of it
-		if res.StatusCode == http.StatusFound {
-			res, err = s.Load.post(ctx, plainCall, "", res.Header.Get("Location"), plainCall.incoming(id))
-			if err == nil {
-				_ = res.Body.Close() // likewise
-			}
-		}
-	}
-	if err := s.notify(ctx, n, id, "established", "later"); err != nil {
-		s.Break("repeating a notification after %s: %v", after, err)
-	}
-	if got := len(s.events(id, ownership.EventIncoming)); got != 1 {
-		s.Break("handled again: after %s call %s was rung %d times", after, id, got)
-	}
-	if got, _ := s.toldOf(id, "later"); got != 1 {
-		s.Break("handled again: after %s the later notification of call %s was handed over %d times", after, id, got)
-	}
-}
-
-// moveAll moves the partitions of the calls one by one while they are hammered.
-func moveAll(ctx context.Context, s *Stage, from *Node, calls []ownership.CallID) error {
-	to := s.Others(from)[0]
-	stop := s.hammer(ctx, from, calls)
-	defer stop()
-	moved := map[ownership.PartitionID]bool{}
-	for _, id := range calls {
-		told := s.Desk.Of(id)
-		p := told[0].Partition
-		if moved[p] {
-			continue
-		}
-		moved[p] = true
-		if err := to.api.Move(ctx, p, to.ID); err != nil {
-			s.Note("moving partition %d: %v", p, err)
-		}
-		pause(ctx, 100*time.Millisecond)
-	}
-	return nil
-}
-
-func restartOf(ctx context.Context, s *Stage, n *Node, _ []ownership.CallID) error {
-	if err := n.Stop(15 * time.Second); err != nil {
-		s.Break("%v", err)
-	}
-	return s.bringBack(ctx, n)
-}
-
-func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) error {
-	by := s.Others(n)[0]
-	if err := by.api.Drain(ctx, n.ID, time.Now().Add(time.Second)); err != nil {
-		return fmt.Errorf("draining %s: %w", n.ID, err)
-	}
-	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
-		mine, err := partitionsOf(ctx, by, n.ID)
-		if err != nil {
-			return false
-		}
-		for _, p := range mine {
-			for _, id := range calls {
-				if s.Desk.Of(id)[0].Partition == p.ID {
-					return false
-				}
-			}
-		}
-		return true
-	}) {
-		s.Break("%s after the end of its drain, %s still has partitions with calls that can move", drainFor, n.ID)
-	}
-	return by.api.Undrain(ctx, n.ID)
 }
 
 // lateAnswers: a lease counts from when it was asked for. The answers of the
@@ -188,10 +78,10 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	} else {
 		s.Recovered("adoption", time.Since(fault), 0)
 	}
+	asks.End() // it is granted a lease before it has heard what it lost
 	pause(ctx, 2*time.Second)
 	stop()
 	log.End()
-	asks.End()
 	if err := s.Mend(); err != nil {
 		return err
 	}
@@ -273,12 +163,47 @@ func (s *Stage) spread(ctx context.Context, to *Node) error {
 	return nil
 }
 
+// endsTogether is how long a node without bound calls may take to end while the
+// others end, too: its patience for ringing calls, and what it cannot hand over.
+const endsTogether = 15 * time.Second
+
+// stopTogether: whoever is the last of a region to stop ends as well, also when it
+// wins the lead while the others go.
+func stopTogether(ctx context.Context, s *Stage) error {
+	var wg sync.WaitGroup
+	for i, n := range s.Nodes {
+		wg.Go(func() {
+			pause(ctx, time.Duration(i*s.Round%20)*100*time.Millisecond)
+			begun := time.Now()
+			if n.Ends(endsTogether) {
+				s.Recovered("stopped", time.Since(begun), 0)
+				return
+			}
+			s.Break("%s has not ended %s after it was told to, while all nodes stopped; its stacks are in its log", n.ID, endsTogether)
+			n.Kill()
+		})
+	}
+	wg.Wait()
+	for _, n := range s.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	if err := s.AwaitAll(ctx, healWithin); err != nil {
+		s.Break("after all nodes stopped: %v", err)
+	}
+	return nil
+}
+
 // restartsForAnHour is one rolling restart a minute under the calls that `tandem
 // sim` makes: --rounds 60 is an hour.
 func restartsForAnHour(ctx context.Context, s *Stage) error {
 	for _, n := range s.Nodes {
-		if err := s.restart(ctx, n); err != nil {
-			return err
+		if err := s.restart(ctx, n); err != nil && ctx.Err() == nil { // an operator would see, and go on
+			s.Note("restarting %s: %v", n.ID, err)
+			if err := errors.Join(n.Start(), s.AwaitAll(ctx, 4*healWithin), n.api.Undrain(ctx, n.ID)); err != nil {
+				s.Note("after that: %v", err)
+			}
 		}
 	}
 	pause(ctx, restartRest)

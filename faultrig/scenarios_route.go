@@ -47,9 +47,6 @@ func killOwner(ctx context.Context, s *Stage) error {
 	// The cloud takes no answers for a moment, so that calls ring.
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{Status: http.StatusServiceUnavailable})
 	defer s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
-	watch, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	happenings := kept(s.Cloud.Watch(watch))
 	victim, ringing, err := s.busiest(ctx, leader)
 	if err != nil {
 		return err
@@ -61,19 +58,18 @@ func killOwner(ctx context.Context, s *Stage) error {
 	fault := time.Now()
 	victim.Kill()
 	s.Cloud.SetFault(graphsim.EndpointCalls, graphsim.Fault{})
-	answered := make(chan time.Duration, 1)
-	go func() { answered <- lastAnswer(watch, happenings, ringing, fault) }()
 	took := s.adoptedBy(ctx, mine, victim, 15*time.Second)
 	if took == 0 {
 		s.Break("the %d calls of %s were not adopted within 15s of its death", len(mine), victim.ID)
 	} else {
 		s.Recovered("adoption", time.Since(fault), barAdopt)
 	}
-	select {
-	case d := <-answered:
-		s.Recovered("ringing calls answered", d, barAdopt)
-	case <-time.After(10 * time.Second):
-		s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption", len(ringing), victim.ID)
+	var last time.Duration
+	var open []string
+	if !until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { last, open = s.lastAnswer(ringing, fault); return len(open) == 0 }) {
+		s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption: %v", len(ringing), victim.ID, open)
+	} else {
+		s.Recovered("ringing calls answered", last, barAdopt)
 	}
 	s.Load.mu.Lock()
 	avoided := s.Load.last[victim.ID].Sub(fault)
@@ -132,8 +128,8 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 			return there, ctx.Err()
 		}
 		id := s.fresh()
-		out, err := s.Load.claim(at, id)
-		if err != nil {
+		var out told
+		if err := insist(ctx, func() (err error) { out, err = s.Load.claim(at, id); return err }); err != nil {
 			return nil, err
 		}
 		s.Load.keep(id, out)
@@ -144,42 +140,20 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
 }
 
-// kept holds back what happens until somebody reads it: the watch itself drops it.
-func kept(happenings <-chan graphsim.Happening) <-chan graphsim.Happening {
-	out := make(chan graphsim.Happening, 1<<16)
-	go func() {
-		defer close(out)
-		for h := range happenings {
-			out <- h
-		}
-	}()
-	return out
-}
-
-// lastAnswer waits until the cloud has been told the answers of all calls, but for
-// those whose callers hung up of themselves.
-func lastAnswer(ctx context.Context, happenings <-chan graphsim.Happening, calls map[string]bool, since time.Time) time.Duration {
-	left, last := len(calls), time.Duration(0)
-	for left > 0 {
-		select {
-		case h, ok := <-happenings:
-			if !ok {
-				return time.Hour
-			}
-			switch {
-			case !calls[h.Call]:
-				continue
-			case strings.HasPrefix(h.What, "answered in"):
-				last = max(last, h.At.Sub(since))
-			case h.What != "the caller hung up":
-				continue
-			}
-			left--
-		case <-ctx.Done():
-			return time.Hour
+// lastAnswer gives when the cloud took the last answer to one of the calls, and
+// those that still ring. A caller who hung up was never to be answered; what rang to
+// its end is judged with all other calls.
+func (s *Stage) lastAnswer(calls map[string]bool, since time.Time) (last time.Duration, open []string) {
+	fates := s.Cloud.Fates()
+	for id := range calls {
+		switch f := fates[id]; {
+		case !f.AnsweredAt.IsZero():
+			last = max(last, f.AnsweredAt.Sub(since))
+		case f.OverAt.IsZero():
+			open = append(open, id)
 		}
 	}
-	return last
+	return last, open
 }
 
 // pastEpoch: a follow-up on a callback URI from before a failover reaches the
@@ -362,8 +336,8 @@ func (s *Stage) fill(ctx context.Context, calls int) error {
 		go func() {
 			for i := 0; i < calls/workers && ctx.Err() == nil; i++ {
 				id := s.fresh()
-				out, err := s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id)
-				if err != nil {
+				var out told
+				if err := insist(ctx, func() (err error) { out, err = s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id); return err }); err != nil {
 					errs <- err
 					return
 				}

@@ -27,8 +27,10 @@ func (s *Stage) talkAt(ctx context.Context, at *Node, want int) ([]ownership.Cal
 		}
 	}
 	if !until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
-		t, err := readTable(ctx, at)
-		return err == nil && !slices.ContainsFunc(calls, func(id ownership.CallID) bool { return t.calls[id].State != ownership.CallAnswered })
+		return !slices.ContainsFunc(calls, func(id ownership.CallID) bool {
+			c, err := at.api.Call(ctx, string(id))
+			return err != nil || c.State != ownership.CallAnswered
+		})
 	}) {
 		return nil, fmt.Errorf("not all of %d established calls became answered in the table of %s within 10s", len(calls), at.ID)
 	}

@@ -81,11 +81,13 @@ func (t *totals) forgotten(s, repeat *sighting) bool {
 }
 
 // diedSoon reports whether the node died, or was fenced, so soon after a moment that what it
-// knew of it may never have reached the table.
+// knew of it may never have reached the table. One that was fenced a little before it may be
+// on the last of its lease.
 func (t *totals) diedSoon(node string, after time.Time) bool {
 	soon := func(m mark) bool {
 		d := m.at.Sub(after)
 		return d >= 0 && d < recordWithin
 	}
-	return slices.ContainsFunc(t.deaths[node], soon) || slices.ContainsFunc(t.fenced[node], soon)
+	return slices.ContainsFunc(t.deaths[node], soon) ||
+		slices.ContainsFunc(t.fenced[node], func(m mark) bool { return m.at.Sub(after).Abs() < recordWithin })
 }

@@ -38,8 +38,26 @@ func (n *Node) openStore(context.Context) error {
 		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}
 	n.store, n.table = st, st.Table()
-	n.stops.addWaiting("store", func(context.Context) error { return st.Close() })
+	n.stops.addWaiting("store", n.closeStore)
 	return nil
+}
+
+// closeStore closes the store once nobody uses it any more. When the time is over
+// before that, it stays open, and the end of the process closes it: what raft writes
+// until then must not meet a closed log.
+func (n *Node) closeStore(ctx context.Context) error {
+	if n.region != nil {
+		select {
+		case <-n.region.Over():
+		default:
+			select {
+			case <-n.region.Over():
+			case <-ctx.Done():
+				return fmt.Errorf("it stays open, for the region has not ended: %w", ctx.Err())
+			}
+		}
+	}
+	return n.store.Close()
 }
 
 // fatal is called when the disk or the table makes the node useless.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -242,4 +243,25 @@ func TestStartRefusesBeforeItShows(t *testing.T) {
 	if n, ok := x.node.table.Node(ownership.NodeID(x.name)); !ok || n.State != ownership.NodeActive {
 		t.Errorf("after all that it is %+v", n)
 	}
+}
+
+// TestTheStoreOutlivesTheRegion: raft panics when its log is closed under it. A stop
+// whose time is over before raft has ended leaves the store open.
+func TestTheStoreOutlivesTheRegion(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 1, shape: inProcess})
+	x := s.seats[0]
+	n := x.node
+	x.node = nil
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.Stop(late); err == nil || !strings.Contains(err.Error(), "stays open") {
+		t.Fatalf("a stop without any time: %v", err)
+	}
+	<-n.region.Over()
+	if err := n.store.Close(); err != nil {
+		t.Errorf("closing the store once raft had ended: %v", err)
+	}
+	x.start()
+	s.ready(x)
 }

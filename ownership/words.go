@@ -141,6 +141,10 @@ func (s *CallState) UnmarshalText(b []byte) error {
 
 // UnmarshalText reads the word users meet.
 func (s *NodeState) UnmarshalText(b []byte) error {
+	if string(b) == unknownWord { // of a node that has no record yet
+		*s = 0
+		return nil
+	}
 	for i, w := range nodeStates {
 		if i > 0 && w == string(b) {
 			*s = NodeState(i)
@@ -150,9 +154,12 @@ func (s *NodeState) UnmarshalText(b []byte) error {
 	return fmt.Errorf("reading a node state: %q is none of active, draining, gone", b)
 }
 
+// unknownWord stands for what no word is for.
+const unknownWord = "unknown"
+
 func word(words []string, i int) string {
 	if i <= 0 || i >= len(words) {
-		return "unknown"
+		return unknownWord
 	}
 	return words[i]
 }

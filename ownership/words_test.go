@@ -66,7 +66,7 @@ func TestStateWords(t *testing.T) {
 		Node NodeState
 		Call CallState
 	}
-	for _, s := range []states{{NodeActive, CallClaimed}, {NodeDraining, CallAnswered}, {NodeGone, CallOrphaned}, {NodeGone, CallEnded}} {
+	for _, s := range []states{{NodeActive, CallClaimed}, {NodeDraining, CallAnswered}, {NodeGone, CallOrphaned}, {NodeGone, CallEnded}, {0, CallEnded}} {
 		text, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)

@@ -55,6 +55,26 @@ func TestARecordingComesBackAtOnce(t *testing.T) {
 	}
 }
 
+// TestF58_ARingingCallLeavesANodeThatIsCutOffAtOnce: it may be posted there again and
+// again, and rings for 15 s. Where the whole region is full there is no hurry.
+func TestF58_ARingingCallLeavesANodeThatIsCutOffAtOnce(t *testing.T) {
+	nd := oneNode(t, setup{})
+	spread := map[string]bool{}
+	for i := range 20 {
+		for _, err := range []error{ownership.ErrNoLeader, ownership.ErrFenced, ownership.ErrBehind} {
+			nd.in.refuse = err
+			if a := post(t, nd.url+hookPath, incoming(fmt.Sprintf("c%d", i))); a.status != 503 || a.header.Get("Retry-After") != "1" {
+				t.Fatalf("%v: %d, Retry-After %q, want 503 and 1", err, a.status, a.header.Get("Retry-After"))
+			}
+		}
+		nd.in.refuse = ownership.ErrFull
+		spread[post(t, nd.url+hookPath, incoming(fmt.Sprintf("c%d", i))).header.Get("Retry-After")] = true
+	}
+	if len(spread) < 2 {
+		t.Errorf("Retry-After of a full region is not spread: %v", spread)
+	}
+}
+
 // TestNoLease: an owner without a valid lease does not act.
 func TestNoLease(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})

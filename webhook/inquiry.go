@@ -128,6 +128,11 @@ func (q *inquiry) hurried() bool {
 	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming && p.recording })
 }
 
+// rings reports whether a new call is in the body.
+func (q *inquiry) rings() bool {
+	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming })
+}
+
 // isJoinNotice knows the notifications of a recording group (participant
 // joining and left), whose resource is not documented.
 func isJoinNotice(n *graph.Notification) bool {

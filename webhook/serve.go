@@ -314,7 +314,7 @@ const (
 
 // finish writes, counts and logs a result.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
-	h.write(w, res, q != nil && q.hurried())
+	h.write(w, res, q != nil && (q.hurried() || res.refused.local() && q.rings()))
 	h.count.requests[res.outcome].Inc()
 	switch res.outcome {
 	case outcomeRegionRedirect:

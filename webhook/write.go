@@ -11,7 +11,9 @@ import (
 )
 
 // Retry-After in seconds: spread, so that callers turned away together do not
-// come back together. A recording rings for 5 s only: it comes back at once.
+// come back together. A recording rings for 5 s only: it comes back at once. So does
+// any call that rings where this node cannot help and another may, as when this one
+// is cut off: it has 15 s, and the name that it is posted to leads to any node.
 const (
 	retryLeast = 1
 	retryMost  = 3
@@ -22,6 +24,11 @@ func retryAfter(hurried bool) string {
 		return strconv.Itoa(retryLeast)
 	}
 	return strconv.Itoa(retryLeast + rand.IntN(retryMost-retryLeast+1))
+}
+
+// local reports whether another node may do what this one refuses.
+func (r *refusal) local() bool {
+	return r != nil && (*r == refuseNoLeader || *r == refuseNoLease || *r == refuseBehind)
 }
 
 // bodies holds each refusal's body, written once.

@@ -36,6 +36,7 @@ type flags struct {
 	run, binary                     string
 	seed                            uint64
 	rounds                          int
+	limit                           time.Duration
 }
 
 func main() { os.Exit(do()) }
@@ -51,6 +52,7 @@ func do() int {
 	flag.StringVar(&f.binary, "binary", "", "the tandem program; empty: it is built")
 	flag.Uint64Var(&f.seed, "seed", 1, "of all random choices of the loads")
 	flag.IntVar(&f.rounds, "rounds", 0, "times each fault is injected; 0: as the fault says")
+	flag.DurationVar(&f.limit, "for", 0, "no round of a fault begins later than this; 0: all do")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -111,7 +113,7 @@ func (f flags) faults(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer done()
-	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, Keep: f.keep}
+	opt := faultrig.Options{Binary: binary, Seed: f.seed, Rounds: f.rounds, For: f.limit, Keep: f.keep}
 	var results []faultrig.Result
 	code := 0
 	for _, s := range all {
