@@ -218,7 +218,7 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	if req.GetProbe() {
 		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
 	}
-	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left)
+	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
 }
 
 func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {

@@ -1770,6 +1770,7 @@ type DismissRequest struct {
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Left          bool                   `protobuf:"varint,2,opt,name=left,proto3" json:"left,omitempty"`
 	Probe         bool                   `protobuf:"varint,3,opt,name=probe,proto3" json:"probe,omitempty"` // only asks whether it would be refused
+	But           []string               `protobuf:"bytes,4,rep,name=but,proto3" json:"but,omitempty"`      // nodes that could not take what it knows: they inherit only where nobody else can
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1823,6 +1824,13 @@ func (x *DismissRequest) GetProbe() bool {
 		return x.Probe
 	}
 	return false
+}
+
+func (x *DismissRequest) GetBut() []string {
+	if x != nil {
+		return x.But
+	}
+	return nil
 }
 
 type DismissReply struct {
@@ -2654,11 +2662,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
 	"\tJoinReply\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter\"N\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter\"`\n" +
 	"\x0eDismissRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04left\x18\x02 \x01(\bR\x04left\x12\x14\n" +
-	"\x05probe\x18\x03 \x01(\bR\x05probe\"\x0e\n" +
+	"\x05probe\x18\x03 \x01(\bR\x05probe\x12\x10\n" +
+	"\x03but\x18\x04 \x03(\tR\x03but\"\x0e\n" +
 	"\fDismissReply\"R\n" +
 	"\fYieldRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
