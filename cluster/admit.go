@@ -35,7 +35,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.checkNewcomer(req); err != nil {
 		return fail(err)
 	}
-	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, c.named(n.ID), time.Now()) {
+	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, time.Now()) {
 		return fail(errAlive)
 	}
 	succeeds, err := r.succeed(req)
@@ -81,7 +81,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 		c.admitted()
 		return voter, nil
 	}
-	c.present.bind(n.ID, n.Process, act.Node.Process, n.ClusterAddr, time.Now())
+	c.present.bind(n.ID, n.Process, n.ClusterAddr, time.Now())
 	if early == "" {
 		if err := r.callBack(ctx, n, n.Incarnation); err != nil {
 			return fail(err)

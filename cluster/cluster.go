@@ -28,8 +28,8 @@ type Cluster struct {
 	process string                 // random, of this start
 	before  store.Lineage          // of the disk, as this process found it
 	former  atomic.Pointer[string] // see formerly
-	acted   atomic.Bool            // the table has named this process since it was last replaced
-	namedAt uint64                 // table index at which the entering goroutine saw that
+	swaps   atomic.Uint64          // odd while a snapshot replaces the table
+	naming  naming
 	present *presence
 	log     *slog.Logger
 	st      *store.Store
@@ -118,7 +118,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(c.cfg.Timings.Lease + c.cfg.Timings.Drift)
+	c.present = newPresence(c.cfg.Timings.Lease+c.cfg.Timings.Drift, c.named)
 	if c.cfg.TLS != nil {
 		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
 			return err

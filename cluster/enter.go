@@ -267,11 +267,11 @@ func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.Hel
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
 	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
-	for id, h := range met {
-		c.present.tells(bearerOfReply(h.HelloReply), c.named(id), time.Now())
+	for _, h := range met {
+		c.present.tells(bearerOfReply(h.HelloReply), time.Now())
 		for _, n := range h.GetNodes() {
 			if other := ownership.NodeID(n.GetNode()); other != c.self {
-				c.present.hint(other, n.GetAddr(), c.named(other))
+				c.present.hint(other, n.GetAddr())
 			}
 		}
 	}

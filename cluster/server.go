@@ -127,7 +127,7 @@ func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*pe
 		c.enterAt.fire()
 	}
 	if b.node != c.self {
-		c.present.tells(b, c.named(b.node), time.Now())
+		c.present.tells(b, time.Now())
 	}
 	if req.GetAdmit() == c.cfg.Node.Incarnation {
 		if err := c.admittedBy(b); err != nil {
@@ -170,7 +170,7 @@ func (c *Cluster) admittedBy(leader bearer) error {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	c.present.bind(leader.node, leader.process, c.named(leader.node), leader.addr, time.Now())
+	c.present.bind(leader.node, leader.process, leader.addr, time.Now())
 	c.admitted()
 	return nil
 }

@@ -137,6 +137,9 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	today, fit := c.tb.Nodes(), r.book.fitness(time.Now())
 	r.restoring.Store(true)
 	defer r.restoring.Store(false)
+	if err := r.standStill(ctx); err != nil {
+		return err
+	}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 	done := make(chan error, 1)
 	go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
@@ -152,6 +155,32 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	// first to do it would inherit all that the others have.
 	r.book.begin(c.leaseLength(), time.Now())
 	return r.reseat(ctx, today, fit)
+}
+
+// standStill waits until every lease is certainly over, while no new one is granted:
+// nobody may act by the table of before while another acts by the restored one. Then
+// it makes sure that this node still leads: raft replaces a leader's own table before
+// it asks anybody.
+func (r *reign) standStill(ctx context.Context) error {
+	for {
+		var over time.Time
+		for _, n := range r.c.tb.Nodes() {
+			if at := r.book.over(n.ID); at.After(over) {
+				over = at
+			}
+		}
+		wait := time.Until(over)
+		if wait <= 0 {
+			_, err := r.verify.do(ctx, struct{}{})
+			return r.over(err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !r.sleep(wait) {
+			return errNotLeader
+		}
+	}
 }
 
 // reseat puts the nodes of today into a table that was restored from the past. fit
