@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tandem/ownership"
 )
 
 // snapshotOfAnother gives a snapshot of a region of the same name with calls.
@@ -74,5 +76,40 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 	}
 	if now := ldr.raft.CurrentTerm(); now != term || ldr.reign.Load() == nil {
 		t.Errorf("the lead changed in term %d, now %d", term, now)
+	}
+}
+
+// TestO34_AfterARestoreTheNodesShareThePartitions: each node of today has as many as
+// it should have, and what was on the machines of before is spread over all.
+func TestO34_AfterARestoreTheNodesShareThePartitions(t *testing.T) {
+	long(t)
+	saved := snapshotOfAnother(t, 60)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	if err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved)); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		eventually(t, string(n.id)+" acts by the restored table", func() bool {
+			ps := n.tb.PartitionsOf(n.id)
+			return len(ps) > 0 && n.HoldsPartition(ps[0].ID, ps[0].Epoch)
+		})
+	}
+	tb := nodes[0].tb
+	own, left := make(map[ownership.NodeID]int), make(map[ownership.NodeID]int)
+	for _, p := range tb.Partitions() {
+		switch {
+		case p.Retired:
+		case p.Live > 0:
+			left[p.Owner]++
+		default:
+			own[p.Owner]++
+		}
+	}
+	for _, n := range nodes {
+		if own[n.id]+left[n.id] < defaultBirths || left[n.id] == 0 {
+			t.Errorf("node %s has %d partitions of its own and %d of those before, want %d in all, and some of each; all: %v, %v",
+				n.id, own[n.id], left[n.id], defaultBirths, own, left)
+		}
 	}
 }
