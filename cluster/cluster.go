@@ -26,6 +26,7 @@ type Cluster struct {
 	self    ownership.NodeID
 	addr    string                 // advertised
 	process string                 // random, of this start
+	born    time.Time              // when it began
 	before  store.Lineage          // of the disk, as this process found it
 	former  atomic.Pointer[string] // see formerly
 	swaps   atomic.Uint64          // odd while a snapshot replaces the table
@@ -99,7 +100,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	}
 	c := &Cluster{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
-		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
+		born: time.Now(), st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {

@@ -112,7 +112,7 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts(), Process: c.process}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts(), Process: c.process, Clock: c.clock()}, nil
 }
 
 func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
@@ -249,11 +249,18 @@ func (c *Cluster) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb
 	if c.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
+	ctx, end, err := c.inTime(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	reply, err := c.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
 	if err != nil {
 		return nil, err
 	}
-	return replyToWire(reply), nil
+	w := replyToWire(reply)
+	w.Clock = c.clock()
+	return w, nil
 }
 
 // barrierAt asks the leader for a barrier.

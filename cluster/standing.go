@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -45,34 +43,3 @@ func (c *Cluster) Fresh(ctx context.Context) error {
 // freshLimit bounds Fresh: longer than an election takes, shorter than a caller's
 // patience.
 const freshLimit = time.Second
-
-// A node that a call is reserved for was silent once, and may still be: a frozen
-// process takes connections and answers nothing. So it is asked for a sign of life
-// before the first of such hand-overs, and again when the last sign is old.
-const (
-	signLimit = 500 * time.Millisecond
-	signLasts = time.Second
-)
-
-// awake makes sure that the node a reserved call belongs to is there, so that a
-// hand-over to a silent one is refused at once and not after the time for bots.
-func (c *Cluster) awake(ctx context.Context, p *peer, to ownership.NodeID, call ownership.CallID) error {
-	if k, reserved := c.reserved(call); !reserved || k.Owner != to {
-		return nil
-	}
-	if at := p.sign.Load(); at != nil && time.Since(*at) < signLasts {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, signLimit)
-	defer cancel()
-	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
-	if err != nil {
-		return fmt.Errorf("the call is reserved for node %s, which gives no sign of life: %w", to, err)
-	}
-	if !res.GetActing() {
-		return fmt.Errorf("the call is reserved for node %s, which has no lease yet: %w", to, ownership.ErrFenced)
-	}
-	now := time.Now()
-	p.sign.Store(&now)
-	return nil
-}

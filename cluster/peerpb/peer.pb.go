@@ -943,6 +943,7 @@ type TermReply struct {
 	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // the table's applied index
 	Acting        bool                   `protobuf:"varint,3,opt,name=acting,proto3" json:"acting,omitempty"`   // its lease is valid
 	Process       string                 `protobuf:"bytes,4,opt,name=process,proto3" json:"process,omitempty"`
+	Clock         int64                  `protobuf:"varint,5,opt,name=clock,proto3" json:"clock,omitempty"` // of the process, in nanoseconds: for HandOver.until
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1003,6 +1004,13 @@ func (x *TermReply) GetProcess() string {
 		return x.Process
 	}
 	return ""
+}
+
+func (x *TermReply) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 // HelloRequest asks who is there; with founder set it also asks the other to
@@ -2278,6 +2286,8 @@ type HandOver struct {
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	Thread        string                 `protobuf:"bytes,16,opt,name=thread,proto3" json:"thread,omitempty"`
 	Organizer     string                 `protobuf:"bytes,17,opt,name=organizer,proto3" json:"organizer,omitempty"`
+	Until         int64                  `protobuf:"varint,18,opt,name=until,proto3" json:"until,omitempty"` // when its sender gives it up, by the clock of the process to_process; 0: nothing is known
+	ToProcess     string                 `protobuf:"bytes,19,opt,name=to_process,json=toProcess,proto3" json:"to_process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2431,11 +2441,26 @@ func (x *HandOver) GetOrganizer() string {
 	return ""
 }
 
+func (x *HandOver) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *HandOver) GetToProcess() string {
+	if x != nil {
+		return x.ToProcess
+	}
+	return ""
+}
+
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	Header        map[string]*Values     `protobuf:"bytes,2,rep,name=header,proto3" json:"header,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Clock         int64                  `protobuf:"varint,4,opt,name=clock,proto3" json:"clock,omitempty"` // of the process that answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2489,6 +2514,13 @@ func (x *Reply) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *Reply) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 var File_peerpb_peer_proto protoreflect.FileDescriptor
@@ -2583,12 +2615,13 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\x12\x16\n" +
 	"\x06length\x18\x05 \x01(\x03R\x06length\"'\n" +
 	"\vTermRequest\x12\x18\n" +
-	"\aprocess\x18\x01 \x01(\tR\aprocess\"k\n" +
+	"\aprocess\x18\x01 \x01(\tR\aprocess\"\x81\x01\n" +
 	"\tTermReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
-	"\aprocess\x18\x04 \x01(\tR\aprocess\"\xee\x02\n" +
+	"\aprocess\x18\x04 \x01(\tR\aprocess\x12\x14\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\"\xee\x02\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2686,7 +2719,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0e\n" +
 	"\fRestoreReply\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\xb4\x04\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\xe9\x04\n" +
 	"\bHandOver\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -2706,14 +2739,18 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06header\x18\x0e \x03(\v2$.tandem.peer.v1.HandOver.HeaderEntryR\x06header\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\x12\x16\n" +
 	"\x06thread\x18\x10 \x01(\tR\x06thread\x12\x1c\n" +
-	"\torganizer\x18\x11 \x01(\tR\torganizer\x1aQ\n" +
+	"\torganizer\x18\x11 \x01(\tR\torganizer\x12\x14\n" +
+	"\x05until\x18\x12 \x01(\x03R\x05until\x12\x1d\n" +
+	"\n" +
+	"to_process\x18\x13 \x01(\tR\ttoProcess\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xd7\x01\n" +
 	"\x05Reply\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x129\n" +
 	"\x06header\x18\x02 \x03(\v2!.tandem.peer.v1.Reply.HeaderEntryR\x06header\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\x1aQ\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x14\n" +
+	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01B\x17Z\x15tandem/cluster/peerpbb\x06proto3"
