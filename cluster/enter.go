@@ -191,7 +191,7 @@ func (c *Cluster) askToJoin(ctx context.Context, node ownership.NodeID, addr str
 	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
-		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, Settings: req.Settings,
+		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
 	})
 	return err
 }

@@ -108,6 +108,6 @@ func (c *Cluster) joining() JoinRequest {
 	me := c.me()
 	return JoinRequest{
 		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
-		Ancestors: me.GetAncestors(), Over: me.GetOver(), Settings: c.cfg.Settings,
+		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
 	}
 }

@@ -22,6 +22,7 @@ type JoinRequest struct {
 	HasState   bool        // its table holds a record of it
 	Ancestors  []string    // see ownership.Join
 	Over       bool        // the last of them ended in order
+	LastIndex  uint64      // of its raft log; 0: it does not say
 	Settings   map[string]string
 }
 

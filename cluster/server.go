@@ -193,7 +193,7 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 	join.Node.Process = req.GetProcess()
 	voter, err := c.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
-		Ancestors: req.GetAncestors(), Over: req.GetOver(), Settings: req.GetSettings(),
+		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Stamp: store.Stamp{
 			Deployment: req.GetDeployment(), Region: ownership.Region(req.GetRegion()), Node: ownership.NodeID(req.GetNode()),
 			Incarnation: req.GetIncarnation(), Format: req.GetFormat(),

@@ -291,3 +291,36 @@ func TestASnapshotUnbindsNobody(t *testing.T) {
 		t.Error("the table's word does not count any more")
 	}
 }
+
+// TestADiskThatWasSetBackIsRefused: a voter's disk is brought back to an earlier moment
+// of the same process's life, as a snapshot of a virtual machine does. It is the heir of
+// the process that the table names, and has forgotten entries, and votes.
+func TestADiskThatWasSetBackIsRefused(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	converge(t, nodes)
+	if err := n.tb.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	was := n.copyTo(filepath.Join(r.dir, "of-before"))
+	for i := range 20 {
+		claim(t, ldr, i)
+	}
+	applied := ldr.tb.Applied()
+	eventually(t, "the leader has heard that the node has all of it", func() bool {
+		last, _ := ldr.reign.Load().book.last(n.id)
+		return last.applied >= applied
+	})
+	n.stop()
+	was.up(joining(without(nodes, n)...))
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	if err := was.fatals()[0]; !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
+		t.Errorf("it ended with %v", err)
+	}
+	if !was.trans.deaf.Load() {
+		t.Error("it takes part in raft")
+	}
+}

@@ -1608,7 +1608,8 @@ type JoinRequest struct {
 	Settings      map[string]string      `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Process       string                 `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
 	Ancestors     []string               `protobuf:"bytes,11,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
-	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"` // the process before it ended in order
+	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"`                            // the process before it ended in order
+	LastIndex     uint64                 `protobuf:"varint,13,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log; 0: it does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1725,6 +1726,13 @@ func (x *JoinRequest) GetOver() bool {
 		return x.Over
 	}
 	return false
+}
+
+func (x *JoinRequest) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
 }
 
 type JoinReply struct {
@@ -2674,7 +2682,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\vTakeRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\fR\x06memory\"\v\n" +
-	"\tTakeReply\"\xae\x03\n" +
+	"\tTakeReply\"\xcd\x03\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\x12\x1e\n" +
 	"\n" +
@@ -2690,7 +2698,9 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aprocess\x18\n" +
 	" \x01(\tR\aprocess\x12\x1c\n" +
 	"\tancestors\x18\v \x03(\tR\tancestors\x12\x12\n" +
-	"\x04over\x18\f \x01(\bR\x04over\x1a;\n" +
+	"\x04over\x18\f \x01(\bR\x04over\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\r \x01(\x04R\tlastIndex\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
