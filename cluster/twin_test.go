@@ -324,3 +324,31 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 		t.Error("it takes part in raft")
 	}
 }
+
+// TestAncestorsAreKeptUntilTheTableIsOnDisk: a crash sets a table back to what is on
+// disk, which may name the process of before. The node must know then that it descends
+// from that one, or the others take it for a copy.
+func TestAncestorsAreKeptUntilTheTableIsOnDisk(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	n := without(r.form(3), leaderOf(t, r.nodes["a"], r.nodes["b"], r.nodes["c"]))[0]
+	former := n.process
+	for range 5 {
+		n.restart()
+		var unnamed uint64 // the last index at which the table did not name the process
+		eventually(t, "the ancestors are given up", func() bool {
+			at := n.tb.Applied()
+			if n.named(n.id) != n.process {
+				unnamed = at
+			}
+			if slices.Contains(n.st.Lineage().Ancestors, former) {
+				return false
+			}
+			if on := n.tb.Durable(); on <= unnamed {
+				t.Errorf("given up at entry %d of the table on disk; at %d it did not name the process", on, unnamed)
+			}
+			return true
+		})
+		former = n.process
+	}
+}
