@@ -18,7 +18,7 @@ import (
 type callsAsked struct {
 	Asking
 	Region    string `query:"region" maxLength:"64" doc:"Must be this region: other regions' calls stand in their own tables."`
-	Node      string `query:"node" maxLength:"64" doc:"Owner of the call's partition."`
+	Node      string `query:"node" maxLength:"64" doc:"Who acts for the call now: the owner of its partition, or the silent node that it is reserved for."`
 	Partition uint32 `query:"partition" doc:"0: any."`
 	Tenant    string `query:"tenant" maxLength:"64"`
 	App       string `query:"app" maxLength:"64"`
@@ -183,7 +183,7 @@ func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
 	out.Why = append(claimSentences(c), candidateSentences(c.Placement)...)
 	var since []string
 	out.Partition, since = d.sinceSentences(c)
-	out.Why = append(out.Why, since...)
+	out.Why = append(append(out.Why, since...), standingSentences(c, out.Partition, events)...)
 	return out, nil
 }
 
@@ -229,6 +229,41 @@ func (d *Door) sinceSentences(c ownership.Call) (ownership.Partition, []string) 
 		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
 	}
 	return part, out
+}
+
+// reserved reports whether the call waits for a node that fell silent.
+func reserved(c ownership.Call, part ownership.Partition) bool {
+	return c.State == ownership.CallAnswered && c.Owner != "" && c.Owner != part.Owner
+}
+
+// standingSentences say what became of a call whose media are on a node that fell
+// silent.
+func standingSentences(c ownership.Call, part ownership.Partition, events []Event) []string {
+	answered := c.Epoch
+	for _, e := range events {
+		switch e.Kind {
+		case "answered":
+			answered = e.Epoch
+		case "taken-up":
+			if c.State == ownership.CallOrphaned {
+				return []string{fmt.Sprintf("Its media were on a node that fell silent, and the bot beside %s has taken it up since: it stays there.", e.Node)}
+			}
+		}
+	}
+	for _, r := range part.Reserved {
+		switch {
+		case r.Epoch != answered:
+		case reserved(c, part):
+			return []string{fmt.Sprintf("Its media are on %s, which fell silent at %s: it is reserved for that node at epoch %d. Nobody else acts for it, and its "+
+				"notifications get 503 until the node is back or the app's silence is over.", r.Node, r.Since.UTC().Format(time.RFC3339Nano), r.Epoch)}
+		case c.State == ownership.CallOrphaned && r.Final:
+			return []string{fmt.Sprintf("Its media were on %s, which was removed: the bot beside %s is asked to rejoin.", r.Node, part.Owner)}
+		case c.State == ownership.CallOrphaned:
+			return []string{fmt.Sprintf("Its media are on %s, which was silent for longer than the app waits: the bot beside %s is asked to rejoin. "+
+				"If %s is back before that bot takes it up, the call is its own again.", r.Node, part.Owner, r.Node)}
+		}
+	}
+	return nil
 }
 
 // reasonText says in words what a placement's reason means.

@@ -115,10 +115,9 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 }
 
 func (s consoleSource) row(c ownership.Call) console.CallRow {
-	row := console.CallRow{Call: c, Owner: c.Placement.Owner}
-	if p, ok := s.d.deps.Table.Partition(c.Partition); ok {
-		row.Owner = p.Owner
-	}
+	p, known := s.d.deps.Table.Partition(c.Partition)
+	row := console.CallRow{Call: c, Reserved: known && reserved(c, p)}
+	row.Call.Owner = orElse(c.Owner, orElse(p.Owner, c.Placement.Owner))
 	return row
 }
 

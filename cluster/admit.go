@@ -35,7 +35,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.checkNewcomer(req); err != nil {
 		return fail(err)
 	}
-	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, c.named(n.ID), time.Now()) {
+	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, time.Now()) {
 		return fail(errAlive)
 	}
 	succeeds, err := r.succeed(req)
@@ -81,7 +81,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 		c.admitted()
 		return voter, nil
 	}
-	c.present.bind(n.ID, n.Process, act.Node.Process, n.ClusterAddr, time.Now())
+	c.present.bind(n.ID, n.Process, n.ClusterAddr, time.Now())
 	if early == "" {
 		if err := r.callBack(ctx, n, n.Incarnation); err != nil {
 			return fail(err)
@@ -132,7 +132,8 @@ func (r *reign) checkNewcomer(req JoinRequest) error {
 
 // succeed lets a process follow the one that the table names, and reports whether
 // there is one. That one gets no lease from then on. Its own must be certainly
-// over, or it has given it back; and the newcomer must descend from it.
+// over, or it has given it back; and the newcomer must descend from it, with all that
+// it said it had.
 func (r *reign) succeed(req JoinRequest) (bool, error) {
 	n := req.Node
 	have, ok := r.c.tb.Node(n.ID)
@@ -141,6 +142,10 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	}
 	if !slices.Contains(req.Ancestors, have.Process) {
 		return false, twinOf(n.ID, have.ClusterAddr)
+	}
+	if told, _ := r.book.last(n.ID); told.incarnation == n.Incarnation && 0 < req.LastIndex && req.LastIndex < told.applied {
+		return false, fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
+			req.LastIndex, told.applied, ErrDiffers, heal)
 	}
 	now := time.Now()
 	if err := r.book.next.ask(n.ID, n.Process, r.book.waits(), now); err != nil {

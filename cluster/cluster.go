@@ -26,11 +26,12 @@ type Cluster struct {
 	self     ownership.NodeID
 	addr     string                           // advertised
 	process  string                           // random, of this start
+	born     time.Time                        // when it began
 	before   store.Lineage                    // of the disk, as this process found it
 	former   atomic.Pointer[string]           // see formerly
+	swaps    atomic.Uint64                    // odd while a snapshot replaces the table
 	unseated atomic.Pointer[[]ownership.Node] // see seatAll
-	acted    atomic.Bool                      // the table has named this process since it was last replaced
-	namedAt  uint64                           // table index at which the entering goroutine saw that
+	naming   naming
 	present  *presence
 	log      *slog.Logger
 	st       *store.Store
@@ -102,7 +103,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	}
 	c := &Cluster{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
-		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
+		born: time.Now(), st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
@@ -121,7 +122,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(c.cfg.Timings.Lease + c.cfg.Timings.Drift)
+	c.present = newPresence(c.cfg.Timings.Lease+c.cfg.Timings.Drift, c.named)
 	if c.cfg.TLS != nil {
 		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
 			return err

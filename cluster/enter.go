@@ -191,7 +191,7 @@ func (c *Cluster) askToJoin(ctx context.Context, node ownership.NodeID, addr str
 	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
-		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, Settings: req.Settings,
+		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
 	})
 	return err
 }
@@ -267,11 +267,11 @@ func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.Hel
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
 	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
-	for id, h := range met {
-		c.present.tells(bearerOfReply(h.HelloReply), c.named(id), time.Now())
+	for _, h := range met {
+		c.present.tells(bearerOfReply(h.HelloReply), time.Now())
 		for _, n := range h.GetNodes() {
 			if other := ownership.NodeID(n.GetNode()); other != c.self {
-				c.present.hint(other, n.GetAddr(), c.named(other))
+				c.present.hint(other, n.GetAddr())
 			}
 		}
 	}

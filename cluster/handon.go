@@ -48,11 +48,7 @@ func (c *Cluster) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*
 	if err := r.waitReady(ctx); err != nil {
 		return nil, err
 	}
-	but := make([]ownership.NodeID, len(req.GetBut()))
-	for i, n := range req.GetBut() {
-		but[i] = ownership.NodeID(n)
-	}
-	to, err := r.fittest(ownership.PartitionID(req.GetPartition()), but)
+	to, err := r.fittest(ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
 	return &peerpb.DirectReply{Node: string(to)}, err
 }
 
@@ -62,15 +58,27 @@ func (r *reign) fittest(id ownership.PartitionID, but []ownership.NodeID) (owner
 	if !ok {
 		return "", fmt.Errorf("moving partition %s: %w", id, ownership.ErrUnknown)
 	}
-	fit := r.book.fitness(time.Now())
-	for _, n := range but {
-		delete(fit, n)
-	}
-	to, ok := ownership.Heir(r.c.tb, p, fit)
+	to, ok := ownership.Heir(r.c.tb, p, r.fitnessBut(but))
 	if !ok {
 		return "", fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", id, ownership.ErrFull)
 	}
 	return to, nil
+}
+
+func (r *reign) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]ownership.Fitness {
+	fit := r.book.fitness(time.Now())
+	for _, n := range but {
+		delete(fit, n)
+	}
+	return fit
+}
+
+func nodeIDs(names []string) []ownership.NodeID {
+	ids := make([]ownership.NodeID, len(names))
+	for i, n := range names {
+		ids[i] = ownership.NodeID(n)
+	}
+	return ids
 }
 
 // direct gives a move without a target the node that is fittest to take it: those
@@ -88,10 +96,17 @@ func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
 // Nothing is handed on before the partition rests: what is under way is not yet in
 // the memory.
 func (c *Cluster) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+	return c.send(ctx, id, c.memory(id), to)
+}
+
+func (c *Cluster) memory(id ownership.PartitionID) []byte {
 	if c.doors.Memory == nil {
 		return nil
 	}
-	memory := c.doors.Memory(id)
+	return c.doors.Memory(id)
+}
+
+func (c *Cluster) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
 	if len(memory) == 0 {
 		return nil
 	}

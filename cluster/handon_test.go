@@ -2,8 +2,11 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"tandem/ownership"
@@ -79,6 +82,57 @@ func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 	}
 	if taken != defaultBirths {
 		t.Errorf("%d of %d partitions took their memory along", taken, defaultBirths)
+	}
+}
+
+// A node that leaves lets whoever may inherit know what it handled, before anybody
+// does: the calls with media on it go to others too. Who could not be told does not
+// inherit as long as another may.
+func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
+	long(t)
+	var cut atomic.Pointer[[2]string] // no connection from the node with that id to that address
+	r := newRegion(t, func(c *Config) {
+		id := string(c.Node.ID)
+		c.Ground.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			if not := cut.Load(); not != nil && *not == [2]string{id, addr} {
+				return nil, errors.New("the way is cut")
+			}
+			return dialTCP(ctx, addr)
+		}
+	})
+	nodes := r.form(4)
+	ldr := leaderOf(t, nodes...)
+	n, mute := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	seen := make(map[ownership.NodeID]*recalls)
+	for _, o := range nodes {
+		seen[o.id] = o.remember(nil)
+	}
+	memory := []byte("handled")
+	p := claimOn(t, n, 1, pinned)
+	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
+	n.Cluster.doors.Memory = func(id ownership.PartitionID) []byte {
+		if q, _ := n.tb.Partition(id); n.HoldsPartition(id, q.Epoch) {
+			t.Errorf("the memory of partition %s was taken while its owner still acted", id)
+		}
+		return memory
+	}
+	cut.Store(&[2]string{string(n.id), mute.Addr()})
+	n.links.close()
+	theirs := n.tb.PartitionsOf(n.id)
+	if err := n.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range theirs {
+		now, _ := ldr.tb.Partition(p.ID)
+		heir := seen[now.Owner]
+		if heir == nil || now.Owner == n.id {
+			t.Fatalf("partition %s is with %s", p.ID, now.Owner)
+		}
+		heir.mu.Lock()
+		if !bytes.Equal(heir.got[p.ID], memory) || heir.owned[p.ID] {
+			t.Errorf("node %s inherited partition %s with the memory %q, owned before: %v", now.Owner, p.ID, heir.got[p.ID], heir.owned[p.ID])
+		}
+		heir.mu.Unlock()
 	}
 }
 

@@ -6,6 +6,14 @@ import (
 	"tandem/ownership"
 )
 
+// naming is what the entering goroutine saw of its own process in the table, since a
+// snapshot last replaced that: one of another day names a process that was before.
+type naming struct {
+	swaps uint64
+	seen  bool
+	at    uint64 // index of the table then; 0: it names another one now
+}
+
 // keepLineage brings what stands beside the stamp up to what the table says, and
 // ends this process when the table names another one after it.
 func (c *Cluster) keepLineage() error {
@@ -14,25 +22,32 @@ func (c *Cluster) keepLineage() error {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
+	now := c.swaps.Load()
+	if now != c.naming.swaps {
+		c.naming = naming{swaps: now}
+	}
 	named := c.named(c.self)
+	if now%2 == 1 || now != c.swaps.Load() {
+		return nil // it is open which table that was
+	}
 	if named != c.process {
-		c.namedAt = 0
+		c.naming.at = 0
 	}
 	switch {
 	case named == c.process:
-		c.acted.Store(true)
-		if c.namedAt == 0 {
-			c.namedAt = c.tb.Applied()
+		c.naming.seen = true
+		if c.naming.at == 0 {
+			c.naming.at = c.tb.Applied()
 		}
 		// Not before the table that names it is on disk: a node whose table is set back by
 		// a crash would not know any more whom it descends from.
-		if c.tb.Durable() < c.namedAt {
+		if c.tb.Durable() < c.naming.at {
 			return nil
 		}
 		if err := c.st.Confirm(c.process); err != nil {
 			return fmt.Errorf("keeping this process's id: %w", err)
 		}
-	case c.acted.Load() && named != "":
+	case c.naming.seen && named != "":
 		return c.twin(c.where(c.self))
 	}
 	return nil
@@ -93,6 +108,6 @@ func (c *Cluster) joining() JoinRequest {
 	me := c.me()
 	return JoinRequest{
 		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
-		Ancestors: me.GetAncestors(), Over: me.GetOver(), Settings: c.cfg.Settings,
+		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
 	}
 }

@@ -57,7 +57,7 @@ type peer struct {
 	node ownership.NodeID // empty: whoever answers at addr
 	addr string
 	http *http.Transport
-	sign atomic.Pointer[time.Time] // of life, see awake
+	sign atomic.Pointer[sign] // the last one of life
 
 	propose  *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
 	renew    *connect.Client[peerpb.RenewRequest, peerpb.RenewReply]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -23,6 +22,7 @@ type JoinRequest struct {
 	HasState   bool        // its table holds a record of it
 	Ancestors  []string    // see ownership.Join
 	Over       bool        // the last of them ended in order
+	LastIndex  uint64      // of its raft log; 0: it does not say
 	Settings   map[string]string
 }
 
@@ -71,49 +71,6 @@ func (c *Cluster) checkJoin(req JoinRequest) error {
 	return nil
 }
 
-// Leave takes this node out of the region for good: it stops acting, its
-// partitions go to others, and its vote ends. Call Stop afterwards. The last
-// voter cannot leave, nor one without whom no quorum of living voters would be
-// left: the error is ErrConflict.
-func (c *Cluster) Leave(ctx context.Context) error {
-	if c.voters() == 1 && c.votes(c.self) {
-		return fmt.Errorf("leaving the region: node %s is its last voter: %w", c.self, ownership.ErrConflict)
-	}
-	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {
-		return fmt.Errorf("leaving the region: %w", err)
-	}
-	c.lease.drop()
-	c.restAll(ctx)
-	if c.raft.State() == raft.Leader {
-		if err := c.TransferLeader(ctx, ""); err != nil { // it waits for the new leader, who does the rest
-			return fmt.Errorf("leaving the region: %w", err)
-		}
-	}
-	err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Left: true})
-	if errors.Is(err, ErrGone) {
-		return nil // an attempt before it went through, and its answer was lost
-	}
-	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
-		c.lease.dropped.Store(false) // it stays
-	}
-	return err
-}
-
-// restAll waits until the table has heard what this node did as an owner, who acts no
-// more: whoever follows would take up calls that have ended here. It goes on without
-// after Timings.Decide.
-func (c *Cluster) restAll(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, p := range c.tb.PartitionsOf(c.self) {
-		all.Go(func() {
-			if err := c.rest(ctx, p.ID); err != nil {
-				c.log.Warn("leaving the region", "partition", p.ID.String(), "err", err)
-			}
-		})
-	}
-	all.Wait()
-}
-
 // Remove takes a node out of the region for good, from any node. Its lease is
 // waited for, then its partitions go to others. A node removed while it runs
 // stops acting and ends; to bring it back, empty its data directory. The error
@@ -143,7 +100,7 @@ func (c *Cluster) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 			if req.GetProbe() {
 				return r.mayDismiss(ctx, ownership.NodeID(req.GetNode()))
 			}
-			return r.dismiss(ctx, ownership.NodeID(req.GetNode()), req.GetLeft())
+			return r.dismiss(ctx, ownership.NodeID(req.GetNode()), req.GetLeft(), nodeIDs(req.GetBut())...)
 		}
 		p := c.links.to(leader, addr)
 		_, err := ask(ctx, p, p.dismiss, req)
@@ -151,8 +108,9 @@ func (c *Cluster) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	})
 }
 
-// dismiss is the leader's part of a removal. left: the node itself has stopped.
-func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool) error {
+// dismiss is the leader's part of a removal. left: the node itself has stopped; none
+// of those in but inherits at once.
+func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool, but ...ownership.NodeID) error {
 	c := r.c
 	fail := func(err error) error { return fmt.Errorf("removing node %s: %w", id, err) }
 	if err := r.waitReady(ctx); err != nil {
@@ -186,7 +144,7 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool) err
 			return errNotLeader
 		}
 	}
-	out, err := r.propose(ctx, ownership.Depart{Node: id})
+	out, err := r.propose(ctx, ownership.Depart{Node: id, Fitness: r.fitnessBut(but)})
 	if err != nil {
 		// Not pardoned: the act may still come true. The failover loop pardons when
 		// it has, or cannot any more.

@@ -129,7 +129,7 @@ type boundConn struct {
 // Read implements net.Conn.
 func (b *boundConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
-	if n > 0 && !b.c.present.hears(b.node, b.process, b.c.named(b.node), time.Now()) {
+	if n > 0 && !b.c.present.hears(b.node, b.process, time.Now()) {
 		_ = b.Close()
 		return 0, fmt.Errorf("reading from node %s: %w", b.node, ownership.ErrTwin)
 	}

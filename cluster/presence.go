@@ -34,10 +34,12 @@ type bearer struct {
 // of an id only: to the one that the table names, else to the first that it meets
 // while no other of that id is alive.
 type presence struct {
-	alive time.Duration // a process that was heard within it may still act
+	alive time.Duration                 // a process that was heard within it may still act
+	named func(ownership.NodeID) string // by the own table
 
-	mu sync.Mutex
-	of map[ownership.NodeID]*sighting
+	mu        sync.Mutex
+	of        map[ownership.NodeID]*sighting
+	replacing bool // the table is being replaced by a snapshot
 }
 
 type sighting struct {
@@ -48,14 +50,18 @@ type sighting struct {
 	spoke   string // the process that spoke here last
 }
 
-func newPresence(alive time.Duration) *presence {
-	return &presence{alive: alive, of: make(map[ownership.NodeID]*sighting)}
+func newPresence(alive time.Duration, named func(ownership.NodeID) string) *presence {
+	return &presence{alive: alive, named: named, of: make(map[ownership.NodeID]*sighting)}
 }
 
 // see gives what is known of a node. Whenever the table names another process
-// than before, its word counts.
-func (p *presence) see(id ownership.NodeID, named string) *sighting {
+// than before, its word counts, but not that of a table from a snapshot: see replace.
+func (p *presence) see(id ownership.NodeID) *sighting {
 	s := p.of[id]
+	if s != nil && p.replacing {
+		return s
+	}
+	named := p.named(id)
 	if s == nil {
 		s = &sighting{named: named, process: named}
 		p.of[id] = s
@@ -72,17 +78,18 @@ func (p *presence) see(id ownership.NodeID, named string) *sighting {
 // errAlive: the other process of that id may still act; time tells.
 var errAlive = errors.New("another process of that node was heard a moment ago")
 
-// meet decides whether this node listens to the process. named is the process of
-// the node in the own table, which stands at the index applied.
+// meet decides whether this node listens to the process. The own table stood at the
+// index applied, or is further.
 //
 // Without an error it is the one from now on. ErrTwin: the table knows better; a
 // process writes its ancestors down before it says anything, so one that does not
 // descend from the process that the table names runs on a copy, or was replaced.
 // It may only know more than this table when it has applied more.
-func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) error {
+func (p *presence) meet(b bearer, applied uint64, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.see(b.node, named)
+	s := p.see(b.node)
+	named := s.named
 	if s.process != b.process && s.process != "" {
 		switch {
 		case b.process == "", named != "" && b.applied <= applied && named != b.process && !slices.Contains(b.ancestors, named):
@@ -102,42 +109,48 @@ func (p *presence) meet(b bearer, named string, applied uint64, now time.Time) e
 // promised reports whether this node listens to yet another process of that id, met
 // while none of it was admitted, which may be alive. As long as that may be, a leader
 // admits no other one: those who gave their word to it count its vote.
-func (p *presence) promised(b bearer, named string, now time.Time) bool {
+func (p *presence) promised(b bearer, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.see(b.node, named)
-	if named == "" || s.process == "" || s.process == named || s.process == b.process || now.Sub(s.heard) >= p.alive {
+	s := p.see(b.node)
+	if s.named == "" || s.process == "" || s.process == s.named || s.process == b.process || now.Sub(s.heard) >= p.alive {
 		return false
 	}
 	return !b.over || len(b.ancestors) == 0 || b.ancestors[len(b.ancestors)-1] != s.process
 }
 
 // bind makes this node listen to the process: its leader admitted it.
-func (p *presence) bind(id ownership.NodeID, process, named, addr string, now time.Time) {
+func (p *presence) bind(id ownership.NodeID, process, addr string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.see(id, named)
+	s := p.see(id)
 	s.process, s.heard, s.spoke = process, now, process
 	if addr != "" {
 		s.addr = addr
 	}
 }
 
-// restored keeps whom this node listens to although the table was replaced: the
+// replace keeps whom this node listens to while the table is replaced, and after: the
 // processes that a snapshot of another day names are not those of today.
-func (p *presence) restored(named func(ownership.NodeID) string) {
+func (p *presence) replace(table func() error) error {
+	p.mu.Lock()
+	p.replacing = true
+	p.mu.Unlock()
+	err := table()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.replacing = false
 	for id, s := range p.of {
-		s.named = named(id)
+		s.named = p.named(id)
 	}
+	return err
 }
 
 // hears notes a sign of life and reports whether this node listens to the process.
-func (p *presence) hears(id ownership.NodeID, process, named string, now time.Time) bool {
+func (p *presence) hears(id ownership.NodeID, process string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.see(id, named)
+	s := p.see(id)
 	if s.process != process {
 		return false
 	}
@@ -147,10 +160,10 @@ func (p *presence) hears(id ownership.NodeID, process, named string, now time.Ti
 
 // tells takes the address at which a process says it is, if this node listens to
 // it or has met nobody of that id yet.
-func (p *presence) tells(b bearer, named string, now time.Time) {
+func (p *presence) tells(b bearer, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.see(b.node, named)
+	s := p.see(b.node)
 	if s.process != b.process && s.process != "" && now.Sub(s.heard) < p.alive {
 		return
 	}
@@ -162,17 +175,18 @@ func (p *presence) tells(b bearer, named string, now time.Time) {
 
 // met reports whether the process that the table names has spoken here. Else the
 // node's record may tell of a time long ago, and of a place where it is no longer.
-func (p *presence) met(id ownership.NodeID, named string) bool {
+func (p *presence) met(id ownership.NodeID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return named == "" || p.see(id, named).spoke == named // older software names none
+	named := p.named(id)
+	return named == "" || p.see(id).spoke == named // older software names none
 }
 
 // hint takes an address that somebody else told, if nothing better is known.
-func (p *presence) hint(id ownership.NodeID, addr, named string) {
+func (p *presence) hint(id ownership.NodeID, addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.see(id, named); s.addr == "" {
+	if s := p.see(id); s.addr == "" {
 		s.addr = addr
 	}
 }
@@ -266,5 +280,5 @@ func (c *Cluster) meet(b bearer) error {
 		return fmt.Errorf("node %s: %w", b.node, ownership.ErrTwin)
 	}
 	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
-	return c.present.meet(b, c.named(b.node), applied, time.Now())
+	return c.present.meet(b, applied, time.Now())
 }

@@ -93,10 +93,10 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 // Restore implements raft.FSM.
 func (f *tableFSM) Restore(r io.ReadCloser) error {
 	before, today := f.Table.Identity(), f.Table.Nodes()
-	err := f.Table.Restore(r)
+	f.c.swaps.Add(1)
+	err := f.c.present.replace(func() error { return f.Table.Restore(r) })
+	f.c.swaps.Add(1)
 	f.c.shifts.Add(1)
-	f.c.acted.Store(false)
-	f.c.present.restored(f.c.named)
 	if now := f.Table.Identity(); before != "" && before != now {
 		f.c.former.Store(&before)
 		f.c.unseated.Store(&today)

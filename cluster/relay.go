@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"tandem/ownership"
 )
@@ -18,7 +19,8 @@ type relayedKey struct{}
 // The error is ErrUnreachable when the node cannot be reached or does not answer
 // in time (then the notification may or may not have been handled: the cloud
 // repeats it, and the owner knows it by its message id), ErrUnknown for a node
-// that is not in the table, or what the other side said, such as ErrFenced.
+// that is not in the table, or what the other side said, such as ErrFenced. What
+// arrives there after ctx's deadline is not handed over any more.
 func (c *Cluster) Relay(ctx context.Context, to ownership.NodeID, h ownership.HandOver) (ownership.Reply, error) {
 	reply, err := c.relay(ctx, to, h)
 	if err != nil {
@@ -46,12 +48,19 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 		defer cancel()
 	}
 	p := c.links.to(to, n.ClusterAddr)
-	if err := c.awake(ctx, p, n, h.Call); err != nil {
-		return ownership.Reply{}, err
-	}
-	res, err := ask(ctx, p, p.relay, handOverToWire(h))
+	s, err := c.signOf(ctx, p, to, h.Call)
 	if err != nil {
 		return ownership.Reply{}, err
+	}
+	w := handOverToWire(h)
+	s.limit(ctx, w)
+	res, err := ask(ctx, p, p.relay, w)
+	if err != nil {
+		p.sign.CompareAndSwap(s, nil) // another process may be there
+		return ownership.Reply{}, err
+	}
+	if clock := res.GetClock(); clock != 0 && s.clock != 0 {
+		p.sign.CompareAndSwap(s, &sign{time.Now(), s.process, clock})
 	}
 	return replyFromWire(res), nil
 }

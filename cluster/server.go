@@ -123,7 +123,7 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
 }
 
 func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
@@ -138,7 +138,7 @@ func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*pe
 		c.enterAt.fire()
 	}
 	if b.node != c.self {
-		c.present.tells(b, c.named(b.node), time.Now())
+		c.present.tells(b, time.Now())
 	}
 	if req.GetAdmit() == c.cfg.Node.Incarnation {
 		if err := c.admittedBy(b); err != nil {
@@ -181,7 +181,7 @@ func (c *Cluster) admittedBy(leader bearer) error {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	c.present.bind(leader.node, leader.process, c.named(leader.node), leader.addr, time.Now())
+	c.present.bind(leader.node, leader.process, leader.addr, time.Now())
 	c.admitted()
 	return nil
 }
@@ -204,7 +204,7 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 	join.Node.Process = req.GetProcess()
 	voter, err := c.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
-		Ancestors: req.GetAncestors(), Over: req.GetOver(), Settings: req.GetSettings(),
+		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Stamp: store.Stamp{
 			Deployment: req.GetDeployment(), Region: ownership.Region(req.GetRegion()), Node: ownership.NodeID(req.GetNode()),
 			Incarnation: req.GetIncarnation(), Format: req.GetFormat(),
@@ -234,7 +234,7 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	if req.GetProbe() {
 		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
 	}
-	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left)
+	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
 }
 
 func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
@@ -271,11 +271,18 @@ func (c *Cluster) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb
 	if c.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
+	ctx, end, err := c.inTime(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	reply, err := c.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
 	if err != nil {
 		return nil, err
 	}
-	return replyToWire(reply), nil
+	w := replyToWire(reply)
+	w.Clock = c.clock()
+	return w, nil
 }
 
 // barrierAt asks the leader for a barrier.

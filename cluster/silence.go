@@ -81,6 +81,9 @@ func (c *Cluster) reservedFor() map[ownership.NodeID][]reservation {
 // lapsed meanwhile.
 func (r *reign) failOver() {
 	for r.sleep(r.c.cfg.Timings.Renew / 4) {
+		if r.restoring.Load() { // nobody can renew, so silence says nothing
+			continue
+		}
 		r.setFirstLength()
 		reserved := r.c.reservedFor()
 		applied := r.c.tb.Applied() // after that, so that it covers what was seen there

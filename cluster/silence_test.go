@@ -236,3 +236,27 @@ func TestWaitedFor(t *testing.T) {
 		t.Errorf("without a setting it is %v", got)
 	}
 }
+
+// TestANewLeaderCountsASilenceAnew: it cannot know how long the node has been silent
+// before its time. What is reserved lapses late then, never early.
+func TestANewLeaderCountsASilenceAnew(t *testing.T) {
+	const silence = 4 * time.Second
+	f := freeze(t, silence)
+	lapsed := func() bool {
+		return slices.ContainsFunc(f.ldr.tb.Reserved(), func(p ownership.Partition) bool {
+			return slices.ContainsFunc(p.Reserved, func(r ownership.Reservation) bool { return r.Node == f.n.id && len(r.Lapsed) > 0 })
+		})
+	}
+	next := without(f.rest, f.ldr)[0]
+	before := time.Now()
+	for leaderOf(t, f.rest...) != next {
+		before = time.Now()
+		if err := f.ldr.TransferLeader(soon(t), next.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it has lapsed", lapsed)
+	if took := time.Since(before); took < silence {
+		t.Errorf("it lapsed %v after the new leader came, want %v at least", took, silence)
+	}
+}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,9 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	today, fit := c.tb.Nodes(), r.book.fitness(time.Now())
 	r.restoring.Store(true)
 	defer r.restoring.Store(false)
+	if err := r.standStill(ctx); err != nil {
+		return err
+	}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 	done := make(chan error, 1)
 	go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
@@ -155,17 +159,48 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	return r.reseat(ctx, today, fit)
 }
 
+// standStill waits until every lease is certainly over, while no new one is granted:
+// nobody may act by the table of before while another acts by the restored one. Then
+// it makes sure that this node still leads: raft replaces a leader's own table before
+// it asks anybody.
+func (r *reign) standStill(ctx context.Context) error {
+	for {
+		var over time.Time
+		for _, n := range r.c.tb.Nodes() {
+			if at := r.book.over(n.ID); at.After(over) {
+				over = at
+			}
+		}
+		wait := time.Until(over)
+		if wait <= 0 {
+			_, err := r.verify.do(ctx, struct{}{})
+			return r.over(err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !r.sleep(wait) {
+			return errNotLeader
+		}
+	}
+}
+
 // reseat puts the nodes of today into a table that was restored from the past. fit
 // is how they were before: since then nobody could renew.
 func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[ownership.NodeID]ownership.Fitness) error {
+	left := make(map[ownership.PartitionID]bool) // by the machines of before
 	for _, n := range today {
 		if n.State == ownership.NodeGone {
 			continue
 		}
 		old, ok := r.c.tb.Node(n.ID)
 		if ok && old.Incarnation != n.Incarnation && old.State != ownership.NodeGone {
-			if _, err := r.propose(ctx, ownership.Depart{Node: n.ID, Fitness: fit}); err != nil {
+			out, err := r.propose(ctx, ownership.Depart{Node: n.ID, Fitness: fit})
+			if err != nil {
 				return fmt.Errorf("retiring the former node %s: %w", n.ID, err)
+			}
+			for _, m := range out.Moves {
+				left[m.Partition] = true
 			}
 		}
 		act := ownership.Join{Node: n, Partitions: r.c.cfg.Partitions}
@@ -178,6 +213,38 @@ func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[owne
 		}
 		if err != nil {
 			return fmt.Errorf("putting node %s back: %w", n.ID, err)
+		}
+	}
+	return r.share(ctx, left, fit)
+}
+
+// share spreads the partitions of the machines of before over the nodes of today, the
+// heaviest first: who took the place of the first of them could inherit from all the
+// others, who took that of the last one from nobody. Nobody has a lease, so nobody has
+// to stop first.
+func (r *reign) share(ctx context.Context, left map[ownership.PartitionID]bool, fit map[ownership.NodeID]ownership.Fitness) error {
+	var heirs []ownership.NodeID
+	for _, n := range r.c.tb.Nodes() {
+		if n.State == ownership.NodeActive && fit[n.ID].Leased && fit[n.ID].Bot {
+			heirs = append(heirs, n.ID)
+		}
+	}
+	if len(heirs) == 0 {
+		return nil
+	}
+	estate := slices.DeleteFunc(r.c.tb.Partitions(), func(p ownership.Partition) bool { return p.Retired || !left[p.ID] })
+	slices.SortFunc(estate, func(a, b ownership.Partition) int { return cmp.Or(b.Live-a.Live, cmp.Compare(a.ID, b.ID)) })
+	for i, p := range estate {
+		to := heirs[i%len(heirs)]
+		if p.Owner == to {
+			continue
+		}
+		out, err := r.propose(ctx, ownership.Move{Partition: p.ID, Epoch: p.Epoch, To: to})
+		if err == nil {
+			err = out.Err
+		}
+		if err != nil {
+			return fmt.Errorf("giving partition %s to node %s: %w", p.ID, to, err)
 		}
 	}
 	return nil

@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -45,42 +43,3 @@ func (c *Cluster) Fresh(ctx context.Context) error {
 // freshLimit bounds Fresh: longer than an election takes, shorter than a caller's
 // patience.
 const freshLimit = time.Second
-
-// A node that a call is reserved for was silent once, and may still be: a frozen
-// process takes connections and answers nothing. So it is asked for a sign of life
-// before the first of such hand-overs, and again when the last sign is old. So is a
-// node that has not been met since this process began, whatever the call.
-const (
-	signLimit = 500 * time.Millisecond
-	signLasts = time.Second
-)
-
-// awake makes sure that a node that may be silent is there, so that a hand-over to
-// a silent one is refused at once and not after the time for bots.
-func (c *Cluster) awake(ctx context.Context, p *peer, to ownership.Node, call ownership.CallID) error {
-	k, reserved := c.reserved(call)
-	reserved = reserved && k.Owner == to.ID
-	if !reserved && c.present.met(to.ID, to.Process) {
-		return nil
-	}
-	if at := p.sign.Load(); at != nil && time.Since(*at) < signLasts {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, signLimit)
-	defer cancel()
-	why := fmt.Sprintf("node %s has not been met yet", to.ID)
-	if reserved {
-		why = fmt.Sprintf("the call is reserved for node %s", to.ID)
-	}
-	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
-	if err != nil {
-		return fmt.Errorf("%s, which gives no sign of life: %w", why, err)
-	}
-	if !res.GetActing() {
-		return fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
-	}
-	now := time.Now()
-	p.sign.Store(&now)
-	c.present.hears(to.ID, res.GetProcess(), to.Process, now)
-	return nil
-}

@@ -202,7 +202,7 @@ func TestAWordIsKept(t *testing.T) {
 	now := time.Unix(100, 0)
 	first, other := bearer{node: "n", process: "2", ancestors: []string{"1"}}, bearer{node: "n", process: "3", ancestors: []string{"1"}}
 	heir := bearer{node: "n", process: "4", ancestors: []string{"1", "2"}, over: true}
-	if newPresence(2*time.Second).promised(first, "1", now) {
+	if newPresence(2*time.Second, func(ownership.NodeID) string { return "1" }).promised(first, now) {
 		t.Error("it keeps a word that it has not given")
 	}
 	for what, c := range map[string]struct {
@@ -219,11 +219,13 @@ func TestAWordIsKept(t *testing.T) {
 		"a region without them": {other, "", time.Second, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			p := newPresence(2 * time.Second)
-			if err := p.meet(first, "1", 5, now); err != nil {
+			named := "1"
+			p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
+			if err := p.meet(first, 5, now); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.promised(c.b, c.named, now.Add(c.after)); got != c.want {
+			named = c.named
+			if got := p.promised(c.b, now.Add(c.after)); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
@@ -254,12 +256,99 @@ func TestPresence(t *testing.T) {
 		"older software":                    {{b("", 0), "", 0, 0, nil}, {b("1", 5), "", 5, 3 * time.Second, nil}, {b("", 0), "1", 6, time.Minute, ownership.ErrTwin}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPresence(2 * time.Second)
+			named := ""
+			p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
 			for i, s := range steps {
-				if err := p.meet(s.b, s.named, s.applied, now.Add(s.after)); !errors.Is(err, s.want) || (err == nil) != (s.want == nil) {
+				named = s.named
+				if err := p.meet(s.b, s.applied, now.Add(s.after)); !errors.Is(err, s.want) || (err == nil) != (s.want == nil) {
 					t.Errorf("step %d: process %s was met with %v, want %v", i, s.b.process, err, s.want)
 				}
 			}
 		})
+	}
+}
+
+// TestASnapshotUnbindsNobody: the processes that a snapshot of another day names are
+// not those of today, neither while it takes the table's place nor after.
+func TestASnapshotUnbindsNobody(t *testing.T) {
+	now, named := time.Unix(100, 0), "today"
+	p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
+	hears := func() bool { return p.hears("n", "today", now) }
+	if !hears() {
+		t.Fatal("the process that the table names is not heard")
+	}
+	err := p.replace(func() error {
+		named = "of another day"
+		if !hears() {
+			t.Error("not heard while the table is replaced")
+		}
+		return nil
+	})
+	if err != nil || !hears() {
+		t.Errorf("not heard afterwards (%v)", err)
+	}
+	if named = "the next one"; hears() {
+		t.Error("the table's word does not count any more")
+	}
+}
+
+// TestADiskThatWasSetBackIsRefused: a voter's disk is brought back to an earlier moment
+// of the same process's life, as a snapshot of a virtual machine does. It is the heir of
+// the process that the table names, and has forgotten entries, and votes.
+func TestADiskThatWasSetBackIsRefused(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	converge(t, nodes)
+	if err := n.tb.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	was := n.copyTo(filepath.Join(r.dir, "of-before"))
+	for i := range 20 {
+		claim(t, ldr, i)
+	}
+	applied := ldr.tb.Applied()
+	eventually(t, "the leader has heard that the node has all of it", func() bool {
+		last, _ := ldr.reign.Load().book.last(n.id)
+		return last.applied >= applied
+	})
+	n.stop()
+	was.up(joining(without(nodes, n)...))
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	if err := was.fatals()[0]; !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
+		t.Errorf("it ended with %v", err)
+	}
+	if !was.trans.deaf.Load() {
+		t.Error("it takes part in raft")
+	}
+}
+
+// TestAncestorsAreKeptUntilTheTableIsOnDisk: a crash sets a table back to what is on
+// disk, which may name the process of before. The node must know then that it descends
+// from that one, or the others take it for a copy.
+func TestAncestorsAreKeptUntilTheTableIsOnDisk(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	n := without(r.form(3), leaderOf(t, r.nodes["a"], r.nodes["b"], r.nodes["c"]))[0]
+	former := n.process
+	for range 5 {
+		n.restart()
+		var unnamed uint64 // the last index at which the table did not name the process
+		eventually(t, "the ancestors are given up", func() bool {
+			at := n.tb.Applied()
+			if n.named(n.id) != n.process {
+				unnamed = at
+			}
+			if slices.Contains(n.st.Lineage().Ancestors, former) {
+				return false
+			}
+			if on := n.tb.Durable(); on <= unnamed {
+				t.Errorf("given up at entry %d of the table on disk; at %d it did not name the process", on, unnamed)
+			}
+			return true
+		})
+		former = n.process
 	}
 }

@@ -50,7 +50,7 @@ func (r *reign) majority(ctx context.Context) error {
 			}
 			p := r.c.links.to(id, addr)
 			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{Process: r.c.process})
-			if err == nil && !r.c.present.hears(id, res.GetProcess(), r.c.named(id), time.Now()) {
+			if err == nil && !r.c.present.hears(id, res.GetProcess(), time.Now()) {
 				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
 			}
 			votes <- vote{res.GetTerm(), err}

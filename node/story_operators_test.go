@@ -153,6 +153,12 @@ func TestF25_RollingRestartUnderLoad(t *testing.T) {
 		s.untilCalled(x)
 	}
 	s.kept(s.settled())
+	for _, state := range []ownership.CallState{ownership.CallClaimed, ownership.CallAnswered, ownership.CallOrphaned} {
+		eventually(t, "what has ended at the cloud ended in the table", func() error {
+			n := s.live(s.seats[0], "", state)
+			return not(n == 0, "%d calls are %s", n, state)
+		})
+	}
 }
 
 // TestI4_ARepeatFindsItsReplyAcrossARestart: what a bot took before its node

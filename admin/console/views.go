@@ -100,7 +100,7 @@ type Calls struct {
 // CallRow is one call with its owner as it is now.
 type CallRow struct {
 	ownership.Call
-	Owner ownership.NodeID
+	Reserved bool // it waits for its owner, which fell silent
 }
 
 // Call is the page of one call.

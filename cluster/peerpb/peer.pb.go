@@ -943,6 +943,7 @@ type TermReply struct {
 	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // the table's applied index
 	Acting        bool                   `protobuf:"varint,3,opt,name=acting,proto3" json:"acting,omitempty"`   // its lease is valid
 	Process       string                 `protobuf:"bytes,4,opt,name=process,proto3" json:"process,omitempty"`
+	Clock         int64                  `protobuf:"varint,5,opt,name=clock,proto3" json:"clock,omitempty"` // of the process, in nanoseconds: for HandOver.until
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1003,6 +1004,13 @@ func (x *TermReply) GetProcess() string {
 		return x.Process
 	}
 	return ""
+}
+
+func (x *TermReply) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 // HelloRequest asks who is there; with founder set it also asks the other to
@@ -1600,7 +1608,8 @@ type JoinRequest struct {
 	Settings      map[string]string      `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Process       string                 `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
 	Ancestors     []string               `protobuf:"bytes,11,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
-	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"` // the process before it ended in order
+	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"`                            // the process before it ended in order
+	LastIndex     uint64                 `protobuf:"varint,13,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log; 0: it does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1719,6 +1728,13 @@ func (x *JoinRequest) GetOver() bool {
 	return false
 }
 
+func (x *JoinRequest) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -1770,6 +1786,7 @@ type DismissRequest struct {
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Left          bool                   `protobuf:"varint,2,opt,name=left,proto3" json:"left,omitempty"`
 	Probe         bool                   `protobuf:"varint,3,opt,name=probe,proto3" json:"probe,omitempty"` // only asks whether it would be refused
+	But           []string               `protobuf:"bytes,4,rep,name=but,proto3" json:"but,omitempty"`      // nodes that could not take what it knows: they inherit only where nobody else can
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1823,6 +1840,13 @@ func (x *DismissRequest) GetProbe() bool {
 		return x.Probe
 	}
 	return false
+}
+
+func (x *DismissRequest) GetBut() []string {
+	if x != nil {
+		return x.But
+	}
+	return nil
 }
 
 type DismissReply struct {
@@ -2270,6 +2294,8 @@ type HandOver struct {
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	Thread        string                 `protobuf:"bytes,16,opt,name=thread,proto3" json:"thread,omitempty"`
 	Organizer     string                 `protobuf:"bytes,17,opt,name=organizer,proto3" json:"organizer,omitempty"`
+	Until         int64                  `protobuf:"varint,18,opt,name=until,proto3" json:"until,omitempty"` // when its sender gives it up, by the clock of the process to_process; 0: nothing is known
+	ToProcess     string                 `protobuf:"bytes,19,opt,name=to_process,json=toProcess,proto3" json:"to_process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2423,11 +2449,26 @@ func (x *HandOver) GetOrganizer() string {
 	return ""
 }
 
+func (x *HandOver) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *HandOver) GetToProcess() string {
+	if x != nil {
+		return x.ToProcess
+	}
+	return ""
+}
+
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	Header        map[string]*Values     `protobuf:"bytes,2,rep,name=header,proto3" json:"header,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Clock         int64                  `protobuf:"varint,4,opt,name=clock,proto3" json:"clock,omitempty"` // of the process that answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2481,6 +2522,13 @@ func (x *Reply) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *Reply) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 var File_peerpb_peer_proto protoreflect.FileDescriptor
@@ -2575,12 +2623,13 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\x12\x16\n" +
 	"\x06length\x18\x05 \x01(\x03R\x06length\"'\n" +
 	"\vTermRequest\x12\x18\n" +
-	"\aprocess\x18\x01 \x01(\tR\aprocess\"k\n" +
+	"\aprocess\x18\x01 \x01(\tR\aprocess\"\x81\x01\n" +
 	"\tTermReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
-	"\aprocess\x18\x04 \x01(\tR\aprocess\"\xee\x02\n" +
+	"\aprocess\x18\x04 \x01(\tR\aprocess\x12\x14\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\"\xee\x02\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2633,7 +2682,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\vTakeRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\fR\x06memory\"\v\n" +
-	"\tTakeReply\"\xae\x03\n" +
+	"\tTakeReply\"\xcd\x03\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\x12\x1e\n" +
 	"\n" +
@@ -2649,16 +2698,19 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aprocess\x18\n" +
 	" \x01(\tR\aprocess\x12\x1c\n" +
 	"\tancestors\x18\v \x03(\tR\tancestors\x12\x12\n" +
-	"\x04over\x18\f \x01(\bR\x04over\x1a;\n" +
+	"\x04over\x18\f \x01(\bR\x04over\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\r \x01(\x04R\tlastIndex\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
 	"\tJoinReply\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter\"N\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter\"`\n" +
 	"\x0eDismissRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04left\x18\x02 \x01(\bR\x04left\x12\x14\n" +
-	"\x05probe\x18\x03 \x01(\bR\x05probe\"\x0e\n" +
+	"\x05probe\x18\x03 \x01(\bR\x05probe\x12\x10\n" +
+	"\x03but\x18\x04 \x03(\tR\x03but\"\x0e\n" +
 	"\fDismissReply\"R\n" +
 	"\fYieldRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
@@ -2677,7 +2729,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0e\n" +
 	"\fRestoreReply\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\xb4\x04\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\xe9\x04\n" +
 	"\bHandOver\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -2697,14 +2749,18 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06header\x18\x0e \x03(\v2$.tandem.peer.v1.HandOver.HeaderEntryR\x06header\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\x12\x16\n" +
 	"\x06thread\x18\x10 \x01(\tR\x06thread\x12\x1c\n" +
-	"\torganizer\x18\x11 \x01(\tR\torganizer\x1aQ\n" +
+	"\torganizer\x18\x11 \x01(\tR\torganizer\x12\x14\n" +
+	"\x05until\x18\x12 \x01(\x03R\x05until\x12\x1d\n" +
+	"\n" +
+	"to_process\x18\x13 \x01(\tR\ttoProcess\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xd7\x01\n" +
 	"\x05Reply\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x129\n" +
 	"\x06header\x18\x02 \x03(\v2!.tandem.peer.v1.Reply.HeaderEntryR\x06header\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\x1aQ\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x14\n" +
+	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01B\x17Z\x15tandem/cluster/peerpbb\x06proto3"

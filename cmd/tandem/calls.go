@@ -62,7 +62,7 @@ so that late notifications do no harm.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&region, "region", "", "the asked node's region; of another one it says whom to ask")
-	flags.StringVar(&node, "node", "", "only calls owned by this node")
+	flags.StringVar(&node, "node", "", "only calls that this node acts for, those reserved for it included")
 	flags.StringVar(&partition, "partition", "", "only calls of this partition")
 	flags.StringVar(&tenant, "tenant", "", "only calls of this tenant")
 	flags.StringVar(&appID, "app", "", "only calls of this app")
@@ -75,14 +75,23 @@ so that late notifications do no harm.`,
 
 func callRows(calls []ownership.Call) [][]string {
 	now := time.Now()
-	rows := [][]string{{"CALL", "STATE", "OWNER AT CLAIM", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
+	rows := [][]string{{"CALL", "STATE", "OWNER", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
 	for _, k := range calls {
 		rows = append(rows, []string{
-			string(k.ID), k.State.String(), dash(string(k.Placement.Owner)), k.Partition.String(), k.Epoch.String(),
+			string(k.ID), k.State.String(), dash(string(ownerNow(k, k.Placement.Owner))), k.Partition.String(), k.Epoch.String(),
 			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
 		})
 	}
 	return rows
+}
+
+// ownerNow gives who acts for a call; a node of older software says it of the
+// partition only.
+func ownerNow(k ownership.Call, otherwise ownership.NodeID) ownership.NodeID {
+	if k.Owner != "" {
+		return k.Owner
+	}
+	return otherwise
 }
 
 // orphanRows shows what is needed to rejoin calls whose media died with their
@@ -122,7 +131,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 			{"call", string(call.ID)},
 			{"state", call.State.String()},
 			{"partition", call.Partition.String() + ", epoch " + call.Epoch.String()},
-			{"owner now", string(why.Partition.Owner)},
+			{"owner now", string(ownerNow(call, why.Partition.Owner))},
 			{"tenant", dash(string(call.Tenant))},
 			{"app", dash(string(call.App))},
 			{"thread", dash(call.Thread)},

@@ -54,7 +54,7 @@ function rowOf(event) {
   const time = element("time", "", new Date(event.at).toISOString().slice(11, 23));
   time.dateTime = event.at;
   cell(row, time, "number");
-  cell(row, element("span", "pill kind", event.kind));
+  cell(row, element("span", "pill kind " + event.kind, event.kind));
   const call = cell(row, "");
   if (event.call) {
     const link = element("a", "mono", short(event.call));

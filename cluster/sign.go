@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
+)
+
+// sign is a peer's last sign of life: that its process was there, and what its clock
+// said. No clocks are compared: whoever read the clock here at the time at knows that
+// it shows no less than clock and the time since then.
+type sign struct {
+	at      time.Time
+	process string
+	clock   int64
+}
+
+// A node that a call is reserved for was silent once, and may still be: a frozen
+// process takes connections and answers nothing. So it is asked for a sign of life
+// before the first of such hand-overs, and again when the last sign is old. So is a
+// node that has not been met since this process began, whatever the call. Other nodes are asked for the sake of their clock, which runs a little faster or slower
+// than the one here.
+const (
+	signLimit  = 500 * time.Millisecond
+	signLasts  = time.Second
+	clockLasts = time.Minute
+)
+
+// signOf gives a sign of life of the node that a hand-over for the call goes to, a new
+// one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
+func (c *Cluster) signOf(ctx context.Context, p *peer, to ownership.NodeID, call ownership.CallID) (*sign, error) {
+	k, reserved := c.reserved(call)
+	reserved = reserved && k.Owner == to
+	doubtful, lasts := reserved || !c.present.met(to), clockLasts
+	why := fmt.Sprintf("node %s has not been met yet", to)
+	if reserved {
+		why = fmt.Sprintf("the call is reserved for node %s", to)
+	}
+	if doubtful {
+		lasts = signLasts
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, signLimit)
+		defer cancel()
+	}
+	if s := p.sign.Load(); s != nil && time.Since(s.at) < lasts {
+		return s, nil
+	}
+	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
+	switch {
+	case err != nil && doubtful:
+		return nil, fmt.Errorf("%s, which gives no sign of life: %w", why, err)
+	case errors.Is(err, ErrUnreachable):
+		return nil, err
+	case err != nil:
+		return &sign{}, nil // it is there, and does not tell now
+	case doubtful && !res.GetActing():
+		return nil, fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
+	}
+	s := &sign{time.Now(), res.GetProcess(), res.GetClock()}
+	c.present.hears(to, s.process, s.at)
+	p.sign.Store(s)
+	return s, nil
+}
+
+// limit puts the deadline of ctx on a hand-over, by the clock of the process that
+// takes it: its own count of the time begins when the request comes in, and that may
+// be long after the sender gave it up.
+func (s *sign) limit(ctx context.Context, h *peerpb.HandOver) {
+	until, ok := ctx.Deadline()
+	if ok && s.clock != 0 {
+		h.Until, h.ToProcess = s.clock+int64(until.Sub(s.at)), s.process
+	}
+}
+
+// clock is what this process's clock says.
+func (c *Cluster) clock() int64 { return int64(time.Since(c.born)) + 1 }
+
+// inTime bounds a hand-over that came in by when its sender gives it up, and refuses
+// it when that is over: the cloud was told so and repeats it, or has gone on.
+func (c *Cluster) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
+	if h.GetUntil() == 0 {
+		return ctx, func() {}, nil
+	}
+	left := time.Duration(h.GetUntil() - c.clock())
+	if left <= 0 || h.GetToProcess() != c.process {
+		return nil, nil, fmt.Errorf("taking a relayed notification: it comes too late, its sender has given it up: %w", context.DeadlineExceeded)
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	return ctx, cancel, nil
+}
