@@ -154,6 +154,8 @@ type AppBot struct {
 	URL       string        `yaml:"url"`
 	HealthURL string        `yaml:"health_url"`
 	Timeout   time.Duration `yaml:"timeout"`
+	// Secret is what a file may not hold itself: it comes by the environment.
+	Secret string `yaml:"-"`
 }
 
 // AppGraph is how the router itself acts on calls of the app.
@@ -163,6 +165,9 @@ type AppGraph struct {
 	ClientID         string `yaml:"client_id"`
 	ClientSecretFile string `yaml:"client_secret_file"`
 	Scope            string `yaml:"scope"`
+	// ClientSecret is what a file may not hold itself: it comes by the environment
+	// and goes before ClientSecretFile.
+	ClientSecret string `yaml:"-"`
 }
 
 // Region is another region of the deployment.

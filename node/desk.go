@@ -109,7 +109,7 @@ func (n *Node) app(c Config, a App) (bot.App, error) {
 	}
 	calls, err := graph.NewCalls(graph.Config{
 		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile,
+		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
 		Logger: c.Logger, Metrics: c.Registry,
 	})
 	if err != nil {
