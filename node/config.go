@@ -154,7 +154,11 @@ type AppBot struct {
 	URL       string        `yaml:"url"`
 	HealthURL string        `yaml:"health_url"`
 	Timeout   time.Duration `yaml:"timeout"`
-	// Secret is what a file may not hold itself: it comes by the environment.
+	// SecretFile holds what the bot tells its router by: hand-overs are signed with
+	// it (Tandem-Signature). Empty: they are not.
+	SecretFile string `yaml:"secret_file"`
+	// Secret is what a file may not hold itself: it comes by the environment and
+	// goes before SecretFile.
 	Secret string `yaml:"-"`
 }
 
