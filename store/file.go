@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,6 +29,24 @@ func lockFile(path string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w: %w", path, ErrInUse, err), f.Close())
 	}
 	return f, nil
+}
+
+// narrow takes away what others may do in a data directory: it tells of calls,
+// tenants and hashes of tokens. An older unit, or a hand, may have made it wider.
+func narrow(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process's temporary file
+		}
+		if err != nil || info.Mode().Perm()&0o077 == 0 {
+			return err
+		}
+		return os.Chmod(path, info.Mode().Perm()&^0o077)
+	})
 }
 
 func boltOptions() *bbolt.Options {
