@@ -4,6 +4,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -56,6 +58,42 @@ func TestD12_TheBotCanTellItsRouter(t *testing.T) {
 	if head := <-got; head.Get("Tandem-Signature") != "" {
 		t.Errorf("signed without a secret: %q", head.Get("Tandem-Signature"))
 	}
+}
+
+// TestO40_TheBodyOfOurEventsIsAsWritten: README.md shows what a bot gets with
+// Tandem's own events; each name there is one that a body has.
+func TestO40_TheBodyOfOurEventsIsAsWritten(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```json\n")
+	sample, _, ok := strings.Cut(after, "```")
+	var written, sent map[string]any
+	if err := json.Unmarshal([]byte(sample), &written); !ok || err != nil {
+		t.Fatalf("the sample of README.md: %v\n%s", err, sample)
+	}
+	h, err := eventOf(ownership.EventAdopted, ownership.Call{ID: "c1", RawCall: "C1", App: "a", Tenant: "t", Partition: 24, Owner: "emea-1", Epoch: 2, State: ownership.CallAnswered}, "https://uri")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(h.Body, &sent); err != nil {
+		t.Fatal(err)
+	}
+	var compare func(at string, written, sent map[string]any)
+	compare = func(at string, written, sent map[string]any) {
+		for name, value := range written {
+			got, ok := sent[name]
+			if !ok || (fmt.Sprintf("%T", got) != fmt.Sprintf("%T", value)) {
+				t.Errorf("README.md shows %s%s as a %T; a body has %T", at, name, value, got)
+			}
+			if inner, ok := value.(map[string]any); ok {
+				of, _ := got.(map[string]any)
+				compare(at+name+".", inner, of)
+			}
+		}
+	}
+	compare("", written, sent)
 }
 
 // TestO14_TenantAndApp: every hand-over names the call's tenant and app, and
