@@ -99,9 +99,18 @@ func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer) error {
 
 // RestoreSnapshot replaces the region's table by a snapshot.
 func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+	return c.restore(ctx, r, nil)
+}
+
+// RestoreAnyhow does so also with a snapshot of another history of the region.
+func (c *Client) RestoreAnyhow(ctx context.Context, r io.Reader) error {
+	return c.restore(ctx, r, url.Values{"yes": {"true"}})
+}
+
+func (c *Client) restore(ctx context.Context, r io.Reader, query url.Values) error {
 	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
 	defer cancel()
-	res, err := c.request(ctx, http.MethodPut, "/v1/snapshot", nil, http.Header{"Content-Type": {"application/octet-stream"}}, r)
+	res, err := c.request(ctx, http.MethodPut, "/v1/snapshot", query, http.Header{"Content-Type": {"application/octet-stream"}}, r)
 	if err != nil {
 		return err
 	}

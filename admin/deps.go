@@ -114,7 +114,8 @@ type Cluster interface {
 	SaveSnapshot(context.Context, io.Writer) error
 	// RestoreSnapshot replaces the region's table; a foreign, older, truncated
 	// or damaged snapshot is refused with an error that says so.
-	RestoreSnapshot(context.Context, io.Reader) error
+	// one of another history too, unless anyhow is said.
+	RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error
 }
 
 // ErrForeign is the Cluster's word for a node or a snapshot of another

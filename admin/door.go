@@ -39,22 +39,23 @@ type Config struct {
 	BodyLimit     int64         // bytes of a request body other than a snapshot's; 0: 1 MiB
 	SnapshotLimit int64         // bytes of a snapshot to restore; 0: 4 GiB
 	Patience      time.Duration // how long one request may wait for the cluster; 0: 10 s
-	Streams       int           // followers of /v1/events at a time; 0: 64
+	Streams       int           // followers of /v1/events at a time, a quarter of them for one token; 0: 64
 }
 
 // Door is the private door as an http.Handler. It starts no goroutine of its
 // own; Close ends the event streams that would hold up a shutdown.
 type Door struct {
-	cfg     Config
-	deps    Deps
-	log     *slog.Logger
-	now     func() time.Time
-	auth    *guard
-	audit   *auditLog
-	router  *httprouter.Router
-	api     huma.API
-	handler http.Handler
-	streams chan struct{} // one entry for each follower of events
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	now      func() time.Time
+	auth     *guard
+	audit    *auditLog
+	router   *httprouter.Router
+	api      huma.API
+	handler  http.Handler
+	streams  *places
+	sessions *sessions
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -77,7 +78,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	d := &Door{
 		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now,
 		router:  httprouter.New(),
-		streams: make(chan struct{}, cfg.Streams),
+		streams: newPlaces(cfg.Streams),
 		closing: make(chan struct{}),
 	}
 	if d.log == nil {
@@ -86,6 +87,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
 	d.auth = newGuard(cfg.TokensFile, deps.Table, d.now)
 	if err := d.auth.reload(); err != nil {

@@ -353,7 +353,7 @@ func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	return f.ask(ctx, "save")
 }
 
-func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, _ bool) error {
 	body, err := io.ReadAll(r)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)

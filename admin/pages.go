@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strconv"
@@ -36,8 +35,8 @@ func (d *Door) pageRoutes() error {
 // consoleSource shows the console what the API shows, from the same functions.
 type consoleSource struct{ d *Door }
 
-// Enter lets in whoever may read.
-func (s consoleSource) Enter(r *http.Request, secret string) (string, int, string) {
+// Login begins a session for whoever may read.
+func (s consoleSource) Login(r *http.Request, secret string) (string, int, string) {
 	who, refused := s.d.auth.enter(r, secret)
 	if refused == nil && !who.may(RoleRead) {
 		refused = refusedRole
@@ -45,8 +44,27 @@ func (s consoleSource) Enter(r *http.Request, secret string) (string, int, strin
 	if refused != nil {
 		return "", refused.status, refused.text
 	}
+	return s.d.sessions.begin(who), http.StatusOK, ""
+}
+
+// Enter lets in whoever has a session whose token still may read.
+func (s consoleSource) Enter(r *http.Request, session string) (string, int, string) {
+	if s.d.auth.open() {
+		session = ""
+	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, RoleRead) {
+		return who.Name, http.StatusOK, ""
+	} else if session != "" {
+		return "", refusedToken.status, refusedToken.text
+	}
+	who, refused := s.d.auth.enter(r, session)
+	if refused != nil {
+		return "", refused.status, refused.text
+	}
 	return who.Name, http.StatusOK, ""
 }
+
+// Logout ends a session.
+func (s consoleSource) Logout(session string) { s.d.sessions.end(session) }
 
 // Frame gives what stands around every page.
 func (s consoleSource) Frame() console.Frame {
@@ -155,19 +173,20 @@ func (s consoleSource) Latest() []console.Event {
 }
 
 // Stream serves the events without names, as a browser's onmessage wants them.
-func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, secret string) {
+func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session string) {
 	after, err := resumePoint(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if !s.d.enterStream() {
+	who, _ := s.d.sessions.find(session) // nobody's where the door is open
+	if !s.d.streams.enter(who.hash) {
 		w.Header().Set("Retry-After", retryAfter)
 		http.Error(w, busyStreams, http.StatusServiceUnavailable)
 		return
 	}
-	defer s.d.leaveStream()
-	s.d.pump(r.Context(), newEventStream(w, false), sha256.Sum256([]byte(secret)), after, true)
+	defer s.d.streams.leave(who.hash)
+	s.d.pump(r.Context(), newEventStream(w, false), who.hash, after, true)
 }
 
 func pageEventsOf(events []Event) []console.Event {

@@ -158,6 +158,8 @@ func TestConsoleLogin(t *testing.T) {
 	}
 	for next, want := range map[string]string{
 		"/console/calls?state=ended": "/console/calls?state=ended", "": "/console/", "https://evil.example/console/": "/console/", "//evil.example/console/": "/console/",
+		"/console/../v1/events": "/console/", "/console/%2e%2e/v1/snapshot": "/console/", "/console/./../": "/console/", "/console/a/../../v1/": "/console/",
+		"/console/%5c..%5cv1": "/console/", "/consoles/": "/console/", "/console/calls/a": "/console/calls/a",
 		"/v1/leave": "/console/", `/console/\evil.example`: "/console/", "javascript:alert(1)": "/console/",
 	} {
 		if a := form(secrets[RoleRead], next); a.StatusCode != 303 || a.Header.Get("Location") != want {
@@ -197,12 +199,24 @@ func TestConsoleLogin(t *testing.T) {
 	}
 	// The cookie opens the pages and nothing else: the API takes headers only,
 	// so no page of another site can use it.
-	jar.SetCookies(res.Request.URL, []*http.Cookie{{Name: "tandem_token", Value: secrets[RoleRead], Path: "/"}})
+	cookies := jar.Cookies(res.Request.URL)
+	if len(cookies) != 1 || cookies[0].Name != "tandem_session" || strings.Contains(cookies[0].Value, secrets[RoleRead]) || len(cookies[0].Value) < 26 {
+		t.Fatalf("the browser keeps %v", cookies)
+	}
+	session := "Cookie: tandem_session=" + cookies[0].Value
+	cookies[0].Path = "/"
+	jar.SetCookies(res.Request.URL, cookies)
 	if got := get("/v1/status"); got != 401 {
 		t.Errorf("the API takes the cookie: %d", got)
 	}
-	if a := r.ask("POST", "/console/logout", "", "Cookie: tandem_token="+secrets[RoleRead]); a.StatusCode != 303 || !strings.Contains(a.Header.Get("Set-Cookie"), "Max-Age=0") {
+	if a := r.ask("GET", "/console/", "", session); a.StatusCode != 200 {
+		t.Errorf("the session is answered %d", a.StatusCode)
+	}
+	if a := r.ask("POST", "/console/logout", "", session); a.StatusCode != 303 || !strings.Contains(a.Header.Get("Set-Cookie"), "Max-Age=0") {
 		t.Errorf("logging out: %d %s", a.StatusCode, a.Header.Get("Set-Cookie"))
+	}
+	if a := r.ask("GET", "/console/", "", session); a.StatusCode != 303 {
+		t.Errorf("a session that has ended is answered %d", a.StatusCode)
 	}
 	// Another site's form must not log anybody in or out.
 	r.ask("POST", "/console/logout", "", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site").want(t, 403)
@@ -212,9 +226,9 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	for range failBurst {
-		r.ask("GET", "/console/", "", "Cookie: tandem_token=guess")
+		r.ask("POST", "/console/login", "token=guess", "Content-Type: application/x-www-form-urlencoded")
 	}
-	if a := r.ask("GET", "/console/", "", "Cookie: tandem_token=guess"); a.StatusCode != 429 {
+	if a := r.ask("POST", "/console/login", "token=guess", "Content-Type: application/x-www-form-urlencoded"); a.StatusCode != 429 {
 		t.Errorf("a guess too many is answered %d", a.StatusCode)
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"tandem/admin/console"
 )
 
 // Caps of the listener: connections at a time in all, and from one address.
@@ -39,7 +42,7 @@ func (d *Door) outer(inner http.Handler) http.Handler {
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusForbidden, "Another site's page sent this request.")
 	}))
-	checked := cross.Handler(inner)
+	checked := cross.Handler(sameSite(inner))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -60,6 +63,26 @@ func (d *Door) outer(inner http.Handler) http.Handler {
 			r = &bounded
 		}
 		checked.ServeHTTP(w, r)
+	})
+}
+
+// sameSite refuses reads, too, that a page of another site made a browser send:
+// such a page cannot see the answer, but a snapshot or a profile costs. Links to
+// the console's pages are no harm.
+func sameSite(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		site := r.Header.Get("Sec-Fetch-Site")
+		stranger := site == "cross-site" || site == "same-site"
+		if origin := r.Header.Get("Origin"); site == "" && origin != "" {
+			u, err := url.Parse(origin)
+			stranger = err != nil || u.Host != r.Host
+		}
+		link := r.Header.Get("Sec-Fetch-Mode") == "navigate" && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, console.Root))
+		if stranger && !link {
+			writeProblem(w, http.StatusForbidden, "Another site's page sent this request.")
+			return
+		}
+		inner.ServeHTTP(w, r)
 	})
 }
 

@@ -157,3 +157,46 @@ func TestB107_PathsDoNotLead(t *testing.T) {
 		}
 	}
 }
+
+// TestD14_OtherSitesReadNothing: a page of another site starts no snapshot, no
+// profile and no read on a door without tokens; a link to the console is no harm.
+func TestD14_OtherSitesReadNothing(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	for _, path := range []string{"/v1/snapshot", "/v1/status", "/v1/events?follow=false", "/metrics", "/debug/pprof/heap", "/console/"} {
+		r.ask("GET", path, "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors").want(t, 403)
+		r.ask("GET", path, "", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors").want(t, 403)
+		r.ask("GET", path, "", "Origin: https://evil.example").want(t, 403)
+	}
+	r.ask("GET", "/v1/snapshot", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate").want(t, 403)
+	r.ask("GET", "/console/", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate").want(t, 200)
+	r.ask("GET", "/v1/snapshot", "").want(t, 200)
+	r.ask("GET", "/v1/status", "", "Sec-Fetch-Site: same-origin").want(t, 200)
+	r.ask("GET", "/v1/status", "", "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate").want(t, 200)
+}
+
+// TestD14_SessionsAreBounded: the oldest login gives way, and each ends by itself.
+func TestD14_SessionsAreBounded(t *testing.T) {
+	t.Parallel()
+	now := start
+	s := newSessions(func() time.Time { return now })
+	first := s.begin(Whoami{Name: "first"})
+	for range sessionsMax {
+		now = now.Add(time.Second)
+		s.begin(Whoami{})
+	}
+	if _, ok := s.find(first); ok || len(s.all) != sessionsMax {
+		t.Errorf("the oldest of %d logins is there: %v", len(s.all), ok)
+	}
+	last := s.begin(Whoami{Name: "last"})
+	if who, ok := s.find(last); !ok || who.Name != "last" {
+		t.Error("a new login is not found")
+	}
+	now = now.Add(sessionLife)
+	if _, ok := s.find(last); ok {
+		t.Error("a login lasts for ever")
+	}
+	if s.begin(Whoami{}); len(s.all) != 1 {
+		t.Errorf("%d logins are kept after their end", len(s.all))
+	}
+}

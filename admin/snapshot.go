@@ -58,8 +58,9 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 
 // uploadAsked takes the request's body as a stream.
 type uploadAsked struct {
-	r *http.Request
-	w http.ResponseWriter
+	Yes bool `query:"yes" doc:"Also a snapshot of another history: the region's calls of today are lost."`
+	r   *http.Request
+	w   http.ResponseWriter
 }
 
 // Resolve keeps the request, so that its body need not fit in memory.
@@ -77,7 +78,7 @@ func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, er
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	body := http.MaxBytesReader(in.w, in.r.Body, d.cfg.SnapshotLimit)
-	err := d.deps.Cluster.RestoreSnapshot(ctx, body)
+	err := d.deps.Cluster.RestoreSnapshot(ctx, body, in.Yes)
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil:

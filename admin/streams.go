@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,7 +55,7 @@ func (d *Door) streamRoutes() {
 }
 
 // busyStreams refuses a follower too many.
-const busyStreams = "As many streams as this node serves are open already."
+const busyStreams = "As many streams as this node serves, or serves one token, are open already."
 
 func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
 	after, err := resumePoint(in.LastEventID, strconv.FormatUint(in.After, 10))
@@ -64,12 +65,12 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 	if _, _, err := d.deps.Journal.Events(after, 1); err != nil {
 		return nil, problem(err)
 	}
-	if !d.enterStream() {
+	reader := caller(ctx).hash
+	if !d.streams.enter(reader) {
 		return nil, unavailable(busyStreams)
 	}
-	reader := caller(ctx).hash
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer d.leaveStream()
+		defer d.streams.leave(reader)
 		_, w, _ := humahttprouter.Unwrap(ctx)
 		d.pump(ctx.Context(), newEventStream(w, true), reader, after, in.Follow)
 	}}, nil
@@ -88,17 +89,40 @@ func resumePoint(header, query string) (uint64, error) {
 	return id, nil
 }
 
-// enterStream takes a follower's place, if there is one.
-func (d *Door) enterStream() bool {
-	select {
-	case d.streams <- struct{}{}:
-		return true
-	default:
-		return false
-	}
+// places counts the followers of events: so many in all, and a quarter of them for
+// one token, so that one reader cannot keep the others out. On a door without
+// tokens nobody can be told apart.
+type places struct {
+	mu   sync.Mutex
+	most int
+	open int
+	of   map[[sha256.Size]byte]int
 }
 
-func (d *Door) leaveStream() { <-d.streams }
+func newPlaces(most int) *places {
+	return &places{most: most, of: map[[sha256.Size]byte]int{}}
+}
+
+// enter takes a follower's place, if there is one.
+func (p *places) enter(token [sha256.Size]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open >= p.most || token != [sha256.Size]byte{} && p.of[token] >= max(1, p.most/4) {
+		return false
+	}
+	p.open++
+	p.of[token]++
+	return true
+}
+
+func (p *places) leave(token [sha256.Size]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	if p.of[token]--; p.of[token] == 0 {
+		delete(p.of, token)
+	}
+}
 
 // pump sends events until the follower goes, the door closes, or, without
 // follow, there are no more. Before each batch and with each beat it looks whether

@@ -105,7 +105,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 				streams := map[string]*follower{
 					"the API's":     follow(t, d, "/v1/events", "Authorization: Bearer "+secret),
-					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_token="+secret),
+					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_session="+d.sessions.begin(Whoami{Name: "ci", hash: sha256.Sum256([]byte(secret))})),
 				}
 				f.tell(Event{Kind: "claimed", Text: "before"})
 				time.Sleep(3 * eventBeat)
@@ -126,7 +126,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 					}
 				}
 				d.Close()
-				if n := len(d.streams); n != 0 {
+				if n := d.streams.open; n != 0 {
 					t.Errorf("%d places of ended streams are taken", n)
 				}
 			})

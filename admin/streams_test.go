@@ -261,3 +261,23 @@ func TestB107_SnapshotRefused(t *testing.T) {
 	r := openRoom(t, func(c *Config, _ *Deps) { c.SnapshotLimit = 10 })
 	r.ask("PUT", "/v1/snapshot", "more than ten bytes").want(t, 413)
 }
+
+// TestD14_OneTokenCannotTakeEveryStream: a quarter of the streams is the most that
+// one token gets, and what it gives back it may take again.
+func TestD14_OneTokenCannotTakeEveryStream(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(8)
+	one, other := [32]byte{1}, [32]byte{2}
+	for i, c := range []struct {
+		token [32]byte
+		want  bool
+	}{{one, true}, {one, true}, {one, false}, {other, true}, {other, true}, {other, false}, {[32]byte{3}, true}, {[32]byte{4}, true}, {[32]byte{5}, true}, {[32]byte{6}, true}, {[32]byte{7}, false}} {
+		if got := p.enter(c.token); got != c.want {
+			t.Errorf("follower %d: %v", i, got)
+		}
+	}
+	p.leave(one)
+	if !p.enter(one) || p.enter(one) {
+		t.Error("a place that was given back is not there once")
+	}
+}

@@ -190,7 +190,7 @@ func New(c Config, ledger Ledger) (*Desk, error) {
 		parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*line{},
 		register: register{calls: map[ownership.CallID]*owing{}},
 	}
-	d.log = d.conf.Logger.With("room", "bot", "node", string(c.Node))
+	d.log = d.conf.Logger.With("room", "bot")
 	if ledger == nil {
 		return nil, errors.New("setting up the desk: it needs a ledger")
 	}

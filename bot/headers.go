@@ -15,6 +15,8 @@ import (
 const (
 	headerEvent       = "Tandem-Event"
 	headerCall        = "Tandem-Call"
+	headerApp         = "Tandem-App"
+	headerTenant      = "Tandem-Tenant" // absent where the call's is not known
 	headerPartition   = "Tandem-Partition"
 	headerEpoch       = "Tandem-Epoch"
 	headerCallbackURI = "Tandem-Callback-Uri"
@@ -36,6 +38,10 @@ func headersToBot(h ownership.HandOver) http.Header {
 	}
 	out.Set(headerEvent, string(h.Event))
 	out.Set(headerCall, string(h.Call))
+	out.Set(headerApp, string(h.App))
+	if h.Tenant != "" {
+		out.Set(headerTenant, string(h.Tenant))
+	}
 	out.Set(headerPartition, h.Partition.String())
 	out.Set(headerEpoch, h.Epoch.String())
 	if h.CallbackURI != "" {

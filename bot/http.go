@@ -17,9 +17,10 @@ import (
 
 // HTTPConfig says where a bot listens.
 type HTTPConfig struct {
-	URL       string // hand-overs are POSTed here; http or https
-	HealthURL string // GET; empty: the bot counts as healthy
-	ReplySize int    // largest reply body in bytes; zero: 1 MiB
+	URL       string        // hand-overs are POSTed here; http or https
+	HealthURL string        // GET; empty: the bot counts as healthy
+	Secret    func() string // signs hand-overs, asked for each; nil or empty: they are not signed
+	ReplySize int           // largest reply body in bytes; zero: 1 MiB
 }
 
 const (
@@ -37,9 +38,10 @@ const (
 // those that belong to one connection, without Tandem-* ones from outside, and
 // without Authorization: the token proves the cloud to this node, and whoever
 // gets it could speak as the cloud for the token's life. The router has checked
-// it; the bot needs to trust the loopback or the private address it listens on.
+// it, and what it sends the bot is signed where the two share a secret.
 type HTTPBot struct {
 	url, health string
+	secret      func() string
 	replySize   int
 	client      *http.Client
 }
@@ -55,7 +57,7 @@ func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
 		}
 	}
 	return &HTTPBot{
-		url: c.URL, health: c.HealthURL, replySize: orDefault(c.ReplySize, defaultReplySize),
+		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: orDefault(c.ReplySize, defaultReplySize),
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
@@ -80,6 +82,11 @@ func (b *HTTPBot) Handle(ctx context.Context, h ownership.HandOver) (ownership.R
 		return ownership.Reply{}, fmt.Errorf("%w: the request could not be made", ErrUnreachable)
 	}
 	req.Header = headersToBot(h)
+	if b.secret != nil {
+		if secret := b.secret(); secret != "" {
+			sign(secret, time.Now(), req.Header, h.Body)
+		}
+	}
 	res, err := b.client.Do(req)
 	if err != nil {
 		return ownership.Reply{}, sortNetError(err)

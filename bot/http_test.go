@@ -81,6 +81,7 @@ func TestHTTPBotIsSentWhatTheCloudSent(t *testing.T) {
 		"Content-Length":               {"26"},
 		"Tandem-Event":                 {"incoming"},
 		"Tandem-Call":                  {"c1"},
+		"Tandem-App":                   {string(appID)},
 		"Tandem-Partition":             {"7"},
 		"Tandem-Epoch":                 {"3"},
 		"Tandem-Callback-Uri":          {ourURI},

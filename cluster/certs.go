@@ -73,24 +73,50 @@ func MakeCert(dir, caDir, deployment string, region ownership.Region, node owner
 	if lifetime <= 0 {
 		return "", "", errors.New("making a node's certificate: the lifetime must be above zero")
 	}
+	certFile, keyFile, err = signPair(dir, caDir, string(node), hosts, lifetime, func(tmpl *x509.Certificate) {
+		tmpl.ExtKeyUsage = append(tmpl.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+		tmpl.URIs = []*url.URL{identity{deployment, region, node}.URI()}
+	})
+	if err != nil {
+		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+	}
+	return certFile, keyFile, nil
+}
+
+// MakePublicCert makes a certificate for a public or an admin door, signed by the CA
+// in caDir: {name}.pem and {name}-key.pem. It names hosts and no node, so it is
+// nobody on the cluster port. No cloud trusts such an authority: it is for trials.
+func MakePublicCert(dir, caDir, name string, hosts []string, lifetime time.Duration) (certFile, keyFile string, err error) {
+	if !plainName(name) || len(hosts) == 0 || lifetime <= 0 {
+		return "", "", errors.New("making a door's certificate: it needs a plain name, hosts, and a lifetime above zero")
+	}
+	certFile, keyFile, err = signPair(dir, caDir, name, hosts, lifetime, func(*x509.Certificate) {})
+	if err != nil {
+		return "", "", fmt.Errorf("making a door's certificate: %w", err)
+	}
+	return certFile, keyFile, nil
+}
+
+// signPair makes a key and a server's certificate for it; more says what else it
+// is good for.
+func signPair(dir, caDir, name string, hosts []string, lifetime time.Duration, more func(*x509.Certificate)) (certFile, keyFile string, err error) {
 	ca, err := tls.LoadX509KeyPair(filepath.Join(caDir, CACertFile), filepath.Join(caDir, CAKeyFile))
 	if err != nil {
-		return "", "", fmt.Errorf("making a node's certificate: reading the CA: %w", err)
+		return "", "", fmt.Errorf("reading the CA: %w", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+		return "", "", err
 	}
-	tmpl, err := template(string(node), lifetime)
+	tmpl, err := template(name, lifetime)
 	if err != nil {
-		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+		return "", "", err
 	}
 	if tmpl.NotAfter.After(ca.Leaf.NotAfter) {
-		return "", "", fmt.Errorf("making a node's certificate: it would outlive its CA, which ends %s", ca.Leaf.NotAfter.Format(time.RFC3339))
+		return "", "", fmt.Errorf("it would outlive its CA, which ends %s", ca.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
-	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	tmpl.URIs = []*url.URL{identity{deployment, region, node}.URI()}
+	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
@@ -98,15 +124,13 @@ func MakeCert(dir, caDir, deployment string, region ownership.Region, node owner
 			tmpl.DNSNames = append(tmpl.DNSNames, h)
 		}
 	}
+	more(tmpl)
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.Leaf, &key.PublicKey, ca.PrivateKey)
 	if err != nil {
-		return "", "", fmt.Errorf("making a node's certificate: %w", err)
+		return "", "", err
 	}
-	certFile, keyFile = filepath.Join(dir, string(node)+".pem"), filepath.Join(dir, string(node)+"-key.pem")
-	if err := writePair(certFile, keyFile, der, key); err != nil {
-		return "", "", fmt.Errorf("making a node's certificate: %w", err)
-	}
-	return certFile, keyFile, nil
+	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")
+	return certFile, keyFile, writePair(certFile, keyFile, der, key)
 }
 
 func template(name string, lifetime time.Duration) (*x509.Certificate, error) {

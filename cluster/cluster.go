@@ -182,6 +182,7 @@ func (c *Cluster) run() {
 		}
 	})
 	c.wg.Go(c.watchLeader)
+	c.wg.Go(c.watchPeers)
 	c.wg.Go(c.rule)
 	c.wg.Go(c.keepLease)
 	c.wg.Go(c.enter)

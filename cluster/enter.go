@@ -51,6 +51,7 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 	if c.lease.dropped.Load() {
 		return nil
 	}
+	trouble := c.trouble.Load()
 	if err := c.keepLineage(); err != nil {
 		return err
 	}
@@ -61,6 +62,8 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 			c.renewAt.fire()
 		}
 		if !c.ownsTooFew() && !c.forsaken(time.Now()) {
+			// What was wrong has healed; what was said meanwhile stands.
+			c.trouble.CompareAndSwap(trouble, nil)
 			return nil
 		}
 		// Others got its partitions while it was silent, or it gave them away at a

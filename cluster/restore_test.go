@@ -57,7 +57,7 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 		}
 	}()
 	term := ldr.raft.CurrentTerm()
-	err := ldr.RestoreSnapshot(soon(t), bytes.NewReader(saved))
+	err := ldr.RestoreSnapshot(soon(t), bytes.NewReader(saved), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestO34_AfterARestoreTheNodesShareThePartitions(t *testing.T) {
 	saved := snapshotOfAnother(t, 60)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
-	if err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved)); err != nil {
+	if err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved), true); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {

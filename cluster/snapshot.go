@@ -22,36 +22,10 @@ import (
 // store.Inspect and RestoreSnapshot read. Call ReadBarrier first for a snapshot
 // that misses nothing acknowledged before.
 func (c *Cluster) SaveSnapshot(ctx context.Context, w io.Writer) error {
-	r, err := c.takeSnapshot(ctx)
-	if err != nil {
-		return fmt.Errorf("saving a snapshot: %w", err)
-	}
-	_, err = io.Copy(w, r)
-	if err = errors.Join(err, r.Close()); err != nil {
+	if err := c.tb.Save(ctx, w); err != nil {
 		return fmt.Errorf("saving a snapshot: %w", err)
 	}
 	return nil
-}
-
-func (c *Cluster) takeSnapshot(ctx context.Context) (io.ReadCloser, error) {
-	var f raft.SnapshotFuture
-	err := await(ctx, func() raft.Future { f = c.raft.Snapshot(); return f })
-	if err == nil {
-		_, r, err := f.Open()
-		return r, err
-	}
-	if !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return nil, err
-	}
-	list, err := c.st.Snapshots().List()
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, raft.ErrNothingNewToSnapshot
-	}
-	_, r, err := c.st.Snapshots().Open(list[0].ID)
-	return r, err
 }
 
 // restoreLimit bounds a restore once the snapshot is here.
@@ -61,11 +35,13 @@ const restoreLimit = 2 * time.Minute
 // way back after all nodes lost their disks. The snapshot is read whole and
 // verified first. It is refused with store.ErrForeign when it is of another
 // deployment or region, with store.ErrDamaged when it is cut short or changed,
-// and with ErrConflict when the table has gone on since it was taken. The nodes
-// of today stay in the region; a record of the same id with the data of before
+// and with ErrConflict when the table has gone on since it was taken. Indexes of two
+// histories say nothing about each other: a snapshot of another founding of the
+// region is refused with ErrConflict where the table of today holds calls, unless
+// anyhow is said. The nodes of today stay in the region; a record of the same id with the data of before
 // gives way.
-func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader) error {
-	f, info, err := c.spool(from)
+func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error {
+	f, info, err := c.spool(from, anyhow)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
 	}
@@ -79,7 +55,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader) error {
 	case leader == c.self:
 		err = c.restoreHere(ctx, f, info)
 	default:
-		err = c.sendSnapshot(ctx, leader, addr, f)
+		err = c.sendSnapshot(ctx, leader, addr, f, anyhow)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
@@ -88,7 +64,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader) error {
 }
 
 // spool brings a snapshot to disk and verifies it.
-func (c *Cluster) spool(from io.Reader) (_ *os.File, info store.SnapshotInfo, err error) {
+func (c *Cluster) spool(from io.Reader, anyhow bool) (_ *os.File, info store.SnapshotInfo, err error) {
 	f, err := os.CreateTemp(c.st.Dir(), "restore-*.tmp")
 	if err != nil {
 		return nil, info, err
@@ -114,7 +90,15 @@ func (c *Cluster) spool(from io.Reader) (_ *os.File, info store.SnapshotInfo, er
 	if info.Deployment != c.cfg.Deployment || info.Region != c.cfg.Region {
 		return nil, info, fmt.Errorf("it is of %s/%s, this is %s/%s: %w", info.Deployment, info.Region, c.cfg.Deployment, c.cfg.Region, store.ErrForeign)
 	}
-	if info.Applied < c.tb.Applied() {
+	live := 0
+	for _, p := range c.tb.Partitions() {
+		live += p.Live
+	}
+	switch same := info.Identity == c.tb.Identity(); {
+	case !same && !anyhow && live > 0:
+		return nil, info, fmt.Errorf("it is of another history: the region was founded anew since it was taken, so nobody can tell which is newer; "+
+			"the %d live calls of today would be lost; say --yes if they may: %w", live, ownership.ErrConflict)
+	case same && info.Applied < c.tb.Applied():
 		return nil, info, fmt.Errorf("it ends at entry %d, the table is at %d: owners that were replaced since would come back: %w",
 			info.Applied, c.tb.Applied(), ownership.ErrConflict)
 	}
@@ -283,9 +267,15 @@ func (r *reign) seatAll() bool {
 // snapshotChunk is how much of a snapshot goes into one message.
 const snapshotChunk = 1 << 20
 
-func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader) error {
+// headerAnyhow says that an operator wants a snapshot of another history.
+const headerAnyhow = "Tandem-Restore-Anyhow"
+
+func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, anyhow bool) error {
 	p := c.links.to(leader, addr)
 	stream := p.restore.CallClientStream(ctx)
+	if anyhow {
+		stream.RequestHeader().Set(headerAnyhow, "yes")
+	}
 	buf := make([]byte, snapshotChunk)
 	for {
 		n, err := io.ReadFull(f, buf)
@@ -308,7 +298,7 @@ func (c *Cluster) serveRestore(ctx context.Context, stream *connect.ClientStream
 	if err := c.operators(ctx, "restore", "the table"); err != nil {
 		return nil, toConnect(err)
 	}
-	f, info, err := c.spool(&chunkReader{stream: stream})
+	f, info, err := c.spool(&chunkReader{stream: stream}, stream.RequestHeader().Get(headerAnyhow) != "")
 	if err != nil {
 		return nil, toConnect(err)
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	TokenURL         string                // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
 	ClientID         string                // the app's id at the token endpoint
 	ClientSecretFile string                // read at every token fetch, so a rotated secret needs no restart
+	ClientSecret     string                // of the environment; it goes before the file
 	Scope            string                // empty: the origin of BaseURL + "/.default"
 	AttemptTimeout   time.Duration         // of one HTTP attempt; zero: 4 s
 	Transport        http.RoundTripper     // nil: one of its own
@@ -102,7 +103,7 @@ func NewCalls(c Config) (*Calls, error) {
 	if c.Transport == nil {
 		c.Transport = newTransport()
 	}
-	if _, err := readSecret(c.ClientSecretFile, c.Logger); err != nil {
+	if _, err := c.secret(c.Logger); err != nil {
 		return nil, err
 	}
 	count, err := newActionMetrics(c.Metrics)

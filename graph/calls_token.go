@@ -131,7 +131,7 @@ func (t *tokens) start() {
 }
 
 func (t *tokens) fetch() (*oauth2.Token, error) {
-	secret, err := readSecret(t.conf.ClientSecretFile, nil)
+	secret, err := t.conf.secret(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +168,14 @@ func networkCause(err error) error {
 		return bare
 	}
 	return errors.New("the endpoint's answer could not be read")
+}
+
+// secret is the client secret that holds now.
+func (c Config) secret(warn *slog.Logger) (string, error) {
+	if c.ClientSecret != "" {
+		return c.ClientSecret, nil
+	}
+	return readSecret(c.ClientSecretFile, warn)
 }
 
 // readSecret reads the client secret. With a logger it warns of a file that

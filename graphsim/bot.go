@@ -99,6 +99,10 @@ func (b *Bot) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	if secret := b.cloud.cfg.BotSecret; secret != "" && !fromRouter(secret, r.Header, body, time.Now()) {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
 	s := b.sighting(r.Header)
 	refuse, known := b.cloud.ledger.arrived(s, body)
 	b.mu.Lock()

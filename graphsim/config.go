@@ -44,6 +44,7 @@ type Config struct {
 	Apps        []App             // default one
 	Origins     []Origin          // default: one for each region of the targets
 	Answering   Answering         // who answers: default AnswerByRouter
+	BotSecret   string            // the bots take only hand-overs that are signed with it; empty: all
 	Capacity    int               // what the bots report, calls a node; default 50
 	Seed        uint64            // of all random choices; 0 is a seed too
 	KeysFile    string            // the keys that sign at first, in PEM; made when missing, so that the clouds of several processes share them; empty: new ones

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,7 +34,7 @@ type machine struct {
 	name, region, zone string
 	address            string
 	root               string // the machine's files
-	shared             string // the authority and the handle keys of all machines
+	desk               string // where the secrets of all machines are made
 
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process is over
@@ -72,12 +73,21 @@ var (
 // provision sets the machine up with the script that the Vagrantfile uses.
 func (m *machine) provision(binary, apps string, more ...string) {
 	m.t.Helper()
+	secrets := filepath.Join(m.t.TempDir(), "secrets")
+	must(m.t, exec.Command("bash", append([]string{"../scripts/sign", "--binary", binary, "--desk", m.desk, "--out", secrets,
+		"--node", m.name, "--region", m.region, "--address", m.address, "--deployment", deployment}, publicURL(more)...)...))
 	args := append([]string{
 		"../scripts/provision", "--node", m.name, "--region", m.region, "--zone", m.zone, "--address", m.address,
-		"--binary", binary, "--shared", m.shared, "--apps", apps, "--root", m.root,
+		"--binary", binary, "--secrets", secrets, "--apps", apps, "--root", m.root,
 		"--deployment", deployment, "--capacity", fmt.Sprint(capacity),
 	}, more...)
 	must(m.t, exec.Command("bash", args...))
+}
+
+// publicURL finds the option that the public door's certificate needs, too.
+func publicURL(options []string) []string {
+	at := slices.Index(options, "--region-url")
+	return options[at : at+2]
 }
 
 // path gives a file of the machine.
@@ -92,7 +102,7 @@ func (m *machine) start() {
 		m.t.Fatal(err)
 	}
 	m.process = m.net.command(context.Background(), m.name, m.path("usr/local/bin/tandem"), "start", "--config", m.path("etc/tandem/tandem.yaml"))
-	m.process.Env = []string{"PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + m.path("etc/tandem/tls/ca.crt")}
+	m.process.Env = []string{"PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + filepath.Join(m.desk, "trial/ca.pem")}
 	m.process.Stdout, m.process.Stderr = log, log
 	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that dies leaves no node behind
 	if err := m.process.Start(); err != nil {
@@ -157,6 +167,11 @@ func (m *machine) tail() string {
 // gives its standard output.
 func (m *machine) tandem(args ...string) (string, error) {
 	c := m.net.command(context.Background(), m.name, append([]string{m.path("usr/local/bin/tandem")}, args...)...)
+	token, err := os.ReadFile(filepath.Join(m.desk, "operator.token"))
+	if err != nil {
+		return "", err
+	}
+	c.Env = append(os.Environ(), "TANDEM_TOKEN="+strings.TrimSpace(string(token)))
 	var out, messages bytes.Buffer
 	c.Stdout, c.Stderr = &out, &messages
 	if err := c.Start(); err != nil {

@@ -29,7 +29,7 @@ func regionURL(region string) string { return "https://" + region + ".bot.test:8
 type stage struct {
 	t        *testing.T
 	net      *network
-	shared   string
+	desk     string
 	machines []*machine
 	cloud    *cloud
 	begun    time.Time
@@ -51,13 +51,13 @@ func (s *stage) everywhere() []*machine { return append(s.of("emea"), s.of("amer
 // build makes the network, the calling cloud and the machines.
 func build(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, begun: time.Now(), net: newNetwork(t), shared: filepath.Join(t.TempDir(), "shared")}
+	s := &stage{t: t, begun: time.Now(), net: newNetwork(t), desk: filepath.Join(t.TempDir(), "desk")}
 	var names strings.Builder
 	for r, region := range regions {
 		for i := range nodesEach {
 			m := &machine{
 				t: t, net: s.net, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i)),
-				address: fmt.Sprintf("10.77.%d.%d", r+1, i+1), root: t.TempDir(), shared: s.shared,
+				address: fmt.Sprintf("10.77.%d.%d", r+1, i+1), root: t.TempDir(), desk: s.desk,
 			}
 			s.machines = append(s.machines, m)
 			fmt.Fprintf(&names, "%s %s.bot.test\n", m.address, region)
@@ -71,10 +71,9 @@ func build(t *testing.T) *stage {
 	s.tell("a switch, %d machines and the calling cloud are cabled", len(s.machines))
 
 	binary := buildTandem(t)
-	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "ca", "--dir", s.shared))
-	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "cert", "--dir", s.shared,
-		"--deployment", "the-calling-cloud", "--region", "anywhere", "--node", "cloud", "--host", cloudAddress))
-	in := func(name string) string { return filepath.Join(s.shared, name) }
+	in := func(name string) string { return filepath.Join(s.desk, "trial", name) }
+	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "ca", "--dir", in("")))
+	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "public", "--dir", in(""), "--name", "cloud", "--host", cloudAddress))
 	s.cloud = startCloud(t, s.net, cloudSettings{
 		Listen: cloudAddress + ":443", CertFile: in("cloud.pem"), KeyFile: in("cloud-key.pem"), CAFile: in("ca.pem"),
 		RegionURLs: map[string]string{"emea": regionURL("emea"), "amer": regionURL("amer")},

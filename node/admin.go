@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -180,9 +178,7 @@ func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.Call
 	if !n.region.HoldsPartition(p.ID, p.Epoch) {
 		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
 	}
-	var ref [12]byte
-	rand.Read(ref[:])
-	uri := n.door.CallbackURI(p.ID, p.Epoch, webhook.OutgoingPrefix+base64.RawURLEncoding.EncodeToString(ref[:]))
+	uri := n.door.CallbackURI(p.ID, p.Epoch, webhook.OutgoingRef(ask.App))
 	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
 }
 

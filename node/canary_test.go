@@ -40,7 +40,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	defer client.Close()
 
 	secrets := map[string]string{
-		"the client secret": canarySecret, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the meeting's token": canaryMeeting,
+		"the client secret": canarySecret, "the bots' secret": canaryBot, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the meeting's token": canaryMeeting,
 	}
 	heard := &bytes.Buffer{} // what callers of the doors were answered
 	hear := func(a answer) answer {
@@ -146,7 +146,7 @@ func TestB110_CrashTellsNoSecret(t *testing.T) {
 	x := s.seats[0]
 	token := s.token(testTenant)
 	secrets := map[string]string{
-		"the client secret": canarySecret, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the webhook's token": token,
+		"the client secret": canarySecret, "the bots' secret": canaryBot, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the webhook's token": token,
 	}
 	if raw, err := base64.StdEncoding.DecodeString(canaryHandle); err == nil {
 		secrets["the handle key in plain"] = string(raw)

@@ -164,7 +164,7 @@ func checkApp(p *problems, i int, a App, c Config) {
 	if a.Answer == "router" {
 		p.when(a.Hosting == "app", "%s: answer: router with hosting: app cannot work, only the bot's media library can make its answer; write answer: bot", at)
 		p.when(a.Graph.TokenURL == "", "%s.graph.token_url is empty: answer: router needs a token of its own to answer with", at)
-		p.when(a.Graph.ClientSecretFile == "", "%s.graph.client_secret_file is empty: answer: router needs the app's secret", at)
+		p.when(a.Graph.ClientSecretFile == "" && a.Graph.ClientSecret == "", "%s.graph.client_secret_file is empty: answer: router needs the app's secret", at)
 		p.when(len(a.AnswerWith) == 0, "%s.answer_with is empty: answer: router needs acceptedModalities and mediaConfig", at)
 	}
 	p.outbound(at+".graph.base_url", a.Graph.BaseURL)

@@ -154,6 +154,12 @@ type AppBot struct {
 	URL       string        `yaml:"url"`
 	HealthURL string        `yaml:"health_url"`
 	Timeout   time.Duration `yaml:"timeout"`
+	// SecretFile holds what the bot tells its router by: hand-overs are signed with
+	// it (Tandem-Signature). Empty: they are not.
+	SecretFile string `yaml:"secret_file"`
+	// Secret is what a file may not hold itself: it comes by the environment and
+	// goes before SecretFile.
+	Secret string `yaml:"-"`
 }
 
 // AppGraph is how the router itself acts on calls of the app.
@@ -163,6 +169,9 @@ type AppGraph struct {
 	ClientID         string `yaml:"client_id"`
 	ClientSecretFile string `yaml:"client_secret_file"`
 	Scope            string `yaml:"scope"`
+	// ClientSecret is what a file may not hold itself: it comes by the environment
+	// and goes before ClientSecretFile.
+	ClientSecret string `yaml:"-"`
 }
 
 // Region is another region of the deployment.

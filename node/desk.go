@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"tandem/bot"
 	"tandem/graph"
@@ -97,7 +98,15 @@ func (n *Node) app(c Config, a App) (bot.App, error) {
 		app.AnswerWith = text
 	}
 	if app.Bot == nil {
-		over, err := bot.NewHTTPBot(bot.HTTPConfig{URL: a.Bot.URL, HealthURL: a.Bot.HealthURL})
+		secret, err := a.Bot.secret()
+		if err != nil {
+			return app, err
+		}
+		n.botSecrets[a.ID] = &atomic.Value{}
+		n.botSecrets[a.ID].Store(secret)
+		over, err := bot.NewHTTPBot(bot.HTTPConfig{
+			URL: a.Bot.URL, HealthURL: a.Bot.HealthURL, Secret: func() string { return n.botSecrets[a.ID].Load().(string) },
+		})
 		if err != nil {
 			return app, fmt.Errorf("reading bot: %w", err)
 		}
@@ -109,7 +118,7 @@ func (n *Node) app(c Config, a App) (bot.App, error) {
 	}
 	calls, err := graph.NewCalls(graph.Config{
 		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile,
+		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
 		Logger: c.Logger, Metrics: c.Registry,
 	})
 	if err != nil {

@@ -106,7 +106,7 @@ func (x *seat) config() Config {
 			"acceptedModalities": []string{"audio"},
 			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
 		},
-		Bot:   AppBot{URL: bot.URL, HealthURL: bot.HealthURL},
+		Bot:   AppBot{URL: bot.URL, HealthURL: bot.HealthURL, SecretFile: s.path("bot-secret")},
 		Graph: AppGraph{BaseURL: s.cloud.GraphURL(), TokenURL: s.cloud.TokenURL(), ClientID: testApp, ClientSecretFile: s.path("client-secret")},
 	}}
 	for _, other := range s.plan.regions {

@@ -26,6 +26,7 @@ const (
 	testApp      = "0efc74f7-41c3-47a4-8775-7259bfef4241"
 	testTenant   = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
 	canarySecret = "canary-client-secret-7f3a"
+	canaryBot    = "canary-secret-of-the-bots-51d2"
 	canaryHandle = "Y2FuYXJ5LWhhbmRsZS1rZXktMDEyMzQ1Njc4OWFiY2RlZmdo" // base64 of canary-handle-key-0123…
 )
 
@@ -117,8 +118,9 @@ func (s *stage) startCloud() {
 	rates := s.plan.rates
 	cfg := graphsim.Config{
 		Seed: 7, Rates: &rates, RegionURLs: map[string]string{}, Capacity: 500,
-		Apps:    []graphsim.App{{ID: testApp, Tenants: []string{testTenant}, ClientSecret: canarySecret}},
-		Timings: graphsim.Timings{TalkMin: 150 * time.Millisecond, TalkMax: 600 * time.Millisecond, RecordingClock: 10 * time.Second},
+		Apps:      []graphsim.App{{ID: testApp, Tenants: []string{testTenant}, ClientSecret: canarySecret}},
+		BotSecret: canaryBot, // no hand-over of a story goes unsigned
+		Timings:   graphsim.Timings{TalkMin: 150 * time.Millisecond, TalkMax: 600 * time.Millisecond, RecordingClock: 10 * time.Second},
 	}
 	// One run rotates the keys; a second rotation within the minute would meet the
 	// limit on fetching them.
@@ -145,6 +147,7 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *stage) writeSecrets() {
 	s.t.Helper()
 	must(s.t, os.WriteFile(s.path("client-secret"), []byte(canarySecret+"\n"), 0o600))
+	must(s.t, os.WriteFile(s.path("bot-secret"), []byte(canaryBot+"\n"), 0o600))
 	must(s.t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"\n"), 0o600))
 	if s.plan.secure || s.plan.https {
 		_, _, err := cluster.MakeCA(s.path("ca"), "the stories", 2*time.Hour)

@@ -47,6 +47,9 @@ type Node struct {
 	door    *webhook.Handler
 	private *admin.Door
 	certs   certificates
+	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
+	// its values change with a reload.
+	botSecrets map[string]*atomic.Value
 
 	publicAddr, adminAddr string
 
@@ -74,7 +77,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
-	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{})}
+	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{}), botSecrets: map[string]*atomic.Value{}}
 	if c.Logger == nil {
 		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
 	}

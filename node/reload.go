@@ -11,7 +11,7 @@ import (
 )
 
 // Reload puts the parts of a new configuration in force that need no restart:
-// certificates, admin tokens, handle keys, rules, pins and the log level. If
+// certificates, admin tokens, handle keys, secrets of bots, rules, pins and the log level. If
 // one of them cannot be read, all of the old ones stay. What else has changed
 // waits for a restart, and the log says so.
 func (n *Node) Reload(c Config) error {
@@ -39,6 +39,10 @@ func (n *Node) Reload(c Config) error {
 			return fmt.Errorf("reading admin.tokens_file: %w", err)
 		}
 	}
+	secrets, err := n.botSecretsOf(c)
+	if err != nil {
+		return err
+	}
 	fresh, err := n.certs.read()
 	if err != nil {
 		return err
@@ -49,6 +53,9 @@ func (n *Node) Reload(c Config) error {
 		return fmt.Errorf("reading cluster.tls: %w", err)
 	}
 	n.certs.use(fresh)
+	for app, secret := range secrets {
+		n.botSecrets[app].Store(secret)
+	}
 	if err := n.handles.Replace(keys); err != nil {
 		return fmt.Errorf("reading handle_keys_file: %w", err)
 	}
@@ -60,7 +67,7 @@ func (n *Node) Reload(c Config) error {
 	for _, section := range n.cfg.restartFor(c) {
 		n.log.Warn("a change of the configuration waits for a restart of this node", "section", section)
 	}
-	n.log.Info("reloaded: certificates, admin tokens, handle keys, rules, pins, log level")
+	n.log.Info("reloaded: certificates, admin tokens, handle keys, secrets of bots, rules, pins, log level")
 	return nil
 }
 

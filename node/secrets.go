@@ -3,7 +3,37 @@ package node
 import (
 	"fmt"
 	"os"
+
+	"tandem/bot"
 )
+
+// secret is what hand-overs to the bot are signed with; empty: they are not.
+func (b AppBot) secret() (string, error) {
+	switch {
+	case b.Secret != "":
+		return b.Secret, bot.CheckSecret(b.Secret)
+	case b.SecretFile != "":
+		return bot.ReadSecret(b.SecretFile)
+	}
+	return "", nil
+}
+
+// botSecretsOf reads the secrets of the bots that this node has. Those of new apps
+// wait for a restart, as the apps do.
+func (n *Node) botSecretsOf(c Config) (map[string]string, error) {
+	fresh := map[string]string{}
+	for i, a := range c.Apps {
+		if n.botSecrets[a.ID] == nil {
+			continue
+		}
+		secret, err := a.Bot.secret()
+		if err != nil {
+			return nil, fmt.Errorf("apps[%d]: %w", i, err)
+		}
+		fresh[a.ID] = secret
+	}
+	return fresh, nil
+}
 
 // looseSecrets says which files with a secret may be read by everybody on this
 // machine. The handle keys are not among them: with such a mode the node does

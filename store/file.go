@@ -3,9 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -13,12 +13,6 @@ import (
 
 	"tandem/store/tablepb"
 )
-
-// mmapSize is the address space reserved for table.db: 8 GiB, or 1 GiB on 32-bit
-// machines. It costs no memory. bbolt remaps a file that outgrows its map, and
-// that waits for every reader: with a snapshot being read it would stop the
-// writer, and behind it every other reader.
-const mmapSize = 1 << (30 + 3*(^uint(0)>>63))
 
 // lockWait bounds the wait for bbolt's own lock on the file. The directory's
 // lock comes first, so that only a foreign program can hold it.
@@ -31,10 +25,28 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockWhole(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w: %w", path, ErrInUse, err), f.Close())
 	}
 	return f, nil
+}
+
+// narrow takes away what others may do in a data directory: it tells of calls,
+// tenants and hashes of tokens. An older unit, or a hand, may have made it wider.
+func narrow(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process's temporary file
+		}
+		if err != nil || info.Mode().Perm()&0o077 == 0 {
+			return err
+		}
+		return os.Chmod(path, info.Mode().Perm()&^0o077)
+	})
 }
 
 func boltOptions() *bbolt.Options {
@@ -90,18 +102,6 @@ func publish(tmp, path string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // writeFile writes a small file whole or not at all.

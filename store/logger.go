@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -15,6 +16,16 @@ func RaftLogger(to *slog.Logger) hclog.InterceptLogger {
 	l.RegisterSink(slogSink{to})
 	return l
 }
+
+// repeated are raft's lines about a node that does not answer: several a second,
+// for as long as it does not. Whoever runs raft tells of such a node once.
+var repeated = map[string]bool{
+	"failed to heartbeat to": true, "failed to appendEntries to": true, "failed to contact": true,
+	"failed to make requestVote RPC": true, "failed to pipeline appendEntries": true,
+}
+
+// taken are the keys that a line has already.
+var taken = map[string]bool{"time": true, "level": true, "msg": true, "part": true, "node": true}
 
 type slogSink struct{ to *slog.Logger }
 
@@ -29,10 +40,17 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 	case hclog.Error:
 		lvl = slog.LevelError
 	}
+	if repeated[msg] {
+		lvl = slog.LevelDebug
+	}
 	if !s.to.Enabled(context.Background(), lvl) {
 		return
 	}
+	args = slices.Clone(args)
 	for i, a := range args {
+		if key, ok := a.(string); ok && i%2 == 0 && taken[key] {
+			args[i] = "raft_" + key
+		}
 		// hclog's formats (Fmt, Hex, …) are its own types; slog prints them as numbers.
 		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
 			args[i] = f[1:]

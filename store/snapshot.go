@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -76,6 +77,34 @@ func (t *Table) Snapshot() (raft.FSMSnapshot, error) {
 	b.snapshots = append(b.snapshots, s)
 	poke(t.urgent)
 	return s, nil
+}
+
+// Save writes a snapshot of the table as it is now. It may be called from any
+// goroutine, and asks raft for nothing: raft refuses while a change of its
+// configuration is its newest entry.
+func (t *Table) Save(ctx context.Context, to io.Writer) error {
+	s := &snapshot{t: t, ready: make(chan struct{})}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return ErrClosed
+	}
+	b := t.sealDirty()
+	b.snapshots = append(b.snapshots, s)
+	poke(t.urgent)
+	t.mu.Unlock()
+	defer s.Release()
+	select {
+	case <-s.ready:
+	case <-t.dead:
+		return *t.stopped.Load()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.err != nil {
+		return s.err
+	}
+	return t.stream(s.tx, to)
 }
 
 // deliver hands over the view of the file, or why there is none.

@@ -57,6 +57,9 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := narrow(dir); err != nil {
+		return nil, fmt.Errorf("keeping the data directory to this user: %w", err)
+	}
 	s := &Store{dir: dir, opt: o}
 	if s.lock, err = lockFile(s.path(fileLock)); err != nil {
 		return nil, err

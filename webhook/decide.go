@@ -50,7 +50,10 @@ func (h *Handler) decide(ctx context.Context, q *inquiry) ([]decision, result) {
 		if ds[i].verb == verbClaim {
 			h.settle(ctx, q, &ds[i], h.table.Claim)
 			if ds[i].foreign() { // the leader knew it, this node did not yet
-				return nil, refused(refuseToken, ds[i].cause)
+				if ds[i].part.incoming {
+					ds[i].refusal = refuseOtherApp
+				}
+				return nil, refused(ds[i].refusal, ds[i].cause)
 			}
 		}
 	}
@@ -69,7 +72,7 @@ func (h *Handler) locateAll(ctx context.Context, q *inquiry) ([]decision, result
 	for i := range ds {
 		ds[i] = h.locate(q, &q.parts[i], q.hops.region)
 		if ds[i].foreign() {
-			return nil, refused(refuseToken, ds[i].cause)
+			return nil, refused(ds[i].refusal, ds[i].cause)
 		}
 	}
 	if len(ds) > 1 && !sameRegion(ds) {
@@ -114,7 +117,7 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 			d.verb, d.why = verbIgnore, "it is the end of a call that the region does not know"
 		}
 		if d.foreign() {
-			return nil, refused(refuseToken, d.cause)
+			return nil, refused(d.refusal, d.cause)
 		}
 	}
 	return ds, result{}
@@ -141,6 +144,9 @@ const freshLimit = time.Second
 
 // checkHandle compares a verified callback URI with the table and the body.
 func (h *Handler) checkHandle(q *inquiry) (result, bool) {
+	if q.handle.Outgoing() && !q.guessed && !madeFor(q.handle.Ref, q.app) {
+		return refused(refuseToken, ownership.ErrOtherApp), true
+	}
 	invite := false
 	if !q.handle.Outgoing() && !names(q.parts, q.handle.Ref) {
 		if invite = slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming }); !invite {
@@ -207,6 +213,11 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 		if q.foreign(known.App) {
 			d.verb, d.refusal, d.cause = verbRefuse, refuseToken, ownership.ErrOtherApp
 			d.why = "the token is not for the call's app"
+			// Whoever claimed a call first need not be whose it is: the cloud's own word
+			// is who could answer it. Until then the cloud may come again.
+			if p.incoming && known.State != ownership.CallAnswered && known.State != ownership.CallOrphaned {
+				d.refusal = refuseOtherApp
+			}
 			return d
 		}
 		if known.State == ownership.CallEnded {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -34,6 +35,29 @@ const OutgoingPrefix = "o-"
 
 // Outgoing reports whether the handle was made for calls the bot starts itself.
 func (h Handle) Outgoing() bool { return strings.HasPrefix(h.Ref, OutgoingPrefix) }
+
+// OutgoingRef makes the ref of a callback URI for calls that an app's bot starts.
+// It begins with a mark of the app, so that another app's token is nothing on it.
+func OutgoingRef(app ownership.AppID) string {
+	var random [12]byte
+	rand.Read(random[:])
+	return OutgoingPrefix + appMark(app) + base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// Lengths in letters: of an app's mark, and of a ref from before refs had one.
+const markLen, unmarkedRef = 11, 16
+
+func appMark(app ownership.AppID) string {
+	sum := sha256.Sum256([]byte("tandem outgoing\n" + string(app)))
+	return base64.RawURLEncoding.EncodeToString(sum[:8])
+}
+
+// madeFor reports whether an outgoing ref was made for an app. Those of before, in
+// calls that live over an upgrade, were made for any.
+func madeFor(ref string, app ownership.AppID) bool {
+	ref = strings.TrimPrefix(ref, OutgoingPrefix)
+	return len(ref) == unmarkedRef || strings.HasPrefix(ref, appMark(app))
+}
 
 // ErrForged is the one answer to every handle or hop mark that does not verify:
 // which part was wrong is nobody's business outside.

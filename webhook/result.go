@@ -21,10 +21,12 @@ var (
 	refuseMethod      = refusal{http.StatusMethodNotAllowed, "method_not_allowed", "Notifications come as POST."}
 	refuseGet         = refusal{http.StatusMethodNotAllowed, "redirect_followed_as_get", "Notifications come as POST. If a notification was redirected here, the client has followed the redirect (302) as a GET and lost its body; use one that repeats the POST, or set redirect.status to 307."}
 	refuseType        = refusal{http.StatusUnsupportedMediaType, "unsupported_media_type", "Notifications come as application/json in UTF-8."}
+	refuseHandshake   = refusal{http.StatusUnsupportedMediaType, "subscription_handshake", "This looks like the handshake of a Graph change notification (validationToken). This door takes the notifications of calls only."}
 	refuseEncoding    = refusal{http.StatusUnsupportedMediaType, "unsupported_content_encoding", "Notifications come without a content encoding."}
 	refuseTooLarge    = refusal{http.StatusRequestEntityTooLarge, "too_large", "The body is larger than this door takes."}
 	refuseTooMany     = refusal{http.StatusRequestEntityTooLarge, "too_many_notifications", "The body holds more notifications than this door takes."}
 	refuseToken       = refusal{http.StatusUnauthorized, "invalid_token", "The request carries no valid token."}
+	refuseOtherApp    = refusal{http.StatusServiceUnavailable, "call_of_another_app", "The call was claimed for another app and is not answered."}
 	refuseTenant      = refusal{http.StatusForbidden, "tenant_not_allowed", "The app does not take calls of this tenant."}
 	refuseTokenLater  = refusal{http.StatusServiceUnavailable, "token_not_checkable", "The token cannot be checked right now."}
 	refuseAttempts    = refusal{http.StatusServiceUnavailable, "too_many_refused", "Too many requests without a valid token came from there."}
@@ -68,8 +70,8 @@ var outcomes = []outcome{
 
 // refusals lists all refusals.
 var refusals = []refusal{
-	refuseNotFound, refuseMethod, refuseGet, refuseType, refuseEncoding, refuseTooLarge, refuseTooMany,
-	refuseToken, refuseTenant, refuseTokenLater, refuseAttempts, refuseUnreadable, refuseMalformed, refuseBusy, refuseFull,
+	refuseNotFound, refuseMethod, refuseGet, refuseType, refuseHandshake, refuseEncoding, refuseTooLarge, refuseTooMany,
+	refuseToken, refuseOtherApp, refuseTenant, refuseTokenLater, refuseAttempts, refuseUnreadable, refuseMalformed, refuseBusy, refuseFull,
 	refuseNoBot, refuseBehind, refuseNoLeader, refuseClaim, refuseResidency, refuseNoLease, refuseNoOwner, refuseFutureEpoch, refuseRelay,
 	refusePartly, refuseBot, refuseBadReply, refuseCrash,
 }

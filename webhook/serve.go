@@ -173,6 +173,13 @@ func (h *Handler) checkHeaders(r *http.Request) (refusal, bool) {
 	case r.ContentLength > h.cfg.BodyLimit:
 		return refuseTooLarge, true
 	case !isJSON(r.Header["Content-Type"]):
+		if strings.Contains(r.URL.RawQuery, "validationToken=") {
+			h.handshakes.Do(func() {
+				h.log.Warn("a handshake of a Graph change notification came to the door of calls: some subscription names this address as its notificationUrl; said once an hour at most",
+					"code", refuseHandshake.code)
+			})
+			return refuseHandshake, true
+		}
 		return refuseType, true
 	case len(r.Header["Content-Encoding"]) > 0:
 		return refuseEncoding, true

@@ -41,7 +41,7 @@ func TestO15_TheUnknownVoidsNothing(t *testing.T) {
 	if got := two.handed(); len(got) != 4 || got[3].Event != ownership.EventUpdate || got[3].Ends || got[3].Call != "c1" {
 		t.Errorf("%+v", got)
 	}
-	for _, at := range []string{one.url + hookPath, one.uri(2, 1, OutgoingPrefix+"x")} {
+	for _, at := range []string{one.url + hookPath, one.uri(2, 1, OutgoingRef(ourApp))} {
 		if a := post(t, at, body); a.status != 400 || a.code(t) != "malformed_notification" {
 			t.Errorf("on nobody's URI: %+v", a)
 		}

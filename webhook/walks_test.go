@@ -339,7 +339,7 @@ func TestOutgoingCalls(t *testing.T) {
 		return 1
 	}
 	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
-	ref := OutgoingPrefix + "aB3_-x"
+	ref := OutgoingRef(ourApp)
 	if a := post(t, one.uri(2, 1, ref), notification("updated", "c1", `"state":"establishing"`)); a.status != 202 {
 		t.Fatalf("%+v", a)
 	}

@@ -103,6 +103,8 @@ type Handler struct {
 	bases    baseCache
 	attempts *attempts
 	told     *rate.Limiter // lines of refused requests in the log
+	// handshakes bounds what is said of handshakes that belong elsewhere.
+	handshakes rate.Sometimes
 }
 
 // law is one version of rules and pins, swapped as a whole.
@@ -125,8 +127,9 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
 		identity: deps.Identity,
 		now:      deps.Now, log: deps.Logger,
-		limits:   graph.Limits{Notifications: cfg.Notifications},
-		inFlight: make(chan struct{}, cfg.InFlight),
+		limits:     graph.Limits{Notifications: cfg.Notifications},
+		handshakes: rate.Sometimes{Interval: time.Hour},
+		inFlight:   make(chan struct{}, cfg.InFlight),
 	}
 	for _, a := range cfg.Apps {
 		h.apps[a.ID] = a

@@ -25,11 +25,11 @@ var files embed.FS
 // Root is the path under which the console lives.
 const Root = "/console/"
 
-// cookieName is the cookie that keeps the token: for this path only, out of
+// cookieName is the cookie that keeps the session's id: for this path only, out of
 // scripts' reach, never sent from other sites.
-const cookieName = "tandem_token"
+const cookieName = "tandem_session"
 
-// cookieLife is how long a browser keeps the token.
+// cookieLife is how long a browser keeps it.
 const cookieLife = 12 * time.Hour
 
 // policy lets the pages use this program's own files only. Templates hold no
@@ -51,12 +51,17 @@ type Source interface {
 	// Latest gives the newest events, newest first.
 	Latest() []Event
 	// Stream serves the events after the request's Last-Event-ID for as long as the
-	// token opens the pages.
-	Stream(w http.ResponseWriter, r *http.Request, token string)
-	// Enter judges a token: a name where it may read, else the status and the
-	// text to refuse it with. An empty token is judged too: without tokens set
-	// up, everybody on loopback may read.
-	Enter(r *http.Request, token string) (name string, status int, text string)
+	// session opens the pages.
+	Stream(w http.ResponseWriter, r *http.Request, session string)
+	// Login judges a token: a new session where it may read, else the status and
+	// the text to refuse it with.
+	Login(r *http.Request, token string) (session string, status int, text string)
+	// Enter judges a session: a name where its token may read still, else the
+	// status and the text to refuse it with. An empty session is judged too:
+	// without tokens set up, everybody on loopback may read.
+	Enter(r *http.Request, session string) (name string, status int, text string)
+	// Logout ends a session.
+	Logout(session string)
 }
 
 // Console is the pages as an http.Handler for Root and everything below.
@@ -100,6 +105,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.login(w, r)
 		return
 	case path == "logout" && r.Method == http.MethodPost:
+		c.source.Logout(sessionOf(r))
 		c.forget(w)
 		http.Redirect(w, r, Root+"login", http.StatusSeeOther)
 		return
@@ -107,14 +113,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.trouble(w, r, "", http.StatusMethodNotAllowed, "This page is for reading.")
 		return
 	}
-	token := ""
-	if cookie, err := r.Cookie(cookieName); err == nil {
-		token = cookie.Value
-	}
-	name, status, text := c.source.Enter(r, token)
+	session := sessionOf(r)
+	name, status, text := c.source.Enter(r, session)
 	switch {
 	case name != "" && path == "stream":
-		c.source.Stream(w, r, token)
+		c.source.Stream(w, r, session)
 	case name != "":
 		c.page(w, r, name, path)
 	case path == "stream":
@@ -124,6 +127,15 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		c.trouble(w, r, "", status, text)
 	}
+}
+
+// sessionOf gives the id that a browser keeps; empty: none.
+func sessionOf(r *http.Request) string {
+	cookie, err := r.Cookie(cookieName)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
 }
 
 // page answers a reader.

@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -28,8 +29,8 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next, token := inside(r.PostForm.Get("next")), strings.TrimSpace(r.PostForm.Get("token"))
-	name, status, text := c.source.Enter(r, token)
-	if name == "" {
+	session, status, text := c.source.Login(r, token)
+	if session == "" {
 		if status == http.StatusUnauthorized {
 			text = "This node does not know that token."
 		}
@@ -37,7 +38,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: token, Path: Root, MaxAge: int(cookieLife.Seconds()),
+		Name: cookieName, Value: session, Path: Root, MaxAge: int(cookieLife.Seconds()),
 		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode,
 	})
 	http.Redirect(w, r, next, http.StatusSeeOther)
@@ -48,11 +49,13 @@ func (c *Console) forget(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: Root, MaxAge: -1, HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode})
 }
 
-// inside gives a place within the console, whatever was asked: a login must not
-// lead to another site.
+// inside gives a place within the console, whatever was asked: a login must lead
+// to no other site, and to no other path of this one. Browsers take dots out of a
+// path, escaped ones, too.
 func inside(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root) || strings.Contains(next, "\\") {
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root) || strings.Contains(u.Path, "\\") ||
+		!strings.HasPrefix(path.Clean(u.Path)+"/", Root) {
 		return Root
 	}
 	return u.RequestURI()

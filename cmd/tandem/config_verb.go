@@ -24,8 +24,11 @@ func (a *app) configCommand() *cobra.Command {
 		Use:   "config",
 		Short: "check a node's configuration, or show where each value comes from",
 		Long: `A value comes from, later ones winning: defaults, the file, the environment
-(TANDEM_NODE_ID is node.id), --set flags. An unknown key is an error that names
-its line. Secrets are only ever read from files that the configuration names.`,
+(TANDEM_NODE_ID is node.id), --set flags. A text is taken as it is, whatever it
+looks like; a list of texts has commas between them; lists with parts, such as
+apps, are written as YAML. An unknown key is an error that names its line.
+Secrets stand in files that the configuration names, or in the environment:
+TANDEM_APPS_0_GRAPH_CLIENT_SECRET and TANDEM_APPS_0_BOT_SECRET are the first app's.`,
 	}
 	c.AddCommand(a.configValidateCommand(), a.configShowCommand())
 	return c

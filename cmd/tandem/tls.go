@@ -21,9 +21,16 @@ region and node; a node that says it is another one is refused.
   tandem tls cert --dir /etc/tandem/tls --deployment contoso-bots --region emea --node emea-1 --host 10.0.0.1
 
 They write ca.pem and ca-key.pem, emea-1.pem and emea-1-key.pem. Keep ca-key.pem
-away from the nodes: they need ca.pem, and their own pair.`,
+away from the nodes: they need ca.pem, and their own pair.
+
+The public door needs a certificate that the calling cloud trusts, from a public
+authority: it is another thing than the node's identity. For trials,
+
+  tandem tls public --dir trial --name emea-1 --host emea.bot.test
+
+makes one with an authority of its own in that directory; no cloud trusts it.`,
 	}
-	c.AddCommand(a.tlsCACommand(), a.tlsCertCommand())
+	c.AddCommand(a.tlsCACommand(), a.tlsCertCommand(), a.tlsPublicCommand())
 	return c
 }
 
@@ -75,6 +82,34 @@ func (a *app) tlsCertCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&hosts, "host", nil, "the names and addresses that others dial")
 	c.Flags().DurationVar(&lifetime, "lifetime", 365*24*time.Hour, "how long it is good for")
 	for _, must := range []string{"deployment", "region", "node", "host"} {
+		_ = c.MarkFlagRequired(must)
+	}
+	return c
+}
+
+func (a *app) tlsPublicCommand() *cobra.Command {
+	var (
+		dir, name string
+		hosts     []string
+		lifetime  time.Duration
+	)
+	c := &cobra.Command{
+		Use:   "public",
+		Short: "make a certificate of a public or admin door, for trials",
+		RunE: func(*cobra.Command, []string) error {
+			cert, key, err := cluster.MakePublicCert(dir, dir, name, hosts, lifetime)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\n%s\n", cert, key)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", ".", "where ca.pem and ca-key.pem are, and where to write")
+	c.Flags().StringVar(&name, "name", "", "the name of the files")
+	c.Flags().StringSliceVar(&hosts, "host", nil, "the names and addresses that others dial")
+	c.Flags().DurationVar(&lifetime, "lifetime", 90*24*time.Hour, "how long it is good for")
+	for _, must := range []string{"name", "host"} {
 		_ = c.MarkFlagRequired(must)
 	}
 	return c
