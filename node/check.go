@@ -58,6 +58,10 @@ func (c Config) checkPublic(p *problems) {
 	p.serverTLS("public.tls", c.Public.TLS)
 	p.when(c.Public.BodyLimit < 64<<10, "public.body_limit is %d bytes: rosters of large meetings need 65536 or more", c.Public.BodyLimit)
 	p.when(c.Public.Connections < 1, "public.connections is %d: 1 or more", c.Public.Connections)
+	p.when(c.Public.IdleTimeout < time.Second, "public.idle_timeout is %s: longer than the idle time-out of what balances load (AWS 60s, Azure 4m, Google 10m), or it meets connections that have just been closed", c.Public.IdleTimeout)
+	_, err := c.Public.proxies()
+	p.when(err != nil, "%w", err)
+	p.when(c.Public.ProxyProtocol && len(c.Public.TrustedProxies) == 0, "public.proxy_protocol without public.trusted_proxies: name the networks of the proxies that speak it, such as 10.0.0.0/8")
 	p.when(c.Public.ConnectionsEach < 0, "public.connections_per_address is %d: 1 or more, or 0 for an eighth of public.connections", c.Public.ConnectionsEach)
 }
 

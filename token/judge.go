@@ -18,7 +18,7 @@ const (
 
 // judge runs all checks on a token that is not in the cache.
 func (v *Verifier) judge(ctx context.Context, raw string, sum [sha256.Size]byte, now time.Time) (Claims, error) {
-	j := &judgement{v: v, now: now, raw: raw}
+	j := &judgement{ctx: ctx, v: v, now: now, raw: raw}
 	for i := range checks {
 		code := checks[i].run(j)
 		switch code {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"runtime/debug"
@@ -14,19 +13,35 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"tandem/doorway"
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/token"
 )
 
+// fewStreams is how many requests at a time are taken by a connection on which no
+// good token has come yet: those of HTTP/2 hold memory without a descriptor each.
+const fewStreams = 16
+
 // ServeHTTP answers one request of the public listener.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	echo(w.Header(), r.Header)
+	place := doorway.Of(r.Context())
+	underWay := place.Begin()
+	defer place.End()
+	if underWay > fewStreams && !place.IsKnown() {
+		place.SendAway()
+		h.finish(w, r, refused(refuseBusy, nil), nil)
+		return
+	}
 	select {
 	case h.inFlight <- struct{}{}:
 		h.count.inFlight.Inc()
 		defer func() { <-h.inFlight; h.count.inFlight.Dec() }()
 	default:
+		if !place.IsKnown() {
+			place.GiveWay() // it may be strangers who hold the door
+		}
 		h.finish(w, r, refused(refuseBusy, nil), nil)
 		return
 	}
@@ -113,19 +128,18 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	if no, bad := h.checkHeaders(r); bad {
 		return refused(no, nil)
 	}
-	try, ok := h.attempts.begin(r)
-	if !ok {
+	if h.attempts.spent(r.Header) {
 		return refused(refuseAttempts, nil)
 	}
-	claims, err := h.tokens.Verify(r.Context(), r.Header)
+	claims, err := h.tokens.Verify(token.WithSender(r.Context(), doorway.Caller(r, h.cfg.Proxies)), r.Header)
 	if err != nil {
 		no := refusalOfToken(err)
 		if no.status == http.StatusUnauthorized { // a tenant that is not listed is the cloud's own word
-			h.attempts.failed(try, r.Header, costly(err))
+			h.attempts.failed(r.Header)
 		}
 		return refused(no, err)
 	}
-	h.attempts.passed(try)
+	doorway.Of(r.Context()).Known()
 	start := h.now()
 	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
 	if err := h.readQuery(r.URL.RawQuery, q); err != nil {
@@ -286,11 +300,6 @@ func refusalOfToken(err error) refusal {
 	return refuseTokenLater
 }
 
-func costly(err error) bool {
-	no := (*token.Refusal)(nil)
-	return errors.As(err, &no) && no.Costly()
-}
-
 func refusalOfBody(err error) refusal {
 	if errors.Is(err, errTooLarge) {
 		return refuseTooLarge
@@ -303,33 +312,4 @@ func refusalOfDecode(err error) refusal {
 		return refuseTooMany
 	}
 	return refuseMalformed
-}
-
-// A flood of refused requests must not fill the disk: so many of them are told
-// at level info in a second, the rest at debug. The metrics count all.
-const (
-	refusedLines = 20
-	refusedBurst = 200
-)
-
-// finish writes, counts and logs a result.
-func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
-	h.write(w, res, q != nil && q.hurried())
-	h.count.requests[res.outcome].Inc()
-	switch res.outcome {
-	case outcomeRegionRedirect:
-		h.count.hops[hopRegion].Inc()
-	case outcomeNodeRedirect:
-		h.count.hops[hopNode].Inc()
-	}
-	if q != nil {
-		observe(h.count.whole, h.now().Sub(q.received))
-	}
-	level := slog.LevelDebug
-	if res.refused != nil && h.told.Allow() {
-		level = slog.LevelInfo
-	}
-	if h.log.Enabled(r.Context(), level) {
-		h.log.LogAttrs(r.Context(), level, "public request", h.describe(r, res, q)...)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +48,15 @@ type Config struct {
 	InFlight      int           // requests at one time; default 4096, more get 503
 	ClaimTimeout  time.Duration // how long a claim may take; default 900 ms
 	HandOver      time.Duration // how long relay and bot may take; default 5 s
-	Attempts      Attempts      // bounds of failed verification
+	Attempts      Attempts      // how often a bad token is judged
+
+	// Proxies are those whose word on a caller's address is taken: in
+	// X-Forwarded-For, or with ProxyProtocol at the beginning of each connection.
+	Proxies       []netip.Prefix
+	ProxyProtocol bool
+	// Hidden says that something in front of this node ends TLS: addresses that no
+	// proxy tells are its own and say nothing.
+	Hidden bool
 }
 
 // App is what the door must know of one app.
