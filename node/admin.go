@@ -93,6 +93,16 @@ func (n *Node) checks() []admin.Check {
 	}
 }
 
+// healthy is what the public door tells probes: what /readyz does.
+func (n *Node) healthy(ctx context.Context) bool {
+	for _, c := range n.checks() {
+		if c.Ask(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // warnings are what an operator should be told without asking.
 func (n *Node) warnings() []string {
 	w := n.cfg.Notices()

@@ -224,12 +224,13 @@ func (n *Node) openDoor(context.Context) error {
 		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
 		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
 		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
-		Proxies: proxies, ProxyProtocol: c.Public.ProxyProtocol,
+		HealthPath: c.Public.HealthPath,
+		Proxies:    proxies, ProxyProtocol: c.Public.ProxyProtocol,
 		// Whatever ends TLS in front of this node sends every request itself.
 		Hidden: c.Public.TLS.Off && !c.Public.ProxyProtocol,
 	}, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
-		Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

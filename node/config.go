@@ -80,6 +80,10 @@ type Public struct {
 	TrustedProxies []string      `yaml:"trusted_proxies"`
 	ProxyProtocol  bool          `yaml:"proxy_protocol"`
 	Grace          time.Duration `yaml:"grace"` // for requests under way when the node stops
+	// Linger is how long a node that stops keeps this port open after /readyz and
+	// health_path fail, in a region of several: until what balances load has noticed.
+	Linger     time.Duration `yaml:"linger"`
+	HealthPath string        `yaml:"health_path"` // GET and HEAD: 200 or 503, no body, no token; empty: none
 }
 
 // Redirect says how a notification is sent on.
@@ -212,6 +216,7 @@ func Defaults() Config {
 			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
 			Redirect:  Redirect{Status: 302, Midcall: "relay"},
 			BodyLimit: 1 << 20, Connections: 8192, IdleTimeout: 620 * time.Second, Grace: 15 * time.Second,
+			Linger: 10 * time.Second, HealthPath: "/healthz",
 		},
 		Cluster: Cluster{
 			Listen: "0.0.0.0:8471", Partitions: 8,

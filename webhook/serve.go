@@ -76,6 +76,11 @@ func (h *Handler) serveNotFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == h.cfg.HealthPath {
+		w.Header().Set("Allow", "GET, HEAD")
+		h.finish(w, r, refused(refuseMethod, nil), nil)
+		return
+	}
 	w.Header().Set("Allow", http.MethodPost) // the router would add OPTIONS, which is not answered
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		h.count.asGet.Inc()
