@@ -165,6 +165,9 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	q.message = messageID(r.Header, q.body)
 	h.count.unknown.Add(float64(msg.Unknown))
 	q.parts = split(msg, q.handle)
+	if h.manyNew(q.parts) {
+		return refused(refuseTooMany, nil)
+	}
 	h.readMark(q)
 	// What has been received is carried out even if the caller hangs up: half a
 	// hand-over helps nobody, and the cloud repeats with the same message id.
@@ -176,6 +179,23 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 		return res
 	}
 	return h.carryOut(ctx, q, ds)
+}
+
+// newCalls is how many calls that this node does not know one body may name. The
+// cloud tells of one new call at a time; each takes a place of the region's capacity.
+const newCalls = 16
+
+func (h *Handler) manyNew(parts []part) bool {
+	if len(parts) <= newCalls {
+		return false
+	}
+	fresh := 0
+	for i := range parts {
+		if _, known := h.table.Find(parts[i].call); !known && !parts[i].ends {
+			fresh++
+		}
+	}
+	return fresh > newCalls
 }
 
 // decode reads the body. On a call's signed callback URI the body need not name the
