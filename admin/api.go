@@ -126,7 +126,7 @@ func (d *Door) refuse(w http.ResponseWriter, why *refusal) {
 	switch why.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem admin"`)
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	}
 	writeProblem(w, why.status, why.text)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"tandem/doorway"
 )
 
 // Limits of failed attempts: each address may fail failBurst times at once and
@@ -21,6 +23,9 @@ const (
 	failBurst  = 10
 	failEvery  = time.Second
 	failPlaces = 4096
+
+	lookUps  = 4               // of unknown tokens at the leader, at one time
+	lookUpIn = 2 * time.Second // with the waiting for one of these
 )
 
 // guard decides who a caller is.
@@ -32,13 +37,18 @@ type guard struct {
 	mu     sync.RWMutex
 	tokens []token
 
+	barrier func(context.Context) error // see Cluster.ReadBarrier
+	lookUps chan struct{}               // one entry for each look-up under way
+
 	failMu sync.Mutex
 	fails  map[netip.Addr]*rate.Limiter
 	swept  time.Time // when fails was last looked through
 }
 
-func newGuard(file string, table Table, now func() time.Time) *guard {
-	return &guard{file: file, table: table, now: now, fails: map[netip.Addr]*rate.Limiter{}}
+func newGuard(file string, table Table, barrier func(context.Context) error, now func() time.Time) *guard {
+	return &guard{
+		file: file, table: table, barrier: barrier, lookUps: make(chan struct{}, lookUps), now: now, fails: map[netip.Addr]*rate.Limiter{},
+	}
 }
 
 // reload reads the tokens file; on an error the old tokens stay.
@@ -67,11 +77,12 @@ type refusal struct {
 
 // The refusals. An expired token and an unknown one look the same.
 var (
-	refusedToken = &refusal{http.StatusUnauthorized, "This needs a bearer token of this door in the Authorization header."}
-	refusedRole  = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
-	refusedPace  = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
-	refusedSpent = &refusal{http.StatusForbidden, "The token was for one use and was used, or has expired."}
-	refusedPlace = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
+	refusedToken  = &refusal{http.StatusUnauthorized, "This needs a bearer token of this door in the Authorization header."}
+	refusedRole   = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
+	refusedPace   = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
+	refusedBehind = &refusal{http.StatusServiceUnavailable, "Whether the region knows this token cannot be told right now."}
+	refusedSpent  = &refusal{http.StatusForbidden, "The token was for one use and was used, or has expired."}
+	refusedPlace  = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
 )
 
 // identify says who sent the request, by its Authorization header.
@@ -86,6 +97,14 @@ const unreadable = "\x00"
 // enter says who sent the request, given the secret that came with it: in a header,
 // a cookie or a form.
 func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
+	who, refused := g.judge(r, secret)
+	if refused == nil {
+		doorway.Of(r.Context()).Known()
+	}
+	return who, refused
+}
+
+func (g *guard) judge(r *http.Request, secret string) (Whoami, *refusal) {
 	if g.open() {
 		// A web page whose name was pointed at 127.0.0.1 must not get in.
 		if !loopbackName(r.Host) {
@@ -99,29 +118,61 @@ func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 	if !plausible(secret) {
 		secret = unreadable
 	}
-	return g.try(r.RemoteAddr, secret)
+	return g.try(r.Context(), r.RemoteAddr, secret)
 }
 
-// try judges one secret and counts a failure against the caller's address. Nobody
-// guesses 130 random bits, so a token of the region passes whatever others do at
-// its address. The file's may be a person's choice: an address that has failed too
-// often is refused before its secret is compared with them, or else the limit would
-// not slow down guessing.
-func (g *guard) try(from, secret string) (Whoami, *refusal) {
+// try judges one secret and counts a failure against the caller's address. A good
+// token passes whatever others do at its address: nobody guesses 130 random bits, and
+// what else a file may hold is its writer's choice. A bad one is looked for at the
+// leader, for it may have been made a moment ago at another node; that, and the
+// answers beyond, is what failures use up.
+func (g *guard) try(ctx context.Context, from, secret string) (Whoami, *refusal) {
 	now, sum := g.now(), sha256.Sum256([]byte(secret))
-	who, refused := g.ofRegion(sum, now)
+	who, refused := g.known(sum, now)
 	if refused == nil {
 		return who, nil
 	}
 	limit := g.limiter(from)
-	if limit.TokensAt(now) < 1 {
+	if !limit.AllowN(now, 1) {
 		return Whoami{}, refusedPace
+	}
+	if refused != refusedToken || secret == unreadable {
+		return Whoami{}, refused
+	}
+	if !g.catchUp(ctx) {
+		return Whoami{}, refusedBehind
+	}
+	if who, again := g.known(sum, g.now()); again == nil {
+		limit.AllowN(now, -1) // it was no failure
+		return who, nil
+	}
+	return Whoami{}, refusedToken
+}
+
+// known gives the bearer of a token that this node knows.
+func (g *guard) known(sum [sha256.Size]byte, now time.Time) (Whoami, *refusal) {
+	who, refused := g.ofRegion(sum, now)
+	if refused == nil {
+		return who, nil
 	}
 	if who, ok := g.ofFile(sum, now); ok {
 		return who, nil
 	}
-	limit.AllowN(now, 1)
 	return Whoami{}, refused
+}
+
+// catchUp makes sure that this node's table has what the leader's has; false: nobody
+// can tell now. Few ask at a time, however many addresses show bad tokens.
+func (g *guard) catchUp(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookUpIn)
+	defer cancel()
+	select {
+	case g.lookUps <- struct{}{}:
+		defer func() { <-g.lookUps }()
+	case <-ctx.Done():
+		return false
+	}
+	return g.barrier(ctx) == nil
 }
 
 // ofFile gives the bearer of a token of the file that has not expired.
@@ -141,11 +192,7 @@ func (g *guard) still(sum [sha256.Size]byte, role Role) bool {
 	if g.open() {
 		return true
 	}
-	now := g.now()
-	who, refused := g.ofRegion(sum, now)
-	if refused != nil {
-		who, _ = g.ofFile(sum, now)
-	}
+	who, _ := g.known(sum, g.now())
 	return who.may(role)
 }
 
@@ -154,7 +201,7 @@ func (g *guard) still(sum [sha256.Size]byte, role Role) bool {
 // once a failEvery at most; where none is free, everybody new shares the zero
 // address's.
 func (g *guard) limiter(remote string) *rate.Limiter {
-	addr := callerAddr(remote)
+	addr := doorway.Sender(remote)
 	g.failMu.Lock()
 	defer g.failMu.Unlock()
 	if l, ok := g.fails[addr]; ok {
@@ -173,22 +220,6 @@ func (g *guard) limiter(remote string) *rate.Limiter {
 	l := rate.NewLimiter(rate.Every(failEvery), failBurst)
 	g.fails[addr] = l
 	return l
-}
-
-// callerAddr gives the address that counts for limits; unreadable ones count
-// together.
-func callerAddr(remote string) netip.Addr {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }
 
 // loopbackName reports whether a Host header names this machine's loopback.

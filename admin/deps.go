@@ -128,10 +128,13 @@ type World interface {
 	Regions() []Region
 }
 
-// Check is one named question of /readyz; nil means well.
+// Check is one named question of /readyz; nil means well. An advisory one is told with
+// ?verbose, and the node is ready all the same: what is wrong is not wrong with it
+// alone, or not with all that it does.
 type Check struct {
-	Name string
-	Ask  func(context.Context) error
+	Name     string
+	Advisory bool
+	Ask      func(context.Context) error
 }
 
 // CallFilter narrows a list of calls; zero fields do not restrict.

@@ -89,7 +89,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	}
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
-	d.auth = newGuard(cfg.TokensFile, deps.Table, d.now)
+	d.auth = newGuard(cfg.TokensFile, deps.Table, deps.Cluster.ReadBarrier, d.now)
 	if err := d.auth.reload(); err != nil {
 		return nil, fmt.Errorf("building the admin door: %w", err)
 	}

@@ -127,7 +127,9 @@ func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
 	srv := NewServer(r.door)
 	srv.ErrorLog = slog.NewLogLogger(deps.Logger.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(CapListener(l, 0, 0)) }()
+	way := Listener(l, 0)
+	way.Watch(srv)
+	go func() { served <- srv.Serve(way) }()
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -63,8 +63,8 @@ func (d *Door) document(path, id string, role Role, summary, content string) {
 func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 	results := d.ready(r.Context())
 	out, status := Readiness{Ready: true}, http.StatusOK
-	for _, c := range results {
-		if !c.OK {
+	for i, c := range results {
+		if !c.OK && !d.deps.Checks[i].Advisory {
 			out.Ready, status = false, http.StatusServiceUnavailable
 		}
 	}

@@ -3,31 +3,27 @@ package admin
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"tandem/admin/console"
+	"tandem/doorway"
 )
 
-// Caps of the listener: connections at a time in all, and from one address.
-const (
-	DefaultConnections        = 512
-	DefaultConnectionsAddress = 128
-)
+// DefaultConnections caps the listener: connections at a time.
+const DefaultConnections = 512
 
 // NewServer gives an http.Server with the door's limits: 32 KiB of headers
 // within 5 s, 30 s for the rest of a request and for its answer (streams and
-// snapshots extend their own), 60 s idle. Its Shutdown ends the event streams.
+// snapshots extend their own), and an idle time above that of balancers. Its Shutdown ends the event streams.
 func NewServer(d *Door) *http.Server {
 	s := &http.Server{
 		Handler:           d,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       60 * time.Second,
+		IdleTimeout:       620 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 	}
 	s.RegisterOnShutdown(d.Close)
@@ -86,69 +82,11 @@ func sameSite(inner http.Handler) http.Handler {
 	})
 }
 
-// CapListener closes connections beyond all at a time, and beyond each from one
-// address, at once; 0 means the defaults. It keeps a crowd of idle connections
-// from using up the process's file descriptors.
-func CapListener(l net.Listener, all, each int) net.Listener {
-	return &capListener{
-		Listener: l, all: orElse(all, DefaultConnections), each: orElse(each, DefaultConnectionsAddress),
-		open: map[netip.Addr]int{},
-	}
-}
-
-type capListener struct {
-	net.Listener
-	all, each int
-
-	mu    sync.Mutex
-	total int
-	open  map[netip.Addr]int
-}
-
-// Accept gives the next connection that is within the caps.
-func (l *capListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		addr := callerAddr(c.RemoteAddr().String())
-		if l.take(addr) {
-			return &cappedConn{Conn: c, leave: func() { l.give(addr) }}, nil
-		}
-		_ = c.Close() // it is turned away: there is nobody to tell
-	}
-}
-
-func (l *capListener) take(a netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= l.all || l.open[a] >= l.each {
-		return false
-	}
-	l.total++
-	l.open[a]++
-	return true
-}
-
-func (l *capListener) give(a netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.open[a]--; l.open[a] == 0 {
-		delete(l.open, a)
-	}
-}
-
-type cappedConn struct {
-	net.Conn
-	once  sync.Once
-	leave func()
-}
-
-// Close gives the connection's place back, once.
-func (c *cappedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(c.leave)
-	return err
+// Listener bounds the connections of a listener: so many at a time, a quarter of them
+// from one address. When the places are taken, whoever has been idle the longest
+// without a token of this door gives way, and some are always kept for newcomers, such
+// as probes. The server must be watched: Door.Watch.
+func Listener(l net.Listener, all int) *doorway.Door {
+	all = orElse(all, DefaultConnections)
+	return doorway.New(l, doorway.Config{All: all, Each: max(1, all/4)})
 }

@@ -260,6 +260,15 @@ func (c *Cluster) ReloadTLS() error {
 	return c.reloadTLS()
 }
 
+// TLSEnds says when this node's certificate in force ends, and the authority that has
+// signed it; both zero without TLS.
+func (c *Cluster) TLSEnds() (cert, authority time.Time) {
+	if c.creds == nil {
+		return time.Time{}, time.Time{}
+	}
+	return c.creds.ends()
+}
+
 // Addr gives the advertised cluster address.
 func (c *Cluster) Addr() string { return c.addr }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"tandem/ownership"
 )
@@ -71,8 +73,9 @@ type credentials struct {
 }
 
 type material struct {
-	cert  tls.Certificate
-	roots *x509.CertPool
+	cert      tls.Certificate
+	roots     *x509.CertPool
+	authority time.Time // when the one that has signed cert ends
 }
 
 // loadCredentials reads the files and checks that they name this node.
@@ -87,12 +90,12 @@ func (c *credentials) reload() error {
 	if err != nil {
 		return fmt.Errorf("reading the node's certificate: %w", err)
 	}
-	pem, err := os.ReadFile(c.files.CAFile)
+	authorities, err := os.ReadFile(c.files.CAFile)
 	if err != nil {
 		return fmt.Errorf("reading the cluster's CA: %w", err)
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
+	if !roots.AppendCertsFromPEM(authorities) {
 		return fmt.Errorf("reading the cluster's CA: %s holds no certificate", c.files.CAFile)
 	}
 	id, err := identityOf(cert.Leaf)
@@ -102,8 +105,30 @@ func (c *credentials) reload() error {
 	if id != c.self {
 		return fmt.Errorf("checking the node's own certificate %s: it names %s, this node is %s", c.files.CertFile, id.URI(), c.self.URI())
 	}
-	c.now.Store(&material{cert: cert, roots: roots})
+	c.now.Store(&material{cert: cert, roots: roots, authority: authorityOf(cert.Leaf, authorities)})
 	return nil
+}
+
+// ends says when the certificate ends, and the authority that has signed it. Another
+// one beside it, as while it is changed, may end.
+func (c *credentials) ends() (cert, authority time.Time) {
+	m := c.now.Load()
+	return m.cert.Leaf.NotAfter, m.authority
+}
+
+// authorityOf gives the end of the certificate in a PEM text that has signed another.
+func authorityOf(leaf *x509.Certificate, text []byte) time.Time {
+	var end time.Time
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return end
+		}
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && ca.NotAfter.After(end) && leaf.CheckSignatureFrom(ca) == nil {
+			end = ca.NotAfter
+		}
+	}
 }
 
 // reloadTLS puts the files in force, for the open connections too: a peer that

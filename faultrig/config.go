@@ -51,7 +51,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 		"deployment": deployment,
 		"node":       map[string]any{"id": string(n.ID), "region": string(n.Region), "zone": n.Zone, "data_dir": n.DataDir, "capacity": plenty},
 		"public": map[string]any{
-			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.baseOf(n.Region), "tls": tls, "grace": "5s",
+			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.baseOf(n.Region), "tls": tls, "grace": "5s", "linger": "1s",
 		},
 		"cluster": cluster,
 		"admin":   door,

@@ -88,7 +88,19 @@ func (n *Node) checks() []admin.Check {
 			}
 			return nil
 		}},
+		{Name: "certificate", Ask: func(context.Context) error { return n.ended("public.tls") }},
+		{Name: "outbound tokens", Advisory: true, Ask: func(context.Context) error { return n.outboundTrouble() }},
 	}
+}
+
+// healthy is what the public door tells probes: what /readyz does.
+func (n *Node) healthy(ctx context.Context) bool {
+	for _, c := range n.checks() {
+		if !c.Advisory && c.Ask(ctx) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // warnings are what an operator should be told without asking.
@@ -110,6 +122,14 @@ func (n *Node) warnings() []string {
 		w = append(w, t)
 	}
 	if err := n.table.Err(); err != nil {
+		w = append(w, err.Error())
+	}
+	for _, e := range n.endings() {
+		if text := e.text(n.now()); text != "" {
+			w = append(w, text)
+		}
+	}
+	if err := n.outboundTrouble(); err != nil {
 		w = append(w, err.Error())
 	}
 	for _, k := range n.tokens.Status() {

@@ -233,16 +233,22 @@ func (n *Node) openDoor(context.Context) error {
 		apps = append(apps, webhook.App{ID: ownership.AppID(a.ID), Pinned: a.Hosting == "app"})
 		handOver = max(handOver, a.Bot.Timeout+time.Second)
 	}
+	proxies, err := c.Public.proxies()
+	if err != nil {
+		return err
+	}
 	door, err := webhook.New(webhook.Config{
 		Path: c.Public.WebhookPath, Region: n.Region(), Node: n.ID(),
 		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
 		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
 		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
+		HealthPath: c.Public.HealthPath,
+		Proxies:    proxies, ProxyProtocol: c.Public.ProxyProtocol,
 		// Whatever ends TLS in front of this node sends every request itself.
-		Attempts: webhook.Attempts{Shared: c.Public.TLS.Off},
+		Hidden: c.Public.TLS.Off && !c.Public.ProxyProtocol,
 	}, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
-		Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

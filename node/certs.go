@@ -66,3 +66,23 @@ func (c *certificates) use(fresh []*tls.Certificate) {
 		p.now.Store(fresh[i])
 	}
 }
+
+// reload reads one pair anew and puts it in force.
+func (p *pair) reload() error {
+	fresh, err := p.read()
+	if err == nil {
+		p.now.Store(fresh)
+	}
+	return err
+}
+
+// endings says when the pairs in force end.
+func (c *certificates) endings() []ending {
+	var all []ending
+	for _, p := range c.pairs {
+		if leaf := p.now.Load().Leaf; leaf != nil {
+			all = append(all, ending{p.key, leaf.NotAfter})
+		}
+	}
+	return all
+}

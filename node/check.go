@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tandem/ownership"
 )
 
 var (
@@ -51,13 +53,19 @@ func (c Config) checkPublic(p *problems) {
 	if c.Public.RegionURL != "" || c.Public.URL == "" {
 		p.base("public.region_url", c.Public.RegionURL)
 	}
-	p.when(!strings.HasPrefix(c.Public.WebhookPath, "/") || strings.HasSuffix(c.Public.WebhookPath, "/") || strings.ContainsAny(c.Public.WebhookPath, ":*?#% ") || strings.Contains(c.Public.WebhookPath, "//"),
-		"public.webhook_path is %q: write a plain path such as /api/calls, without a slash at its end", c.Public.WebhookPath)
+	p.when(c.Public.HealthPath != "" && !plainPath(c.Public.HealthPath), "public.health_path is %q: write a plain path such as /healthz, or leave it out", c.Public.HealthPath)
+	p.when(c.Public.HealthPath != "" && c.Public.HealthPath == c.Public.WebhookPath, "public.health_path is %q, the path of the webhook: choose another", c.Public.HealthPath)
+	p.when(c.Public.Linger < 0 || c.Public.Linger > 10*time.Minute, "public.linger is %s: 0s to 10m, how long the port stays open after this node says that it stops", c.Public.Linger)
+	p.when(!plainPath(c.Public.WebhookPath), "public.webhook_path is %q: write a plain path such as /api/calls, without a slash at its end", c.Public.WebhookPath)
 	p.when(c.Public.Redirect.Status != 302 && c.Public.Redirect.Status != 307, "public.redirect.status is %d: 302 or 307", c.Public.Redirect.Status)
 	p.oneOf("public.redirect.midcall", c.Public.Redirect.Midcall, "relay", "redirect")
 	p.serverTLS("public.tls", c.Public.TLS)
 	p.when(c.Public.BodyLimit < 64<<10, "public.body_limit is %d bytes: rosters of large meetings need 65536 or more", c.Public.BodyLimit)
 	p.when(c.Public.Connections < 1, "public.connections is %d: 1 or more", c.Public.Connections)
+	p.when(c.Public.IdleTimeout < time.Second, "public.idle_timeout is %s: longer than the idle time-out of what balances load (AWS 60s, Azure 4m, Google 10m), or it meets connections that have just been closed", c.Public.IdleTimeout)
+	_, err := c.Public.proxies()
+	p.when(err != nil, "%w", err)
+	p.when(c.Public.ProxyProtocol && len(c.Public.TrustedProxies) == 0, "public.proxy_protocol without public.trusted_proxies: name the networks of the proxies that speak it, such as 10.0.0.0/8")
 	p.when(c.Public.ConnectionsEach < 0, "public.connections_per_address is %d: 1 or more, or 0 for an eighth of public.connections", c.Public.ConnectionsEach)
 }
 
@@ -234,13 +242,16 @@ func (p *problems) listen(key, v string) {
 	p.when(err != nil, "%s is %q: write host:port", key, v)
 }
 
-// base checks a URL that Locations and callback URIs begin with: nothing may
-// stand behind its host and port.
+// base checks a URL that Locations and callback URIs begin with, by the rule that a
+// join and each use of it are checked by.
 func (p *problems) base(key, v string) {
-	u, err := url.Parse(v)
-	ok := err == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Host)) && u.Host != "" && u.User == nil &&
-		u.Path == "" && u.RawQuery == "" && u.Fragment == ""
-	p.when(!ok, "%s is %q: write https://host[:port] with nothing behind it (http is for loopback only)", key, v)
+	err := ownership.CheckPublicURL(v)
+	p.when(err != nil, "%s: %w; write https://host[:port], perhaps with a plain path behind it (http is for loopback only)", key, err)
+}
+
+// plainPath takes a path that a router and every proxy spell alike.
+func plainPath(s string) bool {
+	return strings.HasPrefix(s, "/") && !strings.HasSuffix(s, "/") && !strings.ContainsAny(s, ":*?#% ") && !strings.Contains(s, "//")
 }
 
 // outbound checks a URL that this node calls.

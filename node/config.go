@@ -70,10 +70,20 @@ type Public struct {
 	BodyLimit   int64     `yaml:"body_limit"`  // bytes
 	Connections int       `yaml:"connections"` // at the same time
 	// Of them from one address (IPv6: from one /64); 0: an eighth. Raise it behind
-	// a load balancer that passes TLS on under its own address. With tls.off there
-	// is no such bound.
+	// a load balancer that passes TLS on under its own address, or name it in
+	// trusted_proxies. With tls.off there is no such bound.
 	ConnectionsEach int           `yaml:"connections_per_address"`
-	Grace           time.Duration `yaml:"grace"` // for requests under way when the node stops
+	IdleTimeout     time.Duration `yaml:"idle_timeout"` // of a connection between two requests; longer than the balancer's
+	// Networks of proxies and balancers in front of this node whose word on a
+	// caller's address is taken: X-Forwarded-For, or with proxy_protocol the PROXY
+	// protocol, which they must speak then.
+	TrustedProxies []string      `yaml:"trusted_proxies"`
+	ProxyProtocol  bool          `yaml:"proxy_protocol"`
+	Grace          time.Duration `yaml:"grace"` // for requests under way when the node stops
+	// Linger is how long a node that stops keeps this port open after /readyz and
+	// health_path fail, in a region of several: until what balances load has noticed.
+	Linger     time.Duration `yaml:"linger"`
+	HealthPath string        `yaml:"health_path"` // GET and HEAD: 200 or 503, no body, no token; empty: none
 }
 
 // Redirect says how a notification is sent on.
@@ -214,7 +224,8 @@ func Defaults() Config {
 		Public: Public{
 			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
 			Redirect:  Redirect{Status: 302, Midcall: "relay"},
-			BodyLimit: 1 << 20, Connections: 8192, Grace: 15 * time.Second,
+			BodyLimit: 1 << 20, Connections: 8192, IdleTimeout: 620 * time.Second, Grace: 15 * time.Second,
+			Linger: 10 * time.Second, HealthPath: "/healthz",
 		},
 		Cluster: Cluster{
 			Listen: "0.0.0.0:8471", Partitions: 8,

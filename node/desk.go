@@ -125,6 +125,8 @@ func (n *Node) app(c Config, a App) (bot.App, error) {
 		return app, err
 	}
 	n.stops.add("Graph connections", calls.Close)
+	calls.Keep()
+	n.outbound = append(n.outbound, outbound{a.ID, calls})
 	app.Graph = calls
 	return app, nil
 }

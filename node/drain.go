@@ -22,9 +22,6 @@ const (
 	ringPatience = 5 * time.Second
 	// handOverLimit bounds the hand-over itself, whatever node.drain says.
 	handOverLimit = 5 * time.Second
-	// linger is how long the doors stay open at least: redirects to this node are
-	// under way, and whoever balances load has yet to hear that it is not ready.
-	linger = time.Second
 	// drainMark is the file that says that the drain in the table is this node's
 	// own, made by a stop: the next start ends it. An operator's drain has none
 	// and outlives restarts.
@@ -38,10 +35,11 @@ const (
 // its notifications. Stop it afterwards; its next start takes new calls again.
 func (n *Node) Drain(ctx context.Context) (left int) {
 	patience := n.cfg.Node.Drain
-	ctx, cancel := context.WithTimeout(ctx, patience+handOverLimit)
-	defer cancel()
 	n.leaving.Store(true)
 	begun := time.Now()
+	defer n.linger(ctx, begun)
+	ctx, cancel := context.WithTimeout(ctx, patience+handOverLimit)
+	defer cancel()
 	n.log.Info("draining before the stop", "calls", n.table.Live(n.ID()), "at_most", patience)
 	n.handOnLead(ctx)
 	n.announceDrain(ctx, begun.Add(patience))
@@ -57,7 +55,7 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 		if over && left > 0 {
 			n.log.Warn("stopping with live calls: their partitions stay here for one lease, then go to other nodes", "calls", left, "error", err)
 		}
-		if over || n.mayStop(left, given, begun) {
+		if over || n.mayStop(left, given) {
 			return left
 		}
 		select {
@@ -68,15 +66,24 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 }
 
 // mayStop reports whether waiting longer would help nobody.
-func (n *Node) mayStop(left int, given cluster.Given, begun time.Time) bool {
-	s := n.region.Status()
-	switch {
-	case !s.Leased:
-		return true // it may not act, so nobody loses it
-	case left > 0 || given.Ringing > 0:
-		return false
+func (n *Node) mayStop(left int, given cluster.Given) bool {
+	// A node that may not act has nothing that anybody could lose.
+	return !n.region.Status().Leased || left == 0 && given.Ringing == 0
+}
+
+// linger keeps the doors open for public.linger since the node began to leave:
+// redirects to this node are under way, and whoever balances load has yet to hear
+// that it is not ready. A region of one has nowhere else to send anybody.
+func (n *Node) linger(ctx context.Context, begun time.Time) {
+	if len(n.region.Status().Peers) < 2 {
+		return
 	}
-	return len(s.Peers) < 2 || time.Since(begun) >= linger
+	over := time.NewTimer(time.Until(begun.Add(n.cfg.Public.Linger)))
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-ctx.Done():
+	}
 }
 
 // handOnLead gives the lead away before anything else: an election while calls

@@ -79,6 +79,7 @@ func (x *seat) config() Config {
 		c.Public.TLS.Off = true
 	}
 	c.Public.Grace = 3 * time.Second
+	c.Public.Linger = time.Second
 	c.Admin.Listen = x.admin
 	c.Cluster.Listen = first(x.cluster, steadyAddr(x.s.t))
 	c.Cluster.Election = time.Second // the machines that run the tests are busy

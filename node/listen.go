@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/doorway"
 	"tandem/webhook"
 )
 
@@ -18,7 +19,7 @@ import (
 // a flood at one cannot starve the other, nor the cluster port.
 func (n *Node) listen(ctx context.Context) error {
 	c := n.cfg
-	limits := webhook.Limits{Connections: c.Public.Connections, Each: c.Public.ConnectionsEach}
+	limits := webhook.Limits{Connections: c.Public.Connections, Each: c.Public.ConnectionsEach, Idle: c.Public.IdleTimeout}
 	public, err := open(ctx, "public.listen", c.PublicListener, c.Public.Listen)
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func (n *Node) listen(ctx context.Context) error {
 		return err
 	}
 	n.adminAddr = private.Addr().String()
-	return n.serve("admin", admin.NewServer(n.private), admin.CapListener(private, c.Admin.Connections, 0), c.Admin.TLS)
+	return n.serve("admin", admin.NewServer(n.private), admin.Listener(private, c.Admin.Connections), c.Admin.TLS)
 }
 
 // open takes the given listener, or opens the address.
@@ -49,7 +50,7 @@ func open(ctx context.Context, key string, given net.Listener, addr string) (net
 
 // serve answers a door's requests until the node stops: then no new connection
 // is taken, and requests under way have the grace period to end.
-func (n *Node) serve(name string, s *http.Server, l net.Listener, files ServerTLS) error {
+func (n *Node) serve(name string, s *http.Server, l *doorway.Door, files ServerTLS) error {
 	conf, err := n.certs.server(name+".tls", files)
 	if err != nil {
 		_ = l.Close()
@@ -57,6 +58,7 @@ func (n *Node) serve(name string, s *http.Server, l net.Listener, files ServerTL
 	}
 	unused := unusedConns{conns: map[net.Conn]struct{}{}}
 	s.ConnState = unused.watch
+	l.Watch(s)
 	s.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	s.TLSConfig = conf
 	ended := make(chan error, 1)

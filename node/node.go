@@ -35,18 +35,19 @@ type Node struct {
 	level     *slog.LevelVar
 	startedAt time.Time
 
-	store   *store.Store
-	table   *store.Table
-	tokens  *token.Verifier
-	handles *webhook.Handles
-	rules   *ownership.Rules
-	pins    *ownership.Pins
-	desk    *bot.Desk
-	region  *cluster.Cluster
-	world   *federation.World
-	door    *webhook.Handler
-	private *admin.Door
-	certs   certificates
+	store    *store.Store
+	table    *store.Table
+	tokens   *token.Verifier
+	handles  *webhook.Handles
+	rules    *ownership.Rules
+	pins     *ownership.Pins
+	desk     *bot.Desk
+	region   *cluster.Cluster
+	world    *federation.World
+	door     *webhook.Handler
+	private  *admin.Door
+	certs    certificates
+	outbound []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
 	// its values change with a reload.
 	botSecrets map[string]*atomic.Value
@@ -99,7 +100,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.keepHouse, n.comeBack,
+		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, n.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

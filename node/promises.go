@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,8 @@ func (n *Node) promises() []admin.Promise {
 			table, fmt.Sprintf("The file holds entry %d of %d.", n.table.Durable(), n.table.Applied())),
 		judged("calls-survive-their-node", "When this node dies, its ringing calls are answered and its movable calls adopted by others.",
 			noHeir, heir),
+		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
+			textOf(n.ended("")), "None of them has ended."),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
 			n.worldTrouble(), "Every other region is healthy."),
 	}
@@ -126,10 +129,15 @@ func (n *Node) answeringTrouble() string {
 	if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
 		return "the bot beside this node is not healthy, so it gets no new calls"
 	}
-	if err := n.tokens.Ready(); err != nil {
-		return err.Error()
+	return textOf(errors.Join(n.tokens.Ready(), n.outboundTrouble()))
+}
+
+// textOf gives an error's text; empty: there is none.
+func textOf(err error) string {
+	if err == nil {
+		return ""
 	}
-	return ""
+	return err.Error()
 }
 
 func (n *Node) worldTrouble() string {

@@ -113,12 +113,17 @@ func TestSIGTERMWaitsForCallsWhoseMediaAreHere(t *testing.T) {
 	s := deploy(t, plan{shape: func(x *seat, c *Config) {
 		pinnedCalls(x, c)
 		c.Node.Drain = 2 * time.Second
+		c.Public.Linger = 2500 * time.Millisecond
 		c.Cluster.Lease = 20 * time.Second // the restart is shorter
 	}})
 	at, two := s.seats[0], s.seats[1]
 	h := s.answered(at, two)
-	gone := make(chan int)
+	gone, begun := make(chan int, 1), time.Now()
 	go func() { gone <- two.node.Drain(t.Context()) }()
+	eventually(t, "O11: the public door says so to probes", func() error {
+		a := s.send(http.MethodGet, "http://"+two.public+"/healthz", "", nil)
+		return not(a.status == http.StatusServiceUnavailable && a.body == "", "%d %s", a.status, a.body)
+	})
 	eventually(t, "not ready, so that load balancers pass it by", func() error {
 		a := s.send(http.MethodGet, "http://"+two.admin+"/readyz", "", nil)
 		return not(a.status == http.StatusServiceUnavailable, "%d", a.status)
@@ -133,6 +138,9 @@ func TestSIGTERMWaitsForCallsWhoseMediaAreHere(t *testing.T) {
 	}
 	if left := <-gone; left != 1 {
 		t.Errorf("%d calls are left, want the one whose media are here", left)
+	}
+	if d := time.Since(begun); d < two.node.cfg.Public.Linger {
+		t.Errorf("O10: its doors close after %v", d)
 	}
 	if owned := len(at.node.table.PartitionsOf(two.id())); owned != 1 {
 		t.Errorf("it still owns %d partitions, want the one with the call", owned)

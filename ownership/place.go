@@ -256,6 +256,10 @@ func (p *Placer) put(c *Claim, i, in int, why Reason) Placement {
 		if p.apps[k].app == c.App {
 			place.live++
 		}
+	}
+	for k := range p.apps {
+		place := &p.apps[k].seats[i]
+		p.divide(i, p.apps[k].app, place)
 		place.weigh(s)
 	}
 	return pl

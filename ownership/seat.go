@@ -11,6 +11,8 @@ type seat struct {
 	capacity int // calls of the app that it can hold, at most the node's
 	reported int // the bot's own load, in calls
 	live     int // calls of the app; of a shared seat see standing.live
+	share    int // calls of the app that the node takes as long as it is not full
+	kept     int // of the node's free room, what is kept for the calls of other apps
 	score    uint64
 	bar      string // why it takes no call of any kind; empty: it may
 }
@@ -39,10 +41,43 @@ func (p *Placer) seatsOf(app AppID) []seat {
 		if !seats[i].shared {
 			seats[i].live = p.view.LiveOf(s.id, app)
 		}
-		seats[i].weigh(s)
 	}
 	p.apps = append(p.apps, appSeats{app, seats})
+	for i := range seats {
+		p.divide(i, app, &seats[i])
+		seats[i].weigh(&p.nodes[i])
+	}
 	return seats
+}
+
+// keptPart of each app's share of a node is kept for it; the rest may be lent.
+const keptPart = 4
+
+// divide brings an app's part in a node's capacity up to date: an equal share, and
+// beyond it what is free but for a quarter of each other app's share. So one app's
+// flood leaves the others some room on each node, and has the rest while they do not
+// need it. An app whose bot is not well there needs none.
+func (p *Placer) divide(i int, app AppID, t *seat) {
+	s := &p.nodes[i]
+	if t.shared || s.capacity <= 0 || len(s.apps) < 2 {
+		return
+	}
+	t.share, t.kept = s.capacity/len(s.apps), 0
+	for other, f := range s.apps {
+		if other != app && f.Bot {
+			t.kept += max(0, (t.share+keptPart-1)/keptPart-p.liveOf(i, other))
+		}
+	}
+}
+
+// liveOf counts the calls of an app on a node, those placed in this batch too.
+func (p *Placer) liveOf(i int, app AppID) int {
+	for k := range p.apps {
+		if p.apps[k].app == app {
+			return p.apps[k].seats[i].live
+		}
+	}
+	return p.view.LiveOf(p.nodes[i].id, app)
 }
 
 // seatOf gives the seat of an app on the node, not yet counted and weighed.
@@ -124,6 +159,8 @@ func (t *seat) noRoom(s *standing) string {
 			return whyFull
 		}
 		return whyFullBot
+	case t.kept > 0 && t.live >= t.share && s.capacity-s.live <= t.kept:
+		return whyKept
 	case t.load >= 1:
 		return whyBusyBot
 	default:

@@ -17,6 +17,7 @@ const (
 	whyNoBot     = "it has no bot of the app"
 	whyFull      = "it is full"
 	whyFullBot   = "its bot is full"
+	whyKept      = "what room it has is kept for other apps"
 	whyBusyBot   = "its bot reports full load"
 	whyNoHome    = "it has no partition"
 	whyPinNode   = "the pin names another node"

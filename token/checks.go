@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 // judgement is one token on its way through the checks. What a check finds out
 // is there for the checks after it.
 type judgement struct {
+	ctx context.Context
 	v   *Verifier
 	now time.Time
 	raw string
@@ -222,13 +224,17 @@ func checkKey(j *judgement) Code {
 	return code
 }
 
-// checkSignature does the dear part. The bytes that are verified are the bytes
-// that were read.
+// checkSignature does the dear part, in its sender's turn. The bytes that are
+// verified are the bytes that were read.
 func checkSignature(j *judgement) Code {
 	sig, err := base64url.DecodeString(j.sigPart)
 	if err != nil {
 		return CodeBadSignature
 	}
+	if !j.v.turns.take(j.ctx, sender{SenderOf(j.ctx), j.app.id}) {
+		return CodeNoTurn
+	}
+	defer j.v.turns.done()
 	signed := j.raw[:len(j.headPart)+1+len(j.bodyPart)]
 	for _, k := range j.keys {
 		if jwt.SigningMethodRS256.Verify(signed, sig, k.public) == nil {

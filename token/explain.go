@@ -48,12 +48,12 @@ type Explanation struct {
 // Explain judges a token given as text, with or without "Bearer " before it,
 // through the checks of Verify. It has no side effects: it fetches nothing,
 // remembers nothing and counts nothing.
-func (v *Verifier) Explain(_ context.Context, raw string) Explanation {
+func (v *Verifier) Explain(ctx context.Context, raw string) Explanation {
 	raw = strings.TrimSpace(raw)
 	if len(raw) > 7 && strings.EqualFold(raw[:7], "bearer ") {
 		raw = strings.TrimLeft(raw[7:], " ")
 	}
-	j := &judgement{v: v, now: v.now(), raw: raw}
+	j := &judgement{ctx: ctx, v: v, now: v.now(), raw: raw}
 	e := Explanation{Accepted: true, Status: 200}
 	for i := range checks {
 		e.add(j, &checks[i])

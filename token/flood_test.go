@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// judged counts verdicts on tokens whose key nobody knows: 401 or 503, but never
+// judged counts the tokens by verdict whose key nobody knows: 401 or 503, but never
 // accepted.
-type judged map[Code]int
+type judged map[Code]map[string]bool
 
 func (n judged) by(t *testing.T, v *Verifier, raw string) {
 	t.Helper()
@@ -18,7 +18,10 @@ func (n judged) by(t *testing.T, v *Verifier, raw string) {
 	if code != CodeUnknownKey && code != CodeKeysInDoubt {
 		t.Fatalf("the verdict on an unknown key is %q", code)
 	}
-	n[code]++
+	if n[code] == nil {
+		n[code] = map[string]bool{}
+	}
+	n[code][raw] = true
 }
 
 // TestF40_B24_UnknownKeyFlood keeps a flood of unknown keys up for five
@@ -45,8 +48,9 @@ func TestF40_B24_UnknownKeyFlood(t *testing.T) {
 		if n := c.fetched() - before; n < 1 || n > minutes+1 {
 			t.Errorf("%d minutes of flood caused %d fetches, wanted one a minute at most", minutes, n)
 		}
-		// Only who has made the set be fetched knows that there is no such key.
-		if n := all[CodeUnknownKey]; n < 1 || n > minutes+1 {
+		// Only of the one that has made the set be fetched it is known that there is no
+		// such key: the others come again within the minute.
+		if n := len(all[CodeUnknownKey]); n < 1 || n > minutes+1 {
 			t.Errorf("%d unknown keys are refused for good, wanted one for each fetch at most", n)
 		}
 	})
@@ -65,7 +69,7 @@ func TestF40_B24_FloodOnAnInjectedClock(t *testing.T) {
 		h := b64(fmt.Appendf(nil, `{"alg":"RS256","kid":"junk-%d"}`, i))
 		all.by(t, v, h+"."+b64([]byte(jsonText(realClaims(k.Now()))))+".AAAA")
 	}
-	if n := all[CodeUnknownKey]; n != 1 {
+	if n := len(all[CodeUnknownKey]); n != 1 {
 		t.Errorf("%d unknown keys are refused for good, wanted the one that was looked for", n)
 	}
 	if n := c.fetched() - before; n != 1 {
@@ -113,16 +117,71 @@ func TestF40_AFetchUnderWayDoesNotHideARotation(t *testing.T) {
 	})
 }
 
-// TestF40_B23_JunkIsRefusedForGood once the set was fetched after it came.
-func TestF40_B23_JunkIsRefusedForGood(t *testing.T) {
-	bubble(t, func(t *testing.T, _ *cloud, v *Verifier) {
-		junk := func(n int) string { return goodToken(time.Now(), "junk", keyC(), n) }
-		for minute := range 3 {
-			want(t, v, junk(minute), CodeUnknownKey)
-			want(t, v, junk(minute), CodeKeysInDoubt)
-			pass(2 * askEvery) // a minute for the fetch of the one in doubt, and its own
+// TestD9_F40_B23_JunkIsRefusedForGood once the set was fetched after it was first
+// asked for; while none may be, it is in doubt.
+func TestD9_F40_B23_JunkIsRefusedForGood(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		n := 0
+		junk := func(id string) string { n++; return goodToken(time.Now(), id, keyC(), n) }
+		want(t, v, junk("junk"), CodeUnknownKey)
+		before := c.fetched()
+		want(t, v, junk("other"), CodeKeysInDoubt)
+		for range 30 {
+			pass(time.Second)
+			want(t, v, junk("junk"), CodeUnknownKey)
+			want(t, v, junk("other"), CodeKeysInDoubt)
+		}
+		pass(askEvery)
+		for range 30 {
+			pass(time.Second)
+			want(t, v, junk("junk"), CodeUnknownKey)
+			want(t, v, junk("other"), CodeUnknownKey)
+		}
+		if n := c.fetched() - before; n > 2 {
+			t.Errorf("two minutes of junk caused %d fetches, wanted one a minute at most", n)
 		}
 	})
+}
+
+// TestD9_AnAbsentKeyThatComesIsTaken: being refused makes nobody's key absent for
+// longer than the minute in which no fetch may begin.
+func TestD9_AnAbsentKeyThatComesIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		want(t, v, tokenB(), CodeUnknownKey)
+		c.publish(jwk("a", keyA()), jwk("b", keyB()))
+		want(t, v, tokenB(), CodeUnknownKey)
+		pass(askEvery)
+		want(t, v, tokenB(), good)
+	})
+}
+
+// TestD9_AFetchThatFailsSettlesNothing.
+func TestD9_AFetchThatFailsSettlesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
+		c.answers(down)
+		want(t, v, tokenB(), CodeKeysInDoubt)
+		pass(2 * askEvery)
+		want(t, v, tokenB(), CodeKeysInDoubt)
+	})
+}
+
+// TestD9_WhatIsAbsentIsRememberedInBounds.
+func TestD9_WhatIsAbsentIsRememberedInBounds(t *testing.T) {
+	var a absent
+	for gen := range 4 {
+		for i := range 2 * maxAbsent {
+			a.ask(fmt.Sprint(gen, "-", i))
+		}
+		a.look()
+		a.looked(true)
+	}
+	kept := len(a.asked) + len(a.sought)
+	for _, gen := range a.settled {
+		kept += len(gen)
+	}
+	if kept != 2*maxAbsent {
+		t.Errorf("%d ids are remembered, want those of two fetches, %d each", kept, maxAbsent)
+	}
 }
 
 // TestF40_RotationJustAfterTheStart must not wait for a minute: the first load

@@ -70,7 +70,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"alg":"RS256","kid":"a","typ":"at+jwt"}`, jsonText(claims.with(obj{"nbf": drop{}, "iat": 1})))
 	f.Add(`{"alg":"RS256","alg":"none","kid":"a"}`, `{"exp":1e400}`)
 	f.Fuzz(func(t *testing.T, header, claims string) {
-		j := &judgement{v: v, now: k.Now(), raw: b64([]byte(header)) + "." + b64([]byte(claims)) + ".AAAA"}
+		j := &judgement{ctx: t.Context(), v: v, now: k.Now(), raw: b64([]byte(header)) + "." + b64([]byte(claims)) + ".AAAA"}
 		for i := range checks {
 			if checks[i].name != "signature" && checks[i].run(j) != "" {
 				return

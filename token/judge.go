@@ -18,7 +18,7 @@ const (
 
 // judge runs all checks on a token that is not in the cache.
 func (v *Verifier) judge(ctx context.Context, raw string, sum [sha256.Size]byte, now time.Time) (Claims, error) {
-	j := &judgement{v: v, now: now, raw: raw}
+	j := &judgement{ctx: ctx, v: v, now: now, raw: raw}
 	for i := range checks {
 		code := checks[i].run(j)
 		switch code {
@@ -74,21 +74,25 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 
 // askForKey has the sources look for a key that the token names and no set
 // lists, or for a set that serves. It waits when a fetch is under way, then judges
-// the key again. A key is junk (401) when every source was read after the token
-// came and none lists it. As long as an endpoint does not answer, or may not be
-// asked again yet, the key may be new: that is our trouble (503), not the
-// caller's. The calling service repeats after 503 only, so junk of others can put
-// a new key off by a minute, but not have its tokens refused for good.
+// the key again. A key is junk (401) when every source was read after it was asked
+// for, by this token or by one before, and none lists it. As long as an endpoint
+// does not answer, or may not be asked again yet, the key may be new: that is our
+// trouble (503), not the caller's. The calling service repeats after 503 only, so
+// junk of others can put a new key off by a minute, but not have its tokens refused
+// for good.
 func (j *judgement) askForKey(ctx context.Context, code Code) Code {
-	p := j.app.profile
+	id, p := j.header.Kid.s, j.app.profile
+	if code != CodeUnknownKey {
+		id = "" // no set serves: of the key nothing is known
+	}
 	doubt := false
 	var rounds []<-chan struct{}
 	for _, s := range p.sources {
-		round, settles := s.ask()
-		if round != nil {
-			rounds = append(rounds, round)
+		a := s.ask(id)
+		if a.round != nil && !a.absent {
+			rounds = append(rounds, a.round)
 		}
-		doubt = doubt || !settles
+		doubt = doubt || !a.settles && !a.absent
 	}
 	if len(rounds) > 0 {
 		if !j.v.wait(ctx, rounds) {
@@ -113,7 +117,7 @@ func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 // rare, a bad signature is not.
 func (j *judgement) doubtKeys() {
 	for _, k := range j.keys {
-		k.source.ask()
+		k.source.ask("")
 	}
 }
 

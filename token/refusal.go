@@ -37,6 +37,7 @@ const (
 	CodeKeysNotLoaded    Code = "keys_not_loaded"    // no key set has ever arrived
 	CodeKeysTooOld       Code = "keys_too_old"       // key endpoint down for longer than MaxKeyAge
 	CodeKeysInDoubt      Code = "keys_in_doubt"      // unknown key, and no fetch since the token came
+	CodeNoTurn           Code = "no_turn"            // too many tokens wait for their signature check
 )
 
 // Refusal is why a token was not accepted. Status is for the caller of the
@@ -58,12 +59,6 @@ func (r *Refusal) Error() string {
 		s += " in profile " + r.Profile
 	}
 	return s + ": " + r.Reason
-}
-
-// Costly reports whether the refusal took an RSA check, which is all that
-// refusing a token costs: 30 µs, where everything before it costs about one.
-func (r *Refusal) Costly() bool {
-	return r.Code == CodeBadSignature || r.Code == CodeTenantNotAllowed
 }
 
 // reasons holds the fixed text of every code.
@@ -94,6 +89,7 @@ var reasons = map[Code]string{
 	CodeKeysNotLoaded:    "no key set has been loaded for the app's profile yet",
 	CodeKeysTooOld:       "the key set is older than 24 hours and its endpoint does not answer",
 	CodeKeysInDoubt:      "the token's key is unknown and the key set has not been fetched since the token came",
+	CodeNoTurn:           "too many tokens wait for their signature check",
 }
 
 // status maps a code to the HTTP status of the answer.
@@ -101,7 +97,7 @@ func (c Code) status() int {
 	switch c {
 	case CodeTenantNotAllowed:
 		return http.StatusForbidden
-	case CodeKeysNotLoaded, CodeKeysTooOld, CodeKeysInDoubt:
+	case CodeKeysNotLoaded, CodeKeysTooOld, CodeKeysInDoubt, CodeNoTurn:
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusUnauthorized

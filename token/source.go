@@ -47,6 +47,7 @@ type source struct {
 	round    chan struct{} // closed when the fetch in flight, or promised, has ended
 	begun    bool          // the fetch of round is in flight
 	stopped  bool          // run has ended
+	absent   absent        // key ids that were looked for in vain
 	failures int           // in a row
 	problem  string        // text of the last failure
 	keysURL  *url.URL      // jwks_uri as last read; only run touches it
@@ -103,6 +104,7 @@ func (s *source) begin() bool {
 		s.round = make(chan struct{})
 	}
 	s.begun = true
+	s.absent.look()
 	if s.serves(now) {
 		// The first set and its retries do not use up the minute: a rotation
 		// just after a start must be noticed at once.
@@ -192,6 +194,7 @@ func (s *source) finish(err error) {
 		s.log.Warn("keys cannot be fetched", "error", err, "failures", s.failures, "next_attempt_in", wait)
 	}
 	s.failing.Store(err != nil)
+	s.absent.looked(err == nil)
 	// Up to a tenth more, so that nodes started together do not fetch together.
 	s.setNext(s.now().Add(wait + rand.N(wait/10)))
 	close(s.round)
@@ -214,18 +217,31 @@ func backoff(n int, serving bool) time.Duration {
 	return min(from<<min(n-1, 10), to)
 }
 
+// asked is what a source says of a key that its set lacks.
+type asked struct {
+	// round is closed when the fetch which may bring the key has ended; nil: none
+	// may happen now. It then waits for the end of the minute, or of a second where
+	// no set serves: a call that rings at a node which started before its keys
+	// could be had has 5 s to live.
+	round <-chan struct{}
+	// settles tells whether that fetch begins after the question, so that a key
+	// which it does not bring does not exist; one in flight may have read a set of
+	// before.
+	settles bool
+	// absent says that such a fetch has been, and did not bring the key.
+	absent bool
+}
+
 // ask says that a token named a key which is not in the set, or that no set
-// serves. It gives a channel that is closed when the fetch which may bring that
-// key has ended, or nil when none may happen now; the fetch then waits for the
-// end of the minute, or of a second where no set serves: a call that rings at a
-// node which started before its keys could be had has 5 s to live. settles tells
-// whether that fetch begins after the question, so that a key which it does not
-// bring does not exist; one in flight may have read a set of before.
-func (s *source) ask() (round <-chan struct{}, settles bool) {
+// serves. A key that is known to be absent makes the keys be fetched again like any
+// other, so that one which comes late is refused for a minute, not for an hour.
+func (s *source) ask(id string) asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	a := asked{absent: s.absent.ask(id)}
 	if s.round != nil || s.stopped {
-		return s.round, s.round != nil && !s.begun
+		a.round, a.settles = s.round, s.round != nil && !s.begun
+		return a
 	}
 	now := s.now()
 	if now.Before(s.notFrom) {
@@ -233,12 +249,13 @@ func (s *source) ask() (round <-chan struct{}, settles bool) {
 			s.setNext(s.notFrom)
 			s.wake()
 		}
-		return nil, false
+		return a
 	}
 	s.round = make(chan struct{})
 	s.setNext(now)
 	s.wake()
-	return s.round, true
+	a.round, a.settles = s.round, true
+	return a
 }
 
 // nudge wakes run when a fetch is due by the clock of the configuration. The

@@ -36,6 +36,7 @@ type Verifier struct {
 	skew     time.Duration
 	fetch    *fetcher
 	waiting  atomic.Int64
+	turns    *turns
 
 	attempts bell            // rings after every fetch of any source
 	closed   <-chan struct{} // closed by Close
@@ -71,7 +72,7 @@ func New(ctx context.Context, c Config, apps []App) (*Verifier, error) {
 		return nil, err
 	}
 	v := &Verifier{
-		apps: make(map[string]*app), cache: newCache(), metrics: m,
+		apps: make(map[string]*app), cache: newCache(), turns: newTurns(), metrics: m,
 		now: c.Now, skew: c.ClockSkew, fetch: newFetcher(c.HTTPClient),
 	}
 	for _, a := range apps {
@@ -169,7 +170,8 @@ func (v *Verifier) Close() error {
 
 // Verify judges the bearer token in the headers of a request. The error is
 // always a *Refusal. A token whose key is unknown may wait up to 2 s for the
-// fetch that may bring it; all others are judged without waiting.
+// fetch that may bring it, and any that has not been good before as long for its
+// sender's turn (WithSender) at the signature check.
 func (v *Verifier) Verify(ctx context.Context, h http.Header) (Claims, error) {
 	raw, code := bearer(h)
 	if code != "" {

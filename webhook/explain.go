@@ -101,7 +101,13 @@ func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
 // readTarget reads a request's target as router and readQuery do.
 func (h *Handler) readTarget(target string, q *inquiry) error {
 	path, raw, _ := strings.Cut(target, "?")
-	if rest := strings.TrimPrefix(path, h.cfg.Path); rest != "" {
+	rest := path
+	for _, p := range h.paths() {
+		if cut, ok := strings.CutPrefix(path, p); ok {
+			rest = cut
+		}
+	}
+	if rest != "" {
 		seg := strings.Split(rest, "/")
 		if len(seg) != 5 || seg[0] != "" || !isCleanPath(path) {
 			return errors.New("reading a target: it is neither the webhook's path nor a callback URI")

@@ -208,9 +208,11 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 		s.server(nd.server)
 	}
 	done := make(chan struct{})
+	way := nd.door.Listener(l, s.limits)
+	way.Watch(nd.server)
 	go func() {
 		defer close(done)
-		_ = nd.server.Serve(nd.door.Listener(l, s.limits))
+		_ = nd.server.Serve(way)
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -79,7 +79,7 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 		}),
 		crowded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tandem_webhook_crowded_connections_total",
-			Help: "Connections closed at once because their address held as many as one may.",
+			Help: "Connections closed because all places, or all of their address, were taken: strangers that were idle, or newcomers where nobody was.",
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tandem_webhook_requests_in_flight",

@@ -30,7 +30,7 @@ type doorRun struct {
 // partitions move and leases come and go, and checks after each request what
 // must always hold.
 func TestTheDoorKeepsItsWord(t *testing.T) {
-	r := newRegion(t, newWorld(), "emea", 3, setup{config: func(c *Config) { c.Attempts.Shared, c.Attempts.TokenBurst = true, 1<<30 }})
+	r := newRegion(t, newWorld(), "emea", 3, setup{config: func(c *Config) { c.Hidden, c.Attempts.TokenBurst = true, 1<<30 }})
 	r.place = func(c ownership.Claim) ownership.PartitionID { return ownership.PartitionID(len(c.Call)%3 + 1) }
 	token := mint(t, ourApp, ourTenant)
 	rapid.Check(t, func(rt *rapid.T) {

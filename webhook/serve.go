@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"runtime/debug"
@@ -14,19 +13,35 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"tandem/doorway"
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/token"
 )
 
+// fewStreams is how many requests at a time are taken by a connection on which no
+// good token has come yet: those of HTTP/2 hold memory without a descriptor each.
+const fewStreams = 16
+
 // ServeHTTP answers one request of the public listener.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	echo(w.Header(), r.Header)
+	place := doorway.Of(r.Context())
+	underWay := place.Begin()
+	defer place.End()
+	if underWay > fewStreams && !place.IsKnown() {
+		place.SendAway()
+		h.finish(w, r, refused(refuseBusy, nil), nil)
+		return
+	}
 	select {
 	case h.inFlight <- struct{}{}:
 		h.count.inFlight.Inc()
 		defer func() { <-h.inFlight; h.count.inFlight.Dec() }()
 	default:
+		if !place.IsKnown() {
+			place.GiveWay() // it may be strangers who hold the door
+		}
 		h.finish(w, r, refused(refuseBusy, nil), nil)
 		return
 	}
@@ -61,6 +76,11 @@ func (h *Handler) serveNotFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == h.cfg.HealthPath {
+		w.Header().Set("Allow", "GET, HEAD")
+		h.finish(w, r, refused(refuseMethod, nil), nil)
+		return
+	}
 	w.Header().Set("Allow", http.MethodPost) // the router would add OPTIONS, which is not answered
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		h.count.asGet.Inc()
@@ -113,19 +133,18 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	if no, bad := h.checkHeaders(r); bad {
 		return refused(no, nil)
 	}
-	try, ok := h.attempts.begin(r)
-	if !ok {
+	if h.attempts.spent(r.Header) {
 		return refused(refuseAttempts, nil)
 	}
-	claims, err := h.tokens.Verify(r.Context(), r.Header)
+	claims, err := h.tokens.Verify(token.WithSender(r.Context(), doorway.Caller(r, h.cfg.Proxies)), r.Header)
 	if err != nil {
 		no := refusalOfToken(err)
 		if no.status == http.StatusUnauthorized { // a tenant that is not listed is the cloud's own word
-			h.attempts.failed(try, r.Header, costly(err))
+			h.attempts.failed(r.Header)
 		}
 		return refused(no, err)
 	}
-	h.attempts.passed(try)
+	doorway.Of(r.Context()).Known()
 	start := h.now()
 	q.app, q.tenant = ownership.AppID(claims.App), ownership.TenantID(claims.Tenant)
 	if err := h.readQuery(r.URL.RawQuery, q); err != nil {
@@ -146,6 +165,9 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	q.message = messageID(r.Header, q.body)
 	h.count.unknown.Add(float64(msg.Unknown))
 	q.parts = split(msg, q.handle)
+	if h.manyNew(q.parts) {
+		return refused(refuseTooMany, nil)
+	}
 	h.readMark(q)
 	// What has been received is carried out even if the caller hangs up: half a
 	// hand-over helps nobody, and the cloud repeats with the same message id.
@@ -157,6 +179,23 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 		return res
 	}
 	return h.carryOut(ctx, q, ds)
+}
+
+// newCalls is how many calls that this node does not know one body may name. The
+// cloud tells of one new call at a time; each takes a place of the region's capacity.
+const newCalls = 16
+
+func (h *Handler) manyNew(parts []part) bool {
+	if len(parts) <= newCalls {
+		return false
+	}
+	fresh := 0
+	for i := range parts {
+		if _, known := h.table.Find(parts[i].call); !known && !parts[i].ends {
+			fresh++
+		}
+	}
+	return fresh > newCalls
 }
 
 // decode reads the body. On a call's signed callback URI the body need not name the
@@ -293,11 +332,6 @@ func refusalOfToken(err error) refusal {
 	return refuseTokenLater
 }
 
-func costly(err error) bool {
-	no := (*token.Refusal)(nil)
-	return errors.As(err, &no) && no.Costly()
-}
-
 func refusalOfBody(err error) refusal {
 	if errors.Is(err, errTooLarge) {
 		return refuseTooLarge
@@ -310,33 +344,4 @@ func refusalOfDecode(err error) refusal {
 		return refuseTooMany
 	}
 	return refuseMalformed
-}
-
-// A flood of refused requests must not fill the disk: so many of them are told
-// at level info in a second, the rest at debug. The metrics count all.
-const (
-	refusedLines = 20
-	refusedBurst = 200
-)
-
-// finish writes, counts and logs a result.
-func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
-	h.write(w, res, q != nil && (q.hurried() || res.refused.local() && q.rings()))
-	h.count.requests[res.outcome].Inc()
-	switch res.outcome {
-	case outcomeRegionRedirect:
-		h.count.hops[hopRegion].Inc()
-	case outcomeNodeRedirect:
-		h.count.hops[hopNode].Inc()
-	}
-	if q != nil {
-		observe(h.count.whole, h.now().Sub(q.received))
-	}
-	level := slog.LevelDebug
-	if res.refused != nil && h.told.Allow() {
-		level = slog.LevelInfo
-	}
-	if h.log.Enabled(r.Context(), level) {
-		h.log.LogAttrs(r.Context(), level, "public request", h.describe(r, res, q)...)
-	}
 }

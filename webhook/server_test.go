@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"tandem/doorway"
 	"testing"
 	"time"
 
@@ -108,7 +109,7 @@ func TestPipelining(t *testing.T) {
 // TestServerDefaults reads the shipped limits off the server.
 func TestServerDefaults(t *testing.T) {
 	s := NewServer(http.NotFoundHandler(), Limits{})
-	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 10*time.Second || s.WriteTimeout != 20*time.Second || s.MaxHeaderBytes != 32<<10 || s.IdleTimeout != time.Minute {
+	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 10*time.Second || s.WriteTimeout != 20*time.Second || s.MaxHeaderBytes != 32<<10 || s.IdleTimeout != 620*time.Second {
 		t.Errorf("%+v", s)
 	}
 	if !s.Protocols.HTTP1() || !s.Protocols.HTTP2() || s.Protocols.UnencryptedHTTP2() {
@@ -136,7 +137,7 @@ func overTLS(t *testing.T, nd *node) string {
 	s.ErrorLog = nd.server.ErrorLog
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		// A small buffer in the kernel: who does not read is noticed soon.
-		_ = c.(*tls.Conn).NetConn().(*net.TCPConn).SetWriteBuffer(4096)
+		_ = c.(*tls.Conn).NetConn().(*doorway.Place).Conn.(*net.TCPConn).SetWriteBuffer(4096)
 		return ctx
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,9 +145,11 @@ func overTLS(t *testing.T, nd *node) string {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
+	way := nd.door.Listener(l, Limits{})
+	way.Watch(s)
 	go func() {
 		defer close(done)
-		_ = s.ServeTLS(l, "", "")
+		_ = s.ServeTLS(way, "", "")
 	}()
 	t.Cleanup(func() {
 		_ = s.Close()

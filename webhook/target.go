@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,11 +22,40 @@ func (h *Handler) routes() *httprouter.Router {
 	r.RedirectFixedPath = false
 	r.HandleOPTIONS = false
 	r.HandleMethodNotAllowed = true
-	r.POST(h.cfg.Path, h.servePlain)
-	r.POST(h.cfg.Path+"/:region/:partition/:epoch/:ref", h.serveHandle)
+	for _, path := range h.paths() {
+		r.POST(path, h.servePlain)
+		r.POST(path+"/:region/:partition/:epoch/:ref", h.serveHandle)
+	}
+	if p := h.cfg.HealthPath; p != "" {
+		r.GET(p, h.serveHealth)
+		r.HEAD(p, h.serveHealth)
+	}
 	r.NotFound = http.HandlerFunc(h.serveNotFound)
 	r.MethodNotAllowed = http.HandlerFunc(h.serveWrongMethod)
 	return r
+}
+
+// paths are those at which notifications arrive: the webhook's, and the same below the
+// path of the base URLs. What stands in front of this node may take that path away, or
+// not.
+func (h *Handler) paths() []string {
+	all := []string{h.cfg.Path}
+	for _, base := range []string{h.cfg.RegionURL, h.cfg.PublicURL} {
+		if u, err := url.Parse(base); err == nil && !slices.Contains(all, u.Path+h.cfg.Path) {
+			all = append(all, u.Path+h.cfg.Path)
+		}
+	}
+	return all
+}
+
+// serveHealth answers a probe, without a body and without a line in the log.
+func (h *Handler) serveHealth(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
+	w.Header().Set("Cache-Control", "no-store")
+	if h.healthy != nil && !h.healthy(r.Context()) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
 }
 
 // cleanTarget reports whether the request's target is spelled in the one way

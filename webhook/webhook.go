@@ -10,10 +10,12 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,7 @@ type Config struct {
 	Node           ownership.NodeID // this node
 	PublicURL      string           // base URL of this node; empty: others relay to it
 	RegionURL      string           // base URL of this region: the base of callback URIs
+	HealthPath     string           // answers probes; empty: none
 	RedirectStatus int              // 302 (default) or 307
 	Midcall        string           // MidcallRelay (default) or MidcallRedirect
 	Apps           []App
@@ -47,7 +50,15 @@ type Config struct {
 	InFlight      int           // requests at one time; default 4096, more get 503
 	ClaimTimeout  time.Duration // how long a claim may take; default 900 ms
 	HandOver      time.Duration // how long relay and bot may take; default 5 s
-	Attempts      Attempts      // bounds of failed verification
+	Attempts      Attempts      // how often a bad token is judged
+
+	// Proxies are those whose word on a caller's address is taken: in
+	// X-Forwarded-For, or with ProxyProtocol at the beginning of each connection.
+	Proxies       []netip.Prefix
+	ProxyProtocol bool
+	// Hidden says that something in front of this node ends TLS: addresses that no
+	// proxy tells are its own and say nothing.
+	Hidden bool
 }
 
 // App is what the door must know of one app.
@@ -74,11 +85,13 @@ type Deps struct {
 	// Identity gives the region's identity, random since its founding, which its
 	// handles carry; empty: it has none yet. May be nil.
 	Identity func() string
-	Rules    *ownership.Rules
-	Pins     *ownership.Pins
-	Now      func() time.Time
-	Logger   *slog.Logger
-	Metrics  prometheus.Registerer
+	// Healthy says to probes whether this node should get requests; nil: always.
+	Healthy func(context.Context) bool
+	Rules   *ownership.Rules
+	Pins    *ownership.Pins
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
 }
 
 // Handler is the public door. It is safe for concurrent use.
@@ -92,6 +105,7 @@ type Handler struct {
 	world    World
 	handles  *Handles
 	identity func() string
+	healthy  func(context.Context) bool
 	law      atomic.Pointer[law]
 	now      func() time.Time
 	log      *slog.Logger
@@ -125,8 +139,8 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	h := &Handler{
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
 		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
-		identity: deps.Identity,
-		now:      deps.Now, log: deps.Logger,
+		identity: deps.Identity, healthy: deps.Healthy,
+		now: deps.Now, log: deps.Logger,
 		limits:     graph.Limits{Notifications: cfg.Notifications},
 		handshakes: rate.Sometimes{Interval: time.Hour},
 		inFlight:   make(chan struct{}, cfg.InFlight),
@@ -166,6 +180,9 @@ func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	if !isCleanPath(c.Path) {
 		errs = append(errs, errors.New("the webhook path must be like /api/calls: clean segments of [A-Za-z0-9._~-], no slash at the end"))
+	}
+	if c.HealthPath != "" && (!isCleanPath(c.HealthPath) || c.HealthPath == c.Path) {
+		errs = append(errs, errors.New("the health path must be a clean path like /healthz, and not the webhook's"))
 	}
 	if !isRegion(string(c.Region)) {
 		errs = append(errs, fmt.Errorf("the region's name is outside [a-z0-9-]{1,%d}", maxRegion))

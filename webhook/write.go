@@ -68,8 +68,15 @@ func (h *Handler) write(w http.ResponseWriter, res result, hurried bool) {
 func writeRefusal(w http.ResponseWriter, r refusal, hurried bool) {
 	head := w.Header()
 	head.Set("Content-Type", "application/json")
-	head.Set("Cache-Control", "no-store")
 	head.Set("X-Content-Type-Options", "nosniff")
+	writeBare(w, r, hurried)
+	w.Write(bodies[r.code]) //nolint:errcheck // the caller has gone; there is nobody to tell
+}
+
+// writeBare refuses without a body.
+func writeBare(w http.ResponseWriter, r refusal, hurried bool) {
+	head := w.Header()
+	head.Set("Cache-Control", "no-store")
 	switch r.status {
 	case http.StatusUnauthorized:
 		head.Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750, section 3
@@ -79,7 +86,6 @@ func writeRefusal(w http.ResponseWriter, r refusal, hurried bool) {
 		head.Set("Connection", "close")
 	}
 	w.WriteHeader(r.status)
-	w.Write(bodies[r.code]) //nolint:errcheck // the caller has gone; there is nobody to tell
 }
 
 // writeReply passes the bot's answer through, byte for byte.

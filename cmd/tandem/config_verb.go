@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -48,7 +49,7 @@ func (a *app) configValidateCommand() *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return fmt.Errorf("the configuration does not hold:\n%w", err)
 			}
-			for _, text := range cfg.Notices() {
+			for _, text := range append(cfg.Notices(), cfg.EndingNotices(time.Now())...) {
 				a.done("%s", text)
 			}
 			_, err = fmt.Fprintln(a.out, "the configuration holds")

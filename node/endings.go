@@ -1,0 +1,291 @@
+package node
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/graph"
+)
+
+// What has an end: certificates and authorities, and the tokens that apps act with.
+const (
+	watchEvery = time.Second         // files are looked at
+	endsSoon   = 30 * 24 * time.Hour // an operator is told from then on
+	endsNow    = 7 * 24 * time.Hour  // and once more
+)
+
+// ending is one thing that ends, by the key of the configuration that it is from.
+type ending struct {
+	key string
+	at  time.Time
+}
+
+// stage says how near the end is: 0 far, 1 within 30 days, 2 within 7, 3 over.
+func (e ending) stage(now time.Time) int {
+	left := e.at.Sub(now)
+	switch {
+	case e.at.IsZero() || left > endsSoon:
+		return 0
+	case left > endsNow:
+		return 1
+	case left > 0:
+		return 2
+	}
+	return 3
+}
+
+// text says it to an operator; empty: the end is far.
+func (e ending) text(now time.Time) string {
+	switch at := e.at.UTC().Format(time.RFC3339); e.stage(now) {
+	case 0:
+		return ""
+	case 3:
+		return fmt.Sprintf("%s: its certificate ended at %s; replace the files, the node takes them by itself", e.key, at)
+	default:
+		return fmt.Sprintf("%s: its certificate ends at %s, in %d days; replace the files, the node takes them by itself", e.key, at, int(e.at.Sub(now).Hours()/24))
+	}
+}
+
+// endings are the certificates in force at this node.
+func (n *Node) endings() []ending {
+	all := n.certs.endings()
+	cert, authority := n.region.TLSEnds()
+	for key, at := range map[string]time.Time{"cluster.tls.cert_file": cert, "cluster.tls.ca_file": authority} {
+		if !at.IsZero() {
+			all = append(all, ending{key, at})
+		}
+	}
+	return all
+}
+
+// ended names the first certificate that is over, of one key or of any.
+func (n *Node) ended(key string) error {
+	for _, e := range n.endings() {
+		if e.stage(n.now()) == 3 && (key == "" || e.key == key) {
+			return errors.New(e.text(n.now()))
+		}
+	}
+	return nil
+}
+
+// EndingNotices says which certificates in the files end soon, or cannot be read.
+func (c Config) EndingNotices(now time.Time) []string {
+	var all []string
+	for _, f := range [][2]string{
+		{"public.tls", c.Public.TLS.CertFile}, {"admin.tls", c.Admin.TLS.CertFile},
+		{"cluster.tls.cert_file", c.Cluster.TLS.CertFile}, {"cluster.tls.ca_file", c.Cluster.TLS.CAFile},
+	} {
+		if f[1] == "" {
+			continue
+		}
+		at, err := endOfFile(f[1])
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a configuration may be checked on another machine
+		}
+		text := ending{f[0], at}.text(now)
+		if err != nil {
+			text = fmt.Sprintf("%s: %v", f[0], err)
+		}
+		if text != "" {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// endOfFile gives the end of the first certificate in a PEM file.
+func endOfFile(file string) (time.Time, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return time.Time{}, fmt.Errorf("%s holds no certificate", file)
+		}
+		if block.Type == "CERTIFICATE" {
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return time.Time{}, fmt.Errorf("reading %s: %w", file, err)
+			}
+			return c.NotAfter, nil
+		}
+	}
+}
+
+// outbound is an app's client at Graph, and what it says of its token.
+type outbound struct {
+	app   string
+	calls *graph.Calls
+}
+
+// outboundTrouble names the first app that cannot act at Graph, or soon cannot.
+func (n *Node) outboundTrouble() error {
+	for _, o := range n.outbound {
+		if err := o.calls.Token().Err; err != nil {
+			return fmt.Errorf("app %s cannot act on its calls: %w", o.app, err)
+		}
+	}
+	return nil
+}
+
+// watchEndings takes changed certificates without a signal, and tells of ends.
+func (n *Node) watchEndings(ctx context.Context) error {
+	if err := n.cfg.Registry.Register(endingMetrics{n}); err != nil {
+		return fmt.Errorf("registering the metrics of what ends: %w", err)
+	}
+	n.stops.add("metrics of what ends", func() { n.cfg.Registry.Unregister(endingMetrics{n}) })
+	w := n.newWatch()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			w.look()
+			w.tell()
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	n.stops.add("watch of certificates", func() { cancel(); <-done })
+	return nil
+}
+
+// watch looks at files and ends.
+type watch struct {
+	n     *Node
+	files []*watched
+	told  map[string]int // the stage of each key that the log knows
+}
+
+// watched are files that are put in force together.
+type watched struct {
+	key    string
+	names  []string
+	seen   []os.FileInfo // in force
+	failed []os.FileInfo // could not be read
+	take   func() error
+}
+
+func (n *Node) newWatch() *watch {
+	w := &watch{n: n, told: map[string]int{}}
+	for _, p := range n.certs.pairs {
+		w.files = append(w.files, &watched{key: p.key, names: []string{p.files.CertFile, p.files.KeyFile}, take: p.reload})
+	}
+	if t := n.cfg.Cluster.TLS; t != (PeerTLS{}) {
+		w.files = append(w.files, &watched{key: "cluster.tls", names: []string{t.CertFile, t.KeyFile, t.CAFile}, take: n.region.ReloadTLS})
+	}
+	for _, f := range w.files {
+		f.seen = stamps(f.names)
+	}
+	return w
+}
+
+// stamps says what stands behind file names now, links followed.
+func stamps(names []string) []os.FileInfo {
+	all := make([]os.FileInfo, len(names))
+	for i, name := range names {
+		if info, err := os.Stat(name); err == nil {
+			all[i] = info
+		}
+	}
+	return all
+}
+
+func sameStamps(a, b []os.FileInfo) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] == nil || b[i] == nil {
+			if a[i] != b[i] {
+				return false
+			}
+			continue
+		}
+		if !os.SameFile(a[i], b[i]) || !a[i].ModTime().Equal(b[i].ModTime()) || a[i].Size() != b[i].Size() {
+			return false
+		}
+	}
+	return true
+}
+
+// look puts files in force that have changed. What cannot be read leaves the old in
+// force, and is tried again: one of a pair may be written before the other.
+func (w *watch) look() {
+	for _, f := range w.files {
+		now := stamps(f.names)
+		if sameStamps(now, f.seen) {
+			f.failed = nil
+			continue
+		}
+		if err := f.take(); err != nil {
+			if !sameStamps(now, f.failed) {
+				w.n.log.Warn("changed certificates are not taken yet; the old ones stay in force", "key", f.key, "error", err)
+			}
+			f.failed = now
+			continue
+		}
+		f.seen, f.failed = now, nil
+		w.n.log.Info("took changed certificates", "key", f.key)
+	}
+}
+
+// tell writes each stage of an end to the log once.
+func (w *watch) tell() {
+	now := w.n.now()
+	for _, e := range w.n.endings() {
+		stage := e.stage(now)
+		if stage > w.told[e.key] {
+			w.n.log.Warn(e.text(now))
+		}
+		w.told[e.key] = stage
+	}
+}
+
+// endingMetrics shows when each thing ends, as Unix time.
+type endingMetrics struct{ n *Node }
+
+var (
+	certificateEnds = prometheus.NewDesc("tandem_certificate_not_after", "When a certificate in force ends, as Unix time, by the key of the configuration.", []string{"key"}, nil)
+	tokenEnds       = prometheus.NewDesc("tandem_outbound_token_not_after", "When the access token of an app at Graph ends, as Unix time; 0: there is none.", []string{"app"}, nil)
+	tokenFails      = prometheus.NewDesc("tandem_outbound_token_failing", "1 while an app cannot get an access token for Graph.", []string{"app"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m endingMetrics) Describe(to chan<- *prometheus.Desc) {
+	to <- certificateEnds
+	to <- tokenEnds
+	to <- tokenFails
+}
+
+// Collect implements prometheus.Collector.
+func (m endingMetrics) Collect(to chan<- prometheus.Metric) {
+	for _, e := range m.n.endings() {
+		to <- prometheus.MustNewConstMetric(certificateEnds, prometheus.GaugeValue, float64(e.at.Unix()), e.key)
+	}
+	for _, o := range m.n.outbound {
+		s, fails, at := o.calls.Token(), 0.0, 0.0
+		if s.Err != nil {
+			fails = 1
+		}
+		if !s.Expires.IsZero() {
+			at = float64(s.Expires.Unix())
+		}
+		to <- prometheus.MustNewConstMetric(tokenEnds, prometheus.GaugeValue, at, o.app)
+		to <- prometheus.MustNewConstMetric(tokenFails, prometheus.GaugeValue, fails, o.app)
+	}
+}
