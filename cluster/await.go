@@ -22,12 +22,14 @@ func await[F raft.Future](ctx context.Context, start func() F) error {
 	}
 }
 
-// handLead hands on the lead, as start asks raft to.
+// handLead hands on the lead, as start asks raft to, one transfer at a time.
 func (c *Cluster) handLead(ctx context.Context, start func() raft.Future) error {
 	select {
 	case c.handing <- struct{}{}:
-	default:
-		return raft.ErrLeadershipTransferInProgress
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrStopped
 	}
 	return await(ctx, func() raft.Future { return handed{start(), c.handing} })
 }

@@ -58,6 +58,13 @@ type slowLog struct {
 	disk *disk
 }
 
+// IsMonotonic implements raft.MonotonicLogStore for the log below: without it raft
+// leaves a gap after a snapshot, which the log refuses.
+func (l slowLog) IsMonotonic() bool {
+	m, ok := l.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}
+
 // StoreLog implements raft.LogStore.
 func (l slowLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
 

@@ -160,8 +160,9 @@ func (o *oracle) look(running []*process, calls bool) {
 	}
 }
 
-// acts reports whether a node may act for a call, which it knows and which has not
-// ended by its table.
+// acts reports whether a node may act for a call, which it knows. What a table shows
+// of an ended call is nobody's right to act: notifications of it are taken and go
+// nowhere. A call that was reserved for one node shows the partition's owner there.
 func acts(cl *cluster.Cluster, id ownership.CallID) bool {
 	k, ok := cl.Find(id)
 	return ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch)
