@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -39,6 +40,12 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 		hello.Invite = c.addr
 	}
 	other, err := c.greet(ctx, addr, hello)
+	if errors.Is(err, ErrUnreachable) {
+		// Whoever may have nodes met learns nothing of the ports of this network: open,
+		// closed and spoken by another program read the same.
+		c.log.Info("no node was met", "addr", addr, "err", err)
+		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ErrUnreachable)
+	}
 	if err != nil {
 		return fail(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -134,5 +135,47 @@ func TestB99_AJoinWithABadPublicURLIsRefused(t *testing.T) {
 			}
 			x.stop()
 		})
+	}
+}
+
+// TestD14_MeetingTellsNothingOfPorts: a closed port, one where another program hangs
+// up, and one where it speaks something else give one text.
+func TestD14_MeetingTellsNothingOfPorts(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	serve := func(say string) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, say)
+				_ = c.Close()
+			}
+		}()
+		return l.Addr().String()
+	}
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	texts := map[string]bool{}
+	for _, addr := range []string{closed.Addr().String(), serve(""), serve("SSH-2.0-OpenSSH_9.2\r\n"), serve("HTTP/1.1 400 Bad Request\r\n\r\n")} {
+		_, err := n.Meet(soon(t), addr, "")
+		if !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		texts[strings.ReplaceAll(err.Error(), addr, "ADDR")] = true
+	}
+	if len(texts) != 1 {
+		t.Errorf("the ports are told apart: %v", texts)
 	}
 }
