@@ -36,7 +36,7 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 	ldr := leaderOf(t, nodes...)
 	mine := ldr.tb.Identity()
 	deaf := without(nodes, ldr)[0]
-	eventually(t, "all act", func() bool { return ldr.acts() && deaf.acts() })
+	eventually(t, "all act", func() bool { return ldr.Leased() && deaf.Leased() })
 	deaf.cut()
 	ctx, cancel := context.WithCancel(t.Context())
 	var both atomic.Int64
@@ -47,9 +47,9 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 		defer look.Stop()
 		for ctx.Err() == nil {
 			<-look.C
-			if old := deaf.tb.Identity() == mine && deaf.acts(); old {
+			if old := deaf.tb.Identity() == mine && deaf.Leased(); old {
 				for _, n := range without(nodes, deaf) {
-					if n.tb.Identity() != mine && n.acts() {
+					if n.tb.Identity() != mine && n.Leased() {
 						both.Add(1)
 					}
 				}
@@ -63,7 +63,7 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 	}
 	eventually(t, "the others act again", func() bool {
 		for _, n := range without(nodes, deaf) {
-			if n.tb.Identity() == mine || !n.acts() {
+			if n.tb.Identity() == mine || !n.Leased() {
 				return false
 			}
 		}
