@@ -122,10 +122,10 @@ func (s *Stage) ringing(ctx context.Context, ask *Node) (map[ownership.NodeID]ma
 
 // claimAt claims calls until some of them live on the node, and gives those.
 func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.CallID, error) {
-	var there, elsewhere []ownership.CallID
+	var there []ownership.CallID
 	for range 1000 {
 		if len(there) == want || ctx.Err() != nil {
-			return there, errors.Join(ctx.Err(), s.endAll(ctx, at, elsewhere)) // or they would weigh on the others
+			return there, ctx.Err()
 		}
 		id := s.fresh()
 		var out told
@@ -136,7 +136,11 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == at.ID {
 			there = append(there, id)
 		} else {
-			elsewhere = append(elsewhere, id)
+			// Its cloud follows no redirect; left alive, it would weigh on the other node.
+			s.Load.mu.Lock()
+			s.Load.ended[id] = true
+			s.Load.mu.Unlock()
+			_ = at.api.Release(ctx, string(id)) // likewise if that fails
 		}
 	}
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
