@@ -21,6 +21,39 @@ func await[F raft.Future](ctx context.Context, start func() F) error {
 	}
 }
 
+// handLead hands on the lead, as start asks raft to.
+func (c *Cluster) handLead(ctx context.Context, start func() raft.Future) error {
+	select {
+	case c.handing <- struct{}{}:
+	default:
+		return raft.ErrLeadershipTransferInProgress
+	}
+	return await(ctx, func() raft.Future { return handed{start(), c.handing} })
+}
+
+type handed struct {
+	raft.Future
+	done chan struct{}
+}
+
+// Error implements raft.Future.
+func (h handed) Error() error {
+	defer func() { <-h.done }()
+	return h.Future.Error()
+}
+
+// leadHanded waits until raft has answered whoever has it hand on the lead: when
+// it is shut down meanwhile it never does (1.8.0, leaderLoop). It takes an election's
+// time at most, unless the disk stalls.
+func (c *Cluster) leadHanded(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, transferLimit)
+	defer cancel()
+	select {
+	case c.handing <- struct{}{}: // for good
+	case <-ctx.Done():
+	}
+}
+
 // signal wakes everybody who waits for the next thing to happen. The zero value
 // is ready.
 type signal struct {

@@ -132,8 +132,8 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 	return p.Owner, p.Epoch
 }
 
-// acts reports whether this node may act as an owner at all now.
-func (c *Cluster) acts() bool { return c.lease.acts(c.tb.Applied(), time.Now()) }
+// Leased reports whether this node may act as an owner at all now.
+func (c *Cluster) Leased() bool { return c.lease.acts(c.tb.Applied(), time.Now()) }
 
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth

@@ -61,6 +61,7 @@ type Cluster struct {
 	found          founding
 	invites        invites
 	leaderless     time.Time // since when the entering goroutine knows no leader
+	handing        chan struct{} // one element: the lead is being handed on
 	disk           *watchdog
 	wal            *watchedLog
 	origins        origins
@@ -102,6 +103,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	c := &Cluster{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
 		st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}),
+		handing: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
@@ -192,7 +194,7 @@ func (c *Cluster) run() {
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.acts() {
+		if c.entered.Load() && c.Leased() {
 			if _, _, ok := c.Leader(); ok {
 				return nil
 			}
@@ -283,11 +285,12 @@ func (c *Cluster) stop(ctx context.Context) error {
 	var errs []error
 	if c.raft.State() == raft.Leader && c.voters() > 1 {
 		tctx, cancel := context.WithTimeout(ctx, transferLimit)
-		if err := await(tctx, c.raft.LeadershipTransfer); err != nil {
+		if err := c.handLead(tctx, func() raft.Future { return c.raft.LeadershipTransfer() }); err != nil {
 			c.log.Warn("handing on leadership before stopping", "err", err)
 		}
 		cancel()
 	}
+	c.leadHanded(ctx)
 	c.giveBack(ctx)
 	c.cancel()
 	c.trans.beats.end()

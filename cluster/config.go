@@ -41,6 +41,9 @@ type Config struct {
 	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
 	// of IPv6. 0: 128.
 	MaxConnsPerIP int
+	// SnapshotAfter is how many entries the raft log grows by before a snapshot is
+	// due, KeepLog how many stay in it then. 0: raft's own, 8192 and 10240.
+	SnapshotAfter, KeepLog uint64
 	// Apps are those that this node serves, and Silence says how long the calls of
 	// an app with media of their own wait for a node that has fallen silent before
 	// they are orphans; 0: not at all. It is asked for ownership.AllApps too, for apps

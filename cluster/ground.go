@@ -14,6 +14,7 @@ type Ground struct {
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 	Lookup func(ctx context.Context, host string) ([]string, error) // all addresses of a name
 	Log    func(raft.LogStore) raft.LogStore                        // between raft and the log on disk
+	Table  func(raft.FSM) raft.FSM                                  // between raft and the table
 }
 
 func (g *Ground) fill() {
@@ -28,6 +29,9 @@ func (g *Ground) fill() {
 	}
 	if g.Log == nil {
 		g.Log = func(log raft.LogStore) raft.LogStore { return log }
+	}
+	if g.Table == nil {
+		g.Table = func(table raft.FSM) raft.FSM { return table }
 	}
 }
 

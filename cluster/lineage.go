@@ -80,7 +80,7 @@ func (c *Cluster) ownRecord() ownership.Node {
 // of an older format bears some only to a node that has none.
 func (c *Cluster) ownsTooFew() bool {
 	n, ok := c.tb.Node(c.self)
-	if !ok || n.State != ownership.NodeActive || !c.acts() {
+	if !ok || n.State != ownership.NodeActive || !c.Leased() {
 		return false
 	}
 	own := len(c.tb.PartitionsOf(c.self))

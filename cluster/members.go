@@ -243,7 +243,7 @@ func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error
 }
 
 func (c *Cluster) transferHere(ctx context.Context, to ownership.NodeID) error {
-	err := await(ctx, func() raft.Future {
+	err := c.handLead(ctx, func() raft.Future {
 		if to == "" {
 			return c.raft.LeadershipTransfer()
 		}

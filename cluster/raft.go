@@ -50,8 +50,14 @@ func (c *Cluster) openRaft(log hclog.Logger) error {
 		return fmt.Errorf("opening raft: %w", err)
 	}
 	rc := raftConfig(c.self, c.cfg.Timings, log)
+	if c.cfg.SnapshotAfter > 0 {
+		rc.SnapshotThreshold = c.cfg.SnapshotAfter
+	}
+	if c.cfg.KeepLog > 0 {
+		rc.TrailingLogs = c.cfg.KeepLog
+	}
 	rc.NoSnapshotRestoreOnStart = !restore // table.db holds the table; only what came after is replayed
-	c.raft, err = raft.NewRaft(rc, &tableFSM{Table: c.tb, c: c},
+	c.raft, err = raft.NewRaft(rc, c.cfg.Ground.Table(&tableFSM{Table: c.tb, c: c}),
 		cache, c.wal, c.st.Snapshots(), c.trans)
 	if err != nil {
 		return fmt.Errorf("opening raft: %w", err)

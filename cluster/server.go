@@ -29,8 +29,8 @@ func (c *Cluster) peerServer(me identity) *http.Server {
 	serve(mux, procBarrier, c.serveBarrier)
 	serve(mux, procRelay, c.serveRelay)
 	serve(mux, procWhatIf, c.serveWhatIf)
-	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, connect.WithReadMaxBytes(maxPeerMessage)))
-	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, connect.WithReadMaxBytes(maxPeerMessage)))
+	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, handlerOptions()))
+	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, handlerOptions()))
 
 	protocols := new(http.Protocols)
 	if c.creds == nil {
@@ -55,7 +55,15 @@ func serve[Req, Res any](mux *http.ServeMux, proc string, handle func(context.Co
 			return nil, toConnect(err)
 		}
 		return connect.NewResponse(res), nil
-	}, connect.WithReadMaxBytes(maxPeerMessage)))
+	}, handlerOptions()))
+}
+
+// compressFrom is how long an answer is that is worth the time of compressing it.
+// Nearly all of them have a few dozen bytes.
+const compressFrom = 16 << 10
+
+func handlerOptions() connect.HandlerOption {
+	return connect.WithHandlerOptions(connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom))
 }
 
 func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
@@ -112,7 +120,7 @@ func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermR
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.acts(), Process: c.process}, nil
+	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process}, nil
 }
 
 func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {

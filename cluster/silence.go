@@ -197,12 +197,13 @@ func (r *reign) holdings(id ownership.NodeID) map[holding]bool {
 	for _, p := range r.c.tb.PartitionsOf(id) {
 		out[holding{p.ID, p.Epoch}] = true
 	}
+	reserved := r.c.reservedFor()[id] // before it is asked since when: what was given back by now was begun before
 	since, ok := r.returned.since(id)
 	if !ok {
 		return out
 	}
 	now := time.Now()
-	for _, v := range r.c.reservedFor()[id] {
+	for _, v := range reserved {
 		heard := v.in.Owner == id || r.book.caughtUp(v.in.Owner, since) || now.After(r.book.over(v.in.Owner))
 		if heard && len(v.Lapsed) == 0 {
 			out[holding{v.in.ID, v.Epoch}] = true

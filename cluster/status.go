@@ -78,7 +78,7 @@ func (c *Cluster) Status() Status {
 	s := Status{
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
-		Joined: c.entered.Load(), Leased: c.acts(), LeaseUntil: c.lease.until(),
+		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.until(),
 		DiskAge: c.disk.age(), DiskTrouble: c.diskRefusal(), Addr: c.addr, Peers: c.Peers(),
 	}
 	s.Identity, s.Process = c.identity(), c.process

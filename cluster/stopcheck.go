@@ -110,7 +110,7 @@ func (c *Cluster) askAll(ctx context.Context, leftOut ownership.NodeID, commit u
 }
 
 func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) string {
-	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.acts()}
+	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.Leased()}
 	if n.ID != c.self {
 		var err error
 		p := c.links.to(n.ID, n.ClusterAddr)

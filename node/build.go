@@ -124,7 +124,7 @@ func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
 	return l.n.region.Find(call)
 }
 
-func (l ledger) leased() bool { return l.open() && l.n.region.Status().Leased }
+func (l ledger) leased() bool { return l.open() && l.n.region.Leased() }
 
 func (n *Node) openRegion(ctx context.Context) error {
 	c := n.cfg

@@ -11,9 +11,44 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// disk makes the raft log of one process slow. The files are real; they lie in
-// memory where the machine has such a place.
-type disk struct{ slow atomic.Int64 }
+// disk makes the raft log and the table of one process slow. The files are real;
+// they lie in memory where the machine has such a place.
+type disk struct {
+	slow  atomic.Int64 // how long a write of the log takes
+	apply atomic.Int64 // how long the table takes for an entry
+	held  atomic.Bool  // nothing is written or applied
+}
+
+// free waits as long as the disk is held.
+func (d *disk) free() {
+	for d.held.Load() {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// let ends all that the disk suffers from.
+func (d *disk) let() {
+	d.slow.Store(0)
+	d.apply.Store(0)
+	d.held.Store(false)
+}
+
+// Table is cluster.Ground's.
+func (d *disk) Table(table raft.FSM) raft.FSM { return slowTable{table, d} }
+
+type slowTable struct {
+	raft.FSM
+	disk *disk
+}
+
+// Apply implements raft.FSM.
+func (t slowTable) Apply(e *raft.Log) any {
+	if slow := time.Duration(t.disk.apply.Load()); slow > 0 {
+		time.Sleep(slow)
+	}
+	t.disk.free()
+	return t.FSM.Apply(e)
+}
 
 // Log is cluster.Ground's.
 func (d *disk) Log(log raft.LogStore) raft.LogStore { return slowLog{log, d} }
@@ -34,6 +69,7 @@ func (l slowLog) StoreLogs(entries []*raft.Log) error {
 	if slow > 0 {
 		time.Sleep(slow / 2)
 	}
+	l.disk.free()
 	err := l.LogStore.StoreLogs(entries)
 	if slow > 0 {
 		time.Sleep(slow / 2)

@@ -3,6 +3,7 @@ package regionsim
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"tandem/cluster"
@@ -137,9 +138,13 @@ func leave(g *stage, s step) {
 // watchOver restarts processes that ended by themselves, as a service manager
 // does, and brings those back in whose data the region does not want.
 func (g *stage) watchOver(ctx context.Context) {
+	var reviving sync.WaitGroup
+	defer reviving.Wait()
 	for doze(ctx, 500*time.Millisecond) {
 		for _, at := range g.all() {
-			g.with(at, func() { g.revive(at) })
+			if p := at.now(); p != nil && p.ended.Load() != nil {
+				reviving.Go(func() { g.with(at, func() { g.revive(at) }) })
+			}
 		}
 	}
 }

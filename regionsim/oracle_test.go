@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // oracle looks at all nodes and hears of all effects. What it finds it tells once
@@ -23,7 +22,7 @@ type oracle struct {
 	found  map[string]int // findings by rule
 	acks   map[ownership.CallID]ownership.PartitionID
 	epochs map[ownership.PartitionID]ownership.Epoch // newest at which somebody acted
-	sums   map[uint64]hashed                         // of tables, by index
+	hashes map[uint64]hashed                         // of tables, by index
 	calls  map[ownership.CallID]*history
 	waived map[string]bool // messages that the cloud gave up: one may yet come through
 }
@@ -37,6 +36,7 @@ type hashed struct {
 type history struct {
 	epoch ownership.Epoch // newest at which anything was done
 	by    *process        // who did it
+	what  string
 	done  []*delivery
 }
 
@@ -74,7 +74,7 @@ func number(message string) int {
 func newOracle(r *region) *oracle {
 	return &oracle{
 		r: r, found: map[string]int{}, acks: map[ownership.CallID]ownership.PartitionID{},
-		epochs: map[ownership.PartitionID]ownership.Epoch{}, sums: map[uint64]hashed{}, calls: map[ownership.CallID]*history{}, waived: map[string]bool{},
+		epochs: map[ownership.PartitionID]ownership.Epoch{}, hashes: map[uint64]hashed{}, calls: map[ownership.CallID]*history{}, waived: map[string]bool{},
 	}
 }
 
@@ -95,22 +95,46 @@ func (o *oracle) broken(rule, format string, args ...any) {
 
 const lookEvery = 5 * time.Millisecond
 
-// watch looks until ctx ends.
+// watch looks until ctx ends: at all that nodes say whenever their tables differ.
+// Equal ones cannot make two nodes act for one thing.
 func (o *oracle) watch(ctx context.Context) {
 	for n := 0; doze(ctx, lookEvery); n++ {
-		o.look(n%8 == 0)
+		running := o.r.running()
+		if o.sums(running) || n%64 == 0 {
+			o.look(running, n%4 == 0)
+		}
 	}
 }
 
+// sums compares tables at equal indexes, and reports whether those that may act
+// stand at several, or run twice.
+func (o *oracle) sums(running []*process) (apart bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var first *process
+	for i, p := range running {
+		o.sum(p)
+		switch {
+		case !p.cl.Load().Leased():
+		case first == nil:
+			first = p
+		case p.seen != first.seen, slices.ContainsFunc(running[:i], func(q *process) bool { return q.id == p.id }):
+			apart = true
+		}
+	}
+	return apart
+}
+
 // look compares what all nodes say at one moment.
-func (o *oracle) look(calls bool) {
-	running := o.r.running()
+func (o *oracle) look(running []*process, calls bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	owners := map[ownership.PartitionID]*process{}
 	for _, p := range running {
 		cl, tb := p.cl.Load(), p.st.Table()
-		o.sum(p, tb)
+		if !cl.Leased() {
+			continue
+		}
 		for _, part := range tb.PartitionsOf(p.id) {
 			if !cl.HoldsPartition(part.ID, part.Epoch) {
 				continue
@@ -130,16 +154,29 @@ func (o *oracle) look(calls bool) {
 	}
 	for _, id := range o.r.cloud.open() {
 		if a, b := o.actors(running, id); b != nil {
-			o.broken("I1", "both %s and %s may act for call %s", a, b, id)
+			o.broken("I1", "both %s and %s may act for call %s\n%s\n%s", a, b, id, a.view(id), b.view(id))
 		}
 	}
 }
 
-// actors gives who may act for a call, two of them at most.
+// view tells what a process thinks of a call.
+func (p *process) view(id ownership.CallID) string {
+	tb := p.st.Table()
+	k, _ := tb.Known(id)
+	part, _ := tb.Partition(k.Partition)
+	return fmt.Sprintf("\t%s at index %d: %+v in %+v", p, tb.Applied(), k, part)
+}
+
+// actors gives who may act for a call, two of them at most. What a table shows of
+// an ended call is nobody's right to act: notifications of it are taken and go
+// nowhere. A call that was reserved for one node shows the partition's owner there.
 func (o *oracle) actors(running []*process, id ownership.CallID) (a, b *process) {
 	for _, p := range running {
 		cl := p.cl.Load()
-		if k, ok := cl.Find(id); ok && cl.Holds(id, k.Partition, k.Epoch) {
+		if !cl.Leased() {
+			continue
+		}
+		if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
 			if a != nil {
 				return a, p
 			}
@@ -149,19 +186,23 @@ func (o *oracle) actors(running []*process, id ownership.CallID) (a, b *process)
 	return a, nil
 }
 
-// sum compares tables at equal indexes. The lock is held.
-func (o *oracle) sum(p *process, tb *store.Table) {
-	hash, at := tb.Hash()
-	old, known := o.sums[at]
+// sum compares a table that went on with others at the same index. The lock is held.
+func (o *oracle) sum(p *process) {
+	if p.st.Table().Applied() == p.seen {
+		return
+	}
+	hash, at := p.st.Table().Hash()
+	p.seen = at
+	old, known := o.hashes[at]
 	switch {
 	case !known:
-		if len(o.sums) > 20000 {
-			clear(o.sums)
+		if len(o.hashes) > 20000 {
+			clear(o.hashes)
 		}
-		o.sums[at] = hashed{hash, p}
+		o.hashes[at] = hashed{hash, p}
 	case old.hash != hash:
 		o.broken("I7", "at index %d the table of %s has hash %s, that of %s has %s", at, p, hash, old.by, old.hash)
-		o.sums[at] = hashed{hash, p}
+		o.hashes[at] = hashed{hash, p}
 	}
 }
 
@@ -191,13 +232,13 @@ func (o *oracle) effect(running []*process, p *process, id ownership.CallID, e o
 		o.calls[id] = h
 	}
 	if e < h.epoch {
-		o.broken("I5", "%s of call %s by %s at epoch %d, after %s acted at epoch %d", what, id, p, e, h.by, h.epoch)
+		o.broken("I5", "%s of call %s by %s at epoch %d, after the %s by %s at epoch %d", what, id, p, e, h.what, h.by, h.epoch)
 	} else {
-		h.epoch, h.by = e, p
+		h.epoch, h.by, h.what = e, p, what
 	}
 	for _, q := range running {
-		if cl := q.cl.Load(); q != p {
-			if k, ok := cl.Find(id); ok && cl.Holds(id, k.Partition, k.Epoch) {
+		if cl := q.cl.Load(); q != p && cl.Leased() {
+			if k, ok := cl.Find(id); ok && k.State != ownership.CallEnded && cl.Holds(id, k.Partition, k.Epoch) {
 				o.broken("I1", "%s of call %s by %s at epoch %d, while %s acts for it at epoch %d", what, id, p, e, q, k.Epoch)
 			}
 		}

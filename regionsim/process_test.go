@@ -41,6 +41,7 @@ type process struct {
 	closing  chan struct{}
 	adopting sync.WaitGroup
 	ended    atomic.Pointer[error] // why it cannot go on
+	seen     uint64                // index of its table when the oracle looked last
 }
 
 // deskFile keeps what the desk knows over a stop in order.
@@ -79,7 +80,8 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log,
 		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
 		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
-		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log},
+		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: cluster.Timings{SnapshotEvery: r.snapshots},
+		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log, Table: p.disk.Table},
 	}
 	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{
 		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.desk.Rest, Fatal: p.fatal,
@@ -104,7 +106,7 @@ func (p *process) openDesk() (err error) {
 			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}},
 			{ID: appHosted, Pinned: true, Bot: p.bot, Graph: graphDoor{p}},
 		},
-		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Status().Leased },
+		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Leased() },
 	}, ledger{p})
 	if err != nil {
 		return err
@@ -237,7 +239,7 @@ func (p *process) crash(silent bool) (dir string) {
 		p.card.fall(silent)
 	})
 	p.r.after.Go(func() {
-		p.disk.slow.Store(0)
+		p.disk.let()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = p.closeRooms(ctx, false)

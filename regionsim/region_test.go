@@ -20,28 +20,32 @@ import (
 
 // region is the simulated region with all that is around it.
 type region struct {
-	t       *testing.T
-	seed    uint64
-	dir     string
-	log     *slog.Logger
-	begun   time.Time
-	took    time.Duration // until the end was judged
-	handles *webhook.Handles
-	net     *network
-	cloud   *cloud
-	oracle  *oracle
-	after   sync.WaitGroup // what dead processes still do
-	quiet   chan struct{}  // one element: who waits until nothing runs
-	taking  chan struct{}  // one element: whose data are taken away
-	runs    atomic.Int64
-	dirs    atomic.Int64
-	silence time.Duration // how long calls with media wait for a silent node
-	direct  bool          // nodes have public addresses, so that first notifications are redirected
+	t         *testing.T
+	seed      uint64
+	dir       string
+	log       *slog.Logger
+	begun     time.Time
+	took      time.Duration // until the end was judged
+	handles   *webhook.Handles
+	net       *network
+	cloud     *cloud
+	oracle    *oracle
+	after     sync.WaitGroup // what dead processes still do
+	quiet     chan struct{}  // one element: who waits until nothing runs
+	taking    chan struct{}  // one element: whose data are taken away
+	runs      atomic.Int64
+	dirs      atomic.Int64
+	silence   time.Duration // how long calls with media wait for a silent node
+	callEvery time.Duration // how often a call begins, on average
+	keep      uint64        // raft log entries between snapshots; 0: as shipped
+	snapshots time.Duration // how often a node looks whether one is due; 0: as shipped
+	direct    bool          // nodes have public addresses, so that first notifications are redirected
 
 	mu    sync.Mutex
 	seats []*seat
 	extra []*process // copies
 	hosts int
+	names int // node ids that were given out
 	told  []string
 }
 
@@ -62,7 +66,14 @@ func newRegion(t *testing.T, seed uint64, dir string, log *slog.Logger) *region 
 	r := &region{
 		t: t, seed: seed, dir: dir, log: log, begun: time.Now(), net: newNetwork(seed),
 		quiet: make(chan struct{}, 1), taking: make(chan struct{}, 1), direct: seed%2 == 0,
-		silence: []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
+		callEvery: 250 * time.Millisecond,
+		silence:   []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed%3],
+	}
+	if seed >= second {
+		r.callEvery = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}[seed/3%3]
+		if seed/2%2 == 0 {
+			r.keep, r.snapshots = 40+seed%200, 3*time.Second
+		}
 	}
 	r.cloud, r.oracle = newCloud(r, seed), newOracle(r)
 	var err error
@@ -131,12 +142,20 @@ func (r *region) form(n int) {
 func (r *region) addSeat() *seat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &seat{r: r, id: ownership.NodeID(string(rune('a' + len(r.seats)))), busy: make(chan struct{}, 1)}
+	s := &seat{r: r, id: ownership.NodeID(string(rune('a' + r.names))), busy: make(chan struct{}, 1)}
+	r.names++
 	s.dir = filepath.Join(r.dir, string(s.id))
 	r.seats = append(r.seats, s)
 	r.hosts++
 	s.host = hostOf(r.hosts)
 	return s
+}
+
+// removeSeat takes a node off the stage for good.
+func (r *region) removeSeat(s *seat) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seats = slices.DeleteFunc(r.seats, func(x *seat) bool { return x == s })
 }
 
 func hostOf(n int) string { return fmt.Sprintf("127.0.%d.%d", n/200, 1+n%200) }
@@ -279,7 +298,7 @@ func (s *seat) stop() {
 		return
 	}
 	s.r.tell("%s is stopped", p)
-	p.disk.slow.Store(0)
+	p.disk.let()
 	p.stop()
 	s.set(nil)
 }

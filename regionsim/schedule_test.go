@@ -3,6 +3,7 @@ package regionsim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -26,13 +27,24 @@ func (s step) String() string {
 	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n%1000)
 }
 
+// second is the first seed of the second edition.
+const second = 1 << 40
+
+// kinds gives the faults that a seed draws from.
+func kinds(seed uint64) []fault {
+	if seed < second {
+		return faults
+	}
+	return append(slices.Clone(faults), later...)
+}
+
 // draw gives the schedule of a seed.
 func draw(seed uint64, span time.Duration) (nodes int, steps []step) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	nodes = []int{3, 3, 3, 4, 5}[rng.IntN(5)]
 	pace := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}[rng.IntN(3)]
 	var bag []string
-	for _, f := range faults {
+	for _, f := range kinds(seed) {
 		if _, known := missing[f.name]; known {
 			continue
 		}
