@@ -60,7 +60,7 @@ type Cluster struct {
 	barriers       *combiner[struct{}, uint64]
 	found          founding
 	invites        invites
-	leaderless     time.Time // since when the entering goroutine knows no leader
+	leaderless     time.Time     // since when the entering goroutine knows no leader
 	handing        chan struct{} // one element: the lead is being handed on
 	disk           *watchdog
 	wal            *watchedLog
