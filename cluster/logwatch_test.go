@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -113,5 +114,37 @@ func TestF08_AFullDiskIsTold(t *testing.T) {
 	claim(t, n, 1)
 	if got := n.Status().DiskTrouble; got != "" || len(n.fatals()) != 0 {
 		t.Errorf("after a write that went well it says %q, and the node ended with %v", got, n.fatals())
+	}
+}
+
+// TestF54_AMachineThatStoodStillHasNoStalledDisk: a write that was under way when the
+// process was stopped takes as long as the stop. The node that is thawed goes on; if
+// the disk still does not answer, it ends.
+func TestF54_AMachineThatStoodStillHasNoStalledDisk(t *testing.T) {
+	w := newWatchdog(t.TempDir(), 500*time.Millisecond, 3*time.Second, nil)
+	const step = 125 * time.Millisecond
+	for name, under := range map[string]*atomic.Int64{"the canary": &w.since, "an append": &w.append} {
+		var awake standstill
+		now := time.Duration(0)
+		runs := func(until time.Duration) (ended time.Duration) {
+			for ; now <= until; now += step {
+				if w.hangs(&awake, now) {
+					return now
+				}
+			}
+			return 0
+		}
+		runs(10 * time.Second)
+		under.Store(int64(now))
+		runs(now + step)
+		now += 20 * time.Second // it is stopped
+		thawed := now
+		if at := runs(thawed + 2*time.Second); at != 0 {
+			t.Errorf("%s: the node ends %v after a stop of 20s", name, at-thawed)
+		}
+		if at := runs(thawed + 10*time.Second); at-thawed < 3*time.Second || at-thawed > 4*time.Second {
+			t.Errorf("%s: with a disk that stands still the node ends %v after the stop, want a little over 3s", name, at-thawed)
+		}
+		under.Store(0)
 	}
 }

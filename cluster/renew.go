@@ -55,7 +55,9 @@ func (c *Cluster) renewOnce() time.Duration {
 		c.wg.Go(c.catchUp)
 	}
 	c.follow(g.length)
-	c.unseated.Store(nil) // a leader that grants leases has finished what a restore began
+	if n, ok := c.tb.Node(c.self); ok && n.Incarnation == c.cfg.Node.Incarnation {
+		c.unseated.Store(nil) // a leader that grants leases has finished what a restore began
+	}
 	c.m.renewals.WithLabelValues("granted").Inc()
 	return max(every-time.Since(sent), 0)
 }

@@ -111,22 +111,42 @@ func (w *watchdog) now() int64 { return max(1, int64(time.Since(w.base))) }
 func (w *watchdog) watch(ctx context.Context, failures <-chan error) {
 	tick := time.NewTicker(max(min(w.every, w.limit)/4, time.Millisecond))
 	defer tick.Stop()
+	awake := standstill{last: time.Since(w.base)}
 	for {
 		select {
 		case err := <-failures:
 			w.failed(fmt.Errorf("writing to the data directory: %w (an fsync that failed is never tried again: what it lost is unknown)", err))
 			return
 		case <-tick.C:
-			for _, began := range []int64{w.since.Load(), w.append.Load()} {
-				if began != 0 && time.Since(w.base)-time.Duration(began) > w.limit {
-					w.failed(fmt.Errorf("writing to the data directory: the disk has not answered for %v", w.limit))
-					return
-				}
+			if w.hangs(&awake, time.Since(w.base)) {
+				w.failed(fmt.Errorf("writing to the data directory: the disk has not answered for %v", w.limit))
+				return
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// standstill remembers when this process, or its whole machine, last stood still. A
+// write that was under way then is no older than that: it stood still, too.
+type standstill struct {
+	last time.Duration // tick, from base
+	woke time.Duration
+}
+
+// hangs reports whether a write has lasted for too long by now.
+func (w *watchdog) hangs(awake *standstill, now time.Duration) bool {
+	if now-awake.last > w.limit/2 {
+		awake.woke = now
+	}
+	awake.last = now
+	for _, began := range []int64{w.since.Load(), w.append.Load()} {
+		if began != 0 && now-max(time.Duration(began), awake.woke) > w.limit {
+			return true
+		}
+	}
+	return false
 }
 
 // age is how long ago a write last reached the disk.

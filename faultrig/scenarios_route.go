@@ -135,6 +135,12 @@ func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.Ca
 		s.Load.keep(id, out)
 		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == at.ID {
 			there = append(there, id)
+		} else {
+			// Its cloud follows no redirect; left alive, it would weigh on the other node.
+			s.Load.mu.Lock()
+			s.Load.ended[id] = true
+			s.Load.mu.Unlock()
+			_ = at.api.Release(ctx, string(id)) // likewise if that fails
 		}
 	}
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)

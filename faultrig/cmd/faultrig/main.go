@@ -176,8 +176,8 @@ func (f flags) plants(ctx context.Context) (int, error) {
 		done()
 		verdict := "found"
 		switch {
-		case err != nil:
-			r.Broken = append(r.Broken, err.Error())
+		case err != nil && len(p.Shown(r.Broken)) == 0:
+			verdict, code = "NO VERDICT: "+err.Error(), 1
 		case r.Skipped != "":
 			verdict = "SKIPPED: " + r.Skipped
 		case len(p.Shown(r.Broken)) == 0:
