@@ -37,10 +37,9 @@ type Door struct {
 	cfg  Config
 	told *introductions // nil: nobody is introduced
 
-	mu    sync.Mutex
-	all   crowd
-	known int
-	each  map[netip.Addr]*crowd
+	mu   sync.Mutex
+	all  crowd
+	each map[netip.Addr]*crowd
 }
 
 // crowd is a number of connections in the order in which they give way.

@@ -313,7 +313,9 @@ func (tokens) Verify(_ context.Context, h http.Header) (token.Claims, error) {
 }
 
 // Look implements webhook.Tokens.
-func (k tokens) Look(h http.Header) (token.Claims, error) { return k.Verify(context.Background(), h) }
+func (k tokens) Look(ctx context.Context, h http.Header) (token.Claims, error) {
+	return k.Verify(ctx, h)
+}
 
 type world struct{}
 

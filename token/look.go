@@ -1,11 +1,14 @@
 package token
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // Look judges a request's token as Verify would, and leaves no trace: the token is
 // neither remembered nor counted, and no keys are fetched because of it. Of an
 // unknown key only a fetch could tell whether it is new, so it is in doubt.
-func (v *Verifier) Look(h http.Header) (Claims, error) {
+func (v *Verifier) Look(ctx context.Context, h http.Header) (Claims, error) {
 	raw, code := bearer(h)
 	if code == "" && len(raw) > MaxTokenBytes {
 		code = CodeTooLarge
@@ -13,7 +16,7 @@ func (v *Verifier) Look(h http.Header) (Claims, error) {
 	if code != "" {
 		return Claims{}, refuse(code, "")
 	}
-	j := &judgement{v: v, now: v.now(), raw: raw}
+	j := &judgement{v: v, ctx: ctx, now: v.now(), raw: raw}
 	for i := range checks {
 		code := checks[i].run(j)
 		if code == CodeUnknownKey {

@@ -147,7 +147,9 @@ func (doubtful) Verify(context.Context, http.Header) (token.Claims, error) {
 	return token.Claims{}, &token.Refusal{Status: 503, Code: token.CodeKeysInDoubt}
 }
 
-func (d doubtful) Look(h http.Header) (token.Claims, error) { return d.Verify(context.Background(), h) }
+func (d doubtful) Look(ctx context.Context, h http.Header) (token.Claims, error) {
+	return d.Verify(ctx, h)
+}
 
 // What cannot be checked now is nobody's failure.
 func TestOnlyRefusedTokensCount(t *testing.T) {

@@ -21,8 +21,8 @@ func (everybody) Verify(context.Context, http.Header) (token.Claims, error) {
 	return token.Claims{App: ourApp, Tenant: ourTenant}, nil
 }
 
-func (e everybody) Look(h http.Header) (token.Claims, error) {
-	return e.Verify(context.Background(), h)
+func (e everybody) Look(ctx context.Context, h http.Header) (token.Claims, error) {
+	return e.Verify(ctx, h)
 }
 
 // request makes a notification for ServeHTTP without a connection.

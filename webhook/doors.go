@@ -16,7 +16,7 @@ import (
 type Tokens interface {
 	Verify(ctx context.Context, header http.Header) (token.Claims, error)
 	// Look judges it without any effect, for explanations.
-	Look(header http.Header) (token.Claims, error)
+	Look(ctx context.Context, header http.Header) (token.Claims, error)
 }
 
 // Table is the region's ownership table as this node sees it; the cluster is

@@ -131,7 +131,7 @@ func (h *Handler) explainToken(ctx context.Context, q *inquiry, s Supposed, msg 
 		}
 		return Explanation{Token: "absent", App: q.app, Tenant: string(q.tenant)}, refusal{}
 	}
-	claims, err := h.tokens.Look(q.header)
+	claims, err := h.tokens.Look(ctx, q.header)
 	if err != nil {
 		q.app, q.guessed = h.guessApp(msg), true
 		return Explanation{Token: err.Error(), App: q.app}, refusalOfToken(err)

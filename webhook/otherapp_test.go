@@ -53,7 +53,7 @@ func TestD14_OutgoingURIsBelongToTheirApp(t *testing.T) {
 	if a := post(t, nd.uri(1, 1, OutgoingPrefix+"0123456789abcdef"), update("fresh5")); a.status == 401 || a.status == 404 {
 		t.Errorf("of before: %+v", a)
 	}
-	if OutgoingRef(ourApp) == OutgoingRef(ourApp) {
+	if one, two := OutgoingRef(ourApp), OutgoingRef(ourApp); one == two {
 		t.Error("two refs are the same")
 	}
 }
