@@ -122,7 +122,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(c.cfg.Timings.Lease+c.cfg.Timings.Drift, c.named)
+	c.present = newPresence(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
 	if c.cfg.TLS != nil {
 		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
 			return err

@@ -34,7 +34,7 @@ type bearer struct {
 // of an id only: to the one that the table names, else to the first that it meets
 // while no other of that id is alive.
 type presence struct {
-	alive time.Duration                 // a process that was heard within it may still act
+	alive func() time.Duration          // a process that was heard within it may still act
 	named func(ownership.NodeID) string // by the own table
 
 	mu        sync.Mutex
@@ -50,7 +50,7 @@ type sighting struct {
 	spoke   string // the process that spoke here last
 }
 
-func newPresence(alive time.Duration, named func(ownership.NodeID) string) *presence {
+func newPresence(alive func() time.Duration, named func(ownership.NodeID) string) *presence {
 	return &presence{alive: alive, named: named, of: make(map[ownership.NodeID]*sighting)}
 }
 
@@ -95,7 +95,7 @@ func (p *presence) meet(b bearer, applied uint64, now time.Time) error {
 		case b.process == "", named != "" && b.applied <= applied && named != b.process && !slices.Contains(b.ancestors, named):
 			return fmt.Errorf("node %s: %w", b.node, ownership.ErrTwin)
 		case b.over && len(b.ancestors) > 0 && b.ancestors[len(b.ancestors)-1] == s.process:
-		case now.Sub(s.heard) < p.alive:
+		case now.Sub(s.heard) < p.alive():
 			return fmt.Errorf("node %s: %w", b.node, errAlive)
 		}
 	}
@@ -113,7 +113,7 @@ func (p *presence) promised(b bearer, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.see(b.node)
-	if s.named == "" || s.process == "" || s.process == s.named || s.process == b.process || now.Sub(s.heard) >= p.alive {
+	if s.named == "" || s.process == "" || s.process == s.named || s.process == b.process || now.Sub(s.heard) >= p.alive() {
 		return false
 	}
 	return !b.over || len(b.ancestors) == 0 || b.ancestors[len(b.ancestors)-1] != s.process
@@ -164,7 +164,7 @@ func (p *presence) tells(b bearer, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.see(b.node)
-	if s.process != b.process && s.process != "" && now.Sub(s.heard) < p.alive {
+	if s.process != b.process && s.process != "" && now.Sub(s.heard) < p.alive() {
 		return
 	}
 	if b.addr != "" {

@@ -202,7 +202,7 @@ func TestAWordIsKept(t *testing.T) {
 	now := time.Unix(100, 0)
 	first, other := bearer{node: "n", process: "2", ancestors: []string{"1"}}, bearer{node: "n", process: "3", ancestors: []string{"1"}}
 	heir := bearer{node: "n", process: "4", ancestors: []string{"1", "2"}, over: true}
-	if newPresence(2*time.Second, func(ownership.NodeID) string { return "1" }).promised(first, now) {
+	if newPresence(twoSeconds, func(ownership.NodeID) string { return "1" }).promised(first, now) {
 		t.Error("it keeps a word that it has not given")
 	}
 	for what, c := range map[string]struct {
@@ -220,7 +220,7 @@ func TestAWordIsKept(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			named := "1"
-			p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
+			p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
 			if err := p.meet(first, 5, now); err != nil {
 				t.Fatal(err)
 			}
@@ -257,7 +257,7 @@ func TestPresence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			named := ""
-			p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
+			p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
 			for i, s := range steps {
 				named = s.named
 				if err := p.meet(s.b, s.applied, now.Add(s.after)); !errors.Is(err, s.want) || (err == nil) != (s.want == nil) {
@@ -272,7 +272,7 @@ func TestPresence(t *testing.T) {
 // not those of today, neither while it takes the table's place nor after.
 func TestASnapshotUnbindsNobody(t *testing.T) {
 	now, named := time.Unix(100, 0), "today"
-	p := newPresence(2*time.Second, func(ownership.NodeID) string { return named })
+	p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
 	hears := func() bool { return p.hears("n", "today", now) }
 	if !hears() {
 		t.Fatal("the process that the table names is not heard")
@@ -350,5 +350,22 @@ func TestAncestorsAreKeptUntilTheTableIsOnDisk(t *testing.T) {
 			return true
 		})
 		former = n.process
+	}
+}
+
+func twoSeconds() time.Duration { return 2 * time.Second }
+
+// TestO1_AProcessIsAliveForAsLongAsTheRegionsLeasesLast, whatever its own file says:
+// a word given earlier would let two processes of one node act.
+func TestO1_AProcessIsAliveForAsLongAsTheRegionsLeasesLast(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	n.ready()
+	length := 4 * n.cfg.Timings.Lease
+	if err := n.SetLease(soon(t), length); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.present.alive(); got < length+n.cfg.Timings.Drift {
+		t.Errorf("a process counts as alive for %v, its lease may last %v", got, length)
 	}
 }
