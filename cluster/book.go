@@ -129,6 +129,13 @@ func (b *book) begin(longest time.Duration, now time.Time) {
 	b.since, b.longest = now, longest
 }
 
+// began gives when every node had last got a whole lease to renew.
+func (b *book) began() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.since
+}
+
 // leased reports whether the node renewed within a lease.
 func (b *book) leased(id ownership.NodeID, now time.Time) bool {
 	b.mu.Lock()

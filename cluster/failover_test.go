@@ -188,13 +188,18 @@ func TestAYieldedPartitionIsNotHeld(t *testing.T) {
 	var l lease
 	now := time.Now()
 	l.renew(now, now, grant{length: time.Second, term: 2, applied: 10})
-	l.yield(1, 1)
+	if !l.yield(1, 1) || l.yield(1, 1) {
+		t.Error("one of two may hand it over, the first")
+	}
 	if l.holds(1, 1, 10, now) || !l.holds(1, 2, 10, now) {
 		t.Error("a yielded partition is held, or a later epoch of it is not")
 	}
 	l.take(1)
 	if !l.holds(1, 1, 10, now) {
 		t.Error("a partition taken back is not held")
+	}
+	if !l.yield(1, 1) || !l.yield(1, 3) {
+		t.Error("it cannot be handed over again, or not at a later epoch")
 	}
 	l.drop()
 	if l.holds(1, 1, 10, now) || !l.until().IsZero() {

@@ -133,9 +133,15 @@ func (l *lease) holdsReserved(p ownership.PartitionID, e ownership.Epoch, applie
 func (l *lease) drop() { l.dropped.Store(true) }
 
 // yield stops this node acting on the partition at that epoch; take lets it act
-// again when the move came to nothing.
-func (l *lease) yield(p ownership.PartitionID, e ownership.Epoch) {
-	l.change(func(m map[ownership.PartitionID]ownership.Epoch) { m[p] = e })
+// again when the move came to nothing. False: it has been yielded at that epoch
+// already, and whoever did that decides when it is taken back.
+func (l *lease) yield(p ownership.PartitionID, e ownership.Epoch) (first bool) {
+	l.change(func(m map[ownership.PartitionID]ownership.Epoch) {
+		if first = m[p] < e; first {
+			m[p] = e
+		}
+	})
+	return first
 }
 
 func (l *lease) take(p ownership.PartitionID) {

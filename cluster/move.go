@@ -62,7 +62,11 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 			return nil, "", fail(err)
 		}
 	}
-	c.lease.yield(id, epoch)
+	// One hand-over at a time: the second would be refused for coming too late, and
+	// take the partition back while this table does not show the first one yet.
+	if !c.lease.yield(id, epoch) {
+		return nil, to, fail(fmt.Errorf("it is being handed over already: %w", ownership.ErrFenced))
+	}
 	err := c.rest(ctx, id)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ownership.ErrConflict, err)

@@ -85,8 +85,8 @@ func (p *promoter) caughtUp(id ownership.NodeID) bool {
 // so is one that is refused a lease.
 func (p *promoter) isDead(id ownership.NodeID, now time.Time) bool {
 	last := p.book.next.seenAt(id)
-	if last.Before(p.book.since) {
-		last = p.book.since
+	if began := p.book.began(); last.Before(began) {
+		last = began
 	}
 	return id != p.c.self && now.Sub(last) > p.c.cfg.Timings.DeadVoter
 }
