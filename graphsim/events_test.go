@@ -46,6 +46,12 @@ func TestTheBotJudgesWhatItIsTold(t *testing.T) {
 			s.cloud.NodeDied("n1")
 			s.hand("n2", 2, "incoming", "incoming")
 		}, "told incoming though it had been answered"},
+		{"told late of a call that the router answered", func(s *stage) {
+			first := s.send("incoming")
+			s.ok(first)
+			s.call.answeredAt = time.Now().Add(-time.Minute)
+			s.hand("n1", 1, "incoming", "incoming")
+		}, ""},
 		{"an update after lost", func(s *stage) {
 			rung(s)
 			s.hand("n1", 1, "lost", "")
