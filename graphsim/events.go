@@ -56,7 +56,9 @@ func (t *totals) rungAgain(k *call, s *sighting) bool {
 	if k.answeredAt.IsZero() || s.at.Sub(k.answeredAt) < recordWithin {
 		return false
 	}
-	told := func(o *sighting) bool { return o.seq < s.seq && o.took() && (o.event == "incoming" || o.event == "adopted") }
+	told := func(o *sighting) bool {
+		return o.seq < s.seq && o.took() && (o.event == "incoming" || o.event == "adopted")
+	}
 	if !slices.ContainsFunc(k.seen, told) {
 		return false
 	}

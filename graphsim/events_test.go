@@ -124,6 +124,35 @@ func TestCallersHangUp(t *testing.T) {
 	}
 }
 
+// A router that could not be told of a call's end tells its next owner's bot of the
+// call, however late; of an end that it took it knows.
+func TestACallWhoseEndNobodyTookIsAdoptedLate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		taken bool
+		event string
+		want  int // misrouted
+	}{
+		"nobody took it": {false, "adopted", 0}, "it was taken": {true, "adopted", 1}, "a notification of nothing": {false, "update", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.ok(s.send("incoming"))
+			s.call.end = s.send("terminated")
+			if tt.taken {
+				s.ok(s.call.end)
+			} else {
+				s.cloud.ledger.failed([]*notice{s.call.end}, "7 attempts", false)
+			}
+			s.call.over, s.call.overAt = true, time.Now().Add(-2*foldAfter)
+			s.cloud.ledger.fold(time.Now().Add(-foldAfter), false)
+			s.cloud.ledger.arrived(&sighting{node: "n2", epoch: 2, partition: 7, event: tt.event, call: "c1"}, nil)
+			if r := s.cloud.Report(); r.Misrouted != tt.want {
+				t.Errorf("misrouted %d; %s", r.Misrouted, strings.Join(r.Violations, "\n"))
+			}
+		})
+	}
+}
+
 func TestFatesOutliveTheirCalls(t *testing.T) {
 	s := newStage(t)
 	s.ok(s.send("incoming"))

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// foldAfter is how long a call is kept after its end. What comes later than
-// that, a bot is handed for a call that does not exist, which is a violation.
+// foldAfter is how long a call is kept after its end. What comes later than that, a
+// bot is handed for a call that does not exist, which is a violation; but for
+// Tandem's own events of a call whose end could not be told.
 const foldAfter = time.Minute
 
 // maxSamples bounds the durations that the quantiles are made of.
@@ -77,6 +78,9 @@ func (l *ledger) fold(before time.Time, remember bool) {
 		l.past.add(k)
 		if remember {
 			l.fates[k.id] = k.fate()
+		}
+		if k.end == nil || k.end.okSeq == 0 {
+			l.untold[k.id] = true
 		}
 		delete(l.calls, k.id)
 		for _, message := range k.messages {
