@@ -124,6 +124,32 @@ func TestCallersHangUp(t *testing.T) {
 	}
 }
 
+// A bot whose reply came too late for its node is handed the message again: the
+// node cannot know what the bot made of it, and the cloud has no 2xx.
+func TestABotThatRepliesLateIsHandedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		gaveUp, taken bool
+		twice         int
+	}{"the node gave up": {true, false, 0}, "it did not": {false, false, 1}, "the cloud had its 2xx": {true, true, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.cloud.ledger.past.gaveUp = func(node, call string) bool { return tt.gaveUp && node == "n1" && call == "c1" }
+			s.ok(s.send("incoming"))
+			s.hand("n1", 1, "incoming", "incoming")
+			tone := s.send("tone")
+			s.hand("n1", 1, "update", "tone")
+			if tt.taken {
+				s.ok(tone)
+			}
+			s.hand("n1", 1, "update", "tone")
+			s.ok(tone)
+			if r := s.cloud.Report(); r.HandledTwice != tt.twice || r.HandledAgain != 1-tt.twice {
+				t.Errorf("twice %d, again %d; %s", r.HandledTwice, r.HandledAgain, strings.Join(r.Violations, "\n"))
+			}
+		})
+	}
+}
+
 // A router that could not be told of a call's end tells its next owner's bot of the
 // call, however late; of an end that it took it knows.
 func TestACallWhoseEndNobodyTookIsAdoptedLate(t *testing.T) {

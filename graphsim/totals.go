@@ -17,10 +17,11 @@ const maxSamples = 100_000
 // totals are verdicts summed up over calls.
 type totals struct {
 	report             Report
-	deaths             map[string][]mark // node to when it lost its memory
-	fenced             map[string][]mark // node to when it may have lost its partitions
-	paused             map[string][]mark // node to when its process was stopped
-	woke               map[string][]mark // node to when it went on after a pause
+	deaths             map[string][]mark            // node to when it lost its memory
+	fenced             map[string][]mark            // node to when it may have lost its partitions
+	paused             map[string][]mark            // node to when its process was stopped
+	woke               map[string][]mark            // node to when it went on after a pause
+	gaveUp             func(node, call string) bool // Config.GaveUp
 	decisions, answers []time.Duration
 }
 
@@ -34,7 +35,7 @@ func (t *totals) add(k *call) {
 	t.judgeOwners(k)
 	t.judgeEvents(k)
 	judgeActions(r, k)
-	judgeOrder(r, k)
+	t.judgeOrder(k)
 	for _, n := range k.notices {
 		t.judgeNotice(n)
 		if d, ok := decision(n); ok {
