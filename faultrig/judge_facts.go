@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"tandem/admin"
-	"tandem/bot"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -173,6 +172,10 @@ func apart(a, b []admin.Event) string {
 	return fmt.Sprintf("%d events here, %d there", len(a), len(b))
 }
 
+// noReply is in what a node says of a hand-over that its bot did not reply to within
+// `bot.timeout`.
+const noReply = "the bot did not reply in time: context deadline exceeded"
+
 // gaveUp asks a node's log whether its bot, which is the rig's own, did not reply in
 // time about a call: on a busy machine the rig is the one that is late.
 func (f *Fleet) gaveUp(node, call string) bool {
@@ -182,7 +185,7 @@ func (f *Fleet) gaveUp(node, call string) bool {
 	}
 	for line := range bytes.Lines(text) {
 		if bytes.Contains(line, []byte(`msg="hand-over failed"`)) && bytes.Contains(line, []byte(" call="+call+" ")) &&
-			bytes.Contains(line, []byte(bot.ErrTimeout.Error()+": "+context.DeadlineExceeded.Error())) {
+			bytes.Contains(line, []byte(noReply)) {
 			return true // a node that stops gives up too, and is forgiven nothing
 		}
 	}
