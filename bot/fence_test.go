@@ -39,6 +39,42 @@ func TestF13_WhatWaitedInLineIsFenced(t *testing.T) {
 	})
 }
 
+// A handled message stays handled while the lease of its owner is broken: its
+// repeat finds its reply, and asks for no act. Of an end it does not: if another
+// node gets the call meanwhile, its bot has to hear of it.
+func TestI4_ARepeatNeedsNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		s.bot.script = func(_ context.Context, _ int, h ownership.HandOver) (ownership.Reply, error) {
+			if h.MessageID == "m2" {
+				return ownership.Reply{Status: 503}, nil
+			}
+			return ownership.Reply{Status: 200, Body: []byte(h.MessageID)}, nil
+		}
+		for _, h := range []ownership.HandOver{update("m1"), update("m2"), ending("m3")} {
+			take(t, s, h)
+		}
+		s.ledger.hold(0)
+		other := update("m1")
+		other.App = "another"
+		for _, tt := range []struct {
+			what string
+			h    ownership.HandOver
+			want string // empty: nothing is known of it
+		}{
+			{"a repeat", update("m1"), "m1"}, {"what the bot refused", update("m2"), ""}, {"what is new", update("m4"), ""},
+			{"an end", ending("m3"), ""}, {"another app's message", other, ""},
+		} {
+			if r, ok := s.Handled(tt.h); ok != (tt.want != "") || string(r.Body) != tt.want {
+				t.Errorf("%s: %v, %d %q", tt.what, ok, r.Status, r.Body)
+			}
+		}
+		if n := len(s.bot.handed()); n != 3 {
+			t.Errorf("%d hand-overs, want the first three only", n)
+		}
+	})
+}
+
 // The router answered a call and stood still before it could tell the bot: the
 // bot is told when the lease comes back, and never under a passed epoch.
 func TestF13_TellingWaitsForTheLease(t *testing.T) {

@@ -68,6 +68,28 @@ func (l *line) find(k key) (*entry, *kept) {
 	return nil, nil
 }
 
+// Handled gives the reply to a message that this desk has handled. It acts on
+// nothing, so it needs no lease. An end is not answered so: should the call be
+// given to another node meanwhile, its repeat tells the bot there.
+func (d *Desk) Handled(h ownership.HandOver) (ownership.Reply, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.parts[h.Partition]
+	if p == nil || h.Ends {
+		return ownership.Reply{}, false
+	}
+	l := p.lines[h.Call]
+	if l == nil || l.app.ID != h.App {
+		return ownership.Reply{}, false
+	}
+	_, old := l.find(keyOf(h))
+	if old == nil {
+		return ownership.Reply{}, false
+	}
+	d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+	return old.answer(), true
+}
+
 // findFirst looks for the first notification at an epoch. The lock is held.
 func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
 	if epoch == 0 {

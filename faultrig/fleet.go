@@ -203,7 +203,7 @@ func (f *Fleet) startCloud(here string) (err error) {
 		Apps: []graphsim.App{
 			{ID: callsApp, ClientSecret: clientSecret},
 		},
-		Logger: slog.New(slog.DiscardHandler), Remember: true,
+		Logger: slog.New(slog.DiscardHandler), Remember: true, GaveUp: f.gaveUp,
 	}
 	if f.tls != nil {
 		cfg.TLS, cfg.ServeTLS = f.tls.client, f.tls.server

@@ -70,6 +70,7 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 		ledger:  newLedger(),
 		bots:    map[string]*Bot{},
 	}
+	c.ledger.past.gaveUp = cfg.GaveUp
 	if err := errors.Join(c.SetTargets(cfg.Targets), c.SetRegionURLs(cfg.RegionURLs)); err != nil {
 		_ = listener.Close() // it served nothing
 		return nil, fmt.Errorf("starting the calling cloud: %w", err)

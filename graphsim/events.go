@@ -49,9 +49,17 @@ func (t *totals) judgeEvents(k *call) {
 }
 
 // rungAgain: a bot was handed the first notification of a call that the table
-// has called answered for some time.
+// has called answered for some time. What no bot had heard of before is told late,
+// not again: the router's own answer goes first, and the bot may be told only under
+// a lease.
 func (t *totals) rungAgain(k *call, s *sighting) bool {
 	if k.answeredAt.IsZero() || s.at.Sub(k.answeredAt) < recordWithin {
+		return false
+	}
+	told := func(o *sighting) bool {
+		return o.seq < s.seq && o.took() && (o.event == "incoming" || o.event == "adopted")
+	}
+	if !slices.ContainsFunc(k.seen, told) {
 		return false
 	}
 	return !slices.ContainsFunc(k.seen, func(o *sighting) bool { return t.diedSoon(o.node, k.answeredAt) })

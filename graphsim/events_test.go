@@ -46,6 +46,12 @@ func TestTheBotJudgesWhatItIsTold(t *testing.T) {
 			s.cloud.NodeDied("n1")
 			s.hand("n2", 2, "incoming", "incoming")
 		}, "told incoming though it had been answered"},
+		{"told late of a call that the router answered", func(s *stage) {
+			first := s.send("incoming")
+			s.ok(first)
+			s.call.answeredAt = time.Now().Add(-time.Minute)
+			s.hand("n1", 1, "incoming", "incoming")
+		}, ""},
 		{"an update after lost", func(s *stage) {
 			rung(s)
 			s.hand("n1", 1, "lost", "")
@@ -115,6 +121,61 @@ func TestCallersHangUp(t *testing.T) {
 		if !f.Told || f.OverAt.IsZero() || !f.AnsweredAt.IsZero() || !f.Claimed {
 			t.Errorf("call %s: %+v", id, f)
 		}
+	}
+}
+
+// A bot whose reply came too late for its node is handed the message again: the
+// node cannot know what the bot made of it, and the cloud has no 2xx.
+func TestABotThatRepliesLateIsHandedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		gaveUp, taken bool
+		twice         int
+	}{"the node gave up": {true, false, 0}, "it did not": {false, false, 1}, "the cloud had its 2xx": {true, true, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.cloud.ledger.past.gaveUp = func(node, call string) bool { return tt.gaveUp && node == "n1" && call == "c1" }
+			s.ok(s.send("incoming"))
+			s.hand("n1", 1, "incoming", "incoming")
+			tone := s.send("tone")
+			s.hand("n1", 1, "update", "tone")
+			if tt.taken {
+				s.ok(tone)
+			}
+			s.hand("n1", 1, "update", "tone")
+			s.ok(tone)
+			if r := s.cloud.Report(); r.HandledTwice != tt.twice || r.HandledAgain != 1-tt.twice {
+				t.Errorf("twice %d, again %d; %s", r.HandledTwice, r.HandledAgain, strings.Join(r.Violations, "\n"))
+			}
+		})
+	}
+}
+
+// A router that could not be told of a call's end tells its next owner's bot of the
+// call, however late; of an end that it took it knows.
+func TestACallWhoseEndNobodyTookIsAdoptedLate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		taken bool
+		event string
+		want  int // misrouted
+	}{
+		"nobody took it": {false, "adopted", 0}, "it was taken": {true, "adopted", 1}, "a notification of nothing": {false, "update", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.ok(s.send("incoming"))
+			s.call.end = s.send("terminated")
+			if tt.taken {
+				s.ok(s.call.end)
+			} else {
+				s.cloud.ledger.failed([]*notice{s.call.end}, "7 attempts", false)
+			}
+			s.call.over, s.call.overAt = true, time.Now().Add(-2*foldAfter)
+			s.cloud.ledger.fold(time.Now().Add(-foldAfter), false)
+			s.cloud.ledger.arrived(&sighting{node: "n2", epoch: 2, partition: 7, event: tt.event, call: "c1"}, nil)
+			if r := s.cloud.Report(); r.Misrouted != tt.want {
+				t.Errorf("misrouted %d; %s", r.Misrouted, strings.Join(r.Violations, "\n"))
+			}
+		})
 	}
 }
 

@@ -83,7 +83,8 @@ func judgeActions(r *Report, k *call) {
 // bot must get them in that order; and a bot never gets two of a call at once.
 // What came with a past epoch is judged by judgeOwners, and not again for coming
 // after the newer one's.
-func judgeOrder(r *Report, k *call) {
+func (t *totals) judgeOrder(k *call) {
+	r := &t.report
 	for i, a := range k.notices {
 		for _, b := range k.notices[i+1:] {
 			early, late := a, b
@@ -102,7 +103,7 @@ func judgeOrder(r *Report, k *call) {
 	}
 	for i := 1; i < len(k.seen); i++ {
 		a, b := k.seen[i-1], k.seen[i]
-		if a.node == b.node && (a.doneSeq == 0 || a.doneSeq > b.seq) {
+		if a.node == b.node && (a.doneSeq == 0 || a.doneSeq > b.seq) && !t.replyWasLate(a) {
 			r.OutOfOrder++
 			r.violation("call %s: the bot of %s got %s while it was still at %s", k.id, b.node, b.name(), a.name())
 		}
@@ -164,13 +165,15 @@ func (t *totals) judgeHandled(n *notice, handled []*sighting) {
 			r.violation("call %s: the bot of %s got %s with another body than was sent", n.call.id, s.node, n.what)
 		}
 	}
-	for _, s := range handled[1:] {
+	for i, s := range handled[1:] {
 		if s.past {
 			continue // judgeOwners has told
 		}
 		// The old owner died before it could say 2xx, or before it answered; or
-		// whoever knew that it had been handled died before the repeat came.
-		if s.epoch > first.epoch && (n.okSeq == 0 || n.okSeq > s.seq) || t.forgotten(first, s) {
+		// the bot's reply came too late for it; or whoever knew that it had been
+		// handled died before the repeat came.
+		open := n.okSeq == 0 || n.okSeq > s.seq
+		if open && (s.epoch > first.epoch || t.replyWasLate(handled[i])) || t.forgotten(first, s) {
 			r.HandledAgain++
 			continue
 		}

@@ -29,6 +29,7 @@ type ledger struct {
 	unknown                         noted           // hand-overs of nothing that was sent
 	past                            totals          // of calls that are forgotten
 	fates                           map[string]Fate // theirs, where Config.Remember asks for them
+	untold                          map[string]bool // those of them whose end no router took
 	changed                         chan struct{}   // closed at the next observation; nil: nobody waits
 }
 
@@ -39,6 +40,7 @@ func newLedger() *ledger {
 		responses: map[string]int{},
 		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]mark{}, fenced: map[string][]mark{}, paused: map[string][]mark{}, woke: map[string][]mark{}},
 		fates:     map[string]Fate{},
+		untold:    map[string]bool{},
 	}
 }
 
@@ -201,7 +203,9 @@ func (l *ledger) arrived(s *sighting, body []byte) (refuse, known bool) {
 	s.seq, s.at = l.next(), time.Now()
 	c, ok := l.calls[s.call]
 	if !ok {
-		l.unknown.add(s.node + " was handed " + s.event + " of a call that does not exist: " + s.call)
+		if !s.own() || !l.untold[s.call] { // a router that was not told of the end goes on with the call
+			l.unknown.add(s.node + " was handed " + s.event + " of a call that does not exist: " + s.call)
+		}
 		return false, false
 	}
 	// Only who has the call hands over; `lost` tells of the one who has it now.

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// foldAfter is how long a call is kept after its end. What comes later than
-// that, a bot is handed for a call that does not exist, which is a violation.
+// foldAfter is how long a call is kept after its end. What comes later than that, a
+// bot is handed for a call that does not exist, which is a violation; but for
+// Tandem's own events of a call whose end could not be told.
 const foldAfter = time.Minute
 
 // maxSamples bounds the durations that the quantiles are made of.
@@ -16,10 +17,11 @@ const maxSamples = 100_000
 // totals are verdicts summed up over calls.
 type totals struct {
 	report             Report
-	deaths             map[string][]mark // node to when it lost its memory
-	fenced             map[string][]mark // node to when it may have lost its partitions
-	paused             map[string][]mark // node to when its process was stopped
-	woke               map[string][]mark // node to when it went on after a pause
+	deaths             map[string][]mark            // node to when it lost its memory
+	fenced             map[string][]mark            // node to when it may have lost its partitions
+	paused             map[string][]mark            // node to when its process was stopped
+	woke               map[string][]mark            // node to when it went on after a pause
+	gaveUp             func(node, call string) bool // Config.GaveUp
 	decisions, answers []time.Duration
 }
 
@@ -33,7 +35,7 @@ func (t *totals) add(k *call) {
 	t.judgeOwners(k)
 	t.judgeEvents(k)
 	judgeActions(r, k)
-	judgeOrder(r, k)
+	t.judgeOrder(k)
 	for _, n := range k.notices {
 		t.judgeNotice(n)
 		if d, ok := decision(n); ok {
@@ -77,6 +79,9 @@ func (l *ledger) fold(before time.Time, remember bool) {
 		l.past.add(k)
 		if remember {
 			l.fates[k.id] = k.fate()
+		}
+		if k.end == nil || k.end.okSeq == 0 {
+			l.untold[k.id] = true
 		}
 		delete(l.calls, k.id)
 		for _, message := range k.messages {

@@ -53,6 +53,9 @@ type Desk interface {
 	Incoming(context.Context, ownership.HandOver) (ownership.Reply, error)
 	// Update takes any later notification.
 	Update(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Handled gives the reply to a message that was handled here, and acts on nothing:
+	// it needs no lease.
+	Handled(ownership.HandOver) (ownership.Reply, bool)
 }
 
 // World knows the other regions. Its URLs come from the configuration.

@@ -44,6 +44,9 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 	case ho.Epoch > owner.Epoch:
 		return ownership.Reply{}, fmt.Errorf("handing over call %s of partition %d: it is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
 	case !owner.Acting || !h.table.Holds(ho.Call, ho.Partition, owner.Epoch):
+		if reply, ok := h.desk.Handled(ho); ok {
+			return reply, nil // the fence stands before acts, and this is none
+		}
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
 	}
 	if known, ok := h.table.Find(ho.Call); ok {

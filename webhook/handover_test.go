@@ -71,6 +71,31 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestI4_ARepeatNeedsNoLease: what the owner has handled it answers while its lease
+// is broken too, relayed or not; what it has not waits for the lease.
+func TestI4_ARepeatNeedsNoLease(t *testing.T) {
+	r := newRegion(t, newWorld(), "emea", 2, setup{})
+	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
+	ho := ownership.HandOver{Event: ownership.EventUpdate, App: ourApp, Call: "c1", Partition: 1, Epoch: 1, MessageID: "m1"}
+	one.leaseOff = true
+	one.remembers = map[string]ownership.Reply{"m1": {Status: 200, Body: []byte("as before")}}
+	if reply, err := one.door.HandOver(t.Context(), ho); err != nil || string(reply.Body) != "as before" {
+		t.Errorf("a repeat got %+v, %v", reply, err)
+	}
+	other := ho
+	other.MessageID = "m2"
+	if _, err := one.door.HandOver(t.Context(), other); !errors.Is(err, ownership.ErrFenced) {
+		t.Errorf("what is new got %v, want ErrFenced", err)
+	}
+	two.remembers = one.remembers
+	if _, err := two.door.HandOver(t.Context(), ho); !errors.Is(err, ownership.ErrStaleEpoch) {
+		t.Errorf("a repeat at another node than the owner got %v, want ErrStaleEpoch", err)
+	}
+	if len(one.handed())+len(two.handed()) != 0 {
+		t.Error("a repeat reached a bot")
+	}
+}
+
 // TestRelayErrors: what the other side says comes out as 503, never as a guess.
 func TestRelayErrors(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})

@@ -57,7 +57,10 @@ type node struct {
 	deskMu sync.Mutex
 	asked  int // times that it made sure of that
 	got    []ownership.HandOver
-	reply  func(ownership.HandOver) (ownership.Reply, error)
+
+	remembers map[string]ownership.Reply // by message id, as handled
+
+	reply func(ownership.HandOver) (ownership.Reply, error)
 }
 
 // world is what the regions of a test see of each other.

@@ -154,6 +154,13 @@ func (nd *node) Update(_ context.Context, ho ownership.HandOver) (ownership.Repl
 	return nd.take(ho)
 }
 
+func (nd *node) Handled(ho ownership.HandOver) (ownership.Reply, bool) {
+	nd.deskMu.Lock()
+	defer nd.deskMu.Unlock()
+	reply, ok := nd.remembers[ho.MessageID]
+	return reply, ok
+}
+
 func (nd *node) take(ho ownership.HandOver) (ownership.Reply, error) {
 	nd.deskMu.Lock()
 	defer nd.deskMu.Unlock()
