@@ -147,3 +147,34 @@ func TestARelayThatComesTooLateIsNotHandedOver(t *testing.T) {
 		t.Errorf("the bot got %v", got)
 	}
 }
+
+// TestARelayReachesTheProcessThatIsThere: a node that was restarted has another
+// process, and another clock. What was known of the former one refuses nothing.
+func TestARelayReachesTheProcessThatIsThere(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	to := without(nodes, leaderOf(t, nodes...))[0]
+	from := without(nodes, to)[0]
+	take := func(context.Context, ownership.HandOver) (ownership.Reply, error) {
+		return ownership.Reply{Status: 202}, nil
+	}
+	relay := func() error {
+		to.mu.Lock()
+		to.relay = take
+		to.mu.Unlock()
+		_, err := from.Relay(soon(t), to.id, ownership.HandOver{Event: ownership.EventUpdate, Call: "c1", Partition: 1, Epoch: 1})
+		return err
+	}
+	if err := relay(); err != nil {
+		t.Fatal(err)
+	}
+	to.restart()
+	to.ready()
+	eventually(t, "the other knows the new process", func() bool {
+		n, ok := from.tb.Node(to.id)
+		return ok && n.Process == to.process
+	})
+	if err := relay(); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+}

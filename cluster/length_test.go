@@ -118,7 +118,12 @@ func TestV13_RecordsGoToTheLogInBatches(t *testing.T) {
 			if i == 0 {
 				epoch += 7
 			}
-			_, err := n.Do(soon(t), ownership.Release{Call: claimOf(i).Call, Epoch: epoch, Why: "done"})
+			ctx := soon(t)
+			release := ownership.Release{Call: claimOf(i).Call, Epoch: epoch, Why: "done"}
+			_, err := n.Do(ctx, release)
+			for errors.Is(err, ownership.ErrNoLeader) && ctx.Err() == nil { // a busy machine may lose its leader
+				_, err = n.Do(ctx, release)
+			}
 			if i == 0 && !errors.Is(err, ownership.ErrFutureEpoch) || i > 0 && err != nil {
 				t.Errorf("releasing call %d gave %v", i, err)
 			}

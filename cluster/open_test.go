@@ -92,7 +92,7 @@ func (r *testRegion) calledBy(n *testNode, creds *credentials) <-chan struct{} {
 func TestF47_AChangeOfAuthorityCutsOffAStolenKey(t *testing.T) {
 	long(t)
 	r := newRegion(t, ownCAFile(t))
-	n := r.form(1)[0]
+	n := r.form(2)[0] // the others are members
 	newCA, both := r.newAuthority()
 	trust := func(file string) {
 		t.Helper()

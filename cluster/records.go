@@ -25,8 +25,10 @@ func (c *Cluster) isRecord(act ownership.Act) bool {
 		return false
 	}
 	switch a := act.(type) {
-	case ownership.Answered, ownership.Release, ownership.TakeUp:
+	case ownership.Answered, ownership.TakeUp:
 		return true
+	case ownership.Release:
+		return a.Epoch != 0 || a.Told // else an operator's: it goes by itself, in that one's name
 	case ownership.Seen:
 		return len(a.Calls) > 0 // without any it only marks a place in the log, see through
 	}

@@ -48,7 +48,7 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 		defer cancel()
 	}
 	p := c.links.to(to, n.ClusterAddr)
-	s, err := c.signOf(ctx, p, to, h.Call)
+	s, err := c.signOf(ctx, p, n, h.Call)
 	if err != nil {
 		return ownership.Reply{}, err
 	}

@@ -73,6 +73,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	nodes := r.form(3)
 	n := leaderOf(t, nodes...)
 	n.ready()
+	claim(t, n, 1)
 	member, other := without(nodes, n)[0], without(nodes, n)[1]
 	p := r.spoken(member.id, n)
 	propose := func(ctx context.Context, act ownership.Act) error {
@@ -109,6 +110,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		ownership.Drain{At: now, Node: other.id},
 		ownership.Undrain{At: now, Node: other.id},
 		ownership.SetLease{At: now, Length: n.cfg.Timings.Lease},
+		ownership.Release{At: now, Call: claimOf(1).Call, Why: "by hand"},
 		ownership.RevokeToken{At: now, Name: "mine"},
 	}
 	nobodys, cancel := context.WithTimeout(context.Background(), patience)

@@ -32,7 +32,8 @@ const (
 
 // signOf gives a sign of life of the node that a hand-over for the call goes to, a new
 // one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
-func (c *Cluster) signOf(ctx context.Context, p *peer, to ownership.NodeID, call ownership.CallID) (*sign, error) {
+func (c *Cluster) signOf(ctx context.Context, p *peer, n ownership.Node, call ownership.CallID) (*sign, error) {
+	to := n.ID
 	k, reserved := c.reserved(call)
 	reserved = reserved && k.Owner == to
 	doubtful, lasts := reserved || !c.present.met(to), clockLasts
@@ -46,7 +47,8 @@ func (c *Cluster) signOf(ctx context.Context, p *peer, to ownership.NodeID, call
 		ctx, cancel = context.WithTimeout(ctx, signLimit)
 		defer cancel()
 	}
-	if s := p.sign.Load(); s != nil && time.Since(s.at) < lasts {
+	// The clock of a process that has gone says nothing of the one after it.
+	if s := p.sign.Load(); s != nil && time.Since(s.at) < lasts && (n.Process == "" || s.process == n.Process) {
 		return s, nil
 	}
 	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
