@@ -116,6 +116,10 @@ func bucketOf(kind byte) string {
 	return "of kind " + fmt.Sprint(kind)
 }
 
+// maxIndex is the highest raft index and term that a snapshot may have: at a million
+// entries a second a region gets there in nine years. Raft counts on from there.
+const maxIndex = 1 << 48
+
 func readHead(in *hashReader) (SnapshotInfo, error) {
 	var fixed [len(snapshotMagic) + 4]byte
 	if _, err := io.ReadFull(in, fixed[:]); err != nil {
@@ -139,6 +143,9 @@ func readHead(in *hashReader) (SnapshotInfo, error) {
 	if h.GetLayout() > LayoutFormat || h.GetFormat() > CommandFormat {
 		return SnapshotInfo{}, fmt.Errorf("the snapshot has layout %d and command format %d, this software reads up to %d and %d; upgrade it: %w",
 			h.GetLayout(), h.GetFormat(), LayoutFormat, CommandFormat, ErrNewerLayout)
+	}
+	if h.GetApplied() > maxIndex || h.GetTerm() > maxIndex {
+		return SnapshotInfo{}, damage("the snapshot says that it ends at entry %d of term %d, where no region gets", h.GetApplied(), h.GetTerm())
 	}
 	return SnapshotInfo{
 		Deployment: h.GetDeployment(), Region: ownership.Region(h.GetRegion()), Identity: h.GetIdentity(), Applied: h.GetApplied(), Term: h.GetTerm(),

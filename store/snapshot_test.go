@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -326,6 +327,23 @@ func TestF04_KilledWhileRestoring(t *testing.T) {
 	for _, left := range []string{".restore", ".new"} {
 		if exists(r.table.path + left) {
 			t.Errorf("%s was not removed", left)
+		}
+	}
+}
+
+// TestD10_AnIndexThatNoRegionReachesIsRefused: raft counts on from a restored index,
+// and past the end of its numbers it elects nobody and starts no more.
+func TestD10_AnIndexThatNoRegionReachesIsRefused(t *testing.T) {
+	for index, ok := range map[uint64]bool{1 << 40: true, maxIndex: true, maxIndex + 1: false, 1 << 63: false, math.MaxUint64 - 1: false} {
+		r := filled(t)
+		r.table.apply(index, 3, ownership.Seen{At: at(1)})
+		b := r.snapshotBytes()
+		_, err := Inspect(bytes.NewReader(b))
+		if ok && err != nil || !ok && !errors.Is(err, ErrDamaged) {
+			t.Errorf("a snapshot at index %d: %v", index, err)
+		}
+		if err := newRig(t).table.Restore(io.NopCloser(bytes.NewReader(b))); (err == nil) != ok {
+			t.Errorf("restoring a snapshot at index %d: %v", index, err)
 		}
 	}
 }
