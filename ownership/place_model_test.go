@@ -3,6 +3,7 @@ package ownership
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -131,6 +132,8 @@ func hasRoom(table *smallTable, id NodeID, app AppID) bool {
 		switch {
 		case limit == 0 && a.Room == 0, a.Load >= 1, limit > 0 && table.Live(id) >= limit:
 			return false
+		case len(f.Apps) > 1 && limit > 0 && table.LiveOf(id, app) >= limit/len(f.Apps) && limit-table.Live(id) <= owedToOthers(table, id, app):
+			return false
 		}
 		return a.Room == 0 || table.LiveOf(id, app) < a.Room
 	}
@@ -138,6 +141,19 @@ func hasRoom(table *smallTable, id NodeID, app AppID) bool {
 		limit = f.Room
 	}
 	return table.Live(id) < limit && f.Load < 1
+}
+
+// owedToOthers is how many places of a node an app leaves free that has had its share:
+// until each other app with a bot there has a quarter of its own, rounded up.
+func owedToOthers(table *smallTable, id NodeID, app AppID) (places int) {
+	f := table.fit[id]
+	quarter := int(math.Ceil(float64(table.node(id).Capacity/len(f.Apps)) / 4))
+	for other, a := range f.Apps {
+		if other != app && a.Bot && table.LiveOf(id, other) < quarter {
+			places += quarter - table.LiveOf(id, other)
+		}
+	}
+	return places
 }
 
 func hasHome(table *smallTable, id NodeID) bool {
@@ -226,7 +242,8 @@ func checkPlaced(t *rapid.T, table *smallTable, claim Claim, got Placement) {
 			for _, leg := range table.Legs(key) {
 				rings := leg.State == CallAnswered || !noon.After(leg.Deadline)
 				same := leg.Observed == claim.Observed || leg.Observed == "" || claim.Observed == ""
-				if key.IsChain() && rings && same && table.stands(table.calls[leg.Call]).Owner == got.Owner && !table.parts[leg.Partition].Retired {
+				at := table.stands(table.calls[leg.Call]) // an orphan is on no node
+				if key.IsChain() && rings && same && at.State.Live() && at.Owner == got.Owner && !table.parts[leg.Partition].Retired {
 					t.Fatalf("the paired claim %+v is on the node of %+v", claim, leg)
 				}
 			}
