@@ -160,7 +160,9 @@ func (s *stage) killAmidCalls(victim *machine, before sight) (time.Duration, gra
 		}
 		return ""
 	})
-	return took, s.cloud.tell(order{Targets: s.targets()})
+	atAdoption := s.cloud.tell(order{Targets: s.targets()})
+	s.cloud.tell(order{Run: 3 * time.Second, Rate: 20}) // new calls for all who live, however late it has become
+	return took, atAdoption
 }
 
 // judge: a death costs nobody else anything. A call that rang on the dead node

@@ -262,12 +262,15 @@ func TestTheStoreOutlivesTheRegion(t *testing.T) {
 	x.node = nil
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := n.Stop(late); err == nil || !strings.Contains(err.Error(), "stays open") {
-		t.Fatalf("a stop without any time: %v", err)
+	err := n.Stop(late)
+	if err == nil {
+		t.Fatal("a stop without any time says nothing")
 	}
 	<-n.region.Over()
-	if err := n.store.Close(); err != nil {
-		t.Errorf("closing the store once raft had ended: %v", err)
+	if strings.Contains(err.Error(), "stays open") { // else raft had ended before the store's turn came
+		if err := n.store.Close(); err != nil {
+			t.Errorf("closing the store once raft had ended: %v", err)
+		}
 	}
 	x.start()
 	s.ready(x)

@@ -43,7 +43,7 @@ func TestB108_NothingButTheWebhookOnThePublicListener(t *testing.T) {
 	s := deploy(t, plan{nodes: 1, shape: inProcess})
 	x := s.seats[0]
 	paths := []string{
-		"/", "/metrics", "/livez", "/readyz", "/healthz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline", "/debug/vars",
+		"/", "/metrics", "/livez", "/readyz", "/health", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline", "/debug/vars",
 		"/v1/status", "/v1/nodes", "/v1/calls", "/v1/openapi.json", "/v1/tokens", "/v1/snapshot", "/v1/explain", "/console/", "/console",
 		"/api", "/api/calls/", "/api/calls/metrics", "/api/calls/emea", "/tandem.peer.v1.Peer/Relay", "/favicon.ico",
 	}
