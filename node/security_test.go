@@ -88,6 +88,11 @@ func TestB95_B96_B97_LocationsComeFromTheConfiguration(t *testing.T) {
 		return raw(t, one.public, strings.Join(lines, "\r\n")+"\r\n\r\n"+body)
 	}
 	base := "http://" + two.public + "/api/calls/emea/"
+	// A node that the first has not met yet is relayed to, not redirected to.
+	eventually(t, "a redirect to the other node", func() error {
+		status := statusLine(request("/api/calls", one.public))
+		return not(status == http.StatusFound, "%d", status)
+	})
 	for name, out := range map[string]string{
 		"B95 Host":                request("/api/calls", "evil.example"),
 		"B95 X-Forwarded-Host":    request("/api/calls", one.public, "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: javascript"),
