@@ -146,6 +146,8 @@ func TestF68_PlannedChanges(t *testing.T)       { restOfFault(t, "F68") }
 func TestF69_LateAnswers(t *testing.T)          { restOfFault(t, "F69") }
 func TestF71_LateLog(t *testing.T)              { restOfFault(t, "F71") }
 func TestF70_RollingRestarts(t *testing.T)      { restOfFault(t, "F70") }
+func TestF72_AllStopAtOnce(t *testing.T)        { restOfFault(t, "F72") }
+func TestF73_RestartWithMedia(t *testing.T)     { restOfFault(t, "F73") }
 
 // Every fault of the table has a test of its number; those that are part of
 // every run are marked as short.

@@ -33,8 +33,8 @@ func factPlants() []Plant {
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
-				Old:  "	c.lease.yield(id, epoch)\n",
-				New:  "",
+				Old:  "	if !c.lease.yield(id, epoch) {\n",
+				New:  "	if false {\n",
 			}},
 			Finds: "F71", Shows: "I5: call",
 		},
