@@ -146,10 +146,11 @@ func TestF47_F48_ReloadSwapsUnderCalls(t *testing.T) {
 }
 
 // reloadsAreWhole breaks one part after the other; each time everything else
-// has changed on disk as well, and must not come into force.
+// has changed on disk as well, and must not come into force. But for the public
+// certificate: a whole new pair is taken without any reload, half of one never.
 func reloadsAreWhole(t *testing.T, x *seat, cfg Config) {
 	s := x.s
-	third, thirdKey := x.certify("tls3")
+	third, _ := x.certify("tls3")
 	shown := x.served()
 	for _, c := range []struct {
 		name, says string
@@ -158,7 +159,10 @@ func reloadsAreWhole(t *testing.T, x *seat, cfg Config) {
 		{"handle keys", "handle_keys_file", func(*Config) { must(t, os.WriteFile(s.path("handle-keys"), []byte("k2:short\n"), 0o600)) }},
 		{"no handle keys", "handle_keys_file", func(c *Config) { c.HandleKeysFile = s.path("nowhere") }},
 		{"admin tokens", "admin.tokens_file", func(*Config) { must(t, os.WriteFile(s.path("tokens.yaml"), []byte("tokens: ["), 0o600)) }},
-		{"public certificate", "public.tls", func(c *Config) { must(t, os.WriteFile(c.Public.TLS.KeyFile, []byte("half a k"), 0o600)) }},
+		{"public certificate", "public.tls", func(c *Config) {
+			must(t, os.WriteFile(c.Public.TLS.KeyFile, []byte("half a k"), 0o600))
+			copyOver(t, third, c.Public.TLS.CertFile)
+		}},
 		{"cluster certificates", "cluster.tls", func(c *Config) { must(t, os.WriteFile(c.Cluster.TLS.CAFile, []byte("no PEM"), 0o600)) }},
 		{"a rule that does not compile", "rules", func(c *Config) { c.Rules = []Rule{{When: "call.", Region: "emea"}} }},
 		{"a rule to nowhere", "rules[0].region", func(c *Config) { c.Rules = []Rule{{When: "true", Region: "apac"}} }},
@@ -170,13 +174,13 @@ func reloadsAreWhole(t *testing.T, x *seat, cfg Config) {
 		t.Run(c.name, func(t *testing.T) {
 			next := cfg
 			next.Rules = []Rule{{When: "true", Region: "amer", Residency: "hard"}}
-			ca, err := os.ReadFile(cfg.Cluster.TLS.CAFile)
-			must(t, err)
-			defer func() { must(t, os.WriteFile(cfg.Cluster.TLS.CAFile, ca, 0o600)) }()
+			for _, file := range []string{cfg.Cluster.TLS.CAFile, cfg.Public.TLS.KeyFile, cfg.Public.TLS.CertFile} {
+				before, err := os.ReadFile(file)
+				must(t, err)
+				defer func() { must(t, os.WriteFile(file, before, 0o600)) }()
+			}
 			s.tokensFile("third")
 			s.handleKeys("k3", "k2")
-			copyOver(t, third, cfg.Public.TLS.CertFile)
-			copyOver(t, thirdKey, cfg.Public.TLS.KeyFile)
 			c.breaks(&next)
 			if err := x.node.Reload(next); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("the error is %v", err)
