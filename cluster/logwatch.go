@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/raft"
+
+	"tandem/store"
 )
 
 // watchedLog is the raft log, with raft's few own values, under guard. Raft itself only steps down when an
@@ -68,6 +70,8 @@ func (l *watchedLog) note(doing string, err error) error {
 	case full(err):
 		text := doing + ": " + err.Error()
 		l.lack.Store(&text)
+	case errors.Is(err, store.ErrLogStuck):
+		l.failed(fmt.Errorf("%s: %w", doing, err))
 	case errors.Is(err, fs.ErrClosed): // the store was closed under a stop that took too long
 	case errors.As(err, &ofFile), errors.As(err, &ofKernel):
 		l.failed(fmt.Errorf("%s: %w (what a failed write lost is unknown, so it is never tried again)", doing, err))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -146,7 +147,7 @@ func startRaft(s *Store) (*raft.Raft, error) {
 	}
 	conf := raft.DefaultConfig()
 	conf.LocalID = "emea-1"
-	conf.Logger = hclog.NewNullLogger()
+	conf.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr})
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	conf.SnapshotInterval, conf.SnapshotThreshold, conf.TrailingLogs = 20*time.Millisecond, 60, 20
 	conf.NoSnapshotRestoreOnStart = !restore
@@ -179,6 +180,8 @@ func startRaft(s *Store) (*raft.Raft, error) {
 				continue
 			}
 		case <-late:
+			// Seen once in hundreds of runs: what everybody waits for is what one needs then.
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 			return nil, fmt.Errorf("no leader after 20 s")
 		}
 		if err := r.Barrier(20 * time.Second).Error(); !errors.Is(err, raft.ErrNotLeader) && !errors.Is(err, raft.ErrLeadershipLost) {

@@ -19,6 +19,9 @@ var (
 	ErrInUse = errors.New("another process has the store open")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
+	// ErrLogStuck: the raft log's last segment is full and the next one could not
+	// be begun. The log takes nothing more until the store is opened anew.
+	ErrLogStuck = errors.New("the raft log cannot begin its next segment; the next start tries it again")
 	// ErrReplaying: the table has yet to see again the acts that it already
 	// holds; a snapshot now would pretend to be older than it is.
 	ErrReplaying = errors.New("the raft log is still being replayed")

@@ -2,11 +2,13 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 // sealedLog is the raft log with a checksum of its own on each entry. raft-wal
@@ -33,7 +35,8 @@ func entrySeal(l *raft.Log) []byte {
 func (s sealedLog) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. An entry that came with a checksum from
-// the leader must match it.
+// the leader must match it. ErrLogStuck where the segment after a full one could
+// not be begun: only a new start goes on (finishRotation).
 func (s sealedLog) StoreLogs(logs []*raft.Log) error {
 	for _, l := range logs {
 		if len(l.Extensions) == 0 {
@@ -42,7 +45,11 @@ func (s sealedLog) StoreLogs(logs []*raft.Log) error {
 			return err
 		}
 	}
-	return s.WAL.StoreLogs(logs)
+	err := s.WAL.StoreLogs(logs)
+	if errors.Is(err, types.ErrSealed) {
+		return fmt.Errorf("%w: %w", ErrLogStuck, err)
+	}
+	return err
 }
 
 // GetLog implements raft.LogStore. A damaged entry is ErrDamaged.

@@ -16,11 +16,12 @@ import (
 
 // The files of a data directory.
 const (
-	fileStamp   = "stamp.json" // whose data these are
-	fileTable   = "table.db"   // the ownership table
-	fileRunning = "running"    // there from an open to a clean close
-	fileLock    = "lock"       // locked while a process has the store open
-	dirLog      = "raft"       // the raft log and raft's own few values
+	fileStamp   = "stamp.json"  // whose data these are
+	fileTable   = "table.db"    // the ownership table
+	fileRunning = "running"     // there from an open to a clean close
+	fileLock    = "lock"        // locked while a process has the store open
+	dirLog      = "raft"        // the raft log and raft's own few values
+	walMeta     = "wal-meta.db" // in dirLog; made by raft-wal with the log
 	// raft.FileSnapshotStore adds "snapshots" by itself.
 )
 
@@ -186,7 +187,7 @@ func (t *Table) open(unclean bool) error {
 // directory is as good as empty and gets a new incarnation: as the old one, the
 // node could vote as if it had never voted.
 func (s *Store) provesItsLog(want Stamp) (err error) {
-	meta := filepath.Join(s.path(dirLog), "wal-meta.db") // of raft-wal, made with the log
+	meta := filepath.Join(s.path(dirLog), walMeta)
 	switch {
 	case exists(meta):
 		return nil
@@ -207,12 +208,14 @@ func (s *Store) openLog() error {
 		return err
 	}
 	logger := RaftLogger(s.opt.Logger)
-	w, err := wal.Open(s.path(dirLog), wal.WithLogger(logger.Named("log")), wal.WithSegmentSize(s.opt.SegmentBytes))
+	err := finishRotation(s.path(dirLog), s.opt.SegmentBytes)
+	if err == nil {
+		s.wal, err = wal.Open(s.path(dirLog), wal.WithLogger(logger.Named("log")), wal.WithSegmentSize(s.opt.SegmentBytes))
+	}
 	if err != nil {
 		return fmt.Errorf("opening the raft log in %s: %w; to heal it, remove the node from the region, empty its data directory "+
 			"and join it anew", s.path(dirLog), err)
 	}
-	s.wal = w
 	s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, s.opt.Snapshots, logger.Named("snapshot"))
 	return err
 }
