@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cluster/batch"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
@@ -24,6 +25,16 @@ const (
 	leadWidth    = 2
 	forwardWidth = 4
 )
+
+// questions: two at once. A read must be answered by a question that was put after
+// it came in, so it cannot join the one under way.
+var questions = batch.Limits{Width: 2, Size: 1 << 16, Closed: ErrStopped}
+
+// batches are the limits of a combiner of acts of which at most so many may wait
+// (0: any number).
+func batches(width, most int) batch.Limits {
+	return batch.Limits{Width: width, Size: maxBatch, Most: most, Full: ErrBusy, Closed: ErrStopped}
+}
 
 // Claim gives a call its owner. A known call is answered from memory. A new one
 // goes to the leader, combined with other claims; claiming the same call again,
@@ -53,7 +64,7 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 		if leader == c.self {
 			way = c.lead
 		}
-		d, err = way.do(ctx, cl)
+		d, err = way.Do(ctx, cl)
 		return err
 	})
 	c.m.claim(err)
@@ -172,40 +183,40 @@ func (c *Cluster) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch)
 }
 
 // decide is the leader's end of a claim: one raft entry for the whole batch.
-func (c *Cluster) decide(batch []ownership.Claim) []result[decided] {
+func (c *Cluster) decide(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	r := c.reign.Load()
 	if r == nil {
-		return failAll[decided](len(batch), errNotLeader)
+		return batch.FailAll[decided](len(claims), errNotLeader)
 	}
 	select {
 	case <-r.settled:
 	case <-r.ctx.Done():
-		return failAll[decided](len(batch), errNotLeader)
+		return batch.FailAll[decided](len(claims), errNotLeader)
 	case <-ctx.Done():
-		return failAll[decided](len(batch), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
+		return batch.FailAll[decided](len(claims), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
 	}
-	c.m.batch(len(batch))
-	out, err := r.propose(ctx, ownership.Claims{Claims: batch})
+	c.m.batch(len(claims))
+	out, err := r.propose(ctx, ownership.Claims{Claims: claims})
 	if err == nil && out.Err != nil {
 		err = out.Err
 	}
 	if err != nil {
-		return failAll[decided](len(batch), err)
+		return batch.FailAll[decided](len(claims), err)
 	}
-	res := make([]result[decided], len(batch))
+	res := make([]batch.Result[decided], len(claims))
 	now := time.Now()
-	for i := range batch {
+	for i := range claims {
 		if i >= len(out.Placements) {
-			res[i].err = fmt.Errorf("claiming call %s: the table placed %d of %d claims", batch[i].Call, len(out.Placements), len(batch))
+			res[i].Err = fmt.Errorf("claiming call %s: the table placed %d of %d claims", claims[i].Call, len(out.Placements), len(claims))
 			continue
 		}
-		res[i].val = decided{out.Placements[i], out.Index}
+		res[i].Val = decided{out.Placements[i], out.Index}
 		if i < len(out.Errors) {
-			res[i].err = out.Errors[i]
+			res[i].Err = out.Errors[i]
 		}
-		if why := out.Placements[i].Reason; res[i].err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
+		if why := out.Placements[i].Reason; res[i].Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
 			r.book.placed(out.Placements[i].Owner, 1, now)
 		}
 	}
@@ -213,29 +224,29 @@ func (c *Cluster) decide(batch []ownership.Claim) []result[decided] {
 }
 
 // forwardClaims is a follower's end of a claim: one request to the leader.
-func (c *Cluster) forwardClaims(batch []ownership.Claim) []result[decided] {
+func (c *Cluster) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" || leader == c.self {
-		return failAll[decided](len(batch), errNotLeader)
+		return batch.FailAll[decided](len(claims), errNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Claims{Claims: batch})
+	out, err := c.forwardAct(ctx, leader, addr, ownership.Claims{Claims: claims})
 	if err != nil {
-		return failAll[decided](len(batch), err)
+		return batch.FailAll[decided](len(claims), err)
 	}
 	if out.Err != nil {
-		return failAll[decided](len(batch), out.Err)
+		return batch.FailAll[decided](len(claims), out.Err)
 	}
-	res := make([]result[decided], len(batch))
-	for i := range batch {
+	res := make([]batch.Result[decided], len(claims))
+	for i := range claims {
 		if i >= len(out.Placements) {
-			res[i].err = fmt.Errorf("claiming call %s: the leader answered for %d of %d claims", batch[i].Call, len(out.Placements), len(batch))
+			res[i].Err = fmt.Errorf("claiming call %s: the leader answered for %d of %d claims", claims[i].Call, len(out.Placements), len(claims))
 			continue
 		}
-		res[i] = result[decided]{decided{out.Placements[i], out.Index}, out.Errors[i]}
+		res[i] = batch.Result[decided]{Val: decided{out.Placements[i], out.Index}, Err: out.Errors[i]}
 	}
 	return res
 }
@@ -256,16 +267,16 @@ func (c *Cluster) forwardAct(ctx context.Context, leader ownership.NodeID, addr 
 
 // claimsFor is the leader's answer to another node's batch: each claim goes
 // into the leader's own combiner, so that batches of several nodes become one.
-func (c *Cluster) claimsFor(ctx context.Context, batch []ownership.Claim) (*ownership.Outcome, error) {
-	out := &ownership.Outcome{Placements: make([]ownership.Placement, len(batch)), Errors: make([]error, len(batch))}
-	for i, w := range c.lead.all(batch) {
+func (c *Cluster) claimsFor(ctx context.Context, claims []ownership.Claim) (*ownership.Outcome, error) {
+	out := &ownership.Outcome{Placements: make([]ownership.Placement, len(claims)), Errors: make([]error, len(claims))}
+	for i, w := range c.lead.All(claims) {
 		select {
 		case r := <-w:
-			if errors.Is(r.err, errNotLeader) || errors.Is(r.err, ownership.ErrNoLeader) {
-				return nil, r.err
+			if errors.Is(r.Err, errNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
+				return nil, r.Err
 			}
-			out.Placements[i], out.Errors[i] = r.val.placement, r.err
-			out.Index = max(out.Index, r.val.index)
+			out.Placements[i], out.Errors[i] = r.Val.placement, r.Err
+			out.Index = max(out.Index, r.Val.index)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

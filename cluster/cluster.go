@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/batch"
+	"tandem/cluster/disk"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -53,18 +55,18 @@ type Cluster struct {
 	reign   atomic.Pointer[reign] // set while this node leads
 	lease   lease
 	ahead   *overlay
-	lead    *combiner[ownership.Claim, decided]
-	forward *combiner[ownership.Claim, decided]
+	lead    *batch.Combiner[ownership.Claim, decided]
+	forward *batch.Combiner[ownership.Claim, decided]
 	// Records of calls go the same two ways as claims.
-	leadRecords    *combiner[ownership.Act, recorded]
-	forwardRecords *combiner[ownership.Act, recorded]
-	barriers       *combiner[struct{}, uint64]
+	leadRecords    *batch.Combiner[ownership.Act, recorded]
+	forwardRecords *batch.Combiner[ownership.Act, recorded]
+	barriers       *batch.Combiner[struct{}, uint64]
 	found          founding
 	invites        invites
 	leaderless     time.Time     // since when the entering goroutine knows no leader
 	handing        chan struct{} // one element: the lead is being handed on
-	disk           *watchdog
-	wal            *watchedLog
+	disk           *disk.Watchdog
+	wal            *disk.Log
 	origins        origins
 
 	entered  atomic.Bool            // the table holds this node's record as it is now
@@ -154,16 +156,13 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.trans.stranger = c.stranger
 	c.port.raft = c.trans.take
 	c.trans.deaf.Store(true)
-	c.lead = newCombiner(leadWidth, maxBatch, c.decide)
-	c.forward = newCombiner(forwardWidth, maxBatch, c.forwardClaims)
-	c.leadRecords = newCombiner(leadWidth, maxBatch, c.write)
-	c.forwardRecords = newCombiner(forwardWidth, maxBatch, c.sendRecords)
-	c.leadRecords.most, c.forwardRecords.most = maxRecords, maxRecords
-	// Two at once: a read must be answered by a question that was put after it came
-	// in, so it cannot join the one under way.
-	c.barriers = newCombiner(2, 1<<16, c.askBarrier)
-	c.disk = newWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
-	c.wal = &watchedLog{LogStore: c.cfg.Ground.Log(c.st.Log()), stable: c.st.Stable(), disk: c.disk, failed: func(err error) { go c.diskFailed(err) }}
+	c.lead = batch.New(batches(leadWidth, 0), c.decide)
+	c.forward = batch.New(batches(forwardWidth, 0), c.forwardClaims)
+	c.leadRecords = batch.New(batches(leadWidth, maxRecords), c.write)
+	c.forwardRecords = batch.New(batches(forwardWidth, maxRecords), c.sendRecords)
+	c.barriers = batch.New(questions, c.askBarrier)
+	c.disk = disk.NewWatchdog(c.st.LogDir(), c.cfg.Timings.Canary, c.cfg.Timings.DiskStall, c.diskFailed)
+	c.wal = disk.NewLog(c.cfg.Ground.Log(c.st.Log()), c.st.Stable(), c.disk, func(err error) { go c.diskFailed(err) })
 	if err := c.openRaft(rlog); err != nil {
 		_ = c.trans.Close()
 		_ = ln.Close()
@@ -188,7 +187,7 @@ func (c *Cluster) run() {
 	c.wg.Go(c.enter)
 	c.wg.Go(c.watchPartitions)
 	c.wg.Go(c.keepDrain)
-	c.disk.start(c.ctx, &c.wg)
+	c.disk.Start(c.ctx, &c.wg)
 }
 
 // Ready waits until this node stands in the table, knows a leader and holds a
@@ -322,11 +321,11 @@ func (c *Cluster) stop(ctx context.Context) error {
 		c.port.wait()
 		c.trans.wait()
 		c.wg.Wait()
-		c.lead.close()
-		c.forward.close()
-		c.leadRecords.close()
-		c.forwardRecords.close()
-		c.barriers.close()
+		c.lead.Close()
+		c.forward.Close()
+		c.leadRecords.Close()
+		c.forwardRecords.Close()
+		c.barriers.Close()
 		if err := c.st.End(c.process); err != nil {
 			c.log.Warn("noting that this process ended in order", "err", err)
 		}

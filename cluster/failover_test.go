@@ -286,7 +286,7 @@ func TestVerifyRefusesWhenAVoterIsAtANewerTerm(t *testing.T) {
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	re := ldr.reign.Load()
-	if _, err := re.verify.do(soon(t), struct{}{}); err != nil {
+	if _, err := re.verify.Do(soon(t), struct{}{}); err != nil {
 		t.Fatalf("the leader cannot make sure of its lead: %v", err)
 	}
 	// As if this reign were of the term before: what a leader finds that was

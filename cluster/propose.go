@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cluster/batch"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -278,7 +279,7 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	err := c.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
-		index, err = c.barriers.do(ctx, struct{}{})
+		index, err = c.barriers.Do(ctx, struct{}{})
 		return err
 	})
 	if err != nil {
@@ -291,19 +292,19 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 }
 
 // askBarrier asks the leader once for all reads that wait.
-func (c *Cluster) askBarrier(batch []struct{}) []result[uint64] {
+func (c *Cluster) askBarrier(asks []struct{}) []batch.Result[uint64] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" {
-		return failAll[uint64](len(batch), errNotLeader)
+		return batch.FailAll[uint64](len(asks), errNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
 	index, err := c.barrierAt(ctx, leader, addr)
-	out := failAll[uint64](len(batch), err)
+	out := batch.FailAll[uint64](len(asks), err)
 	for i := range out {
-		out[i].val = index
+		out[i].Val = index
 	}
 	return out
 }

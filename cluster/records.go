@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tandem/cluster/batch"
 	"tandem/ownership"
 )
 
@@ -41,7 +42,7 @@ func (c *Cluster) record(ctx context.Context, leader ownership.NodeID, act owner
 	if leader == c.self {
 		way = c.leadRecords
 	}
-	r, err := way.do(ctx, act)
+	r, err := way.Do(ctx, act)
 	if err != nil {
 		return nil, err
 	}
@@ -49,40 +50,40 @@ func (c *Cluster) record(ctx context.Context, leader ownership.NodeID, act owner
 }
 
 // write is the leader's end: one raft entry for the whole batch.
-func (c *Cluster) write(batch []ownership.Act) []result[recorded] {
+func (c *Cluster) write(acts []ownership.Act) []batch.Result[recorded] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
-	out, err := c.proposeHere(ctx, ownership.Records{Acts: batch})
-	return perRecord(batch, out, err)
+	out, err := c.proposeHere(ctx, ownership.Records{Acts: acts})
+	return perRecord(acts, out, err)
 }
 
 // sendRecords is a follower's end: one request to the leader.
-func (c *Cluster) sendRecords(batch []ownership.Act) []result[recorded] {
+func (c *Cluster) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" || leader == c.self {
-		return failAll[recorded](len(batch), errNotLeader)
+		return batch.FailAll[recorded](len(acts), errNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Records{Acts: batch})
-	return perRecord(batch, out, err)
+	out, err := c.forwardAct(ctx, leader, addr, ownership.Records{Acts: acts})
+	return perRecord(acts, out, err)
 }
 
 // perRecord gives each record its own part of a batch's outcome.
-func perRecord(batch []ownership.Act, out *ownership.Outcome, err error) []result[recorded] {
-	if err == nil && out.Err == nil && len(out.Errors) != len(batch) {
-		err = fmt.Errorf("applying %d records: the table answered for %d", len(batch), len(out.Errors))
+func perRecord(acts []ownership.Act, out *ownership.Outcome, err error) []batch.Result[recorded] {
+	if err == nil && out.Err == nil && len(out.Errors) != len(acts) {
+		err = fmt.Errorf("applying %d records: the table answered for %d", len(acts), len(out.Errors))
 	}
 	if err != nil {
-		return failAll[recorded](len(batch), err)
+		return batch.FailAll[recorded](len(acts), err)
 	}
-	res := make([]result[recorded], len(batch))
+	res := make([]batch.Result[recorded], len(acts))
 	for i := range res {
-		res[i].val = recorded{index: out.Index, err: out.Err}
+		res[i].Val = recorded{index: out.Index, err: out.Err}
 		if out.Err == nil {
-			res[i].val.err = out.Errors[i]
+			res[i].Val.err = out.Errors[i]
 		}
 	}
 	return res
@@ -90,16 +91,16 @@ func perRecord(batch []ownership.Act, out *ownership.Outcome, err error) []resul
 
 // recordsFor is the leader's answer to another node's batch: each record goes into
 // the leader's own combiner, so that batches of several nodes become one.
-func (c *Cluster) recordsFor(ctx context.Context, batch []ownership.Act) (*ownership.Outcome, error) {
-	out := &ownership.Outcome{Errors: make([]error, len(batch))}
-	for i, w := range c.leadRecords.all(batch) {
+func (c *Cluster) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
+	out := &ownership.Outcome{Errors: make([]error, len(acts))}
+	for i, w := range c.leadRecords.All(acts) {
 		select {
 		case r := <-w:
-			if r.err != nil {
-				return nil, r.err
+			if r.Err != nil {
+				return nil, r.Err
 			}
-			out.Errors[i] = r.val.err
-			out.Index = max(out.Index, r.val.index)
+			out.Errors[i] = r.Val.err
+			out.Index = max(out.Index, r.Val.index)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/batch"
 	"tandem/ownership"
 )
 
@@ -22,7 +23,7 @@ type reign struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
 	book      *book
-	verify    *combiner[struct{}, struct{}]
+	verify    *batch.Combiner[struct{}, struct{}]
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
 	compared  comparison
@@ -71,7 +72,7 @@ func (c *Cluster) newReign() *reign {
 	r.lengthSet = time.Now()
 	// Two at once: a renewal must be answered by a round that began after it
 	// came in, so it cannot join the round under way.
-	r.verify = newCombiner(2, 1<<16, r.verifyRound)
+	r.verify = batch.New(questions, r.verifyRound)
 	return r
 }
 
@@ -98,7 +99,7 @@ func (r *reign) start() {
 func (r *reign) end() {
 	r.cancel()
 	r.wg.Wait()
-	r.verify.close()
+	r.verify.Close()
 }
 
 // takeOver waits until the table holds every entry of earlier terms. Before
@@ -173,7 +174,7 @@ func (r *reign) barrier(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	index := r.c.tb.Applied()
-	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
+	if _, err := r.verify.Do(ctx, struct{}{}); err != nil {
 		return 0, r.over(err)
 	}
 	return index, nil
@@ -219,7 +220,7 @@ func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
 	if err := r.book.receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
 		return grant{}, err
 	}
-	if _, err := r.verify.do(ctx, struct{}{}); err != nil {
+	if _, err := r.verify.Do(ctx, struct{}{}); err != nil {
 		return grant{}, r.over(err)
 	}
 	if r.restoring.Load() { // since it came in; nothing may be granted that is not waited for

@@ -157,7 +157,7 @@ func (r *reign) standStill(ctx context.Context) error {
 		}
 		wait := time.Until(over)
 		if wait <= 0 {
-			_, err := r.verify.do(ctx, struct{}{})
+			_, err := r.verify.Do(ctx, struct{}{})
 			return r.over(err)
 		}
 		if ctx.Err() != nil {

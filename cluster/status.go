@@ -79,7 +79,7 @@ func (c *Cluster) Status() Status {
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.until(),
-		DiskAge: c.disk.age(), DiskTrouble: c.diskRefusal(), Addr: c.addr, Peers: c.Peers(),
+		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Addr: c.addr, Peers: c.Peers(),
 	}
 	s.Identity, s.Process = c.identity(), c.process
 	if r := c.reign.Load(); r != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/batch"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -23,10 +24,10 @@ import (
 // the others elected another and gave its partitions away. (raft 1.8.0,
 // replication.go: heartbeat, notifyAll.) VerifyLeader also blocks for ever over
 // a stalled disk.
-func (r *reign) verifyRound(batch []struct{}) []result[struct{}] {
+func (r *reign) verifyRound(asks []struct{}) []batch.Result[struct{}] {
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Lease/2)
 	defer cancel()
-	return failAll[struct{}](len(batch), r.majority(ctx))
+	return batch.FailAll[struct{}](len(asks), r.majority(ctx))
 }
 
 func (r *reign) majority(ctx context.Context) error {

@@ -1,4 +1,4 @@
-package cluster
+package disk
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ func (b *brokenLog) SetUint64(key []byte, v uint64) error {
 	return b.InmemStore.SetUint64(key, v)
 }
 
-func TestWatchedLog(t *testing.T) {
+func TestLog(t *testing.T) {
 	onFile := func(op string, cause error) error {
 		return fmt.Errorf("writing a segment: %w", &fs.PathError{Op: op, Path: "raft/0001.wal", Err: cause})
 	}
@@ -60,7 +60,7 @@ func TestWatchedLog(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			disk := &brokenLog{InmemStore: raft.NewInmemStore(), err: tt.err}
 			var failed error
-			l := &watchedLog{LogStore: disk, stable: disk, disk: newWatchdog("", time.Second, time.Second, nil), failed: func(err error) { failed = err }}
+			l := NewLog(disk, disk, NewWatchdog("", time.Second, time.Second, nil), func(err error) { failed = err })
 			if err := l.StoreLogs([]*raft.Log{{Index: 1}}); !errors.Is(err, tt.err) {
 				t.Errorf("raft was told %v", err)
 			}
@@ -89,42 +89,11 @@ func TestWatchedLog(t *testing.T) {
 	}
 }
 
-// TestF09_AFailedAppendEndsTheNode: raft alone would step down and go on over a
-// disk that has lost what it acknowledged.
-func TestF09_AFailedAppendEndsTheNode(t *testing.T) {
-	long(t)
-	r := newRegion(t, nil)
-	n := r.form(1)[0]
-	_ = n.wal.note("appending", &fs.PathError{Op: "sync", Path: "raft/0001.wal", Err: syscall.EIO})
-	eventually(t, "the node ends", func() bool { return len(n.fatals()) == 1 })
-	if err := n.fatals()[0]; !errors.Is(err, syscall.EIO) {
-		t.Errorf("it ended with %v", err)
-	}
-	if n.Status().Leased {
-		t.Error("it still acts as an owner")
-	}
-}
-
-// TestF08_AFullDiskIsTold: the operator reads why, and it passes.
-func TestF08_AFullDiskIsTold(t *testing.T) {
-	long(t)
-	r := newRegion(t, nil)
-	n := r.form(1)[0]
-	_ = n.wal.note("appending", &fs.PathError{Op: "write", Path: "raft/0001.wal", Err: syscall.ENOSPC})
-	if got := n.Status().DiskTrouble; !strings.Contains(got, "no space left") {
-		t.Errorf("the status says %q", got)
-	}
-	claim(t, n, 1)
-	if got := n.Status().DiskTrouble; got != "" || len(n.fatals()) != 0 {
-		t.Errorf("after a write that went well it says %q, and the node ended with %v", got, n.fatals())
-	}
-}
-
 // TestF54_AMachineThatStoodStillHasNoStalledDisk: a write that was under way when the
 // process was stopped takes as long as the stop. The node that is thawed goes on; if
 // the disk still does not answer, it ends.
 func TestF54_AMachineThatStoodStillHasNoStalledDisk(t *testing.T) {
-	w := newWatchdog(t.TempDir(), 500*time.Millisecond, 3*time.Second, nil)
+	w := NewWatchdog(t.TempDir(), 500*time.Millisecond, 3*time.Second, nil)
 	const step = 125 * time.Millisecond
 	for name, under := range map[string]*atomic.Int64{"the canary": &w.since, "an append": &w.append} {
 		var awake standstill

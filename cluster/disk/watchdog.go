@@ -1,4 +1,6 @@
-package cluster
+// Package disk watches the disk that carries the raft log: a canary, raft's own
+// appends, and what a failed write means.
+package disk
 
 import (
 	"context"
@@ -13,12 +15,12 @@ import (
 	"time"
 )
 
-// watchdog writes and syncs a canary on the disk that carries the raft log, and
+// Watchdog writes and syncs a canary on the disk that carries the raft log, and
 // watches how long raft's own appends take.
 // Raft's heartbeats never touch the disk: a leader whose disk stalls stays
 // leader for ever and commits nothing (hashicorp/raft issues 503, 612, 614,
 // 666).
-type watchdog struct {
+type Watchdog struct {
 	every  time.Duration
 	limit  time.Duration
 	write  func() error // blocks as long as the disk does
@@ -33,8 +35,10 @@ type watchdog struct {
 // canaryFile is the file that the watchdog writes beside the raft log.
 const canaryFile = "canary"
 
-func newWatchdog(dir string, every, limit time.Duration, failed func(error)) *watchdog {
-	return &watchdog{
+// NewWatchdog watches the disk of a directory: it writes every so often, and calls
+// failed when a write fails for good, or has lasted for longer than limit.
+func NewWatchdog(dir string, every, limit time.Duration, failed func(error)) *Watchdog {
+	return &Watchdog{
 		every: every, limit: limit, failed: failed, base: time.Now(),
 		write: func() error { return writeCanary(filepath.Join(dir, canaryFile)) },
 	}
@@ -62,16 +66,16 @@ func full(err error) bool {
 		(errors.Is(pe.Err, syscall.ENOSPC) || errors.Is(pe.Err, syscall.EDQUOT) || errors.Is(pe.Err, syscall.EFBIG))
 }
 
-// start writes in one goroutine and watches it in another. The writing one is
+// Start writes in one goroutine and watches it in another. The writing one is
 // not waited for: it may hang in the kernel until the process ends.
-func (w *watchdog) start(ctx context.Context, wg *sync.WaitGroup) {
+func (w *Watchdog) Start(ctx context.Context, wg *sync.WaitGroup) {
 	w.last.Store(int64(time.Since(w.base)))
 	failures := make(chan error, 1)
 	go w.writeOn(ctx, failures)
 	wg.Go(func() { w.watch(ctx, failures) })
 }
 
-func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
+func (w *Watchdog) writeOn(ctx context.Context, failures chan<- error) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
@@ -99,16 +103,16 @@ func (w *watchdog) writeOn(ctx context.Context, failures chan<- error) {
 
 // appending times one append of raft, of which there is one at a time. A canary
 // may still go through where an append hangs: another file, another lock.
-func (w *watchdog) appending(f func() error) error {
+func (w *Watchdog) appending(f func() error) error {
 	w.append.Store(w.now())
 	defer w.append.Store(0)
 	return f()
 }
 
 // now is the time from base, never 0.
-func (w *watchdog) now() int64 { return max(1, int64(time.Since(w.base))) }
+func (w *Watchdog) now() int64 { return max(1, int64(time.Since(w.base))) }
 
-func (w *watchdog) watch(ctx context.Context, failures <-chan error) {
+func (w *Watchdog) watch(ctx context.Context, failures <-chan error) {
 	tick := time.NewTicker(max(min(w.every, w.limit)/4, time.Millisecond))
 	defer tick.Stop()
 	awake := standstill{last: time.Since(w.base)}
@@ -136,7 +140,7 @@ type standstill struct {
 }
 
 // hangs reports whether a write has lasted for too long by now.
-func (w *watchdog) hangs(awake *standstill, now time.Duration) bool {
+func (w *Watchdog) hangs(awake *standstill, now time.Duration) bool {
 	if now-awake.last > w.limit/2 {
 		awake.woke = now
 	}
@@ -149,7 +153,7 @@ func (w *watchdog) hangs(awake *standstill, now time.Duration) bool {
 	return false
 }
 
-// age is how long ago a write last reached the disk.
-func (w *watchdog) age() time.Duration {
+// Age is how long ago a write last reached the disk.
+func (w *Watchdog) Age() time.Duration {
 	return time.Since(w.base) - time.Duration(w.last.Load())
 }
