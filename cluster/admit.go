@@ -26,7 +26,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.waitReady(ctx); err != nil {
 		return false, err
 	}
-	r.book.next.sees(n.ID, time.Now())
+	r.leases.Next.Sees(n.ID, time.Now())
 	release, err := r.form(ctx)
 	if err != nil {
 		return fail(err)
@@ -61,7 +61,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if req.Partitions == 0 {
 		req.Partitions = c.cfg.Partitions
 	}
-	r.book.admit(n.ID, n.Incarnation, time.Now())
+	r.leases.Admit(n.ID, n.Incarnation, time.Now())
 	act := ownership.Join{Node: n, Partitions: req.Partitions, Ancestors: req.Ancestors}
 	if c.tb.Format() < ownership.FormatReservations {
 		act.Node.Process, act.Ancestors = "", nil
@@ -71,12 +71,12 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 		return fail(err) // it may come true yet: whom it succeeds gets no lease until it is known
 	}
 	if succeeds {
-		r.book.pardon(n.ID)
+		r.leases.Reinstate(n.ID)
 	}
 	if out.Err != nil {
 		return fail(out.Err)
 	}
-	r.book.next.done(n.ID)
+	r.leases.Next.Done(n.ID)
 	if n.ID == c.self {
 		c.admitted()
 		return voter, nil
@@ -143,23 +143,23 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	if !slices.Contains(req.Ancestors, have.Process) {
 		return false, twinOf(n.ID, have.ClusterAddr)
 	}
-	if told, _ := r.book.last(n.ID); told.incarnation == n.Incarnation && 0 < req.LastIndex && req.LastIndex < told.applied {
+	if told, _ := r.leases.Last(n.ID); told.Incarnation == n.Incarnation && 0 < req.LastIndex && req.LastIndex < told.Applied {
 		return false, fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
-			req.LastIndex, told.applied, ErrDiffers, heal)
+			req.LastIndex, told.Applied, ErrDiffers, heal)
 	}
 	now := time.Now()
-	if err := r.book.next.ask(n.ID, n.Process, r.book.waits(), now); err != nil {
+	if err := r.leases.Next.Ask(n.ID, n.Process, r.leases.Waits(), now); err != nil {
 		if errors.Is(err, ownership.ErrTwin) {
 			err = twinOf(n.ID, have.ClusterAddr)
 		}
 		return false, err
 	}
-	if req.Over && req.Ancestors[len(req.Ancestors)-1] == have.Process || r.book.next.isOver(n.ID, have.Process) {
-		r.book.condemn(n.ID)
+	if req.Over && req.Ancestors[len(req.Ancestors)-1] == have.Process || r.leases.Next.IsOver(n.ID, have.Process) {
+		r.leases.Revoke(n.ID)
 		return true, nil
 	}
-	if !r.book.condemnIfOver(n.ID, now) {
-		return false, fmt.Errorf("the process before it may act for another %v, if it lives: asking again", time.Until(r.book.over(n.ID)).Round(time.Millisecond))
+	if !r.leases.RevokeIfOver(n.ID, now) {
+		return false, fmt.Errorf("the process before it may act for another %v, if it lives: asking again", time.Until(r.leases.Over(n.ID)).Round(time.Millisecond))
 	}
 	return true, nil
 }
@@ -197,7 +197,7 @@ func (r *reign) vacate(n ownership.Node) error {
 		if said := r.c.present.addr(other.ID); said != "" && said != n.ClusterAddr {
 			continue
 		}
-		if r.book.leased(other.ID, time.Now()) {
+		if r.leases.Leased(other.ID, time.Now()) {
 			return fmt.Errorf("node %s has the address %s and holds a lease: if it is to keep it, give this node another one; asking again", other.ID, n.ClusterAddr)
 		}
 	}

@@ -144,7 +144,7 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 }
 
 // Leased reports whether this node may act as an owner at all now.
-func (c *Cluster) Leased() bool { return c.lease.acts(c.tb.Applied(), time.Now()) }
+func (c *Cluster) Leased() bool { return c.lease.Acts(c.tb.Applied(), time.Now()) }
 
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth
@@ -155,9 +155,9 @@ func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch o
 	case !c.Owns(call, id, epoch):
 		return false
 	case c.ownsPartition(id, epoch):
-		return c.lease.holds(id, epoch, applied, time.Now())
+		return c.lease.Holds(id, epoch, applied, time.Now())
 	default:
-		return c.lease.holdsReserved(id, epoch, applied, time.Now())
+		return c.lease.HoldsReserved(id, epoch, applied, time.Now())
 	}
 }
 
@@ -174,7 +174,7 @@ func (c *Cluster) Owns(call ownership.CallID, id ownership.PartitionID, epoch ow
 // HoldsPartition is Holds for the partition as such: new calls in it, and moves.
 func (c *Cluster) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied()
-	return c.ownsPartition(id, epoch) && c.lease.holds(id, epoch, applied, time.Now())
+	return c.ownsPartition(id, epoch) && c.lease.Holds(id, epoch, applied, time.Now())
 }
 
 func (c *Cluster) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
@@ -217,7 +217,7 @@ func (c *Cluster) decide(claims []ownership.Claim) []batch.Result[decided] {
 			res[i].Err = out.Errors[i]
 		}
 		if why := out.Placements[i].Reason; res[i].Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
-			r.book.placed(out.Placements[i].Owner, 1, now)
+			r.leases.Placed(out.Placements[i].Owner, 1, now)
 		}
 	}
 	return res

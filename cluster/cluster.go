@@ -16,6 +16,7 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
+	"tandem/cluster/lease"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -53,7 +54,7 @@ type Cluster struct {
 	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
 	leader  leaderView
 	reign   atomic.Pointer[reign] // set while this node leads
-	lease   lease
+	lease   lease.Lease
 	ahead   *overlay
 	lead    *batch.Combiner[ownership.Claim, decided]
 	forward *batch.Combiner[ownership.Claim, decided]
@@ -230,7 +231,7 @@ func (c *Cluster) setTrouble(text string) {
 // fatal stops this node acting and tells the node, once, that it must end.
 func (c *Cluster) fatal(err error) {
 	c.fatalOnce.Do(func() {
-		c.lease.drop()
+		c.lease.Drop()
 		c.setTrouble(err.Error())
 		c.log.Error("this node cannot go on", "err", err)
 		if c.doors.Fatal != nil {
@@ -243,7 +244,7 @@ func (c *Cluster) fatal(err error) {
 // diskFailed silences the node: raft itself would stay leader over a stalled
 // disk for ever, for its heartbeats never touch it.
 func (c *Cluster) diskFailed(err error) {
-	c.lease.drop()
+	c.lease.Drop()
 	_ = c.trans.Close()
 	c.dial.closeAll()
 	c.port.closeAll()
@@ -290,7 +291,7 @@ const transferLimit = 2 * time.Second
 
 func (c *Cluster) stop(ctx context.Context) error {
 	c.stopping.Store(true)
-	c.lease.drop()
+	c.lease.Drop()
 	var errs []error
 	if c.raft.State() == raft.Leader && c.voters() > 1 {
 		tctx, cancel := context.WithTimeout(ctx, transferLimit)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
 
@@ -66,28 +67,28 @@ const heal = "stop it, remove it from the region (tandem remove), empty its data
 // index: one of the two answers for calls by what never was. For a lease's time
 // it is open which; then the node is the odd one, unless most of the others differ
 // from the leader too. Tables of different software may differ rightly.
-func (r *reign) compareTables(in renewal, n ownership.Node, now time.Time) error {
+func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time) error {
 	c := r.c
-	if n.ID == c.self || in.sum == 0 || n.Version != c.cfg.Node.Version {
+	if n.ID == c.self || in.Sum == 0 || n.Version != c.cfg.Node.Version {
 		return nil
 	}
-	mine, known := c.tb.SumAt(in.applied)
+	mine, known := c.tb.SumAt(in.Applied)
 	if !known {
 		return nil
 	}
 	lease := c.cfg.Timings.Lease
-	since, differ, agree := r.compared.note(n.ID, mine == in.sum, now, 2*lease)
+	since, differ, agree := r.compared.note(n.ID, mine == in.Sum, now, 2*lease)
 	switch {
-	case mine == in.sum:
+	case mine == in.Sum:
 		return nil
 	case now.Sub(since) < lease:
 		return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's, it is open which is right: %w",
-			n.ID, in.applied, ownership.ErrFenced)
+			n.ID, in.Applied, ownership.ErrFenced)
 	case differ > 1 && differ > agree:
-		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.applied, ErrDiffers, heal))
+		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ErrDiffers, heal))
 		return fmt.Errorf("renewing the lease of %s: the leader's table is the odd one: %w", n.ID, ownership.ErrFenced)
 	}
-	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.applied, ErrDiffers, heal)
+	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ErrDiffers, heal)
 }
 
 // compareSettings notes in which settings a node differs from this leader, and logs

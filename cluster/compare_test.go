@@ -8,17 +8,18 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
 
 // asksWith renews a node's lease at the leader with a sum that is not the table's.
 func asksWith(ldr, n *testNode, sum func(applied, sum uint64) uint64) error {
-	in := renewal{node: n.id, incarnation: n.cfg.Node.Incarnation, process: n.process, bot: true, applied: ldr.tb.Applied()}
-	mine, known := ldr.tb.SumAt(in.applied)
+	in := lease.Renewal{Node: n.id, Incarnation: n.cfg.Node.Incarnation, Process: n.process, Bot: true, Applied: ldr.tb.Applied()}
+	mine, known := ldr.tb.SumAt(in.Applied)
 	if !known {
 		return nil
 	}
-	in.sum = sum(in.applied, mine)
+	in.Sum = sum(in.Applied, mine)
 	r := ldr.reign.Load()
 	if r == nil {
 		return errNotLeader

@@ -48,7 +48,7 @@ func forGood(err error) bool {
 }
 
 func (c *Cluster) enterOnce(ctx context.Context) error {
-	if c.lease.dropped.Load() {
+	if c.lease.Dropped.Load() {
 		return nil
 	}
 	trouble := c.trouble.Load()

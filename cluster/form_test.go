@@ -66,14 +66,14 @@ func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	ldr := r.form(1)[0]
-	book := ldr.reign.Load().book
-	eventually(t, "the leader is long in office", func() bool { return time.Now().After(book.over("b")) })
+	leases := ldr.reign.Load().leases
+	eventually(t, "the leader is long in office", func() bool { return time.Now().After(leases.Over("b")) })
 	b := &testNode{r: r, id: "b", dir: r.dir + "/b"}
 	r.nodes["b"] = b
 	resume := b.pause() // it has joined, and has yet to renew
 	b.up(func(c *Config) { c.Join = []string{ldr.Addr()} })
 	eventually(t, "partitions are born on it", func() bool { return len(ldr.tb.PartitionsOf("b")) > 0 })
-	if !time.Now().Before(book.over("b")) {
+	if !time.Now().Before(leases.Over("b")) {
 		t.Error("the lease of a node that has just joined counts as over")
 	}
 	resume()

@@ -100,7 +100,7 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 
 // A drained node whose removal came to nothing gets its lease back under the same
 // leader.
-func TestACondemnedNodeWithoutPartitionsIsPardoned(t *testing.T) {
+func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
@@ -117,10 +117,10 @@ func TestACondemnedNodeWithoutPartitionsIsPardoned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reign.book.condemn(n.id)
+	reign.leases.Revoke(n.id)
 	eventually(t, "the lease ends while the removal is under way", func() bool { return !n.Status().Leased })
-	if !reign.book.isCondemned(n.id) {
-		t.Error("it was pardoned in the middle of its removal")
+	if !reign.leases.Revoked(n.id) {
+		t.Error("it was reinstated in the middle of its removal")
 	}
 	release()
 	eventually(t, "the node has a lease again", func() bool { return n.Status().Leased })

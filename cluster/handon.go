@@ -66,7 +66,7 @@ func (r *reign) fittest(id ownership.PartitionID, but []ownership.NodeID) (owner
 }
 
 func (r *reign) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]ownership.Fitness {
-	fit := r.book.fitness(time.Now())
+	fit := r.leases.Fitness(time.Now())
 	for _, n := range but {
 		delete(fit, n)
 	}

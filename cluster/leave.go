@@ -24,7 +24,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {
 		return fmt.Errorf("leaving the region: %w", err)
 	}
-	c.lease.drop()
+	c.lease.Drop()
 	c.restAll(ctx)
 	ignorant := c.bequeath(ctx)
 	if c.raft.State() == raft.Leader {
@@ -37,7 +37,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		return nil // an attempt before it went through, and its answer was lost
 	}
 	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
-		c.lease.dropped.Store(false) // it stays
+		c.lease.Dropped.Store(false) // it stays
 	}
 	return err
 }

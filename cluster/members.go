@@ -131,14 +131,14 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool, but
 	if err := r.mayDismiss(ctx, id); err != nil {
 		return fail(err)
 	}
-	r.book.condemn(id)
-	if wait := time.Until(r.book.over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
+	r.leases.Revoke(id)
+	if wait := time.Until(r.leases.Over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
 		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			r.book.pardon(id)
+			r.leases.Reinstate(id)
 			return fail(ctx.Err())
 		case <-r.ctx.Done():
 			return errNotLeader
@@ -146,15 +146,15 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool, but
 	}
 	out, err := r.propose(ctx, ownership.Depart{Node: id, Fitness: r.fitnessBut(but)})
 	if err != nil {
-		// Not pardoned: the act may still come true. The failover loop pardons when
+		// Not reinstated: the act may still come true. The failover loop reinstates when
 		// it has, or cannot any more.
 		return fail(err)
 	}
 	if out.Err != nil {
-		r.book.pardon(id)
+		r.leases.Reinstate(id)
 		return fail(out.Err)
 	}
-	r.book.pardon(id) // the table refuses it now; a new incarnation may come
+	r.leases.Reinstate(id) // the table refuses it now; a new incarnation may come
 	err = r.change(ctx, func() raft.Future { return c.raft.RemoveServer(raft.ServerID(id), 0, c.cfg.Timings.Decide) })
 	if err != nil {
 		return fail(err)

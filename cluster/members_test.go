@@ -141,7 +141,7 @@ func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
 			n.mu.Unlock()
 		}
 		eventually(t, "the leader knows how the bots are", func() bool {
-			fit := lead.reign.Load().book.fitness(time.Now())
+			fit := lead.reign.Load().leases.Fitness(time.Now())
 			return fit[lead.id].Bot != sick && fit[other.id].Bot != sick
 		})
 	}

@@ -64,7 +64,7 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 	}
 	// One hand-over at a time: the second would be refused for coming too late, and
 	// take the partition back while this table does not show the first one yet.
-	if !c.lease.yield(id, epoch) {
+	if !c.lease.Yield(id, epoch) {
 		return nil, to, fail(fmt.Errorf("it is being handed over already: %w", ownership.ErrFenced))
 	}
 	err := c.rest(ctx, id)
@@ -114,7 +114,7 @@ var through = ownership.Seen{}
 // takeBack lets this node act on a partition again whose move came to nothing.
 func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 	if p, ok := c.tb.Partition(id); ok && p.Owner == c.self && p.Epoch == epoch {
-		c.lease.take(id)
+		c.lease.Take(id)
 	}
 }
 

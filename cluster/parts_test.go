@@ -51,7 +51,7 @@ func TestF11_AStalledDiskSilencesTheLeader(t *testing.T) {
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	ldr.diskFailed(errors.New("the disk has not answered for 3s"))
-	if ldr.Status().Leased || ldr.lease.valid(time.Now()) {
+	if ldr.Status().Leased || ldr.lease.Valid(time.Now()) {
 		t.Error("a node with a stalled disk still acts")
 	}
 	eventually(t, "the node is told to end", func() bool { return len(ldr.fatals()) == 1 })

@@ -195,7 +195,7 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 	}
 	switch a := act.(type) {
 	case ownership.Claims:
-		a.At, a.Fitness = now.UTC(), r.book.fitness(now)
+		a.At, a.Fitness = now.UTC(), r.leases.Fitness(now)
 		return a
 	case ownership.Records:
 		at(&a.At)
@@ -208,12 +208,12 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 	case ownership.Depart:
 		at(&a.At)
 		if a.Fitness == nil {
-			a.Fitness = r.book.fitness(now)
+			a.Fitness = r.leases.Fitness(now)
 		}
 		return a
 	case ownership.Failover:
 		at(&a.At)
-		a.Fitness = r.book.fitness(now)
+		a.Fitness = r.leases.Fitness(now)
 		return a
 	case ownership.Answered:
 		at(&a.At)

@@ -121,7 +121,7 @@ func (c *Cluster) servers() []raft.Server {
 // Without a valid lease nobody is a stranger: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
 func (c *Cluster) stranger(id ownership.NodeID) bool {
-	if !c.lease.valid(time.Now()) {
+	if !c.lease.Valid(time.Now()) {
 		return false
 	}
 	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {

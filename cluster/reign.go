@@ -11,10 +11,11 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/batch"
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
 
-// reign is this node's time as leader, for one term of raft: the book of
+// reign is this node's time as leader, for one term of raft: the table of
 // leases, and the duties of a leader.
 type reign struct {
 	c         *Cluster
@@ -22,7 +23,7 @@ type reign struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
-	book      *book
+	leases    *lease.Table
 	verify    *batch.Combiner[struct{}, struct{}]
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
@@ -68,7 +69,7 @@ func (c *Cluster) newReign() *reign {
 		ready: make(chan struct{}), settled: make(chan struct{}), forming: make(chan struct{}, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
-	r.book = newBook(c.cfg.Timings.Lease, c.cfg.Timings.Drift, time.Now())
+	r.leases = lease.NewTable(c.cfg.Timings.Lease, c.cfg.Timings.Drift, time.Now())
 	r.lengthSet = time.Now()
 	// Two at once: a renewal must be answered by a round that began after it
 	// came in, so it cannot join the round under way.
@@ -82,7 +83,7 @@ func (r *reign) start() {
 			return
 		}
 		// Only now the table tells how long earlier leaders' leases are.
-		r.book.lasted(r.c.longestLease())
+		r.leases.Lasted(r.c.longestLease())
 		r.returned.base = r.c.tb.Applied()
 		r.begin()
 		if !r.seatAll() {
@@ -134,7 +135,7 @@ func (r *reign) settle() {
 	for end := time.Now().Add(r.c.cfg.Timings.Settle); time.Now().Before(end); {
 		all := true
 		for _, n := range r.c.tb.Nodes() {
-			if n.State == ownership.NodeActive && !r.book.leased(n.ID, time.Now()) {
+			if n.State == ownership.NodeActive && !r.leases.Leased(n.ID, time.Now()) {
 				all = false
 			}
 		}
@@ -190,50 +191,50 @@ func (r *reign) over(err error) error {
 }
 
 // renew answers one node's renewal.
-func (r *reign) renew(ctx context.Context, in renewal) (grant, error) {
+func (r *reign) renew(ctx context.Context, in lease.Renewal) (lease.Grant, error) {
 	if err := r.waitReady(ctx); err != nil {
-		return grant{}, err
+		return lease.Grant{}, err
 	}
-	r.book.next.sees(in.node, time.Now())
+	r.leases.Next.Sees(in.Node, time.Now())
 	if r.restoring.Load() {
-		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.Node, ownership.ErrFenced)
 	}
-	n, ok := r.c.tb.Node(in.node)
+	n, ok := r.c.tb.Node(in.Node)
 	switch {
 	case !ok:
-		return grant{}, fmt.Errorf("renewing the lease of %s: it is %w", in.node, ownership.ErrUnknown)
-	case n.Incarnation != in.incarnation:
-		return grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.node, ownership.ErrConflict)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: it is %w", in.Node, ownership.ErrUnknown)
+	case n.Incarnation != in.Incarnation:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.Node, ownership.ErrConflict)
 	case n.State == ownership.NodeGone:
-		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, ErrGone)
-	case n.Process != "" && n.Process != in.process:
-		return grant{}, fmt.Errorf("renewing the lease of %s: %w", in.node, twinOf(in.node, n.ClusterAddr))
-	case r.book.next.isOver(in.node, in.process):
-		return grant{}, fmt.Errorf("renewing the lease of %s: it gave its lease back: %w", in.node, ownership.ErrFenced)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ErrGone)
+	case n.Process != "" && n.Process != in.Process:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, twinOf(in.Node, n.ClusterAddr))
+	case r.leases.Next.IsOver(in.Node, in.Process):
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: it gave its lease back: %w", in.Node, ownership.ErrFenced)
 	}
-	r.book.next.renewed(in.node)
-	r.compareSettings(in.node, in.settings)
+	r.leases.Next.Renewed(in.Node)
+	r.compareSettings(in.Node, in.Settings)
 	if err := r.compareTables(in, n, time.Now()); err != nil {
-		return grant{}, err
+		return lease.Grant{}, err
 	}
 	length := r.c.leaseLength()
-	if err := r.book.receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
-		return grant{}, err
+	if err := r.leases.Receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
+		return lease.Grant{}, err
 	}
 	if _, err := r.verify.Do(ctx, struct{}{}); err != nil {
-		return grant{}, r.over(err)
+		return lease.Grant{}, r.over(err)
 	}
 	if r.restoring.Load() { // since it came in; nothing may be granted that is not waited for
-		return grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.node, ownership.ErrFenced)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.Node, ownership.ErrFenced)
 	}
-	return grant{length: length, term: r.term, applied: r.c.tb.Applied(), holdings: r.holdings(in.node)}, nil
+	return lease.Grant{Length: length, Term: r.term, Applied: r.c.tb.Applied(), Holdings: r.holdings(in.Node)}, nil
 }
 
-// absolve pardons a node that was condemned and has nothing to give, or nobody to
-// give it to: it would get no lease until the lead changes. What it was condemned
+// reinstate lets a node renew whose leases were revoked and has nothing to give, or nobody to
+// give it to: it would get no lease until the lead changes. What it was revoked
 // for may still be on its way through the log, so another act goes after it
-// first. A dismissal under way does its own pardoning.
-func (r *reign) absolve(id ownership.NodeID) {
+// first. A dismissal under way does its own reinstating.
+func (r *reign) reinstate(id ownership.NodeID) {
 	select {
 	case r.forming <- struct{}{}:
 		defer func() { <-r.forming }()
@@ -243,13 +244,13 @@ func (r *reign) absolve(id ownership.NodeID) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
 	defer cancel()
 	if _, err := r.propose(ctx, through); err == nil {
-		r.book.pardon(id)
+		r.leases.Reinstate(id)
 	}
 }
 
 // heir reports whether anybody could inherit.
 func (r *reign) heir(dead ownership.NodeID) bool {
-	for id, f := range r.book.fitness(time.Now()) {
+	for id, f := range r.leases.Fitness(time.Now()) {
 		if id == dead || !f.Leased || !f.Bot {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -32,7 +33,7 @@ func (c *Cluster) keepLease() {
 func (c *Cluster) renewOnce() time.Duration {
 	length := c.leaseLength()
 	every := min(c.cfg.Timings.Renew, length/4)
-	if c.lease.dropped.Load() || !c.entered.Load() {
+	if c.lease.Dropped.Load() || !c.entered.Load() {
 		return every / 4
 	}
 	leader, addr, changed := c.leader.now()
@@ -51,10 +52,10 @@ func (c *Cluster) renewOnce() time.Duration {
 		c.renewFailed(err)
 		return every / 4
 	}
-	if c.lease.renew(sent, time.Now(), g) {
+	if c.lease.Renew(sent, time.Now(), g) {
 		c.wg.Go(c.catchUp)
 	}
-	c.follow(g.length)
+	c.follow(g.Length)
 	if n, ok := c.tb.Node(c.self); ok && n.Incarnation == c.cfg.Node.Incarnation {
 		c.unseated.Store(nil) // a leader that grants leases has finished what a restore began
 	}
@@ -65,41 +66,41 @@ func (c *Cluster) renewOnce() time.Duration {
 // catchUp tells the leader at once when this node acts again after a break: until
 // then it gets no new calls and inherits nothing.
 func (c *Cluster) catchUp() {
-	g := c.lease.running(time.Now())
-	if g != nil && c.waitApplied(c.ctx, g.floor) == nil {
+	g := c.lease.Running(time.Now())
+	if g != nil && c.waitApplied(c.ctx, g.Floor) == nil {
 		c.renewAt.fire()
 	}
 }
 
-func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in renewal) (grant, error) {
+func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {
-			return grant{}, errNotLeader
+			return lease.Grant{}, errNotLeader
 		}
 		return r.renew(ctx, in)
 	}
 	p := c.links.to(leader, addr)
 	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
-		Node: string(in.node), Incarnation: in.incarnation, Process: in.process, Sum: in.sum, Settings: in.settings,
-		Live: uint32(max(in.live, 0)), Bot: in.bot, Load: in.load, Room: uint32(max(in.room, 0)),
-		Applied: in.applied, LastIndex: in.lastIndex, Term: in.term, Behind: in.behind, Apps: appsToWire(in.apps),
+		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
+		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
+		Applied: in.Applied, LastIndex: in.LastIndex, Term: in.Term, Behind: in.Behind, Apps: appsToWire(in.Apps),
 	})
 	if err != nil {
-		return grant{}, err
+		return lease.Grant{}, err
 	}
-	g := grant{length: time.Duration(res.GetLength()), term: res.GetTerm(), applied: res.GetApplied(), holdings: make(map[holding]bool, len(res.GetHoldings()))}
-	if g.length <= 0 {
-		g.length = c.cfg.Timings.Lease // a leader of older software says nothing, and means its own
+	g := lease.Grant{Length: time.Duration(res.GetLength()), Term: res.GetTerm(), Applied: res.GetApplied(), Holdings: make(map[lease.Holding]bool, len(res.GetHoldings()))}
+	if g.Length <= 0 {
+		g.Length = c.cfg.Timings.Lease // a leader of older software says nothing, and means its own
 	}
 	for _, h := range res.GetHoldings() {
-		g.holdings[holding{ownership.PartitionID(h.GetPartition()), ownership.Epoch(h.GetEpoch())}] = true
+		g.Holdings[lease.Holding{Partition: ownership.PartitionID(h.GetPartition()), Epoch: ownership.Epoch(h.GetEpoch())}] = true
 	}
 	return g, nil
 }
 
 // renewal is what this node says of itself.
-func (c *Cluster) renewal() renewal {
+func (c *Cluster) renewal() lease.Renewal {
 	h := Health{Bot: true}
 	if c.doors.Health != nil {
 		h = c.doors.Health()
@@ -111,10 +112,10 @@ func (c *Cluster) renewal() renewal {
 	if !known {
 		sum = 0
 	}
-	return renewal{
-		node: c.self, incarnation: c.cfg.Node.Incarnation, process: c.process, live: h.Live, bot: h.Bot, load: h.Load, room: h.Room,
-		applied: applied, sum: sum, settings: c.cfg.Settings, lastIndex: c.raft.LastIndex(), term: term,
-		behind: !c.lease.acts(applied, time.Now()), apps: h.Apps,
+	return lease.Renewal{
+		Node: c.self, Incarnation: c.cfg.Node.Incarnation, Process: c.process, Live: h.Live, Bot: h.Bot, Load: h.Load, Room: h.Room,
+		Applied: applied, Sum: sum, Settings: c.cfg.Settings, LastIndex: c.raft.LastIndex(), Term: term,
+		Behind: !c.lease.Acts(applied, time.Now()), Apps: h.Apps,
 	}
 }
 

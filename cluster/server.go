@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
@@ -98,21 +99,21 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 		return nil, errNotLeader
 	}
 	if req.GetOver() {
-		r.book.next.gaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
+		r.leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
 		return &peerpb.RenewReply{Leader: string(c.self), Term: r.term}, nil
 	}
-	g, err := r.renew(ctx, renewal{
-		node: ownership.NodeID(req.GetNode()), incarnation: req.GetIncarnation(), process: req.GetProcess(), live: int(req.GetLive()),
-		sum: req.GetSum(), settings: req.GetSettings(),
-		bot: req.GetBot(), load: req.GetLoad(), room: int(req.GetRoom()),
-		applied: req.GetApplied(), lastIndex: req.GetLastIndex(), term: req.GetTerm(), behind: req.GetBehind(), apps: appsFromWire(req.GetApps()),
+	g, err := r.renew(ctx, lease.Renewal{
+		Node: ownership.NodeID(req.GetNode()), Incarnation: req.GetIncarnation(), Process: req.GetProcess(), Live: int(req.GetLive()),
+		Sum: req.GetSum(), Settings: req.GetSettings(),
+		Bot: req.GetBot(), Load: req.GetLoad(), Room: int(req.GetRoom()),
+		Applied: req.GetApplied(), LastIndex: req.GetLastIndex(), Term: req.GetTerm(), Behind: req.GetBehind(), Apps: appsFromWire(req.GetApps()),
 	})
 	if err != nil {
 		return nil, err
 	}
-	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.term, Applied: g.applied, Length: int64(g.length)}
-	for h := range g.holdings {
-		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.partition), Epoch: uint64(h.epoch)})
+	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.Term, Applied: g.Applied, Length: int64(g.Length)}
+	for h := range g.Holdings {
+		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.Partition), Epoch: uint64(h.Epoch)})
 	}
 	return res, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
 
@@ -97,32 +98,32 @@ func (r *reign) lookAfter(id ownership.NodeID, reserved []reservation, applied u
 	now := time.Now()
 	// A process that waits to go on as the node is admitted at the very moment at
 	// which the lease of the one before it is over. It is given a lease's time for it.
-	if r.book.waiting(id, now) && now.Before(r.book.over(id).Add(r.c.leaseLength())) {
+	if r.leases.Waiting(id, now) && now.Before(r.leases.Over(id).Add(r.c.leaseLength())) {
 		return
 	}
 	lapsed := slices.ContainsFunc(reserved, func(v reservation) bool { return len(v.Lapsed) > 0 })
 	if !lapsed {
 		r.returned.seen(id, applied)
 	}
-	apps, all := r.c.waitedFor(reserved, now.Sub(r.book.over(id)))
-	over := !now.Before(r.book.over(id))
+	apps, all := r.c.waitedFor(reserved, now.Sub(r.leases.Over(id)))
+	over := !now.Before(r.leases.Over(id))
 	switch {
 	case over && len(r.c.tb.PartitionsOf(id)) > 0 && r.heir(id):
-		if r.book.condemnIfOver(id, now) {
+		if r.leases.RevokeIfOver(id, now) {
 			r.against(id, ownership.Failover{Node: id, Lapsed: r.lapsedAtOnce()})
 		}
 	case over && (len(apps) > 0 || all):
-		// Condemned meanwhile, as for a failover: a lease granted before the act is
+		// Revoked meanwhile, as for a failover: a lease granted before the act is
 		// applied would let the node act on what is another's by then.
-		if r.book.condemnIfOver(id, now) {
+		if r.leases.RevokeIfOver(id, now) {
 			if all {
 				apps = nil // every one
 			}
 			r.against(id, ownership.Lapse{Node: id, Apps: apps})
 		}
-	case r.book.isCondemned(id):
-		r.absolve(id)
-	case lapsed && r.book.acts(id, now):
+	case r.leases.Revoked(id):
+		r.reinstate(id)
+	case lapsed && r.leases.Acts(id, now):
 		r.giveBack(id)
 	}
 }
@@ -136,15 +137,15 @@ func (r *reign) lapsedAtOnce() []ownership.AppID {
 	return r.c.impatient()
 }
 
-// against proposes what takes something from a condemned node. When it is not
-// known whether the act went through, the node stays condemned, and the next round
+// against proposes what takes something from a node whose leases are revoked. When it is not
+// known whether the act went through, they stay revoked, and the next round
 // tries again: the act is harmless when repeated.
 func (r *reign) against(id ownership.NodeID, act ownership.Act) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
 	defer cancel()
 	out, err := r.propose(ctx, act)
 	if err == nil {
-		r.book.pardon(id)
+		r.leases.Reinstate(id)
 		err = out.Err
 	}
 	_, dead := act.(ownership.Failover)
@@ -187,7 +188,7 @@ func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
 		return
 	}
 	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
-		r.book.refuses(id, time.Now())
+		r.leases.Refuses(id, time.Now())
 	}
 }
 
@@ -195,10 +196,10 @@ func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
 // calls that are reserved for it in others'. Of these a present owner may have
 // acted for as orphans, until its table held the return of the node; so they are
 // confirmed only when it has said so, or cannot act any more.
-func (r *reign) holdings(id ownership.NodeID) map[holding]bool {
-	out := make(map[holding]bool)
+func (r *reign) holdings(id ownership.NodeID) map[lease.Holding]bool {
+	out := make(map[lease.Holding]bool)
 	for _, p := range r.c.tb.PartitionsOf(id) {
-		out[holding{p.ID, p.Epoch}] = true
+		out[lease.Holding{Partition: p.ID, Epoch: p.Epoch}] = true
 	}
 	reserved := r.c.reservedFor()[id] // before it is asked since when: what was given back by now was begun before
 	since, ok := r.returned.since(id)
@@ -207,9 +208,9 @@ func (r *reign) holdings(id ownership.NodeID) map[holding]bool {
 	}
 	now := time.Now()
 	for _, v := range reserved {
-		heard := v.in.Owner == id || r.book.caughtUp(v.in.Owner, since) || now.After(r.book.over(v.in.Owner))
+		heard := v.in.Owner == id || r.leases.CaughtUp(v.in.Owner, since) || now.After(r.leases.Over(v.in.Owner))
 		if heard && len(v.Lapsed) == 0 {
-			out[holding{v.in.ID, v.Epoch}] = true
+			out[lease.Holding{Partition: v.in.ID, Epoch: v.Epoch}] = true
 		}
 	}
 	return out

@@ -260,3 +260,23 @@ func TestANewLeaderCountsASilenceAnew(t *testing.T) {
 		t.Errorf("it lapsed %v after the new leader came, want %v at least", took, silence)
 	}
 }
+
+func TestANodeWhoseProcessEndedGetsNoNewCallsLongBeforeItsLeaseEnds(t *testing.T) {
+	long(t)
+	const lease = 20 * time.Second
+	r := newRegion(t, func(c *Config) { c.Timings.Lease = lease })
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	dead := without(nodes, ldr)[0]
+	leases := ldr.reign.Load().leases
+	eventually(t, "the node gets calls", func() bool { return leases.Fitness(time.Now())[dead.id].Leased })
+	died := time.Now()
+	dead.cut()
+	eventually(t, "the node gets no calls", func() bool { return !leases.Fitness(time.Now())[dead.id].Leased })
+	if took := time.Since(died); took > lease/2 {
+		t.Errorf("it was avoided %v later", took)
+	}
+	if !leases.Leased(dead.id, time.Now()) {
+		t.Error("its lease does not run on")
+	}
+}

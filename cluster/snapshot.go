@@ -120,7 +120,7 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 		return err
 	}
 	defer release()
-	today, fit := c.tb.Nodes(), r.book.fitness(time.Now())
+	today, fit := c.tb.Nodes(), r.leases.Fitness(time.Now())
 	r.restoring.Store(true)
 	defer r.restoring.Store(false)
 	if err := r.standStill(ctx); err != nil {
@@ -139,7 +139,7 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	}
 	// Every node gets a whole lease to renew for the first time, or whoever is the
 	// first to do it would inherit all that the others have.
-	r.book.begin(c.leaseLength(), time.Now())
+	r.leases.Begin(c.leaseLength(), time.Now())
 	return r.reseat(ctx, today, fit)
 }
 
@@ -151,7 +151,7 @@ func (r *reign) standStill(ctx context.Context) error {
 	for {
 		var over time.Time
 		for _, n := range r.c.tb.Nodes() {
-			if at := r.book.over(n.ID); at.After(over) {
+			if at := r.leases.Over(n.ID); at.After(over) {
 				over = at
 			}
 		}

@@ -62,9 +62,9 @@ func (c *Cluster) Peers() []Peer {
 		}
 		p.Leader, p.Self = p.ID == leader, p.ID == c.self
 		if r != nil {
-			p.Leased = r.book.leased(p.ID, now)
-			if said, heard := r.book.last(p.ID); !heard.IsZero() {
-				p.Bot, p.HeardAgo = said.bot, now.Sub(heard)
+			p.Leased = r.leases.Leased(p.ID, now)
+			if said, heard := r.leases.Last(p.ID); !heard.IsZero() {
+				p.Bot, p.HeardAgo = said.Bot, now.Sub(heard)
 			}
 		}
 		out = append(out, p)
@@ -78,7 +78,7 @@ func (c *Cluster) Status() Status {
 	s := Status{
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
-		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.until(),
+		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.Until(),
 		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Addr: c.addr, Peers: c.Peers(),
 	}
 	s.Identity, s.Process = c.identity(), c.process

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
@@ -121,7 +122,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	switch {
 	case !res.GetActing():
 		return "has no valid lease"
-	case res.GetApplied()+maxBehind < commit:
+	case res.GetApplied()+lease.MaxBehind < commit:
 		return fmt.Sprintf("is %d entries behind", commit-res.GetApplied())
 	}
 	return ""

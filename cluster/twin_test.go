@@ -96,7 +96,7 @@ func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
 	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
 		t.Errorf("it ended with %v", err)
 	}
-	if !twin.trans.deaf.Load() || len(n.fatals()) > 0 || !n.lease.valid(time.Now()) {
+	if !twin.trans.deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
 		t.Errorf("the copy was admitted, or the living one suffered: %v", n.fatals())
 	}
 }
@@ -125,9 +125,9 @@ func TestARestartIsTheSameNode(t *testing.T) {
 			return len(n.st.Lineage().Ancestors) == 1
 		})
 	}
-	last, heard := leaderOf(t, nodes...).reign.Load().book.last(n.id)
-	if last.process != n.process || heard.IsZero() {
-		t.Errorf("the leader heard process %q last, want %q", last.process, n.process)
+	last, heard := leaderOf(t, nodes...).reign.Load().leases.Last(n.id)
+	if last.Process != n.process || heard.IsZero() {
+		t.Errorf("the leader heard process %q last, want %q", last.Process, n.process)
 	}
 	n.kill()
 	n.up(func(c *Config) {
@@ -311,8 +311,8 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 	}
 	applied := ldr.tb.Applied()
 	eventually(t, "the leader has heard that the node has all of it", func() bool {
-		last, _ := ldr.reign.Load().book.last(n.id)
-		return last.applied >= applied
+		last, _ := ldr.reign.Load().leases.Last(n.id)
+		return last.Applied >= applied
 	})
 	n.stop()
 	was.up(joining(without(nodes, n)...))

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -61,9 +62,6 @@ func (r *reign) recordVotes() {
 	}
 }
 
-// maxBehind is how many raft entries a node may lag and still count as well.
-const maxBehind = 1000
-
 // upkeep tells autopilot what the leases tell the leader.
 type upkeep struct{ *reign }
 
@@ -71,7 +69,7 @@ type upkeep struct{ *reign }
 func (u *upkeep) AutopilotConfig() *autopilot.Config {
 	t := u.c.cfg.Timings
 	return &autopilot.Config{
-		LastContactThreshold: t.Lease, MaxTrailingLogs: maxBehind, ServerStabilizationTime: t.Stabilise,
+		LastContactThreshold: t.Lease, MaxTrailingLogs: lease.MaxBehind, ServerStabilizationTime: t.Stabilise,
 		CleanupDeadServers: false,
 	}
 }
@@ -89,11 +87,11 @@ func (u *upkeep) FetchServerStats(_ context.Context, servers map[raft.ServerID]*
 	out := make(map[raft.ServerID]*autopilot.ServerStats, len(servers))
 	now := time.Now()
 	for id := range servers {
-		last, heard := u.book.last(ownership.NodeID(id))
+		last, heard := u.leases.Last(ownership.NodeID(id))
 		if heard.IsZero() {
 			continue
 		}
-		out[id] = &autopilot.ServerStats{LastContact: now.Sub(heard), LastTerm: last.term, LastIndex: last.lastIndex}
+		out[id] = &autopilot.ServerStats{LastContact: now.Sub(heard), LastTerm: last.Term, LastIndex: last.LastIndex}
 	}
 	return out
 }
@@ -107,7 +105,7 @@ func (u *upkeep) KnownServers() map[raft.ServerID]*autopilot.Server {
 			continue
 		}
 		status := autopilot.NodeAlive
-		if now.After(u.book.over(n.ID)) {
+		if now.After(u.leases.Over(n.ID)) {
 			status = autopilot.NodeFailed
 		}
 		out[raft.ServerID(n.ID)] = &autopilot.Server{

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
 
@@ -76,16 +77,16 @@ func (p *promoter) caughtUp(id ownership.NodeID) bool {
 	if !ok || n.State == ownership.NodeGone {
 		return false
 	}
-	last, heard := p.book.last(id)
-	return !heard.IsZero() && last.incarnation == n.Incarnation && last.applied+maxBehind >= p.c.tb.Applied()
+	last, heard := p.leases.Last(id)
+	return !heard.IsZero() && last.Incarnation == n.Incarnation && last.Applied+lease.MaxBehind >= p.c.tb.Applied()
 }
 
 // isDead reports whether this leader has not heard of a voter for so long that its
 // vote may go to another. One whose new process waits to be admitted is there, and
 // so is one that is refused a lease.
 func (p *promoter) isDead(id ownership.NodeID, now time.Time) bool {
-	last := p.book.next.seenAt(id)
-	if began := p.book.began(); last.Before(began) {
+	last := p.leases.Next.SeenAt(id)
+	if began := p.leases.Began(); last.Before(began) {
 		last = began
 	}
 	return id != p.c.self && now.Sub(last) > p.c.cfg.Timings.DeadVoter
@@ -119,7 +120,7 @@ func (r *reign) quorumWithout(id ownership.NodeID) error {
 		case s.Suffrage != raft.Voter:
 		case other == id:
 			votes = true
-		case other == r.c.self || r.book.leased(other, time.Now()):
+		case other == r.c.self || r.leases.Leased(other, time.Now()):
 			left, living = left+1, living+1
 		default:
 			left++

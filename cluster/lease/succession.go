@@ -1,4 +1,4 @@
-package cluster
+package lease
 
 import (
 	"fmt"
@@ -25,18 +25,18 @@ type successor struct {
 	over     string // a process that gave its lease back
 }
 
-// waits is how long a process that asks again and again counts as waiting after
+// Waits is how long a process that asks again and again counts as waiting after
 // it last asked.
-func (b *book) waits() time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return max(b.longest/2, time.Second)
+func (t *Table) Waits() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.longest/2, time.Second)
 }
 
-// ask notes that a process asks to be admitted while another one is the node's.
+// Ask notes that a process asks to be admitted while another one is the node's.
 // ErrTwin: the present one is alive. One renewal after the question may have been
 // on its way when its sender died; with a second one it has not.
-func (s *succession) ask(id ownership.NodeID, process string, waits time.Duration, now time.Time) error {
+func (s *succession) Ask(id ownership.NodeID, process string, waits time.Duration, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(id)
@@ -53,8 +53,8 @@ func (s *succession) ask(id ownership.NodeID, process string, waits time.Duratio
 	return nil
 }
 
-// renewed notes a renewal of the node's present process.
-func (s *succession) renewed(id ownership.NodeID) {
+// Renewed notes a renewal of the node's present process.
+func (s *succession) Renewed(id ownership.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.of[id]
@@ -66,8 +66,8 @@ func (s *succession) renewed(id ownership.NodeID) {
 	}
 }
 
-// sees notes a sign of life of a node; seenAt gives the last one.
-func (s *succession) sees(id ownership.NodeID, now time.Time) {
+// Sees notes a sign of life of a node; seenAt gives the last one.
+func (s *succession) Sees(id ownership.NodeID, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
@@ -76,14 +76,14 @@ func (s *succession) sees(id ownership.NodeID, now time.Time) {
 	s.seen[id] = now
 }
 
-func (s *succession) seenAt(id ownership.NodeID) time.Time {
+func (s *succession) SeenAt(id ownership.NodeID) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seen[id]
 }
 
-// done ends the waiting: the process was admitted.
-func (s *succession) done(id ownership.NodeID) {
+// Done ends the waiting: the process was admitted.
+func (s *succession) Done(id ownership.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.of[id]; e != nil {
@@ -91,14 +91,14 @@ func (s *succession) done(id ownership.NodeID) {
 	}
 }
 
-// gaveBack notes that a process stopped in order: it acts no more.
-func (s *succession) gaveBack(id ownership.NodeID, process string) {
+// GaveBack notes that a process stopped in order: it acts no more.
+func (s *succession) GaveBack(id ownership.NodeID, process string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entry(id).over = process
 }
 
-func (s *succession) isOver(id ownership.NodeID, process string) bool {
+func (s *succession) IsOver(id ownership.NodeID, process string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.of[id]
@@ -117,12 +117,12 @@ func (s *succession) entry(id ownership.NodeID) *successor {
 	return e
 }
 
-// waiting reports whether a process waits to take the node over: the node is there
+// Waiting reports whether a process waits to take the node over: the node is there
 // then, and is not to be failed over.
-func (b *book) waiting(id ownership.NodeID, now time.Time) bool {
-	waits := b.waits()
-	b.next.mu.Lock()
-	defer b.next.mu.Unlock()
-	e := b.next.of[id]
+func (t *Table) Waiting(id ownership.NodeID, now time.Time) bool {
+	waits := t.Waits()
+	t.Next.mu.Lock()
+	defer t.Next.mu.Unlock()
+	e := t.Next.of[id]
 	return e != nil && e.process != "" && now.Sub(e.last) < waits
 }
