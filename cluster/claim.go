@@ -44,7 +44,7 @@ func batches(width, most int) batch.Limits {
 // ErrFull or ErrNoBot (the placement tells in its candidates why), ErrNoLeader when there
 // was nobody to decide, ErrOtherApp for a call of another app, or ErrStopped.
 // After a nil error Find and Owner know the call on this node.
-func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+func (c *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
 	if p, ok, err := c.known(cl); ok {
 		return p, err
 	}
@@ -79,7 +79,7 @@ func (c *Cluster) Claim(ctx context.Context, cl ownership.Claim) (ownership.Plac
 const hopeless = 100 * time.Millisecond
 
 // known answers for a call that this node knows already.
-func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
+func (c *standing) known(cl ownership.Claim) (ownership.Placement, bool, error) {
 	k, ok := c.Find(cl.Call)
 	if !ok {
 		return ownership.Placement{}, false, nil
@@ -99,7 +99,7 @@ func (c *Cluster) known(cl ownership.Claim) (ownership.Placement, bool, error) {
 
 // Find gives what routing needs of a call, from memory; false: this node knows
 // no such call.
-func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
+func (c *standing) Find(id ownership.CallID) (ownership.Known, bool) {
 	applied := c.tb.Applied() // before the table is asked: what it drops later was in it
 	if k, ok := c.tb.Known(id); ok {
 		return k, true
@@ -109,7 +109,7 @@ func (c *Cluster) Find(id ownership.CallID) (ownership.Known, bool) {
 
 // Owner gives who owns a partition, from memory, with whether this node may act
 // as it right now.
-func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
+func (c *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	node, epoch := c.ownerOf(id, 0)
 	if node == "" {
 		return ownership.Owner{}, false
@@ -122,7 +122,7 @@ func (c *Cluster) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 // owner makes an owner's words. A caller who is sent to a dead address is lost until
 // it begins anew, so a node that has not been met since this process began is
 // reachable by relay only: that finds out at once whether it is there.
-func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
+func (c *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
 	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node)) {
 		o.PublicURL = n.PublicURL
@@ -132,7 +132,7 @@ func (c *Cluster) owner(node ownership.NodeID, id ownership.PartitionID, epoch o
 
 // ownerOf gives the newest owner and epoch that this node has heard of; least
 // is an epoch known from elsewhere.
-func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
+func (c *standing) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
 	p, ok := c.tb.Partition(id)
 	if owner, epoch, heard := c.ahead.partition(id); heard && (!ok || epoch > p.Epoch) {
 		return owner, epoch
@@ -144,12 +144,12 @@ func (c *Cluster) ownerOf(id ownership.PartitionID, least ownership.Epoch) (owne
 }
 
 // Leased reports whether this node may act as an owner at all now.
-func (c *Cluster) Leased() bool { return c.lease.Acts(c.tb.Applied(), time.Now()) }
+func (c *standing) Leased() bool { return c.lease.Acts(c.tb.Applied(), time.Now()) }
 
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth
 // nothing later.
-func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+func (c *standing) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
 	switch {
 	case !c.Owns(call, id, epoch):
@@ -164,7 +164,7 @@ func (c *Cluster) Holds(call ownership.CallID, id ownership.PartitionID, epoch o
 // Owns reports whether this node's table says that it acts for the call at that
 // epoch. Without a lease that is no right to act, but one that may come back. A
 // call that the table does not know is its partition's owner's.
-func (c *Cluster) Owns(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+func (c *standing) Owns(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
 	if k, ok := c.tb.Known(call); ok {
 		return k.Owner == c.self && k.Partition == id && k.Epoch == epoch
 	}
@@ -172,18 +172,18 @@ func (c *Cluster) Owns(call ownership.CallID, id ownership.PartitionID, epoch ow
 }
 
 // HoldsPartition is Holds for the partition as such: new calls in it, and moves.
-func (c *Cluster) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
+func (c *standing) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	applied := c.tb.Applied()
 	return c.ownsPartition(id, epoch) && c.lease.Holds(id, epoch, applied, time.Now())
 }
 
-func (c *Cluster) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
+func (c *standing) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
 	p, ok := c.tb.Partition(id)
 	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch
 }
 
 // decide is the leader's end of a claim: one raft entry for the whole batch.
-func (c *Cluster) decide(claims []ownership.Claim) []batch.Result[decided] {
+func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	r := c.reign.Load()
@@ -224,7 +224,7 @@ func (c *Cluster) decide(claims []ownership.Claim) []batch.Result[decided] {
 }
 
 // forwardClaims is a follower's end of a claim: one request to the leader.
-func (c *Cluster) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
+func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
@@ -252,7 +252,7 @@ func (c *Cluster) forwardClaims(claims []ownership.Claim) []batch.Result[decided
 }
 
 // forwardAct sends an act to the leader.
-func (c *Cluster) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
 	b, err := store.EncodeAct(act, c.tb.Format())
 	if err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func (c *Cluster) forwardAct(ctx context.Context, leader ownership.NodeID, addr 
 
 // claimsFor is the leader's answer to another node's batch: each claim goes
 // into the leader's own combiner, so that batches of several nodes become one.
-func (c *Cluster) claimsFor(ctx context.Context, claims []ownership.Claim) (*ownership.Outcome, error) {
+func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*ownership.Outcome, error) {
 	out := &ownership.Outcome{Placements: make([]ownership.Placement, len(claims)), Errors: make([]error, len(claims))}
 	for i, w := range c.lead.All(claims) {
 		select {

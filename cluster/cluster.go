@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -16,75 +15,37 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
-	"tandem/cluster/lease"
 	"tandem/ownership"
 	"tandem/store"
 )
 
 // Cluster is this node's part in its region. Its methods may be called from any
 // goroutine and on any node: what only the leader can do is sent to it.
+//
+// It is made of parts, each of which knows those below it: what all share, the
+// standing (what the table says and the lease allows), the proposals (what changes
+// the table), and above them moves, entry and renewals.
 type Cluster struct {
-	cfg      Config
-	doors    Doors
-	self     ownership.NodeID
-	addr     string                           // advertised
-	process  string                           // random, of this start
-	born     time.Time                        // when it began
-	before   store.Lineage                    // of the disk, as this process found it
-	former   atomic.Pointer[string]           // see formerly
-	swaps    atomic.Uint64                    // odd while a snapshot replaces the table
-	unseated atomic.Pointer[[]ownership.Node] // see seatAll
-	naming   naming
-	present  *presence
-	log      *slog.Logger
-	st       *store.Store
-	tb       *store.Table
-	m        *metrics
+	*proposals
+	*moves
+	*entry
+	*renewals
 
 	creds *credentials // nil: plain, loopback only
 	port  *port
-	dial  *dialer
-	links *links
-	trans *raftTransport
 	http  *http.Server
-	raft  *raft.Raft
 
-	applied signal // fires after every act that the table applied
 	orphans orphans
 	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
-	leader  leaderView
-	reign   atomic.Pointer[reign] // set while this node leads
-	lease   lease.Lease
-	ahead   *overlay
-	lead    *batch.Combiner[ownership.Claim, decided]
-	forward *batch.Combiner[ownership.Claim, decided]
-	// Records of calls go the same two ways as claims.
-	leadRecords    *batch.Combiner[ownership.Act, recorded]
-	forwardRecords *batch.Combiner[ownership.Act, recorded]
-	barriers       *batch.Combiner[struct{}, uint64]
-	found          founding
-	invites        invites
-	leaderless     time.Time     // since when the entering goroutine knows no leader
-	handing        chan struct{} // one element: the lead is being handed on
-	disk           *disk.Watchdog
-	wal            *disk.Log
-	origins        origins
+	handing chan struct{} // one element: the lead is being handed on
+	disk    *disk.Watchdog
+	wal     *disk.Log
+	origins origins
 
-	entered  atomic.Bool            // the table holds this node's record as it is now
-	trouble  atomic.Pointer[string] // why not, or why it cannot go on
-	followed atomic.Int64           // length of leases, in nanoseconds, that this node last followed
-	renewAt  signal                 // fires when a renewal is due at once
-	enterAt  signal                 // fires when the node must announce itself again
-
-	ctx       context.Context
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup
-	stopping  atomic.Bool
-	stopOnce  sync.Once
-	stopped   chan struct{}
-	ended     chan struct{} // nothing uses the store any more
-	stopErr   error
-	fatalOnce sync.Once
+	stopOnce sync.Once
+	stopped  chan struct{}
+	ended    chan struct{} // nothing uses the store any more
+	stopErr  error
 }
 
 // Start brings this node's part of the region up: the listener, raft, the lease
@@ -104,10 +65,10 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	if err != nil {
 		return nil, fmt.Errorf("starting the cluster: registering its metrics: %w", err)
 	}
-	c := &Cluster{
+	c := newCluster(&shared{
 		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
-		born: time.Now(), st: st, tb: st.Table(), m: m, ahead: newOverlay(), stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
-	}
+		born: time.Now(), st: st, tb: st.Table(), m: m,
+	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(ctx, stamp); err != nil {
 		c.cancel()
@@ -116,6 +77,14 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	}
 	c.run()
 	return c, nil
+}
+
+func newCluster(sh *shared) *Cluster {
+	p := &proposals{standing: &standing{shared: sh, ahead: newOverlay()}}
+	return &Cluster{
+		proposals: p, moves: &moves{p}, entry: &entry{proposals: p}, renewals: &renewals{proposals: p},
+		stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
+	}
 }
 
 // open opens the port and raft, and leaves nothing open when it fails.
@@ -169,7 +138,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		_ = ln.Close()
 		return err
 	}
-	c.http = c.peerServer(me)
+	c.http = (&peerDoor{c}).peerServer(me)
 	return nil
 }
 
@@ -193,7 +162,7 @@ func (c *Cluster) run() {
 
 // Ready waits until this node stands in the table, knows a leader and holds a
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
-func (c *Cluster) Ready(ctx context.Context) error {
+func (c *entry) Ready(ctx context.Context) error {
 	for {
 		if c.entered.Load() && c.Leased() {
 			if _, _, ok := c.Leader(); ok {
@@ -213,14 +182,14 @@ func (c *Cluster) Ready(ctx context.Context) error {
 // pollEvery is how often a wait looks again at what has no signal of its own.
 const pollEvery = 10 * time.Millisecond
 
-func (c *Cluster) whyNot() string {
+func (c *standing) whyNot() string {
 	if t := c.trouble.Load(); t != nil {
 		return *t
 	}
 	return "it is still looking for the others"
 }
 
-func (c *Cluster) setTrouble(text string) {
+func (c *standing) setTrouble(text string) {
 	if text == "" {
 		c.trouble.Store(nil)
 		return
@@ -229,7 +198,7 @@ func (c *Cluster) setTrouble(text string) {
 }
 
 // fatal stops this node acting and tells the node, once, that it must end.
-func (c *Cluster) fatal(err error) {
+func (c *standing) fatal(err error) {
 	c.fatalOnce.Do(func() {
 		c.lease.Drop()
 		c.setTrouble(err.Error())

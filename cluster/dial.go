@@ -86,7 +86,7 @@ func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownershi
 type firstRaft struct{ net.Conn }
 
 // openRaftTo opens a raft connection to a node, wherever it is.
-func (c *Cluster) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+func (c *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
 	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
 	for _, addr := range c.dial.resolved(ctx, c.where(id)) {
 		var conn net.Conn

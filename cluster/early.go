@@ -12,7 +12,7 @@ import (
 // before: a claim of one may be under way, and must ring nowhere when it is carried
 // out after all. After nil Find knows each here: as ended, or as what a claim that
 // was quicker has made of it. A region of an older command format keeps no such mark.
-func (c *Cluster) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+func (c *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
 	if c.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -15,11 +16,24 @@ import (
 	"tandem/store"
 )
 
+// entry is how this node becomes part of its region and stays it: who it is, whom
+// it meets, and what it says of itself.
+type entry struct {
+	*proposals
+	trans      *raftTransport
+	dial       *dialer
+	naming     naming
+	swaps      atomic.Uint64 // odd while a snapshot replaces the table
+	found      founding
+	invites    invites
+	leaderless time.Time // since when the entering goroutine knows no leader
+}
+
 // enter makes this node part of its region: it founds the region when enough empty
 // nodes agree, asks to join until the table holds its record as it is now, and asks again
 // when its record or its partitions are gone. The same start command thus does
 // for the first node, the others, a restart, and a restart at a new address.
-func (c *Cluster) enter() {
+func (c *entry) enter() {
 	tick := time.NewTicker(c.cfg.Timings.Announce)
 	defer tick.Stop()
 	for {
@@ -47,7 +61,7 @@ func forGood(err error) bool {
 		errors.Is(err, ErrDiffers)
 }
 
-func (c *Cluster) enterOnce(ctx context.Context) error {
+func (c *entry) enterOnce(ctx context.Context) error {
 	if c.lease.Dropped.Load() {
 		return nil
 	}
@@ -81,7 +95,7 @@ func (c *Cluster) enterOnce(ctx context.Context) error {
 
 // announce asks the leader, or any node that knows it, to take this node in. When
 // nobody knows a leader, those who vote vouch for each other first.
-func (c *Cluster) announce(ctx context.Context) error {
+func (c *entry) announce(ctx context.Context) error {
 	req := c.joining()
 	// A region's only voter leads by itself; it still looks around before it acts.
 	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
@@ -131,7 +145,7 @@ func (c *Cluster) announce(ctx context.Context) error {
 
 // votes reports whether raft's configuration, as it is known here, gives a node a
 // vote.
-func (c *Cluster) votes(id ownership.NodeID) bool {
+func (c *standing) votes(id ownership.NodeID) bool {
 	for _, s := range c.servers() {
 		if s.ID == raft.ServerID(id) {
 			return s.Suffrage == raft.Voter
@@ -142,7 +156,7 @@ func (c *Cluster) votes(id ownership.NodeID) bool {
 
 // needed reports whether too few other voters are here to decide anything without
 // this one's vote.
-func (c *Cluster) needed(met map[ownership.NodeID]greeting) bool {
+func (c *entry) needed(met map[ownership.NodeID]greeting) bool {
 	others := 0
 	for id := range met {
 		if c.votes(id) {
@@ -156,7 +170,7 @@ func (c *Cluster) needed(met map[ownership.NodeID]greeting) bool {
 // they know no other living process of its id that with it they are a majority.
 // No leader is known then who could admit it, or none could without its vote.
 // Whoever knows of another one stops it.
-func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
+func (c *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
 		if h.GetProcess() != c.process {
 			return twinOf(c.self, h.addr)
@@ -181,7 +195,7 @@ func (c *Cluster) vouched(met map[ownership.NodeID]greeting, self []greeting) er
 	return nil
 }
 
-func (c *Cluster) askToJoin(ctx context.Context, node ownership.NodeID, addr string, req JoinRequest) error {
+func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr string, req JoinRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, joinLimit)
 	defer cancel()
 	n := req.Node
@@ -211,7 +225,7 @@ const joinLimit = 10 * time.Second
 // founder needs the word of as many nodes as were expected, a node without state
 // gives its word to one founder at a time, and nobody founds who sees a node of
 // Join that has state.
-func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
+func (c *entry) mayFound(ctx context.Context) (join bool, err error) {
 	has, err := c.st.HasState()
 	if err != nil {
 		return false, fmt.Errorf("founding the region: %w", err)
@@ -256,7 +270,7 @@ func (c *Cluster) mayFound(ctx context.Context) (join bool, err error) {
 
 // greetAll says hello to every address of Join and gives the other nodes of this
 // region that answered, by id.
-func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
+func (c *entry) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
 	hello := c.me()
 	hello.Founder = string(founder)
 	met, _, _ := c.greetAt(ctx, c.cfg.Join, hello)
@@ -266,7 +280,7 @@ func (c *Cluster) greetAll(ctx context.Context, founder ownership.NodeID) map[ow
 // greetAt says hello at the addresses, this node's own left out, and remembers
 // where it met whom. self are answers under this node's own id, refused is what one
 // said that takes this node for a stranger.
-func (c *Cluster) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting, refused error) {
+func (c *entry) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting, refused error) {
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
 	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses

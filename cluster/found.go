@@ -19,7 +19,7 @@ import (
 //
 // The error is ErrConflict when this node has data of a region already, or a node
 // of its join list does, or ErrNoLeader when ctx ends first.
-func (c *Cluster) Found(ctx context.Context) error {
+func (c *entry) Found(ctx context.Context) error {
 	fail := func(err error) error {
 		return fmt.Errorf("founding region %s on node %s: %w", c.cfg.Region, c.self, err)
 	}
@@ -54,7 +54,7 @@ func (c *Cluster) Found(ctx context.Context) error {
 
 // foundRegion makes this node the only voter of a new region, whose identity is
 // random; the others join.
-func (c *Cluster) foundRegion(ctx context.Context) error {
+func (c *entry) foundRegion(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	if err := c.st.Belong(rand.Text()); err != nil {
@@ -81,7 +81,7 @@ func (c *Cluster) foundRegion(ctx context.Context) error {
 // vote, and with two nodes of three such a vote is enough to lose acknowledged
 // claims; a process on a copied disk is a second vote under one id. So every process
 // is deaf until its leader has looked at it, or enough others vouch for it.
-func (c *Cluster) admitted() {
+func (c *entry) admitted() {
 	if c.trans.deaf.Swap(false) {
 		c.log.Info("this process takes part in raft", "process", c.process)
 	}
@@ -89,7 +89,7 @@ func (c *Cluster) admitted() {
 
 // identity is the region's: random, made when it was founded. Empty: this node
 // belongs to none yet, or to one that was founded by older software.
-func (c *Cluster) identity() string {
+func (c *standing) identity() string {
 	if id := c.tb.Identity(); id != "" {
 		return id
 	}
@@ -99,7 +99,7 @@ func (c *Cluster) identity() string {
 // formerly is the region's identity before a snapshot of another founding was
 // restored while this process ran; empty: none was. Those who have yet to get that
 // snapshot know it by that one.
-func (c *Cluster) formerly() string {
+func (c *standing) formerly() string {
 	if id := c.former.Load(); id != nil {
 		return *id
 	}

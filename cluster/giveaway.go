@@ -33,7 +33,7 @@ type Given struct {
 // partition, so the partition is what moves. What could not be moved is counted
 // and this node goes on acting on it; the error is ctx's, or the last one that
 // kept a partition here.
-func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
+func (c *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
 	var out Given
 	var last error
 	failed := make(map[ownership.NodeID]bool)
@@ -76,7 +76,7 @@ func (c *Cluster) GiveAway(ctx context.Context, what Giving) (Given, error) {
 
 // stuck says what speaks against moving a partition now: an answered call with
 // its media here, or a call that rings and is about to be answered here.
-func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error) {
+func (c *standing) stuck(p ownership.Partition) (pinned, ringing bool, err error) {
 	if p.Live == 0 {
 		return false, false, nil
 	}
@@ -106,7 +106,7 @@ func (c *Cluster) stuck(p ownership.Partition) (pinned, ringing bool, err error)
 // is dead, the failover has done it. The time in the table is by the clock of
 // whoever asked: a clock that is wrong moves calls early or late, and breaks
 // nothing.
-func (c *Cluster) keepDrain() {
+func (c *moves) keepDrain() {
 	tick := time.NewTicker(c.cfg.Timings.Renew)
 	defer tick.Stop()
 	var told Given

@@ -20,7 +20,7 @@ const (
 )
 
 // direct asks the leader which node is fittest to take a partition, but for some.
-func (c *Cluster) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
+func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
 	req := &peerpb.DirectRequest{Partition: uint32(id)}
 	for _, n := range but {
 		req.But = append(req.But, string(n))
@@ -40,7 +40,7 @@ func (c *Cluster) direct(ctx context.Context, id ownership.PartitionID, but []ow
 	return to, err
 }
 
-func (c *Cluster) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+func (c *moves) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
@@ -95,18 +95,18 @@ func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
 // messages, so that a repeat that arrives there after the move finds its reply.
 // Nothing is handed on before the partition rests: what is under way is not yet in
 // the memory.
-func (c *Cluster) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+func (c *moves) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
 	return c.send(ctx, id, c.memory(id), to)
 }
 
-func (c *Cluster) memory(id ownership.PartitionID) []byte {
+func (c *moves) memory(id ownership.PartitionID) []byte {
 	if c.doors.Memory == nil {
 		return nil
 	}
 	return c.doors.Memory(id)
 }
 
-func (c *Cluster) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
+func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
 	if len(memory) == 0 {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (c *Cluster) send(ctx context.Context, id ownership.PartitionID, memory []b
 
 // serveTake takes the memory of a partition that is about to be this node's. It is
 // believed from its present owner only, and harmless if the move comes to nothing.
-func (c *Cluster) serveTake(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*connect.Response[peerpb.TakeReply], error) {
+func (c *moves) serveTake(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*connect.Response[peerpb.TakeReply], error) {
 	memory, id, err := c.readMemory(speakerOf(ctx), stream)
 	if err != nil {
 		return nil, toConnect(fmt.Errorf("taking the memory of partition %s: %w", id, err))
@@ -144,7 +144,7 @@ func (c *Cluster) serveTake(ctx context.Context, stream *connect.ClientStream[pe
 	return connect.NewResponse(&peerpb.TakeReply{}), nil
 }
 
-func (c *Cluster) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
+func (c *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
 	for stream.Receive() {
 		m := stream.Msg()
 		if id == 0 {

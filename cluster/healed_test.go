@@ -104,7 +104,7 @@ func TestO36_IndexesOfTwoHistoriesSayNothing(t *testing.T) {
 // reminder a minute; and raft's own lines, several a second, are not shown.
 func TestO20_OneLineOfASilentNode(t *testing.T) {
 	var log bytes.Buffer
-	c := &Cluster{log: slog.New(slog.NewTextHandler(&log, nil))}
+	c := newCluster(&shared{log: slog.New(slog.NewTextHandler(&log, nil))})
 	told := map[raft.ServerID]time.Time{}
 	at := time.Now()
 	for s := range 150 { // seconds

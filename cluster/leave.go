@@ -45,7 +45,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 // restAll waits until the table has heard what this node did as an owner, who acts no
 // more: whoever follows would take up calls that have ended here. It goes on without
 // after Timings.Decide.
-func (c *Cluster) restAll(ctx context.Context) {
+func (c *moves) restAll(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, p := range c.tb.PartitionsOf(c.self) {
 		all.Go(func() {
@@ -60,7 +60,7 @@ func (c *Cluster) restAll(ctx context.Context) {
 // bequeath hands the memory of this node's partitions to every other node: who
 // inherits which is known only when it does, and calls with media here go, too. It
 // gives those that could not take it.
-func (c *Cluster) bequeath(ctx context.Context) (ignorant []string) {
+func (c *moves) bequeath(ctx context.Context) (ignorant []string) {
 	if c.tb.Format() < ownership.FormatReservations { // older nodes take no memory
 		return nil
 	}

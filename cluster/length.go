@@ -16,7 +16,7 @@ const (
 
 // leaseLength is how long leases last now: the region's word, which stands in the
 // table; before there is one, this node's own configuration.
-func (c *Cluster) leaseLength() time.Duration {
+func (c *standing) leaseLength() time.Duration {
 	if now, _ := c.tb.Lease(); now > 0 {
 		return now
 	}
@@ -24,10 +24,10 @@ func (c *Cluster) leaseLength() time.Duration {
 }
 
 // Lease gives how long leases last in the region, as this node knows it.
-func (c *Cluster) Lease() time.Duration { return c.leaseLength() }
+func (c *standing) Lease() time.Duration { return c.leaseLength() }
 
 // longestLease is how long a lease granted by an earlier leader may last.
-func (c *Cluster) longestLease() time.Duration {
+func (c *standing) longestLease() time.Duration {
 	now, before := c.tb.Lease()
 	if now == 0 {
 		return c.cfg.Timings.Lease
@@ -39,7 +39,7 @@ func (c *Cluster) longestLease() time.Duration {
 // What new ones last counts from their next renewal on. The error is ErrConflict
 // for a length outside of what the region can live with, or in a region that still
 // has nodes of older software, or ErrNoLeader.
-func (c *Cluster) SetLease(ctx context.Context, length time.Duration) error {
+func (c *proposals) SetLease(ctx context.Context, length time.Duration) error {
 	if least := max(2*c.cfg.Timings.Heartbeat, shortestLease); length < least || length > longestLease {
 		return fmt.Errorf("setting the length of leases to %v: allowed are %v to %v, so that an election outlasts none: %w",
 			length, least, longestLease, ownership.ErrConflict)
@@ -114,7 +114,7 @@ func (r *reign) setFirstLength() {
 }
 
 // follow says once that this node's file has another length than the region.
-func (c *Cluster) follow(length time.Duration) {
+func (c *renewals) follow(length time.Duration) {
 	if c.followed.Swap(int64(length)) != int64(length) && length != c.cfg.Timings.Lease {
 		c.log.Warn("leases last as long as the region says, not as long as cluster.lease of this node's file: change the file, or the region with tandem region lease",
 			"region", length, "file", c.cfg.Timings.Lease)

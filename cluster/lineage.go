@@ -16,7 +16,7 @@ type naming struct {
 
 // keepLineage brings what stands beside the stamp up to what the table says, and
 // ends this process when the table names another one after it.
-func (c *Cluster) keepLineage() error {
+func (c *entry) keepLineage() error {
 	if id := c.tb.Identity(); id != "" {
 		if err := c.st.Belong(id); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)
@@ -55,7 +55,7 @@ func (c *Cluster) keepLineage() error {
 
 // twin says what is wrong when two processes run on the data of one node, and what
 // to do.
-func (c *Cluster) twin(seen []string) error {
+func (c *entry) twin(seen []string) error {
 	at := "an address that is not known here"
 	for _, addr := range seen {
 		if addr != c.addr {
@@ -71,7 +71,7 @@ func twinOf(id ownership.NodeID, at string) error {
 }
 
 // inTable reports whether the table holds this node's record as it is now.
-func (c *Cluster) inTable() bool {
+func (c *standing) inTable() bool {
 	n, ok := c.tb.Node(c.self)
 	if !ok || n.State == ownership.NodeGone {
 		return false
@@ -83,7 +83,7 @@ func (c *Cluster) inTable() bool {
 
 // ownRecord is this node's record as the table should hold it: one of an older format
 // names no process.
-func (c *Cluster) ownRecord() ownership.Node {
+func (c *standing) ownRecord() ownership.Node {
 	n := c.cfg.Node
 	if c.tb.Format() < ownership.FormatReservations {
 		n.Process = ""
@@ -93,7 +93,7 @@ func (c *Cluster) ownRecord() ownership.Node {
 
 // ownsTooFew reports whether the node may take calls but lacks partitions. A region
 // of an older format bears some only to a node that has none.
-func (c *Cluster) ownsTooFew() bool {
+func (c *entry) ownsTooFew() bool {
 	n, ok := c.tb.Node(c.self)
 	if !ok || n.State != ownership.NodeActive || !c.Leased() {
 		return false
@@ -103,7 +103,7 @@ func (c *Cluster) ownsTooFew() bool {
 }
 
 // joining is this node's request to be taken in.
-func (c *Cluster) joining() JoinRequest {
+func (c *entry) joining() JoinRequest {
 	_, member := c.tb.Node(c.self)
 	me := c.me()
 	return JoinRequest{

@@ -22,7 +22,7 @@ import (
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
 // within ctx.
-func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
+func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
 	fail := func(err error) (ownership.Node, error) {
 		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
 	}
@@ -77,7 +77,7 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 	return n, nil
 }
 
-func (c *Cluster) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	p := c.links.to("", addr)
@@ -85,7 +85,7 @@ func (c *Cluster) greet(ctx context.Context, addr string, req *peerpb.HelloReque
 }
 
 // awaitNode waits until the table here holds the node as present.
-func (c *Cluster) awaitNode(ctx context.Context, id ownership.NodeID, incarnation string) (ownership.Node, error) {
+func (c *standing) awaitNode(ctx context.Context, id ownership.NodeID, incarnation string) (ownership.Node, error) {
 	for {
 		changed := c.applied.next()
 		if n, ok := c.tb.Node(id); ok && n.Incarnation == incarnation && n.State != ownership.NodeGone {

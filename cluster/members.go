@@ -34,7 +34,7 @@ type JoinRequest struct {
 // for an incarnation that was removed, ErrConflict for a known id with another
 // incarnation and for an address that another node has, ErrUnreachable when the
 // node does not answer at its address, or ErrNoLeader.
-func (c *Cluster) Join(ctx context.Context, req JoinRequest) (voter bool, err error) {
+func (c *entry) Join(ctx context.Context, req JoinRequest) (voter bool, err error) {
 	if err := c.checkJoin(req); err != nil {
 		return false, err
 	}
@@ -55,7 +55,7 @@ func (c *Cluster) Join(ctx context.Context, req JoinRequest) (voter bool, err er
 }
 
 // checkJoin refuses what can be refused without looking at the table.
-func (c *Cluster) checkJoin(req JoinRequest) error {
+func (c *entry) checkJoin(req JoinRequest) error {
 	switch n, s := req.Node, req.Stamp; {
 	case s.Deployment != c.cfg.Deployment || s.Region != c.cfg.Region || n.Region != c.cfg.Region:
 		return fmt.Errorf("joining node %s of %s/%s to %s/%s: %w", n.ID, s.Deployment, s.Region, c.cfg.Deployment, c.cfg.Region, ErrForeign)
@@ -84,11 +84,11 @@ func (c *Cluster) Remove(ctx context.Context, id ownership.NodeID) error {
 }
 
 // dismissLimit bounds a removal: a lease has to run out first.
-func (c *Cluster) dismissLimit() time.Duration {
+func (c *proposals) dismissLimit() time.Duration {
 	return c.cfg.Timings.Lease + c.cfg.Timings.Drift + joinLimit
 }
 
-func (c *Cluster) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
+func (c *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
 	bounded, cancel := context.WithTimeout(ctx, c.dismissLimit())
 	defer cancel()
 	return c.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
@@ -164,13 +164,13 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool, but
 }
 
 // Drain stops new calls for a node; until zero: with no deadline.
-func (c *Cluster) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
+func (c *proposals) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
 	_, err := c.Do(ctx, ownership.Drain{Node: id, Until: until})
 	return err
 }
 
 // Undrain brings a draining node back.
-func (c *Cluster) Undrain(ctx context.Context, id ownership.NodeID) error {
+func (c *proposals) Undrain(ctx context.Context, id ownership.NodeID) error {
 	_, err := c.Do(ctx, ownership.Undrain{Node: id})
 	return err
 }

@@ -10,12 +10,16 @@ import (
 	"tandem/ownership"
 )
 
+// moves is the planned change of a partition's owner: this one hands it over, with
+// all that is known of its calls, and the other takes it.
+type moves struct{ *proposals }
+
 // Move gives one partition to another node: the planned hand-over, from any
 // node. The owner stops acting on it first, and only then its epoch grows. The
 // error is ErrUnknown, ErrConflict when its calls cannot move, ErrUnreachable
 // when the owner does not answer (a dead owner's partitions move by themselves),
 // or ErrNoLeader; the owner goes on acting then.
-func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+func (c *moves) Move(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
 	fail := func(err error) error { return fmt.Errorf("moving partition %s to node %s: %w", id, to, err) }
 	p, ok := c.tb.Partition(id)
 	if !ok || p.Retired {
@@ -50,7 +54,7 @@ func (c *Cluster) Move(ctx context.Context, id ownership.PartitionID, to ownersh
 // yield is the owner's part of a move: choose the next owner, stop, let it have the
 // memory of what was handled, then say so. With an empty to the leader chooses, none
 // of those in but. It gives the next owner too, as far as it was chosen.
-func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID, but ...ownership.NodeID) (*ownership.Outcome, ownership.NodeID, error) {
+func (c *moves) yield(ctx context.Context, id ownership.PartitionID, epoch ownership.Epoch, to ownership.NodeID, but ...ownership.NodeID) (*ownership.Outcome, ownership.NodeID, error) {
 	fail := func(err error) error { return fmt.Errorf("giving up partition %s at epoch %s: %w", id, epoch, err) }
 	if !c.HoldsPartition(id, epoch) {
 		return nil, to, fail(ownership.ErrFenced)
@@ -97,7 +101,7 @@ func (c *Cluster) yield(ctx context.Context, id ownership.PartitionID, epoch own
 // rest waits for the effects that were under way when this node stopped acting on
 // the partition: one that reaches the bot or Graph after the new owner began
 // would carry a passed epoch.
-func (c *Cluster) rest(ctx context.Context, id ownership.PartitionID) error {
+func (c *moves) rest(ctx context.Context, id ownership.PartitionID) error {
 	if c.doors.Rest == nil {
 		return nil
 	}
@@ -112,7 +116,7 @@ func (c *Cluster) rest(ctx context.Context, id ownership.PartitionID) error {
 var through = ownership.Seen{}
 
 // takeBack lets this node act on a partition again whose move came to nothing.
-func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
+func (c *moves) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 	if p, ok := c.tb.Partition(id); ok && p.Owner == c.self && p.Epoch == epoch {
 		c.lease.Take(id)
 	}
@@ -121,7 +125,7 @@ func (c *Cluster) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 // resume lets this node act on a partition again once it is known what became of
 // its move. A request on its way may still reach the log until its own bound is
 // over, so that is waited for first.
-func (c *Cluster) resume(id ownership.PartitionID, epoch ownership.Epoch) {
+func (c *moves) resume(id ownership.PartitionID, epoch ownership.Epoch) {
 	t := time.NewTimer(c.cfg.Timings.Decide)
 	defer t.Stop()
 	for {

@@ -46,7 +46,7 @@ func readWord(r io.Reader, m proto.Message) error {
 
 // introduce gives this process's word on a raft connection that it opened, and
 // takes the other's, who must be the node.
-func (c *Cluster) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
+func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("opening a raft connection to node %s: %w", want, err)
@@ -72,13 +72,13 @@ func (c *Cluster) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, err
 			return fail(err)
 		}
 		_ = conn.SetDeadline(time.Time{})
-		return &boundConn{Conn: conn, c: c, node: b.node, process: b.process}, nil
+		return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
 	}
 }
 
 // welcome takes the word of whoever opened a raft connection here and gives its
 // own. node is the one in its certificate, empty on a plain port.
-func (c *Cluster) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("taking a raft connection: %w", err)
@@ -104,24 +104,24 @@ func (c *Cluster) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error
 		return fail(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &boundConn{Conn: conn, c: c, node: b.node, process: b.process}, nil
+	return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
 }
 
 // unnamed lets older software speak raft, for as long as the region knows no
 // process of that node.
-func (c *Cluster) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+func (c *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
 	if err := c.meet(bearer{node: node}); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &boundConn{Conn: conn, c: c, node: node}, nil
+	return &boundConn{Conn: conn, present: c.present, node: node}, nil
 }
 
 // boundConn is a raft connection with one process. It ends when this node listens
 // to another process of that id.
 type boundConn struct {
 	net.Conn
-	c       *Cluster
+	present *presence
 	node    ownership.NodeID
 	process string
 }
@@ -129,7 +129,7 @@ type boundConn struct {
 // Read implements net.Conn.
 func (b *boundConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
-	if n > 0 && !b.c.present.hears(b.node, b.process, time.Now()) {
+	if n > 0 && !b.present.hears(b.node, b.process, time.Now()) {
 		_ = b.Close()
 		return 0, fmt.Errorf("reading from node %s: %w", b.node, ownership.ErrTwin)
 	}

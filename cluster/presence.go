@@ -215,7 +215,7 @@ func (p *presence) addrs() []*peerpb.NodeAddr {
 }
 
 // named gives the process that the own table names for a node.
-func (c *Cluster) named(id ownership.NodeID) string {
+func (c *standing) named(id ownership.NodeID) string {
 	n, ok := c.tb.Node(id)
 	if !ok || n.State == ownership.NodeGone {
 		return ""
@@ -225,7 +225,7 @@ func (c *Cluster) named(id ownership.NodeID) string {
 
 // where lists the addresses at which a node may be, the best first: an address is
 // a hint, who answers there is checked at each dial.
-func (c *Cluster) where(id ownership.NodeID) []string {
+func (c *standing) where(id ownership.NodeID) []string {
 	var all []string
 	add := func(addr string) {
 		if addr != "" && addr != string(elsewhere(raft.ServerID(id))) && !slices.Contains(all, addr) {
@@ -245,7 +245,7 @@ func (c *Cluster) where(id ownership.NodeID) []string {
 }
 
 // me is what this process says of itself.
-func (c *Cluster) me() *peerpb.HelloRequest {
+func (c *entry) me() *peerpb.HelloRequest {
 	l := c.st.Lineage()
 	if n := len(l.Ancestors); n > 0 && l.Ancestors[n-1] == c.process {
 		l.Ancestors = l.Ancestors[:n-1]
@@ -271,7 +271,7 @@ func bearerOfReply(h *peerpb.HelloReply) bearer {
 }
 
 // meet decides whether this node listens to a process that spoke to it.
-func (c *Cluster) meet(b bearer) error {
+func (c *entry) meet(b bearer) error {
 	if mine := c.identity(); mine != "" && b.identity != "" && b.identity != mine && b.identity != c.formerly() && b.former != mine {
 		return fmt.Errorf("node %s has the data of another region of this name (its identity is %s, here it is %s): empty its data directory, "+
 			"then start it again: %w", b.node, b.identity, mine, ErrForeign)

@@ -4,12 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"tandem/cluster/batch"
 	"tandem/ownership"
 	"tandem/store"
 )
+
+// proposals is how acts reach the table, from any node: claims and records in
+// batches, the others one by one, all by the leader.
+type proposals struct {
+	*standing
+	links   *links
+	reign   atomic.Pointer[reign] // set while this node leads
+	lead    *batch.Combiner[ownership.Claim, decided]
+	forward *batch.Combiner[ownership.Claim, decided]
+	// Records of calls go the same two ways as claims.
+	leadRecords    *batch.Combiner[ownership.Act, recorded]
+	forwardRecords *batch.Combiner[ownership.Act, recorded]
+	barriers       *batch.Combiner[struct{}, uint64]
+}
 
 // safety says when an attempt may be repeated.
 type safety int
@@ -24,13 +39,13 @@ const retryPause = 20 * time.Millisecond
 
 // persist tries something at the leader until it is done, refused for good, or
 // Timings.Decide is over. An attempt ends when the leader changes.
-func (c *Cluster) persist(ctx context.Context, doing string, safe safety, attempt func(ctx context.Context, leader ownership.NodeID, addr string) error) error {
+func (c *proposals) persist(ctx context.Context, doing string, safe safety, attempt func(ctx context.Context, leader ownership.NodeID, addr string) error) error {
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	return c.persistWithin(ctx, bounded, doing, safe, attempt)
 }
 
-func (c *Cluster) persistWithin(ctx, bounded context.Context, doing string, safe safety, attempt func(ctx context.Context, leader ownership.NodeID, addr string) error) error {
+func (c *proposals) persistWithin(ctx, bounded context.Context, doing string, safe safety, attempt func(ctx context.Context, leader ownership.NodeID, addr string) error) error {
 	last := error(nil)
 	for {
 		if c.stopping.Load() {
@@ -94,7 +109,7 @@ func until(ctx context.Context, over <-chan struct{}) (context.Context, context.
 // leader fills in the time and the fitness of the nodes. The outcome's own
 // refusal is given as the error too. A Move is tried once: repeating it could
 // report a conflict with itself; use Cluster.Move, which asks the owner first.
-func (c *Cluster) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	safe := anytime
 	switch act.(type) {
 	case ownership.Claims:
@@ -124,7 +139,7 @@ func (c *Cluster) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome
 }
 
 // proposeHere writes one act to the log, if this node leads.
-func (c *Cluster) proposeHere(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) proposeHere(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
@@ -273,7 +288,7 @@ func (r *reign) stamp(act ownership.Act) ownership.Act {
 // ReadBarrier waits until this node's table holds everything that was
 // acknowledged anywhere in the region before the call: a read after it is
 // linearizable. The error is ErrNoLeader, or ErrStopped.
-func (c *Cluster) ReadBarrier(ctx context.Context) error {
+func (c *proposals) ReadBarrier(ctx context.Context) error {
 	const doing = "waiting for the table to be up to date"
 	var index uint64
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
@@ -292,7 +307,7 @@ func (c *Cluster) ReadBarrier(ctx context.Context) error {
 }
 
 // askBarrier asks the leader once for all reads that wait.
-func (c *Cluster) askBarrier(asks []struct{}) []batch.Result[uint64] {
+func (c *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
@@ -310,7 +325,7 @@ func (c *Cluster) askBarrier(asks []struct{}) []batch.Result[uint64] {
 }
 
 // waitApplied waits until the local table has applied an index.
-func (c *Cluster) waitApplied(ctx context.Context, index uint64) error {
+func (c *standing) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		next := c.applied.next()
 		if c.tb.Applied() >= index {

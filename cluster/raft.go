@@ -106,7 +106,7 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 }
 
 // servers gives raft's latest configuration. It comes from memory.
-func (c *Cluster) servers() []raft.Server {
+func (c *standing) servers() []raft.Server {
 	f := c.raft.GetConfiguration()
 	if f.Error() != nil {
 		return nil
@@ -120,7 +120,7 @@ func (c *Cluster) servers() []raft.Server {
 //
 // Without a valid lease nobody is a stranger: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
-func (c *Cluster) stranger(id ownership.NodeID) bool {
+func (c *standing) stranger(id ownership.NodeID) bool {
 	if !c.lease.Valid(time.Now()) {
 		return false
 	}
@@ -131,12 +131,12 @@ func (c *Cluster) stranger(id ownership.NodeID) bool {
 }
 
 // inRaft reports whether the node is in raft's latest configuration.
-func (c *Cluster) inRaft(id ownership.NodeID) bool {
+func (c *standing) inRaft(id ownership.NodeID) bool {
 	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
 // voters counts the nodes with a vote.
-func (c *Cluster) voters() int {
+func (c *standing) voters() int {
 	n := 0
 	for _, s := range c.servers() {
 		if s.Suffrage == raft.Voter {
@@ -226,7 +226,7 @@ func (c *Cluster) watchLeader() {
 
 // Leader gives the region's leader and its cluster address; false: none is
 // known right now.
-func (c *Cluster) Leader() (ownership.NodeID, string, bool) {
+func (c *standing) Leader() (ownership.NodeID, string, bool) {
 	id, addr, _ := c.leader.now()
 	return id, addr, id != ""
 }

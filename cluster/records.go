@@ -21,7 +21,7 @@ const maxRecords = 1 << 14
 // isRecord reports whether the act is one of those that owners report of their
 // calls, which go to the log in batches: a busy region has thousands a second. An
 // older region takes them one by one.
-func (c *Cluster) isRecord(act ownership.Act) bool {
+func (c *proposals) isRecord(act ownership.Act) bool {
 	if c.tb.Format() < ownership.FormatReservations {
 		return false
 	}
@@ -37,7 +37,7 @@ func (c *Cluster) isRecord(act ownership.Act) bool {
 }
 
 // record applies one record with the others that are waiting.
-func (c *Cluster) record(ctx context.Context, leader ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) record(ctx context.Context, leader ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
 	way := c.forwardRecords
 	if leader == c.self {
 		way = c.leadRecords
@@ -50,7 +50,7 @@ func (c *Cluster) record(ctx context.Context, leader ownership.NodeID, act owner
 }
 
 // write is the leader's end: one raft entry for the whole batch.
-func (c *Cluster) write(acts []ownership.Act) []batch.Result[recorded] {
+func (c *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	out, err := c.proposeHere(ctx, ownership.Records{Acts: acts})
@@ -58,7 +58,7 @@ func (c *Cluster) write(acts []ownership.Act) []batch.Result[recorded] {
 }
 
 // sendRecords is a follower's end: one request to the leader.
-func (c *Cluster) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
+func (c *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
 	leader, addr, changed := c.leader.now()
@@ -91,7 +91,7 @@ func perRecord(acts []ownership.Act, out *ownership.Outcome, err error) []batch.
 
 // recordsFor is the leader's answer to another node's batch: each record goes into
 // the leader's own combiner, so that batches of several nodes become one.
-func (c *Cluster) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
 	out := &ownership.Outcome{Errors: make([]error, len(acts))}
 	for i, w := range c.leadRecords.All(acts) {
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"tandem/cluster/lease"
@@ -11,9 +12,16 @@ import (
 	"tandem/ownership"
 )
 
+// renewals keeps this node's lease.
+type renewals struct {
+	*proposals
+	followed atomic.Int64                     // length of leases, in nanoseconds, that this node last followed
+	unseated atomic.Pointer[[]ownership.Node] // see seatAll
+}
+
 // keepLease renews this node's lease until the node stops, four times in its
 // length.
-func (c *Cluster) keepLease() {
+func (c *renewals) keepLease() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	wake := c.renewAt.next()
@@ -30,7 +38,7 @@ func (c *Cluster) keepLease() {
 }
 
 // renewOnce asks for one renewal and gives how long to wait for the next one.
-func (c *Cluster) renewOnce() time.Duration {
+func (c *renewals) renewOnce() time.Duration {
 	length := c.leaseLength()
 	every := min(c.cfg.Timings.Renew, length/4)
 	if c.lease.Dropped.Load() || !c.entered.Load() {
@@ -65,14 +73,14 @@ func (c *Cluster) renewOnce() time.Duration {
 
 // catchUp tells the leader at once when this node acts again after a break: until
 // then it gets no new calls and inherits nothing.
-func (c *Cluster) catchUp() {
+func (c *renewals) catchUp() {
 	g := c.lease.Running(time.Now())
 	if g != nil && c.waitApplied(c.ctx, g.Floor) == nil {
 		c.renewAt.fire()
 	}
 }
 
-func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
+func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {
@@ -100,7 +108,7 @@ func (c *Cluster) renewAtLeader(ctx context.Context, leader ownership.NodeID, ad
 }
 
 // renewal is what this node says of itself.
-func (c *Cluster) renewal() lease.Renewal {
+func (c *renewals) renewal() lease.Renewal {
 	h := Health{Bot: true}
 	if c.doors.Health != nil {
 		h = c.doors.Health()
@@ -120,7 +128,7 @@ func (c *Cluster) renewal() lease.Renewal {
 }
 
 // renewFailed acts on refusals that another try cannot change.
-func (c *Cluster) renewFailed(err error) {
+func (c *renewals) renewFailed(err error) {
 	switch {
 	case forGood(err):
 		if !c.stopping.Load() {
@@ -136,7 +144,7 @@ func (c *Cluster) renewFailed(err error) {
 
 // giveBack tells the leader that this process acts no more, so that the next one
 // of this node need not wait for its lease. The disk says so too.
-func (c *Cluster) giveBack(ctx context.Context) {
+func (c *renewals) giveBack(ctx context.Context) {
 	leader, addr, ok := c.Leader()
 	if !ok || leader == c.self || !c.entered.Load() {
 		return

@@ -27,7 +27,7 @@ const maxOperator = 256
 var openToAll = map[string]bool{procHello: true, procJoin: true}
 
 // membersOnly answers for the table before a byte of a request's body is read.
-func (c *Cluster) membersOnly(next http.Handler) http.Handler {
+func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		if !openToAll[r.URL.Path] {
@@ -51,7 +51,7 @@ func (c *Cluster) membersOnly(next http.Handler) http.Handler {
 // configuration, which a node without state has before it has a table. The error
 // is ErrGone for one that was removed, and errNotLeader where another node may know
 // better, so that a newcomer asks on.
-func (c *Cluster) member(id ownership.NodeID) error {
+func (c *peerDoor) member(id ownership.NodeID) error {
 	n, ok := c.tb.Node(id)
 	switch {
 	case ok && n.State != ownership.NodeGone, c.inRaft(id):
@@ -67,7 +67,7 @@ func (c *Cluster) member(id ownership.NodeID) error {
 // mayPropose refuses acts that are not a peer's to propose: what leaders do by
 // their own judgement, what belongs to another node, and what only an operator may
 // want, unless one is named. What an operator wants is audited.
-func (c *Cluster) mayPropose(ctx context.Context, act ownership.Act) error {
+func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 	speaker := speakerOf(ctx)
 	subject := ""
 	switch a := act.(type) {
@@ -115,7 +115,7 @@ func (c *Cluster) mayPropose(ctx context.Context, act ownership.Act) error {
 }
 
 // operators refuses what a peer asks for in nobody's name, and audits the rest.
-func (c *Cluster) operators(ctx context.Context, action, subject string) error {
+func (c *peerDoor) operators(ctx context.Context, action, subject string) error {
 	speaker, by := speakerOf(ctx), ownership.Operator(ctx)
 	if by == "" {
 		return fmt.Errorf("node %s asks for %s (%s) in no operator's name: %w", speaker, action, subject, ownership.ErrConflict)

@@ -15,8 +15,11 @@ import (
 	"tandem/store"
 )
 
+// peerDoor serves the peer link.
+type peerDoor struct{ *Cluster }
+
 // peerServer is the other end of the peer link.
-func (c *Cluster) peerServer(me identity) *http.Server {
+func (c *peerDoor) peerServer(me identity) *http.Server {
 	mux := http.NewServeMux()
 	serve(mux, procPropose, c.servePropose)
 	serve(mux, procRenew, c.serveRenew)
@@ -67,7 +70,7 @@ func handlerOptions() connect.HandlerOption {
 	return connect.WithHandlerOptions(connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom))
 }
 
-func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -90,7 +93,7 @@ func (c *Cluster) servePropose(ctx context.Context, req *peerpb.ProposeRequest) 
 	return &peerpb.ProposeReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
+func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
 	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
@@ -120,14 +123,14 @@ func (c *Cluster) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*pe
 
 // serveTerm tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
-func (c *Cluster) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+func (c *peerDoor) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
 	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
 }
 
-func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+func (c *peerDoor) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	b := bearerOf(req)
 	if b.node == "" {
 		b.node = speakerOf(ctx) // older software says no more
@@ -161,7 +164,7 @@ func (c *Cluster) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*pe
 }
 
 // replyAs is this process's answer to a hello, or to a raft connection's first word.
-func (c *Cluster) replyAs() *peerpb.HelloReply {
+func (c *entry) replyAs() *peerpb.HelloReply {
 	leader, addr, _ := c.Leader()
 	me := c.me()
 	return &peerpb.HelloReply{
@@ -173,7 +176,7 @@ func (c *Cluster) replyAs() *peerpb.HelloReply {
 }
 
 // admittedBy takes the leader's word that this process is the node's.
-func (c *Cluster) admittedBy(leader bearer) error {
+func (c *entry) admittedBy(leader bearer) error {
 	if leader.identity != "" {
 		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
 			return fmt.Errorf("this node has the data of another region of this name: %w", ErrForeign)
@@ -187,7 +190,7 @@ func (c *Cluster) admittedBy(leader bearer) error {
 	return nil
 }
 
-func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
+func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -217,7 +220,7 @@ func (c *Cluster) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peer
 	return &peerpb.JoinReply{Voter: voter}, nil
 }
 
-func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
+func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
 	left := req.GetLeft()
 	if left && speakerOf(ctx) != id {
@@ -238,7 +241,7 @@ func (c *Cluster) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) 
 	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
 }
 
-func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
 	if err := c.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
@@ -249,14 +252,14 @@ func (c *Cluster) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*pe
 	return &peerpb.YieldReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *Cluster) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+func (c *peerDoor) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
 	if err := c.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
 	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
 }
 
-func (c *Cluster) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
+func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
@@ -268,7 +271,7 @@ func (c *Cluster) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*
 	return &peerpb.BarrierReply{Applied: index}, nil
 }
 
-func (c *Cluster) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
+func (c *peerDoor) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
 	if c.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
@@ -287,7 +290,7 @@ func (c *Cluster) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb
 }
 
 // barrierAt asks the leader for a barrier.
-func (c *Cluster) barrierAt(ctx context.Context, leader ownership.NodeID, addr string) (uint64, error) {
+func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr string) (uint64, error) {
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {

@@ -32,7 +32,7 @@ const (
 
 // signOf gives a sign of life of the node that a hand-over for the call goes to, a new
 // one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
-func (c *Cluster) signOf(ctx context.Context, p *peer, n ownership.Node, call ownership.CallID) (*sign, error) {
+func (c *standing) signOf(ctx context.Context, p *peer, n ownership.Node, call ownership.CallID) (*sign, error) {
 	to := n.ID
 	k, reserved := c.reserved(call)
 	reserved = reserved && k.Owner == to
@@ -79,11 +79,11 @@ func (s *sign) limit(ctx context.Context, h *peerpb.HandOver) {
 }
 
 // clock is what this process's clock says.
-func (c *Cluster) clock() int64 { return int64(time.Since(c.born)) + 1 }
+func (c *standing) clock() int64 { return int64(time.Since(c.born)) + 1 }
 
 // inTime bounds a hand-over that came in by when its sender gives it up, and refuses
 // it when that is over: the cloud was told so and repeats it, or has gone on.
-func (c *Cluster) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
+func (c *standing) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
 	if h.GetUntil() == 0 {
 		return ctx, func() {}, nil
 	}

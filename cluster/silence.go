@@ -17,17 +17,17 @@ const defaultSilence = 30 * time.Second
 
 // silence gives how long the calls of an app wait for a silent node; AllApps: of
 // apps that this node does not serve.
-func (c *Cluster) silence(app ownership.AppID) time.Duration {
-	if c.cfg.Silence == nil {
+func (c *Config) silence(app ownership.AppID) time.Duration {
+	if c.Silence == nil {
 		return defaultSilence
 	}
-	return c.cfg.Silence(app)
+	return c.Silence(app)
 }
 
 // impatient gives the apps whose calls wait for no silent node.
-func (c *Cluster) impatient() []ownership.AppID {
+func (c *Config) impatient() []ownership.AppID {
 	var out []ownership.AppID
-	for _, app := range c.cfg.Apps {
+	for _, app := range c.Apps {
 		if c.silence(app) <= 0 {
 			out = append(out, app)
 		}
@@ -39,12 +39,12 @@ func (c *Cluster) impatient() []ownership.AppID {
 // waitedFor gives, of the apps that something is still reserved for, those whose
 // patience is over after so long a silence. all: it is over for every app, those
 // that this node does not know too. Nothing is due when both are empty.
-func (c *Cluster) waitedFor(reserved []reservation, silent time.Duration) (apps []ownership.AppID, all bool) {
+func (c *Config) waitedFor(reserved []reservation, silent time.Duration) (apps []ownership.AppID, all bool) {
 	waiting := func(app ownership.AppID) bool {
 		return slices.ContainsFunc(reserved, func(r reservation) bool { return !r.HasLapsed(app) })
 	}
 	all = waiting(ownership.AllApps) && silent >= c.silence(ownership.AllApps)
-	for _, app := range c.cfg.Apps {
+	for _, app := range c.Apps {
 		switch {
 		case silent < c.silence(app):
 			all = false
@@ -63,7 +63,7 @@ type reservation struct {
 }
 
 // reservedFor gives what is reserved for each node.
-func (c *Cluster) reservedFor() map[ownership.NodeID][]reservation {
+func (c *standing) reservedFor() map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
 	for _, p := range c.tb.Reserved() {
 		for _, r := range p.Reserved {
@@ -105,7 +105,7 @@ func (r *reign) lookAfter(id ownership.NodeID, reserved []reservation, applied u
 	if !lapsed {
 		r.returned.seen(id, applied)
 	}
-	apps, all := r.c.waitedFor(reserved, now.Sub(r.leases.Over(id)))
+	apps, all := r.c.cfg.waitedFor(reserved, now.Sub(r.leases.Over(id)))
 	over := !now.Before(r.leases.Over(id))
 	switch {
 	case over && len(r.c.tb.PartitionsOf(id)) > 0 && r.heir(id):
@@ -134,7 +134,7 @@ func (r *reign) lapsedAtOnce() []ownership.AppID {
 	if r.c.tb.Format() < ownership.FormatReservations {
 		return nil
 	}
-	return r.c.impatient()
+	return r.c.cfg.impatient()
 }
 
 // against proposes what takes something from a node whose leases are revoked. When it is not

@@ -201,7 +201,7 @@ func TestO22_ARemovedNodeIsNotWaitedFor(t *testing.T) {
 
 func TestWaitedFor(t *testing.T) {
 	patience := map[ownership.AppID]time.Duration{"quick": 0, "slow": time.Minute, ownership.AllApps: 30 * time.Second}
-	c := &Cluster{cfg: Config{Apps: []ownership.AppID{"slow", "quick"}, Silence: func(a ownership.AppID) time.Duration { return patience[a] }}}
+	c := &Config{Apps: []ownership.AppID{"slow", "quick"}, Silence: func(a ownership.AppID) time.Duration { return patience[a] }}
 	if got := c.impatient(); !slices.Equal(got, []ownership.AppID{"quick"}) {
 		t.Errorf("those that wait for nobody are %v", got)
 	}
@@ -232,7 +232,7 @@ func TestWaitedFor(t *testing.T) {
 			}
 		})
 	}
-	if got := (&Cluster{}).silence("any"); got != defaultSilence {
+	if got := (&Config{}).silence("any"); got != defaultSilence {
 		t.Errorf("without a setting it is %v", got)
 	}
 }

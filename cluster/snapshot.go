@@ -294,7 +294,7 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 	return nil
 }
 
-func (c *Cluster) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
+func (c *peerDoor) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
 	if err := c.operators(ctx, "restore", "the table"); err != nil {
 		return nil, toConnect(err)
 	}

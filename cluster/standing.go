@@ -2,16 +2,32 @@ package cluster
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"tandem/cluster/lease"
 	"tandem/ownership"
 )
+
+// standing is what this node knows of calls, partitions and nodes, and what it may
+// do by its lease. It changes nothing.
+type standing struct {
+	*shared
+	lease     lease.Lease
+	ahead     *overlay
+	present   *presence
+	former    atomic.Pointer[string] // see formerly
+	leader    leaderView
+	trouble   atomic.Pointer[string] // why the table does not hold this node, or why it cannot go on
+	fatalOnce sync.Once
+}
 
 // OwnerOf gives who acts for a call of a partition, at which epoch, and whether
 // this node may do so right now: the call's standing where this node knows the
 // call, else the partition's owner. The two differ for calls that are reserved
 // for a node that fell silent.
-func (c *Cluster) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
+func (c *standing) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
 	k, reserved := c.reserved(call)
 	if !reserved || k.Partition != id {
 		return c.Owner(id)
@@ -22,7 +38,7 @@ func (c *Cluster) OwnerOf(call ownership.CallID, id ownership.PartitionID) (owne
 }
 
 // reserved gives a call whose standing is not its partition's.
-func (c *Cluster) reserved(call ownership.CallID) (ownership.Known, bool) {
+func (c *standing) reserved(call ownership.CallID) (ownership.Known, bool) {
 	k, ok := c.tb.Known(call)
 	if !ok || k.Owner == "" || k.State == ownership.CallEnded {
 		return k, false
@@ -34,7 +50,7 @@ func (c *Cluster) reserved(call ownership.CallID) (ownership.Known, bool) {
 // Fresh returns once this node knows every call that the region knew when it was
 // asked, within a second. Then what Find does not know does not exist. The error
 // is ErrNoLeader when nobody could tell in time.
-func (c *Cluster) Fresh(ctx context.Context) error {
+func (c *proposals) Fresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, freshLimit)
 	defer cancel()
 	return c.ReadBarrier(ctx)

@@ -129,7 +129,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 }
 
 // pinnedOn counts the answered calls whose media are on the node.
-func (c *Cluster) pinnedOn(id ownership.NodeID) (int, error) {
+func (c *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
 	for cursor := ""; ; {
 		calls, next, err := c.tb.Calls(store.Filter{Node: id, State: ownership.CallAnswered}, cursor, 0)

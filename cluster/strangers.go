@@ -37,7 +37,7 @@ const forsakenAfter = 5 * time.Second
 
 // forsaken reports whether the node has been without a leader for so long that
 // the others may have gone on without it.
-func (c *Cluster) forsaken(now time.Time) bool {
+func (c *entry) forsaken(now time.Time) bool {
 	if _, _, ok := c.Leader(); ok {
 		c.leaderless = time.Time{}
 		return false
@@ -49,7 +49,7 @@ func (c *Cluster) forsaken(now time.Time) bool {
 }
 
 // around gives the addresses at which somebody of the region may be found.
-func (c *Cluster) around() []string {
+func (c *entry) around() []string {
 	all := c.invites.with(c.cfg.Join)
 	for _, n := range c.present.addrs() { // of those who told: they have this node's address, and may be its region
 		all = append(all, n.GetAddr())

@@ -13,7 +13,7 @@ import (
 // WhatIf gives the placement that Claim would, and changes nothing. The leader
 // says it, for only the leader knows how the nodes fare; the errors are those of
 // Claim.
-func (c *Cluster) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+func (c *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
 	if p, ok, err := c.known(cl); ok {
 		return p, err
 	}
@@ -32,7 +32,7 @@ func (c *Cluster) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Pla
 	return p, err
 }
 
-func (c *Cluster) whatIfHere(ctx context.Context, cl ownership.Claim) (p ownership.Placement, err error) {
+func (c *proposals) whatIfHere(ctx context.Context, cl ownership.Claim) (p ownership.Placement, err error) {
 	r := c.reign.Load()
 	if r == nil {
 		return p, errNotLeader
@@ -47,7 +47,7 @@ func (c *Cluster) whatIfHere(ctx context.Context, cl ownership.Claim) (p ownersh
 	return p, err
 }
 
-func (c *Cluster) whatIfAt(ctx context.Context, leader ownership.NodeID, addr string, cl ownership.Claim) (ownership.Placement, error) {
+func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr string, cl ownership.Claim) (ownership.Placement, error) {
 	act, err := store.EncodeAct(ownership.Claims{Claims: []ownership.Claim{cl}}, 1)
 	if err != nil {
 		return ownership.Placement{}, err
@@ -64,7 +64,7 @@ func (c *Cluster) whatIfAt(ctx context.Context, leader ownership.NodeID, addr st
 	return out.Placements[0], out.Errors[0]
 }
 
-func (c *Cluster) serveWhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+func (c *peerDoor) serveWhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
