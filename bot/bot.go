@@ -71,7 +71,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -158,38 +157,23 @@ const (
 
 // Desk hands notifications to the bots of one node. Make it with New.
 type Desk struct {
-	conf   Config
-	apps   map[ownership.AppID]*served
-	ledger Ledger
-	log    *slog.Logger
-	count  *metrics
-
-	base   context.Context // ends when Close gives up waiting
-	cancel context.CancelFunc
-	open   context.Context // ends when Close begins
-	shut   context.CancelFunc
-	loops  sync.WaitGroup // housekeeping, health
-	work   sync.WaitGroup // lines, keepAlives and records under way
-
-	effects effects
-
-	mu       sync.Mutex
-	closed   bool
-	parts    map[ownership.PartitionID]*part
-	lines    int // in all parts
-	waiting  int // entries in all lines
-	dues     map[int32][]*line
-	register register
+	*delivery
+	*adoptions
+	*housekeeping
 }
 
 // New checks the configuration and starts the health checks and housekeeping;
 // Close ends them.
 func New(c Config, ledger Ledger) (*Desk, error) {
-	d := &Desk{
-		conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*served{},
-		parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*line{},
+	r := &records{
+		queues: &queues{
+			conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*served{},
+			parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*line{},
+		},
 		register: register{calls: map[ownership.CallID]*owing{}},
 	}
+	to := &delivery{r}
+	d := &Desk{delivery: to, adoptions: &adoptions{to}, housekeeping: &housekeeping{to}}
 	d.log = d.conf.Logger.With("room", "bot")
 	if ledger == nil {
 		return nil, errors.New("setting up the desk: it needs a ledger")
@@ -260,7 +244,7 @@ const hopelessAfter = 3 * time.Second
 
 // untilHopeless gives up on a table that takes nothing: the last nodes of a region
 // that stop have nobody to tell, and none of them may act any more.
-func (d *Desk) untilHopeless(ctx context.Context, giveUp func()) {
+func (d *queues) untilHopeless(ctx context.Context, giveUp func()) {
 	const every = 100 * time.Millisecond
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -15,6 +15,9 @@ const (
 	longestTellPause = 5 * time.Second
 )
 
+// delivery hands things over to bots and acts at Graph.
+type delivery struct{ *records }
+
 // Update takes any later notification of a call and gives the bot's reply. One
 // that comes after the call's end is 202 and goes no further.
 func (d *Desk) Update(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
@@ -71,7 +74,7 @@ func (d *Desk) follow(app *served, h ownership.HandOver, k ownership.Known) (*en
 
 // place gives what the table knows of a hand-over's call. Where the table says
 // that this node acts for it, the hand-over's epoch is the one at which it does.
-func (d *Desk) place(h *ownership.HandOver) ownership.Known {
+func (d *queues) place(h *ownership.HandOver) ownership.Known {
 	k, ok := d.ledger.Find(h.Call)
 	if !ok || k.App != h.App || k.Partition != h.Partition {
 		return ownership.Known{}
@@ -83,7 +86,7 @@ func (d *Desk) place(h *ownership.HandOver) ownership.Known {
 }
 
 // pass hands an update to the bot and draws what follows for the call.
-func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownership.Reply, error) {
+func (d *delivery) pass(ctx context.Context, l *line, h ownership.HandOver) (ownership.Reply, error) {
 	if d.over(l) { // its end stood before it in the queue
 		d.count.late.Inc()
 		return accepted(), nil
@@ -105,7 +108,7 @@ func (d *Desk) pass(ctx context.Context, l *line, h ownership.HandOver) (ownersh
 }
 
 // deliver hands one hand-over to the bot, once.
-func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
+func (d *delivery) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
 	defer d.effects.begin(h.Partition)()
 	// Asked again here: the hand-over may have waited in its call's line, or the
 	// process may have stood still, while the call went to another node.
@@ -147,7 +150,7 @@ func (d *Desk) deliver(ctx context.Context, l *line, h ownership.HandOver) (repl
 
 // may is the fence of hand-overs. That a call is lost is told by a node that does
 // not act for it, and only for as long as it does not.
-func (d *Desk) may(h ownership.HandOver) bool {
+func (d *delivery) may(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		k, ok := d.ledger.Find(h.Call)
 		return ok && k.Owner != "" && k.Owner != d.conf.Node && k.State != ownership.CallEnded
@@ -173,7 +176,7 @@ func kindOf(err error) error {
 // is another node's, or when the desk closes. After TellFor it makes way for the
 // call's notifications, and the event is owed. A lease that was lost may come
 // back with the same epoch: it waits for that too.
-func (d *Desk) tell(ctx context.Context, l *line, t *todo, h ownership.HandOver) (ownership.Reply, error) {
+func (d *delivery) tell(ctx context.Context, l *line, t *todo, h ownership.HandOver) (ownership.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
 	for wait := firstTellPause; ; wait = min(2*wait, longestTellPause) {
@@ -201,14 +204,14 @@ func (d *Desk) tell(ctx context.Context, l *line, t *todo, h ownership.HandOver)
 }
 
 // stands reports whether an event is still to be told, with a lease or without.
-func (d *Desk) stands(h ownership.HandOver) bool {
+func (d *delivery) stands(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		return d.may(h)
 	}
 	return d.ledger.Owns(h.Call, h.Partition, h.Epoch)
 }
 
-func (d *Desk) waitToTell(ctx context.Context, wait time.Duration) bool {
+func (d *delivery) waitToTell(ctx context.Context, wait time.Duration) bool {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

@@ -111,7 +111,7 @@ func (d *Desk) check(a *served, r Reporter) {
 }
 
 // judge counts how a hand-over went.
-func (d *Desk) judge(a *served, call ownership.CallID, err error, reply ownership.Reply) {
+func (d *delivery) judge(a *served, call ownership.CallID, err error, reply ownership.Reply) {
 	p := &a.health
 	p.mu.Lock()
 	defer p.mu.Unlock()

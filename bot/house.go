@@ -15,9 +15,13 @@ const (
 	slice     = 256  // lines that housekeeping looks at before it lets others in
 )
 
+// housekeeping is what is due by the clock: keepAlives, signs of life, and calls
+// that are forgotten.
+type housekeeping struct{ *delivery }
+
 // keepHouse tells bots what they are owed, sends keepAlives that are due, tells the table of calls that show
 // life, and forgets what is old.
-func (d *Desk) keepHouse() {
+func (d *housekeeping) keepHouse() {
 	t := time.NewTicker(houseEvery)
 	defer t.Stop()
 	for {
@@ -34,7 +38,7 @@ func (d *Desk) keepHouse() {
 // dueAt brings the line's turn in housekeeping forward to the first round at or
 // after a moment. Each line stands in one slot, that of its next turn; where its
 // turn came forward, the later slot still names it in vain. The lock is held.
-func (d *Desk) dueAt(l *line, when moment) {
+func (d *queues) dueAt(l *line, when moment) {
 	slot := int32((int64(when) + int64(houseEvery) - 1) / int64(houseEvery))
 	if l.dropped || l.slot != 0 && l.slot <= slot {
 		return
@@ -45,7 +49,7 @@ func (d *Desk) dueAt(l *line, when moment) {
 
 // round gives the lines their turn whose time has come, a slice at a time, and
 // gives the live ones that the table has to hear of.
-func (d *Desk) round() (seen []*line) {
+func (d *housekeeping) round() (seen []*line) {
 	for {
 		lines, more := d.dueLines()
 		seen = append(seen, d.visit(lines)...)
@@ -56,7 +60,7 @@ func (d *Desk) round() (seen []*line) {
 }
 
 // dueLines takes a slice of what is due.
-func (d *Desk) dueLines() (lines []*line, more bool) {
+func (d *queues) dueLines() (lines []*line, more bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := int32(int64(d.now()) / int64(houseEvery))
@@ -83,7 +87,7 @@ func (d *Desk) dueLines() (lines []*line, more bool) {
 
 // visit does what is due for each line: a keepAlive, a word to the table, and
 // forgetting.
-func (d *Desk) visit(lines []*line) (seen []*line) {
+func (d *housekeeping) visit(lines []*line) (seen []*line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
@@ -130,7 +134,7 @@ func (l *line) nextTurn(now moment) moment {
 }
 
 // beatSoon has one of the app's few goroutines send a keepAlive. The lock is held.
-func (d *Desk) beatSoon(l *line) {
+func (d *housekeeping) beatSoon(l *line) {
 	a := l.app
 	a.beats = append(a.beats, l)
 	if a.beating == beatAtOnce {
@@ -155,7 +159,7 @@ func (d *Desk) beatSoon(l *line) {
 }
 
 // beat sends one keepAlive. 404 means that the end of the call was missed.
-func (d *Desk) beat(l *line) {
+func (d *housekeeping) beat(l *line) {
 	d.mu.Lock()
 	h := l.handOver()
 	d.mu.Unlock()
@@ -181,7 +185,7 @@ func (d *Desk) beat(l *line) {
 	d.logAction("keepAlive", h, err)
 }
 
-func (d *Desk) beatAgain(l *line) {
+func (d *housekeeping) beatAgain(l *line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.beatAt != 0 {
@@ -192,7 +196,7 @@ func (d *Desk) beatAgain(l *line) {
 
 // tellSeen tells the table of live calls that showed life since it last heard of
 // them, many in one act, each once in seenEvery.
-func (d *Desk) tellSeen(lines []*line) {
+func (d *housekeeping) tellSeen(lines []*line) {
 	for len(lines) > 0 {
 		n := min(len(lines), seenBatch)
 		d.tellSeenOf(lines[:n])
@@ -200,7 +204,7 @@ func (d *Desk) tellSeen(lines []*line) {
 	}
 }
 
-func (d *Desk) tellSeenOf(lines []*line) {
+func (d *housekeeping) tellSeenOf(lines []*line) {
 	calls := make([]ownership.CallID, len(lines))
 	for i, l := range lines {
 		calls[i] = l.call

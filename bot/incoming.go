@@ -109,7 +109,7 @@ func (d *Desk) first(app *served, h ownership.HandOver, k ownership.Known) (*ent
 }
 
 // pickUp answers a call by the router's own means, then tells the bot.
-func (d *Desk) pickUp(ctx context.Context, l *line, h ownership.HandOver, inherited bool) error {
+func (d *delivery) pickUp(ctx context.Context, l *line, h ownership.HandOver, inherited bool) error {
 	if err := d.answer(ctx, l, h, l.app.AnswerWith, inherited); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (d *Desk) pickUp(ctx context.Context, l *line, h ownership.HandOver, inheri
 
 // offer hands a new call to the bot and follows its instruction, if it gives
 // one. inherited: see answer.
-func (d *Desk) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry, inherited bool) (ownership.Reply, error) {
+func (d *delivery) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry, inherited bool) (ownership.Reply, error) {
 	reply, err := d.deliver(ctx, l, h)
 	if err != nil || reply.Status/100 != 2 {
 		return reply, err
@@ -188,7 +188,7 @@ func readInstruction(body []byte) (*instruction, error) {
 
 // reject declines the call as the bot asked. The call is over for this region
 // either way: if Graph cannot be reached, the cloud's own clock ends it.
-func (d *Desk) reject(ctx context.Context, l *line, h ownership.HandOver, reason string) error {
+func (d *delivery) reject(ctx context.Context, l *line, h ownership.HandOver, reason string) error {
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
 	defer d.effects.begin(h.Partition)()

@@ -71,7 +71,7 @@ func (l *line) find(k key) (*entry, *kept) {
 // Handled gives the reply to a message that this desk has handled. It acts on
 // nothing, so it needs no lease. An end is not answered so: should the call be
 // given to another node meanwhile, its repeat tells the bot there.
-func (d *Desk) Handled(h ownership.HandOver) (ownership.Reply, bool) {
+func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.parts[h.Partition]
@@ -110,7 +110,7 @@ func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
 
 // remember keeps a message that was handled. Of Tandem's own events only the
 // answer of a ringing call matters later. The lock is held.
-func (d *Desk) remember(l *line, e *entry) {
+func (d *queues) remember(l *line, e *entry) {
 	if l.dropped || e.own && !e.outside && e.first == 0 {
 		return
 	}

@@ -2,7 +2,9 @@ package bot
 
 import (
 	"context"
+	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"tandem/ownership"
@@ -61,8 +63,34 @@ type entry struct {
 	err     error
 }
 
+// queues holds the calls of this node, each with what waits for its bot. It knows
+// neither what an entry does nor what the table is told.
+type queues struct {
+	conf   Config
+	apps   map[ownership.AppID]*served
+	ledger Ledger
+	log    *slog.Logger
+	count  *metrics
+
+	base   context.Context // ends when Close gives up waiting
+	cancel context.CancelFunc
+	open   context.Context // ends when Close begins
+	shut   context.CancelFunc
+	loops  sync.WaitGroup // housekeeping, health
+	work   sync.WaitGroup // lines, keepAlives and records under way
+
+	effects effects
+
+	mu      sync.Mutex
+	closed  bool
+	parts   map[ownership.PartitionID]*part
+	lines   int // in all parts
+	waiting int // entries in all lines
+	dues    map[int32][]*line
+}
+
 // partOf gives what the desk has of a partition. The lock is held.
-func (d *Desk) partOf(id ownership.PartitionID) *part {
+func (d *queues) partOf(id ownership.PartitionID) *part {
 	p := d.parts[id]
 	if p == nil {
 		p = &part{lines: map[ownership.CallID]*line{}}
@@ -75,7 +103,7 @@ func (d *Desk) partOf(id ownership.PartitionID) *part {
 // hand-over's. A line belongs to one app: the error is ownership.ErrOtherApp, for
 // no bot may hear or end another's call, nor see what was replied. The lock is
 // held.
-func (d *Desk) lineOf(app *served, h ownership.HandOver) (*line, error) {
+func (d *queues) lineOf(app *served, h ownership.HandOver) (*line, error) {
 	p := d.partOf(h.Partition)
 	l := p.lines[h.Call]
 	if l != nil && l.app != app {
@@ -114,7 +142,7 @@ func (l *line) handOver() ownership.HandOver {
 
 // push puts an entry at the end of the line and starts the line's goroutine if
 // it rests. The lock is held.
-func (d *Desk) push(l *line, e *entry) error {
+func (d *queues) push(l *line, e *entry) error {
 	switch {
 	case d.closed:
 		return ErrClosed
@@ -141,7 +169,7 @@ func (l *line) outside() (n int) {
 }
 
 // tally counts an entry that came or went. The lock is held.
-func (d *Desk) tally(l *line, e *entry, by int) {
+func (d *queues) tally(l *line, e *entry, by int) {
 	d.waiting += by
 	if e.outside {
 		l.app.waiting += by
@@ -149,7 +177,7 @@ func (d *Desk) tally(l *line, e *entry, by int) {
 }
 
 // run works through the line until it is empty.
-func (d *Desk) run(l *line) {
+func (d *queues) run(l *line) {
 	for {
 		d.mu.Lock()
 		if len(l.queue) == 0 {
@@ -166,7 +194,7 @@ func (d *Desk) run(l *line) {
 
 // finish takes the entry off the line, remembers what was handled, and lets
 // those know who wait for it.
-func (d *Desk) finish(l *line, e *entry, reply ownership.Reply, err error) {
+func (d *queues) finish(l *line, e *entry, reply ownership.Reply, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.queue[0] = nil
@@ -202,7 +230,7 @@ func (d *Desk) finish(l *line, e *entry, reply ownership.Reply, err error) {
 }
 
 // settle lets the callers go with this reply while the entry's work goes on.
-func (d *Desk) settle(e *entry, reply ownership.Reply) {
+func (d *queues) settle(e *entry, reply ownership.Reply) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !e.stood {
@@ -220,7 +248,7 @@ func (e *entry) stand(reply ownership.Reply, err error) {
 
 // await gives the entry's reply. A caller that leaves does not end the
 // delivery: the cloud's retry will find it under its message id.
-func (d *Desk) await(ctx context.Context, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+func (d *queues) await(ctx context.Context, h ownership.HandOver, e *entry) (ownership.Reply, error) {
 	d.mu.Lock()
 	if e.stood {
 		defer d.mu.Unlock()
@@ -244,20 +272,20 @@ func (d *Desk) await(ctx context.Context, h ownership.HandOver, e *entry) (owner
 }
 
 // drop forgets a call. The lock is held.
-func (d *Desk) drop(l *line) {
+func (d *queues) drop(l *line) {
 	delete(d.parts[l.partition].lines, l.call)
 	d.lines--
 	l.dropped, l.kept = true, nil // a round to come may still know the line
 }
 
-func (d *Desk) over(l *line) bool {
+func (d *queues) over(l *line) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return l.endedAt != 0
 }
 
 // touch notes a sign of life. epoch: the bot has taken the call at it; 0: it has not.
-func (d *Desk) touch(l *line, epoch ownership.Epoch) {
+func (d *queues) touch(l *line, epoch ownership.Epoch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.active = d.now()

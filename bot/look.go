@@ -18,6 +18,9 @@ type Sight struct {
 	URI   func(ownership.Call) string // the callback URI of a call at the epoch that it has
 }
 
+// adoptions is what a change of owner asks of the node that has the call now.
+type adoptions struct{ *delivery }
+
 // Look compares the desk with what the table shows of a partition, whenever calls
 // of it may stand differently: this node got it or lost it, started, or what is
 // reserved for a silent node has lapsed, was reclaimed, came or went. It returns
@@ -37,7 +40,7 @@ type Sight struct {
 //
 // What was this node's and stands elsewhere now, answered: the bot is told `lost`.
 // Of what has not changed nobody is told anything.
-func (d *Desk) Look(s Sight) {
+func (d *adoptions) Look(s Sight) {
 	var ring []ownership.Call
 	answer := func() {
 		slices.SortStableFunc(ring, func(a, b ownership.Call) int { return a.Deadline.Compare(b.Deadline) })
@@ -78,7 +81,7 @@ func (d *Desk) Look(s Sight) {
 }
 
 // takeOn gives a call of this node's a line, and the line what it has to do.
-func (d *Desk) takeOn(c ownership.Call, s Sight) {
+func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 	app := d.apps[c.App]
 	if app == nil {
 		d.log.Error("a call was not adopted: no bot of this node serves its app", "call", c.ID, "app", c.App, "epoch", c.Epoch)
@@ -140,7 +143,7 @@ func (l *line) hasFirst(epoch ownership.Epoch) bool {
 // lostBefore gives a line to a call that was this node's before the router
 // started anew, and that died as far as the region knows: a bot that lived on
 // has to let go of it.
-func (d *Desk) lostBefore(c ownership.Call) {
+func (d *queues) lostBefore(c ownership.Call) {
 	app := d.apps[c.App]
 	if app == nil || c.Owner == "" || c.State != ownership.CallOrphaned || c.Placement.Owner != d.conf.Node {
 		return
@@ -158,7 +161,7 @@ func (d *Desk) lostBefore(c ownership.Call) {
 
 // compare brings a line and the table's word of its call together, and reports
 // whether the bot is to hear that the call is lost.
-func (d *Desk) compare(l *line, k ownership.Known) (lost bool) {
+func (d *records) compare(l *line, k ownership.Known) (lost bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -185,7 +188,7 @@ func (d *Desk) compare(l *line, k ownership.Known) (lost bool) {
 }
 
 // ended ends a line. The lock is held.
-func (d *Desk) ended(l *line, told bool) {
+func (d *queues) ended(l *line, told bool) {
 	if l.endedAt == 0 {
 		l.endedAt, l.told = d.now(), told
 		d.dueAt(l, l.endedAt.add(rememberFor))
@@ -196,7 +199,7 @@ func (d *Desk) ended(l *line, told bool) {
 // tellLost tells bots of calls that are another node's now. It takes its time: a
 // node that was away is asked to come back first, and gets again what nobody has
 // taken up.
-func (d *Desk) tellLost(lines []*line) {
+func (d *adoptions) tellLost(lines []*line) {
 	if len(lines) == 0 {
 		return
 	}
@@ -223,7 +226,7 @@ func (d *Desk) tellLost(lines []*line) {
 }
 
 // letGo tells the bot that a call is lost.
-func (d *Desk) letGo(ctx context.Context, l *line, t *todo) (ownership.Reply, error) {
+func (d *adoptions) letGo(ctx context.Context, l *line, t *todo) (ownership.Reply, error) {
 	k, ok := d.ledger.Find(l.call)
 	if !ok || k.Owner == d.conf.Node || k.State == ownership.CallEnded || d.over(l) {
 		return accepted(), nil
@@ -245,7 +248,7 @@ func (d *Desk) letGo(ctx context.Context, l *line, t *todo) (ownership.Reply, er
 }
 
 // spawn runs work that no line does, unless the desk closes.
-func (d *Desk) spawn(work func()) {
+func (d *queues) spawn(work func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed {

@@ -77,7 +77,7 @@ func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped
 
 // livesHere reports whether the desk has seen life that the table was not told
 // of yet.
-func (d *Desk) livesHere(c ownership.Call) bool {
+func (d *queues) livesHere(c ownership.Call) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.partOf(c.Partition).lines[c.ID]
@@ -85,7 +85,7 @@ func (d *Desk) livesHere(c ownership.Call) bool {
 }
 
 // closeLine makes late notifications of a reaped call harmless.
-func (d *Desk) closeLine(c ownership.Call) {
+func (d *records) closeLine(c ownership.Call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l := d.partOf(c.Partition).lines[c.ID]; l != nil {

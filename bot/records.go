@@ -42,10 +42,16 @@ type owed struct {
 	end       func() // of the effect: a move of the partition waits for it
 }
 
+// records tells the table what became of calls.
+type records struct {
+	*queues
+	register register
+}
+
 // record has the table apply an act of a call, behind the caller's back, until it
 // is done, refused for good, or the desk is closed. It is called by work that
 // Close waits for.
-func (d *Desk) record(act ownership.Act, h ownership.HandOver) {
+func (d *records) record(act ownership.Act, h ownership.HandOver) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.recordNow(act, h.Call, h.Partition, true)
@@ -53,7 +59,7 @@ func (d *Desk) record(act ownership.Act, h ownership.HandOver) {
 
 // recordNow is record with the lock held. With working unset it is no work that
 // Close waits for: once the desk closes, the act is only kept.
-func (d *Desk) recordNow(act ownership.Act, call ownership.CallID, p ownership.PartitionID, working bool) {
+func (d *records) recordNow(act ownership.Act, call ownership.CallID, p ownership.PartitionID, working bool) {
 	r := &d.register
 	o := r.calls[call]
 	if o == nil {
@@ -66,7 +72,7 @@ func (d *Desk) recordNow(act ownership.Act, call ownership.CallID, p ownership.P
 }
 
 // staff starts one more worker where there is work for it. The lock is held.
-func (d *Desk) staff(working bool) {
+func (d *records) staff(working bool) {
 	if r := &d.register; len(r.ready) > 0 && r.workers < recordsAtOnce && !r.over && (working || !d.closed) {
 		r.workers++
 		d.work.Go(d.tellTable)
@@ -74,7 +80,7 @@ func (d *Desk) staff(working bool) {
 }
 
 // tellTable tells the table until there is nothing left to tell.
-func (d *Desk) tellTable() {
+func (d *records) tellTable() {
 	for wait := firstRecordPause; ; {
 		o, act := d.nextRecord()
 		if o == nil {
@@ -104,7 +110,7 @@ func (d *Desk) tellTable() {
 }
 
 // nextRecord takes what is to be told next. None: the worker is counted no more.
-func (d *Desk) nextRecord() (*owing, ownership.Act) {
+func (d *records) nextRecord() (*owing, ownership.Act) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := &d.register
@@ -124,7 +130,7 @@ func (d *Desk) nextRecord() (*owing, ownership.Act) {
 }
 
 // settleRecord takes out what is done, or refused for good.
-func (d *Desk) settleRecord(o *owing, err error) {
+func (d *records) settleRecord(o *owing, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
@@ -141,7 +147,7 @@ func (d *Desk) settleRecord(o *owing, err error) {
 // renewed gives the act at the call's present epoch, where the table refused it
 // for its epoch alone and it tells a fact at any epoch: a region of an older
 // command format compares epochs all the same. nil: the refusal stands.
-func (d *Desk) renewed(act ownership.Act, err error) ownership.Act {
+func (d *records) renewed(act ownership.Act, err error) ownership.Act {
 	rel, ok := act.(ownership.Release)
 	if !ok || !rel.Told || !errors.Is(err, ownership.ErrStaleEpoch) {
 		return nil
@@ -155,7 +161,7 @@ func (d *Desk) renewed(act ownership.Act, err error) ownership.Act {
 }
 
 // apply gives one act to the Ledger.
-func (d *Desk) apply(ctx context.Context, act ownership.Act) error {
+func (d *records) apply(ctx context.Context, act ownership.Act) error {
 	out, err := d.ledger.Do(ctx, act)
 	if err == nil && out != nil {
 		err = out.Err

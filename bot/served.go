@@ -50,7 +50,7 @@ type todo struct {
 
 // plan gives a line something to do and puts it into its app's lane. Whatever it
 // had not begun is replaced. The lock is held.
-func (d *Desk) plan(l *line, t *todo) {
+func (d *queues) plan(l *line, t *todo) {
 	l.todo = t
 	in := l.app.lane(t)
 	in.waits = append(in.waits, l)
@@ -65,7 +65,7 @@ func (a *served) lane(t *todo) *lane {
 }
 
 // step begins as much as the lane allows. The lock is held.
-func (d *Desk) step(in *lane) {
+func (d *queues) step(in *lane) {
 	for in.busy < in.most && len(in.waits) > 0 && !d.closed {
 		l := in.waits[0]
 		in.waits[0] = nil
@@ -84,7 +84,7 @@ func (d *Desk) step(in *lane) {
 }
 
 // begin puts what the line has to do into its queue. The lock is held.
-func (d *Desk) begin(l *line, after func()) {
+func (d *queues) begin(l *line, after func()) {
 	t := l.todo
 	l.todo = nil
 	e := &entry{own: true, first: t.first, after: after}
@@ -97,14 +97,14 @@ func (d *Desk) begin(l *line, after func()) {
 // bringForward begins what the line has to do before a notification of it is
 // handed over, without waiting for the lane: the one brings the other's place.
 // The lock is held.
-func (d *Desk) bringForward(l *line) {
+func (d *queues) bringForward(l *line) {
 	if l.todo != nil && !l.todo.owed && !l.todo.held {
 		d.begin(l, nil)
 	}
 }
 
 // owe keeps an event that the bot could not be told in time, for payOff.
-func (d *Desk) owe(l *line, t *todo) {
+func (d *queues) owe(l *line, t *todo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.todo != nil || d.closed { // something newer is to be told
@@ -116,7 +116,7 @@ func (d *Desk) owe(l *line, t *todo) {
 }
 
 // payOff tells the bots that are well again, once in a round, what they are owed.
-func (d *Desk) payOff() {
+func (d *queues) payOff() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range d.apps {
@@ -144,7 +144,7 @@ func at(t time.Time) moment {
 }
 
 // now is the desk's clock.
-func (d *Desk) now() moment { return at(d.conf.Now()) }
+func (d *queues) now() moment { return at(d.conf.Now()) }
 
 func (m moment) time() time.Time {
 	if m == 0 {
