@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
+// callsDoor is where bots act on calls.
+type callsDoor struct{ *Cloud }
+
 // callsAPI is the part of Graph's cloud communications API that a bot uses
 // while a call lives (call-answer, call-reject, call-keepalive, call-delete).
-func (c *Cloud) callsAPI(mux *http.ServeMux) {
+func (c *callsDoor) callsAPI(mux *http.ServeMux) {
 	const calls = graphPath + "/communications/calls"
 	for pattern, work := range map[string]func(*call, *http.Request, []byte) (int, any){
 		"POST /{id}/answer":    c.answer,
@@ -33,7 +36,7 @@ func (c *Cloud) callsAPI(mux *http.ServeMux) {
 
 // authorised checks the bearer and finds the call; a call that is over is 404.
 // Now and then it fails before the work, or loses the response after it.
-func (c *Cloud) authorised(work func(*call, *http.Request, []byte) (int, any)) http.HandlerFunc {
+func (c *callsDoor) authorised(work func(*call, *http.Request, []byte) (int, any)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		app, ok := c.bearers.known(r.Header.Get("Authorization"))
 		if !ok {
@@ -80,7 +83,7 @@ func graphError(w http.ResponseWriter, status int, code string) {
 }
 
 // record notes an action under the ledger's lock, with its epoch.
-func (c *Cloud) record(k *call, r *http.Request, verb, callback string) *action {
+func (c *callsDoor) record(k *call, r *http.Request, verb, callback string) *action {
 	a := &action{at: time.Now(), verb: verb, callback: callback}
 	if callback != "" {
 		a.region, a.part, a.epoch = readCallback(callback, c.cfg.WebhookPath)
@@ -98,7 +101,7 @@ func (c *Cloud) record(k *call, r *http.Request, verb, callback string) *action 
 	return a
 }
 
-func (c *Cloud) answer(k *call, r *http.Request, body []byte) (int, any) {
+func (c *callsDoor) answer(k *call, r *http.Request, body []byte) (int, any) {
 	var sent struct {
 		CallbackURI        string          `json:"callbackUri"`
 		AcceptedModalities []string        `json:"acceptedModalities"`
@@ -122,7 +125,7 @@ func (c *Cloud) answer(k *call, r *http.Request, body []byte) (int, any) {
 
 // judgeAnswer decides about an answer: the first one in time wins, its repeat
 // with the same callback URI is harmless, any other is refused.
-func (c *Cloud) judgeAnswer(k *call, a *action) int {
+func (c *callsDoor) judgeAnswer(k *call, a *action) int {
 	switch {
 	case k.outgoing || !k.rejectedAt.IsZero():
 		return http.StatusConflict
@@ -145,7 +148,7 @@ func (c *Cloud) judgeAnswer(k *call, a *action) int {
 	return http.StatusAccepted
 }
 
-func (c *Cloud) reject(k *call, r *http.Request, body []byte) (int, any) {
+func (c *callsDoor) reject(k *call, r *http.Request, body []byte) (int, any) {
 	var sent struct {
 		CallbackURI string `json:"callbackUri"`
 	}
@@ -169,7 +172,7 @@ func (c *Cloud) reject(k *call, r *http.Request, body []byte) (int, any) {
 	return a.status, nil
 }
 
-func (c *Cloud) keepAlive(k *call, r *http.Request, _ []byte) (int, any) {
+func (c *callsDoor) keepAlive(k *call, r *http.Request, _ []byte) (int, any) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	a := c.record(k, r, "keepAlive", "")
@@ -182,7 +185,7 @@ func (c *Cloud) keepAlive(k *call, r *http.Request, _ []byte) (int, any) {
 	return a.status, nil
 }
 
-func (c *Cloud) remove(k *call, r *http.Request, _ []byte) (int, any) {
+func (c *callsDoor) remove(k *call, r *http.Request, _ []byte) (int, any) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	a := c.record(k, r, "delete", "")
@@ -199,7 +202,7 @@ func (c *Cloud) remove(k *call, r *http.Request, _ []byte) (int, any) {
 	return a.status, nil
 }
 
-func (c *Cloud) show(k *call, r *http.Request, _ []byte) (int, any) {
+func (c *callsDoor) show(k *call, r *http.Request, _ []byte) (int, any) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	a := c.record(k, r, "get", "")
@@ -221,7 +224,7 @@ func (c *Cloud) show(k *call, r *http.Request, _ []byte) (int, any) {
 
 // dial starts an outgoing call: its first notification is an update for an id
 // that no incoming notification ever named.
-func (c *Cloud) dial(w http.ResponseWriter, r *http.Request) {
+func (c *callsDoor) dial(w http.ResponseWriter, r *http.Request) {
 	appID, ok := c.bearers.known(r.Header.Get("Authorization"))
 	if !ok {
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken")

@@ -92,11 +92,11 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 }
 
 func (c *Cloud) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+openIDPath, c.faults.around(EndpointOpenID, c.serveOpenID))
-	mux.HandleFunc("GET "+keysPath, c.faults.around(EndpointKeys, c.serveKeys))
-	mux.HandleFunc("POST "+tokenPath, c.faults.around(EndpointToken, c.serveToken))
-	c.callsAPI(mux)
+	mux, keys := http.NewServeMux(), &keyDoor{c}
+	mux.HandleFunc("GET "+openIDPath, c.faults.around(EndpointOpenID, keys.serveOpenID))
+	mux.HandleFunc("GET "+keysPath, c.faults.around(EndpointKeys, keys.serveKeys))
+	mux.HandleFunc("POST "+tokenPath, c.faults.around(EndpointToken, keys.serveToken))
+	(&callsDoor{c}).callsAPI(mux)
 	c.serveBots(mux)
 	return mux
 }

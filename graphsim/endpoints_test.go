@@ -365,7 +365,7 @@ func TestI5_AnAnswerWithAPastEpochIsStale(t *testing.T) {
 	}
 	body := `{"callbackUri":"https://bot/api/calls/emea/7/1/x","acceptedModalities":["audio"],"mediaConfig":{}}`
 	s.call.dice = newDice(1, 1)
-	if status, _ := s.cloud.answer(s.call, r, []byte(body)); status != http.StatusAccepted {
+	if status, _ := (&callsDoor{s.cloud}).answer(s.call, r, []byte(body)); status != http.StatusAccepted {
 		t.Fatalf("the cloud does not know epochs, and answered %d", status)
 	}
 	if report := s.cloud.Report(); report.StaleActions != 1 || report.OK() {

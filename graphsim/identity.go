@@ -24,9 +24,12 @@ func (c *Cloud) TokenURL() string { return c.base + tokenPath }
 // GraphURL is the base of the calls API: base_url of an app's graph settings.
 func (c *Cloud) GraphURL() string { return c.base + graphPath }
 
+// keyDoor is where tokens, and the keys to check them with, come from.
+type keyDoor struct{ *Cloud }
+
 // serveOpenID answers as the published document does, its wrong algorithm name
 // and the foreign issuer included.
-func (c *Cloud) serveOpenID(w http.ResponseWriter, _ *http.Request) {
+func (c *keyDoor) serveOpenID(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                IssuerBotFramework,
 		"authorization_endpoint":                "https://invalid.botframework.com/",
@@ -36,7 +39,7 @@ func (c *Cloud) serveOpenID(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func (c *Cloud) serveKeys(w http.ResponseWriter, _ *http.Request) {
+func (c *keyDoor) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_, _ = w.Write(c.keys.jwks()) // a reader that left needs no answer
 }
@@ -78,7 +81,7 @@ func (b *bearers) known(header string) (string, bool) {
 
 // serveToken is the client credentials grant (RFC 6749 4.4); the client may
 // authenticate by form or by Basic.
-func (c *Cloud) serveToken(w http.ResponseWriter, r *http.Request) {
+func (c *keyDoor) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if r.ParseForm() != nil || r.PostForm.Get("grant_type") != "client_credentials" {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"error": "unsupported_grant_type"})
