@@ -18,7 +18,7 @@ import (
 // A folder below a room belongs to it.
 var floors = map[string]int{
 	"ownership": 1, "token": 1, "graph": 1, "doorway": 1,
-	"store":   2,
+	"store": 2, "policy": 2,
 	"webhook": 3, "admin": 3, "bot": 3, "federation": 3,
 	"cluster":   4,
 	"node":      5,
@@ -30,6 +30,7 @@ var floors = map[string]int{
 }
 
 type listed struct {
+	Standard                           bool
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
 	Dir                                string
