@@ -27,17 +27,18 @@ var rooms = map[string]roomRule{
 	"ownership": {floor: 1},
 	"token":     {floor: 1},
 	"graph":     {floor: 1},
-	"doorway":   {floor: 1},
+	"addrlimit": {floor: 1},
 
-	"policy": {floor: 2, may: []string{"ownership"}},
-	"store":  {floor: 2, may: []string{"ownership"}},
+	"doorway": {floor: 2, may: []string{"addrlimit"}},
+	"policy":  {floor: 2, may: []string{"ownership"}},
+	"store":   {floor: 2, may: []string{"ownership"}},
 
-	"webhook":    {floor: 3, may: []string{"doorway", "graph", "ownership", "policy", "token"}},
+	"webhook":    {floor: 3, may: []string{"addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
 	"bot":        {floor: 3, may: []string{"graph", "ownership"}},
-	"admin":      {floor: 3, may: []string{"doorway", "ownership"}},
+	"admin":      {floor: 3, may: []string{"addrlimit", "doorway", "ownership"}},
 	"federation": {floor: 3, may: []string{"ownership"}},
 
-	"cluster": {floor: 4, may: []string{"ownership", "store"}},
+	"cluster": {floor: 4, may: []string{"addrlimit", "ownership", "store"}},
 
 	"node": {
 		floor: 5,
