@@ -1,4 +1,4 @@
-// Package tandem holds no code: this test keeps the floors of the house.
+// Package tandem holds no code: its tests keep the rules of the house.
 package tandem
 
 import (
@@ -14,22 +14,8 @@ import (
 	"testing"
 )
 
-// floors gives each room its floor; rooms of one floor do not know each other.
-// A folder below a room belongs to it.
-var floors = map[string]int{
-	"ownership": 1, "token": 1, "graph": 1, "doorway": 1,
-	"store":   2,
-	"webhook": 3, "admin": 3, "bot": 3, "federation": 3,
-	"cluster":   4,
-	"node":      5,
-	"cmd":       6,
-	"graphsim":  0, // apart: knows no room, and only cmd, the fault rig and tests know it
-	"faultrig":  7, // apart: drives the built program; knows graphsim, admin's client and ownership
-	"machines":  8, // apart: holds tests only, which may know everything
-	"regionsim": 8, // the same
-}
-
 type listed struct {
+	Standard                           bool
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
 	Dir                                string
@@ -57,72 +43,6 @@ func packages(t *testing.T) []listed {
 		all = append(all, p)
 	}
 	return all
-}
-
-// upward says what is wrong with one import, or nothing.
-func upward(from, to string) string {
-	if !strings.HasPrefix(to, "tandem/") || room(from) == room(to) {
-		return ""
-	}
-	below, known := floors[room(to)]
-	if !known {
-		return "the room " + room(to) + " has no floor: add it to the map in ARCHITECTURE.md and here"
-	}
-	switch above := floors[room(from)]; {
-	case room(from) == "faultrig" && room(to) != "graphsim" && room(to) != "admin" && room(to) != "ownership":
-		return "the fault rig judges from outside"
-	case room(to) == "graphsim" && room(from) != "cmd" && room(from) != "faultrig":
-		return "only cmd, the fault rig and tests know the simulator"
-	case room(from) == "graphsim":
-		return "the simulator shares nothing with the product"
-	case above <= below:
-		return "an import only goes down a floor"
-	}
-	return ""
-}
-
-func TestImportsOnlyGoDownAFloor(t *testing.T) {
-	all := packages(t)
-	if len(all) < len(floors)-1 {
-		t.Fatalf("go list names %d packages, fewer than there are rooms", len(all))
-	}
-	for _, p := range all {
-		if p.ImportPath == "tandem" || room(p.ImportPath) == "bench" {
-			continue
-		}
-		if _, known := floors[room(p.ImportPath)]; !known {
-			t.Errorf("%s: its room has no floor: add it to the map in ARCHITECTURE.md and here", p.ImportPath)
-		}
-		for _, to := range p.Imports {
-			if why := upward(p.ImportPath, to); why != "" {
-				t.Errorf("%s imports %s: %s", p.ImportPath, to, why)
-			}
-		}
-	}
-}
-
-func TestTheRuleItselfFindsOffenders(t *testing.T) {
-	for _, c := range []struct {
-		from, to string
-		bad      bool
-	}{
-		{"tandem/webhook", "tandem/ownership", false},
-		{"tandem/cmd/tandem", "tandem/graphsim", false},
-		{"tandem/store/tablepb", "tandem/store", false},
-		{"tandem/ownership", "tandem/store", true},
-		{"tandem/webhook", "tandem/bot", true},
-		{"tandem/node", "tandem/graphsim", true},
-		{"tandem/graphsim", "tandem/graph", true},
-		{"tandem/node", "tandem/util", true},
-		{"tandem/faultrig/cmd/faultrig", "tandem/faultrig", false},
-		{"tandem/faultrig", "tandem/admin", false},
-		{"tandem/faultrig", "tandem/cluster", true},
-		{"tandem/cmd/tandem", "tandem/faultrig", true},
-	} {
-		if got := upward(c.from, c.to); (got != "") != c.bad {
-			t.Errorf("%s importing %s: verdict %q, wanted an objection: %v", c.from, c.to, got, c.bad)
-		}
-	}
 }
 
 var forbiddenRooms = regexp.MustCompile(`(^|/)(util|utils|common|types|model|models|helper|helpers|manager)(/|$)`)

@@ -164,7 +164,7 @@ func TestB102_JoinFloodIsBounded(t *testing.T) {
 	if n := len(r.door.audit.list(10 * auditKept)); n != auditKept {
 		t.Errorf("%d changes are remembered, want %d", n, auditKept)
 	}
-	if n := len(r.door.auth.fails); n != 0 {
+	if n := r.door.auth.fails.Len(); n != 0 {
 		t.Errorf("%d addresses are remembered for no failed token", n)
 	}
 }

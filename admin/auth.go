@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"tandem/addrlimit"
 	"tandem/doorway"
 )
 
@@ -40,14 +40,15 @@ type guard struct {
 	barrier func(context.Context) error // see Cluster.ReadBarrier
 	lookUps chan struct{}               // one entry for each look-up under way
 
-	failMu sync.Mutex
-	fails  map[netip.Addr]*rate.Limiter
-	swept  time.Time // when fails was last looked through
+	fails *addrlimit.Budgets[netip.Addr]
+	crowd *rate.Limiter // of those for whom fails has no place
 }
 
 func newGuard(file string, table Table, barrier func(context.Context) error, now func() time.Time) *guard {
+	each := addrlimit.Budget{Rate: rate.Every(failEvery), Burst: failBurst}
 	return &guard{
-		file: file, table: table, barrier: barrier, lookUps: make(chan struct{}, lookUps), now: now, fails: map[netip.Addr]*rate.Limiter{},
+		file: file, table: table, barrier: barrier, lookUps: make(chan struct{}, lookUps), now: now,
+		fails: addrlimit.NewBudgets[netip.Addr](each, failPlaces), crowd: each.Fresh(),
 	}
 }
 
@@ -196,30 +197,13 @@ func (g *guard) still(sum [sha256.Size]byte, role Role) bool {
 	return who.may(role)
 }
 
-// limiter gives the failure budget of an address; an IPv6 address shares its
-// /64's. When the places are used up, those that have recovered are dropped,
-// once a failEvery at most; where none is free, everybody new shares the zero
-// address's.
+// limiter returns the failure budget of an address. Where no place is free, everybody
+// new shares one.
 func (g *guard) limiter(remote string) *rate.Limiter {
-	addr := doorway.Sender(remote)
-	g.failMu.Lock()
-	defer g.failMu.Unlock()
-	if l, ok := g.fails[addr]; ok {
+	if l := g.fails.Of(addrlimit.Key(remote), g.now()); l != nil {
 		return l
 	}
-	if now := g.now(); len(g.fails) >= failPlaces && now.Sub(g.swept) >= failEvery {
-		g.swept = now
-		maps.DeleteFunc(g.fails, func(_ netip.Addr, l *rate.Limiter) bool { return l.TokensAt(now) >= failBurst })
-	}
-	if len(g.fails) >= failPlaces {
-		addr = netip.Addr{}
-		if l, ok := g.fails[addr]; ok {
-			return l
-		}
-	}
-	l := rate.NewLimiter(rate.Every(failEvery), failBurst)
-	g.fails[addr] = l
-	return l
+	return g.crowd
 }
 
 // loopbackName reports whether a Host header names this machine's loopback.

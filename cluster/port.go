@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"tandem/addrlimit"
 	"tandem/ownership"
 )
 
@@ -33,7 +34,6 @@ type port struct {
 	ln        net.Listener
 	creds     *credentials // nil: plain, loopback only
 	handshake time.Duration
-	perIP     int // and per /64 of IPv6
 	log       *slog.Logger
 	lines     *rate.Limiter
 	refused   func(why string)
@@ -42,8 +42,8 @@ type port struct {
 	peer *handedListener
 
 	open   openConns
+	counts *addrlimit.Conns
 	mu     sync.Mutex
-	counts map[netip.Addr]int
 	greets []*openConn // connections in their handshake, the oldest first
 	wg     sync.WaitGroup
 }
@@ -61,12 +61,12 @@ const (
 
 func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(string)) *port {
 	return &port{
-		ln: ln, creds: creds, handshake: cfg.Timings.Handshake, perIP: cfg.MaxConnsPerIP, log: cfg.Logger, refused: refused,
+		ln: ln, creds: creds, handshake: cfg.Timings.Handshake, log: cfg.Logger, refused: refused,
 		peer: newHandedListener(ln.Addr()),
 		open: openConns{creds: creds, use: x509.ExtKeyUsageClientAuth, told: func(err error) {
 			cfg.Logger.Warn("a peer's certificate does not hold any more", "err", err)
 		}},
-		counts: make(map[netip.Addr]int), lines: rate.NewLimiter(refusedLines, refusedBurst),
+		counts: addrlimit.NewConns(cfg.MaxConnsPerIP), lines: rate.NewLimiter(refusedLines, refusedBurst),
 	}
 }
 
@@ -96,7 +96,7 @@ func (p *port) serve() {
 
 // admit counts the connection, or closes it when its address has too many.
 func (p *port) admit(raw net.Conn) *openConn {
-	from := sender(raw.RemoteAddr().String())
+	from := addrlimit.Key(raw.RemoteAddr().String())
 	c, oldest := p.count(raw, from)
 	if oldest != nil {
 		p.refused("too many handshakes")
@@ -106,17 +106,17 @@ func (p *port) admit(raw net.Conn) *openConn {
 }
 
 func (p *port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.counts[from] >= p.perIP {
+	if !p.counts.Enter(from) {
 		_ = raw.Close()
 		p.refused("too many connections")
 		return nil, nil
 	}
-	if c = p.open.add(raw, func() { p.left(from) }); c == nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c = p.open.add(raw, func() { p.counts.Leave(from) }); c == nil {
+		p.counts.Leave(from)
 		return nil, nil
 	}
-	p.counts[from]++
 	if len(p.greets) == maxGreets {
 		oldest, p.greets = p.greets[0], p.greets[1:]
 	}
@@ -124,36 +124,11 @@ func (p *port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
 	return c, oldest
 }
 
-// left counts a connection no longer.
-func (p *port) left(from netip.Addr) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.counts[from]--; p.counts[from] == 0 {
-		delete(p.counts, from)
-	}
-}
-
 // greeted ends the handshake of a connection, one way or the other.
 func (p *port) greeted(c *openConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.greets = slices.DeleteFunc(p.greets, func(g *openConn) bool { return g == c })
-}
-
-// sender gives the address that counts: an IPv6 address shares its /64's, and
-// unreadable ones count together.
-func sender(remote string) netip.Addr {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }
 
 // greet takes one connection through its handshake and hands it on.

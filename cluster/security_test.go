@@ -282,11 +282,7 @@ func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	eventually(t, "the closed ones no longer count", func() bool {
-		n.port.mu.Lock()
-		defer n.port.mu.Unlock()
-		return len(n.port.counts) == 0
-	})
+	eventually(t, "the closed ones no longer count", func() bool { return n.port.counts.Len() == 0 })
 }
 
 func TestPlainIsForLoopbackOnly(t *testing.T) {

@@ -13,12 +13,14 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+
+	"tandem/addrlimit"
 )
 
 // Config is what a door is told.
 type Config struct {
 	All  int // connections at one time
-	Each int // of them from one address, see Sender; 0: as many as in all
+	Each int // of them from one address, see addrlimit.Key; 0: as many as in all
 	// Trusted are the proxies whose word on a caller's address is taken. They are
 	// not bound by Each: their connections are those of many.
 	Trusted []netip.Prefix
@@ -98,7 +100,7 @@ func kept(places int) int { return (places + 7) / 8 }
 
 // enter gives a connection a place, or nil when everybody has more right to stay.
 func (d *Door) enter(c net.Conn) *Place {
-	p := &Place{Conn: c, door: d, addr: Sender(c.RemoteAddr().String())}
+	p := &Place{Conn: c, door: d, addr: addrlimit.Key(c.RemoteAddr().String())}
 	p.capped = !within(d.cfg.Trusted, p.addr)
 	d.mu.Lock()
 	of := d.of(p)

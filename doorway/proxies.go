@@ -11,33 +11,15 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"tandem/addrlimit"
 )
-
-// Sender gives the address that counts for limits: an IPv6 address shares its /64's,
-// and unreadable ones count together.
-func Sender(remote string) netip.Addr {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return counted(ap.Addr())
-}
-
-func counted(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
-}
 
 func within(all []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// Caller gives the address, as Sender would, of whoever sent a request through any
+// Caller gives the address, as addrlimit.Key would, of whoever sent a request through any
 // number of trusted proxies: of what they wrote into X-Forwarded-For the last
 // address that is not one of theirs, for what stands before it is the caller's own
 // word. Those of whom no proxy tells count together.
@@ -46,8 +28,8 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	if addr := ap.Addr().Unmap().WithZone(""); !within(trusted, addr) {
-		return counted(addr)
+	if addr := addrlimit.Plain(ap.Addr()); !within(trusted, addr) {
+		return addrlimit.Of(addr)
 	}
 	lines := r.Header["X-Forwarded-For"]
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -60,7 +42,7 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 				return netip.Addr{} // a proxy that hides its callers, or says nonsense
 			}
 			if !within(trusted, named) {
-				return counted(named)
+				return addrlimit.Of(named)
 			}
 		}
 	}
@@ -71,10 +53,10 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 // Gateway) add the port.
 func forwarded(word string) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(strings.Trim(word, "[]")); err == nil {
-		return a.Unmap().WithZone(""), true
+		return addrlimit.Plain(a), true
 	}
 	ap, err := netip.ParseAddrPort(word)
-	return ap.Addr().Unmap().WithZone(""), err == nil
+	return addrlimit.Plain(ap.Addr()), err == nil
 }
 
 // Limits of the PROXY protocol.
@@ -124,7 +106,7 @@ func introduce(inner net.Listener, trusted func(netip.Addr) bool) *introductions
 func (in *introductions) hear(raw net.Conn, trusted func(netip.Addr) bool) {
 	c := raw
 	defer context.AfterFunc(in.over, func() { _ = raw.Close() })()
-	if ap, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil && trusted(ap.Addr().Unmap().WithZone("")) {
+	if ap, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil && trusted(addrlimit.Plain(ap.Addr())) {
 		said := proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(introduceIn))
 		if said.ProxyHeader() == nil {
 			_ = said.Close()

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"testing"
+
+	"tandem/addrlimit"
 )
 
 // TestD3_WhoseAddressItIs: only trusted proxies are believed, and of what they
@@ -35,20 +37,6 @@ func TestD3_WhoseAddressItIs(t *testing.T) {
 		r := &http.Request{RemoteAddr: c.from, Header: http.Header{"X-Forwarded-For": c.forwarded}}
 		if got := Caller(r, trusted); got.IsValid() != (c.want != "") || got.IsValid() && got.String() != c.want {
 			t.Errorf("%s: %s, want %q", c.name, got, c.want)
-		}
-	}
-}
-
-func TestSender(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:80":               "192.0.2.1",
-		"[::ffff:192.0.2.1]:80":      "192.0.2.1",
-		"[2001:db8:1:2:3:4:5:6]:443": "2001:db8:1:2::",
-		"[fe80::1%eth0]:1":           "fe80::",
-		"nonsense":                   "invalid IP",
-	} {
-		if got := Sender(remote).String(); got != want {
-			t.Errorf("%s counts as %s, want %s", remote, got, want)
 		}
 	}
 }
@@ -86,7 +74,7 @@ func TestD3_ProxyProtocol(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if from := Sender(got.RemoteAddr().String()).String(); from != c.want {
+		if from := addrlimit.Key(got.RemoteAddr().String()).String(); from != c.want {
 			t.Errorf("%s: it comes from %s, want %s", c.name, from, c.want)
 		}
 		first := make([]byte, 1)

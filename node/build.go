@@ -17,10 +17,10 @@ import (
 // names them: a room may use those before it, and reaches later ones only
 // through a closure that runs once everything is open.
 
-// openLaw reads what needs no other room, so that a mistake in it is told before
+// openPolicy reads what needs no other room, so that a mistake in it is told before
 // the node shows itself to its region.
-func (n *Node) openLaw(context.Context) (err error) {
-	if n.rules, n.pins, err = n.cfg.law(); err != nil {
+func (n *Node) openPolicy(context.Context) (err error) {
+	if n.rules, n.pins, err = n.cfg.policy(); err != nil {
 		return err
 	}
 	if n.handles, err = webhook.LoadHandles(n.cfg.HandleKeysFile); err != nil {

@@ -206,7 +206,7 @@ func (c Config) checkRegions(p *problems) {
 		p.when(r.Node == "" && r.Zone == "" && r.Version == "", "%s pins to nothing: give node, zone or version", at)
 	}
 	if len(*p) == sound { // else the compiler would only say the same again
-		_, _, err := c.law()
+		_, _, err := c.policy()
 		p.when(err != nil, "%w", err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"tandem/cluster"
 	"tandem/federation"
 	"tandem/ownership"
+	"tandem/policy"
 	"tandem/store"
 	"tandem/token"
 	"tandem/webhook"
@@ -39,8 +40,8 @@ type Node struct {
 	table    *store.Table
 	tokens   *token.Verifier
 	handles  *webhook.Handles
-	rules    *ownership.Rules
-	pins     *ownership.Pins
+	rules    *policy.Rules
+	pins     *policy.Pins
 	desk     *bot.Desk
 	region   *cluster.Cluster
 	world    *federation.World
@@ -100,7 +101,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openLaw, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, n.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, n.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -23,7 +23,7 @@ func (n *Node) Reload(c Config) error {
 	if err := n.cfg.knowsRegionsOf(c.Rules); err != nil {
 		return err
 	}
-	rules, pins, err := c.law()
+	rules, pins, err := c.policy()
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (n *Node) Reload(c Config) error {
 	if err := n.handles.Replace(keys); err != nil {
 		return fmt.Errorf("reading handle_keys_file: %w", err)
 	}
-	n.door.SetLaw(rules, pins)
+	n.door.SetPolicy(rules, pins)
 	setLevel(n.level, c.Log.Level)
 	if err := n.private.ReloadTokens(); err != nil {
 		return fmt.Errorf("reading admin.tokens_file: %w", err)

@@ -1,5 +1,6 @@
-// Package ownership holds Tandem's plain words and its pure rules: who owns a
-// call, where a new call goes, and what happens to the calls of a dead node.
+// Package ownership holds Tandem's plain words and the table's pure rules: who owns
+// a call, which node gets a new one, and what happens to the calls of a dead node.
+// Which region a call belongs to is policy's.
 //
 // Nothing here reads a clock, a file, the network, the environment or a random
 // source: every fact comes in as an argument, so the webhook, explain, dry

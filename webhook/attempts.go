@@ -2,13 +2,12 @@ package webhook
 
 import (
 	"hash/maphash"
-	"maps"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"tandem/addrlimit"
 )
 
 // Attempts bounds how often one and the same bad token is judged. Zero values mean
@@ -24,24 +23,14 @@ type Attempts struct {
 	TokenBurst int     // default 5
 }
 
-const (
-	// places bounds the tokens that are remembered.
-	places = 4096
-	// sweepEvery is how often a full memory is looked through at most.
-	sweepEvery = time.Second
-)
+// places bounds the tokens that are remembered.
+const places = 4096
 
 // attempts remembers tokens that failed.
 type attempts struct {
-	cfg  Attempts
-	now  func() time.Time
-	seed maphash.Seed
-
-	failing atomic.Int64 // tokens remembered: with none, no token is hashed
-
-	mu     sync.Mutex
-	tokens map[uint64]*rate.Limiter
-	swept  time.Time
+	now    func() time.Time
+	seed   maphash.Seed
+	tokens *addrlimit.Budgets[uint64]
 }
 
 func newAttempts(cfg Attempts, now func() time.Time) *attempts {
@@ -49,19 +38,17 @@ func newAttempts(cfg Attempts, now func() time.Time) *attempts {
 		cfg.Token = 0.1
 	}
 	setDefault(&cfg.TokenBurst, 5)
-	return &attempts{cfg: cfg, now: now, seed: maphash.MakeSeed(), tokens: map[uint64]*rate.Limiter{}}
+	each := addrlimit.Budget{Rate: rate.Limit(cfg.Token), Burst: cfg.TokenBurst}
+	return &attempts{now: now, seed: maphash.MakeSeed(), tokens: addrlimit.NewBudgets[uint64](each, places)}
 }
 
-// spent reports whether a request's token has failed too often to be judged now.
+// spent reports whether a request's token has failed too often to be judged now. With
+// none remembered, no token is hashed.
 func (a *attempts) spent(header http.Header) bool {
-	if a.failing.Load() == 0 || len(header["Authorization"]) == 0 {
+	if a.tokens.Len() == 0 || len(header["Authorization"]) == 0 {
 		return false
 	}
-	key := a.key(header)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l, ok := a.tokens[key]
-	return ok && l.TokensAt(a.now()) < 1
+	return a.tokens.Spent(a.key(header), a.now())
 }
 
 // key tells tokens apart; two that fall together share a budget.
@@ -74,28 +61,14 @@ func (a *attempts) key(header http.Header) uint64 {
 	return h.Sum64()
 }
 
-// failed counts a request whose token was refused for good. When the places are
-// used up, tokens that have recovered are dropped; where none is free, no new one is
-// remembered.
+// failed counts a request whose token was refused for good. Where no place is free,
+// no new token is remembered.
 func (a *attempts) failed(header http.Header) {
 	if len(header["Authorization"]) == 0 {
 		return
 	}
-	key, at := a.key(header), a.now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l, ok := a.tokens[key]
-	if !ok {
-		if len(a.tokens) >= places && at.Sub(a.swept) >= sweepEvery {
-			a.swept = at
-			maps.DeleteFunc(a.tokens, func(_ uint64, l *rate.Limiter) bool { return l.TokensAt(at) >= float64(a.cfg.TokenBurst) })
-		}
-		if len(a.tokens) >= places {
-			return
-		}
-		l = rate.NewLimiter(rate.Limit(a.cfg.Token), a.cfg.TokenBurst)
-		a.tokens[key] = l
+	at := a.now()
+	if l := a.tokens.Of(a.key(header), at); l != nil {
+		l.AllowN(at, 1)
 	}
-	l.AllowN(at, 1)
-	a.failing.Store(int64(len(a.tokens)))
 }

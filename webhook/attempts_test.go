@@ -175,7 +175,7 @@ func TestAttemptsAreRememberedInBounds(t *testing.T) {
 		a.failed(h)
 		clock.advance(time.Millisecond)
 	}
-	if n := len(a.tokens); n > places {
+	if n := a.tokens.Len(); n > places {
 		t.Errorf("%d tokens are remembered", n)
 	}
 	clock.advance(time.Minute) // all have recovered: new ones find room

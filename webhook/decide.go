@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // verb is what happens to one call of a body.
@@ -29,9 +30,9 @@ type decision struct {
 	owner     ownership.Owner
 	refusal   refusal
 	cause     error
-	facts     ownership.Facts // of calls that nobody knows
-	verdict   ownership.RegionVerdict
-	step      ownership.RegionStep
+	facts     policy.Facts // of calls that nobody knows
+	verdict   policy.RegionVerdict
+	step      policy.RegionStep
 	placement ownership.Placement
 }
 
@@ -235,13 +236,13 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 		return d
 	}
 	d.facts = q.facts(p)
-	d.verdict = h.law.Load().rules.Home(d.facts, h.cfg.Region)
+	d.verdict = h.policy.Load().rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
-	d.step = ownership.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.hale)
+	d.step = policy.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.hale)
 	switch d.step.Step {
-	case ownership.StepRedirect:
+	case policy.StepRedirect:
 		d.verb, d.why = verbRegion, d.step.Why
-	case ownership.StepRefuse:
+	case policy.StepRefuse:
 		d.verb, d.why, d.refusal = verbRefuse, d.step.Why, refuseResidency
 	default:
 		d.verb, d.why = verbClaim, "nobody knows the call"

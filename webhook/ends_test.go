@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // TestO29_EndsFollowTheRules: a call that rings at home is hung up in another
 // region: the end goes home, once.
 func TestO29_EndsFollowTheRules(t *testing.T) {
-	w, emea, amer := twoRegions(t, setup{rules: []ownership.RuleSpec{{When: `call.tenant == "` + ourTenant + `"`, Region: "amer"}}})
+	w, emea, amer := twoRegions(t, setup{rules: []policy.RuleSpec{{When: `call.tenant == "` + ourTenant + `"`, Region: "amer"}}})
 	amer.knows("c1", 2, ownership.CallClaimed)
 	one := emea.nodes["emea-1"]
 	all := follow(t, one.url+hookPath, end("c1"), 5)
@@ -34,7 +35,7 @@ func TestO29_EndsFollowTheRules(t *testing.T) {
 	if a := post(t, one.url+hookPath, end("c1")); a.status != 202 || one.asked != 1 {
 		t.Errorf("the home region is down, and the rule soft: %+v, made sure %d times", a, one.asked)
 	}
-	one.door.SetLaw(mustRules(t, ownership.RuleSpec{When: "true", Region: "amer", Residency: "hard"}), nil)
+	one.door.SetPolicy(mustRules(t, policy.RuleSpec{When: "true", Region: "amer", Residency: "hard"}), nil)
 	if a := post(t, one.url+hookPath, end("c3")); a.status != 503 || a.code(t) != "region_down" {
 		t.Errorf("the home region is down, and the rule hard: %+v", a)
 	}

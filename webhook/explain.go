@@ -9,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // Explanation is what this door would do with a notification, and why.
@@ -23,21 +24,21 @@ type Explanation struct {
 
 // ExplainedCall is the part of an explanation that concerns one call.
 type ExplainedCall struct {
-	Call      ownership.CallID         `json:"call"`
-	RawCall   string                   `json:"raw_call"`
-	Kind      string                   `json:"kind"`  // new call, update, end of call
-	Known     bool                     `json:"known"` // it stands in the table, ended or not
-	Recording bool                     `json:"recording,omitempty"`
-	AnswerIn  float64                  `json:"answer_in_seconds,omitempty"` // of a new call
-	Decision  string                   `json:"decision"`                    // ignore, owner, region, refuse
-	Why       string                   `json:"why"`
-	Facts     *ownership.Facts         `json:"facts,omitempty"` // what the rules saw; of calls that are not in the table
-	Groups    []ownership.GroupKey     `json:"groups,omitempty"`
-	Verdict   *ownership.RegionVerdict `json:"verdict,omitempty"`
-	Region    *ownership.RegionStep    `json:"region,omitempty"`
-	Pin       *ownership.PinVerdict    `json:"pin,omitempty"`
-	Placement *ownership.Placement     `json:"placement,omitempty"`
-	Owner     *ExplainedOwner          `json:"owner,omitempty"`
+	Call      ownership.CallID      `json:"call"`
+	RawCall   string                `json:"raw_call"`
+	Kind      string                `json:"kind"`  // new call, update, end of call
+	Known     bool                  `json:"known"` // it stands in the table, ended or not
+	Recording bool                  `json:"recording,omitempty"`
+	AnswerIn  float64               `json:"answer_in_seconds,omitempty"` // of a new call
+	Decision  string                `json:"decision"`                    // ignore, owner, region, refuse
+	Why       string                `json:"why"`
+	Facts     *policy.Facts         `json:"facts,omitempty"` // what the rules saw; of calls that are not in the table
+	Groups    []ownership.GroupKey  `json:"groups,omitempty"`
+	Verdict   *policy.RegionVerdict `json:"verdict,omitempty"`
+	Region    *policy.RegionStep    `json:"region,omitempty"`
+	Pin       *policy.PinVerdict    `json:"pin,omitempty"`
+	Placement *ownership.Placement  `json:"placement,omitempty"`
+	Owner     *ExplainedOwner       `json:"owner,omitempty"`
 }
 
 // ExplainedOwner is who owns the call's partition now.
@@ -192,7 +193,7 @@ func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCa
 		c.Facts, c.Verdict, c.Region = &d.facts, &d.verdict, &d.step
 	}
 	if claimed {
-		pin := h.law.Load().pins.For(d.facts)
+		pin := h.policy.Load().pins.For(d.facts)
 		c.Pin = &pin
 		if reason := d.placement.Reason; reason != "" {
 			c.Placement = &d.placement

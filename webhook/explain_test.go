@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // TestExplain: the same decisions as requests get, and nothing happens.
 func TestExplain(t *testing.T) {
 	w := newWorld()
-	s := setup{rules: append([]ownership.RuleSpec{{When: `call.tenant == "hard"`, Region: "apac", Residency: "hard"}}, toAmer...), pins: []ownership.PinSpec{{When: "true", Pin: ownership.Pin{Zone: "a"}}}}
+	s := setup{rules: append([]policy.RuleSpec{{When: `call.tenant == "hard"`, Region: "apac", Residency: "hard"}}, toAmer...), pins: []policy.PinSpec{{When: "true", Pin: ownership.Pin{Zone: "a"}}}}
 	r, _ := newRegion(t, w, "emea", 2, s), newRegion(t, w, "amer", 1, s)
 	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
 	r.place = func(c ownership.Claim) ownership.PartitionID {
@@ -76,14 +77,14 @@ func TestExplain(t *testing.T) {
 
 // TestExplainShowsWhatRulesSaw: facts, verdict, pin, placement, groups, clock.
 func TestExplainShowsWhatRulesSaw(t *testing.T) {
-	nd := oneNode(t, setup{rules: toAmer, pins: []ownership.PinSpec{{When: `call.botData.clientLocation == "US"`, Pin: ownership.Pin{Zone: "a"}}}})
+	nd := oneNode(t, setup{rules: toAmer, pins: []policy.PinSpec{{When: `call.botData.clientLocation == "US"`, Pin: ownership.Pin{Zone: "a"}}}})
 	e := nd.door.Explain(context.Background(), Supposed{Header: http.Header{"X-Microsoft-Skype-Caller-Region": {"APAC"}}, Body: []byte(sampleBody(t, "graph-incoming-policy-recording.json"))})
 	if len(e.Calls) != 1 {
 		t.Fatalf("%+v", e)
 	}
 	c := e.Calls[0]
 	if c.Kind != "new call" || !c.Recording || c.AnswerIn != 5 || c.Decision != "owner" || c.Facts.CallerRegion != "apac" || c.Facts.PolicyIdentifier != "Test Policy" ||
-		c.Facts.MediaHostedRegion != "USEA" || c.Verdict.Rule != -1 || c.Region.Step != ownership.StepHere || c.Pin.Rule != 0 || c.Placement.Owner != "emea-1" || !c.Owner.Here || len(c.Groups) != 1 {
+		c.Facts.MediaHostedRegion != "USEA" || c.Verdict.Rule != -1 || c.Region.Step != policy.StepHere || c.Pin.Rule != 0 || c.Placement.Owner != "emea-1" || !c.Owner.Here || len(c.Groups) != 1 {
 		b, _ := json.MarshalIndent(c, "", " ")
 		t.Errorf("%s", b)
 	}
@@ -105,8 +106,8 @@ func TestExplainShowsWhatRulesSaw(t *testing.T) {
 // TestExplainByTheTokensTenant: a body may leave the tenant to the token. Told
 // what the token would say, explain decides as the door does with that token.
 func TestExplainByTheTokensTenant(t *testing.T) {
-	rule := ownership.RuleSpec{When: `call.tenant == "` + ourTenant + `"`, Region: "apac", Residency: "hard"}
-	nd := oneNode(t, setup{rules: []ownership.RuleSpec{rule}})
+	rule := policy.RuleSpec{When: `call.tenant == "` + ourTenant + `"`, Region: "apac", Residency: "hard"}
+	nd := oneNode(t, setup{rules: []policy.RuleSpec{rule}})
 	body := []byte(incoming("c1"))
 	bearer := http.Header{"Authorization": {"Bearer " + mint(t, ourApp, ourTenant)}}
 	for name, c := range map[string]struct {

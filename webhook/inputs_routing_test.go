@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // TestForgedHandles is B89 and B92: 404, never a redirect, and nothing happens.
@@ -167,7 +168,7 @@ func TestRouterByItself(t *testing.T) {
 // with a configured base, and its bytes are of a small alphabet.
 func TestLocationIsOurs(t *testing.T) {
 	w := newWorld()
-	s := setup{rules: []ownership.RuleSpec{{When: `call.tenant == "t-amer"`, Region: "amer"}}, config: func(c *Config) { c.Midcall = MidcallRedirect }}
+	s := setup{rules: []policy.RuleSpec{{When: `call.tenant == "t-amer"`, Region: "amer"}}, config: func(c *Config) { c.Midcall = MidcallRedirect }}
 	r, amer := newRegion(t, w, "emea", 2, s), newRegion(t, w, "amer", 1, s)
 	r.place = func(ownership.Claim) ownership.PartitionID { return 2 }
 	one := r.nodes["emea-1"]
@@ -213,7 +214,7 @@ func nd302(t *testing.T, nd *node, line, headers, body string) string {
 // never leads to one more redirect.
 func TestMarksAtTheDoor(t *testing.T) {
 	w := newWorld()
-	s := setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}}
+	s := setup{rules: []policy.RuleSpec{{When: "true", Region: "amer"}}}
 	emea := newRegion(t, w, "emea", 2, s)
 	newRegion(t, w, "amer", 1, s)
 	emea.place = func(ownership.Claim) ownership.PartitionID { return 2 }

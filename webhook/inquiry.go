@@ -11,6 +11,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // hops are the redirects that a notification has behind it.
@@ -140,8 +141,8 @@ func isJoinNotice(n *graph.Notification) bool {
 }
 
 // facts gathers what the rules may look at.
-func (q *inquiry) facts(p *part) ownership.Facts {
-	f := ownership.Facts{
+func (q *inquiry) facts(p *part) policy.Facts {
+	f := policy.Facts{
 		App: q.app, Tenant: q.tenant,
 		CallerRegion: strings.ToLower(headerWord(q.header, "X-Microsoft-Skype-Caller-Region")),
 		ChainID:      q.chain(),
@@ -184,7 +185,7 @@ func headerWord(header http.Header, name string) string {
 }
 
 // claim makes the claim for a call that nobody knows.
-func (h *Handler) claim(q *inquiry, p *part, f ownership.Facts) ownership.Claim {
+func (h *Handler) claim(q *inquiry, p *part, f policy.Facts) ownership.Claim {
 	c := ownership.Claim{
 		Call: p.call, RawCall: p.raw, App: q.app, Tenant: f.Tenant,
 		Groups:   q.groups(p, f),
@@ -192,7 +193,7 @@ func (h *Handler) claim(q *inquiry, p *part, f ownership.Facts) ownership.Claim 
 		Answered: !p.incoming,
 		Thread:   f.Thread, Organizer: f.Organizer,
 		Received: q.received, Via: h.cfg.Node,
-		Pin: h.law.Load().pins.For(f).Pin,
+		Pin: h.policy.Load().pins.For(f).Pin,
 	}
 	if p.incoming {
 		c.Deadline = q.deadline(p)
@@ -214,7 +215,7 @@ func (q *inquiry) deadline(p *part) time.Time {
 }
 
 // groups gives the keys that the call may share with others.
-func (q *inquiry) groups(p *part, f ownership.Facts) []ownership.GroupKey {
+func (q *inquiry) groups(p *part, f policy.Facts) []ownership.GroupKey {
 	var keys []ownership.GroupKey
 	if f.ChainID != "" {
 		keys = append(keys, ownership.ChainKey(f.ChainID))

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/ownership"
+	"tandem/policy"
 	"tandem/token"
 )
 
@@ -121,8 +122,8 @@ type setup struct {
 	deps   func(*Deps)
 	limits Limits
 	server func(*http.Server)
-	rules  []ownership.RuleSpec
-	pins   []ownership.PinSpec
+	rules  []policy.RuleSpec
+	pins   []policy.PinSpec
 }
 
 var testKeys = sync.OnceValue(func() *Handles {
@@ -186,11 +187,11 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	if s.config != nil {
 		s.config(&cfg)
 	}
-	rules, err := ownership.CompileRules(s.rules)
+	rules, err := policy.CompileRules(s.rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pins, err := ownership.CompilePins(s.pins)
+	pins, err := policy.CompilePins(s.pins)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
-var toAmer = []ownership.RuleSpec{{When: `call.source.countryCode in ["US", "CA"]`, Region: "amer"}}
+var toAmer = []policy.RuleSpec{{When: `call.source.countryCode in ["US", "CA"]`, Region: "amer"}}
 
 const fromUS = `"source":{"countryCode":"US","region":"amer"}`
 
@@ -46,7 +47,7 @@ func TestRegionRedirect(t *testing.T) {
 
 // TestRegionStays lists when no region redirect happens.
 func TestRegionStays(t *testing.T) {
-	hard := []ownership.RuleSpec{{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}}
+	hard := []policy.RuleSpec{{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}}
 	for _, c := range []struct {
 		name string
 		s    setup
@@ -58,8 +59,8 @@ func TestRegionStays(t *testing.T) {
 		{"no source at all", setup{rules: toAmer}, false, incoming("c1"), 202},
 		{"home region down, soft", setup{rules: toAmer}, true, incoming("c1", fromUS), 202},
 		{"home region down, hard", setup{rules: hard}, true, incoming("c1", fromUS), 503},
-		{"home region unknown, soft", setup{rules: []ownership.RuleSpec{{When: "true", Region: "apac"}}}, false, incoming("c1"), 202},
-		{"home region unknown, hard", setup{rules: []ownership.RuleSpec{{When: "true", Region: "apac", Residency: "hard"}}}, false, incoming("c1"), 503},
+		{"home region unknown, soft", setup{rules: []policy.RuleSpec{{When: "true", Region: "apac"}}}, false, incoming("c1"), 202},
+		{"home region unknown, hard", setup{rules: []policy.RuleSpec{{When: "true", Region: "apac", Residency: "hard"}}}, false, incoming("c1"), 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w, emea, _ := twoRegions(t, c.s)
@@ -93,22 +94,22 @@ func TestKnownCallsStay(t *testing.T) {
 // the other is its home.
 func TestRegionsWithDifferentRules(t *testing.T) {
 	w := newWorld()
-	emea := newRegion(t, w, "emea", 1, setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}})
-	amer := newRegion(t, w, "amer", 1, setup{rules: []ownership.RuleSpec{{When: "true", Region: "emea"}}})
+	emea := newRegion(t, w, "emea", 1, setup{rules: []policy.RuleSpec{{When: "true", Region: "amer"}}})
+	amer := newRegion(t, w, "amer", 1, setup{rules: []policy.RuleSpec{{When: "true", Region: "emea"}}})
 	all := follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c1"), 5)
 	if len(all) != 2 || all[1].status != 202 || len(amer.nodes["amer-1"].handed()) != 1 {
 		t.Fatalf("%+v", all)
 	}
-	amer.nodes["amer-1"].door.SetLaw(mustRules(t, ownership.RuleSpec{When: "true", Region: "emea", Residency: "hard"}), nil)
+	amer.nodes["amer-1"].door.SetPolicy(mustRules(t, policy.RuleSpec{When: "true", Region: "emea", Residency: "hard"}), nil)
 	all = follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c2"), 5)
 	if len(all) != 2 || all[1].status != 503 {
 		t.Fatalf("a hard rule of the target: %+v", all)
 	}
 }
 
-func mustRules(t *testing.T, specs ...ownership.RuleSpec) *ownership.Rules {
+func mustRules(t *testing.T, specs ...policy.RuleSpec) *policy.Rules {
 	t.Helper()
-	r, err := ownership.CompileRules(specs)
+	r, err := policy.CompileRules(specs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func TestSeveralRegions(t *testing.T) {
 	if a := post(t, one.url+hookPath, `{"value":[`+us+","+hu+`]}`); a.status != 202 || len(one.handed()) != 2 {
 		t.Errorf("%+v", a)
 	}
-	one.door.SetLaw(mustRules(t, ownership.RuleSpec{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}), nil)
+	one.door.SetPolicy(mustRules(t, policy.RuleSpec{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}), nil)
 	body := strings.NewReplacer("u1", "u9", "h1", "h9").Replace(`{"value":[` + us + "," + hu + `]}`)
 	if a := post(t, one.url+hookPath, body); a.status != http.StatusServiceUnavailable || a.code(t) != "partly_handled" || len(one.handed()) != 3 {
 		t.Errorf("%+v", a)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 const meeting = `{"changeType":"updated","resourceUrl":"/communications/onlineMeetings/m1","resourceData":{"@odata.type":"#microsoft.graph.onlineMeeting","id":"m1"}}`
@@ -102,7 +103,7 @@ func TestO37_NoticesWithoutAnEnvelope(t *testing.T) {
 // TestO19_InvitesOnALiveCallsURI: a new call that rings on the callback URI of a
 // live call of the same app is taken, beside that call.
 func TestO19_InvitesOnALiveCallsURI(t *testing.T) {
-	rules := []ownership.RuleSpec{{When: "true", Region: "amer"}}
+	rules := []policy.RuleSpec{{When: "true", Region: "amer"}}
 	w := newWorld()
 	w.urls["amer"] = "https://amer.bot.example"
 	r := newRegion(t, w, "emea", 2, setup{rules: rules})
@@ -129,7 +130,7 @@ func TestO19_InvitesOnALiveCallsURI(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	// An operator's pin is the stronger word.
-	one.door.SetLaw(nil, mustPins(t, ownership.PinSpec{When: "true", Pin: ownership.Pin{Node: "emea-1"}}))
+	one.door.SetPolicy(nil, mustPins(t, policy.PinSpec{When: "true", Pin: ownership.Pin{Node: "emea-1"}}))
 	if a := post(t, one.uri(2, 1, "c1"), incoming("n2")); a.status != 202 || r.claimed()[1].Pin.Node != "emea-1" {
 		t.Errorf("%+v", r.claimed()[1])
 	}
@@ -150,9 +151,9 @@ func TestO19_InvitesOnALiveCallsURI(t *testing.T) {
 	}
 }
 
-func mustPins(t *testing.T, specs ...ownership.PinSpec) *ownership.Pins {
+func mustPins(t *testing.T, specs ...policy.PinSpec) *policy.Pins {
 	t.Helper()
-	p, err := ownership.CompilePins(specs)
+	p, err := policy.CompilePins(specs)
 	if err != nil {
 		t.Fatal(err)
 	}

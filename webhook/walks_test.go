@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // TestWalk1_Handshake: a legacy notification gets 204 after its token was
@@ -100,7 +101,7 @@ func TestPublishedSamples(t *testing.T) {
 // TestWalk2_FirstNotification: claimed at the node that received it, handled
 // there, with everything that the bot and the table need.
 func TestWalk2_FirstNotification(t *testing.T) {
-	nd := oneNode(t, setup{pins: []ownership.PinSpec{{When: `call.tenant == "932899f8-2ea1-4604-8413-27bd2892079f"`, Pin: ownership.Pin{Zone: "a"}}}})
+	nd := oneNode(t, setup{pins: []policy.PinSpec{{When: `call.tenant == "932899f8-2ea1-4604-8413-27bd2892079f"`, Pin: ownership.Pin{Zone: "a"}}}})
 	body := sampleBody(t, "graph-incoming-policy-recording.json")
 	before := time.Now()
 	a := post(t, nd.url+hookPath, body, header("X-Microsoft-Skype-Chain-ID", "A590EFBA"), header("Tandem-Event", "adopted"), header("X-Custom", "kept"))
@@ -331,7 +332,7 @@ func TestUnknownCallsUpdate(t *testing.T) {
 func TestOutgoingCalls(t *testing.T) {
 	w := newWorld()
 	w.urls["amer"] = "https://amer.bot.example"
-	r := newRegion(t, w, "emea", 2, setup{rules: []ownership.RuleSpec{{When: "true", Region: "amer"}}})
+	r := newRegion(t, w, "emea", 2, setup{rules: []policy.RuleSpec{{When: "true", Region: "amer"}}})
 	r.place = func(c ownership.Claim) ownership.PartitionID {
 		if c.Pin.Node == "emea-2" {
 			return 2

@@ -25,6 +25,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // What happens to follow-ups that arrive at a node which is not their owner.
@@ -87,8 +88,8 @@ type Deps struct {
 	Identity func() string
 	// Healthy says to probes whether this node should get requests; nil: always.
 	Healthy func(context.Context) bool
-	Rules   *ownership.Rules
-	Pins    *ownership.Pins
+	Rules   *policy.Rules
+	Pins    *policy.Pins
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
@@ -106,7 +107,7 @@ type Handler struct {
 	handles  *Handles
 	identity func() string
 	healthy  func(context.Context) bool
-	law      atomic.Pointer[law]
+	policy   atomic.Pointer[policies]
 	now      func() time.Time
 	log      *slog.Logger
 	count    *counters
@@ -121,10 +122,10 @@ type Handler struct {
 	handshakes rate.Sometimes
 }
 
-// law is one version of rules and pins, swapped as a whole.
-type law struct {
-	rules *ownership.Rules
-	pins  *ownership.Pins
+// policies are one version of rules and pins, swapped as a whole.
+type policies struct {
+	rules *policy.Rules
+	pins  *policy.Pins
 }
 
 // New checks the configuration and gives the door.
@@ -160,14 +161,14 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
 	h.hale = h.mayRedirectTo
-	h.SetLaw(deps.Rules, deps.Pins)
+	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil
 }
 
-// SetLaw puts other region rules and pins in force; nil holds none.
-func (h *Handler) SetLaw(rules *ownership.Rules, pins *ownership.Pins) {
-	h.law.Store(&law{rules: rules, pins: pins})
+// SetPolicy puts other region rules and pins in force; nil holds none.
+func (h *Handler) SetPolicy(rules *policy.Rules, pins *policy.Pins) {
+	h.policy.Store(&policies{rules: rules, pins: pins})
 }
 
 // CallbackURI gives the signed callback URI of a call, or of an outgoing ref,

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/store"
+	"tandem/node"
 )
 
 func (a *app) snapshotInspectCommand() *cobra.Command {
@@ -20,7 +20,7 @@ func (a *app) snapshotInspectCommand() *cobra.Command {
 				return fmt.Errorf("reading the snapshot: %w", err)
 			}
 			defer f.Close()
-			info, err := store.Inspect(f)
+			info, err := node.InspectSnapshot(f)
 			if err != nil {
 				return fmt.Errorf("reading the snapshot %s: %w", args[0], err)
 			}

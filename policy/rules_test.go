@@ -1,4 +1,4 @@
-package ownership
+package policy
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tandem/ownership"
 )
 
 func mustRules(t testing.TB, specs ...RuleSpec) *Rules {
@@ -196,7 +198,7 @@ func TestRulesInParallel(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 200 {
-				country, want := "US", Region("amer")
+				country, want := "US", ownership.Region("amer")
 				if i%2 == 0 {
 					country, want = "", "here"
 				}
@@ -212,22 +214,22 @@ func TestRulesInParallel(t *testing.T) {
 
 func TestPins(t *testing.T) {
 	p, err := CompilePins([]PinSpec{
-		{When: `1 / size(call.tenant) > 5`, Pin: Pin{Node: "x"}},
-		{When: `call.tenant == "canary"`, Pin: Pin{Version: "2.0"}},
-		{When: `call.observed == "ann"`, Pin: Pin{Zone: "a"}},
+		{When: `1 / size(call.tenant) > 5`, Pin: ownership.Pin{Node: "x"}},
+		{When: `call.tenant == "canary"`, Pin: ownership.Pin{Version: "2.0"}},
+		{When: `call.observed == "ann"`, Pin: ownership.Pin{Zone: "a"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := p.For(Facts{Tenant: "canary", Observed: "ann"})
-	if v.Rule != 1 || v.Pin != (Pin{Version: "2.0"}) || v.Why != `pin 2 matches: call.tenant == "canary"` || len(v.Errors) != 0 {
+	if v.Rule != 1 || v.Pin != (ownership.Pin{Version: "2.0"}) || v.Why != `pin 2 matches: call.tenant == "canary"` || len(v.Errors) != 0 {
 		t.Errorf("got %+v, want the second pin", v)
 	}
 	v = p.For(Facts{Observed: "ann"})
-	if v.Pin != (Pin{Zone: "a"}) || len(v.Errors) != 1 {
+	if v.Pin != (ownership.Pin{Zone: "a"}) || len(v.Errors) != 1 {
 		t.Errorf("got %+v, want the third pin and one failure", v)
 	}
-	if v = p.For(Facts{Tenant: "t"}); v.Rule != -1 || v.Pin != (Pin{}) {
+	if v = p.For(Facts{Tenant: "t"}); v.Rule != -1 || v.Pin != (ownership.Pin{}) {
 		t.Errorf("got %+v, want none", v)
 	}
 	var none *Pins
@@ -235,9 +237,9 @@ func TestPins(t *testing.T) {
 		t.Errorf("no pins gave %+v", v)
 	}
 	for want, bad := range map[string]PinSpec{
-		"reading pin 1: line 1, column 5": {When: "call.x == 1", Pin: Pin{Node: "x"}},
+		"reading pin 1: line 1, column 5": {When: "call.x == 1", Pin: ownership.Pin{Node: "x"}},
 		"reading pin 1: it names no node": {When: "true"},
-		"reading pin 1: its condition is": {Pin: Pin{Node: "x"}},
+		"reading pin 1: its condition is": {Pin: ownership.Pin{Node: "x"}},
 	} {
 		if _, err := CompilePins([]PinSpec{bad}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%+v gave %v, want %q", bad, err, want)
@@ -246,13 +248,15 @@ func TestPins(t *testing.T) {
 }
 
 func TestRouteRegion(t *testing.T) {
-	verdict := func(r Region, hard bool) RegionVerdict { return RegionVerdict{Region: r, Hard: hard, Why: "because"} }
+	verdict := func(r ownership.Region, hard bool) RegionVerdict {
+		return RegionVerdict{Region: r, Hard: hard, Why: "because"}
+	}
 	tests := []struct {
 		name            string
 		verdict         RegionVerdict
 		marked, healthy bool
 		want            Step
-		region          Region
+		region          ownership.Region
 	}{
 		{"home is here", verdict("here", false), false, true, StepHere, "here"},
 		{"no verdict", RegionVerdict{}, false, true, StepHere, "here"},
@@ -266,11 +270,17 @@ func TestRouteRegion(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := RouteRegion(tt.verdict, "here", tt.marked, func(Region) bool { return tt.healthy })
+			got := RouteRegion(tt.verdict, "here", tt.marked, func(ownership.Region) bool { return tt.healthy })
 			if got.Step != tt.want || got.Region != tt.region {
 				t.Errorf("got %v, want %v to %s", got, tt.want, tt.region)
 			}
 		})
+	}
+}
+
+func TestAStepWithoutAWordIsUnknown(t *testing.T) {
+	if Step(0).String() != "unknown" || Step(9).String() != "unknown" || StepRefuse.String() != "refuse" {
+		t.Errorf("the steps read %s, %s and %s", Step(0), Step(9), StepRefuse)
 	}
 }
 

@@ -1,6 +1,10 @@
-package ownership
+package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"tandem/ownership"
+)
 
 // Step says what the receiving region does with a new call.
 type Step uint8
@@ -15,16 +19,21 @@ const (
 var steps = []string{"", "here", "redirect", "refuse"}
 
 // String gives the word users meet.
-func (s Step) String() string { return word(steps, int(s)) }
+func (s Step) String() string {
+	if s == 0 || int(s) >= len(steps) {
+		return "unknown"
+	}
+	return steps[s]
+}
 
 // MarshalText writes the word users meet.
 func (s Step) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // RegionStep is the decision between regions.
 type RegionStep struct {
-	Step   Step   `json:"step"`
-	Region Region `json:"region"` // where the call is handled, or would have to be
-	Why    string `json:"why"`
+	Step   Step             `json:"step"`
+	Region ownership.Region `json:"region"` // where the call is handled, or would have to be
+	Why    string           `json:"why"`
 }
 
 // RouteRegion decides whether a new call stays in the region that received it.
@@ -33,7 +42,7 @@ type RegionStep struct {
 // is never sent on, so no two regions can play ball with a call while they hold
 // different rules. A home region that is down is stood in for here, unless the
 // rule is hard: then nobody may take the call.
-func RouteRegion(verdict RegionVerdict, here Region, marked bool, healthy func(Region) bool) RegionStep {
+func RouteRegion(verdict RegionVerdict, here ownership.Region, marked bool, healthy func(ownership.Region) bool) RegionStep {
 	home := verdict.Region
 	switch {
 	case home == here || home == "":

@@ -1,10 +1,12 @@
-package ownership
+package policy
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+
+	"tandem/ownership"
 )
 
 // ResidencyHard marks a rule whose calls are never handled in another region,
@@ -13,9 +15,9 @@ const ResidencyHard = "hard"
 
 // RuleSpec is one region rule as an operator writes it.
 type RuleSpec struct {
-	When      string `json:"when"`                // CEL over call, see Facts
-	Region    Region `json:"region"`              // home of the calls that match
-	Residency string `json:"residency,omitempty"` // "hard" or ""
+	When      string           `json:"when"`                // CEL over call, see Facts
+	Region    ownership.Region `json:"region"`              // home of the calls that match
+	Residency string           `json:"residency,omitempty"` // "hard" or ""
 }
 
 // Rules is a compiled list of region rules. It is safe for concurrent use, and
@@ -34,11 +36,11 @@ type RuleError struct {
 
 // RegionVerdict is the home region of a call.
 type RegionVerdict struct {
-	Region Region      `json:"region"`
-	Hard   bool        `json:"hard,omitempty"`   // never handle it elsewhere
-	Rule   int         `json:"rule"`             // index of the rule that matched, from 0; -1: none did
-	Why    string      `json:"why"`              // one sentence, rules numbered from 1 as operators count
-	Errors []RuleError `json:"errors,omitempty"` // rules that could not be evaluated, and so did not match
+	Region ownership.Region `json:"region"`
+	Hard   bool             `json:"hard,omitempty"`   // never handle it elsewhere
+	Rule   int              `json:"rule"`             // index of the rule that matched, from 0; -1: none did
+	Why    string           `json:"why"`              // one sentence, rules numbered from 1 as operators count
+	Errors []RuleError      `json:"errors,omitempty"` // rules that could not be evaluated, and so did not match
 }
 
 // CompileRules reads the rules in their order. It refuses all of them for one
@@ -73,7 +75,7 @@ func (r *Rules) Version() string {
 // Home gives the region that a new call belongs to: that of the first rule that
 // matches, or here when none does. A rule that fails on this call does not
 // match, and is reported in the verdict.
-func (r *Rules) Home(f Facts, here Region) RegionVerdict {
+func (r *Rules) Home(f Facts, here ownership.Region) RegionVerdict {
 	v := RegionVerdict{Region: here, Rule: -1, Why: "no region rule matches, so it stays where it arrived"}
 	if r == nil {
 		return v

@@ -1,24 +1,25 @@
-package ownership_test
+package policy_test
 
 import (
 	"fmt"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // Rules say where a call's home is; RouteRegion what to do about it.
 func ExampleRules_Home() {
-	rules, err := ownership.CompileRules([]ownership.RuleSpec{
-		{When: `call.tenant == "8986d25d-1111-2222-3333-444455556666"`, Region: "emea", Residency: ownership.ResidencyHard},
+	rules, err := policy.CompileRules([]policy.RuleSpec{
+		{When: `call.tenant == "8986d25d-1111-2222-3333-444455556666"`, Region: "emea", Residency: policy.ResidencyHard},
 		{When: `call.source.countryCode in ["US","CA"]`, Region: "amer"},
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	verdict := rules.Home(ownership.Facts{CountryCode: "CA"}, "emea")
+	verdict := rules.Home(policy.Facts{CountryCode: "CA"}, "emea")
 	amerIsDown := func(ownership.Region) bool { return false }
-	step := ownership.RouteRegion(verdict, "emea", false, amerIsDown)
+	step := policy.RouteRegion(verdict, "emea", false, amerIsDown)
 	fmt.Println(verdict.Region, step.Step, step.Region)
 	fmt.Println(step.Why)
 	// Output:
@@ -28,7 +29,7 @@ func ExampleRules_Home() {
 
 // A mistake in a rule is found when the rules are read.
 func ExampleCompileRules() {
-	_, err := ownership.CompileRules([]ownership.RuleSpec{{When: `call.tennant == "x"`, Region: "emea"}})
+	_, err := policy.CompileRules([]policy.RuleSpec{{When: `call.tennant == "x"`, Region: "emea"}})
 	fmt.Println(err)
 	// Output:
 	// reading region rule 1: line 1, column 5: undefined field 'tennant'

@@ -1,12 +1,16 @@
-package ownership
+package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"tandem/ownership"
+)
 
 // PinSpec is one pin as an operator writes it: the nodes that the calls which
 // match should go to.
 type PinSpec struct {
 	When string `json:"when"` // CEL over call, see Facts
-	Pin
+	ownership.Pin
 }
 
 // Pins is a compiled list of pins. It is safe for concurrent use, and nil holds
@@ -19,10 +23,10 @@ type Pins struct {
 
 // PinVerdict is the pin of a call.
 type PinVerdict struct {
-	Pin    Pin         `json:"pin"`
-	Rule   int         `json:"rule"` // index of the pin that matched, from 0; -1: none did
-	Why    string      `json:"why"`
-	Errors []RuleError `json:"errors,omitempty"`
+	Pin    ownership.Pin `json:"pin"`
+	Rule   int           `json:"rule"` // index of the pin that matched, from 0; -1: none did
+	Why    string        `json:"why"`
+	Errors []RuleError   `json:"errors,omitempty"`
 }
 
 // CompilePins reads the pins in their order, with errors like those of
@@ -34,7 +38,7 @@ func CompilePins(specs []PinSpec) (*Pins, error) {
 		if p.when[i], err = compile(s.When); err != nil {
 			return nil, fmt.Errorf("reading pin %d: %w", i+1, err)
 		}
-		if s.Pin == (Pin{}) {
+		if s.Pin == (ownership.Pin{}) {
 			return nil, fmt.Errorf("reading pin %d: it names no node, zone or version", i+1)
 		}
 	}

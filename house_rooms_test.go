@@ -1,0 +1,209 @@
+package tandem
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// roomRule says where a room stands and whom it may import. A folder below a room
+// belongs to it.
+type roomRule struct {
+	floor int
+	may   []string // rooms of lower floors
+	tests []string // rooms that its tests may import too
+}
+
+// rooms is the one list of who may import whom. The depguard rules of .golangci.yml
+// are made from it:
+//
+//	UPDATE_GOLDEN=1 go test . -run Depguard
+//
+// A new room gets a row here and one in the map in ARCHITECTURE.md.
+var rooms = map[string]roomRule{
+	"ownership": {floor: 1},
+	"token":     {floor: 1},
+	"graph":     {floor: 1},
+	"addrlimit": {floor: 1},
+
+	"doorway": {floor: 2, may: []string{"addrlimit"}},
+	"policy":  {floor: 2, may: []string{"ownership"}},
+	"store":   {floor: 2, may: []string{"ownership"}},
+
+	"webhook":    {floor: 3, may: []string{"addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"bot":        {floor: 3, may: []string{"graph", "ownership"}},
+	"admin":      {floor: 3, may: []string{"addrlimit", "doorway", "ownership"}},
+	"federation": {floor: 3, may: []string{"ownership"}},
+
+	"cluster": {floor: 4, may: []string{"addrlimit", "ownership", "store"}},
+
+	"node": {
+		floor: 5,
+		may: []string{"admin", "bot", "cluster", "doorway", "federation", "graph", "ownership", "policy", "store",
+			"token", "webhook"},
+		tests: []string{"graphsim"},
+	},
+	"cmd": {floor: 6, may: []string{"admin", "cluster", "graphsim", "node", "ownership", "token"}},
+
+	// Apart: a mistake shared with the product could hide.
+	"graphsim": {floor: 0},
+	// Apart: it drives the built program and judges from outside.
+	"faultrig": {floor: 7, may: []string{"admin", "graphsim", "ownership"}},
+	// Apart: programs that measure, and tests.
+	"bench":     {floor: 8, may: []string{"graphsim", "token"}},
+	"machines":  {floor: 8, tests: []string{"admin", "graphsim", "ownership"}},
+	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "graph", "ownership", "store", "token", "webhook"}},
+}
+
+// refuses says what is wrong with one import, or nothing.
+func refuses(from, to string, test bool) string {
+	if !strings.HasPrefix(to, "tandem/") || room(from) == room(to) {
+		return ""
+	}
+	rule, known := rooms[room(from)]
+	if !known {
+		return "the room " + room(from) + " has no row: add it to rooms in house_rooms_test.go and to the map in ARCHITECTURE.md"
+	}
+	name, may := room(from), rule.may
+	if test {
+		name, may = "the tests of "+name, slices.Concat(rule.may, rule.tests)
+	}
+	if slices.Contains(may, room(to)) {
+		return ""
+	}
+	return verdict(name, may)
+}
+
+// verdict says whom a room may import.
+func verdict(name string, may []string) string {
+	if len(may) == 0 {
+		return name + " may import no other room"
+	}
+	return name + " may import " + strings.Join(may, ", ") + " only"
+}
+
+func TestImportsAreOnTheList(t *testing.T) {
+	all := packages(t)
+	if len(all) < len(rooms) {
+		t.Fatalf("go list names %d packages, fewer than there are rooms", len(all))
+	}
+	for _, p := range all {
+		if p.ImportPath == "tandem" {
+			continue
+		}
+		if _, known := rooms[room(p.ImportPath)]; !known {
+			t.Errorf("%s: its room has no row: add it to rooms in house_rooms_test.go and to the map in ARCHITECTURE.md", p.ImportPath)
+		}
+		for _, to := range p.Imports {
+			if why := refuses(p.ImportPath, to, false); why != "" {
+				t.Errorf("%s imports %s: %s", p.ImportPath, to, why)
+			}
+		}
+		for _, to := range slices.Concat(p.TestImports, p.XTestImports) {
+			if why := refuses(p.ImportPath, to, true); why != "" {
+				t.Errorf("the tests of %s import %s: %s", p.ImportPath, to, why)
+			}
+		}
+	}
+}
+
+func TestTheListOnlyGoesDownAFloor(t *testing.T) {
+	for name, r := range rooms {
+		for _, to := range slices.Concat(r.may, r.tests) {
+			if below, known := rooms[to]; !known || below.floor >= r.floor {
+				t.Errorf("%s on floor %d may import %s, which stands on floor %d: an import only goes down a floor", name, r.floor, to, below.floor)
+			}
+		}
+	}
+}
+
+func TestTheListItselfFindsOffenders(t *testing.T) {
+	for _, c := range []struct {
+		from, to  string
+		test, bad bool
+	}{
+		{"tandem/webhook", "tandem/ownership", false, false},
+		{"tandem/cmd/tandem", "tandem/graphsim", false, false},
+		{"tandem/store/tablepb", "tandem/store", false, false},
+		{"tandem/ownership", "tandem/store", false, true},
+		{"tandem/webhook", "tandem/bot", false, true},
+		{"tandem/node", "tandem/graphsim", false, true},
+		{"tandem/node", "tandem/graphsim", true, false},
+		{"tandem/webhook", "tandem/graphsim", true, true},
+		{"tandem/graphsim", "tandem/graph", false, true},
+		{"tandem/node", "tandem/util", false, true},
+		{"tandem/util", "tandem/ownership", false, true},
+		{"tandem/cluster", "tandem/webhook", false, true},
+		{"tandem/cluster/peerpb", "tandem/admin", false, true},
+		{"tandem/store", "tandem/token", false, true},
+		{"tandem/cmd/tandem", "tandem/store", false, true},
+		{"tandem/faultrig/cmd/faultrig", "tandem/faultrig", false, false},
+		{"tandem/faultrig", "tandem/admin", false, false},
+		{"tandem/faultrig", "tandem/cluster", false, true},
+		{"tandem/cmd/tandem", "tandem/faultrig", false, true},
+	} {
+		if got := refuses(c.from, c.to, c.test); (got != "") != c.bad {
+			t.Errorf("%s importing %s (in a test: %v): verdict %q, wanted an objection: %v", c.from, c.to, c.test, got, c.bad)
+		}
+	}
+}
+
+// The generated part of .golangci.yml stands between these lines.
+const (
+	depguardFrom = "      # From rooms in house_rooms_test.go: UPDATE_GOLDEN=1 go test . -run Depguard\n"
+	depguardTo   = "      # End of what is made from rooms.\n"
+)
+
+// depguard writes the rules for the linter. A linter's pattern is a plain prefix, so
+// "graph$" and "graph/" keep graphsim apart from graph.
+func depguard() string {
+	var b strings.Builder
+	b.WriteString(depguardFrom + "      rules:\n")
+	for _, name := range slices.Sorted(maps.Keys(rooms)) {
+		r := rooms[name]
+		if len(r.tests) == 0 {
+			depguardRule(&b, name, name, r.may, "/**")
+			continue
+		}
+		depguardRule(&b, name, name, r.may, `/**", "!$test`)
+		depguardRule(&b, name, "the tests of "+name, slices.Concat(r.may, r.tests), "/**_test.go")
+	}
+	b.WriteString(depguardTo)
+	return b.String()
+}
+
+// depguardRule writes one rule for the files of a room that match.
+func depguardRule(b *strings.Builder, name, who string, may []string, match string) {
+	var allow []string
+	for _, to := range append([]string{name}, may...) {
+		allow = append(allow, "tandem/"+to+"$", "tandem/"+to+"/")
+	}
+	fmt.Fprintf(b, "        %s:\n          list-mode: lax\n          files: [\"${config-path}/%s%s\"]\n          allow: [%s]\n          deny: [{pkg: tandem/, desc: %q}]\n",
+		strings.ReplaceAll(who, " ", "-"), name, match, strings.Join(allow, ", "), verdict(who, may))
+}
+
+func TestDepguardFollowsTheList(t *testing.T) {
+	const file = ".golangci.yml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(text), depguardFrom)
+	_, after, ended := strings.Cut(rest, depguardTo)
+	if !begun || !ended {
+		t.Fatalf("%s has no generated part: it stands between these lines:\n%s%s", file, depguardFrom, depguardTo)
+	}
+	want := before + depguard() + after
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(text) != want {
+		t.Errorf("the depguard rules of %s do not follow rooms in house_rooms_test.go: run UPDATE_GOLDEN=1 go test . -run Depguard", file)
+	}
+}
