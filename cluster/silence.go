@@ -10,24 +10,11 @@ import (
 	"tandem/ownership"
 )
 
-// defaultSilence is how long a silent node's calls with media of their own wait
-// for it when no app's setting says otherwise.
-const defaultSilence = 30 * time.Second
-
-// silence gives how long the calls of an app wait for a silent node; AllApps: of
-// apps that this node does not serve.
-func (c *Cluster) silence(app ownership.AppID) time.Duration {
-	if c.cfg.Silence == nil {
-		return defaultSilence
-	}
-	return c.cfg.Silence(app)
-}
-
 // impatient gives the apps whose calls wait for no silent node.
 func (c *Cluster) impatient() []ownership.AppID {
 	var out []ownership.AppID
 	for _, app := range c.cfg.Apps {
-		if c.silence(app) <= 0 {
+		if c.cfg.Silence(app) <= 0 {
 			out = append(out, app)
 		}
 	}
@@ -42,10 +29,10 @@ func (c *Cluster) waitedFor(reserved []reservation, silent time.Duration) (apps 
 	waiting := func(app ownership.AppID) bool {
 		return slices.ContainsFunc(reserved, func(r reservation) bool { return !r.HasLapsed(app) })
 	}
-	all = waiting(ownership.AllApps) && silent >= c.silence(ownership.AllApps)
+	all = waiting(ownership.AllApps) && silent >= c.cfg.Silence(ownership.AllApps)
 	for _, app := range c.cfg.Apps {
 		switch {
-		case silent < c.silence(app):
+		case silent < c.cfg.Silence(app):
 			all = false
 		case waiting(app):
 			apps = append(apps, app)
