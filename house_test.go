@@ -17,6 +17,7 @@ import (
 // floors gives each room its floor; rooms of one floor do not know each other.
 // A folder below a room belongs to it.
 var floors = map[string]int{
+	"spelling":  0, // plain rules of text, which every room may know
 	"ownership": 1, "token": 1, "graph": 1, "doorway": 1,
 	"store":   2,
 	"webhook": 3, "admin": 3, "bot": 3, "federation": 3,

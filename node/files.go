@@ -93,11 +93,11 @@ func (c Config) fileEndings() []ending {
 // covers reports why a door's certificate is not good for callers of a base URL.
 func covers(t ServerTLS, base string) error {
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" {
-		return nil
+	if err != nil {
+		return err
 	}
 	cert, err := firstOf(t.CertFile)
-	if err != nil {
+	if err != nil || u.Scheme != "https" {
 		return err
 	}
 	return cert.VerifyHostname(u.Hostname())
