@@ -24,25 +24,27 @@ type roomRule struct {
 //
 // A new room gets a row here and one in the map in ARCHITECTURE.md.
 var rooms = map[string]roomRule{
+	"spelling": {floor: 0}, // plain rules of text
+
 	"ownership": {floor: 1},
-	"token":     {floor: 1},
-	"graph":     {floor: 1},
+	"token":     {floor: 1, may: []string{"spelling"}},
+	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},
 
 	"doorway": {floor: 2, may: []string{"addrlimit"}},
 	"policy":  {floor: 2, may: []string{"ownership"}},
 	"store":   {floor: 2, may: []string{"ownership"}},
 
-	"webhook":    {floor: 3, may: []string{"addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
-	"bot":        {floor: 3, may: []string{"graph", "ownership"}},
-	"admin":      {floor: 3, may: []string{"addrlimit", "doorway", "ownership"}},
-	"federation": {floor: 3, may: []string{"ownership"}},
+	"webhook":    {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"bot":        {floor: 3, may: []string{"spelling", "graph", "ownership"}},
+	"admin":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "ownership"}},
+	"federation": {floor: 3, may: []string{"spelling", "ownership"}},
 
-	"cluster": {floor: 4, may: []string{"addrlimit", "ownership", "store"}},
+	"cluster": {floor: 4, may: []string{"spelling", "addrlimit", "ownership", "store"}},
 
 	"node": {
 		floor: 5,
-		may: []string{"admin", "bot", "cluster", "doorway", "federation", "graph", "ownership", "policy", "store",
+		may: []string{"spelling", "admin", "bot", "cluster", "doorway", "federation", "graph", "ownership", "policy", "store",
 			"token", "webhook"},
 		tests: []string{"graphsim"},
 	},

@@ -3,11 +3,9 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"tandem/addrlimit"
 	"tandem/doorway"
+	"tandem/spelling"
 )
 
 // Limits of failed attempts: each address may fail failBurst times at once and
@@ -108,7 +107,7 @@ func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 func (g *guard) judge(r *http.Request, secret string) (Whoami, *refusal) {
 	if g.open() {
 		// A web page whose name was pointed at 127.0.0.1 must not get in.
-		if !loopbackName(r.Host) {
+		if !spelling.Loopback(r.Host) {
 			return Whoami{}, refusedPlace
 		}
 		return Whoami{Name: "loopback", Roles: allRoles, Open: true}, nil
@@ -204,20 +203,6 @@ func (g *guard) limiter(remote string) *rate.Limiter {
 		return l
 	}
 	return g.crowd
-}
-
-// loopbackName reports whether a Host header names this machine's loopback.
-func loopbackName(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.Trim(name, "[]")
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // may reports whether the caller has the role; operate includes read.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // Client speaks to one node's admin door. The zero value is of no use;
@@ -51,7 +52,7 @@ func NewClient(addr, token, caFile string) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("reading the admin address %q: it must be host:port or an http(s) URL", addr)
 	}
-	if token != "" && base.Scheme == "http" && !loopbackName(base.Host) {
+	if token != "" && base.Scheme == "http" && !spelling.Loopback(base.Host) {
 		return nil, fmt.Errorf("reaching the admin door at %s: a token must not travel over plain http; use https", base.Host)
 	}
 	// A clone of the default transport would take proxies from the environment:

@@ -42,6 +42,14 @@ type Config struct {
 	Streams       int           // followers of /v1/events at a time, a quarter of them for one token; 0: 64
 }
 
+// Check says why New would refuse the configuration; CheckTokensFile reads the file.
+func (c Config) Check() error {
+	if c.TokensFile == "" && !c.Loopback {
+		return errors.New("building the admin door: it listens beyond loopback, so admin.tokens_file must be set")
+	}
+	return nil
+}
+
 // Door is the private door as an http.Handler. It starts no goroutine of its
 // own; Close ends the event streams that would hold up a shutdown.
 type Door struct {
@@ -68,8 +76,8 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if deps.Table == nil || deps.Journal == nil || deps.Cluster == nil {
 		return nil, errors.New("building the admin door: Table, Journal and Cluster are required")
 	}
-	if cfg.TokensFile == "" && !cfg.Loopback {
-		return nil, errors.New("building the admin door: it listens beyond loopback, so admin.tokens_file must be set")
+	if err := cfg.Check(); err != nil {
+		return nil, err
 	}
 	cfg.BodyLimit = orElse(cfg.BodyLimit, 1<<20)
 	cfg.SnapshotLimit = orElse(cfg.SnapshotLimit, 4<<30)

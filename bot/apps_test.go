@@ -20,7 +20,7 @@ func TestAppsShareNoBound(t *testing.T) {
 		quick := &fakeBot{}
 		s := newStand(t, AnswerByBot, func(c *Config) {
 			c.TotalLimit = 100
-			c.Apps = append(c.Apps, App{ID: "quick", Bot: quick})
+			c.Apps = append(c.Apps, App{ID: "quick", Answer: AnswerByBot, Timeout: usualTimeout, Bot: quick})
 		})
 		s.bot.script = func(ctx context.Context, _ int, _ ownership.HandOver) (ownership.Reply, error) {
 			<-ctx.Done()

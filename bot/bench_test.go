@@ -25,12 +25,12 @@ func (emptyReplies) RoundTrip(r *http.Request) (*http.Response, error) {
 // benchDesk is a desk with a bot over HTTP and a ledger that takes everything.
 func benchDesk(b *testing.B) *Desk {
 	b.Helper()
-	over, err := NewHTTPBot(HTTPConfig{URL: "http://bot.example/"})
+	over, err := NewHTTPBot(HTTPConfig{URL: "https://bot.example/"})
 	if err != nil {
 		b.Fatal(err)
 	}
 	over.client.Transport = emptyReplies{}
-	d, err := New(Config{Node: "emea-1", Apps: []App{{ID: appID, Bot: over}}}, wideLedger{})
+	d, err := New(Config{Node: "emea-1", Apps: []App{{ID: appID, Answer: AnswerByBot, Timeout: usualTimeout, Bot: over}}}, wideLedger{})
 	if err != nil {
 		b.Fatal(err)
 	}

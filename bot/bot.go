@@ -119,12 +119,12 @@ const (
 // App is one app registration with the bot that serves it on this node.
 type App struct {
 	ID         ownership.AppID
-	Pinned     bool            // hosting: app; its calls cannot be moved, only rejoined
-	Answer     AnswerBy        // empty: bot
+	Pinned     bool // hosting: app; its calls cannot be moved, only rejoined
+	Answer     AnswerBy
 	AnswerWith json.RawMessage // the answer's fields but for callbackUri; required with AnswerByRouter
 	Bot        Bot             // required
 	Graph      Graph           // required with AnswerByRouter; nil: the router has no credentials for the app
-	Timeout    time.Duration   // of one hand-over to the bot; zero: 4 s
+	Timeout    time.Duration   // of one hand-over to the bot
 }
 
 // Config says what the desk serves. Zero values mean the shipped defaults.
@@ -178,12 +178,12 @@ func New(c Config, ledger Ledger) (*Desk, error) {
 	if ledger == nil {
 		return nil, errors.New("setting up the desk: it needs a ledger")
 	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
 	for _, a := range c.Apps {
-		if err := a.check(); err != nil {
-			return nil, fmt.Errorf("setting up the desk for app %s: %w", a.ID, err)
-		}
-		if d.apps[a.ID] != nil {
-			return nil, fmt.Errorf("setting up the desk for app %s: it is listed twice", a.ID)
+		if a.Bot == nil || a.Answer == AnswerByRouter && a.Graph == nil {
+			return nil, fmt.Errorf("setting up the desk for app %s: it has no bot, or answer: router and no credentials for Graph", a.ID)
 		}
 		d.apps[a.ID] = newServed(a)
 	}
@@ -292,23 +292,32 @@ func orDefault[T int | time.Duration](v, def T) T {
 	return v
 }
 
-// check fills in what was left out and refuses what cannot work.
-func (a *App) check() error {
-	if a.Answer == "" {
-		a.Answer = AnswerByBot
+// Check says why New would refuse the apps, but for their Bot and Graph.
+func (c Config) Check() error {
+	seen := map[ownership.AppID]bool{}
+	for _, a := range c.Apps {
+		err := a.check()
+		if seen[a.ID] {
+			err = errors.New("it is listed twice")
+		}
+		if err != nil {
+			return fmt.Errorf("setting up the desk for app %s: %w", a.ID, err)
+		}
+		seen[a.ID] = true
 	}
-	a.Timeout = orDefault(a.Timeout, 4*time.Second)
+	return nil
+}
+
+func (a App) check() error {
 	switch {
 	case a.ID == "":
 		return errors.New("it has no id")
-	case a.Bot == nil:
-		return errors.New("it has no bot")
+	case a.Timeout <= 0:
+		return fmt.Errorf("its timeout is %s, it must be above zero", a.Timeout)
 	case a.Answer == AnswerByBot:
 		return nil
 	case a.Answer != AnswerByRouter:
 		return fmt.Errorf("answer is %q, allowed are router and bot", a.Answer)
-	case a.Graph == nil:
-		return errors.New("answer: router needs credentials for Graph")
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(a.AnswerWith, &fields); err != nil || len(fields) == 0 {

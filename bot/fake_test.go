@@ -272,6 +272,9 @@ type stand struct {
 	reg    *prometheus.Registry
 }
 
+// usualTimeout is the shipped apps[].bot.timeout.
+const usualTimeout = 4 * time.Second
+
 // newStand opens a desk for one app; change may alter it. It is closed at the
 // end of the test.
 func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
@@ -279,7 +282,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	s := &stand{bot: &fakeBot{}, ledger: &fakeLedger{epoch: 3, owned: 3}, graph: &fakeGraph{}, logs: &logs{}, reg: prometheus.NewRegistry()}
 	c := Config{
 		Node: "emea-1", Metrics: s.reg, Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Apps: []App{{ID: appID, Answer: answer, AnswerWith: answerWith, Bot: s.bot, Graph: s.graph}},
+		Apps: []App{{ID: appID, Timeout: usualTimeout, Answer: answer, AnswerWith: answerWith, Bot: s.bot, Graph: s.graph}},
 	}
 	if change != nil {
 		change(&c)

@@ -28,7 +28,7 @@ func TestO32_HandOversThatFailMakeABotSick(t *testing.T) {
 				r := &reporter{}
 				s := newStand(t, AnswerByBot, func(c *Config) {
 					c.Apps[0].Bot = r
-					c.Apps = append(c.Apps, App{ID: "second", Bot: &fakeBot{}})
+					c.Apps = append(c.Apps, App{ID: "second", Answer: AnswerByBot, Timeout: usualTimeout, Bot: &fakeBot{}})
 				})
 				broken := true
 				r.script = func(ctx context.Context, _ int, _ ownership.HandOver) (ownership.Reply, error) {
@@ -133,7 +133,7 @@ func TestO3_HealthIsToldAppByApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, func(c *Config) {
 			c.Apps[0].Bot = &reporter{report: Report{Load: .2, Capacity: 50}}
-			c.Apps = append(c.Apps, App{ID: "sick", Bot: &reporter{err: errDown}}, App{ID: "leaving", Bot: &reporter{report: Report{Draining: true}}})
+			c.Apps = append(c.Apps, App{ID: "sick", Answer: AnswerByBot, Timeout: usualTimeout, Bot: &reporter{err: errDown}}, App{ID: "leaving", Answer: AnswerByBot, Timeout: usualTimeout, Bot: &reporter{report: Report{Draining: true}}})
 		})
 		synctest.Wait()
 		got := s.Health()

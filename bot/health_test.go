@@ -98,7 +98,7 @@ func TestHealthTheWorstAppCounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStand(t, AnswerByBot, func(c *Config) {
 					c.Apps[0].Bot = &reporter{report: tt.a}
-					c.Apps = append(c.Apps, App{ID: "second", Bot: &reporter{report: tt.b, err: tt.err}})
+					c.Apps = append(c.Apps, App{ID: "second", Answer: AnswerByBot, Timeout: usualTimeout, Bot: &reporter{report: tt.b, err: tt.err}})
 				})
 				synctest.Wait()
 				if healthy, load, room := Worst(s.Health()); healthy != tt.healthy || load != tt.load || room != tt.room {
@@ -110,9 +110,11 @@ func TestHealthTheWorstAppCounts(t *testing.T) {
 }
 
 func TestNewRefusesBadConfig(t *testing.T) {
-	good := App{ID: appID, Answer: AnswerByRouter, AnswerWith: answerWith, Bot: &fakeBot{}, Graph: &fakeGraph{}}
+	good := App{ID: appID, Timeout: usualTimeout, Answer: AnswerByRouter, AnswerWith: answerWith, Bot: &fakeBot{}, Graph: &fakeGraph{}}
 	for name, change := range map[string]func(*App){
 		"no id":          func(a *App) { a.ID = "" },
+		"no timeout":     func(a *App) { a.Timeout = 0 },
+		"no answer":      func(a *App) { a.Answer = "" },
 		"no bot":         func(a *App) { a.Bot = nil },
 		"unknown answer": func(a *App) { a.Answer = "nobody" },
 		"no credentials": func(a *App) { a.Graph = nil },

@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // HTTPConfig says where a bot listens.
 type HTTPConfig struct {
-	URL       string        // hand-overs are POSTed here; http or https
+	URL       string        // hand-overs are POSTed here; https, or http on loopback
 	HealthURL string        // GET; empty: the bot counts as healthy
 	Secret    func() string // signs hand-overs, asked for each; nil or empty: they are not signed
 	ReplySize int           // largest reply body in bytes; zero: 1 MiB
@@ -46,15 +47,23 @@ type HTTPBot struct {
 	client      *http.Client
 }
 
-// NewHTTPBot checks the addresses; it does not connect.
-func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
-	if err := botURL(c.URL); err != nil {
-		return nil, fmt.Errorf("reading the bot's url: %w", err)
+// Check says why NewHTTPBot would refuse the addresses.
+func (c HTTPConfig) Check() error {
+	if _, err := spelling.URL(c.URL); err != nil {
+		return fmt.Errorf("reading the bot's addresses: url %w", err)
 	}
 	if c.HealthURL != "" {
-		if err := botURL(c.HealthURL); err != nil {
-			return nil, fmt.Errorf("reading the bot's health_url: %w", err)
+		if _, err := spelling.URL(c.HealthURL); err != nil {
+			return fmt.Errorf("reading the bot's addresses: health_url %w", err)
 		}
+	}
+	return nil
+}
+
+// NewHTTPBot checks the addresses; it does not connect.
+func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
 	}
 	return &HTTPBot{
 		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: orDefault(c.ReplySize, defaultReplySize),
@@ -142,17 +151,4 @@ func sortNetError(err error) error {
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
-
-func botURL(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return errors.New("it is no URL")
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return errors.New("it is no http or https URL with a server")
-	case u.User != nil:
-		return errors.New("it holds a user name or password")
-	}
-	return nil
 }

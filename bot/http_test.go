@@ -219,7 +219,7 @@ func TestHTTPBotHealth(t *testing.T) {
 func TestHTTPBotAddresses(t *testing.T) {
 	for address, want := range map[string]bool{
 		"http://127.0.0.1:9442/": true, "https://bot.internal/x": true,
-		"": false, "127.0.0.1:9442": false, "ftp://bot": false, "http://": false, "http://u:pw@bot/": false, "http://bot/%zz": false,
+		"": false, "http://bot.internal/x": false, "127.0.0.1:9442": false, "ftp://bot": false, "http://": false, "http://u:pw@bot/": false, "http://bot/%zz": false,
 	} {
 		_, err := NewHTTPBot(HTTPConfig{URL: address})
 		if (err == nil) != want {
@@ -231,7 +231,7 @@ func TestHTTPBotAddresses(t *testing.T) {
 		if address == "" {
 			continue
 		}
-		if _, err := NewHTTPBot(HTTPConfig{URL: "http://bot/", HealthURL: address}); (err == nil) != want {
+		if _, err := NewHTTPBot(HTTPConfig{URL: "https://bot/", HealthURL: address}); (err == nil) != want {
 			t.Errorf("health_url %q: %v, want accepted %t", address, err, want)
 		}
 	}

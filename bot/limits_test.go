@@ -97,7 +97,9 @@ func TestOneGoroutineForALine(t *testing.T) {
 func TestB51_ALineBelongsToOneApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := &fakeBot{}
-		s := newStand(t, AnswerByBot, func(c *Config) { c.Apps = append(c.Apps, App{ID: "other", Bot: other}) })
+		s := newStand(t, AnswerByBot, func(c *Config) {
+			c.Apps = append(c.Apps, App{ID: "other", Answer: AnswerByBot, Timeout: usualTimeout, Bot: other})
+		})
 		s.bot.script = func(context.Context, int, ownership.HandOver) (ownership.Reply, error) {
 			return ownership.Reply{Status: 200, Body: []byte("secret")}, nil
 		}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // Config says which node of which region this is, and how it finds the others.
@@ -36,7 +36,7 @@ type Config struct {
 	// key: the leader says which node differs in which.
 	Settings map[string]string
 	Timings  Timings
-	// Partitions is how many partitions are born on a joining node. 0: 8.
+	// Partitions is how many partitions are born on a joining node.
 	Partitions int
 	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
 	// of IPv6. 0: 128.
@@ -47,7 +47,7 @@ type Config struct {
 	// Apps are those that this node serves, and Silence says how long the calls of
 	// an app with media of their own wait for a node that has fallen silent before
 	// they are orphans; 0: not at all. It is asked for ownership.AllApps too, for apps
-	// that the node does not serve. nil: 30 s.
+	// that the node does not serve.
 	Apps    []ownership.AppID
 	Silence func(ownership.AppID) time.Duration
 	Logger  *slog.Logger          // nil: slog.Default
@@ -101,7 +101,6 @@ const (
 	maxPeerMessage  = 8 << 20 // bytes of one peer message: a hand-over carries a body of 1 MiB and its headers
 	maxBatch        = 512     // claims in one raft entry
 	defaultPerIP    = 128
-	defaultBirths   = 8
 	maxSnapshotSize = 64 << 30 // bytes that a peer may announce for a raft snapshot
 )
 
@@ -189,9 +188,6 @@ func (c *Config) fill() error {
 			*f.v = f.d
 		}
 	}
-	if c.Partitions == 0 {
-		c.Partitions = defaultBirths
-	}
 	if c.MaxConnsPerIP == 0 {
 		c.MaxConnsPerIP = defaultPerIP
 	}
@@ -199,10 +195,12 @@ func (c *Config) fill() error {
 		c.Logger = slog.Default()
 	}
 	c.Ground.fill()
-	return c.check()
+	return c.Check()
 }
 
-func (c *Config) check() error {
+// Check says why Start would refuse the configuration; a setting that may be left out
+// may be zero. CheckFiles reads the files.
+func (c Config) Check() error {
 	switch {
 	case c.Deployment == "" || c.Region == "" || c.Node.ID == "":
 		return errors.New("configuring the cluster: deployment, region and node id must be set")
@@ -210,35 +208,23 @@ func (c *Config) check() error {
 		return errors.New("configuring the cluster: the listen address must be set")
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxVoters:
 		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, maxVoters)
+	case c.Partitions <= 0 || c.Silence == nil:
+		return errors.New("configuring the cluster: the number of partitions must be above zero, and Silence be set")
 	case c.Timings.Renew*2 > c.Timings.Lease:
 		return fmt.Errorf("configuring the cluster: a lease of %v does not outlive two renewals, one each %v", c.Timings.Lease, c.Timings.Renew)
 	case c.Timings.LeaderLease > c.Timings.Heartbeat:
 		return fmt.Errorf("configuring the cluster: the leader's own lease %v exceeds the heartbeat timeout %v", c.Timings.LeaderLease, c.Timings.Heartbeat)
-	case c.TLS == nil && !loopback(c.Listen):
+	case c.TLS == nil && !spelling.Loopback(c.Listen):
 		return fmt.Errorf("configuring the cluster: listening on %s without TLS: plain connections are for loopback addresses only", c.Listen)
-	case c.TLS == nil && c.Advertise != "" && !loopback(c.Advertise):
+	case c.TLS == nil && c.Advertise != "" && !spelling.Loopback(c.Advertise):
 		return fmt.Errorf("configuring the cluster: advertising %s without TLS: plain connections are for loopback addresses only", c.Advertise)
 	}
 	if c.TLS == nil {
 		for _, a := range c.Join {
-			if !loopback(a) {
+			if !spelling.Loopback(a) {
 				return fmt.Errorf("configuring the cluster: joining %s without TLS: plain connections are for loopback addresses only", a)
 			}
 		}
 	}
 	return nil
-}
-
-// loopback reports whether the host:port surely stays on this machine. A name
-// other than localhost does not count: what it resolves to may change.
-func loopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

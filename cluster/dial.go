@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // dialer opens connections to the cluster ports of other nodes and can close
@@ -36,7 +37,7 @@ func newDialer(creds *credentials, handshake time.Duration) *dialer {
 func (d *dialer) dial(ctx context.Context, addr string, raft bool, want ownership.NodeID) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.handshake)
 	defer cancel()
-	if d.creds == nil && !loopback(addr) {
+	if d.creds == nil && !spelling.Loopback(addr) {
 		return nil, fmt.Errorf("connecting to %s: plain connections are for loopback addresses only", addr)
 	}
 	raw, err := d.reach(ctx, addr)

@@ -133,7 +133,7 @@ func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
 	resume()
 	eventually(t, "it comes back, and new partitions are born on it", func() bool {
 		ps := n.tb.PartitionsOf(n.id)
-		return len(ps) == defaultBirths && n.HoldsPartition(ps[0].ID, ps[0].Epoch)
+		return len(ps) == births && n.HoldsPartition(ps[0].ID, ps[0].Epoch)
 	})
 	if n.HoldsPartition(own.ID, own.Epoch) {
 		t.Error("the node acts on a partition at an epoch that has passed")

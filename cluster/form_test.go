@@ -18,7 +18,7 @@ func TestThreeNodesFormByJoin(t *testing.T) {
 	for _, n := range nodes {
 		eventually(t, "eight partitions for each node, known everywhere", func() bool {
 			for _, o := range nodes {
-				if len(n.tb.PartitionsOf(o.id)) != defaultBirths {
+				if len(n.tb.PartitionsOf(o.id)) != births {
 					return false
 				}
 			}
@@ -34,7 +34,7 @@ func TestThreeNodesFormByJoin(t *testing.T) {
 			for _, ch := range n.moved {
 				got += len(ch.Got)
 			}
-			return got == defaultBirths
+			return got == births
 		})
 	}
 }
@@ -78,7 +78,7 @@ func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
 	}
 	resume()
 	b.ready()
-	if ps := b.tb.PartitionsOf("b"); len(ps) != defaultBirths || ps[0].Epoch != ownership.FirstEpoch {
+	if ps := b.tb.PartitionsOf("b"); len(ps) != births || ps[0].Epoch != ownership.FirstEpoch {
 		t.Errorf("it owns %+v, want the partitions that were born on it", ps)
 	}
 }

@@ -55,7 +55,7 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 	}
 
 	given, err = n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
-	if want := (Given{Moved: defaultBirths - 2, Pinned: 1}); err != nil || given != want {
+	if want := (Given{Moved: births - 2, Pinned: 1}); err != nil || given != want {
 		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
 	}
 	if ownerOf(n, rings) == n.id {
@@ -155,8 +155,8 @@ func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
 	if !n.HoldsPartition(kept.Partition, kept.Epoch) {
 		t.Error("the node no longer acts for the call whose media it has")
 	}
-	if left := len(n.tb.PartitionsOf(n.id)); left != defaultBirths-1 {
-		t.Errorf("%d partitions are left, want %d: the empty ones stay for undrain", left, defaultBirths-1)
+	if left := len(n.tb.PartitionsOf(n.id)); left != births-1 {
+		t.Errorf("%d partitions are left, want %d: the empty ones stay for undrain", left, births-1)
 	}
 	if err := other.Undrain(soon(t), n.id); err != nil {
 		t.Fatal(err)

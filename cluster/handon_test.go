@@ -69,7 +69,7 @@ func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 	}
 	n.Cluster.doors.Memory = func(ownership.PartitionID) []byte { return memory }
 	given, err := n.GiveAway(soon(t), Giving{Empty: true})
-	if err != nil || given.Moved != defaultBirths-1 {
+	if err != nil || given.Moved != births-1 {
 		t.Fatalf("gave %+v: %v", given, err)
 	}
 	taken := 0
@@ -80,8 +80,8 @@ func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 			}
 		}
 	}
-	if taken != defaultBirths {
-		t.Errorf("%d of %d partitions took their memory along", taken, defaultBirths)
+	if taken != births {
+		t.Errorf("%d of %d partitions took their memory along", taken, births)
 	}
 }
 

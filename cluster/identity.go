@@ -84,6 +84,15 @@ func loadCredentials(files TLS, self identity) (*credentials, error) {
 	return c, c.reload()
 }
 
+// CheckFiles reads the certificates, and says if they are no pair, or name another node.
+func (c Config) CheckFiles() error {
+	if c.TLS == nil {
+		return nil
+	}
+	_, err := loadCredentials(*c.TLS, identity{c.Deployment, c.Region, c.Node.ID})
+	return err
+}
+
 // reload reads the files again; on an error the old ones stay in force.
 func (c *credentials) reload() error {
 	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)

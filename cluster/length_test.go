@@ -89,7 +89,7 @@ func TestO34_ANodeThatComesBackHasItsPartitionsAgain(t *testing.T) {
 	if err := n.Undrain(soon(t), n.id); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has its partitions", func() bool { return len(n.tb.PartitionsOf(n.id)) == defaultBirths })
+	eventually(t, "it has its partitions", func() bool { return len(n.tb.PartitionsOf(n.id)) == births })
 	eventually(t, "it acts for its call", func() bool { return n.Holds(claimOf(1).Call, kept.Partition, kept.Epoch) })
 }
 

@@ -57,6 +57,11 @@ var fast = Timings{
 	Stabilise: 300 * time.Millisecond, DeadVoter: time.Second, DiskStall: 20 * time.Second,
 }
 
+// births is the shipped cluster.partitions, and usualSilence the shipped apps[].silence.
+const births = 8
+
+func usualSilence(ownership.AppID) time.Duration { return 30 * time.Second }
+
 // testRegion is a region of real nodes on loopback ports under real TLS.
 type testRegion struct {
 	t     testing.TB
@@ -157,7 +162,7 @@ func (n *testNode) config() Config {
 		Deployment: testDeployment, Region: "emea",
 		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
 		Listen: steadyAddr(n.r.t), TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
-		Timings: fast, Logger: testLogger(),
+		Timings: fast, Logger: testLogger(), Partitions: births, Silence: usualSilence,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
+	"tandem/spelling"
 	"tandem/store"
 )
 
@@ -64,8 +65,8 @@ func (c *entry) checkJoin(req JoinRequest) error {
 	case n.ClusterAddr == "":
 		return fmt.Errorf("joining node %s: it names no address: %w", n.ID, ownership.ErrConflict)
 	case n.PublicURL != "":
-		if err := ownership.CheckPublicURL(n.PublicURL); err != nil {
-			return fmt.Errorf("joining node %s: %w: %w", n.ID, err, ownership.ErrConflict)
+		if err := spelling.PublicURL(n.PublicURL); err != nil {
+			return fmt.Errorf("joining node %s: its public URL %q %w: %w", n.ID, n.PublicURL, err, ownership.ErrConflict)
 		}
 	}
 	return nil

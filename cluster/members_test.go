@@ -24,7 +24,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 	for _, n := range nodes {
 		eventually(t, string(n.id)+", voter or not, acts on the partitions born on it", func() bool {
 			ps := n.tb.PartitionsOf(n.id)
-			return len(ps) == defaultBirths && n.HoldsPartition(ps[0].ID, ownership.FirstEpoch)
+			return len(ps) == births && n.HoldsPartition(ps[0].ID, ownership.FirstEpoch)
 		})
 	}
 	for i, n := range nodes {
@@ -254,7 +254,7 @@ func TestF27_JoinStormIsSerialised(t *testing.T) {
 		n.ready()
 	}
 	eventually(t, "all five vote", func() bool { return leaderOf(t, all...).voters() == 5 })
-	if ldr := leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*defaultBirths {
+	if ldr := leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*births {
 		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", ldr.voters(), len(ldr.tb.Partitions()))
 	}
 	converge(t, all)

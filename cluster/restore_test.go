@@ -112,9 +112,9 @@ func TestO34_AfterARestoreTheNodesShareThePartitions(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		if own[n.id]+left[n.id] < defaultBirths || left[n.id] == 0 {
+		if own[n.id]+left[n.id] < births || left[n.id] == 0 {
 			t.Errorf("node %s has %d partitions of its own and %d of those before, want %d in all, and some of each; all: %v, %v",
-				n.id, own[n.id], left[n.id], defaultBirths, own, left)
+				n.id, own[n.id], left[n.id], births, own, left)
 		}
 	}
 }

@@ -286,7 +286,7 @@ func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
 }
 
 func TestPlainIsForLoopbackOnly(t *testing.T) {
-	base := Config{Deployment: "d", Region: "r", Node: ownership.Node{ID: "n"}, Listen: "127.0.0.1:0"}
+	base := Config{Deployment: "d", Region: "r", Node: ownership.Node{ID: "n"}, Listen: "127.0.0.1:0", Partitions: births, Silence: usualSilence}
 	for _, tc := range []struct {
 		name   string
 		change func(*Config)
@@ -303,6 +303,9 @@ func TestPlainIsForLoopbackOnly(t *testing.T) {
 		{"a lease shorter than two renewals", func(c *Config) { c.Timings = Timings{Renew: time.Second, Lease: time.Second} }, false},
 		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
 		{"too many to expect", func(c *Config) { c.BootstrapExpect = 6 }, false},
+		{"no partitions", func(c *Config) { c.Partitions = 0 }, false},
+		{"no silence", func(c *Config) { c.Silence = nil }, false},
+		{"a name below localhost", func(c *Config) { c.Listen = "x.localhost:0" }, false},
 		{"no node id", func(c *Config) { c.Node.ID = "" }, false},
 		{"no listener", func(c *Config) { c.Listen = "" }, false},
 	} {

@@ -11,24 +11,11 @@ import (
 	"tandem/ownership"
 )
 
-// defaultSilence is how long a silent node's calls with media of their own wait
-// for it when no app's setting says otherwise.
-const defaultSilence = 30 * time.Second
-
-// silence gives how long the calls of an app wait for a silent node; AllApps: of
-// apps that this node does not serve.
-func (c *Config) silence(app ownership.AppID) time.Duration {
-	if c.Silence == nil {
-		return defaultSilence
-	}
-	return c.Silence(app)
-}
-
 // impatient gives the apps whose calls wait for no silent node.
 func (c *Config) impatient() []ownership.AppID {
 	var out []ownership.AppID
 	for _, app := range c.Apps {
-		if c.silence(app) <= 0 {
+		if c.Silence(app) <= 0 {
 			out = append(out, app)
 		}
 	}
@@ -43,10 +30,10 @@ func (c *Config) waitedFor(reserved []reservation, silent time.Duration) (apps [
 	waiting := func(app ownership.AppID) bool {
 		return slices.ContainsFunc(reserved, func(r reservation) bool { return !r.HasLapsed(app) })
 	}
-	all = waiting(ownership.AllApps) && silent >= c.silence(ownership.AllApps)
+	all = waiting(ownership.AllApps) && silent >= c.Silence(ownership.AllApps)
 	for _, app := range c.Apps {
 		switch {
-		case silent < c.silence(app):
+		case silent < c.Silence(app):
 			all = false
 		case waiting(app):
 			apps = append(apps, app)

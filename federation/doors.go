@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tandem/spelling"
 )
 
 // A region is known by several doors: those of the configuration, each address of
@@ -113,7 +115,7 @@ func (f *follower) resolve(ctx context.Context, bases []string) {
 	for i, b := range bases {
 		asked.Go(func() {
 			u, err := url.Parse(b)
-			if err != nil || isLoopback(u.Hostname()) {
+			if err != nil || spelling.Loopback(u.Hostname()) {
 				return
 			}
 			if _, err := netip.ParseAddr(u.Hostname()); err == nil {
@@ -220,27 +222,10 @@ func (f *follower) hear(teller string, told []string) {
 // outside https or loopback, and never this machine's own unless the teller is
 // there, too.
 func mayAsk(teller, told string) bool {
-	t, err := url.Parse(teller)
-	if err != nil || checkBase(told) != nil {
+	t, errT := spelling.BaseURL(teller)
+	u, errU := spelling.BaseURL(told)
+	if errT != nil || errU != nil || spelling.PublicURL(strings.TrimSuffix(told, "/")) != nil {
 		return false
 	}
-	u, err := url.Parse(told)
-	if err != nil || u.Scheme != t.Scheme || (u.Path != "" && u.Path != "/") {
-		return false
-	}
-	here := isLoopback(u.Hostname())
-	if here != isLoopback(t.Hostname()) || u.Scheme != "https" && !here {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err != nil || !ip.IsUnspecified() && !ip.IsMulticast() && !ip.IsLinkLocalUnicast()
-}
-
-// isLoopback reports whether a host is this machine (RFC 6761 for the name).
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return u.Scheme == t.Scheme && (u.Path == "" || u.Path == "/") && spelling.Loopback(u.Hostname()) == spelling.Loopback(t.Hostname())
 }

@@ -2,11 +2,15 @@ package federation
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -189,7 +193,7 @@ func TestToldAddressesThatAreNotAsked(t *testing.T) {
 		{"https://amer.example", "https://node.example/", true},
 		{"http://127.0.0.1:8470", "http://127.0.0.1:9470", true},
 		{"http://127.0.0.1:8470", "http://[::1]:9470", true},
-		{"http://localhost:8470", "http://a.localhost:9470", true},
+		{"http://localhost:8470", "http://a.localhost:9470", false}, // a name that DNS may give to anybody,
 		{"https://10.1.0.1:8470", "http://10.1.0.2:8470", false},
 		{"https://10.1.0.1:8470", "http://127.0.0.1:8470", false},
 		{"https://10.1.0.1:8470", "https://127.0.0.1:8470", false}, // would be ourselves
@@ -250,15 +254,20 @@ func TestEachAddressIsDialled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hosts <- r.Host
 		fmt.Fprint(w, `{"region":"amer","nodes":3,"healthy":true}`)
-	})}
-	go func() { _ = srv.Serve(ln) }()
+	}))
+	srv.Listener = ln
+	srv.StartTLS()
 	defer srv.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	w, err := Start(t.Context(), Config{
 		Self: "emea", Interval: time.Millisecond,
-		Regions: []Region{{Name: "amer", URL: "https://amer.example", AdminURL: "http://amer-admin.example:" + port}},
+		Regions: []Region{{Name: "amer", URL: "https://amer.example", AdminURL: "https://amer.example.com:" + port, CAFile: ca}},
 		Resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.9")}, nil // nobody listens at the second
 		},
@@ -271,7 +280,7 @@ func TestEachAddressIsDialled(t *testing.T) {
 	if !strings.Contains(s.Error, "1 of its 2 doors did not answer") || s.Nodes != 3 {
 		t.Errorf("%+v", s)
 	}
-	if h := <-hosts; h != "amer-admin.example:"+port {
+	if h := <-hosts; h != "amer.example.com:"+port {
 		t.Errorf("asked as %s", h)
 	}
 }

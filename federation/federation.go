@@ -16,13 +16,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // The shipped timings: a region that dies is called down within 4 s.
@@ -92,17 +92,12 @@ type World struct {
 // Start begins to follow the regions, until Close or the end of ctx. Its errors
 // are mistakes in the configuration; a region that does not answer is none.
 func Start(ctx context.Context, cfg Config) (*World, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
 	cfg = cfg.withDefaults()
 	w := &World{self: cfg.Self, byName: map[ownership.Region]*follower{}}
-	seen := map[ownership.Region]bool{}
 	for _, r := range cfg.Regions {
-		if err := r.check(); err != nil {
-			return nil, fmt.Errorf("reading region %q: %w", r.Name, err)
-		}
-		if seen[r.Name] {
-			return nil, fmt.Errorf("reading region %q: it is listed twice", r.Name)
-		}
-		seen[r.Name] = true
 		if r.Name == cfg.Self {
 			w.selfURL = r.URL
 			continue
@@ -164,6 +159,36 @@ func (w *World) Regions() []Summary {
 	return all
 }
 
+// Check says why Start would refuse the regions. CheckFiles reads the files.
+func (c Config) Check() error {
+	seen := map[ownership.Region]bool{}
+	for _, r := range c.Regions {
+		err := r.check()
+		if seen[r.Name] {
+			err = errors.New("it is listed twice")
+		}
+		if err != nil {
+			return fmt.Errorf("reading region %q: %w", r.Name, err)
+		}
+		seen[r.Name] = true
+	}
+	return nil
+}
+
+// CheckFiles reads the tokens and certificates for the regions' admin doors.
+func (c Config) CheckFiles() error {
+	for _, r := range c.Regions {
+		_, err := r.token()
+		if err == nil {
+			_, err = newTransport(r.CAFile)
+		}
+		if err != nil {
+			return fmt.Errorf("reading region %q: %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
 func (c Config) withDefaults() Config {
 	if c.Interval <= 0 {
 		c.Interval = DefaultInterval
@@ -187,36 +212,18 @@ func (r Region) check() error {
 	if r.Name == "" {
 		return errors.New("it has no name")
 	}
-	if err := checkBase(r.URL); err != nil {
+	if err := spelling.PublicURL(r.URL); err != nil {
 		return fmt.Errorf("its url %w", err)
 	}
 	if r.AdminURL != "" {
-		if err := checkBase(r.AdminURL); err != nil {
+		if _, err := spelling.BaseURL(r.AdminURL); err != nil {
 			return fmt.Errorf("its admin_url %w", err)
 		}
 	}
 	for i, u := range r.AdminURLs {
-		if err := checkBase(u); err != nil {
+		if _, err := spelling.BaseURL(u); err != nil {
 			return fmt.Errorf("its admin_urls[%d] %w", i, err)
 		}
 	}
 	return nil
-}
-
-// checkBase refuses what must never reach a Location header. The error does not
-// repeat the URL: somebody may have put a password in it.
-func checkBase(base string) error {
-	u, err := url.Parse(base)
-	switch {
-	case err != nil:
-		return errors.New("is not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		return errors.New("is not an http or https URL with a host name")
-	case u.User != nil:
-		return errors.New("holds a user name")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return errors.New("holds a query or a fragment")
-	default:
-		return nil
-	}
 }

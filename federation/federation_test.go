@@ -367,14 +367,14 @@ func TestStartRefuses(t *testing.T) {
 	}{
 		{"no name", []Region{{URL: "https://x.example"}}, `reading region "": it has no name`},
 		{"twice", []Region{{Name: "a", URL: "https://x.example"}, {Name: "a", URL: "https://y.example"}}, `reading region "a": it is listed twice`},
-		{"no URL", []Region{{Name: "a"}}, "its url is not an http or https URL"},
-		{"B99 file", []Region{{Name: "a", URL: "file:///etc/passwd"}}, "its url is not an http or https URL"},
-		{"B99 javascript", []Region{{Name: "a", URL: "javascript:alert(1)"}}, "its url is not an http or https URL"},
-		{"B97 line break", []Region{{Name: "a", URL: "https://x.example/\r\nX: y"}}, "its url is not a URL"},
-		{"B97 user name", []Region{{Name: "a", URL: "https://canary@x.example"}}, "its url holds a user name"},
-		{"query", []Region{{Name: "a", URL: "https://x.example?a=b"}}, "its url holds a query or a fragment"},
-		{"fragment", []Region{{Name: "a", URL: "https://x.example#a"}}, "its url holds a query or a fragment"},
-		{"admin URL", []Region{{Name: "a", URL: "https://x.example", AdminURL: "x.example:8470"}}, "its admin_url is not"},
+		{"no URL", []Region{{Name: "a"}}, "its url is not https"},
+		{"B99 file", []Region{{Name: "a", URL: "file:///etc/passwd"}}, "its url is not https"},
+		{"B99 javascript", []Region{{Name: "a", URL: "javascript:alert(1)"}}, "its url is not https"},
+		{"B97 line break", []Region{{Name: "a", URL: "https://x.example/\r\nX: y"}}, "its url is no URL"},
+		{"B97 user name", []Region{{Name: "a", URL: "https://canary@x.example"}}, "its url holds more than scheme, host, port and path"},
+		{"query", []Region{{Name: "a", URL: "https://x.example?a=b"}}, "its url holds more than scheme"},
+		{"fragment", []Region{{Name: "a", URL: "https://x.example#a"}}, "its url holds more than scheme"},
+		{"admin URL", []Region{{Name: "a", URL: "https://x.example", AdminURL: "x.example:8470"}}, "its admin_url "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

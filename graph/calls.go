@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/spelling"
 )
 
 // Config says how one app reaches Graph's calls API. Both addresses come from
@@ -76,18 +78,27 @@ type Calls struct {
 	count   *actionMetrics
 }
 
-// NewCalls checks the configuration; it does not speak to the network.
-func NewCalls(c Config) (*Calls, error) {
-	base, err := outboundURL(c.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("reading Graph's base_url: %w", err)
+// Check says why NewCalls would refuse the addresses and the id. The secret is read
+// by Secret.
+func (c Config) Check() error {
+	if _, err := spelling.BaseURL(c.BaseURL); err != nil {
+		return fmt.Errorf("reading Graph's addresses: base_url %w", err)
 	}
-	if _, err := outboundURL(c.TokenURL); err != nil {
-		return nil, fmt.Errorf("reading Graph's token_url: %w", err)
+	if _, err := spelling.BaseURL(c.TokenURL); err != nil {
+		return fmt.Errorf("reading Graph's addresses: token_url %w", err)
 	}
 	if c.ClientID == "" {
-		return nil, errors.New("reading Graph's client_id: it is empty")
+		return errors.New("reading Graph's client_id: it is empty")
 	}
+	return nil
+}
+
+// NewCalls checks the configuration; it does not speak to the network.
+func NewCalls(c Config) (*Calls, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	base, _ := url.Parse(c.BaseURL) // Check has read it
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -103,7 +114,7 @@ func NewCalls(c Config) (*Calls, error) {
 	if c.Transport == nil {
 		c.Transport = newTransport()
 	}
-	if _, err := c.secret(c.Logger); err != nil {
+	if _, err := c.Secret(c.Logger); err != nil {
 		return nil, err
 	}
 	count, err := newActionMetrics(c.Metrics)
@@ -224,25 +235,4 @@ func (p RejectPayload) json() ([]byte, error) {
 		Reason      string `json:"reason"`
 		CallbackURI string `json:"callbackUri,omitempty"`
 	}{p.Reason, p.CallbackURI})
-}
-
-// outboundURL reads an address that secrets will be sent to.
-func outboundURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, errors.New("it is no URL") // the parser's text would repeat what may hold a password
-	}
-	switch {
-	case u.Host == "" || u.Opaque != "":
-		return nil, errors.New("it names no server")
-	case u.User != nil:
-		return nil, errors.New("it holds a user name or password")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("it has a query or a fragment")
-	case u.Scheme == "https":
-	case u.Scheme == "http" && loopback(u.Hostname()):
-	default:
-		return nil, errors.New("only https is allowed, and http on loopback")
-	}
-	return u, nil
 }

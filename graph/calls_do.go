@@ -11,7 +11,6 @@ import (
 	"io"
 	"math"
 	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -255,14 +254,6 @@ func plainCallID(s string) bool {
 		}
 	}
 	return true
-}
-
-func loopback(name string) bool {
-	if name == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(name)
-	return ip != nil && ip.IsLoopback()
 }
 
 // stableID makes the same UUID (RFC 9562, version 8) of the same parts, so that

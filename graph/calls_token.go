@@ -131,7 +131,7 @@ func (t *tokens) start() {
 }
 
 func (t *tokens) fetch() (*oauth2.Token, error) {
-	secret, err := t.conf.secret(nil)
+	secret, err := t.conf.Secret(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +170,9 @@ func networkCause(err error) error {
 	return errors.New("the endpoint's answer could not be read")
 }
 
-// secret is the client secret that holds now.
-func (c Config) secret(warn *slog.Logger) (string, error) {
+// Secret reads the client secret that holds now. With a logger it warns of a file that
+// others may read.
+func (c Config) Secret(warn *slog.Logger) (string, error) {
 	if c.ClientSecret != "" {
 		return c.ClientSecret, nil
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"tandem/admin"
@@ -16,19 +14,12 @@ import (
 
 // openAdmin builds the admin door over everything else.
 func (n *Node) openAdmin(context.Context) error {
-	c := n.cfg
-	d, err := admin.New(admin.Config{
-		Identity: admin.Identity{
-			Deployment: c.Deployment, Region: n.Region(), Node: n.ID(),
-			Incarnation: n.store.Stamp().Incarnation, Version: c.Version,
-		},
-		StartedAt: n.startedAt, URL: c.Public.RegionURL, AdminURL: n.adminURL(),
-		Loopback: loopback(c.Admin.Listen), TokensFile: c.Admin.TokensFile,
-		Secure: c.Admin.TLS.CertFile != "",
-	}, admin.Deps{
-		Table: adminTable{n.table}, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, c.Cluster.TLS != PeerTLS{}},
+	cfg := n.cfg.adminConfig()
+	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
+	d, err := admin.New(cfg, admin.Deps{
+		Table: adminTable{n.table}, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
 		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
-		Checks: n.checks(), Metrics: c.Registry, Logger: n.log,
+		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -36,28 +27,6 @@ func (n *Node) openAdmin(context.Context) error {
 	n.private = d
 	n.stops.add("event streams", d.Close)
 	return nil
-}
-
-// adminURL is where other programs on this network reach the admin door.
-func (n *Node) adminURL() string {
-	scheme, addr := "http://", n.cfg.Admin.Listen
-	if n.cfg.Admin.TLS.CertFile != "" {
-		scheme = "https://"
-	}
-	if n.cfg.AdminListener != nil {
-		addr = n.cfg.AdminListener.Addr().String()
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || port == "0" {
-		return "" // known only once it listens
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		// Nobody elsewhere can dial that: the others know the machine by its cluster port.
-		if host, _, err = net.SplitHostPort(n.cfg.Cluster.Advertise); err != nil {
-			return ""
-		}
-	}
-	return scheme + net.JoinHostPort(host, port)
 }
 
 // checks are the questions of /readyz.

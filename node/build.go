@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"tandem/bot"
 	"tandem/cluster"
@@ -31,9 +30,7 @@ func (n *Node) openPolicy(context.Context) (err error) {
 
 func (n *Node) openStore(context.Context) error {
 	c := n.cfg
-	st, err := store.Open(c.Node.DataDir, store.Stamp{
-		Deployment: c.Deployment, Region: n.Region(), Node: n.ID(), Format: store.CommandFormat,
-	}, store.Options{Logger: n.log, OnFatal: n.fatal})
+	st, err := store.Open(c.Node.DataDir, c.stamp(), store.Options{Logger: n.log, OnFatal: n.fatal})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}
@@ -127,27 +124,7 @@ func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
 func (l ledger) leased() bool { return l.open() && l.n.region.Leased() }
 
 func (n *Node) openRegion(ctx context.Context) error {
-	c := n.cfg
-	cfg := cluster.Config{
-		Deployment: c.Deployment,
-		Region:     n.Region(),
-		Node: ownership.Node{
-			ID: n.ID(), Zone: c.Node.Zone, PublicURL: c.Public.URL, AdminURL: n.adminURL(),
-			Capacity: c.Node.Capacity, Version: c.Version, Format: store.CommandFormat,
-		},
-		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
-		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
-		Partitions: c.Cluster.Partitions, Settings: c.shared(),
-		Apps: n.appIDs(), Silence: n.silence,
-		Timings: cluster.Timings{
-			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
-			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
-			DiskStall: c.Cluster.StalledDisk,
-		},
-		Logger: n.log, Metrics: c.Registry,
-	}
-	cfg.TLS = c.Cluster.TLS.files()
-	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
+	r, err := cluster.Start(context.WithoutCancel(ctx), n.cfg.clusterConfig(), n.store, cluster.Doors{
 		HandOver:     n.relayed,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
@@ -157,7 +134,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Fatal:        n.fatal,
 	})
 	if err != nil {
-		return fmt.Errorf("joining region %s: %w", c.Node.Region, err)
+		return fmt.Errorf("joining region %s: %w", n.Region(), err)
 	}
 	n.region = r
 	n.stops.add("adoptions", n.adopting.Wait) // the region, which starts them, has stopped by then
@@ -166,14 +143,6 @@ func (n *Node) openRegion(ctx context.Context) error {
 	// it as well, or what it still has to record and to answer would be lost.
 	n.stops.addWaiting("bot's desk", n.closeDesk)
 	return nil
-}
-
-// files gives the files of the cluster's TLS; nil: none is configured.
-func (t PeerTLS) files() *cluster.TLS {
-	if t == (PeerTLS{}) {
-		return nil
-	}
-	return &cluster.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
 }
 
 // relayed takes what another node relayed to this one.
@@ -201,54 +170,14 @@ func (n *Node) takeMemory(id ownership.PartitionID, memory []byte) {
 	}
 }
 
-// appIDs gives the apps that this node serves.
-func (n *Node) appIDs() []ownership.AppID {
-	out := make([]ownership.AppID, len(n.cfg.Apps))
-	for i, a := range n.cfg.Apps {
-		out[i] = ownership.AppID(a.ID)
-	}
-	return out
-}
-
-// silence is how long the calls of an app whose media are with its bot wait for a
-// silent node.
-func (n *Node) silence(app ownership.AppID) time.Duration {
-	longest := time.Duration(0)
-	for _, a := range n.cfg.Apps {
-		s := *appDefaults(a).Silence
-		if ownership.AppID(a.ID) == app {
-			return s
-		}
-		longest = max(longest, s)
-	}
-	return longest
-}
-
 func (n *Node) openDoor(context.Context) error {
-	c := n.cfg
-	var apps []webhook.App
-	handOver := 5 * time.Second
-	for _, a := range c.Apps {
-		a = appDefaults(a)
-		apps = append(apps, webhook.App{ID: ownership.AppID(a.ID), Pinned: a.Hosting == "app"})
-		handOver = max(handOver, a.Bot.Timeout+time.Second)
-	}
-	proxies, err := c.Public.proxies()
+	cfg, err := n.cfg.webhookConfig()
 	if err != nil {
 		return err
 	}
-	door, err := webhook.New(webhook.Config{
-		Path: c.Public.WebhookPath, Region: n.Region(), Node: n.ID(),
-		PublicURL: c.Public.URL, RegionURL: c.Public.RegionURL,
-		RedirectStatus: c.Public.Redirect.Status, Midcall: c.Public.Redirect.Midcall,
-		Apps: apps, BodyLimit: c.Public.BodyLimit, HandOver: handOver,
-		HealthPath: c.Public.HealthPath,
-		Proxies:    proxies, ProxyProtocol: c.Public.ProxyProtocol,
-		// Whatever ends TLS in front of this node sends every request itself.
-		Hidden: c.Public.TLS.Off && !c.Public.ProxyProtocol,
-	}, webhook.Deps{
+	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: c.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

@@ -37,14 +37,17 @@ func sound() Config {
 	return c
 }
 
-// faults are mistakes, each with what Check must say of it: the key's path at
-// the beginning of the sentence.
-var faults = []struct {
+// fault is one mistake, and the beginning of what Check must say of it.
+type fault struct {
 	name   string
 	breaks func(*Config)
 	says   string
-}{
-	{"no deployment", func(c *Config) { c.Deployment = "" }, `deployment is "": write 1 to 64 of`},
+}
+
+// faults are mistakes, each with what Check must say of it: the key's path at
+// the beginning of the sentence.
+var faults = []fault{
+	{"no deployment", func(c *Config) { c.Deployment = "" }, `deployment is "": write 1 to 63 of`},
 	{"odd node id", func(c *Config) { c.Node.ID = "EMEA 1" }, `node.id is "EMEA 1"`},
 	{"odd region", func(c *Config) { c.Node.Region = "-" }, `node.region is "-"`},
 	{"no data directory", func(c *Config) { c.Node.DataDir = "" }, "node.data_dir is empty"},
@@ -52,10 +55,10 @@ var faults = []struct {
 	{"a drain of two days", func(c *Config) { c.Node.Drain = 48 * time.Hour }, "node.drain is 48h0m0s"},
 	{"no handle keys", func(c *Config) { c.HandleKeysFile = "" }, "handle_keys_file is empty"},
 	{"no port", func(c *Config) { c.Public.Listen = "0.0.0.0" }, `public.listen is "0.0.0.0": write host:port`},
-	{"plain public URL", func(c *Config) { c.Public.URL = "http://emea-1.bot.contoso.com" }, "public.url: "},
-	{"O16 a path that is not plain", func(c *Config) { c.Public.URL += "/x/" }, "public.url: the public URL"},
-	{"a user in the public URL", func(c *Config) { c.Public.URL = "https://a@b" }, "public.url: "},
-	{"neither URL", func(c *Config) { c.Public.URL, c.Public.RegionURL = "", "" }, `public.region_url: the public URL "" is not https`},
+	{"plain public URL", func(c *Config) { c.Public.URL = "http://emea-1.bot.contoso.com" }, "public.url is not https"},
+	{"O16 a path that is not plain", func(c *Config) { c.Public.URL += "/x/" }, "public.url is not in plain spelling"},
+	{"a user in the public URL", func(c *Config) { c.Public.URL = "https://a@b" }, "public.url holds more than"},
+	{"neither URL", func(c *Config) { c.Public.URL, c.Public.RegionURL = "", "" }, `public.region_url is not https`},
 	{"a slash after the path", func(c *Config) { c.Public.WebhookPath = "/api/calls/" }, "public.webhook_path is"},
 	{"a pattern for a path", func(c *Config) { c.Public.WebhookPath = "/api/:id" }, "public.webhook_path is"},
 	{"redirect 301", func(c *Config) { c.Public.Redirect.Status = 301 }, "public.redirect.status is 301: 302 or 307"},
@@ -68,18 +71,24 @@ var faults = []struct {
 	{"a proxy's name", func(c *Config) { c.Public.TrustedProxies = []string{"lb.example.com"} }, `public.trusted_proxies[0] is "lb.example.com"`},
 	{"everybody is a proxy", func(c *Config) { c.Public.TrustedProxies = []string{"10.0.0.1", "0.0.0.0/0"} }, "public.trusted_proxies[1] is 0.0.0.0/0, everybody"},
 	{"PROXY protocol of nobody", func(c *Config) { c.Public.ProxyProtocol = true }, "public.proxy_protocol without public.trusted_proxies"},
-	{"O11 an odd health path", func(c *Config) { c.Public.HealthPath = "/health/" }, `public.health_path is "/health/": write`},
+	{"O11 an odd health path", func(c *Config) { c.Public.HealthPath = "/health/" }, `public.health_path is "/health/": write a plain path`},
 	{"O11 the webhook's health", func(c *Config) { c.Public.HealthPath = c.Public.WebhookPath }, `public.health_path is "/api/calls", the path of the webhook`},
 	{"O10 a stop without end", func(c *Config) { c.Public.Linger = time.Hour }, "public.linger is 1h0m0s"},
 	{"no connections", func(c *Config) { c.Public.Connections = 0 }, "public.connections is 0"},
 	{"cluster without port", func(c *Config) { c.Cluster.Listen = "::" }, `cluster.listen is "::"`},
 	{"odd advertise", func(c *Config) { c.Cluster.Advertise = "10.0.0.1" }, "cluster.advertise is"},
 	{"nobody can dial port 0", func(c *Config) { c.Cluster.Advertise = "10.0.0.1:0" }, "cluster.advertise is 10.0.0.1:0: nobody can dial that port"},
-	{"all addresses for one", func(c *Config) { c.Cluster.Advertise = "[::]:8471" }, "cluster.advertise is [::]:8471: that is no address"},
+	{"all addresses for one", func(c *Config) { c.Cluster.Advertise = "[::]:8471" }, "cluster.advertise is [::]:8471: that is no address of one machine"},
 	{"all addresses, and none named", func(c *Config) { c.Cluster.Advertise = "" }, "cluster.advertise is empty and cluster.listen is 0.0.0.0:8471"},
 	{"an endless silence", func(c *Config) { s := 2 * time.Hour; c.Apps[0].Silence = &s }, "apps[0].silence is 2h0m0s"},
 	{"half of cluster.tls", func(c *Config) { c.Cluster.TLS.CAFile = "" }, "cluster.tls needs cert_file, key_file and ca_file together"},
 	{"a plain cluster port", func(c *Config) { c.Cluster.TLS = PeerTLS{} }, "cluster.listen is 0.0.0.0:8471 without cluster.tls"},
+	{"a grace below nothing", func(c *Config) { c.Public.Grace = -1 }, "public.grace is -1ns"},
+	{"no time for a disk", func(c *Config) { c.Cluster.StalledDisk = 0 }, "cluster.stalled_disk is 0s"},
+	{"no tombstones", func(c *Config) { c.Cluster.Tombstones = 0 }, "cluster.tombstones is 0s"},
+	{"a plain address told", func(c *Config) {
+		c.Cluster.Listen, c.Cluster.TLS, c.Cluster.Join = "127.0.0.1:0", PeerTLS{}, nil
+	}, "cluster.advertise is 10.0.0.1:8471 without cluster.tls"},
 	{"no partitions", func(c *Config) { c.Cluster.Partitions = 0 }, "cluster.partitions is 0"},
 	{"too many founders", func(c *Config) { c.Cluster.BootstrapExpect = 6 }, "cluster.bootstrap_expect is 6"},
 	{"a short lease", func(c *Config) { c.Cluster.Lease = c.Cluster.Election }, "cluster.lease is"},
@@ -97,11 +106,11 @@ var faults = []struct {
 	{"a skew of an hour", func(c *Config) { c.Auth.ClockSkew = time.Hour }, "auth.clock_skew is 1h0m0s"},
 	{"a profile without name", func(c *Config) { c.Auth.Profiles[0].Name = "" }, "auth.profiles[0].name is"},
 	{"a profile without address", func(c *Config) { c.Auth.Profiles[0].OpenIDURL = "" }, "auth.profiles[0].openid_url is empty"},
-	{"a plain issuer", func(c *Config) { c.Auth.Profiles[0].OpenIDs = []string{"http://login.example.com"} }, "auth.profiles[0].openid_url is"},
+	{"a plain issuer", func(c *Config) { c.Auth.Profiles[0].OpenIDs = []string{"http://login.example.com"} }, "auth.profiles[0].openid_url is not https"},
 	{"a profile without issuers", func(c *Config) { c.Auth.Profiles[0].Issuers = nil }, "auth.profiles[0].issuers is empty"},
 	{"no apps", func(c *Config) { c.Apps = nil }, "apps is empty"},
 	{"an app id in capitals", func(c *Config) { c.Apps[0].ID = strings.ToUpper(testApp) }, "apps[0].id is"},
-	{"a tenant's name", func(c *Config) { c.Apps[0].Tenants = []string{"contoso.com"} }, `apps[0].tenants holds "contoso.com"`},
+	{"a tenant's name", func(c *Config) { c.Apps[0].Tenants = []string{"contoso.com"} }, `apps[0].tenants[0] is "contoso.com"`},
 	{"odd hosting", func(c *Config) { c.Apps[0].Hosting = "cloud" }, "apps[0].hosting is"},
 	{"odd answer", func(c *Config) { c.Apps[0].Answer = "nobody" }, "apps[0].answer is"},
 	{"unknown profile", func(c *Config) { c.Apps[0].Profile = "china" }, `apps[0].profile is "china"`},
@@ -116,8 +125,8 @@ var faults = []struct {
 	{"B112 a plain Graph", func(c *Config) { c.Apps[0].Graph.BaseURL = "http://graph.example.com" }, "apps[0].graph.base_url is"},
 	{"B112 a plain token address", func(c *Config) { c.Apps[0].Graph.TokenURL = "http://login.example.com" }, "apps[0].graph.token_url is"},
 	{"a region without name", func(c *Config) { c.Regions[0].Name, c.Rules = "", nil }, "regions[0].name is"},
-	{"B99 a region's odd URL", func(c *Config) { c.Regions[0].URL = "javascript:alert(1)" }, "regions[0].url: "},
-	{"B99 a region at a metadata address", func(c *Config) { c.Regions[0].URL = "http://169.254.169.254" }, "regions[0].url: "},
+	{"B99 a region's odd URL", func(c *Config) { c.Regions[0].URL = "javascript:alert(1)" }, "regions[0].url "},
+	{"B99 a region at a metadata address", func(c *Config) { c.Regions[0].URL = "http://169.254.169.254" }, "regions[0].url "},
 	{"a plain admin door elsewhere, among several", func(c *Config) { c.Regions[0].AdminURLs = []string{"https://10.1.0.2:8470", "http://10.1.0.1:8470"} }, "regions[0].admin_urls[1] is"},
 	{"a plain admin door elsewhere", func(c *Config) { c.Regions[0].AdminURL = "http://10.1.0.1:8470" }, "regions[0].admin_url is"},
 	{"an empty rule", func(c *Config) { c.Rules[0].When = "" }, "rules[0].when is empty"},
@@ -136,7 +145,7 @@ func TestCheckNamesTheKey(t *testing.T) {
 		t.Fatalf("a sound configuration is refused: %v", err)
 	}
 	var said []string
-	for _, f := range faults {
+	for _, f := range append(faults, unstartable...) {
 		t.Run(f.name, func(t *testing.T) {
 			c := sound()
 			f.breaks(&c)
@@ -223,12 +232,12 @@ func TestStartRefusesBeforeItShows(t *testing.T) {
 		{"another region's data", func(c *Config) { c.Node.Region = "amer" }, "opening the store in "},
 		{"no certificate of another region", func(c *Config) {
 			c.Regions = []Region{{Name: "amer", URL: "https://amer.example.com", AdminURL: "https://amer.example.com", AdminCAFile: s.path("nowhere")}}
-		}, "reading regions"},
+		}, "regions: "},
 		{"no admin tokens", func(c *Config) { c.Admin.TokensFile = s.path("nowhere") }, "tokens file"},
 		{"no certificate", func(c *Config) { c.Public.TLS = ServerTLS{CertFile: s.path("a"), KeyFile: s.path("b")} }, "public.tls"},
 		{"no cluster certificate", func(c *Config) {
 			c.Cluster.TLS = PeerTLS{CertFile: s.path("a"), KeyFile: s.path("b"), CAFile: s.path("c")}
-		}, "emea"},
+		}, "cluster.tls: "},
 		{"a port in use", func(c *Config) { c.Admin.Listen = s.seats[0].public }, "admin.listen"},
 	} {
 		t.Run(f.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -238,26 +239,28 @@ func Defaults() Config {
 	}
 }
 
-// appDefaults fills what an app leaves out.
-func appDefaults(a App) App {
-	if a.Profile == "" {
-		a.Profile = "public"
+// filled takes one value from another where the user left it out, and what stands for
+// an app where the user says nothing.
+func (c Config) filled() Config {
+	c.Public.RegionURL = first(c.Public.RegionURL, c.Public.URL)
+	c.Apps = slices.Clone(c.Apps)
+	for i, a := range c.Apps {
+		c.Apps[i] = a.filled()
 	}
-	if a.Hosting == "" {
-		a.Hosting = "app"
-	}
-	if a.Answer == "" {
-		a.Answer = "bot"
-	}
+	return c
+}
+
+func (a App) filled() App {
+	a.Profile = first(a.Profile, "public")
+	a.Hosting = first(a.Hosting, "app")
+	a.Answer = first(a.Answer, "bot")
+	a.Graph.BaseURL = first(a.Graph.BaseURL, "https://graph.microsoft.com/v1.0")
 	if a.Silence == nil {
 		silence := 30 * time.Second
 		a.Silence = &silence
 	}
 	if a.Bot.Timeout == 0 {
 		a.Bot.Timeout = 4 * time.Second
-	}
-	if a.Graph.BaseURL == "" {
-		a.Graph.BaseURL = "https://graph.microsoft.com/v1.0"
 	}
 	return a
 }

@@ -12,7 +12,6 @@ import (
 
 	"tandem/bot"
 	"tandem/graph"
-	"tandem/ownership"
 )
 
 // deskFile keeps what the desk knows of handled messages, and what the table has
@@ -70,13 +69,15 @@ func (n *Node) closeDesk(ctx context.Context) error {
 
 // makeDesk makes the desk with the bots beside this node.
 func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
-	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.Registry, Now: c.Now, Leased: ledger{n}.leased}
+	cfg, err := c.botConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Leased = ledger{n}.leased
 	for i, a := range c.Apps {
-		app, err := n.app(c, appDefaults(a))
-		if err != nil {
+		if err := n.reach(&cfg.Apps[i], c.Bot, a); err != nil {
 			return nil, fmt.Errorf("reading apps[%d]: %w", i, err)
 		}
-		cfg.Apps = append(cfg.Apps, app)
 	}
 	d, err := bot.New(cfg, ledger{n})
 	if err != nil {
@@ -85,50 +86,36 @@ func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
 	return d, nil
 }
 
-func (n *Node) app(c Config, a App) (bot.App, error) {
-	app := bot.App{
-		ID: ownership.AppID(a.ID), Pinned: a.Hosting == "app", Answer: bot.AnswerBy(a.Answer),
-		Timeout: a.Bot.Timeout, Bot: c.Bot,
-	}
-	if len(a.AnswerWith) > 0 {
-		text, err := json.Marshal(a.AnswerWith)
-		if err != nil {
-			return app, fmt.Errorf("reading answer_with: %w", err)
-		}
-		app.AnswerWith = text
-	}
-	if app.Bot == nil {
+// reach gives an app the bot beside this node, and Graph where it has credentials.
+func (n *Node) reach(app *bot.App, here bot.Bot, a App) error {
+	if app.Bot = here; here == nil {
 		secret, err := a.Bot.secret()
 		if err != nil {
-			return app, err
+			return err
 		}
 		n.botSecrets[a.ID] = &atomic.Value{}
 		n.botSecrets[a.ID].Store(secret)
-		over, err := bot.NewHTTPBot(bot.HTTPConfig{
-			URL: a.Bot.URL, HealthURL: a.Bot.HealthURL, Secret: func() string { return n.botSecrets[a.ID].Load().(string) },
-		})
+		over, err := bot.NewHTTPBot(a.httpBot(func() string { return n.botSecrets[a.ID].Load().(string) }))
 		if err != nil {
-			return app, fmt.Errorf("reading bot: %w", err)
+			return err
 		}
 		n.stops.add("bot connections", func() { over.Close() })
 		app.Bot = over
 	}
 	if a.Graph.TokenURL == "" {
-		return app, nil // no credentials: the bot alone acts on its calls
+		return nil // no credentials: the bot alone acts on its calls
 	}
-	calls, err := graph.NewCalls(graph.Config{
-		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
-		Logger: c.Logger, Metrics: c.Registry,
-	})
+	cfg := a.graphConfig()
+	cfg.Logger, cfg.Metrics = n.log, n.cfg.Registry
+	calls, err := graph.NewCalls(cfg)
 	if err != nil {
-		return app, err
+		return err
 	}
 	n.stops.add("Graph connections", calls.Close)
 	calls.Keep()
 	n.outbound = append(n.outbound, outbound{a.ID, calls})
 	app.Graph = calls
-	return app, nil
+	return nil
 }
 
 func first(a, b string) string {

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -73,52 +71,6 @@ func (n *Node) ended(key string) error {
 		}
 	}
 	return nil
-}
-
-// EndingNotices says which certificates in the files end soon, or cannot be read.
-func (c Config) EndingNotices(now time.Time) []string {
-	var all []string
-	for _, f := range [][2]string{
-		{"public.tls", c.Public.TLS.CertFile}, {"admin.tls", c.Admin.TLS.CertFile},
-		{"cluster.tls.cert_file", c.Cluster.TLS.CertFile}, {"cluster.tls.ca_file", c.Cluster.TLS.CAFile},
-	} {
-		if f[1] == "" {
-			continue
-		}
-		at, err := endOfFile(f[1])
-		if errors.Is(err, os.ErrNotExist) {
-			continue // a configuration may be checked on another machine
-		}
-		text := ending{f[0], at}.text(now)
-		if err != nil {
-			text = fmt.Sprintf("%s: %v", f[0], err)
-		}
-		if text != "" {
-			all = append(all, text)
-		}
-	}
-	return all
-}
-
-// endOfFile gives the end of the first certificate in a PEM file.
-func endOfFile(file string) (time.Time, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return time.Time{}, fmt.Errorf("%s holds no certificate", file)
-		}
-		if block.Type == "CERTIFICATE" {
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return time.Time{}, fmt.Errorf("reading %s: %w", file, err)
-			}
-			return c.NotAfter, nil
-		}
-	}
 }
 
 // outbound is an app's client at Graph, and what it says of its token.

@@ -34,7 +34,6 @@ func (c Config) shared() map[string]string {
 	out["regions"] = strings.Join(regions, ",")
 	for _, a := range c.Apps {
 		at := "apps." + a.ID
-		a = appDefaults(a)
 		out[at+".hosting"], out[at+".answer"], out[at+".profile"] = a.Hosting, a.Answer, a.Profile
 		out[at+".silence"] = a.Silence.String()
 	}

@@ -79,6 +79,9 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
+	if err := c.readFiles(); err != nil {
+		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
+	}
 	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{}), botSecrets: map[string]*atomic.Value{}}
 	if c.Logger == nil {
 		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
@@ -112,12 +115,6 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	n.log.Info("the node is up", "public", n.publicAddr, "admin", n.adminAddr, "cluster", n.region.Addr(), "version", c.Version)
 	return n, nil
-}
-
-// filled takes one value from another where the user left it out.
-func (c Config) filled() Config {
-	c.Public.RegionURL = first(c.Public.RegionURL, c.Public.URL)
-	return c
 }
 
 // Stop ends the node: its doors close, requests under way finish, leadership is

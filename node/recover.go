@@ -29,9 +29,7 @@ func OpenSurvivor(c Config) (*Survivor, error) {
 	if c.Logger == nil {
 		c.Logger = newLogger(c.Log, new(slog.LevelVar))
 	}
-	st, err := store.Open(c.Node.DataDir, store.Stamp{
-		Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Format: store.CommandFormat,
-	}, store.Options{Logger: c.Logger})
+	st, err := store.Open(c.Node.DataDir, c.stamp(), store.Options{Logger: c.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}
@@ -49,10 +47,7 @@ func (s *Survivor) Close() error { return s.st.Close() }
 // the table nor those of cluster.join: they might go on as a region without this
 // one, or have been recovered already.
 func (s *Survivor) Alone(ctx context.Context) error {
-	cfg := cluster.Config{
-		Deployment: s.c.Deployment, Region: ownership.Region(s.c.Node.Region), Node: ownership.Node{ID: ownership.NodeID(s.c.Node.ID)},
-		TLS: s.c.Cluster.TLS.files(), Join: slices.Clone(s.c.Cluster.Join),
-	}
+	cfg := s.c.filled().clusterConfig()
 	for _, n := range s.st.Table().Nodes() {
 		if n.ID != cfg.Node.ID && n.State != ownership.NodeGone {
 			cfg.Join = append(cfg.Join, n.ClusterAddr)

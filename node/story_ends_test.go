@@ -83,8 +83,8 @@ func TestO12_CertificatesHaveAnEndThatSomebodySees(t *testing.T) {
 	if w := strings.Join(x.status().Warnings, "\n"); !strings.Contains(w, soon) {
 		t.Errorf("nobody is warned 20 days before: %s", w)
 	}
-	if all := strings.Join(x.node.cfg.EndingNotices(now), "\n"); !strings.Contains(all, "public.tls: its certificate end") {
-		t.Errorf("config validate does not say so: %s", all)
+	if all, err := x.node.cfg.CheckFiles(now); !strings.Contains(strings.Join(all, "\n"), soon) {
+		t.Errorf("config validate does not say so: %s, %v", all, err)
 	}
 	must(t, os.WriteFile(filepath.Join(s.dir, "soon", "tls.key"), []byte("half"), 0o600)) // is written just now
 	eventually(t, "that half a pair is not taken", func() error {

@@ -5,19 +5,11 @@ import (
 	"fmt"
 
 	"tandem/federation"
-	"tandem/ownership"
 )
 
 // openWorld begins to follow the other regions.
 func (n *Node) openWorld(ctx context.Context) error {
-	cfg := federation.Config{Self: n.Region(), Logger: n.log, Metrics: n.cfg.Registry}
-	for _, r := range n.cfg.Regions {
-		cfg.Regions = append(cfg.Regions, federation.Region{
-			Name: ownership.Region(r.Name), URL: r.URL,
-			AdminURL: r.AdminURL, AdminURLs: r.AdminURLs, TokenFile: r.AdminTokenFile, CAFile: r.AdminCAFile,
-		})
-	}
-	w, err := federation.Start(context.WithoutCancel(ctx), cfg)
+	w, err := federation.Start(context.WithoutCancel(ctx), n.cfg.federationConfig())
 	if err != nil {
 		return fmt.Errorf("reading regions: %w", err)
 	}

@@ -77,7 +77,7 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		return nil, errors.Join(err, p.st.Close())
 	}
 	cfg := cluster.Config{
-		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log,
+		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log, Partitions: 8,
 		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
 		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
 		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: cluster.Timings{SnapshotEvery: r.snapshots},
@@ -103,8 +103,8 @@ func (p *process) openDesk() (err error) {
 	p.desk, err = bot.New(bot.Config{
 		Node: p.id, Logger: p.r.log.With("node", string(p.id), "run", p.run),
 		Apps: []bot.App{
-			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}},
-			{ID: appHosted, Pinned: true, Bot: p.bot, Graph: graphDoor{p}},
+			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}, Timeout: 4 * time.Second},
+			{ID: appHosted, Pinned: true, Answer: bot.AnswerByBot, Bot: p.bot, Graph: graphDoor{p}, Timeout: 4 * time.Second},
 		},
 		Leased: func() bool { return ledger{p}.open() && p.cl.Load().Leased() },
 	}, ledger{p})
@@ -127,7 +127,8 @@ func (p *process) openDesk() (err error) {
 func (p *process) openDoor(cl *cluster.Cluster) (err error) {
 	p.door, err = webhook.New(webhook.Config{
 		Path: hookPath, Region: regionName, Node: p.id, PublicURL: p.r.publicURL(p.id), RegionURL: regionURL,
-		Apps: []webhook.App{{ID: appMovable}, {ID: appHosted, Pinned: true}},
+		Apps:           []webhook.App{{ID: appMovable}, {ID: appHosted, Pinned: true}},
+		RedirectStatus: http.StatusFound, Midcall: webhook.MidcallRelay, BodyLimit: 1 << 20, HandOver: 5 * time.Second,
 	}, webhook.Deps{Tokens: tokens{}, Table: table{cl, p}, Desk: p.desk, World: world{}, Handles: p.r.handles})
 	if err == nil {
 		close(p.opened)

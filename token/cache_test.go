@@ -91,7 +91,7 @@ func TestFailuresAreNotCached(t *testing.T) {
 	c := &cloud{keys: []obj{jwk("a", keyA())}}
 	cfg := c.config()
 	cfg.Now = k.Now
-	v := ready(t, start(t, cfg, App{ID: ourApp, Tenants: []string{"another"}}))
+	v := ready(t, start(t, cfg, App{ID: ourApp, Profile: "public", Tenants: []string{"another"}}))
 	for i := range 50 {
 		want(t, v, goodToken(k.Now(), "a", keyB(), i), CodeBadSignature)
 		want(t, v, goodToken(k.Now(), "a", keyA(), i), CodeTenantNotAllowed)

@@ -182,11 +182,15 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
+// usualSkew is the shipped auth.clock_skew.
+const usualSkew = 5 * time.Minute
+
 // config is a profile on the in-memory cloud.
 func (c *cloud) config() Config {
 	return Config{
 		Profiles:   []Profile{{Name: "public", OpenIDURL: []string{cloudURL + metaPath}, Issuers: []string{ourIssuer, "https://graph.microsoft.com"}}},
 		HTTPClient: &http.Client{Transport: c},
+		ClockSkew:  usualSkew,
 	}
 }
 
@@ -194,7 +198,7 @@ func (c *cloud) config() Config {
 func start(t testing.TB, c Config, apps ...App) *Verifier {
 	t.Helper()
 	if len(apps) == 0 {
-		apps = []App{{ID: ourApp}}
+		apps = []App{{ID: ourApp, Profile: "public"}}
 	}
 	v, err := New(context.Background(), c, apps)
 	if err != nil {

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/spelling"
 )
 
 // Limits that are not worth a setting.
@@ -23,9 +23,6 @@ const (
 	MaxLifetime = 24 * time.Hour
 	// MaxKeyAge is how long a key set serves while its endpoint is down.
 	MaxKeyAge = 24 * time.Hour
-	// DefaultClockSkew is the difference between clocks that is forgiven, the
-	// industry's custom and the calling samples' default.
-	DefaultClockSkew = 5 * time.Minute
 
 	maxClockSkew = time.Hour
 )
@@ -35,8 +32,7 @@ type Config struct {
 	// Profiles adds to the built-in ones (public, gcc-high, dod); one with a
 	// built-in name takes its place.
 	Profiles []Profile
-	// ClockSkew is forgiven at exp, nbf and iat; 0 means DefaultClockSkew, a
-	// negative value none at all.
+	// ClockSkew is forgiven at exp, nbf and iat.
 	ClockSkew time.Duration
 	// Now gives the time; nil means time.Now.
 	Now func() time.Time
@@ -68,7 +64,7 @@ type Profile struct {
 type App struct {
 	ID      string   // app id, a lower-case GUID: the aud of its tokens
 	Tenants []string // tenants that may call; empty means any
-	Profile string   // name of a profile; empty means public
+	Profile string   // name of a profile
 }
 
 // BuiltinProfiles gives the profiles that need no configuration.
@@ -103,23 +99,41 @@ func BuiltinProfiles() []Profile {
 	}
 }
 
-// withDefaults checks what no later step would notice and fills the gaps.
-func (c Config) withDefaults() (Config, error) {
-	switch {
-	case c.ClockSkew == 0:
-		c.ClockSkew = DefaultClockSkew
-	case c.ClockSkew < 0:
-		c.ClockSkew = 0
-	case c.ClockSkew > maxClockSkew:
-		return c, fmt.Errorf("reading the token settings: a clock skew of %s is longer than %s", c.ClockSkew, maxClockSkew)
+// Check says why New would refuse the settings and the apps.
+func (c Config) Check(apps []App) error {
+	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew {
+		return fmt.Errorf("reading the token settings: a clock skew of %s is below zero or longer than %s", c.ClockSkew, maxClockSkew)
 	}
+	owners := map[string]int{}
+	for i, a := range apps {
+		if err := a.check(); err != nil {
+			return err
+		}
+		p, ok := c.findProfile(a.Profile)
+		if !ok {
+			return fmt.Errorf("reading app %s: there is no token profile named %q", a.ID, a.Profile)
+		}
+		if err := p.check(); err != nil {
+			return err
+		}
+		for _, aud := range p.audiences(a.ID) {
+			if other, taken := owners[aud]; taken && other != i {
+				return fmt.Errorf("reading app %s: its audience %q is already that of app %s", a.ID, aud, apps[other].ID)
+			}
+			owners[aud] = i
+		}
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return c, nil
+	return c
 }
 
 // findProfile looks a name up among the configured profiles, then among the
@@ -143,8 +157,8 @@ func (p Profile) check() error {
 		errs = append(errs, errors.New("it has no openid_url"))
 	}
 	for _, u := range p.OpenIDURL {
-		if _, err := keyURL(u); err != nil {
-			errs = append(errs, err)
+		if _, err := spelling.URL(u); err != nil {
+			errs = append(errs, fmt.Errorf("its openid_url %w", err))
 		}
 	}
 	if len(p.Issuers) == 0 || slices.Contains(p.Issuers, "") {
@@ -170,42 +184,11 @@ func (p Profile) audiences(app string) []string {
 
 // check says what is wrong with an app.
 func (a App) check() error {
-	switch {
-	case a.ID == "" || strings.TrimSpace(a.ID) != a.ID:
-		return fmt.Errorf("reading the apps: the id %q is empty or has spaces around it", a.ID)
-	case a.ID != strings.ToLower(a.ID):
-		return fmt.Errorf("reading the apps: the id %q has upper-case letters; the calling service writes it in lower case and audiences are compared exactly", a.ID)
-	case slices.Contains(a.Tenants, ""):
+	if err := spelling.GUID(a.ID); err != nil {
+		return fmt.Errorf("reading the apps: the id %w", err)
+	}
+	if slices.Contains(a.Tenants, "") {
 		return fmt.Errorf("reading app %s: it has an empty tenant", a.ID)
 	}
 	return nil
-}
-
-// keyURL parses the address of metadata or keys: https anywhere, http only on
-// a loopback address, no user information.
-func keyURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("a URL of keys cannot be read: %w", errors.Unwrap(err)) // its text may hold a password
-	}
-	switch {
-	case u.User != nil:
-		return nil, errors.New("a URL of keys must not hold a user name or password")
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("the URL %q names no server", raw)
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
-		return u, nil
-	default:
-		return nil, fmt.Errorf("the URL %q is neither https nor http on a loopback address", raw)
-	}
-}
-
-// isLoopback knows localhost and the loopback addresses; other names are not
-// resolved, since the answer may change before the name is used.
-func isLoopback(name string) bool {
-	if name == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(name)
-	return err == nil && a.Unmap().IsLoopback()
 }

@@ -23,19 +23,20 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"unknown profile", Config{}, []App{{ID: ourApp, Profile: "mars"}}, `no token profile named "mars"`},
 		{"no URL", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = nil })}, []App{app}, "no openid_url"},
-		{"http URL", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = []string{"http://keys.example/"} })}, []App{app}, "neither https nor http on a loopback"},
-		{"http on a name that looks like loopback", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = []string{"http://127.0.0.1.example/"} })}, []App{app}, "neither https"},
+		{"http URL", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = []string{"http://keys.example/"} })}, []App{app}, "is not https"},
+		{"http on a name that looks like loopback", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = []string{"http://127.0.0.1.example/"} })}, []App{app}, "is not https"},
 		{"file URL", Config{Profiles: own(func(p *Profile) { p.OpenIDURL = []string{"file:///keys"} })}, []App{app}, "names no server"},
 		{"no issuers", Config{Profiles: own(func(p *Profile) { p.Issuers = nil })}, []App{app}, "no issuers"},
 		{"empty issuer", Config{Profiles: own(func(p *Profile) { p.Issuers = []string{""} })}, []App{app}, "empty one"},
 		{"empty audience", Config{Profiles: own(func(p *Profile) { p.Audiences = []string{""} })}, []App{app}, "empty audience"},
 		{"audience of two apps", Config{Profiles: own(func(p *Profile) { p.Audiences = []string{"api://bots"} })}, []App{app, {ID: secondApp, Profile: "own"}}, "already that of app " + ourApp},
-		{"app twice", Config{}, []App{{ID: ourApp}, {ID: ourApp}}, "already that of app"},
-		{"app without id", Config{}, []App{{}}, "empty"},
-		{"app with spaces", Config{}, []App{{ID: " x"}}, "spaces"},
-		{"app in upper case", Config{}, []App{{ID: strings.ToUpper(ourApp)}}, "upper-case"},
+		{"app twice", Config{}, []App{{ID: ourApp, Profile: "public"}, {ID: ourApp, Profile: "public"}}, "already that of app"},
+		{"app without id", Config{}, []App{{}}, "lower case"},
+		{"app with spaces", Config{}, []App{{ID: " x"}}, "lower case"},
+		{"app in upper case", Config{}, []App{{ID: strings.ToUpper(ourApp)}}, "lower case"},
 		{"empty tenant", Config{}, []App{{ID: ourApp, Tenants: []string{""}}}, "empty tenant"},
 		{"skew of two hours", Config{ClockSkew: 2 * time.Hour}, nil, "longer than 1h0m0s"},
+		{"skew below nothing", Config{ClockSkew: -1}, nil, "below zero"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -91,7 +92,7 @@ func TestB41_ConfiguredAudiences(t *testing.T) {
 	cfg := c.config()
 	cfg.Now = k.Now
 	cfg.Profiles[0].Audiences = []string{"api://{app}"}
-	v := ready(t, start(t, cfg, App{ID: ourApp}, App{ID: secondApp}))
+	v := ready(t, start(t, cfg, App{ID: ourApp, Profile: "public"}, App{ID: secondApp, Profile: "public"}))
 	for aud, code := range map[string]Code{
 		ourApp: good, "api://" + ourApp: good, "api://" + secondApp: good, "api://other": CodeWrongAudience, "api://{app}": CodeWrongAudience,
 	} {
@@ -102,7 +103,7 @@ func TestB41_ConfiguredAudiences(t *testing.T) {
 
 // TestF16_ConfiguredSkew moves the border of exp with the setting.
 func TestF16_ConfiguredSkew(t *testing.T) {
-	for skew, late := range map[time.Duration]time.Duration{-1: 0, time.Second: time.Second, 10 * time.Minute: 10 * time.Minute} {
+	for skew, late := range map[time.Duration]time.Duration{0: 0, time.Second: time.Second, 10 * time.Minute: 10 * time.Minute} {
 		k := newClock()
 		c := &cloud{keys: []obj{jwk("a", keyA())}}
 		cfg := c.config()

@@ -32,7 +32,7 @@ func Example() {
 	defer cancel()
 	verifier, err := token.New(ctx, token.Config{Profiles: []token.Profile{{
 		Name: "local", OpenIDURL: []string{cloud.URL}, Issuers: []string{"https://issuer.example"},
-	}}}, []token.App{{ID: "my-bot", Profile: "local"}})
+	}}}, []token.App{{ID: "0efc74f7-41c3-47a4-8775-7259bfef4241", Profile: "local"}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -42,7 +42,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	for _, audience := range []string{"my-bot", "another-bot"} {
+	for _, audience := range []string{"0efc74f7-41c3-47a4-8775-7259bfef4241", "another-bot"} {
 		t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 			"iss": "https://issuer.example", "aud": audience, "tid": "contoso", "exp": time.Now().Add(time.Minute).Unix(),
 		})
@@ -57,6 +57,6 @@ func Example() {
 		fmt.Println("app", claims.App, "tenant", claims.Tenant)
 	}
 	// Output:
-	// app my-bot tenant contoso
+	// app 0efc74f7-41c3-47a4-8775-7259bfef4241 tenant contoso
 	// 401 wrong_audience
 }

@@ -108,7 +108,7 @@ func TestExplainOtherProfile(t *testing.T) {
 	v := ready(t, start(t, Config{Now: k.Now, Profiles: []Profile{
 		{Name: "public", OpenIDURL: []string{cs.URL + metaPath}, Issuers: []string{ourIssuer}},
 		{Name: "gcc-high", OpenIDURL: []string{gs.URL + metaPath}, Issuers: []string{ourIssuer}},
-	}}, App{ID: ourApp}, App{ID: secondApp, Profile: "gcc-high"}))
+	}}, App{ID: ourApp, Profile: "public"}, App{ID: secondApp, Profile: "gcc-high"}))
 	raw := goodToken(k.Now(), "g", keyB(), 0)
 	want(t, v, raw, CodeUnknownKey) // a key of one cloud does not open the other
 	e := v.Explain(context.Background(), raw)

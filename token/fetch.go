@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"tandem/spelling"
 )
 
 // Limits of one fetch.
@@ -84,11 +86,11 @@ func (f *fetcher) discover(ctx context.Context, from *url.URL) (*url.URL, error)
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("reading the metadata at %s: %w", from, describe(err))
 	}
-	u, err := keyURL(doc.KeysURL)
+	u, err := spelling.URL(doc.KeysURL)
 	if err != nil {
-		return nil, fmt.Errorf("reading jwks_uri in the metadata at %s: %w", from, err)
+		return nil, fmt.Errorf("reading the metadata at %s: its jwks_uri %w", from, err)
 	}
-	if isLoopback(u.Hostname()) && !isLoopback(from.Hostname()) {
+	if spelling.Loopback(u.Hostname()) && !spelling.Loopback(from.Hostname()) {
 		return nil, fmt.Errorf("reading jwks_uri in the metadata at %s: it points at a loopback address", from)
 	}
 	return u, nil

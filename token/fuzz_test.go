@@ -78,7 +78,7 @@ func FuzzClaims(f *testing.F) {
 		}
 		c := j.result()
 		if c.App != ourApp || c.Tenant == "" || c.KeyID != "a" || c.Profile != "public" ||
-			c.Expires.Before(k.Now().Add(-DefaultClockSkew)) || c.Expires.After(k.Now().Add(MaxLifetime+DefaultClockSkew)) {
+			c.Expires.Before(k.Now().Add(-usualSkew)) || c.Expires.After(k.Now().Add(MaxLifetime+usualSkew)) {
 			t.Fatalf("claims %s gave %+v", claims, c)
 		}
 		var lax map[string]any // another reader, which takes the last of two names

@@ -41,7 +41,7 @@ func TestB110_NoSecretInAnyOutput(t *testing.T) {
 	cfg := c.config()
 	cfg.Now, cfg.Metrics = k.Now, reg
 	cfg.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	v := ready(t, start(t, cfg, App{ID: ourApp, Tenants: []string{ourTenant}}))
+	v := ready(t, start(t, cfg, App{ID: ourApp, Profile: "public", Tenants: []string{ourTenant}}))
 
 	var out strings.Builder
 	secrets := []string{canary("private"), canary("claim"), canary("member"), canary("answer")}
@@ -130,7 +130,7 @@ func TestMetrics(t *testing.T) {
 	if got := metric(t, reg, `tandem_token_keys_ignored{reason="not_for_signatures",url="`+cloudURL+metaPath+`"}`); got > 0 {
 		t.Errorf("%v keys count as ignored that are no longer offered", got)
 	}
-	second, err := New(context.Background(), cfg, []App{{ID: ourApp}})
+	second, err := New(context.Background(), cfg, []App{{ID: ourApp, Profile: "public"}})
 	if err != nil {
 		t.Fatalf("a second Verifier on one registry: %v", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tandem/spelling"
 )
 
 // When a source fetches.
@@ -55,7 +57,7 @@ type source struct {
 
 // newSource makes a source that is due at once.
 func newSource(raw string, f *fetcher, c Config, m *metrics) (*source, error) {
-	u, err := keyURL(raw)
+	u, err := spelling.URL(raw)
 	if err != nil {
 		return nil, err
 	}

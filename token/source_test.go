@@ -354,7 +354,7 @@ func TestContextOfNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{keys: []obj{jwk("a", keyA())}}
 		ctx, cancel := context.WithCancel(context.Background())
-		v, err := New(ctx, c.config(), []App{{ID: ourApp}})
+		v, err := New(ctx, c.config(), []App{{ID: ourApp, Profile: "public"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -220,9 +220,9 @@ func verdictBench(t *testing.T) (bench, *Verifier, *cloud) {
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	v := start(t, Config{
-		Now:      k.Now,
+		Now: k.Now, ClockSkew: usualSkew,
 		Profiles: []Profile{{Name: "public", OpenIDURL: []string{server.URL + metaPath}, Issuers: []string{ourIssuer, "https://graph.microsoft.com"}}},
-	}, App{ID: ourApp}, App{ID: secondApp, Tenants: []string{strings.ToUpper(ourTenant)}})
+	}, App{ID: ourApp, Profile: "public"}, App{ID: secondApp, Profile: "public", Tenants: []string{strings.ToUpper(ourTenant)}})
 	ready(t, v)
 	return bench{now: k.Now(), header: realHeader("a"), claims: realClaims(k.Now()), stray: server.URL + "/stray"}, v, c
 }

@@ -63,10 +63,10 @@ type profile struct {
 // is down: see Ready. The values of ctx reach the fetches, its end does not
 // stop them; Close does.
 func New(ctx context.Context, c Config, apps []App) (*Verifier, error) {
-	c, err := c.withDefaults()
-	if err != nil {
+	if err := c.Check(apps); err != nil {
 		return nil, err
 	}
+	c = c.withDefaults()
 	m, err := newMetrics(c.Metrics)
 	if err != nil {
 		return nil, err
@@ -88,16 +88,9 @@ func New(ctx context.Context, c Config, apps []App) (*Verifier, error) {
 	return v, nil
 }
 
-// addApp puts an app behind all of its audiences.
+// addApp puts an app, which Check has passed, behind all of its audiences.
 func (v *Verifier) addApp(c Config, given App) error {
-	if err := given.check(); err != nil {
-		return err
-	}
-	name := given.Profile
-	if name == "" {
-		name = "public"
-	}
-	p, err := v.useProfile(c, name)
+	p, err := v.useProfile(c, given.Profile)
 	if err != nil {
 		return fmt.Errorf("reading app %s: %w", given.ID, err)
 	}
@@ -106,9 +99,6 @@ func (v *Verifier) addApp(c Config, given App) error {
 		a.tenants[strings.ToLower(t)] = true
 	}
 	for _, aud := range p.audiences(given.ID) {
-		if other := v.apps[aud]; other != nil && other != a {
-			return fmt.Errorf("reading app %s: its audience %q is already that of app %s", given.ID, aud, other.id)
-		}
 		v.apps[aud] = a
 	}
 	return nil
@@ -121,13 +111,7 @@ func (v *Verifier) useProfile(c Config, name string) (*profile, error) {
 			return p, nil
 		}
 	}
-	spec, ok := c.findProfile(name)
-	if !ok {
-		return nil, fmt.Errorf("there is no token profile named %q", name)
-	}
-	if err := spec.check(); err != nil {
-		return nil, err
-	}
+	spec, _ := c.findProfile(name)
 	p := &profile{Profile: spec, accepted: v.metrics.verdicts.WithLabelValues(name, accepted)}
 	for _, u := range spec.OpenIDURL {
 		s, err := v.useSource(c, u)

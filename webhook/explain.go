@@ -10,6 +10,7 @@ import (
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/spelling"
 )
 
 // Explanation is what this door would do with a notification, and why.
@@ -103,14 +104,14 @@ func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
 func (h *Handler) readTarget(target string, q *inquiry) error {
 	path, raw, _ := strings.Cut(target, "?")
 	rest := path
-	for _, p := range h.paths() {
+	for _, p := range h.cfg.paths() {
 		if cut, ok := strings.CutPrefix(path, p); ok {
 			rest = cut
 		}
 	}
 	if rest != "" {
 		seg := strings.Split(rest, "/")
-		if len(seg) != 5 || seg[0] != "" || !isCleanPath(path) {
+		if len(seg) != 5 || seg[0] != "" || !spelling.IsPath(path) {
 			return errors.New("reading a target: it is neither the webhook's path nor a callback URI")
 		}
 		of, err := ParseHandle(seg[1], seg[2], seg[3], seg[4])

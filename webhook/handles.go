@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // Handle is the signed part of a callback URI: which region, partition and
@@ -229,8 +230,8 @@ func (s *scribe) write(text func([]byte) []byte) []byte {
 // spelling (no sign, no leading zero) and refs are normalised call ids or
 // outgoing refs, so that one call has one URI.
 func ParseHandle(region, partition, epoch, ref string) (Handle, error) {
-	if !isRegion(region) {
-		return Handle{}, fmt.Errorf("reading a callback URI: its region is outside [a-z0-9-]{1,%d}", maxRegion)
+	if err := spelling.Name(region); err != nil {
+		return Handle{}, fmt.Errorf("reading a callback URI: its region %w", err)
 	}
 	p, ok := parseNumber(partition, 32)
 	if !ok {
@@ -275,20 +276,6 @@ func parseNumber(s string, bits int) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(s, 10, bits)
 	return n, err == nil
-}
-
-const maxRegion = 63
-
-func isRegion(s string) bool {
-	if len(s) == 0 || len(s) > maxRegion {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !isLower(c) && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // isRef takes normalised call ids, and outgoing refs: "o-" and up to 128 of

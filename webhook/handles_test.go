@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 var sampleHandle = Handle{Region: "emea", Partition: 7, Epoch: 3, Ref: "57dab8b1894c409ab240bd8beae78896"}
@@ -256,7 +257,7 @@ func FuzzHandle(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if uri := h.CallbackURI("https://b"+hookPath, of); !strings.HasPrefix(uri, "https://b"+hookPath+"/"+region+"/"+partition+"/"+epoch+"/"+ref+"?s=k1.") || !isCleanPath(hookPath+"/"+region+"/"+partition+"/"+epoch+"/"+ref) {
+		if uri := h.CallbackURI("https://b"+hookPath, of); !strings.HasPrefix(uri, "https://b"+hookPath+"/"+region+"/"+partition+"/"+epoch+"/"+ref+"?s=k1.") || !spelling.IsPath(hookPath+"/"+region+"/"+partition+"/"+epoch+"/"+ref) {
 			t.Fatalf("%+v has the URI %s", of, uri)
 		}
 		if h.Verify(of, h.Sign(of)) != nil {

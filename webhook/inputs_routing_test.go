@@ -9,6 +9,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/spelling"
 )
 
 // TestForgedHandles is B89 and B92: 404, never a redirect, and nothing happens.
@@ -189,7 +190,7 @@ func TestLocationIsOurs(t *testing.T) {
 				t.Fatalf("Location is %q", out)
 			}
 			for _, b := range []byte(strings.TrimPrefix(out, c.base)) {
-				if !isUnreserved(b) && !strings.ContainsRune("/?=&", rune(b)) {
+				if !spelling.IsPath("/"+string(b)+"x") && !strings.ContainsRune("/?=&", rune(b)) {
 					t.Errorf("a byte %q in %q", b, out)
 				}
 			}
@@ -299,7 +300,7 @@ func TestBadBases(t *testing.T) {
 		})
 	}
 	for _, base := range []string{"https://bot.example", "https://bot.example:8443", "https://bot.example/prefix", "http://127.0.0.1:80", "http://[::1]:80", "http://localhost:9"} {
-		if err := ownership.CheckPublicURL(base); err != nil {
+		if err := spelling.PublicURL(base); err != nil {
 			t.Error(err)
 		}
 	}

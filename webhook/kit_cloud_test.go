@@ -65,8 +65,8 @@ func newVerifier(t testing.TB) *token.Verifier {
 		Profiles: []token.Profile{{
 			Name: "public", OpenIDURL: []string{"https://keys.example/meta"}, Issuers: []string{"https://api.botframework.com"},
 		}},
-		HTTPClient: &http.Client{Transport: keyServer{}},
-	}, []token.App{{ID: ourApp, Tenants: []string{ourTenant}}, {ID: mediaApp}})
+		HTTPClient: &http.Client{Transport: keyServer{}}, ClockSkew: 5 * time.Minute,
+	}, []token.App{{ID: ourApp, Tenants: []string{ourTenant}, Profile: "public"}, {ID: mediaApp, Profile: "public"}})
 	if err != nil {
 		t.Fatal(err)
 	}

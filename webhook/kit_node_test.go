@@ -182,7 +182,8 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	nd.metrics, nd.log, nd.tokens = prometheus.NewRegistry(), &lockedBuffer{}, &countingTokens{Tokens: tokens}
 	cfg := Config{
 		Path: hookPath, Region: nd.in.name, Node: nd.id, PublicURL: nd.url, RegionURL: base,
-		Apps: []App{{ID: ourApp}, {ID: mediaApp, Pinned: true}},
+		Apps:           []App{{ID: ourApp}, {ID: mediaApp, Pinned: true}},
+		RedirectStatus: http.StatusFound, Midcall: MidcallRelay, BodyLimit: 1 << 20, HandOver: 5 * time.Second,
 	}
 	if s.config != nil {
 		s.config(&cfg)

@@ -10,6 +10,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // routes builds the router. Its defaults answer an unclean path with a redirect
@@ -22,7 +23,7 @@ func (h *Handler) routes() *httprouter.Router {
 	r.RedirectFixedPath = false
 	r.HandleOPTIONS = false
 	r.HandleMethodNotAllowed = true
-	for _, path := range h.paths() {
+	for _, path := range h.cfg.paths() {
 		r.POST(path, h.servePlain)
 		r.POST(path+"/:region/:partition/:epoch/:ref", h.serveHandle)
 	}
@@ -38,11 +39,11 @@ func (h *Handler) routes() *httprouter.Router {
 // paths are those at which notifications arrive: the webhook's, and the same below the
 // path of the base URLs. What stands in front of this node may take that path away, or
 // not.
-func (h *Handler) paths() []string {
-	all := []string{h.cfg.Path}
-	for _, base := range []string{h.cfg.RegionURL, h.cfg.PublicURL} {
-		if u, err := url.Parse(base); err == nil && !slices.Contains(all, u.Path+h.cfg.Path) {
-			all = append(all, u.Path+h.cfg.Path)
+func (c Config) paths() []string {
+	all := []string{c.Path}
+	for _, base := range []string{c.RegionURL, c.PublicURL} {
+		if u, err := url.Parse(base); err == nil && !slices.Contains(all, u.Path+c.Path) {
+			all = append(all, u.Path+c.Path)
 		}
 	}
 	return all
@@ -61,32 +62,7 @@ func (h *Handler) serveHealth(w http.ResponseWriter, r *http.Request, _ httprout
 // cleanTarget reports whether the request's target is spelled in the one way
 // that this door knows: no escapes, no empty or dotted segments.
 func cleanTarget(r *http.Request) bool {
-	return r.URL.RawPath == "" && !r.URL.ForceQuery && isCleanPath(r.URL.Path)
-}
-
-// isCleanPath takes /a/b: segments of unreserved characters (RFC 3986, 2.3).
-func isCleanPath(p string) bool {
-	if len(p) < 2 || len(p) > 512 || p[0] != '/' {
-		return false
-	}
-	start := 1
-	for i := 1; i <= len(p); i++ {
-		if i < len(p) && p[i] != '/' {
-			if !isUnreserved(p[i]) {
-				return false
-			}
-			continue
-		}
-		if s := p[start:i]; s == "" || s == "." || s == ".." {
-			return false
-		}
-		start = i + 1
-	}
-	return true
-}
-
-func isUnreserved(c byte) bool {
-	return isLower(c) || c >= 'A' && c <= 'Z' || c == '-' || c == '.' || c == '_' || c == '~'
+	return r.URL.RawPath == "" && !r.URL.ForceQuery && spelling.IsPath(r.URL.Path)
 }
 
 // query gives the value of a parameter that stands at most once. The values we
@@ -116,7 +92,7 @@ func (c *baseCache) good(base string) bool {
 	if v, ok := c.seen.Load(base); ok {
 		return v.(bool)
 	}
-	ok := ownership.CheckPublicURL(base) == nil
+	ok := spelling.PublicURL(base) == nil
 	c.seen.Store(base, ok)
 	return ok
 }

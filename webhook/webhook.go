@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/spelling"
 )
 
 // What happens to follow-ups that arrive at a node which is not their owner.
@@ -42,15 +44,15 @@ type Config struct {
 	PublicURL      string           // base URL of this node; empty: others relay to it
 	RegionURL      string           // base URL of this region: the base of callback URIs
 	HealthPath     string           // answers probes; empty: none
-	RedirectStatus int              // 302 (default) or 307
-	Midcall        string           // MidcallRelay (default) or MidcallRedirect
+	RedirectStatus int              // 302 or 307
+	Midcall        string           // MidcallRelay or MidcallRedirect
 	Apps           []App
 
-	BodyLimit     int64         // bytes; default 1 MiB, full rosters are large
+	BodyLimit     int64         // bytes; full rosters are large
 	Notifications int           // in one body; default 1000
 	InFlight      int           // requests at one time; default 4096, more get 503
 	ClaimTimeout  time.Duration // how long a claim may take; default 900 ms
-	HandOver      time.Duration // how long relay and bot may take; default 5 s
+	HandOver      time.Duration // how long relay and bot may take
 	Attempts      Attempts      // how often a bad token is judged
 
 	// Proxies are those whose word on a caller's address is taken: in
@@ -130,10 +132,10 @@ type policies struct {
 
 // New checks the configuration and gives the door.
 func New(cfg Config, deps Deps) (*Handler, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
+	cfg = cfg.withDefaults()
 	if deps.Tokens == nil || deps.Table == nil || deps.Desk == nil || deps.World == nil || deps.Handles == nil {
 		return nil, errors.New("opening the public door: it needs tokens, a table, a desk, a world and handles")
 	}
@@ -157,6 +159,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	var err error
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
@@ -177,46 +180,42 @@ func (h *Handler) CallbackURI(p ownership.PartitionID, e ownership.Epoch, ref st
 	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref, Identity: h.shortIdentity()})
 }
 
-func (c Config) withDefaults() (Config, error) {
+// Check says everything for which New would refuse the configuration.
+func (c Config) Check() error {
 	var errs []error
-	if !isCleanPath(c.Path) {
-		errs = append(errs, errors.New("the webhook path must be like /api/calls: clean segments of [A-Za-z0-9._~-], no slash at the end"))
-	}
-	if c.HealthPath != "" && (!isCleanPath(c.HealthPath) || c.HealthPath == c.Path) {
-		errs = append(errs, errors.New("the health path must be a clean path like /healthz, and not the webhook's"))
-	}
-	if !isRegion(string(c.Region)) {
-		errs = append(errs, fmt.Errorf("the region's name is outside [a-z0-9-]{1,%d}", maxRegion))
-	}
-	if c.Node == "" {
-		errs = append(errs, errors.New("the node has no name"))
-	}
-	if err := ownership.CheckPublicURL(c.RegionURL); err != nil {
-		errs = append(errs, fmt.Errorf("checking the region's URL: %w", err))
-	}
-	if c.PublicURL != "" {
-		if err := ownership.CheckPublicURL(c.PublicURL); err != nil {
-			errs = append(errs, fmt.Errorf("checking the node's public URL: %w", err))
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	if c.RedirectStatus == 0 {
-		c.RedirectStatus = http.StatusFound
+	say := func(what string, err error) { wrong(err != nil, "%s %w", what, err) }
+	say("the webhook's path", spelling.Path(c.Path))
+	say("the region's name", spelling.Name(string(c.Region)))
+	say("the region's URL", spelling.PublicURL(c.RegionURL))
+	if c.PublicURL != "" {
+		say("the node's URL", spelling.PublicURL(c.PublicURL))
 	}
-	if c.RedirectStatus != http.StatusFound && c.RedirectStatus != http.StatusTemporaryRedirect {
-		errs = append(errs, fmt.Errorf("the redirect status %d is neither 302 nor 307", c.RedirectStatus))
+	if c.HealthPath != "" {
+		say("the health path", spelling.Path(c.HealthPath))
 	}
-	if c.Midcall == "" {
-		c.Midcall = MidcallRelay
+	wrong(c.HealthPath == c.Path, "the health path is the webhook's")
+	wrong(c.Node == "", "the node has no name")
+	wrong(c.RedirectStatus != http.StatusFound && c.RedirectStatus != http.StatusTemporaryRedirect, "the redirect status %d is neither 302 nor 307", c.RedirectStatus)
+	wrong(c.Midcall != MidcallRelay && c.Midcall != MidcallRedirect, "midcall is %q, allowed are %q and %q", c.Midcall, MidcallRelay, MidcallRedirect)
+	wrong(c.BodyLimit <= 0 || c.HandOver <= 0, "the body limit (%d) and the time for a hand-over (%s) must be above zero", c.BodyLimit, c.HandOver)
+	for _, p := range c.paths() {
+		for _, q := range c.paths() {
+			wrong(strings.HasPrefix(q, p+"/"), "notifications would arrive at %s and, for the path of a base URL, at %s, which looks like a callback URI of the first: choose another path", p, q)
+		}
 	}
-	if c.Midcall != MidcallRelay && c.Midcall != MidcallRedirect {
-		errs = append(errs, fmt.Errorf("midcall is %q, allowed are %q and %q", c.Midcall, MidcallRelay, MidcallRedirect))
-	}
-	setDefault(&c.BodyLimit, 1<<20)
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
 	setDefault(&c.Notifications, 1000)
 	setDefault(&c.InFlight, 4096)
 	setDefault(&c.ClaimTimeout, 900*time.Millisecond)
-	setDefault(&c.HandOver, 5*time.Second)
-	return c, errors.Join(errs...)
+	return c
 }
 
 // setDefault fills a setting that is zero or senseless.

@@ -36,11 +36,17 @@ TANDEM_APPS_0_GRAPH_CLIENT_SECRET and TANDEM_APPS_0_BOT_SECRET are the first app
 }
 
 func (a *app) configValidateCommand() *cobra.Command {
-	var f configFlags
+	var (
+		f       configFlags
+		offline bool
+	)
 	c := &cobra.Command{
-		Use:     "validate",
-		Short:   "say everything that is wrong with a configuration",
-		Example: "  tandem config validate --config deploy/tandem.yaml",
+		Use:   "validate",
+		Short: "say everything that is wrong with a configuration",
+		Long: `What holds here starts. The files that the configuration names are read as well:
+keys, secrets and tokens must be readable, certificates pairs that are not over and
+for the right host. With --offline the text alone is checked, on any machine.`,
+		Example: "  tandem config validate --config deploy/tandem.yaml --offline",
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := loadConfig(f.file, a.environ, f.sets)
 			if err != nil {
@@ -49,7 +55,15 @@ func (a *app) configValidateCommand() *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return fmt.Errorf("the configuration does not hold:\n%w", err)
 			}
-			for _, text := range append(cfg.Notices(), cfg.EndingNotices(time.Now())...) {
+			notices := cfg.Notices()
+			if !offline {
+				more, err := cfg.CheckFiles(time.Now())
+				if err != nil {
+					return fmt.Errorf("the configuration does not hold with its files (--offline checks the text alone):\n%w", err)
+				}
+				notices = append(notices, more...)
+			}
+			for _, text := range notices {
 				a.done("%s", text)
 			}
 			_, err = fmt.Fprintln(a.out, "the configuration holds")
@@ -57,6 +71,7 @@ func (a *app) configValidateCommand() *cobra.Command {
 		},
 	}
 	f.register(c)
+	c.Flags().BoolVar(&offline, "offline", false, "check the text alone, without the files that it names")
 	return c
 }
 

@@ -1,4 +1,4 @@
-package ownership
+package spelling
 
 import "testing"
 
@@ -12,7 +12,7 @@ func TestB99_PublicURLsThatNoNodeMayHave(t *testing.T) {
 		"https://bot.example\r\nX: y", `https://bot.example\evil`, "https://bot.example /x", "https://bot.example/a/../b", "https://bot.example/%2e",
 		"HTTPS://bot.example", "https://bot.example/é", "https://bot.example:port",
 	} {
-		if CheckPublicURL(bad) == nil {
+		if PublicURL(bad) == nil {
 			t.Errorf("B99: %q is taken", bad)
 		}
 	}
@@ -20,7 +20,7 @@ func TestB99_PublicURLsThatNoNodeMayHave(t *testing.T) {
 		"https://bot.example", "https://bot.example:8443", "https://bot.example/prefix/x", "https://bot", "https://10.0.0.7", "https://[2001:db8::7]:8443",
 		"http://127.0.0.1:80", "http://[::1]:80", "http://localhost:9", "http://emea.localhost:9",
 	} {
-		if err := CheckPublicURL(good); err != nil {
+		if err := PublicURL(good); err != nil {
 			t.Error(err)
 		}
 	}
