@@ -52,6 +52,8 @@ type Table interface {
 	Partition(ownership.PartitionID) (ownership.Partition, bool)
 	// Live counts the live calls on a node's partitions.
 	Live(ownership.NodeID) int
+	// Overdue counts those of them that were claimed and no longer ring, by app.
+	Overdue(ownership.NodeID, time.Time) map[ownership.AppID]int
 	// Call gives the full record of a call, tombstones too.
 	Call(ownership.CallID) (ownership.Call, bool)
 	// Calls gives at most limit calls that match, and the cursor of the next

@@ -160,6 +160,18 @@ func (f *fake) Live(id ownership.NodeID) int {
 	return n
 }
 
+func (f *fake) Overdue(id ownership.NodeID, at time.Time) map[ownership.AppID]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	late := map[ownership.AppID]int{}
+	for _, c := range f.calls {
+		if f.partitions[c.Partition].Owner == id && c.State == ownership.CallClaimed && !c.Deadline.IsZero() && at.After(ownership.RingsUntil(c.Deadline)) {
+			late[c.App]++
+		}
+	}
+	return late
+}
+
 func (f *fake) Call(id ownership.CallID) (ownership.Call, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -111,6 +111,9 @@ func (d *Door) summary() Summary {
 		}
 		if n.State == ownership.NodeActive {
 			s.Active++
+			for _, overdue := range d.deps.Table.Overdue(n.ID, d.now()) {
+				live -= overdue // they take no place, see ownership.Place
+			}
 			s.Room += max(0, n.Capacity-live)
 		}
 	}

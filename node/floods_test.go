@@ -32,7 +32,7 @@ func floodTime(t *testing.T) time.Duration {
 // stays bounded. scripts/floods runs them for as long as you like.
 func TestFloods(t *testing.T) {
 	if testing.Short() {
-		t.Skip("D3 to D6: each flood takes seconds")
+		t.Skip("D3 to D9: each flood takes seconds")
 	}
 	const most = 400 << 10 // KB of the node's memory at any time
 	for _, f := range []struct {
@@ -43,6 +43,7 @@ func TestFloods(t *testing.T) {
 		{"D3 bad signatures behind a balancer", plan{shape: behindABalancer}, func(f *flooding) { f.requests(12000, true, f.badSignature()) }},
 		{"D3 bad signatures", plan{}, func(f *flooding) { f.requests(12000, false, f.badSignature()) }},
 		{"D9 unknown keys", plan{}, func(f *flooding) { f.requests(10000, false, f.unknownKey()) }},
+		{"D4 bodies of a thousand new calls of another app", plan{shape: withAnotherApp, sim: knowsAnotherApp}, (*flooding).crowds},
 		{"D5 idle connections from nine addresses", plan{shape: fewPlaces}, (*flooding).idle},
 		{"D6 HTTP/2 with windows of 0", plan{https: true}, (*flooding).windows},
 	} {
@@ -74,6 +75,24 @@ func behindABalancer(_ *seat, c *Config) { c.Public.TrustedProxies = []string{"1
 
 func fewPlaces(_ *seat, c *Config) { c.Public.Connections = 128 }
 
+const anotherApp = "b0771e57-0000-4000-8000-00000000000b"
+
+// withAnotherApp lets a node serve a second app, and gives it places for the good
+// calls that ring at one time, a hundred a second, and not for more.
+func withAnotherApp(_ *seat, c *Config) {
+	other := c.Apps[0]
+	other.ID, other.Graph.ClientID = anotherApp, anotherApp
+	c.Apps = append(c.Apps, other)
+	c.Node.Capacity = 4000
+}
+
+func knowsAnotherApp(c *graphsim.Config) {
+	other := c.Apps[0]
+	other.ID = anotherApp
+	c.Apps = append(c.Apps, other)
+	c.Capacity = 4000
+}
+
 // flooding is one flood under way.
 type flooding struct {
 	s    *stage
@@ -87,13 +106,17 @@ type flooding struct {
 func (f *flooding) good(tokens []string, d time.Duration) (answered, asked int64, worst time.Duration) {
 	var done sync.WaitGroup
 	var ok, slowest atomic.Int64
-	body := sample(f.s.t, "legacy-skype-incoming.json", newCall())
+	known := sample(f.s.t, "legacy-skype-incoming.json", newCall())
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: f.s.trust()}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 		token := tokens[asked%int64(len(tokens))]
 		asked++
+		body := known
+		if f.s.plan.sim != nil { // see knowsAnotherApp: there is room for calls of their own
+			body = sample(f.s.t, "legacy-skype-incoming.json", newCall())
+		}
 		done.Go(func() {
 			begun := time.Now()
 			req, err := http.NewRequest(http.MethodPost, f.x.webhook(), strings.NewReader(body))
@@ -199,6 +222,49 @@ func (f *flooding) requests(rate int, forwarded bool, token func(int64) string) 
 		})
 	}
 	all.Wait()
+}
+
+// crowds posts bodies that name a thousand new calls each, with a good token of
+// another app, as fast as they are answered.
+func (f *flooding) crowds() {
+	token, err := f.s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Audience: anotherApp})
+	must(f.s.t, err)
+	var all []string
+	for i := range 1000 {
+		id := fmt.Sprintf("b0d7????????%020x", i)
+		all = append(all, fmt.Sprintf(`{"changeType":"created","resource":"/app/calls/%s","resourceData":{"@odata.type":"#microsoft.graph.call","state":"incoming","id":"%s"}}`, id, id))
+	}
+	body := `{"@odata.type":"#microsoft.graph.commsNotifications","value":[` + strings.Join(all, ",") + `]}`
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	for range 4 {
+		f.all.Go(func() {
+			for {
+				select {
+				case <-f.over:
+					return
+				default:
+				}
+				names := strings.ReplaceAll(body, "????????", fmt.Sprintf("%08x", f.sent.Add(1)))
+				req, err := http.NewRequest(http.MethodPost, f.x.webhook(), strings.NewReader(names))
+				if err != nil {
+					return
+				}
+				req.Header.Set("Content-Type", "application/json")
+				req.Header.Set("Authorization", "Bearer "+token)
+				resp, err := client.Do(req)
+				if err != nil {
+					continue
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusRequestEntityTooLarge {
+					f.s.t.Errorf("a body of a thousand new calls got %d, want 413", resp.StatusCode)
+					return
+				}
+			}
+		})
+	}
 }
 
 // idle holds connections from nine addresses, and opens those anew that are closed.

@@ -31,6 +31,7 @@ func (s *still) Node(NodeID) (Node, bool)                  { return Node{}, fals
 func (s *still) Nodes() []Node                             { return s.nodes }
 func (s *still) Live(n NodeID) int                         { return s.live[n] }
 func (s *still) LiveOf(n NodeID, _ AppID) int              { return s.live[n] }
+func (s *still) Overdue(NodeID, time.Time) map[AppID]int   { return nil }
 func (s *still) Format() uint32                            { return FormatReservations }
 
 func benchView(nodes int) (*still, map[NodeID]Fitness) {

@@ -23,6 +23,8 @@ import (
 //     app and room; ties by the rendezvous hash of the call; then the emptiest
 //     partition that was born on the node.
 //
+// A call that was claimed and not answered while it rang counts no longer.
+//
 // The error is ErrFull when no node may take the call, and ErrNoBot when that is
 // because none has a healthy bot of the app; the placement then tells in its
 // candidates why not. It is ErrOtherApp when the call in the table is not
@@ -58,7 +60,13 @@ type Placer struct {
 // what the leader knew of each node. A node that fit does not name has no lease.
 func NewPlacer(v View, at time.Time, fit map[NodeID]Fitness) *Placer {
 	nodes := standings(v, fit)
-	return &Placer{view: v, at: at, modern: v.Format() >= FormatReservations, nodes: nodes, why: make([]string, len(nodes))}
+	modern := v.Format() >= FormatReservations
+	for i := range nodes {
+		if modern {
+			nodes[i].forgive(v, at)
+		}
+	}
+	return &Placer{view: v, at: at, modern: modern, nodes: nodes, why: make([]string, len(nodes))}
 }
 
 // Place decides one claim, as the function Place does.
@@ -250,11 +258,14 @@ func (p *Placer) put(c *Claim, i, in int, why Reason) Placement {
 	s := &p.nodes[i]
 	part := &s.partitions[in]
 	pl := Placement{Partition: part.ID, Epoch: part.Epoch, Owner: s.id, Reason: why, Candidates: p.candidates(i)}
-	s.took(in)
+	n := 1
+	if p.modern && c.late(p.at) {
+		n = 0 // as the next batch will count it
+	}
+	s.took(in, n)
 	for k := range p.apps {
-		place := &p.apps[k].seats[i]
 		if p.apps[k].app == c.App {
-			place.live++
+			p.apps[k].seats[i].live += n
 		}
 	}
 	for k := range p.apps {
@@ -263,6 +274,11 @@ func (p *Placer) put(c *Claim, i, in int, why Reason) Placement {
 		place.weigh(s)
 	}
 	return pl
+}
+
+// late reports whether the call is overdue as soon as it is claimed.
+func (c *Claim) late(at time.Time) bool {
+	return !c.Answered && !c.Deadline.IsZero() && at.After(RingsUntil(c.Deadline))
 }
 
 // ownerOf gives the standing that owns a partition which can take calls.

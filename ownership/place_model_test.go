@@ -130,17 +130,32 @@ func hasRoom(table *smallTable, id NodeID, app AppID) bool {
 	if byApp(table, id) {
 		a := f.Apps[app]
 		switch {
-		case limit == 0 && a.Room == 0, a.Load >= 1, limit > 0 && table.Live(id) >= limit:
+		case limit == 0 && a.Room == 0, a.Load >= 1, limit > 0 && taken(table, id) >= limit:
 			return false
-		case len(f.Apps) > 1 && limit > 0 && table.LiveOf(id, app) >= limit/len(f.Apps) && limit-table.Live(id) <= owedToOthers(table, id, app):
+		case len(f.Apps) > 1 && limit > 0 && takenOf(table, id, app) >= limit/len(f.Apps) && limit-taken(table, id) <= owedToOthers(table, id, app):
 			return false
 		}
-		return a.Room == 0 || table.LiveOf(id, app) < a.Room
+		return a.Room == 0 || takenOf(table, id, app) < a.Room
 	}
 	if f.Room > 0 && (limit == 0 || f.Room < limit) {
 		limit = f.Room
 	}
-	return table.Live(id) < limit && f.Load < 1
+	return taken(table, id) < limit && f.Load < 1
+}
+
+// taken and takenOf count the calls that take a place at noon: those overdue do not.
+func taken(table *smallTable, id NodeID) int {
+	n := table.Live(id)
+	if table.format >= FormatReservations {
+		for _, late := range table.Overdue(id, noon) {
+			n -= late
+		}
+	}
+	return n
+}
+
+func takenOf(table *smallTable, id NodeID, app AppID) int {
+	return table.LiveOf(id, app) - table.Overdue(id, noon)[app]
 }
 
 // owedToOthers is how many places of a node an app leaves free that has had its share:
@@ -149,8 +164,8 @@ func owedToOthers(table *smallTable, id NodeID, app AppID) (places int) {
 	f := table.fit[id]
 	quarter := int(math.Ceil(float64(table.node(id).Capacity/len(f.Apps)) / 4))
 	for other, a := range f.Apps {
-		if other != app && a.Bot && table.LiveOf(id, other) < quarter {
-			places += quarter - table.LiveOf(id, other)
+		if other != app && a.Bot && takenOf(table, id, other) < quarter {
+			places += quarter - takenOf(table, id, other)
 		}
 	}
 	return places

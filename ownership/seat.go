@@ -39,7 +39,7 @@ func (p *Placer) seatsOf(app AppID) []seat {
 		s := &p.nodes[i]
 		seats[i] = s.seatOf(app)
 		if !seats[i].shared {
-			seats[i].live = p.view.LiveOf(s.id, app)
+			seats[i].live = s.liveOf(p.view, app)
 		}
 	}
 	p.apps = append(p.apps, appSeats{app, seats})
@@ -77,7 +77,7 @@ func (p *Placer) liveOf(i int, app AppID) int {
 			return p.apps[k].seats[i].live
 		}
 	}
-	return p.view.LiveOf(p.nodes[i].id, app)
+	return p.nodes[i].liveOf(p.view, app)
 }
 
 // seatOf gives the seat of an app on the node, not yet counted and weighed.

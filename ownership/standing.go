@@ -3,6 +3,7 @@ package ownership
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -46,9 +47,10 @@ type standing struct {
 	fit      Fitness
 	apps     map[AppID]AppFitness // fit.Apps, from FormatReservations on
 	capacity int                  // the operator's limit; 0: none
-	live     int
-	recent   int    // placed lately: the ramp-up penalty
-	hash     uint64 // of the id, for rendezvous
+	live     int                  // for a Placer without overdue ones
+	overdue  map[AppID]int        // see View.Overdue; for a Placer, from FormatReservations on
+	recent   int                  // placed lately: the ramp-up penalty
+	hash     uint64               // of the id, for rendezvous
 
 	modern     bool        // from FormatReservations on
 	partitions []Partition // by number; read on first use
@@ -79,10 +81,24 @@ func standings(v View, fit map[NodeID]Fitness) []standing {
 	return all
 }
 
-// took counts a call that was just placed here, into the i-th partition.
-func (s *standing) took(i int) {
+// forgive lets the calls that nobody answered while they rang take no place: the
+// cloud has gone elsewhere with them, and nobody ends them before the reaper. One
+// that is answered after all counts again.
+func (s *standing) forgive(v View, at time.Time) {
+	s.overdue = v.Overdue(s.id, at)
+	for _, n := range s.overdue {
+		s.live -= n
+	}
+}
+
+// liveOf counts the calls of an app that take a place.
+func (s *standing) liveOf(v View, app AppID) int { return v.LiveOf(s.id, app) - s.overdue[app] }
+
+// took counts a call that was just placed here, into the i-th partition; it takes
+// so many places: one, or none.
+func (s *standing) took(i, places int) {
 	s.partitions[i].Live++
-	s.live++
+	s.live += places
 	s.recent++
 	s.findEmptiest()
 }

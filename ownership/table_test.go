@@ -201,4 +201,14 @@ func (t *smallTable) LiveOf(id NodeID, app AppID) int {
 	return live
 }
 
+func (t *smallTable) Overdue(id NodeID, at time.Time) map[AppID]int {
+	late := map[AppID]int{}
+	for _, c := range t.calls {
+		if s := t.stands(c); s.State == CallClaimed && s.Owner == id && !c.Deadline.IsZero() && at.After(RingsUntil(c.Deadline)) {
+			late[c.App]++
+		}
+	}
+	return late
+}
+
 func (t *smallTable) Format() uint32 { return t.format }

@@ -29,6 +29,9 @@ type View interface {
 	Live(NodeID) int
 	// LiveOf counts those of one app.
 	LiveOf(NodeID, AppID) int
+	// Overdue counts, app by app, those live calls of a node that nobody answered
+	// while they rang: claimed, and at that time past RingsUntil. nil: there are none.
+	Overdue(NodeID, time.Time) map[AppID]int
 	// Format is the command format that the region writes: replicas of different
 	// versions reach the same verdicts by it.
 	Format() uint32

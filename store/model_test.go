@@ -135,6 +135,17 @@ func (m *model) LiveOf(id ownership.NodeID, app ownership.AppID) (n int) {
 	return n
 }
 
+func (m *model) Overdue(id ownership.NodeID, at time.Time) map[ownership.AppID]int {
+	late := map[ownership.AppID]int{}
+	for _, c := range m.calls {
+		s := m.stands(c)
+		if s.State == ownership.CallClaimed && s.Owner == id && !c.Deadline.IsZero() && at.After(ownership.RingsUntil(c.Deadline)) {
+			late[c.App]++
+		}
+	}
+	return late
+}
+
 func (m *model) Format() uint32 { return m.format }
 
 // apply does one act; the error is the act's own.

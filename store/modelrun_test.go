@@ -239,6 +239,11 @@ func compare(t *rapid.T, table *Table, m *model) {
 		for _, app := range []ownership.AppID{"app", "bot", "none"} {
 			equal("the live calls of "+string(n.ID)+" of "+string(app), m.LiveOf(n.ID, app), table.LiveOf(n.ID, app))
 		}
+		late := table.Overdue(n.ID, m.now)
+		if late == nil {
+			late = map[ownership.AppID]int{}
+		}
+		equal("the overdue calls of "+string(n.ID), m.Overdue(n.ID, m.now), late)
 		got, _, err := table.Calls(Filter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
 		if err != nil {
 			t.Fatal(err)

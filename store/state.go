@@ -163,7 +163,9 @@ func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) u
 // enterGroups puts a live call into its groups, with what counts of it there.
 func (s *state) enterGroups(ref uint32, keys []ownership.GroupKey, observed string, paired bool, deadline time.Time) {
 	e := s.calls.calls.at(ref)
+	was := s.part(e)
 	e.rings = seconds(ownership.RingsUntil(deadline))
+	s.count(was, s.part(e))
 	if paired {
 		e.flags |= flagPaired
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"tandem/ownership"
 )
@@ -14,6 +15,14 @@ type tally struct {
 	live *atomic.Int64 // that the owner acts for
 	free counts        // that ring or can move: the owner's, whatever becomes of it
 	held []*holding    // answered ones with media of their own, oldest epoch first
+	ring map[ringing]int32
+}
+
+// ringing is what claimed calls are counted by, to know which are overdue: few, for
+// a call rings for seconds and is answered, ended or reaped in the end.
+type ringing struct {
+	until uint32 // see entry.rings; never 0
+	app   uint32
 }
 
 // holding counts the answered calls with media of their own by the epoch of their
@@ -70,7 +79,17 @@ func (c *shownCounts) of(app uint32) int {
 	return 0
 }
 
-func newTally() tally { return tally{live: new(atomic.Int64)} }
+func newTally() tally { return tally{live: new(atomic.Int64), ring: map[ringing]int32{}} }
+
+// overdue adds the claimed calls that no longer ring at that time, by their apps'
+// numbers.
+func (t *tally) overdue(at time.Time, into *counts) {
+	for r, n := range t.ring {
+		if at.After(readSeconds(r.until)) {
+			into.add(r.app, int(n))
+		}
+	}
+}
 
 func (t *tally) find(epoch ownership.Epoch) (int, bool) {
 	return slices.BinarySearchFunc(t.held, epoch, func(h *holding, e ownership.Epoch) int {
@@ -120,6 +139,7 @@ type part struct {
 	held  bool // an answered call with media of its own, at epoch
 	epoch ownership.Epoch
 	app   uint32
+	rings uint32     // until when it rings; 0: it does not, or nobody said until when
 	own   bool       // the partition's owner acts for it
 	node  *nodeState // who acts for it; nil: nobody, it waits to be taken up
 }
@@ -131,6 +151,9 @@ func (s *state) part(e *entry) part {
 	p := s.parts[ownership.PartitionID(e.partition)]
 	t := part{of: p, app: e.app, epoch: e.epoch.long()}
 	t.held = e.state == ownership.CallAnswered && e.flags&flagPinned != 0
+	if e.state == ownership.CallClaimed {
+		t.rings = e.rings
+	}
 	t.own = !t.held || t.epoch >= p.rec.Epoch
 	if at := s.stands(e); at.State.Live() {
 		t.node = s.nodes[at.Owner]
@@ -173,6 +196,13 @@ func (t *tally) take(p *part, by int) {
 		t.hold(p.epoch, p.app, by)
 	} else {
 		t.free.add(p.app, by)
+	}
+	if p.rings == 0 {
+		return
+	}
+	r := ringing{p.rings, p.app}
+	if t.ring[r] += int32(by); t.ring[r] == 0 {
+		delete(t.ring, r)
 	}
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
@@ -165,6 +166,33 @@ func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
 		return 0
 	}
 	return n.apps.of(number)
+}
+
+// Overdue implements ownership.View. A claimed call is its partition's owner's.
+func (r *reading) Overdue(id ownership.NodeID, at time.Time) map[ownership.AppID]int {
+	n, ok := r.t.st.nodes[id]
+	if !ok {
+		return nil
+	}
+	var late counts
+	for _, p := range n.owned {
+		r.t.st.parts[p].overdue(at, &late)
+	}
+	if late.sum() == 0 {
+		return nil
+	}
+	out := map[ownership.AppID]int{}
+	for app, by := range late {
+		if by != 0 {
+			out[r.t.st.calls.apps[app]] = int(by)
+		}
+	}
+	return out
+}
+
+// Overdue implements ownership.View.
+func (t *Table) Overdue(id ownership.NodeID, at time.Time) map[ownership.AppID]int {
+	return look(t, func(r *reading) map[ownership.AppID]int { return r.Overdue(id, at) })
 }
 
 // Format implements ownership.View.

@@ -214,7 +214,7 @@ func verdictBench(t *testing.T) (bench, *Verifier, *cloud) {
 		jwk("enc", keyB(), obj{"use": "enc"}),
 		jwk("rs384", keyB(), obj{"alg": "RS384"}),
 		jwk("e1", keyB(), obj{"e": b64([]byte{1})}),
-		jwk("huge", keyB(), obj{"n": b64(append([]byte{0x80}, make([]byte, 8191)...))}),
+		jwk("huge", keyB(), obj{"n": b64(append(append([]byte{0x80}, make([]byte, 8190)...), 1))}),
 		jwk("a", keyA()), jwk("a", keyA()),
 	}}
 	server := httptest.NewServer(c)
