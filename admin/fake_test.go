@@ -17,6 +17,7 @@ var start = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
 // fake is a region of three nodes in memory: Table, Journal and Cluster at once.
 type fake struct {
+	shown      string // the token that came with the last join
 	mu         sync.Mutex
 	nodes      map[ownership.NodeID]ownership.Node
 	partitions map[ownership.PartitionID]ownership.Partition
@@ -289,7 +290,8 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	return &ownership.Outcome{Index: f.Applied()}, nil
 }
 
-func (f *fake) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
+func (f *fake) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
+	f.set(func() { f.shown = token })
 	if err := f.ask(ctx, "meet %s", addr); err != nil {
 		return ownership.Node{}, err
 	}

@@ -32,6 +32,12 @@ type Config struct {
 	BootstrapExpect int
 	// Join lists the cluster addresses of other nodes, in any number and order.
 	Join []string
+	// JoinToken gives a token with the role join, which this node shows when it asks to
+	// be taken in; empty: none. It is asked each time. May be nil.
+	JoinToken func() (string, error)
+	// JoinByCertificate lets in whoever has a certificate of the region, with nobody's
+	// word. The leader's setting counts.
+	JoinByCertificate bool
 	// Settings are what must be equal on all nodes of the region, by configuration
 	// key: the leader says which node differs in which.
 	Settings map[string]string
@@ -121,6 +127,10 @@ type Doors struct {
 	// partition is its own. May be nil.
 	Memory func(ownership.PartitionID) []byte
 	Recall func(ownership.PartitionID, []byte)
+	// LetIn says whose the join token is that a node shows which the region does not
+	// know; done: the node is in, so a token for one use has ended. It is asked of the
+	// leader. nil: no token lets a node in.
+	LetIn func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
 	// OnReassigned tells which partitions this node has just got or lost, in
 	// the order of the table, from one goroutine.
 	OnReassigned func(Change)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -137,6 +138,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		},
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise,
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
+		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(),
 		Apps: n.appIDs(), Silence: n.silence,
 		Timings: cluster.Timings{
@@ -149,6 +151,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 	cfg.TLS = c.Cluster.TLS.files()
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
 		HandOver:     n.relayed,
+		LetIn:        n.letIn,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
 		Rest:         n.desk.Rest,
@@ -184,6 +187,20 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 	default:
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
 	}
+}
+
+// letIn says whose join token a new node shows; the admin door knows them.
+func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, done bool) (string, error) {
+	select {
+	case <-n.opened:
+	default:
+		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
+	}
+	by, err := n.private.LetIn(ctx, token, node, done)
+	if errors.Is(err, admin.ErrTokenRefused) {
+		err = fmt.Errorf("%w: %w", cluster.ErrUninvited, err)
+	}
+	return by, err
 }
 
 // health is what this node tells the leader at each renewal of its lease.
