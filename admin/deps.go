@@ -115,7 +115,7 @@ type Cluster interface {
 	// RestoreSnapshot replaces the region's table; a foreign, older, truncated
 	// or damaged snapshot is refused with an error that says so.
 	// one of another history too, unless anyhow is said.
-	RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error
+	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
 }
 
 // ErrForeign is the Cluster's word for a node or a snapshot of another

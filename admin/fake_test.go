@@ -17,7 +17,8 @@ var start = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
 // fake is a region of three nodes in memory: Table, Journal and Cluster at once.
 type fake struct {
-	shown      string // the token that came with the last join
+	terms      ownership.RestoreTerms // of the last restore
+	shown      string                 // the token that came with the last join
 	mu         sync.Mutex
 	nodes      map[ownership.NodeID]ownership.Node
 	partitions map[ownership.PartitionID]ownership.Partition
@@ -355,12 +356,12 @@ func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	return f.ask(ctx, "save")
 }
 
-func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, _ bool) error {
+func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership.RestoreTerms) error {
 	body, err := io.ReadAll(r)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
 	}
-	f.set(func() { f.restored = string(body) })
+	f.set(func() { f.restored, f.terms = string(body), terms })
 	return f.ask(ctx, "restore")
 }
 

@@ -50,6 +50,9 @@ type Config struct {
 	// SnapshotAfter is how many entries the raft log grows by before a snapshot is
 	// due, KeepLog how many stay in it then. 0: raft's own, 8192 and 10240.
 	SnapshotAfter, KeepLog uint64
+	// SnapshotKeys give what saved snapshots are signed with: the first signs, all
+	// verify. nil: they are neither signed nor verified.
+	SnapshotKeys func() [][]byte
 	// Apps are those that this node serves, and Silence says how long the calls of
 	// an app with media of their own wait for a node that has fallen silent before
 	// they are orphans; 0: not at all. It is asked for ownership.AllApps too, for apps

@@ -140,7 +140,8 @@ func (n *Node) openRegion(ctx context.Context) error {
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: c.Cluster.Join,
 		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(),
-		Apps: n.appIDs(), Silence: n.silence,
+		SnapshotKeys: func() [][]byte { return n.handles.Derived("saved snapshots") },
+		Apps:         n.appIDs(), Silence: n.silence,
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
