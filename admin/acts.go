@@ -151,16 +151,30 @@ func (d *Door) noContent(op huma.Operation) huma.Operation {
 	return op
 }
 
+// joinAsked keeps the caller's token: a node without a region shows it to the other.
+type joinAsked struct {
+	Body  JoinRequest
+	token string
+}
+
+// Resolve takes the token as it came.
+func (j *joinAsked) Resolve(ctx huma.Context) []error {
+	if t := bearer(ctx.Header("Authorization")); plausible(t) {
+		j.token = t
+	}
+	return nil
+}
+
 // join has the cluster bring two nodes together. What the newcomer says of
 // itself is checked there, against its certificate and its store's stamp.
-func (d *Door) join(ctx context.Context, in *struct{ Body JoinRequest }) (*reply[Node], error) {
+func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[Node], error) {
 	note(ctx, "the node at "+in.Body.Address)
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
 	if err := d.useToken(ctx, in.Body.Address, false); err != nil {
 		return nil, problem(err)
 	}
-	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID)
+	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
 	if err != nil {
 		return nil, problem(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/ownership"
 )
 
 // resumePause is how long the client waits before it takes a broken stream up
@@ -97,17 +99,14 @@ func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// RestoreSnapshot replaces the region's table by a snapshot.
-func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader) error {
-	return c.restore(ctx, r, nil)
-}
-
-// RestoreAnyhow does so also with a snapshot of another history of the region.
-func (c *Client) RestoreAnyhow(ctx context.Context, r io.Reader) error {
-	return c.restore(ctx, r, url.Values{"yes": {"true"}})
-}
-
-func (c *Client) restore(ctx context.Context, r io.Reader, query url.Values) error {
+// RestoreSnapshot replaces the region's table by a saved snapshot.
+func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership.RestoreTerms) error {
+	query := url.Values{}
+	for name, wanted := range map[string]bool{"yes": terms.Anyhow, "unsigned": terms.Unsigned, "tokens": terms.Tokens} {
+		if wanted {
+			query.Set(name, "true")
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodPut, "/v1/snapshot", query, http.Header{"Content-Type": {"application/octet-stream"}}, r)

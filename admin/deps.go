@@ -84,8 +84,8 @@ type Cluster interface {
 	// Meet brings this node and the one at the cluster address into one region,
 	// and gives the newcomer's record. With an expected id, another node at that
 	// address is ErrConflict; a node of another deployment or region is
-	// ErrForeign.
-	Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error)
+	// ErrForeign. A node that has no region yet shows the token where it asks.
+	Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error)
 	// Found founds the region with this node as its first: ErrConflict where there
 	// is one already.
 	Found(context.Context) error
@@ -117,7 +117,7 @@ type Cluster interface {
 	// RestoreSnapshot replaces the region's table; a foreign, older, truncated
 	// or damaged snapshot is refused with an error that says so.
 	// one of another history too, unless anyhow is said.
-	RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error
+	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
 }
 
 // ErrForeign is the Cluster's word for a node or a snapshot of another

@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -254,5 +255,45 @@ func TestTokensOfTheClient(t *testing.T) {
 	}
 	if err := c.RevokeToken(t.Context(), "ci"); !NotFound(err) {
 		t.Errorf("revoking twice gives %v", err)
+	}
+}
+
+// TestD2_JoinTokensAtTheDoor: a node that shows a token is let in by one of the file or
+// of the region with the role join, and by nothing else; one for one use lets in one node.
+func TestD2_JoinTokensAtTheDoor(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	for role, good := range map[Role]bool{RoleJoin: true, RoleRead: false, RoleBot: false} {
+		by, err := r.door.LetIn(t.Context(), secrets[role], "emea-9", false)
+		if good != (err == nil) || !good && !errors.Is(err, ErrTokenRefused) || good && by == "" {
+			t.Errorf("a token with the role %s: %q, %v", role, by, err)
+		}
+	}
+	for _, bad := range []string{"", "\x00", "no-such-token", strings.Repeat("x", 1<<20)} {
+		if by, err := r.door.LetIn(t.Context(), bad, "emea-9", false); !errors.Is(err, ErrTokenRefused) || by != "" || strings.Contains(err.Error(), "no-such") {
+			t.Errorf("%.20q: %q, %v", bad, by, err)
+		}
+	}
+	once := ownership.DoorToken{Name: "emea-9", Hash: sha256.Sum256([]byte("once")), Roles: []string{"join"}, Once: true, Expires: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}
+	r.fake.set(func() { r.fake.tokens = append(r.fake.tokens, once) })
+	if by, err := r.door.LetIn(t.Context(), "once", "emea-9", false); by != "emea-9" || err != nil {
+		t.Errorf("for its node: %q, %v", by, err)
+	}
+	asked := r.fake.done()
+	if len(asked) == 0 || !strings.Contains(asked[len(asked)-1], "UseToken") {
+		t.Errorf("its use is not in the table: %v", asked)
+	}
+	r.fake.set(func() { r.fake.fail = fmt.Errorf("used: %w", ownership.ErrConflict) })
+	if _, err := r.door.LetIn(t.Context(), "once", "emea-8", false); !errors.Is(err, ErrTokenRefused) {
+		t.Errorf("for another node: %v", err)
+	}
+}
+
+// A node without a region shows the operator's token to the region it enters.
+func TestD2_TheTokenGoesWithTheJoin(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	if a := r.ask("POST", "/v1/nodes", joinBody("10.0.0.9:8471"), as(RoleJoin)); a.StatusCode != 201 || r.fake.shown != secrets[RoleJoin] {
+		t.Errorf("%d; the cluster got the token: %v", a.StatusCode, r.fake.shown == secrets[RoleJoin])
 	}
 }

@@ -17,6 +17,8 @@ var start = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
 // fake is a region of three nodes in memory: Table, Journal and Cluster at once.
 type fake struct {
+	terms      ownership.RestoreTerms // of the last restore
+	shown      string                 // the token that came with the last join
 	mu         sync.Mutex
 	nodes      map[ownership.NodeID]ownership.Node
 	partitions map[ownership.PartitionID]ownership.Partition
@@ -301,7 +303,8 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	return &ownership.Outcome{Index: f.Applied()}, nil
 }
 
-func (f *fake) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
+func (f *fake) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
+	f.set(func() { f.shown = token })
 	if err := f.ask(ctx, "meet %s", addr); err != nil {
 		return ownership.Node{}, err
 	}
@@ -365,12 +368,12 @@ func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	return f.ask(ctx, "save")
 }
 
-func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, _ bool) error {
+func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership.RestoreTerms) error {
 	body, err := io.ReadAll(r)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
 	}
-	f.set(func() { f.restored = string(body) })
+	f.set(func() { f.restored, f.terms = string(body), terms })
 	return f.ask(ctx, "restore")
 }
 

@@ -58,9 +58,11 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 
 // uploadAsked takes the request's body as a stream.
 type uploadAsked struct {
-	Yes bool `query:"yes" doc:"Also a snapshot of another history: the region's calls of today are lost."`
-	r   *http.Request
-	w   http.ResponseWriter
+	Yes      bool `query:"yes" doc:"Also a snapshot of another history: the region's calls of today are lost."`
+	Unsigned bool `query:"unsigned" doc:"Also a snapshot that no handle key of this deployment has signed: you know where it comes from."`
+	Tokens   bool `query:"tokens" doc:"Take the snapshot's tokens of the admin doors too, in place of today's; some may have been revoked since."`
+	r        *http.Request
+	w        http.ResponseWriter
 }
 
 // Resolve keeps the request, so that its body need not fit in memory.
@@ -78,7 +80,9 @@ func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, er
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	body := http.MaxBytesReader(in.w, in.r.Body, d.cfg.SnapshotLimit)
-	err := d.deps.Cluster.RestoreSnapshot(ctx, body, in.Yes)
+	terms := ownership.RestoreTerms{Anyhow: in.Yes, Unsigned: in.Unsigned, Tokens: in.Tokens}
+	note(ctx, fmt.Sprintf("anyhow %t, unsigned %t, with its tokens %t", terms.Anyhow, terms.Unsigned, terms.Tokens))
+	err := d.deps.Cluster.RestoreSnapshot(ctx, body, terms)
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil:

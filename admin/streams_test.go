@@ -206,7 +206,7 @@ func TestSnapshot(t *testing.T) {
 	if err := c.SaveSnapshot(t.Context(), &file); err != nil || file.String() != "a whole table" {
 		t.Fatalf("saved %q, %v", file.String(), err)
 	}
-	if err := c.RestoreSnapshot(t.Context(), &file); err != nil || r.fake.restored != "a whole table" {
+	if err := c.RestoreSnapshot(t.Context(), &file, ownership.RestoreTerms{Tokens: true, Unsigned: true}); err != nil || r.fake.restored != "a whole table" || r.fake.terms != (ownership.RestoreTerms{Tokens: true, Unsigned: true}) {
 		t.Errorf("restored %q, %v", r.fake.restored, err)
 	}
 	if a := r.ask("GET", "/v1/snapshot", "", as(RoleOperate)).want(t, 200); a.Header.Get("Content-Disposition") != `attachment; filename="tandem-emea-4711.snapshot"` {

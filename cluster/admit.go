@@ -35,6 +35,10 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err := r.checkNewcomer(req); err != nil {
 		return fail(err)
 	}
+	used, err := r.letIn(ctx, req)
+	if err != nil {
+		return fail(err)
+	}
 	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, time.Now()) {
 		return fail(errAlive)
 	}
@@ -87,6 +91,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 			return fail(err)
 		}
 	}
+	used(ctx)
 	c.log.Info("a node joined", "node", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
 	return voter, nil
 }

@@ -32,6 +32,12 @@ type Config struct {
 	BootstrapExpect int
 	// Join lists the cluster addresses of other nodes, in any number and order.
 	Join []string
+	// JoinToken gives a token with the role join, which this node shows when it asks to
+	// be taken in; empty: none. It is asked each time. May be nil.
+	JoinToken func() (string, error)
+	// JoinByCertificate lets in whoever has a certificate of the region, with nobody's
+	// word. The leader's setting counts.
+	JoinByCertificate bool
 	// Settings are what must be equal on all nodes of the region, by configuration
 	// key: the leader says which node differs in which.
 	Settings map[string]string
@@ -44,6 +50,9 @@ type Config struct {
 	// SnapshotAfter is how many entries the raft log grows by before a snapshot is
 	// due, KeepLog how many stay in it then. 0: raft's own, 8192 and 10240.
 	SnapshotAfter, KeepLog uint64
+	// SnapshotKeys give what saved snapshots are signed with: the first signs, all
+	// verify. nil: they are neither signed nor verified.
+	SnapshotKeys func() [][]byte
 	// Apps are those that this node serves, and Silence says how long the calls of
 	// an app with media of their own wait for a node that has fallen silent before
 	// they are orphans; 0: not at all. It is asked for ownership.AllApps too, for apps
@@ -120,6 +129,10 @@ type Doors struct {
 	// partition is its own. May be nil.
 	Memory func(ownership.PartitionID) []byte
 	Recall func(ownership.PartitionID, []byte)
+	// LetIn says whose the join token is that a node shows which the region does not
+	// know; done: the node is in, so a token for one use has ended. It is asked of the
+	// leader. nil: no token lets a node in.
+	LetIn func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
 	// OnReassigned tells which partitions this node has just got or lost, in
 	// the order of the table, from one goroutine.
 	OnReassigned func(Change)

@@ -39,6 +39,9 @@ func (c *entry) enter() {
 	for {
 		wake := c.enterAt.next()
 		if err := c.enterOnce(c.ctx); err != nil && c.ctx.Err() == nil {
+			if errors.Is(err, ErrUninvited) && c.whyNot() != err.Error() {
+				c.log.Warn("this node waits to be let into its region", "err", err)
+			}
 			c.setTrouble(err.Error())
 			c.log.Debug("entering the region", "err", err)
 			if forGood(err) {
@@ -72,6 +75,7 @@ func (c *entry) enterOnce(ctx context.Context) error {
 	if c.inTable() && !c.trans.deaf.Load() {
 		if !c.entered.Swap(true) {
 			c.setTrouble("")
+			c.invites.show("")
 			c.log.Info("this node is part of its region", "addr", c.addr)
 			c.renewAt.fire()
 		}
@@ -96,7 +100,10 @@ func (c *entry) enterOnce(ctx context.Context) error {
 // announce asks the leader, or any node that knows it, to take this node in. When
 // nobody knows a leader, those who vote vouch for each other first.
 func (c *entry) announce(ctx context.Context) error {
-	req := c.joining()
+	req, err := c.joining()
+	if err != nil {
+		return err
+	}
 	// A region's only voter leads by itself; it still looks around before it acts.
 	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
 		if leader == c.self {
@@ -109,7 +116,7 @@ func (c *entry) announce(ctx context.Context) error {
 		}
 		return c.askToJoin(ctx, leader, addr, req)
 	}
-	err := fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
+	err = fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
 	hello := c.me()
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
@@ -133,7 +140,7 @@ func (c *entry) announce(ctx context.Context) error {
 		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
 			return nil
 		}
-		if again, _ := retryable(err); !again {
+		if again, _ := retryable(err); !again && !errors.Is(err, ErrUninvited) { // another one may have been asked to take it in
 			return err
 		}
 	}
@@ -209,6 +216,7 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
 		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
+		Token: req.Token,
 	})
 	return err
 }
@@ -250,21 +258,22 @@ func (c *entry) mayFound(ctx context.Context) (join bool, err error) {
 			return false, fmt.Errorf("founding the region: waiting for node %s to do it", id)
 		}
 	}
-	words := 1
+	agreed := map[ownership.NodeID]string{c.self: c.cfg.Node.Incarnation}
 	if !c.found.grant(c.self, time.Now()) {
 		return false, fmt.Errorf("founding the region: this node gave its word to another founder")
 	}
-	for _, h := range c.greetAll(ctx, c.self) {
+	for id, h := range c.greetAll(ctx, c.self) {
 		if h.GetHasState() {
 			return true, nil
 		}
 		if h.GetGranted() {
-			words++
+			agreed[id] = h.GetIncarnation()
 		}
 	}
-	if words < c.cfg.BootstrapExpect {
-		return false, fmt.Errorf("founding the region: %d of %d nodes agree", words, c.cfg.BootstrapExpect)
+	if len(agreed) < c.cfg.BootstrapExpect {
+		return false, fmt.Errorf("founding the region: %d of %d nodes agree", len(agreed), c.cfg.BootstrapExpect)
 	}
+	c.found.agree(agreed)
 	return true, c.foundRegion(ctx)
 }
 
@@ -338,11 +347,28 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 // helloLimit bounds a round of hellos.
 const helloLimit = 2 * time.Second
 
-// founding remembers to whom this node gave its word.
+// founding remembers to whom this node gave its word, and who gave theirs to it when
+// it founded the region.
 type founding struct {
 	mu    sync.Mutex
 	to    ownership.NodeID
 	until time.Time
+	with  map[ownership.NodeID]string // the incarnations
+}
+
+func (f *founding) agree(with map[ownership.NodeID]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.with = with
+}
+
+// agreed reports whether a node, with these data, is one of those whose word this one
+// founded the region on.
+func (f *founding) agreed(id ownership.NodeID, incarnation string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	with, ok := f.with[id]
+	return ok && with == incarnation
 }
 
 // wordLasts is how long a node keeps its word to a founder that then does not

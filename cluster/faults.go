@@ -36,6 +36,7 @@ var faultKinds = []struct {
 	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
 	{ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
 	{ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
+	{ErrUninvited, peerpb.Fault_KIND_UNINVITED, connect.CodePermissionDenied},
 }
 
 // peerError is an error that another node gave: its words, and the kind that it

@@ -78,13 +78,13 @@ func TestO36_IndexesOfTwoHistoriesSayNothing(t *testing.T) {
 	}
 	follower := without(nodes, ldr)[0]
 	for _, n := range []*testNode{ldr, follower} {
-		err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), false)
+		err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{})
 		if !errors.Is(err, ownership.ErrConflict) || !strings.Contains(err.Error(), "--yes") {
 			t.Errorf("without a word of an operator: %v", err)
 		}
 	}
 	eventually(t, "an operator's word brings it back", func() bool { // a busy machine may lose its leader meanwhile
-		err := follower.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), true)
+		err := follower.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{Anyhow: true})
 		if err != nil && !errors.Is(err, ownership.ErrNoLeader) {
 			t.Fatal(err)
 		}

@@ -103,11 +103,19 @@ func (c *entry) ownsTooFew() bool {
 }
 
 // joining is this node's request to be taken in.
-func (c *entry) joining() JoinRequest {
+func (c *entry) joining() (JoinRequest, error) {
 	_, member := c.tb.Node(c.self)
+	token := ""
+	if !member {
+		var err error
+		if token, err = c.token(); err != nil {
+			return JoinRequest{}, err
+		}
+	}
 	me := c.me()
 	return JoinRequest{
 		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
 		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
-	}
+		Token: token,
+	}, nil
 }

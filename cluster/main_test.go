@@ -69,6 +69,7 @@ type testRegion struct {
 	ca    string
 	nodes map[ownership.NodeID]*testNode
 	tune  func(*Config)
+	letIn func(context.Context, string, ownership.NodeID, bool) (string, error) // see Doors
 }
 
 type testNode struct {
@@ -163,6 +164,7 @@ func (n *testNode) config() Config {
 		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
 		Listen: steadyAddr(n.r.t), TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
 		Timings: fast, Logger: testLogger(), Partitions: births, Silence: usualSilence,
+		JoinByCertificate: true, // who lets a node in is the matter of letin_test
 	}
 }
 
@@ -204,6 +206,7 @@ func (n *testNode) tryUp(tune ...func(*Config)) error {
 
 func (n *testNode) doors() Doors {
 	return Doors{
+		LetIn: n.r.letIn,
 		Health: func() Health {
 			n.halt.RLock() // a test may hold up the renewals here
 			defer n.halt.RUnlock()

@@ -15,14 +15,16 @@ import (
 // node of a region invites the other in, a node without a region enters the
 // other's. It waits until the newcomer stands in the table here, and gives its
 // record. Two nodes of one region have met already: nothing happens. With
-// expected set, only that node may answer at the address.
+// expected set, only that node may answer at the address. A node of a region lets the
+// other in in the name of the operator whom the context names; a node without one
+// shows the token there.
 //
 // The error is ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
 // within ctx.
-func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
+func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
 	fail := func(err error) (ownership.Node, error) {
 		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
 	}
@@ -36,9 +38,6 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	defer over()
 	inside := len(c.servers()) > 0
 	hello := c.me()
-	if inside {
-		hello.Invite = c.addr
-	}
 	other, err := c.greet(ctx, addr, hello)
 	if errors.Is(err, ErrUnreachable) {
 		// Whoever may have nodes met learns nothing of the ports of this network: open,
@@ -68,7 +67,14 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	case !inside:
 		newcomer, incarnation = c.self, c.cfg.Node.Incarnation
 		c.invites.take(addr)
+		c.invites.show(token)
 		c.enterAt.fire()
+	default:
+		defer c.invites.want(newcomer, incarnation, ownership.Operator(ctx))()
+		hello.Invite = c.addr
+		if _, err := c.greet(ctx, addr, hello); err != nil {
+			return fail(err)
+		}
 	}
 	n, err := c.awaitNode(ctx, newcomer, incarnation)
 	if err != nil {
@@ -96,6 +102,9 @@ func (c *standing) awaitNode(ctx context.Context, id ownership.NodeID, incarnati
 		case <-c.ctx.Done():
 			return ownership.Node{}, ErrStopped
 		case <-ctx.Done():
+			if id == c.self {
+				return ownership.Node{}, fmt.Errorf("this node has not come in yet: %s: %w", c.whyNot(), ownership.ErrNoLeader)
+			}
 			return ownership.Node{}, fmt.Errorf("node %s has not come in yet (its own log says why): %w", id, ownership.ErrNoLeader)
 		}
 	}
@@ -108,11 +117,52 @@ const (
 )
 
 // invites are the addresses that this node was asked to enter by, beside those
-// of the configuration, and the meetings under way.
+// of the configuration, the meetings under way, and who is wanted in them.
 type invites struct {
 	mu       sync.Mutex
 	addrs    []string
 	meetings int
+	token    string // shown by the operator who had this node enter
+	wanted   map[wanted]string
+}
+
+// wanted is a node, with its data, that an operator has this one meet.
+type wanted struct {
+	node        ownership.NodeID
+	incarnation string
+}
+
+// want notes in whose name a node is let in until the meeting is over.
+func (v *invites) want(id ownership.NodeID, incarnation, by string) (over func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.wanted == nil {
+		v.wanted = make(map[wanted]string)
+	}
+	v.wanted[wanted{id, incarnation}] = by
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.wanted, wanted{id, incarnation})
+	}
+}
+
+func (v *invites) wantedBy(id ownership.NodeID, incarnation string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted[wanted{id, incarnation}]
+}
+
+func (v *invites) show(token string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.token = token
+}
+
+func (v *invites) shown() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.token
 }
 
 // meet begins a meeting, unless too many are under way.

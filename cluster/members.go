@@ -25,6 +25,7 @@ type JoinRequest struct {
 	Over       bool        // the last of them ended in order
 	LastIndex  uint64      // of its raft log; 0: it does not say
 	Settings   map[string]string
+	Token      string // with the role join; empty: it has none
 }
 
 // Join takes a node into the region, from any node, and reports whether it got
@@ -33,8 +34,9 @@ type JoinRequest struct {
 //
 // The error is ErrForeign for a stamp of another deployment or region, ErrGone
 // for an incarnation that was removed, ErrConflict for a known id with another
-// incarnation and for an address that another node has, ErrUnreachable when the
-// node does not answer at its address, or ErrNoLeader.
+// incarnation and for an address that another node has, ErrUninvited for a node that
+// is new and that nobody has let in, ErrUnreachable when the node does not answer at
+// its address, or ErrNoLeader.
 func (c *entry) Join(ctx context.Context, req JoinRequest) (voter bool, err error) {
 	if err := c.checkJoin(req); err != nil {
 		return false, err

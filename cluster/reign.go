@@ -28,6 +28,7 @@ type reign struct {
 	ready     chan struct{} // closed when the table holds all that earlier leaders acknowledged
 	settled   chan struct{} // closed when calls may be placed
 	compared  comparison
+	audited   lately
 	restoring atomic.Bool // the table is being replaced: no leases
 	returned  returned
 	lengthSet time.Time     // when the length of leases may last have changed; under forming

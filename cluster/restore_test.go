@@ -58,7 +58,7 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 		}
 	}()
 	term := ldr.raft.CurrentTerm()
-	err := ldr.RestoreSnapshot(soon(t), bytes.NewReader(saved), true)
+	err := ldr.RestoreSnapshot(soon(t), bytes.NewReader(saved), ownership.RestoreTerms{Anyhow: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestO34_AfterARestoreTheNodesShareThePartitions(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	eventually(t, "the restore goes through", func() bool {
-		err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved), true)
+		err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved), ownership.RestoreTerms{Anyhow: true})
 		if err != nil && !errors.Is(err, ownership.ErrNoLeader) {
 			t.Fatal(err)
 		}

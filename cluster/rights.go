@@ -51,7 +51,7 @@ func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
 // configuration, which a node without state has before it has a table. The error
 // is ErrGone for one that was removed, and errNotLeader where another node may know
 // better, so that a newcomer asks on.
-func (c *peerDoor) member(id ownership.NodeID) error {
+func (c *proposals) member(id ownership.NodeID) error {
 	n, ok := c.tb.Node(id)
 	switch {
 	case ok && n.State != ownership.NodeGone, c.inRaft(id):

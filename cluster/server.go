@@ -206,9 +206,11 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	ctx, end := until(ctx, changed) // a leader that is lost may be so for want of this very node
 	defer end()
 	join.Node.Process = req.GetProcess()
+	ctx = c.vouching(ctx, join.Node)
 	voter, err := c.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
 		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
+		Token: req.GetToken(),
 		Stamp: store.Stamp{
 			Deployment: req.GetDeployment(), Region: ownership.Region(req.GetRegion()), Node: ownership.NodeID(req.GetNode()),
 			Incarnation: req.GetIncarnation(), Format: req.GetFormat(),

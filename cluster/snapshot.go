@@ -19,13 +19,32 @@ import (
 )
 
 // SaveSnapshot writes the region's table as this node has it to w: the file that
-// store.Inspect and RestoreSnapshot read. Call ReadBarrier first for a snapshot
+// RestoreSnapshot reads, signed with the first of the keys. Call ReadBarrier first for a snapshot
 // that misses nothing acknowledged before.
 func (c *Cluster) SaveSnapshot(ctx context.Context, w io.Writer) error {
-	if err := c.tb.Save(ctx, w); err != nil {
+	keys := c.snapshotKeys()
+	if len(keys) == 0 {
+		return saving(c.tb.Save(ctx, w))
+	}
+	signed := store.SignTo(w, keys[0])
+	if err := c.tb.Save(ctx, signed); err != nil {
+		return saving(err)
+	}
+	return saving(signed.Sign())
+}
+
+func saving(err error) error {
+	if err != nil {
 		return fmt.Errorf("saving a snapshot: %w", err)
 	}
 	return nil
+}
+
+func (c *Cluster) snapshotKeys() [][]byte {
+	if c.cfg.SnapshotKeys == nil {
+		return nil
+	}
+	return c.cfg.SnapshotKeys()
 }
 
 // restoreLimit bounds a restore once the snapshot is here.
@@ -33,19 +52,30 @@ const restoreLimit = 2 * time.Minute
 
 // RestoreSnapshot replaces the region's table by a saved one, from any node: the
 // way back after all nodes lost their disks. The snapshot is read whole and
-// verified first. It is refused with store.ErrForeign when it is of another
+// verified first. It is refused with store.ErrUnsigned when no key of the deployment has
+// signed it, unless the terms say that it may be so, with store.ErrForeign when it is of another
 // deployment or region, with store.ErrDamaged when it is cut short or changed,
 // and with ErrConflict when the table has gone on since it was taken. Indexes of two
 // histories say nothing about each other: a snapshot of another founding of the
 // region is refused with ErrConflict where the table of today holds calls, unless
-// anyhow is said. The nodes of today stay in the region; a record of the same id with the data of before
-// gives way.
-func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error {
-	f, info, err := c.spool(from, anyhow)
+// the terms say anyhow. The nodes of today stay in the region; a record of the same id
+// with the data of before gives way. The tokens of today stay, too, unless the terms
+// want the snapshot's: among those may be some that were taken back since.
+func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error {
+	saved, err := c.spool(from)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
 	}
-	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // a copy
+	defer saved.drop()
+	if keys := c.snapshotKeys(); len(keys) > 0 && !terms.Unsigned {
+		if err := saved.Verify(keys); err != nil {
+			return fmt.Errorf("restoring a snapshot: %w", err)
+		}
+	}
+	info, err := c.inspect(saved, terms)
+	if err != nil {
+		return fmt.Errorf("restoring a snapshot: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, restoreLimit)
 	defer cancel()
 	leader, addr, ok := c.Leader()
@@ -53,9 +83,9 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bo
 	case !ok:
 		err = ownership.ErrNoLeader
 	case leader == c.self:
-		err = c.restoreHere(ctx, f, info)
+		err = c.restoreHere(ctx, saved, info, terms)
 	default:
-		err = c.sendSnapshot(ctx, leader, addr, f, anyhow)
+		err = c.sendSnapshot(ctx, leader, addr, saved, terms)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
@@ -63,51 +93,82 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bo
 	return nil
 }
 
-// spool brings a snapshot to disk and verifies it.
-func (c *Cluster) spool(from io.Reader, anyhow bool) (_ *os.File, info store.SnapshotInfo, err error) {
-	f, err := os.CreateTemp(c.st.Dir(), "restore-*.tmp")
+// spooled is a copy of a saved snapshot in the data directory.
+type spooled struct {
+	store.Saved
+	file *os.File
+}
+
+func (s spooled) drop() { _ = errors.Join(s.file.Close(), os.Remove(s.file.Name())) } // a copy
+
+// tempFile makes a file beside the table.
+func (c *Cluster) tempFile() (*os.File, error) { return os.CreateTemp(c.st.Dir(), "restore-*.tmp") }
+
+// spool brings a snapshot to disk.
+func (c *Cluster) spool(from io.Reader) (_ spooled, err error) {
+	f, err := c.tempFile()
 	if err != nil {
-		return nil, info, err
+		return spooled{}, err
 	}
+	s := spooled{file: f}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+			s.drop()
 		}
 	}()
 	n, err := io.Copy(f, io.LimitReader(from, maxSnapshotSize+1))
 	if err != nil {
-		return nil, info, err
+		return s, err
 	}
 	if n > maxSnapshotSize {
-		return nil, info, fmt.Errorf("it is longer than %d bytes: %w", int64(maxSnapshotSize), store.ErrDamaged)
+		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(maxSnapshotSize), store.ErrDamaged)
 	}
-	if _, err = f.Seek(0, io.SeekStart); err != nil {
-		return nil, info, err
-	}
-	if info, err = store.Inspect(f); err != nil {
-		return nil, info, err
+	s.Saved, err = store.OpenSaved(f, n)
+	return s, err
+}
+
+// inspect verifies a snapshot, and that it may take the place of the table of today.
+func (c *Cluster) inspect(saved spooled, terms ownership.RestoreTerms) (info store.SnapshotInfo, err error) {
+	if info, err = store.Inspect(saved); err != nil {
+		return info, err
 	}
 	if info.Deployment != c.cfg.Deployment || info.Region != c.cfg.Region {
-		return nil, info, fmt.Errorf("it is of %s/%s, this is %s/%s: %w", info.Deployment, info.Region, c.cfg.Deployment, c.cfg.Region, store.ErrForeign)
+		return info, fmt.Errorf("it is of %s/%s, this is %s/%s: %w", info.Deployment, info.Region, c.cfg.Deployment, c.cfg.Region, store.ErrForeign)
 	}
 	live := 0
 	for _, p := range c.tb.Partitions() {
 		live += p.Live
 	}
 	switch same := info.Identity == c.tb.Identity(); {
-	case !same && !anyhow && live > 0:
-		return nil, info, fmt.Errorf("it is of another history: the region was founded anew since it was taken, so nobody can tell which is newer; "+
+	case !same && !terms.Anyhow && live > 0:
+		return info, fmt.Errorf("it is of another history: the region was founded anew since it was taken, so nobody can tell which is newer; "+
 			"the %d live calls of today would be lost; say --yes if they may: %w", live, ownership.ErrConflict)
 	case same && info.Applied < c.tb.Applied():
-		return nil, info, fmt.Errorf("it ends at entry %d, the table is at %d: owners that were replaced since would come back: %w",
+		return info, fmt.Errorf("it ends at entry %d, the table is at %d: owners that were replaced since would come back: %w",
 			info.Applied, c.tb.Applied(), ownership.ErrConflict)
 	}
-	_, err = f.Seek(0, io.SeekStart)
-	return f, info, err
+	_, err = saved.Seek(0, io.SeekStart)
+	return info, err
+}
+
+// keepTokens copies a snapshot with the tokens of today in place of its own.
+func (c *Cluster) keepTokens(saved spooled) (_ spooled, info store.SnapshotInfo, err error) {
+	f, err := c.tempFile()
+	if err != nil {
+		return spooled{}, info, err
+	}
+	out := spooled{file: f}
+	if info, err = store.WithTokens(saved, f, c.tb.DoorTokens()); err == nil {
+		out.Saved, err = store.OpenSaved(f, info.Bytes)
+	}
+	if err != nil {
+		out.drop()
+	}
+	return out, info, err
 }
 
 // restoreHere is the leader's part.
-func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.SnapshotInfo) error {
+func (c *Cluster) restoreHere(ctx context.Context, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
 	r := c.reign.Load()
 	if r == nil {
 		return errNotLeader
@@ -125,6 +186,12 @@ func (c *Cluster) restoreHere(ctx context.Context, f io.Reader, info store.Snaps
 	defer r.restoring.Store(false)
 	if err := r.standStill(ctx); err != nil {
 		return err
+	}
+	if !terms.Tokens {
+		if f, info, err = c.keepTokens(f); err != nil {
+			return err
+		}
+		defer f.drop()
 	}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 	done := make(chan error, 1)
@@ -267,14 +334,20 @@ func (r *reign) seatAll() bool {
 // snapshotChunk is how much of a snapshot goes into one message.
 const snapshotChunk = 1 << 20
 
-// headerAnyhow says that an operator wants a snapshot of another history.
-const headerAnyhow = "Tandem-Restore-Anyhow"
+// Headers for what an operator wants, see ownership.RestoreTerms. That it is signed the
+// node has seen to that was asked.
+const (
+	headerAnyhow = "Tandem-Restore-Anyhow"
+	headerTokens = "Tandem-Restore-Tokens"
+)
 
-func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, anyhow bool) error {
+func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, terms ownership.RestoreTerms) error {
 	p := c.links.to(leader, addr)
 	stream := p.restore.CallClientStream(ctx)
-	if anyhow {
-		stream.RequestHeader().Set(headerAnyhow, "yes")
+	for header, wanted := range map[string]bool{headerAnyhow: terms.Anyhow, headerTokens: terms.Tokens} {
+		if wanted {
+			stream.RequestHeader().Set(header, "yes")
+		}
 	}
 	buf := make([]byte, snapshotChunk)
 	for {
@@ -298,12 +371,17 @@ func (c *peerDoor) serveRestore(ctx context.Context, stream *connect.ClientStrea
 	if err := c.operators(ctx, "restore", "the table"); err != nil {
 		return nil, toConnect(err)
 	}
-	f, info, err := c.spool(&chunkReader{stream: stream}, stream.RequestHeader().Get(headerAnyhow) != "")
+	terms := ownership.RestoreTerms{Anyhow: stream.RequestHeader().Get(headerAnyhow) != "", Tokens: stream.RequestHeader().Get(headerTokens) != ""}
+	saved, err := c.spool(&chunkReader{stream: stream})
 	if err != nil {
 		return nil, toConnect(err)
 	}
-	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // a copy
-	if err := c.restoreHere(ctx, f, info); err != nil {
+	defer saved.drop()
+	info, err := c.inspect(saved, terms)
+	if err != nil {
+		return nil, toConnect(err)
+	}
+	if err := c.restoreHere(ctx, saved, info, terms); err != nil {
 		return nil, toConnect(err)
 	}
 	return connect.NewResponse(&peerpb.RestoreReply{}), nil

@@ -40,10 +40,10 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 	claim(t, ldr, 100)
 	cut := saved.Bytes()[:saved.Len()/2]
 	for _, n := range []*testNode{ldr, follower} {
-		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), false); !errors.Is(err, ownership.ErrConflict) {
+		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{}); !errors.Is(err, ownership.ErrConflict) {
 			t.Errorf("B107: an older snapshot was restored with %v", err)
 		}
-		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(cut), false); !errors.Is(err, store.ErrDamaged) {
+		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(cut), ownership.RestoreTerms{}); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("B107: a truncated snapshot was restored with %v", err)
 		}
 	}
@@ -59,13 +59,13 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 	// through a follower.
 	foreign := newRegion(t, func(c *Config) { c.Region = "amer"; c.TLS = nil })
 	stranger := foreign.form(1)[0]
-	if err := stranger.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), false); !errors.Is(err, store.ErrForeign) {
+	if err := stranger.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{}); !errors.Is(err, store.ErrForeign) {
 		t.Errorf("B107: a foreign snapshot was restored with %v", err)
 	}
 	r2 := newRegion(t, nil)
 	fresh := r2.form(2)
 	ldr2 := leaderOf(t, fresh...)
-	if err := without(fresh, ldr2)[0].RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), false); err != nil {
+	if err := without(fresh, ldr2)[0].RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range fresh {

@@ -36,7 +36,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 		door["tls"], door["tokens_file"] = tls, f.tls.tokensFile
 	}
 	cluster := map[string]any{
-		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.founders(n),
+		"listen": n.PeerAt, "advertise": n.PeerAt, "join": join, "bootstrap_expect": f.founders(n), "join_by_certificate": true, // no operator sits beside a run of faults
 	}
 	if f.opts.Election > 0 {
 		cluster["election"] = f.opts.Election.String()

@@ -127,7 +127,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	if _, err := s.Load.claim(at, s.fresh()); err != nil {
 		return err
 	}
-	if err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes())); err == nil {
+	if err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); err == nil {
 		s.Break("a snapshot older than the table was restored: owners that were replaced since came back")
 		return nil
 	}
@@ -164,7 +164,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	pause(ctx, time.Second)
 	s.Desk.NewRegion() // once more: epochs of the snapshot's partitions are its own
 	restored := time.Now()
-	switch err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes())); {
+	switch err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); {
 	case admin.Unavailable(err):
 		s.Note("the leader of the restore lost the lead; the next one is to finish it: %v", err)
 	case err != nil:

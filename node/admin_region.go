@@ -106,8 +106,8 @@ func (c adminCluster) Status() admin.ClusterStatus {
 }
 
 // Meet brings two nodes into one region.
-func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.NodeID) (ownership.Node, error) {
-	n, err := c.Cluster.Meet(ctx, addr, expected)
+func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
+	n, err := c.Cluster.Meet(ctx, addr, expected, token)
 	return n, doorError(err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -124,8 +125,11 @@ func (l ledger) Find(call ownership.CallID) (ownership.Known, bool) {
 func (l ledger) leased() bool { return l.open() && l.n.region.Leased() }
 
 func (n *Node) openRegion(ctx context.Context) error {
-	r, err := cluster.Start(context.WithoutCancel(ctx), n.cfg.clusterConfig(), n.store, cluster.Doors{
+	cfg := n.cfg.clusterConfig()
+	cfg.SnapshotKeys = func() [][]byte { return n.handles.Derived("saved snapshots") }
+	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
 		HandOver:     n.relayed,
+		LetIn:        n.letIn,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
 		Rest:         n.desk.Rest,
@@ -153,6 +157,20 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 	default:
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
 	}
+}
+
+// letIn says whose join token a new node shows; the admin door knows them.
+func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, done bool) (string, error) {
+	select {
+	case <-n.opened:
+	default:
+		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
+	}
+	by, err := n.private.LetIn(ctx, token, node, done)
+	if errors.Is(err, admin.ErrTokenRefused) {
+		err = fmt.Errorf("%w: %w", cluster.ErrUninvited, err)
+	}
+	return by, err
 }
 
 // health is what this node tells the leader at each renewal of its lease.

@@ -107,6 +107,8 @@ type Cluster struct {
 	Bootstrap       bool          `yaml:"bootstrap"`        // of former times: it founds nothing any more, see Node.Found
 	BootstrapExpect int           `yaml:"bootstrap_expect"` // start a new region once so many nodes of join see each other
 	Join            []string      `yaml:"join"`
+	JoinTokenFile   string        `yaml:"join_token_file"`     // what lets a new node in that nobody else has asked for
+	JoinByCert      bool          `yaml:"join_by_certificate"` // of the region: whoever has a certificate may join
 	TLS             PeerTLS       `yaml:"tls"`
 	Partitions      int           `yaml:"partitions"`   // born on each node that joins
 	Lease           time.Duration `yaml:"lease"`        // a node's right to act as owner

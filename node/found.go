@@ -27,6 +27,9 @@ func (c Config) shared() map[string]string {
 		"pins":               digest(c.Pins),
 		"apps":               strconv.Itoa(len(c.Apps)),
 	}
+	if c.Cluster.JoinByCert { // what is not set, older software does not tell of
+		out["cluster.join_by_certificate"] = "true"
+	}
 	var regions []string
 	for _, r := range c.Regions {
 		regions = append(regions, r.Name+"="+r.URL)

@@ -82,6 +82,7 @@ func (x *seat) config() Config {
 	c.Public.Linger = time.Second
 	c.Admin.Listen = x.admin
 	c.Cluster.Listen = first(x.cluster, steadyAddr(x.s.t))
+	c.Cluster.JoinByCert = true
 	c.Cluster.Election = time.Second // the machines that run the tests are busy
 	if s.plan.nodes == 1 {
 		c.Cluster.Election = 100 * time.Millisecond // nobody else can be too slow

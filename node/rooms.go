@@ -132,6 +132,7 @@ func (c Config) clusterConfig() cluster.Config {
 		},
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise, TLS: c.Cluster.TLS.files(),
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: slices.Clone(c.Cluster.Join),
+		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(), Silence: c.silence,
 		Timings: cluster.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,

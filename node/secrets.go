@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"tandem/bot"
 )
@@ -16,6 +17,19 @@ func (b AppBot) secret() (string, error) {
 		return bot.ReadSecret(b.SecretFile)
 	}
 	return "", nil
+}
+
+// joinToken reads the token that this node shows when it asks to be taken in; empty:
+// none is configured.
+func (c Cluster) joinToken() (string, error) {
+	if c.JoinTokenFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(c.JoinTokenFile)
+	if err != nil {
+		return "", fmt.Errorf("reading cluster.join_token_file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // botSecretsOf reads the secrets of the bots that this node has. Those of new apps
@@ -43,6 +57,7 @@ func (c Config) looseSecrets() []string {
 		{"public.tls.key_file", c.Public.TLS.KeyFile},
 		{"cluster.tls.key_file", c.Cluster.TLS.KeyFile},
 		{"admin.tls.key_file", c.Admin.TLS.KeyFile},
+		{"cluster.join_token_file", c.Cluster.JoinTokenFile},
 	}
 	for i, a := range c.Apps {
 		files = append(files, [2]string{fmt.Sprintf("apps[%d].graph.client_secret_file", i), a.Graph.ClientSecretFile})

@@ -15,3 +15,11 @@ func Operator(ctx context.Context) string {
 	name, _ := ctx.Value(operatorKey{}).(string)
 	return name
 }
+
+// RestoreTerms are what an operator wants, beside the snapshot, when the region's table
+// is to be replaced by it.
+type RestoreTerms struct {
+	Anyhow   bool // also over the live calls of a region that was founded anew
+	Unsigned bool // also a snapshot that no handle key of the deployment has signed
+	Tokens   bool // with the snapshot's tokens of the admin doors in place of today's
+}

@@ -77,7 +77,7 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		return nil, errors.Join(err, p.st.Close())
 	}
 	cfg := cluster.Config{
-		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), Logger: log, Partitions: 8,
+		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), JoinByCertificate: true, Logger: log, Partitions: 8,
 		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
 		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
 		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: cluster.Timings{SnapshotEvery: r.snapshots},

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,9 +32,13 @@ type SnapshotInfo struct {
 	Partitions int              `json:"partitions"`
 	Calls      int              `json:"calls"`
 	Events     int              `json:"events"`
-	Tokens     int              `json:"tokens"` // of the admin doors; restored with the rest
-	Bytes      int64            `json:"bytes"`
-	Hash       string           `json:"hash"` // as Table.Hash
+	Live       int              `json:"live"`   // of the calls
+	Tokens     int              `json:"tokens"` // of the admin doors
+	// NodeIDs and DoorTokens say which.
+	NodeIDs    []ownership.NodeID `json:"node_ids,omitempty"`
+	DoorTokens []TokenNote        `json:"door_tokens,omitempty"`
+	Bytes      int64              `json:"bytes"`
+	Hash       string             `json:"hash"` // as Table.Hash
 }
 
 // Inspect reads a whole snapshot and verifies its checksum and every record.
@@ -103,6 +109,10 @@ func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind
 		m.GetIdentity() != info.Identity {
 		return info, nil, damage("the head and the end of the snapshot tell different stories")
 	}
+	for _, p := range check.st.parts {
+		info.Live += p.all()
+	}
+	info.NodeIDs, info.DoorTokens = slices.Sorted(maps.Keys(check.st.nodes)), notesOf(check.st.tokens)
 	info.Bytes, info.Hash = count.n, fmt.Sprintf("%016x", m.GetSum())
 	return info, seal(metaKey, m), nil
 }

@@ -166,8 +166,7 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	w := &snapshotWriter{w: bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<16)}
+	w := newSnapshotWriter(to)
 	head, err := deterministic.Marshal(&tablepb.SnapshotHead{
 		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region), Applied: m.GetApplied(), Term: m.GetTerm(),
 		Format: m.GetFormat(), MadeAt: t.opt.Now().UnixNano(), MadeBy: string(t.node),
@@ -193,26 +192,41 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 		}
 	}
 	w.record(kindMeta, metaKey, sealed)
-	if w.err == nil {
-		w.err = w.w.Flush()
-	}
-	if w.err == nil {
-		_, w.err = to.Write(sum.Sum(nil))
-	}
-	return w.err
+	_, err = w.end()
+	return err
 }
 
 // snapshotWriter keeps the first failure.
 type snapshotWriter struct {
+	to  io.Writer
 	w   *bufio.Writer
+	sum hash.Hash
+	n   int64
 	buf []byte
 	err error
+}
+
+func newSnapshotWriter(to io.Writer) *snapshotWriter {
+	sum := sha256.New()
+	return &snapshotWriter{to: to, sum: sum, w: bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<16)}
 }
 
 func (w *snapshotWriter) bytes(b []byte) {
 	if w.err == nil {
 		_, w.err = w.w.Write(b)
+		w.n += int64(len(b))
 	}
+}
+
+// end writes the checksum and gives the length of the whole.
+func (w *snapshotWriter) end() (int64, error) {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	if w.err == nil {
+		_, w.err = w.to.Write(w.sum.Sum(nil))
+	}
+	return w.n + sha256.Size, w.err
 }
 
 func (w *snapshotWriter) record(kind byte, key, value []byte) {

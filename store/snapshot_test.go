@@ -108,7 +108,11 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	}
 	expect := SnapshotInfo{
 		Deployment: "prod", Region: "emea", Applied: index, Term: 3, Format: 1, MadeAt: t0, MadeBy: "emea-1",
-		Nodes: 2, Partitions: 4, Calls: 41, Events: len(want), Bytes: int64(len(b)), Hash: sum,
+		Nodes: 2, Partitions: 4, Calls: 41, Live: info.Live, Events: len(want), Bytes: int64(len(b)), Hash: sum,
+		NodeIDs: []ownership.NodeID{"a", "b"},
+	}
+	if live := r.live(); info.Live != live || live == 0 {
+		t.Errorf("it says that %d calls are live, of %d", info.Live, live)
 	}
 	if diff := cmp.Diff(expect, info); diff != "" {
 		t.Errorf("Inspect (-want +got):\n%s", diff)
@@ -334,16 +338,19 @@ func TestF04_KilledWhileRestoring(t *testing.T) {
 // TestD10_AnIndexThatNoRegionReachesIsRefused: raft counts on from a restored index,
 // and past the end of its numbers it elects nobody and starts no more.
 func TestD10_AnIndexThatNoRegionReachesIsRefused(t *testing.T) {
-	for index, ok := range map[uint64]bool{1 << 40: true, maxIndex: true, maxIndex + 1: false, 1 << 63: false, math.MaxUint64 - 1: false} {
-		r := filled(t)
-		r.table.apply(index, 3, ownership.Seen{At: at(1)})
-		b := r.snapshotBytes()
-		_, err := Inspect(bytes.NewReader(b))
-		if ok && err != nil || !ok && !errors.Is(err, ErrDamaged) {
-			t.Errorf("a snapshot at index %d: %v", index, err)
-		}
-		if err := newRig(t).table.Restore(io.NopCloser(bytes.NewReader(b))); (err == nil) != ok {
-			t.Errorf("restoring a snapshot at index %d: %v", index, err)
+	taken := map[uint64]bool{1 << 40: true, maxIndex: true, maxIndex + 1: false, 1 << 63: false, math.MaxUint64 - 1: false, math.MaxUint64: false}
+	for n, ok := range taken {
+		for _, at := range []struct{ index, term uint64 }{{n, 3}, {1 << 20, n}} {
+			r := filled(t)
+			r.table.apply(at.index, at.term, ownership.Seen{At: t0})
+			b := r.snapshotBytes()
+			_, err := Inspect(bytes.NewReader(b))
+			if ok && err != nil || !ok && !errors.Is(err, ErrDamaged) {
+				t.Errorf("a snapshot at index %d of term %d: %v", at.index, at.term, err)
+			}
+			if err := newRig(t).table.Restore(io.NopCloser(bytes.NewReader(b))); (err == nil) != ok {
+				t.Errorf("restoring a snapshot at index %d of term %d: %v", at.index, at.term, err)
+			}
 		}
 	}
 }

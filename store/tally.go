@@ -25,6 +25,15 @@ type ringing struct {
 	app   uint32
 }
 
+// all gives the live calls, whoever acts for them.
+func (t *tally) all() int {
+	n := t.free.sum()
+	for _, h := range t.held {
+		n += int(h.live.Load())
+	}
+	return n
+}
+
 // holding counts the answered calls with media of their own by the epoch of their
 // records: those of the present epoch are the owner's, those of an older one are
 // reserved, or orphans.

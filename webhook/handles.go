@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -84,8 +85,9 @@ type ring struct{ keys []signer }
 // signer is one key with its idle hashes. Keying an HMAC costs two blocks of
 // SHA-256 and four allocations, so keyed ones are kept.
 type signer struct {
-	id   string
-	pool *sync.Pool
+	id     string
+	secret []byte
+	pool   *sync.Pool
 }
 
 // scribe is a keyed hash with the scratch that one signature needs.
@@ -97,7 +99,7 @@ type scribe struct {
 
 func newSigner(k Key) signer {
 	secret := append([]byte(nil), k.Secret...)
-	return signer{id: k.ID, pool: &sync.Pool{New: func() any {
+	return signer{id: k.ID, secret: secret, pool: &sync.Pool{New: func() any {
 		return &scribe{mac: hmac.New(sha256.New, secret), text: make([]byte, 0, 256)}
 	}}}
 }
@@ -122,6 +124,21 @@ func (h *Handles) Replace(keys []Key) error {
 	}
 	h.ring.Store(r)
 	return nil
+}
+
+// Derived gives a key for another purpose for each of the keys, in their order (HKDF
+// with SHA-256, RFC 5869): what signs the one proves nothing about the other.
+func (h *Handles) Derived(purpose string) [][]byte {
+	keys := h.ring.Load().keys
+	out := make([][]byte, len(keys))
+	for i, k := range keys {
+		key, err := hkdf.Key(sha256.New, k.secret, nil, "tandem "+purpose, sha256.Size)
+		if err != nil {
+			panic(err) // of a length that no hash gives
+		}
+		out[i] = key
+	}
+	return out
 }
 
 // Sign gives the value of a callback URI's s parameter: key id, dot, MAC.

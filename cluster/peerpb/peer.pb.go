@@ -44,6 +44,7 @@ const (
 	Fault_KIND_BEHIND       Fault_Kind = 13
 	Fault_KIND_NO_BOT       Fault_Kind = 14
 	Fault_KIND_DIFFERS      Fault_Kind = 15
+	Fault_KIND_UNINVITED    Fault_Kind = 16
 )
 
 // Enum value maps for Fault_Kind.
@@ -65,6 +66,7 @@ var (
 		13: "KIND_BEHIND",
 		14: "KIND_NO_BOT",
 		15: "KIND_DIFFERS",
+		16: "KIND_UNINVITED",
 	}
 	Fault_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -83,6 +85,7 @@ var (
 		"KIND_BEHIND":       13,
 		"KIND_NO_BOT":       14,
 		"KIND_DIFFERS":      15,
+		"KIND_UNINVITED":    16,
 	}
 )
 
@@ -1610,6 +1613,7 @@ type JoinRequest struct {
 	Ancestors     []string               `protobuf:"bytes,11,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
 	Over          bool                   `protobuf:"varint,12,opt,name=over,proto3" json:"over,omitempty"`                            // the process before it ended in order
 	LastIndex     uint64                 `protobuf:"varint,13,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log; 0: it does not say
+	Token         string                 `protobuf:"bytes,14,opt,name=token,proto3" json:"token,omitempty"`                           // with the role join; empty: it has none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1733,6 +1737,13 @@ func (x *JoinRequest) GetLastIndex() uint64 {
 		return x.LastIndex
 	}
 	return 0
+}
+
+func (x *JoinRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
 }
 
 type JoinReply struct {
@@ -2535,10 +2546,10 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\xfd\x02\n" +
+	"\x11peerpb/peer.proto\x12\x0etandem.peer.v1\"\x91\x03\n" +
 	"\x05Fault\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.tandem.peer.v1.Fault.KindR\x04kind\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xaf\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xc3\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FULL\x10\x01\x12\x12\n" +
@@ -2556,7 +2567,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\tKIND_TWIN\x10\f\x12\x0f\n" +
 	"\vKIND_BEHIND\x10\r\x12\x0f\n" +
 	"\vKIND_NO_BOT\x10\x0e\x12\x10\n" +
-	"\fKIND_DIFFERS\x10\x0f\"Q\n" +
+	"\fKIND_DIFFERS\x10\x0f\x12\x12\n" +
+	"\x0eKIND_UNINVITED\x10\x10\"Q\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x1a\n" +
@@ -2682,7 +2694,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\vTakeRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\fR\x06memory\"\v\n" +
-	"\tTakeReply\"\xcd\x03\n" +
+	"\tTakeReply\"\xe3\x03\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\x12\x1e\n" +
 	"\n" +
@@ -2700,7 +2712,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\tancestors\x18\v \x03(\tR\tancestors\x12\x12\n" +
 	"\x04over\x18\f \x01(\bR\x04over\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\r \x01(\x04R\tlastIndex\x1a;\n" +
+	"last_index\x18\r \x01(\x04R\tlastIndex\x12\x14\n" +
+	"\x05token\x18\x0e \x01(\tR\x05token\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +

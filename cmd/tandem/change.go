@@ -116,34 +116,7 @@ func (a *app) snapshotCommand() *cobra.Command {
 			return a.saveSnapshot(ctx, c, args[0])
 		}),
 	}
-	var yes bool
-	restore := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "replace the region's table by a saved one",
-		Long: `Replaces the table of the whole region. A snapshot of another deployment or
-region, and a damaged or truncated one, is refused and changes nothing. So is one
-that the region is newer than, and one from before the region was founded anew, if
-it holds calls by now: with --yes these calls are given up.`,
-		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return fmt.Errorf("reading the snapshot: %w", err)
-			}
-			defer f.Close()
-			put := c.RestoreSnapshot
-			if yes {
-				put = c.RestoreAnyhow
-			}
-			if err := put(ctx, f); err != nil {
-				return err
-			}
-			a.done("the region has the table of %s", args[0])
-			return nil
-		}),
-	}
-	restore.Flags().BoolVar(&yes, "yes", false, "also over the calls of a region that was founded anew")
-	c.AddCommand(save, restore, a.snapshotInspectCommand())
+	c.AddCommand(save, a.snapshotRestoreCommand(), a.snapshotInspectCommand())
 	return c
 }
 

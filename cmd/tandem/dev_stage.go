@@ -186,7 +186,7 @@ func (s *stage) config(a actor, other string, logger *slog.Logger) node.Config {
 	c.Public.Listen, c.Public.URL = a.public.Addr().String(), "http://"+a.public.Addr().String()
 	c.Public.RegionURL = regionURL(a.region)
 	c.Public.TLS.Off = true
-	c.Cluster.Listen = "127.0.0.1:0"
+	c.Cluster.Listen, c.Cluster.JoinByCert = "127.0.0.1:0", true
 	c.Admin.Listen = a.admin.Addr().String()
 	c.Auth.Profiles = []node.Profile{{
 		Name: "simulated", OpenIDURL: s.cloud.OpenIDURL(),

@@ -15,8 +15,11 @@ func (a *app) joinCommand() *cobra.Command {
 		Use:   "join HOST:PORT",
 		Short: "bring the asked node and the one at that cluster address into one region",
 		Long: `Ask a node of the region to take in the one at the address, or ask the new node
-to enter the region of the one at the address: both do the same. Both must be
-running, of one deployment and region, and trust each other's certificates.
+to enter the region of the one at the address. Both must be running, of one
+deployment and region, and trust each other's certificates. That is not enough to
+come in: the new node shows your token to the region, which must know it; asked at a
+node of the region, that node lets the other in in your name. A region without tokens
+is asked at its nodes.
 
 Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role join:
 the one of 'tandem tokens first', or one for this join only, made with 'tandem

@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
-
-	"tandem/node"
 )
 
 func (a *app) snapshotInspectCommand() *cobra.Command {
@@ -15,20 +12,20 @@ func (a *app) snapshotInspectCommand() *cobra.Command {
 		Short: "check a snapshot file and say what it holds; asks no node",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
+			f, info, err := openSnapshot(args[0])
 			if err != nil {
-				return fmt.Errorf("reading the snapshot: %w", err)
+				return err
 			}
 			defer f.Close()
-			info, err := node.InspectSnapshot(f)
-			if err != nil {
-				return fmt.Errorf("reading the snapshot %s: %w", args[0], err)
-			}
 			return a.print(info, func() [][]string {
 				return [][]string{
 					{"deployment", info.Deployment},
 					{"region", string(info.Region)},
 					{"applied", fmt.Sprint(info.Applied)},
+					{"nodes", fmt.Sprint(info.NodeIDs)},
+					{"partitions", fmt.Sprint(info.Partitions)},
+					{"calls", fmt.Sprintf("%d, %d of them live", info.Calls, info.Live)},
+					{"tokens", fmt.Sprint(info.DoorTokens)},
 				}
 			})
 		},
