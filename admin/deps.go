@@ -56,7 +56,7 @@ type Table interface {
 	Call(ownership.CallID) (ownership.Call, bool)
 	// Calls gives at most limit calls that match, and the cursor of the next
 	// page, empty at the end. The error is the table's, not the reader's.
-	Calls(f CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
+	Calls(f ownership.CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
 }
 
 // Journal is the table's event history, kept for some time only.
@@ -135,17 +135,6 @@ type Check struct {
 	Name     string
 	Advisory bool
 	Ask      func(context.Context) error
-}
-
-// CallFilter narrows a list of calls; zero fields do not restrict.
-type CallFilter struct {
-	Region    ownership.Region // of the client: the door refuses another than its own, so the table need not look at it
-	Node      ownership.NodeID
-	Partition ownership.PartitionID
-	Tenant    ownership.TenantID
-	App       ownership.AppID
-	Group     ownership.GroupKey
-	State     ownership.CallState // zero: all states
 }
 
 // Notification is a webhook request to be explained, never acted upon.

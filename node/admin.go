@@ -26,7 +26,7 @@ func (n *Node) openAdmin(context.Context) error {
 		Loopback: loopback(c.Admin.Listen), TokensFile: c.Admin.TokensFile,
 		Secure: c.Admin.TLS.CertFile != "",
 	}, admin.Deps{
-		Table: adminTable{n.table}, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, c.Cluster.TLS != PeerTLS{}},
+		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, c.Cluster.TLS != PeerTLS{}},
 		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
 		Checks: n.checks(), Metrics: c.Registry, Logger: n.log,
 	})

@@ -12,15 +12,6 @@ import (
 	"tandem/store"
 )
 
-// adminTable shows the store's table in the admin door's words.
-type adminTable struct{ *store.Table }
-
-func (t adminTable) Calls(f admin.CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
-	return t.Table.Calls(store.Filter{
-		Node: f.Node, Partition: f.Partition, Tenant: f.Tenant, App: f.App, Group: f.Group, State: f.State,
-	}, cursor, limit)
-}
-
 // adminJournal shows the store's history in the admin door's words.
 type adminJournal struct{ table *store.Table }
 

@@ -90,6 +90,17 @@ type Owner struct {
 	Acting    bool   // Here, with a valid lease: it may act now
 }
 
+// CallFilter chooses calls; an empty field chooses all. Ended calls are chosen too,
+// unless State says otherwise.
+type CallFilter struct {
+	Node      NodeID // who acts for the call now, see Partition.Stands
+	Partition PartitionID
+	Tenant    TenantID
+	App       AppID
+	Group     GroupKey
+	State     CallState // as it stands now
+}
+
 // Errors that cross rooms. Each maps to one answer at the doors.
 var (
 	// ErrFull: no node may take the call now (503 with Retry-After).
