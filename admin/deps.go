@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -117,10 +116,6 @@ type Cluster interface {
 	// one of another history too, unless anyhow is said.
 	RestoreSnapshot(ctx context.Context, from io.Reader, anyhow bool) error
 }
-
-// ErrForeign is the Cluster's word for a node or a snapshot of another
-// deployment or region: 403.
-var ErrForeign = errors.New("it belongs to another deployment or region")
 
 // World is what this region knows of the others.
 type World interface {

@@ -17,7 +17,7 @@ import (
 // record. Two nodes of one region have met already: nothing happens. With
 // expected set, only that node may answer at the address.
 //
-// The error is ErrForeign for a node of another deployment or region,
+// The error is ownership.ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
@@ -52,7 +52,7 @@ func (c *Cluster) Meet(ctx context.Context, addr string, expected ownership.Node
 	newcomer, incarnation := ownership.NodeID(other.GetNode()), other.GetIncarnation()
 	switch known, ok := c.tb.Node(newcomer); {
 	case other.GetDeployment() != c.cfg.Deployment || other.GetRegion() != string(c.cfg.Region):
-		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ErrForeign))
+		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ownership.ErrForeign))
 	case expected != "" && newcomer != expected:
 		return fail(fmt.Errorf("node %s answers there, not %s: %w", newcomer, expected, ownership.ErrConflict))
 	case newcomer == c.self:

@@ -105,8 +105,6 @@ func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.
 // doorError gives the region's errors the kinds that the admin door knows.
 func doorError(err error) error {
 	switch {
-	case errors.Is(err, cluster.ErrForeign):
-		return fmt.Errorf("%w: %w", admin.ErrForeign, err)
 	case errors.Is(err, cluster.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
 		return passing{err}
 	case errors.Is(err, cluster.ErrGone):

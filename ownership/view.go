@@ -124,6 +124,8 @@ var (
 	ErrTwin = errors.New("another process has the data of this node")
 	// ErrBehind: this node's table has not caught up with its region's (503).
 	ErrBehind = errors.New("this node's table has not caught up yet")
+	// ErrForeign: the other belongs to another deployment or region (403).
+	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrConflict: the change contradicts what the table holds.
 	ErrConflict = errors.New("the table holds something else")
 )
