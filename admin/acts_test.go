@@ -117,7 +117,7 @@ func TestB101_Join(t *testing.T) {
 		{"good", joinBody("10.0.0.9:8471"), nil, 201, true},
 		{"good, with the id", `{"address":"10.0.0.9:8471","id":"emea-9"}`, nil, 201, true},
 		{"another node than expected", `{"address":"10.0.0.9:8471","id":"emea-8"}`, nil, 409, true},
-		{"another deployment or region", joinBody("10.0.0.9:8471"), ErrForeign, 403, true},
+		{"another deployment or region", joinBody("10.0.0.9:8471"), ownership.ErrForeign, 403, true},
 		{"own id, or an id with another store", joinBody("10.0.0.9:8471"), ownership.ErrConflict, 409, true},
 		{"nobody there", joinBody("10.0.0.9:8471"), ownership.ErrNoLeader, 503, true},
 		{"no address", `{}`, nil, 422, false},

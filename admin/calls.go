@@ -29,8 +29,8 @@ type callsAsked struct {
 }
 
 // filter turns the query into what the table understands.
-func (in callsAsked) filter() (CallFilter, error) {
-	f := CallFilter{
+func (in callsAsked) filter() (ownership.CallFilter, error) {
+	f := ownership.CallFilter{
 		Node: ownership.NodeID(in.Node), Partition: ownership.PartitionID(in.Partition), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
 		App: ownership.AppID(strings.ToLower(in.App)), Group: ownership.GroupKey(in.Group),
 	}
@@ -146,7 +146,7 @@ const cursorMark = "after-"
 
 // page gives one page of calls. What is no cursor is the reader's mistake: taken
 // for one it would look like the end of the list.
-func (d *Door) page(f CallFilter, cursor string, limit int) (CallPage, error) {
+func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (CallPage, error) {
 	last, marked := strings.CutPrefix(cursor, cursorMark)
 	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
 		return CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))

@@ -91,14 +91,20 @@ func (c *Client) Move(ctx context.Context, id ownership.PartitionID, to ownershi
 
 // Calls gives one page of calls; cursor is the Next of the page before, limit 0
 // the door's own.
-func (c *Client) Calls(ctx context.Context, f CallFilter, cursor string, limit int) (CallPage, error) {
+func (c *Client) Calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (CallPage, error) {
+	return c.CallsIn(ctx, "", f, cursor, limit)
+}
+
+// CallsIn is Calls for one region. The door of another one refuses, and says whom to
+// ask.
+func (c *Client) CallsIn(ctx context.Context, region ownership.Region, f ownership.CallFilter, cursor string, limit int) (CallPage, error) {
 	q := url.Values{}
 	set := func(name, v string) {
 		if v != "" {
 			q.Set(name, v)
 		}
 	}
-	set("region", string(f.Region))
+	set("region", string(region))
 	set("node", string(f.Node))
 	set("tenant", string(f.Tenant))
 	set("app", string(f.App))

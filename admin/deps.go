@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -58,7 +57,7 @@ type Table interface {
 	Call(ownership.CallID) (ownership.Call, bool)
 	// Calls gives at most limit calls that match, and the cursor of the next
 	// page, empty at the end. The error is the table's, not the reader's.
-	Calls(f CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
+	Calls(f ownership.CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
 }
 
 // Journal is the table's event history, kept for some time only.
@@ -120,10 +119,6 @@ type Cluster interface {
 	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
 }
 
-// ErrForeign is the Cluster's word for a node or a snapshot of another
-// deployment or region: 403.
-var ErrForeign = errors.New("it belongs to another deployment or region")
-
 // World is what this region knows of the others.
 type World interface {
 	// Regions gives what was last heard of every other region.
@@ -137,17 +132,6 @@ type Check struct {
 	Name     string
 	Advisory bool
 	Ask      func(context.Context) error
-}
-
-// CallFilter narrows a list of calls; zero fields do not restrict.
-type CallFilter struct {
-	Region    ownership.Region // of the client: the door refuses another than its own, so the table need not look at it
-	Node      ownership.NodeID
-	Partition ownership.PartitionID
-	Tenant    ownership.TenantID
-	App       ownership.AppID
-	Group     ownership.GroupKey
-	State     ownership.CallState // zero: all states
 }
 
 // Notification is a webhook request to be explained, never acted upon.

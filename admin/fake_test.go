@@ -181,7 +181,7 @@ func (f *fake) Call(id ownership.CallID) (ownership.Call, bool) {
 	return c, ok
 }
 
-func (f *fake) Calls(q CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
+func (f *fake) Calls(q ownership.CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []ownership.Call

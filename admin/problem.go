@@ -23,7 +23,7 @@ func problem(err error) error {
 		return nil
 	case errors.Is(err, ownership.ErrUnknown):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, ErrForeign):
+	case errors.Is(err, ownership.ErrForeign):
 		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, ownership.ErrConflict), errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrFutureEpoch),
 		errors.Is(err, ownership.ErrTwin):

@@ -91,17 +91,17 @@ func TestCallsFiltersAndCursor(t *testing.T) {
 	c, ctx := r.client(""), t.Context()
 	for _, q := range []struct {
 		name   string
-		filter CallFilter
+		filter ownership.CallFilter
 		want   int
 	}{
-		{"all", CallFilter{}, 20},
-		{"node", CallFilter{Node: "emea-2"}, 6},
-		{"partition", CallFilter{Partition: 1}, 3},
-		{"tenant", CallFilter{Tenant: "TENANT-1"}, 10}, // ids are compared in lower case
-		{"state", CallFilter{State: ownership.CallEnded}, 5},
-		{"group", CallFilter{Group: "thread:2"}, 6},
-		{"app", CallFilter{App: "app-2"}, 0},
-		{"two", CallFilter{Tenant: "tenant-1", State: ownership.CallEnded}, 5},
+		{"all", ownership.CallFilter{}, 20},
+		{"node", ownership.CallFilter{Node: "emea-2"}, 6},
+		{"partition", ownership.CallFilter{Partition: 1}, 3},
+		{"tenant", ownership.CallFilter{Tenant: "TENANT-1"}, 10}, // ids are compared in lower case
+		{"state", ownership.CallFilter{State: ownership.CallEnded}, 5},
+		{"group", ownership.CallFilter{Group: "thread:2"}, 6},
+		{"app", ownership.CallFilter{App: "app-2"}, 0},
+		{"two", ownership.CallFilter{Tenant: "tenant-1", State: ownership.CallEnded}, 5},
 	} {
 		var ids []ownership.CallID
 		for cursor, first := "", true; first || cursor != ""; first = false {

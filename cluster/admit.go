@@ -114,7 +114,7 @@ func (r *reign) checkNewcomer(req JoinRequest) error {
 	mine := r.c.tb.Identity()
 	if mine != "" && req.Identity != "" && req.Identity != mine && req.Identity != r.c.formerly() {
 		return fmt.Errorf("its data are of another region of this name (identity %s, here it is %s): empty its data directory, then start it again: %w",
-			req.Identity, mine, ErrForeign)
+			req.Identity, mine, ownership.ErrForeign)
 	}
 	if writes := r.c.tb.Format(); n.Format < writes {
 		return fmt.Errorf("it reads command formats up to %d, the region writes %d: upgrade its software first: %w", n.Format, writes, ownership.ErrConflict)

@@ -59,7 +59,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 	stamp := st.Stamp()
 	if stamp.Deployment != cfg.Deployment || stamp.Region != cfg.Region || stamp.Node != cfg.Node.ID {
 		return nil, fmt.Errorf("starting the cluster: the store belongs to node %s of %s/%s, this is node %s of %s/%s: %w",
-			stamp.Node, stamp.Deployment, stamp.Region, cfg.Node.ID, cfg.Deployment, cfg.Region, ErrForeign)
+			stamp.Node, stamp.Deployment, stamp.Region, cfg.Node.ID, cfg.Deployment, cfg.Region, ownership.ErrForeign)
 	}
 	m, err := newMetrics(cfg.Metrics)
 	if err != nil {

@@ -174,8 +174,6 @@ var (
 	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
-	// ErrForeign: the other belongs to another deployment or region.
-	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrGone: the node was removed from the region.
 	ErrGone = errors.New("the node was removed from the region")
 	// ErrDiffers: the node's table is not that of its region.

@@ -60,7 +60,7 @@ func (c *entry) enter() {
 
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
-	return errors.Is(err, ErrGone) || errors.Is(err, ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+	return errors.Is(err, ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
 		errors.Is(err, ErrDiffers)
 }
 
@@ -122,7 +122,7 @@ func (c *entry) announce(ctx context.Context) error {
 	// have gone before this node heard of it.
 	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
 	met, self, refused := c.greetAt(ctx, c.around(), hello)
-	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ErrForeign) {
+	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
 	}
 	if hello.GetVouch() && c.needed(met) {
@@ -327,7 +327,7 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 			h, err := ask(ctx, p, p.hello, hello)
 			mu.Lock()
 			defer mu.Unlock()
-			if errors.Is(err, ErrForeign) {
+			if errors.Is(err, ownership.ErrForeign) {
 				refused = fmt.Errorf("greeting the node at %s: %w", addr, err)
 			}
 			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {

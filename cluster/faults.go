@@ -34,7 +34,7 @@ var faultKinds = []struct {
 	{ownership.ErrBehind, peerpb.Fault_KIND_BEHIND, connect.CodeUnavailable},
 	{errNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
 	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
-	{ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
+	{ownership.ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
 	{ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
 	{ErrUninvited, peerpb.Fault_KIND_UNINVITED, connect.CodePermissionDenied},
 }

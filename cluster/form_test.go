@@ -240,9 +240,9 @@ func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
 		change func(*JoinRequest)
 		want   error
 	}{
-		{"B101 other deployment", func(q *JoinRequest) { q.Stamp.Deployment = "fabrikam" }, ErrForeign},
-		{"B101 other region", func(q *JoinRequest) { q.Stamp.Region = "amer" }, ErrForeign},
-		{"B101 record of another region", func(q *JoinRequest) { q.Node.Region = "amer" }, ErrForeign},
+		{"B101 other deployment", func(q *JoinRequest) { q.Stamp.Deployment = "fabrikam" }, ownership.ErrForeign},
+		{"B101 other region", func(q *JoinRequest) { q.Stamp.Region = "amer" }, ownership.ErrForeign},
+		{"B101 record of another region", func(q *JoinRequest) { q.Node.Region = "amer" }, ownership.ErrForeign},
 		{"B101 record and stamp differ", func(q *JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
 		{"B101 own id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
 		{"B101 known id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
@@ -282,7 +282,7 @@ func TestF29_StoreOfAnotherNodeIsRefused(t *testing.T) {
 	st := n.st
 	cfg := n.config()
 	cfg.Node.ID = "y"
-	if _, err := Start(soon(t), cfg, st, Doors{}); !errors.Is(err, ErrForeign) {
+	if _, err := Start(soon(t), cfg, st, Doors{}); !errors.Is(err, ownership.ErrForeign) {
 		t.Errorf("started over another node's store with %v", err)
 	}
 }

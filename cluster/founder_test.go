@@ -108,7 +108,7 @@ func TestANodeOfAnotherRegionOfTheSameNameIsRefused(t *testing.T) {
 	b.stop()
 	c.up(joining(nodes[0]))
 	eventually(t, "it ends", func() bool { return len(c.fatals()) > 0 })
-	if err := c.fatals()[0]; !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "empty its data directory") {
+	if err := c.fatals()[0]; !errors.Is(err, ownership.ErrForeign) || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("it ended with %v", err)
 	}
 	if len(nodes[0].servers()) != 1 {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // Giving says which of its partitions a node hands over to others.
@@ -83,7 +82,7 @@ func (c *standing) stuck(p ownership.Partition) (pinned, ringing bool, err error
 	now := time.Now()
 	for _, state := range []ownership.CallState{ownership.CallAnswered, ownership.CallClaimed} {
 		for cursor := ""; ; {
-			calls, next, err := c.tb.Calls(store.Filter{Partition: p.ID, State: state}, cursor, 0)
+			calls, next, err := c.tb.Calls(ownership.CallFilter{Partition: p.ID, State: state}, cursor, 0)
 			if err != nil {
 				return false, false, err
 			}

@@ -234,7 +234,7 @@ func (c *credentials) check(s tls.ConnectionState, want ownership.NodeID) (ident
 		return identity{}, err
 	}
 	if id.deployment != c.self.deployment || id.region != c.self.region {
-		return identity{}, fmt.Errorf("checking a peer: its certificate names %s: %w", id.URI(), ErrForeign)
+		return identity{}, fmt.Errorf("checking a peer: its certificate names %s: %w", id.URI(), ownership.ErrForeign)
 	}
 	if want != "" && id.node != want {
 		return identity{}, fmt.Errorf("checking a peer: its certificate names node %s, not %s", id.node, want)

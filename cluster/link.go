@@ -234,7 +234,7 @@ func heldAgainst(creds *credentials, self identity, refused func(string), next h
 
 func speakerAllowed(creds *credentials, self, said identity, state *tls.ConnectionState) error {
 	if said.deployment != self.deployment || said.region != self.region {
-		return &peerError{text: "taking a peer's request: it comes from " + said.URI().String() + ", this is " + self.URI().String() + ": a node of another deployment or region is not let in", kind: ErrForeign}
+		return &peerError{text: "taking a peer's request: it comes from " + said.URI().String() + ", this is " + self.URI().String() + ": a node of another deployment or region is not let in", kind: ownership.ErrForeign}
 	}
 	if said.node == "" {
 		return errors.New("taking a peer's request: it does not say which node speaks")

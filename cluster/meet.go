@@ -19,7 +19,7 @@ import (
 // other in in the name of the operator whom the context names; a node without one
 // shows the token there.
 //
-// The error is ErrForeign for a node of another deployment or region,
+// The error is ownership.ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
@@ -51,7 +51,7 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	newcomer, incarnation := ownership.NodeID(other.GetNode()), other.GetIncarnation()
 	switch known, ok := c.tb.Node(newcomer); {
 	case other.GetDeployment() != c.cfg.Deployment || other.GetRegion() != string(c.cfg.Region):
-		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ErrForeign))
+		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ownership.ErrForeign))
 	case expected != "" && newcomer != expected:
 		return fail(fmt.Errorf("node %s answers there, not %s: %w", newcomer, expected, ownership.ErrConflict))
 	case newcomer == c.self:

@@ -32,7 +32,7 @@ type JoinRequest struct {
 // a vote. The node must be running: the leader calls it back at its address
 // first. A node known with the same incarnation is updated, its address too.
 //
-// The error is ErrForeign for a stamp of another deployment or region, ErrGone
+// The error is ownership.ErrForeign for a stamp of another deployment or region, ErrGone
 // for an incarnation that was removed, ErrConflict for a known id with another
 // incarnation and for an address that another node has, ErrUninvited for a node that
 // is new and that nobody has let in, ErrUnreachable when the node does not answer at
@@ -61,7 +61,7 @@ func (c *entry) Join(ctx context.Context, req JoinRequest) (voter bool, err erro
 func (c *entry) checkJoin(req JoinRequest) error {
 	switch n, s := req.Node, req.Stamp; {
 	case s.Deployment != c.cfg.Deployment || s.Region != c.cfg.Region || n.Region != c.cfg.Region:
-		return fmt.Errorf("joining node %s of %s/%s to %s/%s: %w", n.ID, s.Deployment, s.Region, c.cfg.Deployment, c.cfg.Region, ErrForeign)
+		return fmt.Errorf("joining node %s of %s/%s to %s/%s: %w", n.ID, s.Deployment, s.Region, c.cfg.Deployment, c.cfg.Region, ownership.ErrForeign)
 	case n.ID == "" || n.ID != s.Node || n.Incarnation == "" || n.Incarnation != s.Incarnation:
 		return fmt.Errorf("joining node %q: its record and its store's stamp name different nodes: %w", n.ID, ownership.ErrConflict)
 	case n.ClusterAddr == "":

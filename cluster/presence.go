@@ -274,7 +274,7 @@ func bearerOfReply(h *peerpb.HelloReply) bearer {
 func (c *entry) meet(b bearer) error {
 	if mine := c.identity(); mine != "" && b.identity != "" && b.identity != mine && b.identity != c.formerly() && b.former != mine {
 		return fmt.Errorf("node %s has the data of another region of this name (its identity is %s, here it is %s): empty its data directory, "+
-			"then start it again: %w", b.node, b.identity, mine, ErrForeign)
+			"then start it again: %w", b.node, b.identity, mine, ownership.ErrForeign)
 	}
 	if b.node == c.self && b.process != c.process {
 		return fmt.Errorf("node %s: %w", b.node, ownership.ErrTwin)

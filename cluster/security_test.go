@@ -336,7 +336,7 @@ func TestPlainRegionOnLoopback(t *testing.T) {
 	l := newLinks(d, identity{"fabrikam", "emea", "b"})
 	defer l.close()
 	p := l.to(ldr.id, ldr.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrForeign) {
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrForeign) {
 		t.Errorf("a node of another deployment was answered with %v", err)
 	}
 	conn, err := net.Dial("tcp", ldr.Addr())

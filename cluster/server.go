@@ -179,7 +179,7 @@ func (c *entry) replyAs() *peerpb.HelloReply {
 func (c *entry) admittedBy(leader bearer) error {
 	if leader.identity != "" {
 		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
-			return fmt.Errorf("this node has the data of another region of this name: %w", ErrForeign)
+			return fmt.Errorf("this node has the data of another region of this name: %w", ownership.ErrForeign)
 		}
 		if err := c.st.Belong(leader.identity); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)

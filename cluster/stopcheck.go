@@ -12,7 +12,6 @@ import (
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // StopCheck says whether a node may be stopped now, for a restart or an upgrade.
@@ -132,7 +131,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 func (c *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
 	for cursor := ""; ; {
-		calls, next, err := c.tb.Calls(store.Filter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+		calls, next, err := c.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
 		if err != nil {
 			return 0, err
 		}

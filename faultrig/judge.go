@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"tandem/admin"
 	"tandem/ownership"
 )
 
@@ -163,7 +162,7 @@ func readTable(ctx context.Context, n *Node) (table, error) {
 		return t, err
 	}
 	for cursor := ""; ; {
-		page, err := n.api.Calls(ctx, admin.CallFilter{}, cursor, 1000)
+		page, err := n.api.Calls(ctx, ownership.CallFilter{}, cursor, 1000)
 		if err != nil {
 			return t, err
 		}

@@ -17,7 +17,7 @@ func (n *Node) openAdmin(context.Context) error {
 	cfg := n.cfg.adminConfig()
 	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
 	d, err := admin.New(cfg, admin.Deps{
-		Table: adminTable{n.table}, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
+		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
 		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
 		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})

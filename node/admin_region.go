@@ -12,15 +12,6 @@ import (
 	"tandem/store"
 )
 
-// adminTable shows the store's table in the admin door's words.
-type adminTable struct{ *store.Table }
-
-func (t adminTable) Calls(f admin.CallFilter, cursor string, limit int) ([]ownership.Call, string, error) {
-	return t.Table.Calls(store.Filter{
-		Node: f.Node, Partition: f.Partition, Tenant: f.Tenant, App: f.App, Group: f.Group, State: f.State,
-	}, cursor, limit)
-}
-
 // adminJournal shows the store's history in the admin door's words.
 type adminJournal struct{ table *store.Table }
 
@@ -114,8 +105,6 @@ func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.
 // doorError gives the region's errors the kinds that the admin door knows.
 func doorError(err error) error {
 	switch {
-	case errors.Is(err, cluster.ErrForeign):
-		return fmt.Errorf("%w: %w", admin.ErrForeign, err)
 	case errors.Is(err, cluster.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
 		return passing{err}
 	case errors.Is(err, cluster.ErrGone):

@@ -6,7 +6,6 @@ import (
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // reassigned is told of which partitions this node has just got or lost, and in
@@ -59,7 +58,7 @@ func (n *Node) look(id ownership.PartitionID, from ownership.NodeID) {
 // those that ring first: they cannot wait until all are read.
 func (n *Node) liveCalls(id ownership.PartitionID, count *int) iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for _, f := range []store.Filter{{Partition: id, State: ownership.CallClaimed}, {Partition: id}} {
+		for _, f := range []ownership.CallFilter{{Partition: id, State: ownership.CallClaimed}, {Partition: id}} {
 			for cursor := ""; ; {
 				calls, next, err := n.table.Calls(f, cursor, 0)
 				if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"tandem/admin"
 	"tandem/graphsim"
+	"tandem/ownership"
 )
 
 // canaryAdmin is an admin token that must turn up nowhere.
@@ -100,7 +101,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 			t.Errorf("%s is answered with %d", path, a.status)
 		}
 	}
-	page, err := client.Calls(t.Context(), admin.CallFilter{}, "", 1000)
+	page, err := client.Calls(t.Context(), ownership.CallFilter{}, "", 1000)
 	must(t, err)
 	for _, c := range page.Items {
 		for _, path := range []string{"", "/explain", "/timeline"} {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tandem/admin"
+	"tandem/ownership"
 )
 
 // explainAgrees asks a node's admin door what its public door would do, and
@@ -28,7 +29,7 @@ func explainAgrees(t *testing.T, s *stage) {
 	if len(x.Calls) != 1 || x.Calls[0].Known || x.Calls[0].Placement == nil || x.Calls[0].Placement.Owner != two.node.ID() {
 		t.Fatalf("of a new call of %s it says %+v", two.name, x)
 	}
-	if got, err := api.Calls(t.Context(), admin.CallFilter{}, "", 1000); err != nil || contains(got, id) {
+	if got, err := api.Calls(t.Context(), ownership.CallFilter{}, "", 1000); err != nil || contains(got, id) {
 		t.Errorf("explaining has claimed the call (%v)", err)
 	}
 	a := s.post(one.webhook(), s.token(tenantOf(1)), body)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // How often the house is kept.
@@ -79,7 +78,7 @@ func (n *Node) reap(ctx context.Context) {
 func (n *Node) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
 		for cursor := ""; ; {
-			calls, next, err := n.table.Calls(store.Filter{Node: n.ID()}, cursor, 0)
+			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
 			if err != nil {
 				n.log.Error("walking this node's calls", "error", err)
 				return

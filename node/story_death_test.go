@@ -56,7 +56,7 @@ func cloneCounts(m map[string]int) map[string]int {
 // live counts a node's calls in a state, as another node tells it.
 func (s *stage) live(at *seat, owner ownership.NodeID, state ownership.CallState) int {
 	s.t.Helper()
-	page, err := at.api().Calls(s.t.Context(), admin.CallFilter{Node: owner, State: state}, "", 1000)
+	page, err := at.api().Calls(s.t.Context(), ownership.CallFilter{Node: owner, State: state}, "", 1000)
 	must(s.t, err)
 	return len(page.Items)
 }
@@ -176,7 +176,7 @@ func TestF31_PinnedCallsOfADeadNodeAreListedToRejoin(t *testing.T) {
 		n := s.live(witness, "", ownership.CallOrphaned)
 		return not(n == mine, "%d of %d", n, mine)
 	})
-	page, err := witness.api().Calls(t.Context(), admin.CallFilter{State: ownership.CallOrphaned}, "", 100)
+	page, err := witness.api().Calls(t.Context(), ownership.CallFilter{State: ownership.CallOrphaned}, "", 100)
 	must(t, err)
 	for _, c := range page.Items {
 		if !c.Pinned || c.Tenant == "" || c.App != testApp {

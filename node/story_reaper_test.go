@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -111,7 +110,7 @@ func TestOrphansAreListedAndReaped(t *testing.T) {
 	two.stop() // without a drain, as a process that is killed
 	var orphan ownership.Call
 	eventually(t, "the call among the orphans", func() error {
-		page, err := one.api().Calls(t.Context(), admin.CallFilter{State: ownership.CallOrphaned}, "", 0)
+		page, err := one.api().Calls(t.Context(), ownership.CallFilter{State: ownership.CallOrphaned}, "", 0)
 		must(t, err)
 		if len(page.Items) == 1 {
 			orphan = page.Items[0]

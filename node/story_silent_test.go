@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -43,7 +42,7 @@ func TestO22_WhatComesForASilentOwnerWaitsForIt(t *testing.T) {
 		all, mine := s.live(witness, "", ownership.CallAnswered), s.live(witness, victim.id(), ownership.CallAnswered)
 		return not(mine >= 3 && all == 18, "%d of %d", mine, all)
 	})
-	page, err := witness.api().Calls(t.Context(), admin.CallFilter{Node: victim.id(), State: ownership.CallAnswered}, "", 100)
+	page, err := witness.api().Calls(t.Context(), ownership.CallFilter{Node: victim.id(), State: ownership.CallAnswered}, "", 100)
 	must(t, err)
 	mine := page.Items
 	s.aim(slices.DeleteFunc(slices.Clone(s.seats), func(x *seat) bool { return x == victim })...)

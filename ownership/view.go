@@ -93,6 +93,17 @@ type Owner struct {
 	Acting    bool   // Here, with a valid lease: it may act now
 }
 
+// CallFilter chooses calls; an empty field chooses all. Ended calls are chosen too,
+// unless State says otherwise.
+type CallFilter struct {
+	Node      NodeID // who acts for the call now, see Partition.Stands
+	Partition PartitionID
+	Tenant    TenantID
+	App       AppID
+	Group     GroupKey
+	State     CallState // as it stands now
+}
+
 // Errors that cross rooms. Each maps to one answer at the doors.
 var (
 	// ErrFull: no node may take the call now (503 with Retry-After).
@@ -116,6 +127,8 @@ var (
 	ErrTwin = errors.New("another process has the data of this node")
 	// ErrBehind: this node's table has not caught up with its region's (503).
 	ErrBehind = errors.New("this node's table has not caught up yet")
+	// ErrForeign: the other belongs to another deployment or region (403).
+	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrConflict: the change contradicts what the table holds.
 	ErrConflict = errors.New("the table holds something else")
 )

@@ -191,7 +191,7 @@ func (p *process) look(id ownership.PartitionID) {
 	if part, ok := p.st.Table().Partition(id); ok && part.Owner == p.id && !part.Retired {
 		sight.Epoch = part.Epoch
 	}
-	calls, _, err := p.st.Table().Calls(store.Filter{Partition: id}, "", 0)
+	calls, _, err := p.st.Table().Calls(ownership.CallFilter{Partition: id}, "", 0)
 	if err != nil {
 		p.r.log.Error("listing the calls of a partition", "err", err)
 		return

@@ -77,7 +77,7 @@ func BenchmarkKnown(b *testing.B) {
 	if err := r.table.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	items, _, err := r.table.Calls(Filter{}, "", 1000)
+	items, _, err := r.table.Calls(ownership.CallFilter{}, "", 1000)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"tandem/ownership"
 	"tandem/store/tablepb"
 )
 
@@ -168,7 +169,7 @@ func TestF07_DamagedWhileServing(t *testing.T) {
 	if len(r.fatal) != 1 || !errors.Is(r.fatal[0], ErrDamaged) || !errors.Is(r.table.Err(), ErrDamaged) {
 		t.Errorf("the node was told %v", r.fatal)
 	}
-	if _, _, err := r.table.Calls(Filter{}, "", 0); !errors.Is(err, ErrDamaged) {
+	if _, _, err := r.table.Calls(ownership.CallFilter{}, "", 0); !errors.Is(err, ErrDamaged) {
 		t.Errorf("the listing gave %v", err)
 	}
 }

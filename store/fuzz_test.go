@@ -225,7 +225,7 @@ func FuzzRestore(f *testing.F) {
 // readIndex reads every call by its index.
 func (r *rig) readIndex(t *testing.T) {
 	for cursor := ""; ; {
-		page, next, err := r.table.Calls(Filter{}, cursor, 0)
+		page, next, err := r.table.Calls(ownership.CallFilter{}, cursor, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -219,7 +219,7 @@ func compare(t *rapid.T, table *Table, m *model) {
 	slices.SortFunc(calls, func(a, b ownership.Call) int { return cmp.Compare(a.ID, b.ID) })
 	var got []ownership.Call
 	for cursor := ""; ; {
-		page, next, err := table.Calls(Filter{}, cursor, 4)
+		page, next, err := table.Calls(ownership.CallFilter{}, cursor, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +244,7 @@ func compare(t *rapid.T, table *Table, m *model) {
 			late = map[ownership.AppID]int{}
 		}
 		equal("the overdue calls of "+string(n.ID), m.Overdue(n.ID, m.now), late)
-		got, _, err := table.Calls(Filter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
+		got, _, err := table.Calls(ownership.CallFilter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"time"
 
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
@@ -50,18 +49,6 @@ func (t *Table) Partitions() []ownership.Partition {
 	return out
 }
 
-// Filter chooses calls; an empty field chooses all. Ended calls are chosen too,
-// unless State says otherwise.
-type Filter struct {
-	Node      ownership.NodeID // who acts for the call now, see ownership.Partition.Stands
-	Partition ownership.PartitionID
-	Tenant    ownership.TenantID
-	App       ownership.AppID
-	Group     ownership.GroupKey
-	State     ownership.CallState // as it stands now
-	IdleSince time.Time           // without activity since then; for the reaper
-}
-
 // MaxPage bounds one page of Calls.
 const MaxPage = 1000
 
@@ -69,7 +56,7 @@ const MaxPage = 1000
 // is the one that the page before gave; "" begins, and next "" means that there
 // are no more. Limit is at most MaxPage; 0 or less: MaxPage. A page is
 // consistent in itself; calls may come and go between pages.
-func (t *Table) Calls(f Filter, cursor string, limit int) (items []ownership.Call, next string, err error) {
+func (t *Table) Calls(f ownership.CallFilter, cursor string, limit int) (items []ownership.Call, next string, err error) {
 	if limit <= 0 || limit > MaxPage {
 		limit = MaxPage
 	}
@@ -100,7 +87,7 @@ func (t *Table) Calls(f Filter, cursor string, limit int) (items []ownership.Cal
 // callScan walks calls by id over the file and what is yet to be written to it,
 // without the table's lock.
 type callScan struct {
-	filter Filter
+	filter ownership.CallFilter
 	roster *roster // as it was when the scan began
 	tx     *bbolt.Tx
 	cursor *bbolt.Cursor
@@ -117,7 +104,7 @@ type pendingCall struct {
 }
 
 // scan begins after the cursor. Nothing of it changes any more once freeze is done.
-func (t *Table) scan(f Filter, cursor string) (*callScan, error) {
+func (t *Table) scan(f ownership.CallFilter, cursor string) (*callScan, error) {
 	s := &callScan{filter: f, after: cursor}
 	chosen, err := t.freeze(s)
 	if err != nil {
@@ -181,7 +168,7 @@ func (c *callRef) id() string {
 
 // preselect gives the calls that a partition or a group can have, by the index; nil:
 // any. A group knows its live calls only, so it preselects only for a live state.
-func (t *Table) preselect(f Filter) []callRef {
+func (t *Table) preselect(f ownership.CallFilter) []callRef {
 	out := []callRef{}
 	add := func(ref uint32) {
 		e := t.st.calls.calls.at(ref)
@@ -283,9 +270,6 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 	f := &s.filter
 	at := p.rec.Stands(k.state, k.pinned, ownership.AppID(k.app), k.epoch)
 	if f.State != 0 && at.State != f.State || f.Partition != 0 && k.partition != f.Partition || f.Node != "" && at.Owner != f.Node {
-		return ownership.Call{}, false, nil
-	}
-	if !f.IdleSince.IsZero() && !readTime(k.seenAt).Before(f.IdleSince) {
 		return ownership.Call{}, false, nil
 	}
 	if f.Group != "" && !slices.Contains(k.groups, f.Group) {

@@ -30,24 +30,23 @@ func TestCallsFilter(t *testing.T) {
 	first := r.call(callID(1)).Partition
 	cases := []struct {
 		name string
-		f    Filter
+		f    ownership.CallFilter
 		want []int
 	}{
-		{"all", Filter{}, []int{1, 2, 3, 4, 5}},
-		{"node", Filter{Node: "b"}, []int{4, 5}},
-		{"unknown node", Filter{Node: "x"}, nil},
-		{"partition", Filter{Partition: first}, []int{1, 3}},
-		{"unknown partition", Filter{Partition: 99}, nil},
-		{"tenant", Filter{Tenant: "t1"}, []int{1, 3, 4}},
-		{"app", Filter{App: "app-2"}, []int{3, 4}},
-		{"tenant and app and node", Filter{Tenant: "t1", App: "app-2", Node: "a"}, []int{3}},
-		{"claimed", Filter{State: ownership.CallClaimed}, []int{1, 3, 4}},
-		{"answered", Filter{State: ownership.CallAnswered}, []int{2}},
-		{"ended", Filter{State: ownership.CallEnded}, []int{5}},
-		{"group", Filter{Group: "thread:x"}, []int{1}},
-		{"live group", Filter{Group: "thread:x", State: ownership.CallClaimed}, []int{1}},
-		{"partition and state", Filter{Partition: first, State: ownership.CallAnswered}, nil},
-		{"idle", Filter{IdleSince: at(50), State: ownership.CallClaimed}, []int{1, 3}},
+		{"all", ownership.CallFilter{}, []int{1, 2, 3, 4, 5}},
+		{"node", ownership.CallFilter{Node: "b"}, []int{4, 5}},
+		{"unknown node", ownership.CallFilter{Node: "x"}, nil},
+		{"partition", ownership.CallFilter{Partition: first}, []int{1, 3}},
+		{"unknown partition", ownership.CallFilter{Partition: 99}, nil},
+		{"tenant", ownership.CallFilter{Tenant: "t1"}, []int{1, 3, 4}},
+		{"app", ownership.CallFilter{App: "app-2"}, []int{3, 4}},
+		{"tenant and app and node", ownership.CallFilter{Tenant: "t1", App: "app-2", Node: "a"}, []int{3}},
+		{"claimed", ownership.CallFilter{State: ownership.CallClaimed}, []int{1, 3, 4}},
+		{"answered", ownership.CallFilter{State: ownership.CallAnswered}, []int{2}},
+		{"ended", ownership.CallFilter{State: ownership.CallEnded}, []int{5}},
+		{"group", ownership.CallFilter{Group: "thread:x"}, []int{1}},
+		{"live group", ownership.CallFilter{Group: "thread:x", State: ownership.CallClaimed}, []int{1}},
+		{"partition and state", ownership.CallFilter{Partition: first, State: ownership.CallAnswered}, nil},
 	}
 	for _, when := range []string{"half in memory", "in the file"} {
 		for _, c := range cases {
@@ -126,7 +125,7 @@ func TestReadersWhileWriting(t *testing.T) {
 }
 
 func (r *rig) readAll(t *testing.T) {
-	page, _, err := r.table.Calls(Filter{}, "", 50)
+	page, _, err := r.table.Calls(ownership.CallFilter{}, "", 50)
 	if err != nil {
 		t.Error(err)
 	}

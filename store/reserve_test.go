@@ -20,7 +20,7 @@ type stand3 struct {
 // stands compares how calls stand in every way in which the table tells it.
 func (r *rig) stands(when string, want map[int]stand3) {
 	r.Helper()
-	page, _, err := r.table.Calls(Filter{}, "", 0)
+	page, _, err := r.table.Calls(ownership.CallFilter{}, "", 0)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func (r *rig) stands(when string, want map[int]stand3) {
 				r.Errorf("%s call %d stands at %+v by %s, want %+v", when, n, got, what, w)
 			}
 		}
-		by, _, err := r.table.Calls(Filter{Node: w.owner, State: w.state, Partition: c.Partition}, "", 0)
+		by, _, err := r.table.Calls(ownership.CallFilter{Node: w.owner, State: w.state, Partition: c.Partition}, "", 0)
 		if err != nil {
 			r.Fatal(err)
 		}

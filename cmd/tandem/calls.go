@@ -13,7 +13,7 @@ import (
 
 func (a *app) callsCommand() *cobra.Command {
 	var (
-		f                                                         admin.CallFilter
+		f                                                         ownership.CallFilter
 		region, node, partition, tenant, appID, group, state, cur string
 		limit                                                     int
 	)
@@ -30,7 +30,7 @@ so that late notifications do no harm.`,
 			if name != "" {
 				return a.showCall(ctx, c, name)
 			}
-			f = admin.CallFilter{Region: ownership.Region(region), Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
+			f = ownership.CallFilter{Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
 			if partition != "" {
 				id, err := partitionID(partition)
 				if err != nil {
@@ -45,7 +45,7 @@ so that late notifications do no harm.`,
 				}
 				f.State = s
 			}
-			page, err := c.Calls(ctx, f, cur, limit)
+			page, err := c.CallsIn(ctx, ownership.Region(region), f, cur, limit)
 			if err != nil {
 				return err
 			}

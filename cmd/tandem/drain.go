@@ -97,7 +97,7 @@ func (a *app) awaitDrained(ctx context.Context, c *admin.Client, id ownership.No
 
 // cannotMove lists what a drain had to leave.
 func (a *app) cannotMove(ctx context.Context, c *admin.Client, n admin.Node) error {
-	page, err := c.Calls(ctx, admin.CallFilter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
+	page, err := c.Calls(ctx, ownership.CallFilter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
 	if err != nil {
 		return err
 	}
