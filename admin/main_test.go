@@ -127,7 +127,7 @@ func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
 	srv := NewServer(r.door)
 	srv.ErrorLog = slog.NewLogLogger(deps.Logger.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
-	way := Listener(l, 0)
+	way := Listener(l, 512)
 	way.Watch(srv)
 	go func() { served <- srv.Serve(way) }()
 	t.Cleanup(func() {

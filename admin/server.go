@@ -11,9 +11,6 @@ import (
 	"tandem/doorway"
 )
 
-// DefaultConnections caps the listener: connections at a time.
-const DefaultConnections = 512
-
 // NewServer gives an http.Server with the door's limits: 32 KiB of headers
 // within 5 s, 30 s for the rest of a request and for its answer (streams and
 // snapshots extend their own), and an idle time above that of balancers. Its Shutdown ends the event streams.
@@ -87,6 +84,5 @@ func sameSite(inner http.Handler) http.Handler {
 // without a token of this door gives way, and some are always kept for newcomers, such
 // as probes. The server must be watched: Door.Watch.
 func Listener(l net.Listener, all int) *doorway.Door {
-	all = orElse(all, DefaultConnections)
 	return doorway.New(l, doorway.Config{All: all, Each: max(1, all/4)})
 }

@@ -72,6 +72,9 @@ func loadTokens(path string) ([]token, error) {
 	return tokens, nil
 }
 
+// quoted is a text of the file in an error of its parser.
+var quoted = regexp.MustCompile("`[^`]*`")
+
 func parseTokens(body []byte) ([]token, error) {
 	var file struct {
 		Tokens []struct {
@@ -84,7 +87,8 @@ func parseTokens(body []byte) ([]token, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(body))
 	dec.KnownFields(true)
 	if err := dec.Decode(&file); err != nil {
-		return nil, err
+		// The parser repeats the beginning of a text, and the wrong file may hold secrets.
+		return nil, errors.New(quoted.ReplaceAllString(err.Error(), "a text"))
 	}
 	if len(file.Tokens) == 0 {
 		return nil, errors.New("it holds no token, so nobody could enter")

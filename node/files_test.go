@@ -71,7 +71,7 @@ func TestCheckFilesReadsWhatIsNamed(t *testing.T) {
 				t.Fatalf("the text does not hold: %v", err)
 			}
 			_, err := c.CheckFiles(time.Now().Add(f.after))
-			if err == nil || !strings.Contains(err.Error(), f.says) || strings.Contains(err.Error(), canarySecret) {
+			if err == nil || !strings.Contains(err.Error(), f.says) || strings.Contains(err.Error(), canaryHandle[:4]) {
 				t.Errorf("it says %v, wanted %q", err, f.says)
 			}
 			if f.start {
