@@ -1,11 +1,14 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -346,4 +349,23 @@ func TestOpenDoorStaysOnLoopback(t *testing.T) {
 	if got := r.fake.done(); len(got) != 0 {
 		t.Errorf("the cluster was asked for %v", got)
 	}
+}
+
+// TestO35_FewLookUpsAtATime: however many unknown tokens come at once, few of them are
+// looked for at the leader at one time.
+func TestO35_FewLookUpsAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var inside atomic.Int64
+		free := make(chan struct{})
+		g := newGuard("", nil, func(context.Context) error { inside.Add(1); <-free; return nil }, time.Now)
+		for range 10 * lookUps {
+			go g.catchUp(t.Context())
+		}
+		synctest.Wait()
+		if n := inside.Load(); n != lookUps {
+			t.Errorf("%d look-ups are under way, want %d", n, lookUps)
+		}
+		close(free)
+		synctest.Wait()
+	})
 }

@@ -27,6 +27,7 @@ func TestBadJSON(t *testing.T) {
 		{"B77 two values", `{"value":[` + one + `],"value":[` + one + `]}`, 400, "malformed_notification"},
 		{"B77 Value", `{"value":[` + one + `],"Value":[` + one + `]}`, 400, "malformed_notification"},
 		{"B77 RESOURCEURL", `{"value":[{"resourceUrl":"/communications/calls/c1","RESOURCEURL":"/communications/calls/c2"}]}`, 400, "malformed_notification"},
+		{"B78 depth 100, which a JSON parser takes", deep(100), 400, "malformed_notification"},
 		{"B78 depth 10001", deep(10001), 400, "malformed_notification"},
 		{"B78 depth 100000", deep(100000), 400, "malformed_notification"},
 		{"B79 invalid UTF-8", update("c1", "\"x\":\"\xff\""), 400, "malformed_notification"},
