@@ -99,11 +99,13 @@ func (c *entry) enterOnce(ctx context.Context) error {
 
 // announce asks the leader, or any node that knows it, to take this node in. When
 // nobody knows a leader, those who vote vouch for each other first.
-func (c *entry) announce(ctx context.Context) error {
-	req, err := c.joining()
-	if err != nil {
-		return err
-	}
+func (c *entry) announce(ctx context.Context) (err error) {
+	req, noToken := c.joining()
+	defer func() {
+		if noToken != nil && errors.Is(err, ErrUninvited) {
+			err = fmt.Errorf("%w; %w", err, noToken)
+		}
+	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
 	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
 		if leader == c.self {

@@ -102,20 +102,18 @@ func (c *entry) ownsTooFew() bool {
 	return own == 0 || own < c.cfg.Partitions && c.tb.Format() >= ownership.FormatReservations
 }
 
-// joining is this node's request to be taken in.
-func (c *entry) joining() (JoinRequest, error) {
+// joining is this node's request to be taken in, and why it has no token to show, if it
+// should have one.
+func (c *entry) joining() (req JoinRequest, noToken error) {
 	_, member := c.tb.Node(c.self)
 	token := ""
 	if !member {
-		var err error
-		if token, err = c.token(); err != nil {
-			return JoinRequest{}, err
-		}
+		token, noToken = c.token()
 	}
 	me := c.me()
 	return JoinRequest{
 		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
 		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
 		Token: token,
-	}, nil
+	}, noToken
 }
