@@ -327,7 +327,7 @@ func TestHandleOfAnotherFounding(t *testing.T) {
 // TestD10_DerivedKeys: a key for another purpose differs by handle key and by purpose,
 // tells nothing of the handle key, and follows a change of keys.
 func TestD10_DerivedKeys(t *testing.T) {
-	one, two := Key{ID: "1", Secret: bytes.Repeat([]byte("a"), 32)}, Key{ID: "2", Secret: bytes.Repeat([]byte("b"), 32)}
+	one, two := Key{ID: "1", Secret: []byte("0123456789abcdefghijklmnopqrstuv")}, Key{ID: "2", Secret: []byte("vutsrqponmlkjihgfedcba9876543210")}
 	h, err := NewHandles([]Key{one, two})
 	if err != nil {
 		t.Fatal(err)
