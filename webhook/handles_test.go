@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"os"
@@ -321,5 +322,25 @@ func TestHandleOfAnotherFounding(t *testing.T) {
 	identity = "QRSTUVWXYZ234567"
 	if a := post(t, old, update("c1")); a.status != 202 {
 		t.Errorf("a callback URI from before the region had an identity: %+v", a)
+	}
+}
+
+// TestD10_DerivedKeys: a key for another purpose differs by handle key and by purpose,
+// tells nothing of the handle key, and follows a change of keys.
+func TestD10_DerivedKeys(t *testing.T) {
+	one, two := Key{ID: "1", Secret: []byte("0123456789abcdefghijklmnopqrstuv")}, Key{ID: "2", Secret: []byte("vutsrqponmlkjihgfedcba9876543210")}
+	h, err := NewHandles([]Key{one, two})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := h.Derived("x"), h.Derived("y")
+	if len(a) != 2 || bytes.Equal(a[0], a[1]) || bytes.Equal(a[0], b[0]) || bytes.Equal(a[0], one.Secret) || !bytes.Equal(a[0], h.Derived("x")[0]) {
+		t.Error("the keys are not one for each handle key and purpose")
+	}
+	if err := h.Replace([]Key{two}); err != nil {
+		t.Fatal(err)
+	}
+	if now := h.Derived("x"); len(now) != 1 || !bytes.Equal(now[0], a[1]) {
+		t.Error("they do not follow a change of keys")
 	}
 }
