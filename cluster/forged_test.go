@@ -101,7 +101,7 @@ func (r *testRegion) webCert(ofRegionsCA bool) tls.Certificate {
 func overTLS(cert tls.Certificate) func(string, time.Duration) (net.Conn, error) {
 	return func(addr string, timeout time.Duration) (net.Conn, error) {
 		return tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", addr,
-			&tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}, Certificates: []tls.Certificate{cert}})
+			&tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}, GetClientCertificate: shown(cert)})
 	}
 }
 

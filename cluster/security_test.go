@@ -39,6 +39,12 @@ func (r *testRegion) credsOf(caDir, deployment string, region ownership.Region, 
 	return c
 }
 
+// shown shows a certificate whatever authorities the server names: Go's client shows
+// none that they did not sign, and the server would not see what it is to refuse.
+func shown(cert tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+}
+
 // closedUnanswered reports whether the far side closes without sending a byte of
 // its protocol.
 func closedUnanswered(t *testing.T, conn net.Conn) {
@@ -73,6 +79,7 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 			t.Run(tc.name+" over "+proto, func(t *testing.T) {
 				conf := tc.creds.client(proto, "")
 				conf.VerifyConnection = nil // the stranger is not picky
+				conf.GetClientCertificate = shown(conf.Certificates[0])
 				conn, err := tls.Dial("tcp", n.Addr(), conf)
 				if err != nil {
 					return // refused in the handshake
