@@ -48,7 +48,7 @@ var rooms = map[string]roomRule{
 			"token", "webhook"},
 		tests: []string{"graphsim"},
 	},
-	"cmd": {floor: 6, may: []string{"admin", "cluster", "graphsim", "node", "ownership", "token"}},
+	"cmd": {floor: 6, may: []string{"admin", "cluster", "graphsim", "node", "ownership", "token"}, tests: []string{"store"}},
 
 	// Apart: a mistake shared with the product could hide.
 	"graphsim": {floor: 0},

@@ -122,7 +122,7 @@ func (d *Door) useToken(ctx context.Context, address string, done bool) error {
 	return out.Err
 }
 
-// ErrTokenRefused: it is no token of this region, it has ended, or its roles are others.
+// ErrTokenRefused says that it is no token of this region, it has ended, or its roles are others.
 var ErrTokenRefused = errors.New("the token it shows is not one of this region with the role join, or has ended")
 
 // LetIn says whose token it is that a node shows which asks to be taken in; done: it

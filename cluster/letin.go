@@ -17,7 +17,7 @@ import (
 // node of the region, a token with the role join, the agreement by which the region was
 // founded, or a setting of the region.
 
-// ErrUninvited: the region does not know the node, and nobody has let it in.
+// ErrUninvited says that the region does not know the node, and nobody has let it in.
 var ErrUninvited = errors.New("nobody has let it in: ask for it at a node of the region with 'tandem join', " +
 	"or give it a token with the role join in cluster.join_token_file")
 

@@ -26,7 +26,7 @@ const (
 	signLen   = int64(len(signMagic) + sha256.Size)
 )
 
-// ErrUnsigned: a saved snapshot has no signature by one of the keys.
+// ErrUnsigned says that a saved snapshot has no signature by one of the keys.
 var ErrUnsigned = errors.New("it is not signed with a handle key of this deployment, so anybody may have made it; " +
 	"if you know where it comes from, say --unsigned (over HTTP unsigned=true)")
 

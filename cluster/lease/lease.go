@@ -147,6 +147,7 @@ func (l *Lease) Yield(p ownership.PartitionID, e ownership.Epoch) (first bool) {
 	return first
 }
 
+// Take lets this node act on a yielded partition again.
 func (l *Lease) Take(p ownership.PartitionID) {
 	l.change(func(m map[ownership.PartitionID]ownership.Epoch) { delete(m, p) })
 }

@@ -59,6 +59,8 @@ type Renewal struct {
 	Behind      bool // its table has not caught up: it does not act, lease or not
 }
 
+// NewTable returns the table of a leader who is safe to act since then, when the
+// leases of earlier leaders lasted at most longest.
 func NewTable(longest, drift time.Duration, since time.Time) *Table {
 	return &Table{drift: drift, start: since, since: since, longest: longest, nodes: make(map[ownership.NodeID]*entry)}
 }
