@@ -180,7 +180,7 @@ func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[Node], error) {
 	}
 	if err := d.useToken(ctx, in.Body.Address, true); err != nil {
 		// The node is in; the token can bring in no other, and ends by its time.
-		d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "error", err)
+		d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
 	}
 	return &reply[Node]{d.node(n, d.counts())}, nil
 }

@@ -113,9 +113,9 @@ type Cluster interface {
 	Status() ClusterStatus
 	// SaveSnapshot writes the whole table with its stamp and checksum.
 	SaveSnapshot(context.Context, io.Writer) error
-	// RestoreSnapshot replaces the region's table; a foreign, older, truncated
-	// or damaged snapshot is refused with an error that says so.
-	// one of another history too, unless anyhow is said.
+	// RestoreSnapshot replaces the region's table. A snapshot that is foreign, older,
+	// cut short or damaged is refused with an error that says so; so is one of another
+	// history, and one that is not signed, unless the terms allow it.
 	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
 }
 

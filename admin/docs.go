@@ -32,7 +32,7 @@ func (d *Door) docsRoutes() {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		if err := docsPage.Execute(w, ops()); err != nil {
-			d.log.Debug("writing the docs page stopped", "error", err)
+			d.log.Debug("writing the docs page stopped", "err", err)
 		}
 	})
 }

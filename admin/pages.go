@@ -165,7 +165,7 @@ func (s consoleSource) Call(raw string) (console.Call, error) {
 func (s consoleSource) Latest() []console.Event {
 	latest, err := s.d.deps.Journal.Latest(pageEvents)
 	if err != nil {
-		s.d.log.Error("reading the newest events for the console", "error", err)
+		s.d.log.Error("reading the newest events for the console", "err", err)
 	}
 	events := pageEventsOf(latest)
 	slices.Reverse(events)

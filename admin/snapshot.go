@@ -25,7 +25,7 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 		_, w, _ := humahttprouter.Unwrap(ctx)
 		out := http.NewResponseController(w)
 		if err := out.SetWriteDeadline(time.Now().Add(snapshotTime)); err != nil {
-			d.log.Warn("a snapshot is written without a deadline of its own", "error", err)
+			d.log.Warn("a snapshot is written without a deadline of its own", "err", err)
 		}
 		c, cancel := context.WithTimeout(ctx.Context(), snapshotTime)
 		defer cancel()
@@ -42,7 +42,7 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 			}
 			return
 		}
-		d.log.Error("saving a snapshot failed", "written", file.n, "error", err)
+		d.log.Error("saving a snapshot failed", "written", file.n, "err", err)
 		note(ctx.Context(), "failed: "+err.Error())
 		if file.n > 0 {
 			panic(http.ErrAbortHandler)
@@ -75,7 +75,7 @@ func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, er
 	deadline := time.Now().Add(snapshotTime)
 	out := http.NewResponseController(in.w)
 	if err := errors.Join(out.SetReadDeadline(deadline), out.SetWriteDeadline(deadline)); err != nil {
-		d.log.Warn("a snapshot is read without a deadline of its own", "error", err)
+		d.log.Warn("a snapshot is read without a deadline of its own", "err", err)
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()

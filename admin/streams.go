@@ -134,7 +134,7 @@ func (d *Door) pump(ctx context.Context, s *eventStream, reader [sha256.Size]byt
 		}
 		events, oldest, err := d.deps.Journal.Events(after, eventBatch)
 		if err != nil {
-			d.log.Error("reading the event history for a follower", "after", after, "error", err)
+			d.log.Error("reading the event history for a follower", "after", after, "err", err)
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
 		}
 		if after > 0 && oldest > after+1 {

@@ -62,7 +62,7 @@ func (n *Node) liveCalls(id ownership.PartitionID, count *int) iter.Seq[ownershi
 			for cursor := ""; ; {
 				calls, next, err := n.table.Calls(f, cursor, 0)
 				if err != nil {
-					n.log.Error("listing the calls of a partition", "partition", id, "error", err)
+					n.log.Error("listing the calls of a partition", "partition", id, "err", err)
 					return
 				}
 				for _, c := range calls {

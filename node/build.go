@@ -60,7 +60,7 @@ func (n *Node) closeStore(ctx context.Context) error {
 
 // fatal is called when the disk or the table makes the node useless.
 func (n *Node) fatal(err error) {
-	n.log.Error("this node cannot go on", "error", err)
+	n.log.Error("this node cannot go on", "err", err)
 	n.cfg.Fatal(err)
 }
 
@@ -184,7 +184,7 @@ func (n *Node) health() cluster.Health {
 // messages: the partition is about to be this node's.
 func (n *Node) takeMemory(id ownership.PartitionID, memory []byte) {
 	if err := n.desk.RecallOf(id, memory); err != nil {
-		n.log.Warn("taking over what is known of handled messages; the bot may be handed repeats", "partition", id, "error", err)
+		n.log.Warn("taking over what is known of handled messages; the bot may be handed repeats", "partition", id, "err", err)
 	}
 }
 

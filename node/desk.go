@@ -42,12 +42,12 @@ func (n *Node) recall() {
 		err = json.Unmarshal(text, &m)
 	}
 	if err != nil {
-		n.log.Warn("reading what the bot's desk knew before the restart; the bot may be handed repeats", "error", err)
+		n.log.Warn("reading what the bot's desk knew before the restart; the bot may be handed repeats", "err", err)
 	}
 	n.desk.Recall(m)
 	// From here on it would be the knowledge of the last start but one.
 	if err := os.Remove(file); err != nil {
-		n.log.Warn("removing what the bot's desk knew before the restart", "error", err)
+		n.log.Warn("removing what the bot's desk knew before the restart", "err", err)
 	}
 }
 
@@ -62,7 +62,7 @@ func (n *Node) closeDesk(ctx context.Context) error {
 		wrong = os.WriteFile(filepath.Join(n.cfg.Node.DataDir, deskFile), text, 0o600)
 	}
 	if wrong != nil {
-		n.log.Warn("keeping what the bot's desk knows; after the start the bot may be handed repeats", "error", wrong)
+		n.log.Warn("keeping what the bot's desk knows; after the start the bot may be handed repeats", "err", wrong)
 	}
 	return err
 }

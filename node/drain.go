@@ -53,7 +53,7 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 		}
 		over := ctx.Err() != nil || time.Since(begun) >= patience && given.Failed == 0
 		if over && left > 0 {
-			n.log.Warn("stopping with live calls: their partitions stay here for one lease, then go to other nodes", "calls", left, "error", err)
+			n.log.Warn("stopping with live calls: their partitions stay here for one lease, then go to other nodes", "calls", left, "err", err)
 		}
 		if over || n.mayStop(left, given) {
 			return left
@@ -100,7 +100,7 @@ func (n *Node) handOnLead(ctx context.Context) {
 		return
 	}
 	if err := n.region.TransferLeader(ctx, ""); err != nil {
-		n.log.Warn("handing on the lead before the stop", "error", err)
+		n.log.Warn("handing on the lead before the stop", "err", err)
 	}
 }
 
@@ -117,7 +117,7 @@ func (n *Node) announceDrain(ctx context.Context, until time.Time) {
 		err = n.region.Drain(ctx, n.ID(), until.UTC())
 	}
 	if err != nil {
-		n.log.Warn("telling the region of the stop", "error", err)
+		n.log.Warn("telling the region of the stop", "err", err)
 	}
 }
 
@@ -138,7 +138,7 @@ func (n *Node) comeBack(ctx context.Context) error {
 			if err == nil {
 				return
 			}
-			n.log.Debug("ending the drain of the last stop; trying again", "error", err)
+			n.log.Debug("ending the drain of the last stop; trying again", "err", err)
 			select {
 			case <-time.After(drainRound):
 			case <-ctx.Done():

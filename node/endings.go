@@ -186,7 +186,7 @@ func (w *watch) look() {
 		}
 		if err := f.take(); err != nil {
 			if !sameStamps(now, f.failed) {
-				w.n.log.Warn("changed certificates are not taken yet; the old ones stay in force", "key", f.key, "error", err)
+				w.n.log.Warn("changed certificates are not taken yet; the old ones stay in force", "key", f.key, "err", err)
 			}
 			f.failed = now
 			continue

@@ -49,7 +49,7 @@ func (n *Node) forget(ctx context.Context) {
 	}
 	now := n.now()
 	if _, err := n.region.Do(ctx, ownership.Forget{At: now, Before: now.Add(-n.cfg.Cluster.Tombstones)}); err != nil {
-		n.log.Warn("forgetting old tombstones; the next round tries again", "error", err)
+		n.log.Warn("forgetting old tombstones; the next round tries again", "err", err)
 	}
 }
 
@@ -65,7 +65,7 @@ func (n *Node) now() time.Time {
 func (n *Node) reap(ctx context.Context) {
 	seen, err := n.desk.Reap(ctx, n.ownCalls())
 	if err != nil {
-		n.log.Warn("looking after silent calls; the next round tries again", "error", err)
+		n.log.Warn("looking after silent calls; the next round tries again", "err", err)
 	}
 	if seen.Asked > 0 {
 		n.log.Info("looked after silent calls", "asked", seen.Asked, "released", seen.Released, "alive", seen.Alive, "unclear", seen.Unclear)
@@ -80,7 +80,7 @@ func (n *Node) ownCalls() iter.Seq[ownership.Call] {
 		for cursor := ""; ; {
 			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
 			if err != nil {
-				n.log.Error("walking this node's calls", "error", err)
+				n.log.Error("walking this node's calls", "err", err)
 				return
 			}
 			for _, c := range calls {

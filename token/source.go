@@ -126,7 +126,7 @@ func (s *source) refresh(ctx context.Context) error {
 	case s.keysURL == nil || ctx.Err() != nil:
 		return err
 	default:
-		s.log.WarnContext(ctx, "metadata cannot be read, the key address known from before is used", "error", err)
+		s.log.WarnContext(ctx, "metadata cannot be read, the key address known from before is used", "err", err)
 	}
 	body, err := s.fetch.get(ctx, s.keysURL)
 	if err != nil {
@@ -193,7 +193,7 @@ func (s *source) finish(err error) {
 		} else {
 			s.notFrom = now.Add(firstBackoff)
 		}
-		s.log.Warn("keys cannot be fetched", "error", err, "failures", s.failures, "next_attempt_in", wait)
+		s.log.Warn("keys cannot be fetched", "err", err, "failures", s.failures, "next_attempt_in", wait)
 	}
 	s.failing.Store(err != nil)
 	s.absent.looked(err == nil)

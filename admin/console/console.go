@@ -196,7 +196,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, reader, page stri
 	}
 	var out bytes.Buffer
 	if err := c.pages[page].Execute(&out, v); err != nil {
-		c.log.Error("making a console page failed", "page", page, "error", err)
+		c.log.Error("making a console page failed", "page", page, "err", err)
 		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
 		return
 	}

@@ -211,7 +211,7 @@ func (s *stage) config(a actor, other string, logger *slog.Logger) node.Config {
 	}
 	c.Logger = logger.With("node", a.name)
 	c.Version = softwareVersion()
-	c.Fatal = func(err error) { logger.Error("a node of the demonstration gave up", "node", a.name, "error", err) }
+	c.Fatal = func(err error) { logger.Error("a node of the demonstration gave up", "node", a.name, "err", err) }
 	return c
 }
 

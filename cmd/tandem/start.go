@@ -85,7 +85,7 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 				err = n.Reload(fresh)
 			}
 			if err != nil {
-				n.Log().Error("reloading: what was in force stays", "error", err)
+				n.Log().Error("reloading: what was in force stays", "err", err)
 			}
 		case err := <-fatal:
 			// Whatever made the node give up may also hang its stop: leave at once,
@@ -133,6 +133,6 @@ func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan
 // notify tells systemd; without systemd it does nothing.
 func notify(n *node.Node, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.Log().Warn("telling systemd", "state", state, "error", err)
+		n.Log().Warn("telling systemd", "state", state, "err", err)
 	}
 }
