@@ -65,7 +65,7 @@ func forGood(err error) bool {
 }
 
 func (c *entry) enterOnce(ctx context.Context) error {
-	if c.lease.Dropped.Load() {
+	if c.lease.Dropped() {
 		return nil
 	}
 	trouble := c.trouble.Load()

@@ -37,7 +37,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		return nil // an attempt before it went through, and its answer was lost
 	}
 	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
-		c.lease.Dropped.Store(false) // it stays
+		c.lease.Keep() // it stays
 	}
 	return err
 }

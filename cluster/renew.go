@@ -41,7 +41,7 @@ func (c *renewals) keepLease() {
 func (c *renewals) renewOnce() time.Duration {
 	length := c.leaseLength()
 	every := min(c.cfg.Timings.Renew, length/4)
-	if c.lease.Dropped.Load() || !c.entered.Load() {
+	if c.lease.Dropped() || !c.entered.Load() {
 		return every / 4
 	}
 	leader, addr, changed := c.leader.now()
@@ -74,8 +74,8 @@ func (c *renewals) renewOnce() time.Duration {
 // catchUp tells the leader at once when this node acts again after a break: until
 // then it gets no new calls and inherits nothing.
 func (c *renewals) catchUp() {
-	g := c.lease.Running(time.Now())
-	if g != nil && c.waitApplied(c.ctx, g.Floor) == nil {
+	floor, ok := c.lease.Floor(time.Now())
+	if ok && c.waitApplied(c.ctx, floor) == nil {
 		c.renewAt.fire()
 	}
 }

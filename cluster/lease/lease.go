@@ -24,8 +24,8 @@ import (
 // new grant counts only once the own table holds what the leader's held when it
 // gave it (the floor).
 type Lease struct {
-	Granted atomic.Pointer[Grant]
-	Dropped atomic.Bool // for good: the node leaves, stops, or its disk stalls
+	granted atomic.Pointer[Grant]
+	dropped atomic.Bool // the node leaves, stops, or its disk stalls
 
 	mu      sync.Mutex
 	yielded atomic.Pointer[map[ownership.PartitionID]ownership.Epoch] // partitions being moved away
@@ -37,7 +37,7 @@ type Grant struct {
 	until    time.Time
 	Term     uint64
 	Applied  uint64 // the leader's table index that holdings are as new as
-	Floor    uint64 // nothing counts before the own table has reached it
+	floor    uint64 // nothing counts before the own table has reached it
 	Holdings map[Holding]bool
 }
 
@@ -53,7 +53,7 @@ type Holding struct {
 func (l *Lease) Renew(sent, now time.Time, g Grant) (broken bool) {
 	g.until = sent.Add(g.Length)
 	for {
-		old := l.Granted.Load()
+		old := l.granted.Load()
 		if old != nil && (g.Term < old.Term || g.until.Before(old.until)) {
 			return false
 		}
@@ -62,12 +62,12 @@ func (l *Lease) Renew(sent, now time.Time, g Grant) (broken bool) {
 		// out, or while this process stood still, tells nothing of the time between.
 		broken = old == nil || !now.Before(old.until)
 		if broken {
-			next.Floor = g.Applied
+			next.floor = g.Applied
 		} else {
-			next.Floor = old.Floor
+			next.floor = old.floor
 			next.Holdings = union(old.Holdings, g.Holdings)
 		}
-		if l.Granted.CompareAndSwap(old, &next) {
+		if l.granted.CompareAndSwap(old, &next) {
 			return broken
 		}
 	}
@@ -84,13 +84,13 @@ func union(a, b map[Holding]bool) map[Holding]bool {
 	return out
 }
 
-// Valid reports whether the lease runs. It may count only later, see acts.
-func (l *Lease) Valid(now time.Time) bool { return l.Running(now) != nil }
+// Valid reports whether the lease runs. It may count only later, see Acts.
+func (l *Lease) Valid(now time.Time) bool { return l.running(now) != nil }
 
-// Running gives the grant in force; nil: there is none.
-func (l *Lease) Running(now time.Time) *Grant {
-	g := l.Granted.Load()
-	if g == nil || l.Dropped.Load() || !now.Before(g.until) {
+// running returns the grant in force; nil: there is none.
+func (l *Lease) running(now time.Time) *Grant {
+	g := l.granted.Load()
+	if g == nil || l.dropped.Load() || !now.Before(g.until) {
 		return nil
 	}
 	return g
@@ -99,14 +99,14 @@ func (l *Lease) Running(now time.Time) *Grant {
 // Acts reports whether the node, whose table is at the index applied, may act at
 // all.
 func (l *Lease) Acts(applied uint64, now time.Time) bool {
-	g := l.Running(now)
-	return g != nil && applied >= g.Floor
+	g := l.running(now)
+	return g != nil && applied >= g.floor
 }
 
 // Until gives the end of the lease; zero when there was none or it was dropped.
 func (l *Lease) Until() time.Time {
-	g := l.Granted.Load()
-	if g == nil || l.Dropped.Load() {
+	g := l.granted.Load()
+	if g == nil || l.dropped.Load() {
 		return time.Time{}
 	}
 	return g.until
@@ -128,14 +128,30 @@ func (l *Lease) Holds(p ownership.PartitionID, e ownership.Epoch, applied uint64
 // reclaimed the other may not have heard of yet. The leader confirms it when the
 // other has.
 func (l *Lease) HoldsReserved(p ownership.PartitionID, e ownership.Epoch, applied uint64, now time.Time) bool {
-	g := l.Running(now)
-	return g != nil && applied >= g.Floor && g.Holdings[Holding{p, e}]
+	g := l.running(now)
+	return g != nil && applied >= g.floor && g.Holdings[Holding{p, e}]
 }
 
-// Drop ends the lease for good.
-func (l *Lease) Drop() { l.Dropped.Store(true) }
+// Drop ends the lease until it is kept after all.
+func (l *Lease) Drop() { l.dropped.Store(true) }
 
-// Yield stops this node acting on the partition at that epoch; take lets it act
+// Keep takes Drop back: the node stays.
+func (l *Lease) Keep() { l.dropped.Store(false) }
+
+// Dropped reports whether this node has given its lease up.
+func (l *Lease) Dropped() bool { return l.dropped.Load() }
+
+// Floor is the index that the own table must have reached before the lease counts. ok
+// is false when none runs.
+func (l *Lease) Floor(now time.Time) (index uint64, ok bool) {
+	g := l.running(now)
+	if g == nil {
+		return 0, false
+	}
+	return g.floor, true
+}
+
+// Yield stops this node acting on the partition at that epoch; Take lets it act
 // again when the move came to nothing. False: it has been yielded at that epoch
 // already, and whoever did that decides when it is taken back.
 func (l *Lease) Yield(p ownership.PartitionID, e ownership.Epoch) (first bool) {
