@@ -34,3 +34,20 @@ func ExampleCompileRules() {
 	// Output:
 	// reading region rule 1: line 1, column 5: undefined field 'tennant'
 }
+
+// A pin is a wish: the calls of one tenant on the nodes of one zone.
+func ExamplePins_For() {
+	pins, err := policy.CompilePins([]policy.PinSpec{
+		{When: `call.tenant == "8986d25d-1111-2222-3333-444455556666"`, Pin: ownership.Pin{Zone: "b"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	verdict := pins.For(policy.Facts{Tenant: "8986d25d-1111-2222-3333-444455556666"})
+	fmt.Println(verdict.Pin.Zone, verdict.Why)
+	fmt.Println(pins.For(policy.Facts{Tenant: "6e1fc0e1-a55f-4277-89f4-aae9486d40a8"}).Rule)
+	// Output:
+	// b pin 1 matches: call.tenant == "8986d25d-1111-2222-3333-444455556666"
+	// -1
+}
