@@ -15,6 +15,7 @@ type smallTable struct {
 	nodes []Node
 	parts map[PartitionID]*Partition
 	calls map[CallID]*Call
+	rung  []*Call // those of which it is known until when they ring
 	keys  map[GroupKey][]CallID
 	fit   map[NodeID]Fitness
 	next  PartitionID
@@ -60,6 +61,9 @@ func (t *smallTable) put(c Call) {
 		c.ClaimedAt = noon
 	}
 	t.calls[c.ID] = &c
+	if !c.Deadline.IsZero() {
+		t.rung = append(t.rung, &c)
+	}
 	for _, k := range c.Groups {
 		t.keys[k] = append(t.keys[k], c.ID)
 	}
@@ -203,8 +207,8 @@ func (t *smallTable) LiveOf(id NodeID, app AppID) int {
 
 func (t *smallTable) Overdue(id NodeID, at time.Time) map[AppID]int {
 	late := map[AppID]int{}
-	for _, c := range t.calls {
-		if s := t.stands(c); s.State == CallClaimed && s.Owner == id && !c.Deadline.IsZero() && at.After(RingsUntil(c.Deadline)) {
+	for _, c := range t.rung {
+		if s := t.stands(c); s.State == CallClaimed && s.Owner == id && at.After(RingsUntil(c.Deadline)) {
 			late[c.App]++
 		}
 	}
