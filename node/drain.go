@@ -33,7 +33,12 @@ const (
 // without a call that is bound to this node, and waits for those that are: until
 // they end, node.drain is over, or ctx ends. All the while it gets and handles
 // its notifications. Stop it afterwards; its next start takes new calls again.
-func (n *Node) Drain(ctx context.Context) (left int) {
+func (n *Node) Drain(ctx context.Context) (left int) { return drains{n}.drain(ctx) }
+
+// drains is how a node leaves unnoticed, and comes back.
+type drains struct{ *Node }
+
+func (n drains) drain(ctx context.Context) (left int) {
 	patience := n.cfg.Node.Drain
 	n.leaving.Store(true)
 	begun := time.Now()
@@ -66,7 +71,7 @@ func (n *Node) Drain(ctx context.Context) (left int) {
 }
 
 // mayStop reports whether waiting longer would help nobody.
-func (n *Node) mayStop(left int, given cluster.Given) bool {
+func (n drains) mayStop(left int, given cluster.Given) bool {
 	// A node that may not act has nothing that anybody could lose.
 	return !n.region.Status().Leased || left == 0 && given.Ringing == 0
 }
@@ -74,7 +79,7 @@ func (n *Node) mayStop(left int, given cluster.Given) bool {
 // linger keeps the doors open for public.linger since the node began to leave:
 // redirects to this node are under way, and whoever balances load has yet to hear
 // that it is not ready. A region of one has nowhere else to send anybody.
-func (n *Node) linger(ctx context.Context, begun time.Time) {
+func (n drains) linger(ctx context.Context, begun time.Time) {
 	if len(n.region.Status().Peers) < 2 {
 		return
 	}
@@ -88,7 +93,7 @@ func (n *Node) linger(ctx context.Context, begun time.Time) {
 
 // handOnLead gives the lead away before anything else: an election while calls
 // are moved would hold them up.
-func (n *Node) handOnLead(ctx context.Context) {
+func (n drains) handOnLead(ctx context.Context) {
 	s := n.region.Status()
 	voters := 0
 	for _, p := range s.Peers {
@@ -107,7 +112,7 @@ func (n *Node) handOnLead(ctx context.Context) {
 // announceDrain tells the region that this node takes no new calls. Without the
 // mark on disk the node would come back and stay drained, so then it says
 // nothing; its partitions go to others all the same.
-func (n *Node) announceDrain(ctx context.Context, until time.Time) {
+func (n drains) announceDrain(ctx context.Context, until time.Time) {
 	me, ok := n.table.Node(n.ID())
 	if !ok || me.State != ownership.NodeActive {
 		return
@@ -121,11 +126,11 @@ func (n *Node) announceDrain(ctx context.Context, until time.Time) {
 	}
 }
 
-func (n *Node) drainMark() string { return filepath.Join(n.cfg.Node.DataDir, drainMark) }
+func (n drains) drainMark() string { return filepath.Join(n.cfg.Node.DataDir, drainMark) }
 
 // comeBack ends the drain that this node's last stop began, as soon as the node
 // has a place in its region again.
-func (n *Node) comeBack(ctx context.Context) error {
+func (n drains) comeBack(ctx context.Context) error {
 	if _, err := os.Lstat(n.drainMark()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -152,7 +157,7 @@ func (n *Node) comeBack(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) endOwnDrain(ctx context.Context) error {
+func (n drains) endOwnDrain(ctx context.Context) error {
 	if err := n.region.Ready(ctx); err != nil {
 		return err
 	}

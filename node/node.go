@@ -104,7 +104,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, n.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func TestF25_NodesThatGetSIGTERMHandTheirCallsOver(t *testing.T) {
 				return not(n.State == ownership.NodeActive && owned > 0, "it is %s with %d partitions", n.State, owned)
 			})
 			eventually(t, "the mark of its stop gone", func() error {
-				_, err := os.Stat(x.node.drainMark())
+				_, err := os.Stat(drains{x.node}.drainMark())
 				return not(err != nil, "it is there")
 			})
 		}
@@ -186,7 +186,7 @@ func TestAnOperatorsDrainOutlivesARestart(t *testing.T) {
 		n, _ := two.node.table.Node(two.id())
 		return not(n.State == ownership.NodeDraining, "it is %s", n.State)
 	})
-	mark := two.node.drainMark()
+	mark := drains{two.node}.drainMark()
 	two.terminate(t.Context())
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("the stop made the operator's drain its own")
