@@ -96,7 +96,7 @@ func (a *app) root() *cobra.Command {
 		"run":     {a.startCommand(), a.devCommand(), a.simCommand()},
 		"look":    a.lookCommands(),
 		"change":  a.changeCommands(),
-		"prepare": {a.configCommand(), a.tlsCommand(), a.keysCommand(), a.tokenCommand()},
+		"prepare": {a.configCommand(), certificates{a}.tlsCommand(), a.keysCommand(), a.tokenCommand()},
 	} {
 		for _, v := range verbs {
 			v.GroupID = group

@@ -10,7 +10,10 @@ import (
 	"tandem/ownership"
 )
 
-func (a *app) tlsCommand() *cobra.Command {
+// certificates are the commands that make and look at certificates.
+type certificates struct{ *app }
+
+func (a certificates) tlsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tls",
 		Short: "make the certificates of the cluster port",
@@ -34,7 +37,7 @@ makes one with an authority of its own in that directory; no cloud trusts it.`,
 	return c
 }
 
-func (a *app) tlsCACommand() *cobra.Command {
+func (a certificates) tlsCACommand() *cobra.Command {
 	var (
 		dir, name string
 		lifetime  time.Duration
@@ -57,7 +60,7 @@ func (a *app) tlsCACommand() *cobra.Command {
 	return c
 }
 
-func (a *app) tlsCertCommand() *cobra.Command {
+func (a certificates) tlsCertCommand() *cobra.Command {
 	var (
 		dir, deployment, region, node string
 		hosts                         []string
@@ -87,7 +90,7 @@ func (a *app) tlsCertCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) tlsPublicCommand() *cobra.Command {
+func (a certificates) tlsPublicCommand() *cobra.Command {
 	var (
 		dir, name string
 		hosts     []string

@@ -32,7 +32,10 @@ The command format that the region writes rises by itself once every node can
 read the newer one; from then on an older node is refused. Until then the way
 back is the same loop with the older software.`
 
-func (a *app) upgradeCommand() *cobra.Command {
+// upgrades are the commands for rolling upgrades.
+type upgrades struct{ *app }
+
+func (a upgrades) upgradeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "upgrade",
 		Short: "restart or upgrade a region node by node, without an interruption",
@@ -89,7 +92,7 @@ func upgradePlan(ctx context.Context, c *admin.Client) ([]upgradeStep, error) {
 	return plan, nil
 }
 
-func (a *app) upgradePlanCommand() *cobra.Command {
+func (a upgrades) upgradePlanCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "plan",
 		Short: "the order in which to restart the nodes, and what it would cost now",
@@ -116,7 +119,7 @@ func (a *app) upgradePlanCommand() *cobra.Command {
 	}
 }
 
-func (a *app) upgradeCheckCommand() *cobra.Command {
+func (a upgrades) upgradeCheckCommand() *cobra.Command {
 	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "check NODE",
@@ -144,7 +147,7 @@ two of them are down; and another active node must be there to take its calls.`,
 const upgradeLook = time.Second
 
 // awaitSafe asks until the node may be stopped or the wait is over.
-func (a *app) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeID, wait time.Duration) (admin.StopCheck, error) {
+func (a upgrades) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeID, wait time.Duration) (admin.StopCheck, error) {
 	until := time.Now().Add(wait)
 	told := ""
 	for {
@@ -172,7 +175,7 @@ func (a *app) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeI
 	}
 }
 
-func (a *app) upgradeRunCommand() *cobra.Command {
+func (a upgrades) upgradeRunCommand() *cobra.Command {
 	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "run -- COMMAND {} …",
@@ -210,7 +213,7 @@ started again. The loop stops at the first failure and says where.`,
 }
 
 // restart runs the operator's command for one node.
-func (a *app) restart(ctx context.Context, id ownership.NodeID, args []string) error {
+func (a upgrades) restart(ctx context.Context, id ownership.NodeID, args []string) error {
 	argv := make([]string, len(args))
 	for i, w := range args {
 		argv[i] = strings.ReplaceAll(w, "{}", string(id))
