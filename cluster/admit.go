@@ -148,9 +148,8 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	if !slices.Contains(req.Ancestors, have.Process) {
 		return false, twinOf(n.ID, have.ClusterAddr)
 	}
-	if told, _ := r.leases.Last(n.ID); told.Incarnation == n.Incarnation && 0 < req.LastIndex && req.LastIndex < told.Applied {
-		return false, fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
-			req.LastIndex, told.Applied, ErrDiffers, heal)
+	if err := r.c.present.setBack(n.ID, n.Incarnation, req.LastIndex); err != nil {
+		return false, err
 	}
 	now := time.Now()
 	if err := r.leases.Next.Ask(n.ID, n.Process, r.leases.Waits(), now); err != nil {

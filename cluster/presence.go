@@ -24,6 +24,7 @@ type bearer struct {
 	identity    string   // of its region; empty: it has none yet
 	former      string   // and before a snapshot of another founding was restored there
 	applied     uint64   // index of its table
+	last        uint64   // index of its raft log; 0: it does not say
 	confirmed   bool     // its own table names it as the node's process
 	addr        string
 }
@@ -48,6 +49,9 @@ type sighting struct {
 	heard   time.Time
 	addr    string // where that process says it is
 	spoke   string // the process that spoke here last
+
+	incarnation string // of the disk
+	held        uint64 // highest index that its table is known to have held
 }
 
 func newPresence(alive func() time.Duration, named func(ownership.NodeID) string) *presence {
@@ -67,7 +71,7 @@ func (p *presence) see(id ownership.NodeID) *sighting {
 		p.of[id] = s
 	}
 	if s.named != named {
-		s.named = named
+		s.named, s.held = named, 0 // whoever admitted it has looked at its log
 		if named != s.process {
 			s.process, s.heard = named, time.Time{}
 		}
@@ -99,11 +103,49 @@ func (p *presence) meet(b bearer, applied uint64, now time.Time) error {
 			return fmt.Errorf("node %s: %w", b.node, errAlive)
 		}
 	}
+	if err := s.setBack(b.incarnation, b.last); err != nil {
+		return fmt.Errorf("node %s: %w", b.node, err)
+	}
+	s.holds(b.incarnation, b.applied)
 	s.process, s.heard, s.spoke = b.process, now, b.process
 	if b.addr != "" {
 		s.addr = b.addr
 	}
 	return nil
+}
+
+// holds notes what a node's table holds.
+func (s *sighting) holds(incarnation string, applied uint64) {
+	if s.incarnation != incarnation {
+		s.incarnation, s.held = incarnation, 0
+	}
+	s.held = max(s.held, applied)
+}
+
+// setBack is why a process may not take part in raft whose log, up to an index, lacks
+// what its table held before. Its disk was set back, and has forgotten what it voted
+// for and what it helped to acknowledge. Raft has each entry on disk before the table
+// has it, and cuts off none that was applied.
+func (s *sighting) setBack(incarnation string, last uint64) error {
+	if s.incarnation != incarnation || last == 0 || last >= s.held {
+		return nil
+	}
+	return fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
+		last, s.held, ErrDiffers, heal)
+}
+
+// holds notes what a node says that its table holds.
+func (p *presence) holds(id ownership.NodeID, incarnation string, applied uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.see(id).holds(incarnation, applied)
+}
+
+// setBack is sighting.setBack for a node.
+func (p *presence) setBack(id ownership.NodeID, incarnation string, last uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.see(id).setBack(incarnation, last)
 }
 
 // promised reports whether this node listens to yet another process of that id, met
@@ -169,6 +211,9 @@ func (p *presence) tells(b bearer, now time.Time) {
 	}
 	if b.addr != "" {
 		s.addr = b.addr
+	}
+	if s.setBack(b.incarnation, b.last) == nil {
+		s.holds(b.incarnation, b.applied)
 	}
 	s.spoke = b.process
 }
@@ -253,20 +298,21 @@ func (c *entry) me() *peerpb.HelloRequest {
 	return &peerpb.HelloRequest{
 		Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Ancestors: l.Ancestors, Over: c.before.Over,
 		Identity: c.identity(), Former: c.formerly(), Addr: c.addr, Applied: c.tb.Applied(), Confirmed: c.named(c.self) == c.process,
+		LastIndex: c.raft.LastIndex(),
 	}
 }
 
 func bearerOf(h *peerpb.HelloRequest) bearer {
 	return bearer{
 		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
-		over: h.GetOver(), former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+		over: h.GetOver(), former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(), last: h.GetLastIndex(),
 	}
 }
 
 func bearerOfReply(h *peerpb.HelloReply) bearer {
 	return bearer{
 		node: ownership.NodeID(h.GetNode()), incarnation: h.GetIncarnation(), process: h.GetProcess(), ancestors: h.GetAncestors(),
-		former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(),
+		former: h.GetFormer(), identity: h.GetIdentity(), applied: h.GetApplied(), confirmed: h.GetConfirmed(), addr: h.GetAddr(), last: h.GetLastIndex(),
 	}
 }
 

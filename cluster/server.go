@@ -172,6 +172,7 @@ func (c *entry) replyAs() *peerpb.HelloReply {
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
 		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
+		LastIndex: me.GetLastIndex(),
 	}
 }
 

@@ -1031,11 +1031,12 @@ type HelloRequest struct {
 	Ancestors     []string               `protobuf:"bytes,7,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
 	Identity      string                 `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"` // of its region; empty: it has none yet
 	Addr          string                 `protobuf:"bytes,9,opt,name=addr,proto3" json:"addr,omitempty"`
-	Vouch         bool                   `protobuf:"varint,10,opt,name=vouch,proto3" json:"vouch,omitempty"`         // it asks for the word that no other process of its id is known
-	Applied       uint64                 `protobuf:"varint,11,opt,name=applied,proto3" json:"applied,omitempty"`     // its table's applied index
-	Confirmed     bool                   `protobuf:"varint,12,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // its table names it as the node's process
-	Over          bool                   `protobuf:"varint,13,opt,name=over,proto3" json:"over,omitempty"`           // the process before it ended in order
-	Former        string                 `protobuf:"bytes,14,opt,name=former,proto3" json:"former,omitempty"`        // the region's identity before a snapshot of another founding was restored
+	Vouch         bool                   `protobuf:"varint,10,opt,name=vouch,proto3" json:"vouch,omitempty"`                          // it asks for the word that no other process of its id is known
+	Applied       uint64                 `protobuf:"varint,11,opt,name=applied,proto3" json:"applied,omitempty"`                      // its table's applied index
+	Confirmed     bool                   `protobuf:"varint,12,opt,name=confirmed,proto3" json:"confirmed,omitempty"`                  // its table names it as the node's process
+	Over          bool                   `protobuf:"varint,13,opt,name=over,proto3" json:"over,omitempty"`                            // the process before it ended in order
+	Former        string                 `protobuf:"bytes,14,opt,name=former,proto3" json:"former,omitempty"`                         // the region's identity before a snapshot of another founding was restored
+	LastIndex     uint64                 `protobuf:"varint,15,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1168,6 +1169,13 @@ func (x *HelloRequest) GetFormer() string {
 	return ""
 }
 
+func (x *HelloRequest) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
 type HelloReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Deployment    string                 `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
@@ -1189,6 +1197,7 @@ type HelloReply struct {
 	Refused       string                 `protobuf:"bytes,17,opt,name=refused,proto3" json:"refused,omitempty"` // why it does not vouch: it knows another process of that id
 	Leader        string                 `protobuf:"bytes,18,opt,name=leader,proto3" json:"leader,omitempty"`
 	Former        string                 `protobuf:"bytes,19,opt,name=former,proto3" json:"former,omitempty"`
+	LastIndex     uint64                 `protobuf:"varint,20,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1354,6 +1363,13 @@ func (x *HelloReply) GetFormer() string {
 		return x.Former
 	}
 	return ""
+}
+
+func (x *HelloReply) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
 }
 
 type NodeAddr struct {
@@ -2641,7 +2657,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
 	"\aprocess\x18\x04 \x01(\tR\aprocess\x12\x14\n" +
-	"\x05clock\x18\x05 \x01(\x03R\x05clock\"\xee\x02\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\"\x8d\x03\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2657,7 +2673,9 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\v \x01(\x04R\aapplied\x12\x1c\n" +
 	"\tconfirmed\x18\f \x01(\bR\tconfirmed\x12\x12\n" +
 	"\x04over\x18\r \x01(\bR\x04over\x12\x16\n" +
-	"\x06former\x18\x0e \x01(\tR\x06former\"\x9e\x04\n" +
+	"\x06former\x18\x0e \x01(\tR\x06former\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x0f \x01(\x04R\tlastIndex\"\xbd\x04\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -2682,7 +2700,9 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\tconfirmed\x18\x10 \x01(\bR\tconfirmed\x12\x18\n" +
 	"\arefused\x18\x11 \x01(\tR\arefused\x12\x16\n" +
 	"\x06leader\x18\x12 \x01(\tR\x06leader\x12\x16\n" +
-	"\x06former\x18\x13 \x01(\tR\x06former\"2\n" +
+	"\x06former\x18\x13 \x01(\tR\x06former\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x14 \x01(\x04R\tlastIndex\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
