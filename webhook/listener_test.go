@@ -66,6 +66,11 @@ func TestD5_B72_OneAddressCannotHoldTheDoor(t *testing.T) {
 			t.Errorf("connection %d, which has been idle for long: %d bytes, %v", i, n, err)
 		}
 	}
+	for _, from := range []string{"127.0.0.3", "127.0.0.4"} { // together they can hold every place
+		for range 8 {
+			nd.dialFrom(t, from)
+		}
+	}
 	for _, from := range []string{"127.0.0.1", "127.0.0.2"} {
 		if status := nd.postFrom(t, from); status != 204 {
 			t.Errorf("a newcomer from %s: %d", from, status)

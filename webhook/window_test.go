@@ -41,16 +41,20 @@ func dialWindow0(t *testing.T, addr string) *window0 {
 	return c
 }
 
-// ask opens streams; all are ended, as far as the client goes.
+// ask opens streams; all are ended, as far as the client goes. Without a bearer they
+// have no Authorization header.
 func (c *window0) ask(streams int, bearer string) error {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
+	fields := [][2]string{
+		{":method", "POST"}, {":scheme", "https"}, {":authority", "bot.example"}, {":path", hookPath}, {"content-type", "application/json"},
+	}
+	if bearer != "" {
+		fields = append(fields, [2]string{"authorization", "Bearer " + bearer})
+	}
 	for i := range streams {
 		block.Reset()
-		for _, f := range [][2]string{
-			{":method", "POST"}, {":scheme", "https"}, {":authority", "bot.example"}, {":path", hookPath},
-			{"content-type", "application/json"}, {"authorization", "Bearer " + bearer},
-		} {
+		for _, f := range fields {
 			_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 		}
 		for n := range 10 { // never indexed: nothing is shared between the streams
@@ -140,6 +144,27 @@ func TestD6_WindowOfNothingHoldsNoMemory(t *testing.T) {
 			t.Fatalf("%d answers wait to send a body", c.bodies)
 		}
 		runtime.KeepAlive(c.conn)
+	}
+}
+
+// TestD6_FewStreamsOfAStranger: while sixteen requests of a stranger's connection are
+// under way, the others are sent away at once.
+func TestD6_FewStreamsOfAStranger(t *testing.T) {
+	const streams = 100
+	free := make(chan struct{})
+	defer close(free)
+	nd := oneNode(t, setup{deps: func(d *Deps) { d.Tokens = slowTokens{d.Tokens, free} }})
+	c := dialWindow0(t, overTLS(t, nd))
+	if err := c.ask(streams, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.listen(streams - fewStreams); err != nil {
+		t.Fatalf("more than %d requests are under way: %v", fewStreams, err)
+	}
+	for id, status := range c.heard {
+		if status != "503" {
+			t.Errorf("stream %d was answered %s", id, status)
+		}
 	}
 }
 
