@@ -161,6 +161,9 @@ func TestD6_FewStreamsOfAStranger(t *testing.T) {
 	if err := c.listen(streams - fewStreams); err != nil {
 		t.Fatalf("more than %d requests are under way: %v", fewStreams, err)
 	}
+	if n := len(c.heard); n < streams-fewStreams { // those that waited until the server gave them up had no answer
+		t.Errorf("%d were sent away, want %d", n, streams-fewStreams)
+	}
 	for id, status := range c.heard {
 		if status != "503" {
 			t.Errorf("stream %d was answered %s", id, status)
