@@ -19,6 +19,7 @@ import (
 type window0 struct {
 	conn   *tls.Conn
 	frames *http2.Framer
+	dec    *hpack.Decoder
 	heard  map[uint32]string // status by stream
 	bodies int
 }
@@ -30,8 +31,8 @@ func dialWindow0(t *testing.T, addr string) *window0 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	c := &window0{conn: conn, frames: http2.NewFramer(conn, conn), heard: map[uint32]string{}}
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Minute)) // a busy machine takes its time
+	c := &window0{conn: conn, frames: http2.NewFramer(conn, conn), dec: hpack.NewDecoder(4096, nil), heard: map[uint32]string{}}
 	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +75,8 @@ func (c *window0) ask(streams int, bearer string) error {
 	return nil
 }
 
-// listen reads until so many streams are answered to their end.
+// listen reads until so many more streams are answered to their end, or given up.
 func (c *window0) listen(streams int) error {
-	dec := hpack.NewDecoder(4096, nil)
 	ended := 0
 	for ended < streams {
 		f, err := c.frames.ReadFrame()
@@ -85,7 +85,7 @@ func (c *window0) listen(streams int) error {
 		}
 		switch f := f.(type) {
 		case *http2.HeadersFrame:
-			fields, err := dec.DecodeFull(f.HeaderBlockFragment())
+			fields, err := c.dec.DecodeFull(f.HeaderBlockFragment())
 			if err != nil {
 				return err
 			}
@@ -158,10 +158,12 @@ func TestD6_FewStreamsOfAStranger(t *testing.T) {
 	if err := c.ask(streams, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.listen(streams - fewStreams); err != nil {
-		t.Fatalf("more than %d requests are under way: %v", fewStreams, err)
+	for ended := 0; ended < streams && len(c.heard) < streams-fewStreams; ended++ {
+		if err := c.listen(1); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := len(c.heard); n < streams-fewStreams { // those that waited until the server gave them up had no answer
+	if n := len(c.heard); n < streams-fewStreams { // the others waited until the server gave them up
 		t.Errorf("%d were sent away, want %d", n, streams-fewStreams)
 	}
 	for id, status := range c.heard {
