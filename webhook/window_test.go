@@ -19,6 +19,7 @@ import (
 type window0 struct {
 	conn   *tls.Conn
 	frames *http2.Framer
+	dec    *hpack.Decoder
 	heard  map[uint32]string // status by stream
 	bodies int
 }
@@ -30,8 +31,8 @@ func dialWindow0(t *testing.T, addr string) *window0 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	c := &window0{conn: conn, frames: http2.NewFramer(conn, conn), heard: map[uint32]string{}}
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Minute)) // a busy machine takes its time
+	c := &window0{conn: conn, frames: http2.NewFramer(conn, conn), dec: hpack.NewDecoder(4096, nil), heard: map[uint32]string{}}
 	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
 		t.Fatal(err)
 	}
@@ -41,16 +42,20 @@ func dialWindow0(t *testing.T, addr string) *window0 {
 	return c
 }
 
-// ask opens streams; all are ended, as far as the client goes.
+// ask opens streams; all are ended, as far as the client goes. Without a bearer they
+// have no Authorization header.
 func (c *window0) ask(streams int, bearer string) error {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
+	fields := [][2]string{
+		{":method", "POST"}, {":scheme", "https"}, {":authority", "bot.example"}, {":path", hookPath}, {"content-type", "application/json"},
+	}
+	if bearer != "" {
+		fields = append(fields, [2]string{"authorization", "Bearer " + bearer})
+	}
 	for i := range streams {
 		block.Reset()
-		for _, f := range [][2]string{
-			{":method", "POST"}, {":scheme", "https"}, {":authority", "bot.example"}, {":path", hookPath},
-			{"content-type", "application/json"}, {"authorization", "Bearer " + bearer},
-		} {
+		for _, f := range fields {
 			_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 		}
 		for n := range 10 { // never indexed: nothing is shared between the streams
@@ -70,9 +75,8 @@ func (c *window0) ask(streams int, bearer string) error {
 	return nil
 }
 
-// listen reads until so many streams are answered to their end.
+// listen reads until so many more streams are answered to their end, or given up.
 func (c *window0) listen(streams int) error {
-	dec := hpack.NewDecoder(4096, nil)
 	ended := 0
 	for ended < streams {
 		f, err := c.frames.ReadFrame()
@@ -81,7 +85,7 @@ func (c *window0) listen(streams int) error {
 		}
 		switch f := f.(type) {
 		case *http2.HeadersFrame:
-			fields, err := dec.DecodeFull(f.HeaderBlockFragment())
+			fields, err := c.dec.DecodeFull(f.HeaderBlockFragment())
 			if err != nil {
 				return err
 			}
@@ -140,6 +144,32 @@ func TestD6_WindowOfNothingHoldsNoMemory(t *testing.T) {
 			t.Fatalf("%d answers wait to send a body", c.bodies)
 		}
 		runtime.KeepAlive(c.conn)
+	}
+}
+
+// TestD6_FewStreamsOfAStranger: while sixteen requests of a stranger's connection are
+// under way, the others are sent away at once.
+func TestD6_FewStreamsOfAStranger(t *testing.T) {
+	const streams = 100
+	free := make(chan struct{})
+	defer close(free)
+	nd := oneNode(t, setup{deps: func(d *Deps) { d.Tokens = slowTokens{d.Tokens, free} }})
+	c := dialWindow0(t, overTLS(t, nd))
+	if err := c.ask(streams, ""); err != nil {
+		t.Fatal(err)
+	}
+	for ended := 0; ended < streams && len(c.heard) < streams-fewStreams; ended++ {
+		if err := c.listen(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(c.heard); n < streams-fewStreams { // the others waited until the server gave them up
+		t.Errorf("%d were sent away, want %d", n, streams-fewStreams)
+	}
+	for id, status := range c.heard {
+		if status != "503" {
+			t.Errorf("stream %d was answered %s", id, status)
+		}
 	}
 }
 
