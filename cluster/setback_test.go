@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestADiskThatWasSetBackIsRefused: a voter's disk is brought back to an earlier moment
+// of the same process's life, as a snapshot of a virtual machine does. It is the heir of
+// the process that the table names, and has forgotten entries, and votes.
+func TestADiskThatWasSetBackIsRefused(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	converge(t, nodes)
+	if err := n.tb.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	was := n.copyTo(filepath.Join(r.dir, "of-before"))
+	for i := range 20 {
+		claim(t, ldr, i)
+	}
+	applied := ldr.tb.Applied()
+	eventually(t, "the leader has heard that the node has all of it", func() bool {
+		last, _ := ldr.reign.Load().leases.Last(n.id)
+		return last.Applied >= applied
+	})
+	n.stop()
+	was.up(joining(without(nodes, n)...))
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	if err := was.fatals()[0]; !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
+		t.Errorf("it ended with %v", err)
+	}
+	if !was.trans.deaf.Load() {
+		t.Error("it takes part in raft")
+	}
+}
+
+// TestWhoRemembersVouchesForNoDiskThatWasSetBack: without a leader the others vouch for
+// a process. With the vote of one that has forgotten entries, and the node that has
+// them away, the region would go on without acknowledged claims.
+func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n, third := without(nodes, ldr)[0], without(nodes, ldr)[1]
+	converge(t, nodes)
+	if err := n.tb.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	was := n.copyTo(filepath.Join(r.dir, "of-before"))
+	for i := range 20 {
+		claim(t, ldr, i)
+	}
+	applied := ldr.tb.Applied()
+	eventually(t, "the leader has heard that the node has all of it", func() bool {
+		last, _ := ldr.reign.Load().leases.Last(n.id)
+		return last.Applied >= applied
+	})
+	n.kill()
+	third.kill()
+	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
+	was.up(joining(ldr))
+	eventually(t, "it is told that its disk was set back", func() bool { return strings.Contains(was.Status().Trouble, "set back") })
+	if !was.trans.deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
+		t.Error("it takes part in raft, or one of the two leads")
+	}
+	third.up(joining(ldr))
+	leaderOf(t, ldr, third)
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	for i := range 20 {
+		if k, ok := ldr.Find(claimOf(i).Call); !ok || k.Partition == 0 {
+			t.Errorf("the acknowledged claim %d is lost", i)
+		}
+	}
+}
