@@ -30,9 +30,9 @@ func Plants() []Plant {
 		{
 			Name: "no-lease", What: "a node acts as owner without a lease, at whatever epoch it believes in",
 			Edits: []Edit{{
-				File: "cluster/lease.go",
-				Old:  "	return l.acts(applied, now)\n",
-				New:  "	return l.granted.Load() != nil || l.acts(applied, now)\n",
+				File: "cluster/lease/lease.go",
+				Old:  "	return l.Acts(applied, now)\n",
+				New:  "	return l.granted.Load() != nil || l.Acts(applied, now)\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
 		},
@@ -87,7 +87,7 @@ func Plants() []Plant {
 		{
 			Name: "no-watchdog", What: "nobody looks whether the disk still answers",
 			Edits: []Edit{{
-				File: "cluster/watchdog.go",
+				File: "cluster/disk/watchdog.go",
 				Old:  "	w.last.Store(int64(time.Since(w.base)))\n	failures := make(chan error, 1)\n",
 				New:  "	w.last.Store(int64(time.Since(w.base)))\n	if w != nil {\n		return\n	}\n	failures := make(chan error, 1)\n",
 			}},

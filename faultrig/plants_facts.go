@@ -33,7 +33,7 @@ func factPlants() []Plant {
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
-				Old:  "	if !c.lease.yield(id, epoch) {\n",
+				Old:  "	if !c.lease.Yield(id, epoch) {\n",
 				New:  "	if false {\n",
 			}},
 			Finds: "F71", Shows: "I5: call",
@@ -41,9 +41,9 @@ func factPlants() []Plant {
 		{
 			Name: "late-lease", What: "the lease counts from the arrival of its grant",
 			Edits: []Edit{{
-				File: "cluster/lease.go",
-				Old:  "	g.until = sent.Add(g.length)\n",
-				New:  "	g.until = now.Add(g.length)\n",
+				File: "cluster/lease/lease.go",
+				Old:  "	g.until = sent.Add(g.Length)\n",
+				New:  "	g.until = now.Add(g.Length)\n",
 			}},
 			Finds: "F69", Shows: "I5: call",
 		},
@@ -85,17 +85,17 @@ func factPlants() []Plant {
 				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
 			}, {
 				File: "cluster/reign.go",
-				Old:  "	case n.Process != \"\" && n.Process != in.process:\n",
-				New:  "	case n.Process == in.process && in.process == \"\":\n",
+				Old:  "	case n.Process != \"\" && n.Process != in.Process:\n",
+				New:  "	case n.Process == in.Process && in.Process == \"\":\n",
 			}},
 			Finds: "F49", Shows: "two processes",
 		},
 		{
 			Name: "impatient", What: "what is reserved for a silent node lapses at once",
 			Edits: []Edit{{
-				File: "cluster/silence.go",
-				Old:  "	if c.cfg.Silence == nil {\n		return defaultSilence\n	}\n",
-				New:  "	if app != \"\" || c.cfg.Silence == nil {\n		return 0\n	}\n",
+				File: "node/rooms.go",
+				Old:  "	longest := time.Duration(0)\n",
+				New:  "	longest := time.Duration(0)\n	if app != \"none\" {\n		return 0\n	}\n",
 			}},
 			Finds: "F55", Shows: "orphaned: after",
 		},
@@ -111,8 +111,8 @@ func factPlants() []Plant {
 		{
 			Name: "no-floor", What: "after a break a grant counts whatever the own table holds",
 			Edits: []Edit{{
-				File: "cluster/lease.go",
-				Old:  "			next.floor = g.applied\n",
+				File: "cluster/lease/lease.go",
+				Old:  "			next.floor = g.Applied\n",
 				New:  "			next.floor = 0\n",
 			}},
 			Finds: "F69", Shows: "I5: call",
