@@ -84,7 +84,7 @@ func TestF48_FailedReloadIsInTheNodesLog(t *testing.T) {
 	a := &app{out: io.Discard, err: io.Discard}
 	log.await(t, "the node is up", func() { go func() { over <- a.start(ctx, cfg.Config, reread) }() })
 	said := log.await(t, "line 3 is odd", func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) })
-	if !strings.Contains(said, `"msg":"reloading: what was in force stays","node":"solo-1","error":"line 3 is odd"`) {
+	if !strings.Contains(said, `"msg":"reloading: what was in force stays","node":"solo-1","err":"line 3 is odd"`) {
 		t.Errorf("the node's log says %s", said)
 	}
 	cancel()
