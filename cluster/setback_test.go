@@ -7,20 +7,19 @@ import (
 	"testing"
 )
 
-// TestADiskThatWasSetBackIsRefused: a voter's disk is brought back to an earlier moment
-// of the same process's life, as a snapshot of a virtual machine does. It is the heir of
-// the process that the table names, and has forgotten entries, and votes.
-func TestADiskThatWasSetBackIsRefused(t *testing.T) {
-	long(t)
+// setBack makes a region of three, and of one that does not lead a copy of its disk from
+// before twenty claims, of which the leader has heard that the node has them.
+func setBack(t *testing.T) (nodes []*testNode, ldr, n, was *testNode) {
+	t.Helper()
 	r := newRegion(t, nil)
-	nodes := r.form(3)
-	ldr := leaderOf(t, nodes...)
-	n := without(nodes, ldr)[0]
+	nodes = r.form(3)
+	ldr = leaderOf(t, nodes...)
+	n = without(nodes, ldr)[0]
 	converge(t, nodes)
 	if err := n.tb.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	was := n.copyTo(filepath.Join(r.dir, "of-before"))
+	was = n.copyTo(filepath.Join(r.dir, "of-before"))
 	for i := range 20 {
 		claim(t, ldr, i)
 	}
@@ -29,6 +28,15 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 		last, _ := ldr.reign.Load().leases.Last(n.id)
 		return last.Applied >= applied
 	})
+	return nodes, ldr, n, was
+}
+
+// TestADiskThatWasSetBackIsRefused: a voter's disk is brought back to an earlier moment
+// of the same process's life, as a snapshot of a virtual machine does. It is the heir of
+// the process that the table names, and has forgotten entries, and votes.
+func TestADiskThatWasSetBackIsRefused(t *testing.T) {
+	long(t)
+	nodes, _, n, was := setBack(t)
 	n.stop()
 	was.up(joining(without(nodes, n)...))
 	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
@@ -45,23 +53,8 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 // them away, the region would go on without acknowledged claims.
 func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
-	nodes := r.form(3)
-	ldr := leaderOf(t, nodes...)
-	n, third := without(nodes, ldr)[0], without(nodes, ldr)[1]
-	converge(t, nodes)
-	if err := n.tb.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	was := n.copyTo(filepath.Join(r.dir, "of-before"))
-	for i := range 20 {
-		claim(t, ldr, i)
-	}
-	applied := ldr.tb.Applied()
-	eventually(t, "the leader has heard that the node has all of it", func() bool {
-		last, _ := ldr.reign.Load().leases.Last(n.id)
-		return last.Applied >= applied
-	})
+	nodes, ldr, n, was := setBack(t)
+	third := without(nodes, ldr)[1]
 	n.kill()
 	third.kill()
 	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
