@@ -148,7 +148,7 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	if !slices.Contains(req.Ancestors, have.Process) {
 		return false, twinOf(n.ID, have.ClusterAddr)
 	}
-	if err := r.c.present.setBack(n.ID, n.Incarnation, req.LastIndex); err != nil {
+	if err := r.c.present.setBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {
 		return false, err
 	}
 	now := time.Now()

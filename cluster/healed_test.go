@@ -19,7 +19,7 @@ import (
 // once the quorum is back.
 func TestO23_TroubleEndsWhenItHeals(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, func(c *Config) { c.Timings.DeadVoter = time.Hour }) // or the second stop finds a region of one vote
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	others := without(nodes, ldr)

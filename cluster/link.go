@@ -192,7 +192,7 @@ func ask[Req, Res any](ctx context.Context, p *peer, c *connect.Client[Req, Res]
 	return res.Msg, nil
 }
 
-// speaking puts the speaker's name on every request.
+// speaking puts the speaker's name on every request, and sends each once.
 type speaking struct {
 	self identity
 	next http.RoundTripper
@@ -201,6 +201,9 @@ type speaking struct {
 // RoundTrip implements http.RoundTripper.
 func (s *speaking) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
+	// A request whose connection goes away is its caller's to send again. net/http, which
+	// would rewind the body, looks at it while the old stream may still read it.
+	r.GetBody = nil
 	r.Header.Set(headerDeployment, s.self.deployment)
 	r.Header.Set(headerRegion, string(s.self.region))
 	r.Header.Set(headerNode, string(s.self.node))

@@ -52,6 +52,7 @@ type sighting struct {
 
 	incarnation string // of the disk
 	held        uint64 // highest index that its table is known to have held
+	teller      string // the process that told so
 }
 
 func newPresence(alive func() time.Duration, named func(ownership.NodeID) string) *presence {
@@ -71,7 +72,7 @@ func (p *presence) see(id ownership.NodeID) *sighting {
 		p.of[id] = s
 	}
 	if s.named != named {
-		s.named, s.held = named, 0 // whoever admitted it has looked at its log
+		s.named, s.held, s.teller = named, 0, "" // whoever admitted it has looked at its log
 		if named != s.process {
 			s.process, s.heard = named, time.Time{}
 		}
@@ -103,10 +104,10 @@ func (p *presence) meet(b bearer, applied uint64, now time.Time) error {
 			return fmt.Errorf("node %s: %w", b.node, errAlive)
 		}
 	}
-	if err := s.setBack(b.incarnation, b.last); err != nil {
+	if err := s.setBack(b.incarnation, b.process, b.last); err != nil {
 		return fmt.Errorf("node %s: %w", b.node, err)
 	}
-	s.holds(b.incarnation, b.applied)
+	s.holds(b.incarnation, b.process, b.applied)
 	s.process, s.heard, s.spoke = b.process, now, b.process
 	if b.addr != "" {
 		s.addr = b.addr
@@ -114,38 +115,41 @@ func (p *presence) meet(b bearer, applied uint64, now time.Time) error {
 	return nil
 }
 
-// holds notes what a node's table holds.
-func (s *sighting) holds(incarnation string, applied uint64) {
+// holds notes what a node's table holds, by the word of its process.
+func (s *sighting) holds(incarnation, process string, applied uint64) {
 	if s.incarnation != incarnation {
-		s.incarnation, s.held = incarnation, 0
+		s.incarnation, s.held, s.teller = incarnation, 0, ""
 	}
-	s.held = max(s.held, applied)
+	if applied >= s.held {
+		s.held, s.teller = applied, process
+	}
 }
 
 // setBack is why a process may not take part in raft whose log, up to an index, lacks
 // what its table held before. Its disk was set back, and has forgotten what it voted
 // for and what it helped to acknowledge. Raft has each entry on disk before the table
-// has it, and cuts off none that was applied.
-func (s *sighting) setBack(incarnation string, last uint64) error {
-	if s.incarnation != incarnation || last == 0 || last >= s.held {
+// has it, and cuts off none that was applied. Where the process itself told of more,
+// this word of it is older: it was overtaken on its way.
+func (s *sighting) setBack(incarnation, process string, last uint64) error {
+	if s.incarnation != incarnation || last == 0 || last >= s.held || s.teller == process {
 		return nil
 	}
 	return fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
 		last, s.held, ErrDiffers, heal)
 }
 
-// holds notes what a node says that its table holds.
-func (p *presence) holds(id ownership.NodeID, incarnation string, applied uint64) {
+// holds is sighting.holds for a node.
+func (p *presence) holds(id ownership.NodeID, incarnation, process string, applied uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.see(id).holds(incarnation, applied)
+	p.see(id).holds(incarnation, process, applied)
 }
 
 // setBack is sighting.setBack for a node.
-func (p *presence) setBack(id ownership.NodeID, incarnation string, last uint64) error {
+func (p *presence) setBack(id ownership.NodeID, incarnation, process string, last uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.see(id).setBack(incarnation, last)
+	return p.see(id).setBack(incarnation, process, last)
 }
 
 // promised reports whether this node listens to yet another process of that id, met
@@ -212,8 +216,8 @@ func (p *presence) tells(b bearer, now time.Time) {
 	if b.addr != "" {
 		s.addr = b.addr
 	}
-	if s.setBack(b.incarnation, b.last) == nil {
-		s.holds(b.incarnation, b.applied)
+	if s.setBack(b.incarnation, b.process, b.last) == nil {
+		s.holds(b.incarnation, b.process, b.applied)
 	}
 	s.spoke = b.process
 }

@@ -246,6 +246,10 @@ func TestPresence(t *testing.T) {
 	}
 	over := b("2", 5, "1")
 	over.over = true
+	log := func(last uint64, b bearer) bearer {
+		b.last = last
+		return b
+	}
 	for name, steps := range map[string][]step{
 		"the first one":                     {{b("1", 5), "", 5, 0, nil}, {b("1", 5), "", 5, time.Second, nil}},
 		"a successor waits":                 {{b("1", 5), "1", 5, 0, nil}, {b("2", 5, "1"), "1", 5, time.Second, errAlive}, {b("2", 5, "1"), "1", 5, 3 * time.Second, nil}, {b("1", 5), "1", 5, 4 * time.Second, errAlive}},
@@ -253,6 +257,9 @@ func TestPresence(t *testing.T) {
 		"a copy":                            {{b("2", 9, "1"), "1", 9, 0, nil}, {b("2", 9, "1"), "2", 10, time.Second, nil}, {b("3", 9, "1"), "2", 10, time.Minute, ownership.ErrTwin}},
 		"the one before wakes up":           {{b("2", 9, "1"), "2", 10, 0, nil}, {b("1", 9), "2", 10, time.Minute, ownership.ErrTwin}},
 		"this table lags":                   {{b("7", 90, "6"), "1", 10, 0, nil}},
+		"a disk that was set back":          {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(4, b("2", 4, "1")), "1", 5, 3 * time.Second, ErrDiffers}},
+		"its heir has all of it":            {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(5, b("2", 4, "1")), "1", 5, 3 * time.Second, nil}},
+		"its own word, overtaken":           {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(3, b("1", 3)), "1", 5, time.Second, nil}, {log(4, b("2", 4, "1")), "1", 5, 4 * time.Second, ErrDiffers}},
 		"older software":                    {{b("", 0), "", 0, 0, nil}, {b("1", 5), "", 5, 3 * time.Second, nil}, {b("", 0), "1", 6, time.Minute, ownership.ErrTwin}},
 	} {
 		t.Run(name, func(t *testing.T) {
