@@ -35,8 +35,13 @@ func demotions(voters, dead int) int {
 
 // voting decides the next change of votes. Votes follow the living: a newcomer that
 // is ready gets a free vote, or that of a dead voter; it is promoted first and the
-// dead one demoted after, so that the votes that are alive never get fewer.
+// dead one demoted after, so that the votes that are alive never get fewer. Without a
+// living majority nothing changes: the change would stand in this leader's log alone, and
+// after a restart that log would ask others for votes than the rest of the region.
 func voting(voters, dead, ready int) (promote, demote int) {
+	if voters-dead < quorum(voters) {
+		return 0, 0
+	}
 	if ready > 0 && voters-dead < maxVoters && (voters < maxVoters || dead > 0 && voters == maxVoters) {
 		return 1, 0
 	}

@@ -25,7 +25,10 @@ func TestVoting(t *testing.T) {
 		{6, 1, 0, 0, 1},
 		{6, 1, 3, 0, 1},
 		{5, 2, 0, 0, 2},
-		{4, 2, 0, 0, 1}, // cannot be decided any more, but never mind
+		{4, 2, 0, 0, 0}, // nobody could decide it, and the leader's log would say it all the same
+		{3, 2, 0, 0, 0},
+		{3, 2, 1, 0, 0},
+		{2, 1, 1, 0, 0},
 	} {
 		if p, d := voting(tc.voters, tc.dead, tc.ready); p != tc.promote || d != tc.demote {
 			t.Errorf("%d voters, %d dead, %d ready: promote %d and demote %d, want %d and %d", tc.voters, tc.dead, tc.ready, p, d, tc.promote, tc.demote)
