@@ -54,13 +54,6 @@ func TestD10_ARestoreTakesWhatTheDeploymentSigned(t *testing.T) {
 	nodes := r.form(2)
 	ldr := leaderOf(t, nodes...)
 	grant(ldr, "ours")
-	restore := func(n *testNode, b []byte, terms ownership.RestoreTerms) (err error) {
-		eventually(t, "there is a leader", func() bool {
-			err = n.RestoreSnapshot(soon(t), bytes.NewReader(b), terms)
-			return !errors.Is(err, ownership.ErrNoLeader)
-		})
-		return err
-	}
 	names := func(n *testNode) (out []string) {
 		for _, tok := range n.tb.DoorTokens() {
 			out = append(out, tok.Name)
@@ -69,7 +62,7 @@ func TestD10_ARestoreTakesWhatTheDeploymentSigned(t *testing.T) {
 	}
 	for _, n := range []*testNode{ldr, without(nodes, ldr)[0]} {
 		for _, b := range [][]byte{unsigned, foreign} {
-			if err := restore(n, b, ownership.RestoreTerms{Anyhow: true}); !errors.Is(err, store.ErrUnsigned) {
+			if err := restore(t, n, b, ownership.RestoreTerms{Anyhow: true}); !errors.Is(err, store.ErrUnsigned) {
 				t.Fatalf("at node %s: %v", n.id, err)
 			}
 		}
@@ -87,7 +80,7 @@ func TestD10_ARestoreTakesWhatTheDeploymentSigned(t *testing.T) {
 		{good, ownership.RestoreTerms{Anyhow: true, Tokens: true}, []string{"theirs"}},
 	} {
 		n := nodes[i%2]
-		if err := restore(n, step.b, step.terms); err != nil {
+		if err := restore(t, n, step.b, step.terms); err != nil {
 			t.Fatalf("%+v: %v", step.terms, err)
 		}
 		for _, n := range nodes {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -58,7 +59,8 @@ const restoreLimit = 2 * time.Minute
 // region is refused with ErrConflict where the table of today holds calls, unless
 // the terms say anyhow. The nodes of today stay in the region; a record of the same id
 // with the data of before gives way. The tokens of today stay, too, unless the terms
-// want the snapshot's: among those may be some that were taken back since.
+// want the snapshot's: among those may be some that were taken back since. After
+// ErrNoLeader the snapshot may have been restored or not.
 func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error {
 	saved, err := c.spool(from)
 	if err != nil {
@@ -84,6 +86,9 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 		err = c.restoreHere(ctx, saved, info, terms)
 	default:
 		err = c.sendSnapshot(ctx, leader, addr, saved, terms)
+	}
+	if errors.Is(err, errNotLeader) { // any more
+		err = fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)

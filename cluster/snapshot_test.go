@@ -65,7 +65,7 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 	r2 := newRegion(t, nil)
 	fresh := r2.form(2)
 	ldr2 := leaderOf(t, fresh...)
-	if err := without(fresh, ldr2)[0].RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{}); err != nil {
+	if err := restore(t, without(fresh, ldr2)[0], saved.Bytes(), ownership.RestoreTerms{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range fresh {
@@ -208,4 +208,21 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 	if err := empty.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// restore restores a snapshot from a node, again where the region lost its leader
+// meanwhile: a busy machine may. What was carried out without an answer is refused then,
+// for it is in the table.
+func restore(t *testing.T, n *testNode, saved []byte, terms ownership.RestoreTerms) (err error) {
+	t.Helper()
+	tries := 0
+	eventually(t, "a restore with a leader to the end", func() bool {
+		tries++
+		err = n.RestoreSnapshot(soon(t), bytes.NewReader(saved), terms)
+		return !errors.Is(err, ownership.ErrNoLeader)
+	})
+	if tries > 1 && errors.Is(err, ownership.ErrConflict) {
+		return nil
+	}
+	return err
 }
