@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // File names that MakeCA and MakeCert write.
@@ -65,9 +66,9 @@ func MakeCA(dir, name string, lifetime time.Duration) (certFile, keyFile string,
 // addresses) are put in beside it for tools that check the address. It never
 // overwrites: an existing file is an error.
 func MakeCert(dir, caDir, deployment string, region ownership.Region, node ownership.NodeID, hosts []string, lifetime time.Duration) (certFile, keyFile string, err error) {
-	for what, s := range map[string]string{"deployment": deployment, "region": string(region), "node": string(node)} {
-		if !plainName(s) {
-			return "", "", fmt.Errorf("making a node's certificate: the %s %q is empty or holds other than letters, digits, '.', '-' and '_'", what, s)
+	for _, name := range [][2]string{{"deployment", deployment}, {"region", string(region)}, {"node", string(node)}} {
+		if err := spelling.Name(name[1]); err != nil {
+			return "", "", fmt.Errorf("making a node's certificate: the %s %w", name[0], err)
 		}
 	}
 	if lifetime <= 0 {
@@ -172,7 +173,7 @@ func writeNew(name, kind string, der []byte, mode os.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// plainName keeps names out of trouble in file names, URIs and host parts.
+// plainName keeps the name of a door's files out of trouble: often it is a host's.
 func plainName(s string) bool {
 	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
 		return false

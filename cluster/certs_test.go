@@ -50,6 +50,10 @@ func TestMadeCertificatesArePrivateAndNeverOverwritten(t *testing.T) {
 		"no lifetime":     func() error { _, _, err := MakeCert(dir, ca, "contoso", "emea", "n3", nil, 0); return err },
 		"path in a name":  func() error { _, _, err := MakeCert(dir, ca, "contoso", "emea", "../n4", nil, time.Minute); return err },
 		"empty region":    func() error { _, _, err := MakeCert(dir, ca, "contoso", "", "n5", nil, time.Minute); return err },
+		"no node's name": func() error {
+			_, _, err := MakeCert(dir, ca, "contoso", "emea", "EMEA-1", nil, time.Minute)
+			return err
+		},
 		"no CA":           func() error { _, _, err := MakeCert(dir, dir, "contoso", "emea", "n6", nil, time.Minute); return err },
 		"CA without name": func() error { _, _, err := MakeCA(filepath.Join(dir, "x"), "", time.Hour); return err },
 	} {

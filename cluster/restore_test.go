@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -87,13 +86,9 @@ func TestO34_AfterARestoreTheNodesShareThePartitions(t *testing.T) {
 	saved := snapshotOfAnother(t, 60)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
-	eventually(t, "the restore goes through", func() bool {
-		err := leaderOf(t, nodes...).RestoreSnapshot(soon(t), bytes.NewReader(saved), ownership.RestoreTerms{Anyhow: true})
-		if err != nil && !errors.Is(err, ownership.ErrNoLeader) {
-			t.Fatal(err)
-		}
-		return err == nil
-	})
+	if err := restore(t, leaderOf(t, nodes...), saved, ownership.RestoreTerms{Anyhow: true}); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range nodes {
 		eventually(t, string(n.id)+" acts by the restored table", func() bool {
 			ps := n.tb.PartitionsOf(n.id)

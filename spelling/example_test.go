@@ -25,5 +25,5 @@ func ExampleDialable() {
 	// Output:
 	// 10.0.0.4:7000 → <nil>
 	// 0.0.0.0:7000 → is 0.0.0.0:7000: that is no address of one machine; write the one at which the other nodes reach it
-	// emea-1:99999 → is "emea-1:99999": write host:port
+	// emea-1:99999 → is "emea-1:99999": the port is no number up to 65535
 }

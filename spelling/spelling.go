@@ -76,11 +76,11 @@ func unreserved(c byte) bool {
 // Listen takes the host:port of a listener; port 0 picks one, an empty host is all.
 func Listen(s string) error {
 	_, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
 	if err != nil {
 		return fmt.Errorf("is %.80q: write host:port", s)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("is %.80q: the port is no number up to 65535", s)
 	}
 	return nil
 }
