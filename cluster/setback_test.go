@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // setBack makes a region of three, and of one that does not lead a copy of its disk from
@@ -63,13 +64,13 @@ func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	if !was.trans.deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
-	third.up(joining(ldr))
-	leads := leaderOf(t, ldr, third)
-	if leads == ldr { // the third was started anew and remembers nothing; it has every entry, and may take the node in
-		eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
-	}
+	third.up(joining(ldr), func(c *Config) { // started anew it remembers nothing, so the other is to lead
+		c.Timings.Heartbeat, c.Timings.Election = 5*time.Second, 5*time.Second
+	})
+	eventually(t, "the node that remembers leads", func() bool { return ldr.reign.Load() != nil })
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
 	for i := range 20 {
-		if k, ok := leads.Find(claimOf(i).Call); !ok || k.Partition == 0 {
+		if k, ok := ldr.Find(claimOf(i).Call); !ok || k.Partition == 0 {
 			t.Errorf("the acknowledged claim %d is lost", i)
 		}
 	}

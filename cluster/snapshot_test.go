@@ -210,6 +210,25 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 	}
 }
 
+// TestARestoreAtANodeThatLeadsNoMoreSaysSo: a follower still believes in a leader that
+// leads no more. Its caller is told that there is no leader, and may try again.
+func TestARestoreAtANodeThatLeadsNoMoreSaysSo(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	converge(t, nodes)
+	var saved bytes.Buffer
+	if err := ldr.SaveSnapshot(soon(t), &saved); err != nil {
+		t.Fatal(err)
+	}
+	followers := without(nodes, ldr)
+	followers[0].leader.set(followers[1].id, followers[1].Addr())
+	err := followers[0].RestoreSnapshot(soon(t), &saved, ownership.RestoreTerms{})
+	if !errors.Is(err, ownership.ErrNoLeader) {
+		t.Errorf("a restore at a leader of before: %v", err)
+	}
+}
+
 // restore restores a snapshot from a node, again where the region lost its leader
 // meanwhile: a busy machine may. What was carried out without an answer is refused then,
 // for it is in the table.

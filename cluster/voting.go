@@ -37,7 +37,7 @@ func demotions(voters, dead int) int {
 // is ready gets a free vote, or that of a dead voter; it is promoted first and the
 // dead one demoted after, so that the votes that are alive never get fewer. Without a
 // living majority nothing changes: the change would stand in this leader's log alone, and
-// after a restart that log would ask others for votes than the rest of the region.
+// after a restart that log would ask other nodes for their vote than the region's does.
 func voting(voters, dead, ready int) (promote, demote int) {
 	if voters-dead < quorum(voters) {
 		return 0, 0

@@ -1,5 +1,5 @@
-// Mutate takes guards out of a copy of the tree and says whose test misses them. See
-// scripts/mutate.
+// Command mutate takes guards out of a copy of the tree and says whose test misses
+// them. See scripts/mutate.
 package main
 
 import (
