@@ -9,7 +9,7 @@ import (
 	"tandem/cluster/batch"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // decided is what became of one claim of a batch.
@@ -253,7 +253,7 @@ func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decid
 
 // forwardAct sends an act to the leader.
 func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
-	b, err := store.EncodeAct(act, c.tb.Format())
+	b, err := record.EncodeAct(act, c.tb.Format())
 	if err != nil {
 		return nil, err
 	}

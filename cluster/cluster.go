@@ -17,6 +17,7 @@ import (
 	"tandem/cluster/disk"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/record"
 )
 
 // Cluster is this node's part in its region. Its methods may be called from any
@@ -111,7 +112,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.cfg.Node.Region, c.cfg.Node.ClusterAddr, c.cfg.Node.Incarnation = c.cfg.Region, c.addr, stamp.Incarnation
 	c.cfg.Node.Process = c.process
 	if c.cfg.Node.Format == 0 {
-		c.cfg.Node.Format = store.CommandFormat
+		c.cfg.Node.Format = record.CommandFormat
 	}
 	if c.cfg.Node.State == 0 {
 		c.cfg.Node.State = ownership.NodeActive

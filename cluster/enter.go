@@ -13,7 +13,7 @@ import (
 
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // entry is how this node becomes part of its region and stays it: who it is, whom
@@ -209,7 +209,7 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	defer cancel()
 	n := req.Node
 	n.Process, n.GoneAt = "", time.Time{} // the oldest format goes without
-	act, err := store.EncodeAct(ownership.Join{Node: n, Partitions: req.Partitions}, 1)
+	act, err := record.EncodeAct(ownership.Join{Node: n, Partitions: req.Partitions}, 1)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // proposals is how acts reach the table, from any node: claims and records in
@@ -162,7 +162,7 @@ func (c *proposals) proposeHere(ctx context.Context, act ownership.Act) (*owners
 
 // propose writes an act to the log and gives what applying it here gave.
 func (r *reign) propose(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
-	b, err := store.EncodeAct(r.stamp(act), r.c.tb.Format())
+	b, err := record.EncodeAct(r.stamp(act), r.c.tb.Format())
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/record"
 )
 
 // logCacheEntries is how much of the raft log's tail stays in memory, so that
@@ -83,7 +84,7 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 		f.c.orphans.note(o.Look)
 		f.c.shifts.Add(1)
 	}
-	if l.Type == raft.LogCommand && store.ShiftsOwners(l.Data) {
+	if l.Type == raft.LogCommand && record.ShiftsOwners(l.Data) {
 		f.c.shifts.Add(1)
 	}
 	f.c.applied.fire()

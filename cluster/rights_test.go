@@ -14,7 +14,7 @@ import (
 
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // spoken is the peer link to a node, as whoever holds a node's certificate has it.
@@ -77,7 +77,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	member, other := without(nodes, n)[0], without(nodes, n)[1]
 	p := r.spoken(member.id, n)
 	propose := func(ctx context.Context, act ownership.Act) error {
-		b, err := store.EncodeAct(act, n.tb.Format())
+		b, err := record.EncodeAct(act, n.tb.Format())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/record"
 )
 
 // peerDoor serves the peer link.
@@ -71,7 +72,7 @@ func handlerOptions() connect.HandlerOption {
 }
 
 func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
-	act, err := store.DecodeAct(req.GetAct())
+	act, err := record.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +193,7 @@ func (c *entry) admittedBy(leader bearer) error {
 }
 
 func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
-	act, err := store.DecodeAct(req.GetAct())
+	act, err := record.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/snapfile"
 )
 
 // TestD10_ARestoreTakesWhatTheDeploymentSigned: at the leader and at another node, a
@@ -62,7 +62,7 @@ func TestD10_ARestoreTakesWhatTheDeploymentSigned(t *testing.T) {
 	}
 	for _, n := range []*testNode{ldr, without(nodes, ldr)[0]} {
 		for _, b := range [][]byte{unsigned, foreign} {
-			if err := restore(t, n, b, ownership.RestoreTerms{Anyhow: true}); !errors.Is(err, store.ErrUnsigned) {
+			if err := restore(t, n, b, ownership.RestoreTerms{Anyhow: true}); !errors.Is(err, snapfile.ErrUnsigned) {
 				t.Fatalf("at node %s: %v", n.id, err)
 			}
 		}

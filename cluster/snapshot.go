@@ -15,6 +15,7 @@ import (
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/snapfile"
 )
 
 // SaveSnapshot writes the region's table as this node has it to w: the file that
@@ -25,7 +26,7 @@ func (c *Cluster) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	if len(keys) == 0 {
 		return saving(c.tb.Save(ctx, w))
 	}
-	signed := store.SignTo(w, keys[0])
+	signed := snapfile.SignTo(w, keys[0])
 	if err := c.tb.Save(ctx, signed); err != nil {
 		return saving(err)
 	}
@@ -51,7 +52,7 @@ const restoreLimit = 2 * time.Minute
 
 // RestoreSnapshot replaces the region's table by a saved one, from any node: the
 // way back after all nodes lost their disks. The snapshot is read whole and
-// verified first. It is refused with store.ErrUnsigned when no key of the deployment has
+// verified first. It is refused with snapfile.ErrUnsigned when no key of the deployment has
 // signed it, unless the terms say that it may be so, with store.ErrForeign when it is of another
 // deployment or region, with store.ErrDamaged when it is cut short or changed,
 // and with ErrConflict when the table has gone on since it was taken. Indexes of two

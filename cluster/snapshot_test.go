@@ -11,6 +11,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/files"
 )
 
 func TestSnapshotSaveAndRestore(t *testing.T) {
@@ -43,7 +44,7 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(saved.Bytes()), ownership.RestoreTerms{}); !errors.Is(err, ownership.ErrConflict) {
 			t.Errorf("B107: an older snapshot was restored with %v", err)
 		}
-		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(cut), ownership.RestoreTerms{}); !errors.Is(err, store.ErrDamaged) {
+		if err := n.RestoreSnapshot(soon(t), bytes.NewReader(cut), ownership.RestoreTerms{}); !errors.Is(err, files.ErrDamaged) {
 			t.Errorf("B107: a truncated snapshot was restored with %v", err)
 		}
 	}

@@ -8,11 +8,13 @@ import (
 
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/files"
+	"tandem/store/snapfile"
 )
 
 // spooled is a copy of a saved snapshot in the data directory.
 type spooled struct {
-	store.Saved
+	snapfile.Saved
 	file *os.File
 }
 
@@ -38,9 +40,9 @@ func (c *Cluster) spool(from io.Reader) (_ spooled, err error) {
 		return s, err
 	}
 	if n > maxSnapshotSize {
-		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(maxSnapshotSize), store.ErrDamaged)
+		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(maxSnapshotSize), files.ErrDamaged)
 	}
-	s.Saved, err = store.OpenSaved(f, n)
+	s.Saved, err = snapfile.OpenSaved(f, n)
 	return s, err
 }
 
@@ -76,7 +78,7 @@ func (c *Cluster) keepTokens(saved spooled) (_ spooled, info store.SnapshotInfo,
 	}
 	out := spooled{file: f}
 	if info, err = store.WithTokens(saved, f, c.tb.DoorTokens()); err == nil {
-		out.Saved, err = store.OpenSaved(f, info.Bytes)
+		out.Saved, err = snapfile.OpenSaved(f, info.Bytes)
 	}
 	if err != nil {
 		out.drop()

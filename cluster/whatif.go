@@ -7,7 +7,7 @@ import (
 
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // WhatIf gives the placement that Claim would, and changes nothing. The leader
@@ -48,7 +48,7 @@ func (c *proposals) whatIfHere(ctx context.Context, cl ownership.Claim) (p owner
 }
 
 func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr string, cl ownership.Claim) (ownership.Placement, error) {
-	act, err := store.EncodeAct(ownership.Claims{Claims: []ownership.Claim{cl}}, 1)
+	act, err := record.EncodeAct(ownership.Claims{Claims: []ownership.Claim{cl}}, 1)
 	if err != nil {
 		return ownership.Placement{}, err
 	}
@@ -65,7 +65,7 @@ func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr 
 }
 
 func (c *peerDoor) serveWhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
-	act, err := store.DecodeAct(req.GetAct())
+	act, err := record.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // writes the newest one.
 func older() Plant {
 	return Plant{Name: "older", What: "knows command format 1 only", Edits: []Edit{{
-		File: "store/codec.go",
+		File: "store/record/command.go",
 		Old:  "const CommandFormat uint32 = ownership.FormatTokens\n",
 		New:  "const CommandFormat uint32 = ownership.FormatTokens - 1\n",
 	}}}

@@ -10,12 +10,13 @@ import (
 	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/record"
 )
 
 // adminJournal shows the store's history in the admin door's words.
 type adminJournal struct{ table *store.Table }
 
-func adminEvents(list []store.Event, err error) ([]admin.Event, error) {
+func adminEvents(list []record.Event, err error) ([]admin.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the event history: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"tandem/ownership"
 	"tandem/spelling"
 	"tandem/store"
+	"tandem/store/record"
 	"tandem/token"
 	"tandem/webhook"
 )
@@ -63,7 +64,7 @@ func (c Config) metrics() prometheus.Registerer {
 }
 
 func (c Config) stamp() store.Stamp {
-	return store.Stamp{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Format: store.CommandFormat}
+	return store.Stamp{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Format: record.CommandFormat}
 }
 
 func (c Config) tokenConfig() (token.Config, []token.App) {
@@ -128,7 +129,7 @@ func (c Config) clusterConfig() cluster.Config {
 		Deployment: c.Deployment, Region: ownership.Region(c.Node.Region),
 		Node: ownership.Node{
 			ID: ownership.NodeID(c.Node.ID), Zone: c.Node.Zone, PublicURL: c.Public.URL, AdminURL: c.adminURL(),
-			Capacity: c.Node.Capacity, Version: c.Version, Format: store.CommandFormat,
+			Capacity: c.Node.Capacity, Version: c.Version, Format: record.CommandFormat,
 		},
 		Listen: c.Cluster.Listen, Advertise: c.Cluster.Advertise, TLS: c.Cluster.TLS.files(),
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: slices.Clone(c.Cluster.Join),

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"tandem/store"
+	"tandem/store/snapfile"
 )
 
 // SnapshotInfo says whose a snapshot is and what it holds.
@@ -13,7 +14,7 @@ type SnapshotInfo = store.SnapshotInfo
 // verifies its checksum and every record. It needs no running node. The signature is
 // the region's to check.
 func InspectSnapshot(r io.ReaderAt, size int64) (SnapshotInfo, error) {
-	saved, err := store.OpenSaved(r, size)
+	saved, err := snapfile.OpenSaved(r, size)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}

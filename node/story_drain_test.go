@@ -9,7 +9,7 @@ import (
 
 	"tandem/graphsim"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/record"
 )
 
 // terminate stops the seat's node as `tandem start` does on SIGTERM.
@@ -30,11 +30,11 @@ func (s *stage) noneOnDraining(n *Node) {
 	draining := map[ownership.NodeID]bool{}
 	for _, e := range events {
 		switch e.Kind {
-		case store.EventDraining:
+		case record.EventDraining:
 			draining[e.Node] = true
-		case store.EventUndrained:
+		case record.EventUndrained:
 			delete(draining, e.Node)
-		case store.EventClaimed:
+		case record.EventClaimed:
 			if draining[e.Node] && e.Reason != ownership.ReasonTogether {
 				s.t.Errorf("call %s was placed on %s while it drained: %s", e.Call, e.Node, e.Reason)
 			}

@@ -10,7 +10,7 @@ import (
 
 	"tandem/admin"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/store/snapfile"
 	"tandem/webhook"
 )
 
@@ -74,7 +74,7 @@ func TestD10_NodesSignWhatTheySave(t *testing.T) {
 	must(t, c.SaveSnapshot(t.Context(), &file))
 	keys, err := webhook.LoadHandles(s.path("handle-keys"))
 	must(t, err)
-	saved, err := store.OpenSaved(bytes.NewReader(file.Bytes()), int64(file.Len()))
+	saved, err := snapfile.OpenSaved(bytes.NewReader(file.Bytes()), int64(file.Len()))
 	must(t, err)
 	must(t, saved.Verify(keys.Derived("saved snapshots")))
 	bare := file.Bytes()[:saved.Size()]

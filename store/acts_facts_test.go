@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // The first notification of a recorded call names neither thread nor organizer;
@@ -26,7 +27,7 @@ func TestAnsweredAddsWhatWasNotKnown(t *testing.T) {
 	}
 	tell := func(s, i int, thread, organizer string) {
 		t.Helper()
-		b, err := EncodeAct(ownership.Answered{At: at(s), Call: callID(i), Epoch: 1, Thread: thread, Organizer: organizer}, formatOfFacts)
+		b, err := record.EncodeAct(ownership.Answered{At: at(s), Call: callID(i), Epoch: 1, Thread: thread, Organizer: organizer}, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,15 +48,4 @@ func TestAnsweredAddsWhatWasNotKnown(t *testing.T) {
 	}
 	r.reopen()
 	facts(1, "19:x", "bob")
-}
-
-func TestFormatOneLeavesFactsOut(t *testing.T) {
-	b, err := EncodeAct(ownership.Answered{At: at(1), Call: callID(1), Epoch: 2, Thread: "19:x", Organizer: "o"}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := DecodeAct(b)
-	if want := (ownership.Answered{At: at(1), Call: callID(1), Epoch: 2}); err != nil || !cmp.Equal(got, ownership.Act(want)) {
-		t.Errorf("read back %+v (%v), want %+v", got, err, want)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // TestO34_JoinsTopUp: a node that comes back with less than it should have gets the
@@ -136,7 +137,7 @@ func TestO17_WhatWasGoneBefore(t *testing.T) {
 	r.join("a", "b")
 	r.must(ownership.Depart{At: at(1), Node: "b", Fitness: fit("a")})
 	r.must(ownership.Forget{At: at(2), Before: at(1)})
-	r.must(ownership.SetFormat{At: at(3), Format: CommandFormat})
+	r.must(ownership.SetFormat{At: at(3), Format: record.CommandFormat})
 	r.must(ownership.Forget{At: at(4), Before: at(3)})
 	if n, p := len(r.table.Nodes()), len(r.table.Partitions()); n != 2 || p != 4 {
 		t.Errorf("%d nodes and %d partitions are left, want 2 and 4", n, p)
@@ -268,7 +269,7 @@ func TestV1_NobodyWaitsForAnAct(t *testing.T) {
 		p, _ := r.table.Partition(1)
 		_, known := r.table.SumAt(r.table.Applied())
 		if n.ID != "a" || p.Owner != "a" || p.Live != 1 || len(r.table.PartitionsOf("a")) != 2 || len(r.table.Nodes()) != 2 || !known ||
-			r.table.Live("a") != 1 || r.table.LiveOf("a", "app-1") != 1 || r.table.Format() != CommandFormat || r.table.Identity() != "i" {
+			r.table.Live("a") != 1 || r.table.LiveOf("a", "app-1") != 1 || r.table.Format() != record.CommandFormat || r.table.Identity() != "i" {
 			t.Error("the table tells something else while an act holds it")
 		}
 		r.table.Lease()

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 func TestJoin(t *testing.T) {
@@ -30,7 +31,7 @@ func TestJoin(t *testing.T) {
 	if n.Version != "1.1" || !n.JoinedAt.Equal(at(0)) || len(r.table.Partitions()) != 2 {
 		t.Errorf("joining again with the same incarnation gave %+v and %d partitions", n, len(r.table.Partitions()))
 	}
-	want := []EventKind{EventJoined, EventBorn, EventBorn, EventUpdated}
+	want := []record.EventKind{record.EventJoined, record.EventBorn, record.EventBorn, record.EventUpdated}
 	if got := r.kinds(0); !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -168,7 +169,7 @@ func TestDrain(t *testing.T) {
 	r.must(ownership.Depart{At: at(7), Node: "a", Fitness: fit("b")})
 	r.refused(ownership.Drain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
 	r.refused(ownership.Undrain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
-	want := []EventKind{EventDraining, EventClaimed, EventUpdated, EventUndrained, EventMoved, EventMoved, EventGone}
+	want := []record.EventKind{record.EventDraining, record.EventClaimed, record.EventUpdated, record.EventUndrained, record.EventMoved, record.EventMoved, record.EventGone}
 	if got := r.kinds(0)[6:]; !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -234,9 +235,9 @@ func TestFailover(t *testing.T) {
 	}
 	for _, e := range events {
 		switch e.Kind {
-		case EventAdopted:
+		case record.EventAdopted:
 			adopted++
-		case EventOrphaned:
+		case record.EventOrphaned:
 			orphaned++
 			if e.Call != callID(3) || e.From != "a" || e.Node == "a" {
 				t.Errorf("the event of the orphan is %+v", e)
@@ -298,7 +299,7 @@ func TestSkipsWhatItHolds(t *testing.T) {
 }
 
 func TestSetFormat(t *testing.T) {
-	const next = CommandFormat + 1
+	const next = record.CommandFormat + 1
 	r := newRig(t)
 	old := node("a")
 	old.Format = 1
@@ -315,6 +316,6 @@ func TestSetFormat(t *testing.T) {
 	}
 	r.close()
 	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrNewerLayout) {
-		t.Errorf("F26: a region that writes format %d was opened by software that reads %d: %v", next, CommandFormat, err)
+		t.Errorf("F26: a region that writes format %d was opened by software that reads %d: %v", next, record.CommandFormat, err)
 	}
 }

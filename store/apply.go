@@ -2,25 +2,20 @@ package store
 
 import (
 	"fmt"
-	"math"
-	"time"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // applier carries out one act while the table's lock is held. All it knows is
 // the act and the table, so every node reaches the same result.
 type applier struct {
 	reading
-	st    *state
-	b     *batch
-	index uint64
-	at    time.Time
-	seq   uint64 // of the next event
+	pen
 }
 
 func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
-	if since := formatOf(act); since >= ownership.FormatReservations && a.st.format < since {
+	if since := record.Since(act); since >= ownership.FormatReservations && a.st.format < since {
 		out.Err = fmt.Errorf("applying %T: the region writes command format %d, it needs %d: %w", act, a.st.format, since, ownership.ErrConflict)
 		return
 	}
@@ -84,13 +79,13 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		out.Err = a.setLease(act)
 	case ownership.GrantToken:
 		a.at = act.At
-		out.Err = a.grantToken(act)
+		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:
 		a.at = act.At
-		out.Err = a.revokeToken(act)
+		out.Err = tokenActs{&a.pen}.revoke(act)
 	case ownership.UseToken:
 		a.at = act.At
-		out.Err = a.useToken(act)
+		out.Err = tokenActs{&a.pen}.use(act)
 	}
 }
 
@@ -109,11 +104,6 @@ func (a *applier) record(act ownership.Act, out *ownership.Outcome) error {
 	return nil
 }
 
-// reserves reports whether the region keeps the calls of silent nodes for them, and
-// with that follows all rules of command format 3. A region of an older format must
-// do what software of that time does, to the byte.
-func (a *applier) reserves() bool { return a.st.format >= ownership.FormatReservations }
-
 // setFormat raises the command format that the region writes. Every node that
 // may yet read the log must be able to read it.
 func (a *applier) setFormat(act ownership.SetFormat) error {
@@ -129,72 +119,6 @@ func (a *applier) setFormat(act ownership.SetFormat) error {
 		return nil
 	}
 	a.st.format, a.st.changed = act.Format, true
-	a.emit(Event{Kind: EventFormat, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
+	a.emit(record.Event{Kind: record.EventFormat, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
 	return nil
 }
-
-// emit adds an event to the history.
-func (a *applier) emit(e Event) {
-	e.At = a.at
-	id := a.index<<EventIDShift | a.seq
-	a.seq++
-	a.b.events = append(a.b.events, pendingEvent{id: id, value: seal(eventKey(id), eventOut(&e))})
-}
-
-// putCall writes a call's record; old is the sum of the record it replaces, 0
-// for a new call.
-func (a *applier) putCall(c *ownership.Call, old uint64) {
-	key := []byte(c.ID)
-	value := seal(key, callOut(c))
-	a.st.sum += recordSum(kindCall, key, value) - old
-	a.b.calls[c.ID] = value
-}
-
-// putNode writes a node's record.
-func (a *applier) putNode(n ownership.Node) {
-	var w timeWriter
-	key := nodeKey(n.ID)
-	if have, ok := a.st.nodes[n.ID]; ok {
-		a.st.sum -= recordSum(kindNode, key, seal(key, nodeOut(&have.rec, &w)))
-	}
-	value := seal(key, nodeOut(&n, &w))
-	a.st.sum += recordSum(kindNode, key, value)
-	a.b.nodes[n.ID] = value
-	a.st.setNode(n)
-}
-
-// dropNode takes a node's record out.
-func (a *applier) dropNode(n *ownership.Node) {
-	var w timeWriter
-	key := nodeKey(n.ID)
-	a.st.sum -= recordSum(kindNode, key, seal(key, nodeOut(n, &w)))
-	a.b.nodes[n.ID] = nil
-	a.st.dropNode(n.ID)
-}
-
-// putPartition writes a partition's record.
-func (a *applier) putPartition(p ownership.Partition) {
-	key := partitionKey(p.ID)
-	if have, ok := a.st.parts[p.ID]; ok {
-		a.st.sum -= recordSum(kindPartition, key, seal(key, partitionOut(&have.rec)))
-	}
-	value := seal(key, partitionOut(&p))
-	a.st.sum += recordSum(kindPartition, key, value)
-	a.b.parts[p.ID] = value
-	a.st.setPartition(p)
-}
-
-// dropPartition takes a partition's record out.
-func (a *applier) dropPartition(p *ownership.Partition) {
-	key := partitionKey(p.ID)
-	a.st.sum -= recordSum(kindPartition, key, seal(key, partitionOut(p)))
-	a.b.parts[p.ID] = nil
-	a.st.dropPartition(p.ID)
-}
-
-// seconds is a time as the index keeps it: enough to pass over most calls.
-func seconds(t time.Time) uint32 {
-	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
-}
-
-func readSeconds(s uint32) time.Time { return time.Unix(int64(s), 0).UTC() }

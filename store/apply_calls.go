@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/index"
+	"tandem/store/record"
 )
 
 // claims places each claim of the batch; the next one sees the one before.
@@ -45,8 +48,8 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 		App: call.App, Partition: call.Partition, Epoch: call.Epoch, State: call.State, Pinned: call.Pinned,
 	}, seconds(a.at))
 	a.st.enterGroups(ref, call.Groups, call.Observed, call.Paired, call.Deadline)
-	a.emit(Event{
-		Kind: EventClaimed, Call: call.ID, App: call.App, Tenant: call.Tenant, Partition: p.Partition, Epoch: p.Epoch,
+	a.emit(record.Event{
+		Kind: record.EventClaimed, Call: call.ID, App: call.App, Tenant: call.Tenant, Partition: p.Partition, Epoch: p.Epoch,
 		Node: p.Owner, Reason: p.Reason, Candidates: p.Candidates,
 	})
 }
@@ -60,14 +63,14 @@ func (a *applier) answered(act ownership.Answered, out *ownership.Outcome) error
 		return err
 	}
 	at := a.st.stands(e)
-	repeat := e.state == ownership.CallAnswered && at.State == ownership.CallAnswered
+	repeat := e.State == ownership.CallAnswered && at.State == ownership.CallAnswered
 	if err := a.mayAnswer(e, act.Epoch, repeat); err != nil {
 		return fmt.Errorf("recording the answer of call %s: %w", act.Call, err)
 	}
 	switch {
 	case repeat && act.Thread == "" && act.Organizer == "":
 		return nil
-	case !repeat && e.state != ownership.CallClaimed:
+	case !repeat && e.State != ownership.CallClaimed:
 		return fmt.Errorf("recording the answer of call %s: it is %s: %w", act.Call, at.State, ownership.ErrConflict)
 	}
 	c, old, ok := a.call(act.Call)
@@ -94,12 +97,12 @@ func (a *applier) answered(act ownership.Answered, out *ownership.Outcome) error
 	}
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))
-	a.emit(a.about(EventAnswered, &c))
+	a.emit(a.about(record.EventAnswered, &c))
 	return nil
 }
 
 // mayAnswer refuses an epoch that cannot be the one at which the call was answered.
-func (a *applier) mayAnswer(e *entry, epoch ownership.Epoch, repeat bool) error {
+func (a *applier) mayAnswer(e *index.Entry, epoch ownership.Epoch, repeat bool) error {
 	if a.reserves() && repeat {
 		return a.notAhead(e, epoch)
 	}
@@ -119,12 +122,12 @@ func learn(fact *string, told string) bool {
 // not history, and there is much of it.
 func (a *applier) seen(act ownership.Seen) {
 	for _, id := range act.Calls {
-		ref := a.st.calls.find(id)
+		ref := a.st.calls.Find(id)
 		if ref == 0 {
 			continue
 		}
-		e := a.st.calls.calls.at(ref)
-		if e.state == ownership.CallEnded {
+		e := a.st.calls.At(ref)
+		if e.State == ownership.CallEnded {
 			continue
 		}
 		c, old, ok := a.call(id)
@@ -133,7 +136,7 @@ func (a *applier) seen(act ownership.Seen) {
 		}
 		c.SeenAt = a.at
 		a.putCall(&c, old)
-		e.active = seconds(a.at)
+		e.Active = seconds(a.at)
 	}
 }
 
@@ -148,20 +151,20 @@ func (a *applier) release(act ownership.Release) error {
 		return a.entomb(act)
 	case err != nil:
 		return err
-	case early && e.state != ownership.CallEnded:
+	case early && e.State != ownership.CallEnded:
 		return fmt.Errorf("releasing call %s: it is %s, its owner is to hear of the end: %w", act.Call, a.st.stands(e).State, ownership.ErrConflict)
 	}
 	if err := a.mayRelease(e, &act); err != nil {
 		return fmt.Errorf("releasing call %s: %w", act.Call, err)
 	}
-	if e.state == ownership.CallEnded {
+	if e.State == ownership.CallEnded {
 		return nil // a repeat
 	}
 	c, old, ok := a.call(act.Call)
 	if !ok {
 		return a.lost(act.Call)
 	}
-	ev := a.about(EventEnded, &c)
+	ev := a.about(record.EventEnded, &c)
 	ev.Text = act.Why
 	c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.at, act.Why
 	if a.reserves() {
@@ -174,13 +177,13 @@ func (a *applier) release(act ownership.Release) error {
 	return nil
 }
 
-func (a *applier) mayRelease(e *entry, act *ownership.Release) error {
+func (a *applier) mayRelease(e *index.Entry, act *ownership.Release) error {
 	switch {
 	case act.Epoch == 0: // an operator
 		return nil
 	case !a.reserves():
 		return a.recordFits(e, act.Epoch)
-	case act.Told, e.state == ownership.CallEnded:
+	case act.Told, e.State == ownership.CallEnded:
 		return nil
 	}
 	if err := a.epochFits(e, act.Epoch); err != nil {
@@ -207,7 +210,7 @@ func (a *applier) entomb(act ownership.Release) error {
 	}
 	a.putCall(&c, 0)
 	a.st.addCall(c.ID, ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State}, seconds(a.at))
-	ev := a.about(EventEnded, &c)
+	ev := a.about(record.EventEnded, &c)
 	ev.Text = act.Why
 	a.emit(ev)
 	return nil
@@ -249,16 +252,16 @@ const forgetAtOnce = 2000
 // empty and will not be used again, and drops what has been out of use for long.
 func (a *applier) forget(act ownership.Forget) {
 	before := seconds(act.Before)
-	var young []ending
+	var young []index.Ending
 	for dropped, second := 0, uint32(0); ; {
 		if a.reserves() && dropped >= forgetAtOnce {
 			before = min(before, second) // of one second all or none: ties have no order
 		}
-		end, ok := a.st.ended.take(before)
+		end, ok := a.st.ended.Take(before)
 		if !ok {
 			break
 		}
-		id := a.st.calls.id(end.ref)
+		id := a.st.calls.ID(end.Ref)
 		c, sum, ok := a.call(id)
 		if !ok || !c.EndedAt.Before(act.Before) {
 			young = append(young, end)
@@ -266,11 +269,11 @@ func (a *applier) forget(act ownership.Forget) {
 		}
 		a.st.sum -= sum
 		a.b.calls[id] = nil
-		a.st.dropCall(end.ref)
-		dropped, second = dropped+1, end.at
+		a.st.dropCall(end.Ref)
+		dropped, second = dropped+1, end.At
 	}
 	for _, end := range young {
-		a.st.ended.put(end)
+		a.st.ended.Put(end)
 	}
 	a.retire()
 	if a.reserves() {
@@ -279,44 +282,44 @@ func (a *applier) forget(act ownership.Forget) {
 }
 
 // find gives a call's place in the index.
-func (a *applier) find(id ownership.CallID, doing string) (uint32, *entry, error) {
-	ref := a.st.calls.find(id)
+func (a *applier) find(id ownership.CallID, doing string) (uint32, *index.Entry, error) {
+	ref := a.st.calls.Find(id)
 	if ref == 0 {
 		return 0, nil, fmt.Errorf("%s call %s: %w", doing, id, ownership.ErrUnknown)
 	}
-	return ref, a.st.calls.calls.at(ref), nil
+	return ref, a.st.calls.At(ref), nil
 }
 
 // recordFits refuses an epoch older than that of the call's record, and one that
 // its partition has not reached.
-func (a *applier) recordFits(e *entry, epoch ownership.Epoch) error {
-	return a.fits(e, epoch, e.epoch.long())
+func (a *applier) recordFits(e *index.Entry, epoch ownership.Epoch) error {
+	return a.fits(e, epoch, e.Epoch.Long())
 }
 
 // epochFits refuses an epoch older than that at which the call stands, and one that
 // its partition has not reached.
-func (a *applier) epochFits(e *entry, epoch ownership.Epoch) error {
+func (a *applier) epochFits(e *index.Entry, epoch ownership.Epoch) error {
 	return a.fits(e, epoch, a.st.stands(e).Epoch)
 }
 
-func (a *applier) fits(e *entry, epoch, now ownership.Epoch) error {
+func (a *applier) fits(e *index.Entry, epoch, now ownership.Epoch) error {
 	if epoch < now {
 		return fmt.Errorf("epoch %d is named, the call is at epoch %d: %w", epoch, now, ownership.ErrStaleEpoch)
 	}
 	return a.notAhead(e, epoch)
 }
 
-func (a *applier) notAhead(e *entry, epoch ownership.Epoch) error {
-	if now := a.st.parts[ownership.PartitionID(e.partition)].rec.Epoch; epoch > now {
-		return fmt.Errorf("epoch %d is named, partition %d is at epoch %d: %w", epoch, e.partition, now, ownership.ErrFutureEpoch)
+func (a *applier) notAhead(e *index.Entry, epoch ownership.Epoch) error {
+	if now := a.st.parts[ownership.PartitionID(e.Partition)].rec.Epoch; epoch > now {
+		return fmt.Errorf("epoch %d is named, partition %d is at epoch %d: %w", epoch, e.Partition, now, ownership.ErrFutureEpoch)
 	}
 	return nil
 }
 
 // about makes an event about a call and who acts for it.
-func (a *applier) about(kind EventKind, c *ownership.Call) Event {
+func (a *applier) about(kind record.EventKind, c *ownership.Call) record.Event {
 	p := &a.st.parts[c.Partition].rec
-	ev := Event{Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, Node: p.Owner}
+	ev := record.Event{Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, Node: p.Owner}
 	if a.reserves() {
 		at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
 		ev.Epoch, ev.Node = at.Epoch, at.Owner
@@ -326,5 +329,5 @@ func (a *applier) about(kind EventKind, c *ownership.Call) Event {
 
 // lost is the answer once a record could not be read and the table has stopped.
 func (a *applier) lost(id ownership.CallID) error {
-	return fmt.Errorf("reading call %s: %w", id, ErrDamaged)
+	return fmt.Errorf("reading call %s: %w", id, files.ErrDamaged)
 }

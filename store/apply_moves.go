@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"tandem/ownership"
+	"tandem/store/index"
+	"tandem/store/record"
 )
 
 // failover gives the partitions of a node whose lease has ended to survivors.
@@ -81,18 +83,18 @@ func (a *applier) rewrite(m ownership.Reassignment) {
 	rec := p.rec
 	rec.Owner, rec.Epoch = m.To, m.Epoch
 	a.putPartition(rec)
-	a.emit(Event{Kind: EventMoved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From})
+	a.emit(record.Event{Kind: record.EventMoved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From})
 	// By id: the ring's order depends on how often this node was restarted, and
 	// the events must be the same everywhere.
 	var refs []uint32
-	a.st.inPartition(p, func(ref uint32, e *entry) {
-		if e.state.Live() {
+	a.st.inPartition(p, func(ref uint32, e *index.Entry) {
+		if e.State.Live() {
 			refs = append(refs, ref)
 		}
 	})
 	ids := make(map[uint32]ownership.CallID, len(refs))
 	for _, ref := range refs {
-		ids[ref] = a.st.calls.id(ref)
+		ids[ref] = a.st.calls.ID(ref)
 	}
 	slices.SortFunc(refs, func(x, y uint32) int { return cmp.Compare(ids[x], ids[y]) })
 	for _, ref := range refs {
@@ -106,15 +108,15 @@ func (a *applier) inherit(ref uint32, id ownership.CallID, m ownership.Reassignm
 	if !ok {
 		return // the table has stopped
 	}
-	kind := EventAdopted
+	kind := record.EventAdopted
 	if c.State == ownership.CallAnswered && c.Pinned {
-		kind = EventOrphaned
+		kind = record.EventOrphaned
 		c.State = ownership.CallOrphaned
 	} else {
 		c.Epoch = m.Epoch
 	}
 	a.putCall(&c, old)
-	a.st.setCall(ref, c.State, c.Epoch, a.st.calls.calls.at(ref).active)
+	a.st.setCall(ref, c.State, c.Epoch, a.st.calls.At(ref).Active)
 	ev := a.about(kind, &c)
 	ev.From = m.From
 	a.emit(ev)

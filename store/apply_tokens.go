@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
-	"tandem/store/tablepb"
+	"tandem/store/record"
 )
 
 // Bounds of a token's record: the doors check what people write more strictly.
@@ -21,9 +21,12 @@ const (
 	maxTokenText  = 300 // of a role, of who made it, of what it was used for
 )
 
-// grantToken puts a new token's record in, and drops those of tokens that ended
+// tokenActs are the acts about tokens of the admin doors: they touch nothing else.
+type tokenActs struct{ *pen }
+
+// grant puts a new token's record in, and drops those of tokens that ended
 // long ago.
-func (a *applier) grantToken(act ownership.GrantToken) error {
+func (a tokenActs) grant(act ownership.GrantToken) error {
 	t := act.Token
 	t.MadeAt, t.UsedFor, t.UsedAt = a.at, "", time.Time{}
 	kept := slices.DeleteFunc(slices.Clone(a.st.tokens), func(old ownership.DoorToken) bool { return old.Stale(a.at) })
@@ -32,19 +35,19 @@ func (a *applier) grantToken(act ownership.GrantToken) error {
 	}
 	for _, old := range a.st.tokens {
 		if old.Stale(a.at) {
-			a.dropToken(old.Name)
+			a.drop(old.Name)
 		}
 	}
-	a.putToken(t)
+	a.put(t)
 	text := fmt.Sprintf("%s (%s) by %s", t.Name, strings.Join(t.Roles, ", "), t.MadeBy)
 	if t.Once {
 		text += ", for one use"
 	}
-	a.emit(Event{Kind: EventTokenMade, Text: text})
+	a.emit(record.Event{Kind: record.EventTokenMade, Text: text})
 	return nil
 }
 
-func (a *applier) mayGrant(t *ownership.DoorToken, others []ownership.DoorToken) error {
+func (a tokenActs) mayGrant(t *ownership.DoorToken, others []ownership.DoorToken) error {
 	long := len(t.MadeBy) > maxTokenText || slices.ContainsFunc(t.Roles, func(r string) bool { return len(r) > maxTokenText })
 	switch {
 	case a.st.format < ownership.FormatTokens:
@@ -73,21 +76,21 @@ func (a *applier) mayGrant(t *ownership.DoorToken, others []ownership.DoorToken)
 	return nil
 }
 
-// revokeToken takes a token's record out.
-func (a *applier) revokeToken(act ownership.RevokeToken) error {
+// revoke takes a token's record out.
+func (a tokenActs) revoke(act ownership.RevokeToken) error {
 	i, found := a.st.findToken(act.Name)
 	if !found {
 		return fmt.Errorf("revoking the token %q: %w", act.Name, ownership.ErrUnknown)
 	}
 	name := a.st.tokens[i].Name
-	a.dropToken(name)
-	a.emit(Event{Kind: EventTokenRevoked, Text: name})
+	a.drop(name)
+	a.emit(record.Event{Kind: record.EventTokenRevoked, Text: name})
 	return nil
 }
 
-// useToken binds a token for one use, or ends it. Every node reaches the same
+// use binds a token for one use, or ends it. Every node reaches the same
 // verdict from the log, so of two uses at two nodes only one gets through.
-func (a *applier) useToken(act ownership.UseToken) error {
+func (a tokenActs) use(act ownership.UseToken) error {
 	i, found := a.st.findToken(act.Name)
 	if !found || a.st.tokens[i].Hash != act.Hash {
 		return fmt.Errorf("using the token %q: %w", act.Name, ownership.ErrUnknown)
@@ -115,24 +118,22 @@ func (a *applier) useToken(act ownership.UseToken) error {
 	t.UsedFor = act.For
 	if act.Done {
 		t.UsedAt = a.at
-		a.emit(Event{Kind: EventTokenUsed, Text: t.Name + " for " + t.UsedFor})
+		a.emit(record.Event{Kind: record.EventTokenUsed, Text: t.Name + " for " + t.UsedFor})
 	}
-	a.putToken(t)
+	a.put(t)
 	return nil
 }
 
-// putToken writes a token's record.
-func (a *applier) putToken(t ownership.DoorToken) {
+// put writes a token's record.
+func (a tokenActs) put(t ownership.DoorToken) {
 	a.forgetSum(t.Name)
-	var w timeWriter // times came in by a command, so they fit
-	key := []byte(t.Name)
-	value := seal(key, tokenOut(&t, &w))
-	a.st.sum += recordSum(kindToken, key, value)
+	key, value := record.SealToken(&t)
+	a.st.sum += record.Sum(record.KindToken, key, value)
 	a.b.tokens[t.Name] = value
 	a.st.setToken(t)
 }
 
-func (a *applier) dropToken(name string) {
+func (a tokenActs) drop(name string) {
 	a.forgetSum(name)
 	a.b.tokens[name] = nil
 	i, _ := a.st.findToken(name)
@@ -141,11 +142,10 @@ func (a *applier) dropToken(name string) {
 
 // forgetSum takes the share of a record that is about to change out of the
 // table's sum.
-func (a *applier) forgetSum(name string) {
+func (a tokenActs) forgetSum(name string) {
 	if i, found := a.st.findToken(name); found {
-		var w timeWriter
-		key := []byte(name)
-		a.st.sum -= recordSum(kindToken, key, seal(key, tokenOut(&a.st.tokens[i], &w)))
+		key, value := record.SealToken(&a.st.tokens[i])
+		a.st.sum -= record.Sum(record.KindToken, key, value)
 	}
 }
 
@@ -166,17 +166,11 @@ func (s *state) setToken(t ownership.DoorToken) {
 
 // token reads one record on its way from the file.
 func (l *loader) token(key, value []byte) error {
-	var m tablepb.DoorToken
-	if err := unsealInto(key, value, &m); err != nil {
-		return err
+	t, err := record.ReadToken(key, value)
+	if err == nil {
+		l.st.setToken(t)
 	}
-	var r reader
-	t := r.token(&m)
-	if r.bad != nil || t.Name != string(key) {
-		return damage("the record of token %q is not right: %w", key, r.bad)
-	}
-	l.st.setToken(t)
-	return nil
+	return err
 }
 
 // putTokens writes the records of tokens; their bucket is made with the first.

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/record"
 	"tandem/store/tablepb"
 )
 
@@ -25,14 +27,11 @@ var (
 	metaKey    = []byte("table")
 )
 
-// The kinds of records, as they enter sums and snapshots.
-const (
-	kindNode byte = iota + 1
-	kindPartition
-	kindCall
-	kindEvent
-	kindToken
-)
+// pendingEvent is an event on its way to the file.
+type pendingEvent struct {
+	id    uint64
+	value []byte // sealed
+}
 
 // batch collects the changes that go to the file in one transaction, together
 // with the raft index that they reach.
@@ -83,10 +82,10 @@ func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
 // write commits the batch with fsync and gives what the file then holds.
 func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error) {
 	err := db.Update(func(tx *bbolt.Tx) error {
-		if err := putAll(tx.Bucket(bucketNodes), b.nodes, nodeKey); err != nil {
+		if err := putAll(tx.Bucket(bucketNodes), b.nodes, record.NodeKey); err != nil {
 			return err
 		}
-		if err := putAll(tx.Bucket(bucketPartitions), b.parts, partitionKey); err != nil {
+		if err := putAll(tx.Bucket(bucketPartitions), b.parts, record.PartitionKey); err != nil {
 			return err
 		}
 		if err := putAll(tx.Bucket(bucketCalls), b.calls, func(id ownership.CallID) []byte { return []byte(id) }); err != nil {
@@ -100,7 +99,7 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 		}
 		disk.applied, disk.term = b.applied, b.term
 		m := t.meta(b, disk.events, disk.eventsSum)
-		return tx.Bucket(bucketMeta).Put(metaKey, seal(metaKey, m))
+		return tx.Bucket(bucketMeta).Put(metaKey, record.Seal(metaKey, m))
 	})
 	return disk, err
 }
@@ -126,12 +125,12 @@ func putAll[K ~string | ~uint32](b *bbolt.Bucket, records map[K][]byte, key func
 func (t *Table) writeEvents(b *bbolt.Bucket, events []pendingEvent, disk *diskState) error {
 	b.FillPercent = 1 // ids only grow
 	for _, e := range events {
-		key := eventKey(e.id)
+		key := record.EventKey(e.id)
 		if err := b.Put(key, e.value); err != nil {
 			return err
 		}
 		disk.events++
-		disk.eventsSum += recordSum(kindEvent, key, e.value)
+		disk.eventsSum += record.Sum(record.KindEvent, key, e.value)
 	}
 	if disk.events <= uint64(t.opt.Events) {
 		return nil
@@ -141,7 +140,7 @@ func (t *Table) writeEvents(b *bbolt.Bucket, events []pendingEvent, disk *diskSt
 	for k, v := c.First(); k != nil && disk.events > uint64(t.opt.Events); k, v = c.Next() {
 		old = append(old, slices.Clone(k))
 		disk.events--
-		disk.eventsSum -= recordSum(kindEvent, k, v)
+		disk.eventsSum -= record.Sum(record.KindEvent, k, v)
 	}
 	for _, k := range old {
 		if err := b.Delete(k); err != nil {
@@ -153,13 +152,13 @@ func (t *Table) writeEvents(b *bbolt.Bucket, events []pendingEvent, disk *diskSt
 
 // readMeta gives the record that says how far the file is.
 func readMeta(value []byte) (*tablepb.Meta, error) {
-	content, err := unseal(metaKey, value)
+	content, err := record.Unseal(metaKey, value)
 	if err != nil {
 		return nil, err
 	}
 	var m tablepb.Meta
 	if err := proto.Unmarshal(content, &m); err != nil {
-		return nil, damage("the table's own record: %w", err)
+		return nil, files.Damage("the table's own record: %w", err)
 	}
 	return &m, nil
 }

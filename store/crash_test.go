@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // crashDirEnv makes the test binary run crashChild in a directory.
@@ -191,7 +192,7 @@ func startRaft(s *Store) (*raft.Raft, error) {
 }
 
 func propose(r *raft.Raft, act ownership.Act, check func(*ownership.Outcome) error) error {
-	data, err := EncodeAct(act, 1)
+	data, err := record.EncodeAct(act, 1)
 	if err != nil {
 		return err
 	}

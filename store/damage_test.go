@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/record"
 	"tandem/store/tablepb"
 )
 
@@ -65,7 +66,7 @@ func TestF07_DamagedTable(t *testing.T) {
 		// Most refusals are met without the rest of the store, which is slow to
 		// open; every tenth goes all the way.
 		if _, _, err := loadFrom(bytes.NewReader(damaged), int64(len(damaged))); err != nil && seen["refused"]%10 != 0 {
-			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
+			if !errors.Is(err, files.ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
 				t.Fatalf("refused with %v", err)
 			}
 			seen["refused"]++
@@ -76,10 +77,10 @@ func TestF07_DamagedTable(t *testing.T) {
 		}
 		s, err := Open(r.dir, testStamp, r.opt)
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
+			if !errors.Is(err, files.ErrDamaged) && !errors.Is(err, ErrNewerLayout) {
 				t.Fatalf("refused with %v", err)
 			}
-			if errors.Is(err, ErrDamaged) && !strings.Contains(err.Error(), "to heal it, ") {
+			if errors.Is(err, files.ErrDamaged) && !strings.Contains(err.Error(), "to heal it, ") {
 				t.Fatalf("the refusal does not say how to heal: %v", err)
 			}
 			seen["refused"]++
@@ -132,20 +133,19 @@ func flip(b []byte, at, bit int) []byte {
 // usedBytes is how much of the file bbolt uses; it grows by 16 MiB at a time.
 func usedBytes(t *testing.T, path string) int {
 	t.Helper()
-	f, err := os.Open(path)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
+	used := 0
+	err = db.View(func(tx *bbolt.Tx) error {
+		used = int(tx.Size())
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	m, err := newestMeta(f, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(m.pages * m.pageSize)
+	return used
 }
 
 // TestF07_DamagedWhileServing: a record that rots under a running node stops it.
@@ -166,10 +166,10 @@ func TestF07_DamagedWhileServing(t *testing.T) {
 	if c, ok := r.table.Call(callID(7)); ok {
 		t.Errorf("served the damaged record %+v", c)
 	}
-	if len(r.fatal) != 1 || !errors.Is(r.fatal[0], ErrDamaged) || !errors.Is(r.table.Err(), ErrDamaged) {
+	if len(r.fatal) != 1 || !errors.Is(r.fatal[0], files.ErrDamaged) || !errors.Is(r.table.Err(), files.ErrDamaged) {
 		t.Errorf("the node was told %v", r.fatal)
 	}
-	if _, _, err := r.table.Calls(ownership.CallFilter{}, "", 0); !errors.Is(err, ErrDamaged) {
+	if _, _, err := r.table.Calls(ownership.CallFilter{}, "", 0); !errors.Is(err, files.ErrDamaged) {
 		t.Errorf("the listing gave %v", err)
 	}
 }
@@ -177,7 +177,7 @@ func TestF07_DamagedWhileServing(t *testing.T) {
 // TestRecordUnderAnothersKey: the checksum covers the key, and so does the sum
 // over all records.
 func TestRecordUnderAnothersKey(t *testing.T) {
-	if _, err := unseal([]byte("b"), seal([]byte("a"), &tablepb.Node{Id: "a"})); !errors.Is(err, ErrDamaged) {
+	if _, err := record.Unseal([]byte("b"), record.Seal([]byte("a"), &tablepb.Node{Id: "a"})); !errors.Is(err, files.ErrDamaged) {
 		t.Errorf("a record under another's key gave %v", err)
 	}
 	r := filled(t)
@@ -193,7 +193,7 @@ func TestRecordUnderAnothersKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.close()
-	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrDamaged) {
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, files.ErrDamaged) {
 		t.Errorf("two swapped records were served: %v", err)
 	}
 }
@@ -203,7 +203,7 @@ func TestRecordMissing(t *testing.T) {
 	for name, change := range map[string]func(*bbolt.Tx) error{
 		"call":      func(tx *bbolt.Tx) error { return tx.Bucket(bucketCalls).Delete([]byte(callID(3))) },
 		"node":      func(tx *bbolt.Tx) error { return tx.Bucket(bucketNodes).Delete([]byte("b")) },
-		"partition": func(tx *bbolt.Tx) error { return tx.Bucket(bucketPartitions).Delete(partitionKey(4)) },
+		"partition": func(tx *bbolt.Tx) error { return tx.Bucket(bucketPartitions).Delete(record.PartitionKey(4)) },
 		"event": func(tx *bbolt.Tx) error {
 			k, _ := tx.Bucket(bucketEvents).Cursor().First()
 			return tx.Bucket(bucketEvents).Delete(k)
@@ -219,7 +219,7 @@ func TestRecordMissing(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.close()
-			if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrDamaged) {
+			if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, files.ErrDamaged) {
 				t.Errorf("a missing record went unnoticed: %v", err)
 			}
 		})
@@ -231,11 +231,11 @@ func TestRecordMissing(t *testing.T) {
 func TestUncleanStart(t *testing.T) {
 	r := filled(t)
 	running := filepath.Join(r.dir, fileRunning)
-	if !exists(running) {
+	if !files.Exists(running) {
 		t.Error("while the store is open there is no mark of it")
 	}
 	r.close()
-	if exists(running) {
+	if files.Exists(running) {
 		t.Error("a clean close left the mark")
 	}
 	if err := os.WriteFile(running, nil, 0o600); err != nil {
@@ -273,69 +273,9 @@ func TestOtherHistory(t *testing.T) {
 			}
 			r.close()
 			_, err := Open(r.dir, testStamp, r.opt)
-			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "to heal it") {
+			if !errors.Is(err, files.ErrDamaged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "to heal it") {
 				t.Errorf("Open gave %v", err)
 			}
 		})
-	}
-}
-
-// TestWalkBolt feeds the walker pages that a flipped bit seldom makes.
-func TestWalkBolt(t *testing.T) {
-	r := filled(t)
-	for i := range 300 {
-		r.claimOn(80, fit("b"), claim(callID(1000+i)))
-	}
-	r.close()
-	whole, err := os.ReadFile(r.table.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := newestMeta(bytes.NewReader(whole), int64(len(whole)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := func(id uint64) int { return int(id * m.pageSize) }
-	// The branch page of the calls, and one of its leaves that lies right
-	// before another.
-	var branch, before uint64
-	for id := uint64(2); id < m.pages; id++ {
-		if order.Uint16(whole[page(id)+8:]) != flagBranch {
-			continue
-		}
-		var children []uint64
-		for i := range int(order.Uint16(whole[page(id)+10:])) {
-			children = append(children, order.Uint64(whole[page(id)+pageHeader+i*elemSize+8:]))
-		}
-		for _, c := range children {
-			if slices.Contains(children, c+1) {
-				branch, before = id, c
-			}
-		}
-	}
-	if branch == 0 {
-		t.Fatal("the file has no branch page with two leaves side by side")
-	}
-	harm := map[string]func(b []byte){
-		"a circle of pages":      func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], branch) },
-		"a page beyond the file": func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], m.pages+7) },
-		"a meta page as child":   func(b []byte) { order.PutUint64(b[page(branch)+pageHeader+8:], 1) },
-		"an empty branch":        func(b []byte) { order.PutUint16(b[page(branch)+10:], 0) },
-		"a huge overflow":        func(b []byte) { order.PutUint32(b[page(branch)+12:], 1<<31) },
-		"a count too high":       func(b []byte) { order.PutUint16(b[page(branch)+10:], 60000) },
-		"a page used twice":      func(b []byte) { order.PutUint32(b[page(before)+12:], 1) },
-		"another page's id":      func(b []byte) { order.PutUint64(b[page(branch):], 3) },
-	}
-	for name, f := range harm {
-		t.Run(name, func(t *testing.T) {
-			b := bytes.Clone(whole)
-			f(b)
-			if _, _, err := loadFrom(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ErrDamaged) {
-				t.Errorf("the walker says %v", err)
-			}
-		})
-	}
-	if _, _, err := loadFrom(bytes.NewReader(whole), int64(len(whole))); err != nil {
-		t.Errorf("the whole file: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"tandem/store/files"
 )
 
 // retryFlush is how long a flush waits after the disk refused to take bytes.
@@ -135,7 +137,7 @@ func (t *Table) flushOnce() error {
 		now, err := t.write(db, b, disk)
 		if err != nil {
 			err = fmt.Errorf("writing the ownership table to %s: %w", t.path, err)
-			if !lacksSpace(err) {
+			if !files.LacksSpace(err) {
 				t.fatal(err)
 			}
 			t.noteFlush(disk, err)

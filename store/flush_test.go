@@ -1,9 +1,6 @@
 package store
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -14,6 +11,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/record"
 )
 
 // TestWriteBehind: a change reaches the file FlushEvery later by itself, or at
@@ -98,7 +97,7 @@ func TestSlowDisk(t *testing.T) {
 
 func mustEncode(t testing.TB, act ownership.Act) []byte {
 	t.Helper()
-	b, err := EncodeAct(act, max(formatOf(act), formatOfFields(act)))
+	b, err := record.EncodeAct(act, record.Needs(act))
 	if err != nil {
 		t.Error(err)
 	}
@@ -148,10 +147,10 @@ func TestF08_DiskFull(t *testing.T) {
 		}
 		apply(c)
 	}
-	if err := table.Flush(); !lacksSpace(err) {
+	if err := table.Flush(); !files.LacksSpace(err) {
 		t.Fatalf("on a full disk Flush gave %v", err)
 	}
-	if err := table.Err(); !lacksSpace(err) {
+	if err := table.Err(); !files.LacksSpace(err) {
 		t.Errorf("on a full disk the table says %v", err)
 	}
 	if _, ok := table.Call(callID(199099)); !ok || table.Durable() != 1 {
@@ -221,27 +220,7 @@ func TestF09_FailedWrite(t *testing.T) {
 		t.Error("Close after a failed write says that all is well")
 	}
 	r.store = nil
-	if !exists(filepath.Join(r.dir, fileRunning)) {
+	if !files.Exists(filepath.Join(r.dir, fileRunning)) {
 		t.Error("the next start would take this for a clean stop")
-	}
-}
-
-func TestLacksSpace(t *testing.T) {
-	cases := []struct {
-		err  error
-		want bool
-	}{
-		{&fs.PathError{Op: "write", Err: syscall.ENOSPC}, true},
-		{fmt.Errorf("x: %w", &fs.PathError{Op: "write", Err: syscall.EDQUOT}), true},
-		{&fs.PathError{Op: "sync", Err: syscall.ENOSPC}, false},
-		{&fs.PathError{Op: "write", Err: syscall.EIO}, false},
-		{syscall.ENOSPC, false}, // bare, as fdatasync gives it
-		{errors.New("x"), false},
-		{nil, false},
-	}
-	for _, c := range cases {
-		if got := lacksSpace(c.err); got != c.want {
-			t.Errorf("lacksSpace(%v) is %v", c.err, got)
-		}
 	}
 }

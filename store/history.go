@@ -5,19 +5,21 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // Events gives up to limit events after an id, oldest first; limit 0 or less:
 // all of them. After 0 it begins with the oldest that the history still has.
-func (t *Table) Events(after uint64, limit int) ([]Event, error) {
-	var out []Event
+func (t *Table) Events(after uint64, limit int) ([]record.Event, error) {
+	var out []record.Event
 	err := t.eachEvent(after, func(key, value []byte) (bool, error) {
-		e, err := readEvent(key, value)
+		e, err := record.ReadEvent(key, value)
 		if err != nil {
 			return false, err
 		}
@@ -33,8 +35,8 @@ func (t *Table) Events(after uint64, limit int) ([]Event, error) {
 // Timeline gives what the history still has of one call, oldest first, and of its
 // partition while the call was live: whoever got the partition got the call, or had
 // it kept. It looks through the whole history.
-func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
-	var out []Event
+func (t *Table) Timeline(call ownership.CallID) ([]record.Event, error) {
+	var out []record.Event
 	var in ownership.PartitionID
 	from := 0 // where in out the present life of the call begins
 	if c, ok := t.Call(call); ok && !c.ClaimedAt.IsZero() {
@@ -45,17 +47,17 @@ func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 		if !about && (in == 0 || !tellsOfPartition(value)) {
 			return true, nil // cheaper than reading it
 		}
-		e, err := readEvent(key, value)
+		e, err := record.ReadEvent(key, value)
 		switch {
 		case err != nil:
 			return false, err
 		case e.Call == call:
-			if e.Kind == EventClaimed {
+			if e.Kind == record.EventClaimed {
 				out = out[:from] // of before the claim
 				in = e.Partition
 			}
 			out = append(out, e)
-			if e.Kind == EventEnded {
+			if e.Kind == record.EventEnded {
 				in, from = 0, len(out)
 			}
 		case e.Call == "" && e.Partition == in && movesCalls(e.Kind):
@@ -71,16 +73,51 @@ func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 
 // movesCalls reports whether an event about a partition changes who acts for calls
 // in it.
-func movesCalls(k EventKind) bool { return k == EventMoved || k == EventLapsed || k == EventReclaimed }
+func movesCalls(k record.EventKind) bool {
+	return k == record.EventMoved || k == record.EventLapsed || k == record.EventReclaimed
+}
 
 // tellsOfPartition looks for such an event without reading it.
 func tellsOfPartition(sealed []byte) bool {
-	for _, k := range []EventKind{EventMoved, EventLapsed, EventReclaimed} {
+	for _, k := range []record.EventKind{record.EventMoved, record.EventLapsed, record.EventReclaimed} {
 		if bytes.Contains(sealed, []byte(k)) {
 			return true
 		}
 	}
 	return false
+}
+
+// Latest gives the newest events, at most limit, oldest first.
+func (t *Table) Latest(limit int) ([]record.Event, error) {
+	pending, tx, err := t.pendingEvents(0)
+	if err != nil {
+		return nil, fmt.Errorf("reading the end of the history: %w", err)
+	}
+	pending = pending[max(0, len(pending)-limit):]
+	var out []record.Event // newest first
+	for _, e := range slices.Backward(pending) {
+		read, err := record.ReadEvent(record.EventKey(e.id), e.value)
+		if err != nil {
+			return nil, fmt.Errorf("reading the end of the history: %w", err)
+		}
+		out = append(out, read)
+	}
+	if tx != nil {
+		defer func() { _ = tx.Rollback() }() // of a read transaction: it cannot fail
+		c := tx.Bucket(bucketEvents).Cursor()
+		for k, v := c.Last(); k != nil && len(out) < limit; k, v = c.Prev() {
+			if len(pending) > 0 && len(k) == 8 && binary.BigEndian.Uint64(k) >= pending[0].id {
+				continue // the file has caught up with what was pending
+			}
+			read, err := record.ReadEvent(k, v)
+			if err != nil {
+				return nil, fmt.Errorf("reading the end of the history: %w", err)
+			}
+			out = append(out, read)
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
 }
 
 // eachEvent calls f with the events after an id until f has enough. Keys and
@@ -93,7 +130,7 @@ func (t *Table) eachEvent(after uint64, f func(key, value []byte) (bool, error))
 	if tx != nil {
 		defer func() { _ = tx.Rollback() }() // of a read transaction: it cannot fail
 		c := tx.Bucket(bucketEvents).Cursor()
-		for k, v := c.Seek(eventKey(after + 1)); k != nil; k, v = c.Next() {
+		for k, v := c.Seek(record.EventKey(after + 1)); k != nil; k, v = c.Next() {
 			if len(pending) > 0 && len(k) == 8 && binary.BigEndian.Uint64(k) >= pending[0].id {
 				break
 			}
@@ -103,7 +140,7 @@ func (t *Table) eachEvent(after uint64, f func(key, value []byte) (bool, error))
 		}
 	}
 	for _, e := range pending {
-		if more, err := f(eventKey(e.id), e.value); err != nil || !more {
+		if more, err := f(record.EventKey(e.id), e.value); err != nil || !more {
 			return err
 		}
 	}
@@ -163,7 +200,7 @@ func (t *Table) Watch(after uint64) *Watcher {
 // history has forgotten events between the last one given and the first one
 // here: the watcher was too slow and should read again what it mirrors. The
 // error is ErrClosed, the context's, or one of reading the history.
-func (w *Watcher) Next(ctx context.Context) (events []Event, lagged bool, err error) {
+func (w *Watcher) Next(ctx context.Context) (events []record.Event, lagged bool, err error) {
 	for {
 		lagged, err = w.fellBehind()
 		if err == nil {

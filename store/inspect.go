@@ -1,20 +1,17 @@
 package store
 
 import (
-	"bufio"
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/record"
+	"tandem/store/snapfile"
 	"tandem/store/tablepb"
 )
 
@@ -41,6 +38,20 @@ type SnapshotInfo struct {
 	Hash       string             `json:"hash"` // as Table.Hash
 }
 
+// TokenNote is what a snapshot says of a token of the admin doors.
+type TokenNote struct {
+	Name  string   `json:"name"`
+	Roles []string `json:"roles"`
+}
+
+func notesOf(tokens []ownership.DoorToken) []TokenNote {
+	var out []TokenNote
+	for _, t := range tokens {
+		out = append(out, TokenNote{t.Name, t.Roles})
+	}
+	return out
+}
+
 // Inspect reads a whole snapshot and verifies its checksum and every record.
 // It does not ask whose it is: compare Deployment and Region before a restore.
 func Inspect(r io.Reader) (SnapshotInfo, error) {
@@ -52,28 +63,28 @@ func Inspect(r io.Reader) (SnapshotInfo, error) {
 }
 
 // readSnapshot verifies a snapshot and calls put with each record but the meta
-// record, which it gives back. accept may refuse the head before anything else
-// is read. Keys and values live until put returns.
-func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind byte, key, value []byte) error) (SnapshotInfo, []byte, error) {
-	count := &countReader{r: from}
-	in := &hashReader{r: bufio.NewReaderSize(count, 1<<16), sum: sha256.New()}
-	info, err := readHead(in)
+// record, which it gives back. begin gets the head, and may refuse it, before
+// anything else is read. Keys and values live until put returns.
+func readSnapshot(from io.Reader, begin func(*tablepb.SnapshotHead) error, put func(kind byte, key, value []byte) error) (SnapshotInfo, *tablepb.Meta, error) {
+	in := snapfile.NewReader(from)
+	head, err := in.Head()
+	if err == nil {
+		err = reads(head)
+	}
+	if err == nil && begin != nil {
+		err = begin(head)
+	}
 	if err != nil {
-		return info, nil, err
+		return SnapshotInfo{}, nil, err
 	}
-	if accept != nil {
-		if err := accept(info); err != nil {
-			return info, nil, err
-		}
-	}
+	info := infoOf(head)
 	check := loader{st: newState()}
-	s := snapshotReader{in: in}
 	for {
-		kind, key, value, err := s.record()
+		kind, key, value, err := in.Record()
 		if err != nil {
 			return info, nil, err
 		}
-		if kind == kindMeta {
+		if kind == snapfile.KindMeta {
 			if err := check.readMeta(key, value); err != nil {
 				return info, nil, err
 			}
@@ -82,23 +93,12 @@ func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind
 		if err := check.visit(bucketOf(kind), key, value); err != nil {
 			return info, nil, err
 		}
-		switch kind {
-		case kindNode:
-			info.Nodes++
-		case kindPartition:
-			info.Partitions++
-		case kindCall:
-			info.Calls++
-		case kindEvent:
-			info.Events++
-		case kindToken:
-			info.Tokens++
-		}
+		info.count(kind)
 		if err := put(kind, key, value); err != nil {
 			return info, nil, err
 		}
 	}
-	if err := readTrailer(in); err != nil {
+	if info.Bytes, err = in.End(); err != nil {
 		return info, nil, err
 	}
 	if err := check.check(); err != nil {
@@ -107,139 +107,94 @@ func readSnapshot(from io.Reader, accept func(SnapshotInfo) error, put func(kind
 	m := check.meta
 	if m.GetDeployment() != info.Deployment || m.GetRegion() != string(info.Region) || m.GetApplied() != info.Applied || m.GetTerm() != info.Term ||
 		m.GetIdentity() != info.Identity {
-		return info, nil, damage("the head and the end of the snapshot tell different stories")
+		return info, nil, files.Damage("the head and the end of the snapshot tell different stories")
 	}
 	for _, p := range check.st.parts {
 		info.Live += p.all()
 	}
 	info.NodeIDs, info.DoorTokens = slices.Sorted(maps.Keys(check.st.nodes)), notesOf(check.st.tokens)
-	info.Bytes, info.Hash = count.n, fmt.Sprintf("%016x", m.GetSum())
-	return info, seal(metaKey, m), nil
-}
-
-func bucketOf(kind byte) string {
-	for _, b := range snapshotBuckets {
-		if b.kind == kind {
-			return string(b.bucket)
-		}
-	}
-	return "of kind " + fmt.Sprint(kind)
+	info.Hash = fmt.Sprintf("%016x", m.GetSum())
+	return info, m, nil
 }
 
 // maxIndex is the highest raft index and term that a snapshot may have: at a million
 // entries a second a region gets there in nine years. Raft counts on from there.
 const maxIndex = 1 << 48
 
-func readHead(in *hashReader) (SnapshotInfo, error) {
-	var fixed [len(snapshotMagic) + 4]byte
-	if _, err := io.ReadFull(in, fixed[:]); err != nil {
-		return SnapshotInfo{}, damage("the snapshot is cut short in its head: %w", err)
-	}
-	if string(fixed[:len(snapshotMagic)]) != snapshotMagic {
-		return SnapshotInfo{}, damage("this is no snapshot of Tandem")
-	}
-	n := binary.BigEndian.Uint32(fixed[len(snapshotMagic):])
-	if n > maxHead {
-		return SnapshotInfo{}, damage("the head of the snapshot claims %d bytes", n)
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(in, b); err != nil {
-		return SnapshotInfo{}, damage("the snapshot is cut short in its head: %w", err)
-	}
-	var h tablepb.SnapshotHead
-	if err := proto.Unmarshal(b, &h); err != nil {
-		return SnapshotInfo{}, damage("the head of the snapshot is unreadable: %w", err)
-	}
-	if h.GetLayout() > LayoutFormat || h.GetFormat() > CommandFormat {
-		return SnapshotInfo{}, fmt.Errorf("the snapshot has layout %d and command format %d, this software reads up to %d and %d; upgrade it: %w",
-			h.GetLayout(), h.GetFormat(), LayoutFormat, CommandFormat, ErrNewerLayout)
+// reads refuses the head of a snapshot that this software cannot read.
+func reads(h *tablepb.SnapshotHead) error {
+	if h.GetLayout() > LayoutFormat || h.GetFormat() > record.CommandFormat {
+		return fmt.Errorf("the snapshot has layout %d and command format %d, this software reads up to %d and %d; upgrade it: %w",
+			h.GetLayout(), h.GetFormat(), LayoutFormat, record.CommandFormat, ErrNewerLayout)
 	}
 	if h.GetApplied() > maxIndex || h.GetTerm() > maxIndex {
-		return SnapshotInfo{}, damage("the snapshot says that it ends at entry %d of term %d, where no region gets", h.GetApplied(), h.GetTerm())
-	}
-	return SnapshotInfo{
-		Deployment: h.GetDeployment(), Region: ownership.Region(h.GetRegion()), Identity: h.GetIdentity(), Applied: h.GetApplied(), Term: h.GetTerm(),
-		Format: h.GetFormat(), MadeAt: readTime(h.GetMadeAt()), MadeBy: ownership.NodeID(h.GetMadeBy()),
-	}, nil
-}
-
-// readTrailer compares the checksum and proves that nothing follows it.
-func readTrailer(in *hashReader) error {
-	want := in.sum.Sum(nil)
-	got := make([]byte, sha256.Size)
-	if _, err := io.ReadFull(in.r, got); err != nil {
-		return damage("the snapshot is cut short before its checksum: %w", err)
-	}
-	if !bytes.Equal(got, want) {
-		return damage("the checksum of the snapshot does not match")
-	}
-	switch _, err := in.r.ReadByte(); {
-	case err == nil:
-		return damage("something follows the end of the snapshot")
-	case !errors.Is(err, io.EOF):
-		return fmt.Errorf("reading the end of the snapshot: %w", err)
+		return files.Damage("the snapshot says that it ends at entry %d of term %d, where no region gets", h.GetApplied(), h.GetTerm())
 	}
 	return nil
 }
 
-// snapshotReader reads records; the buffers are used again.
-type snapshotReader struct {
-	in         *hashReader
-	key, value []byte
-	lastKind   byte
-	lastKey    []byte
+func infoOf(h *tablepb.SnapshotHead) SnapshotInfo {
+	return SnapshotInfo{
+		Deployment: h.GetDeployment(), Region: ownership.Region(h.GetRegion()), Identity: h.GetIdentity(), Applied: h.GetApplied(), Term: h.GetTerm(),
+		Format: h.GetFormat(), MadeAt: record.Time(h.GetMadeAt()), MadeBy: ownership.NodeID(h.GetMadeBy()),
+	}
 }
 
-func (s *snapshotReader) record() (kind byte, key, value []byte, err error) {
-	kind, err = s.in.ReadByte()
-	if err != nil {
-		return 0, nil, nil, damage("the snapshot is cut short: %w", err)
+func (s *SnapshotInfo) count(kind byte) {
+	switch kind {
+	case record.KindNode:
+		s.Nodes++
+	case record.KindPartition:
+		s.Partitions++
+	case record.KindCall:
+		s.Calls++
+	case record.KindEvent:
+		s.Events++
+	case record.KindToken:
+		s.Tokens++
 	}
-	klen, err := binary.ReadUvarint(s.in)
-	if err != nil {
-		return 0, nil, nil, damage("the snapshot is cut short: %w", err)
-	}
-	vlen, err := binary.ReadUvarint(s.in)
-	if err != nil {
-		return 0, nil, nil, damage("the snapshot is cut short: %w", err)
-	}
-	if klen == 0 || klen > maxKey || vlen > maxValue {
-		return 0, nil, nil, damage("a record of the snapshot claims %d and %d bytes", klen, vlen)
-	}
-	if s.key, err = s.read(s.key, int(klen)); err != nil {
-		return 0, nil, nil, err
-	}
-	if s.value, err = s.read(s.value, int(vlen)); err != nil {
-		return 0, nil, nil, err
-	}
-	if kind < s.lastKind || kind == s.lastKind && bytes.Compare(s.key, s.lastKey) <= 0 {
-		return 0, nil, nil, damage("the record %q of the snapshot is out of order", s.key)
-	}
-	s.lastKind, s.lastKey = kind, append(s.lastKey[:0], s.key...)
-	return kind, s.key, s.value, nil
 }
 
-// read fills a buffer in steps, so that a false length costs no memory.
-func (s *snapshotReader) read(b []byte, n int) ([]byte, error) {
-	const step = 1 << 16
-	b = b[:0]
-	for len(b) < n {
-		k := min(step, n-len(b))
-		b = append(b, make([]byte, k)...)
-		if _, err := io.ReadFull(s.in, b[len(b)-k:]); err != nil {
-			return b, damage("the snapshot is cut short: %w", err)
+// WithTokens copies a snapshot that Inspect has taken, with the given tokens of the
+// admin doors in place of its own. A snapshot of a command format from before there
+// were tokens gets none.
+func WithTokens(from io.Reader, to io.Writer, tokens []ownership.DoorToken) (_ SnapshotInfo, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("copying a snapshot with the tokens of today: %w", err)
 		}
+	}()
+	var w *snapfile.Writer
+	begin := func(head *tablepb.SnapshotHead) error {
+		w = snapfile.NewWriter(to, head)
+		return nil
 	}
-	return b, nil
-}
-
-type countReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
+	var without uint64
+	info, m, err := readSnapshot(from, begin, func(kind byte, key, value []byte) error {
+		if kind == record.KindToken {
+			without += record.Sum(record.KindToken, key, value)
+			return nil
+		}
+		return w.Record(kind, key, value)
+	})
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	m.Sum -= without
+	if info.Format < ownership.FormatTokens {
+		tokens = nil
+	}
+	tokens = slices.Clone(tokens)
+	slices.SortFunc(tokens, func(a, b ownership.DoorToken) int { return strings.Compare(a.Name, b.Name) })
+	for i := range tokens {
+		key, value := record.SealToken(&tokens[i])
+		m.Sum += record.Sum(record.KindToken, key, value)
+		_ = w.Record(record.KindToken, key, value) // End tells
+	}
+	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
+	if info.Bytes, err = w.End(); err != nil {
+		return SnapshotInfo{}, err
+	}
+	info.Hash, info.DoorTokens, info.Tokens = fmt.Sprintf("%016x", m.GetSum()), notesOf(tokens), len(tokens)
+	return info, nil
 }

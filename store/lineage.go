@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"tandem/store/files"
 )
 
 // fileLineage stands beside the stamp and, other than the stamp, changes: which
@@ -38,7 +40,7 @@ const maxAncestors = 512
 
 func (l Lineage) crc() (string, error) {
 	b, err := json.Marshal(l)
-	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)), err
+	return fmt.Sprintf("%08x", crc32.Checksum(b, files.Castagnoli)), err
 }
 
 // readLineage reads the file; a directory of older software has none.
@@ -54,10 +56,10 @@ func readLineage(path string) (Lineage, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return Lineage{}, damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
+		return Lineage{}, files.Damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
 	}
 	if sum, err := f.Lineage.crc(); err != nil || sum != f.CRC {
-		return Lineage{}, damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
+		return Lineage{}, files.Damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
 	}
 	return f.Lineage, nil
 }
@@ -77,7 +79,7 @@ func (s *Store) changeLineage(change func(*Lineage)) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(s.path(fileLineage), append(b, '\n')); err != nil {
+	if err := files.Write(s.path(fileLineage), append(b, '\n')); err != nil {
 		return fmt.Errorf("writing %s: %w", s.path(fileLineage), err)
 	}
 	s.lineage = next

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/pages"
+	"tandem/store/record"
 	"tandem/store/tablepb"
 )
 
@@ -41,7 +44,7 @@ func load(path string) (*state, *tablepb.Meta, error) {
 
 func loadFrom(r io.ReaderAt, size int64) (*state, *tablepb.Meta, error) {
 	l := &loader{st: newState()}
-	if err := walkBolt(r, size, l.visit); err != nil {
+	if err := pages.Walk(r, size, l.visit); err != nil {
 		return nil, nil, err
 	}
 	if err := l.check(); err != nil {
@@ -55,30 +58,30 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 	case string(bucketMeta):
 		return l.readMeta(key, value)
 	case string(bucketNodes):
-		l.sum += recordSum(kindNode, key, value)
+		l.sum += record.Sum(record.KindNode, key, value)
 		return l.node(key, value)
 	case string(bucketPartitions):
-		l.sum += recordSum(kindPartition, key, value)
+		l.sum += record.Sum(record.KindPartition, key, value)
 		return l.partition(key, value)
 	case string(bucketCalls):
-		l.sum += recordSum(kindCall, key, value)
+		l.sum += record.Sum(record.KindCall, key, value)
 		return l.call(key, value)
 	case string(bucketEvents):
 		l.events++
-		l.eventsSum += recordSum(kindEvent, key, value)
-		_, err := unseal(key, value)
+		l.eventsSum += record.Sum(record.KindEvent, key, value)
+		_, err := record.Unseal(key, value)
 		return err
 	case string(bucketTokens):
-		l.sum += recordSum(kindToken, key, value)
+		l.sum += record.Sum(record.KindToken, key, value)
 		return l.token(key, value)
 	default:
-		return damage("the file has a bucket %q", bucket)
+		return files.Damage("the file has a bucket %q", bucket)
 	}
 }
 
 func (l *loader) readMeta(key, value []byte) error {
 	if string(key) != string(metaKey) {
-		return damage("the file has a record %q", key)
+		return files.Damage("the file has a record %q", key)
 	}
 	m, err := readMeta(value)
 	if err != nil {
@@ -87,40 +90,33 @@ func (l *loader) readMeta(key, value []byte) error {
 	if m.GetLayout() > LayoutFormat {
 		return fmt.Errorf("its layout is %d, this software reads up to %d; upgrade it: %w", m.GetLayout(), LayoutFormat, ErrNewerLayout)
 	}
-	if m.GetFormat() > CommandFormat {
-		return fmt.Errorf("its region writes command format %d, this software reads up to %d; upgrade it: %w", m.GetFormat(), CommandFormat, ErrNewerLayout)
+	if m.GetFormat() > record.CommandFormat {
+		return fmt.Errorf("its region writes command format %d, this software reads up to %d; upgrade it: %w", m.GetFormat(), record.CommandFormat, ErrNewerLayout)
 	}
 	l.meta = m
 	return nil
 }
 
 func (l *loader) node(key, value []byte) error {
-	var m tablepb.Node
-	if err := unsealInto(key, value, &m); err != nil {
-		return err
+	n, err := record.ReadNode(key, value)
+	if err == nil {
+		l.st.setNode(n)
 	}
-	var r reader
-	n := r.node(&m)
-	if r.bad != nil || string(n.ID) != string(key) {
-		return damage("the record of node %q is not right: %w", key, r.bad)
-	}
-	l.st.setNode(n)
-	return nil
+	return err
 }
 
 func (l *loader) partition(key, value []byte) error {
-	var m tablepb.Partition
-	if err := unsealInto(key, value, &m); err != nil {
+	p, err := record.ReadPartition(key, value)
+	if err != nil {
 		return err
 	}
-	p := partitionIn(&m)
-	if _, ok := l.st.nodes[p.Owner]; !ok || string(partitionKey(p.ID)) != string(key) {
-		return damage("partition %d under the key %x belongs to node %q, which is not there", p.ID, key, p.Owner)
+	if _, ok := l.st.nodes[p.Owner]; !ok || string(record.PartitionKey(p.ID)) != string(key) {
+		return files.Damage("partition %d under the key %x belongs to node %q, which is not there", p.ID, key, p.Owner)
 	}
 	last := ownership.Epoch(0)
 	for _, r := range p.Reserved {
 		if _, ok := l.st.nodes[r.Node]; !ok || r.Epoch <= last || r.Epoch >= p.Epoch {
-			return damage("partition %d at epoch %d is reserved for node %q at epoch %d", p.ID, p.Epoch, r.Node, r.Epoch)
+			return files.Damage("partition %d at epoch %d is reserved for node %q at epoch %d", p.ID, p.Epoch, r.Node, r.Epoch)
 		}
 		last = r.Epoch
 	}
@@ -129,26 +125,26 @@ func (l *loader) partition(key, value []byte) error {
 }
 
 func (l *loader) call(key, value []byte) error {
-	content, err := unseal(key, value)
+	content, err := record.Unseal(key, value)
 	if err != nil {
 		return err
 	}
-	h, err := scanCall(content)
+	h, err := record.HeadOf(content)
 	if err != nil {
-		return damage("call %s: %w", key, err)
+		return files.Damage("call %s: %w", key, err)
 	}
-	if _, ok := l.st.parts[h.partition]; !ok || h.state < ownership.CallClaimed || h.state > ownership.CallEnded {
-		return damage("call %s is %s in partition %d, which is not there", key, h.state, h.partition)
+	if _, ok := l.st.parts[h.Partition]; !ok || h.State < ownership.CallClaimed || h.State > ownership.CallEnded {
+		return files.Damage("call %s is %s in partition %d, which is not there", key, h.State, h.Partition)
 	}
-	active := h.seenAt
-	if h.state == ownership.CallEnded {
-		active = h.endedAt
+	active := h.SeenAt
+	if h.State == ownership.CallEnded {
+		active = h.EndedAt
 	}
 	ref := l.st.addCall(ownership.CallID(key), ownership.Known{
-		App: ownership.AppID(h.app), Partition: h.partition, Epoch: h.epoch, State: h.state, Pinned: h.pinned,
+		App: ownership.AppID(h.App), Partition: h.Partition, Epoch: h.Epoch, State: h.State, Pinned: h.Pinned,
 	}, seconds(time.Unix(0, active)))
-	if h.state.Live() {
-		l.st.enterGroups(ref, h.groups, string(h.observed), h.paired, time.Unix(0, h.deadline))
+	if h.State.Live() {
+		l.st.enterGroups(ref, h.Groups, string(h.Observed), h.Paired, time.Unix(0, h.Deadline))
 	}
 	return nil
 }
@@ -158,13 +154,13 @@ func (l *loader) check() error {
 	m := l.meta
 	switch {
 	case m == nil:
-		return damage("the file does not say how far it is")
+		return files.Damage("the file does not say how far it is")
 	case m.GetSum() != l.sum:
-		return damage("the sum over its records is %016x, written was %016x", l.sum, m.GetSum())
+		return files.Damage("the sum over its records is %016x, written was %016x", l.sum, m.GetSum())
 	case m.GetEvents() != l.events || m.GetEventsSum() != l.eventsSum:
-		return damage("its history has %d events, or others than the %d written", l.events, m.GetEvents())
+		return files.Damage("its history has %d events, or others than the %d written", l.events, m.GetEvents())
 	case ownership.PartitionID(m.GetNextPartition()) < l.st.next:
-		return damage("it holds partition %d, but says that %d is the next to be born", l.st.next-1, m.GetNextPartition())
+		return files.Damage("it holds partition %d, but says that %d is the next to be born", l.st.next-1, m.GetNextPartition())
 	}
 	l.st.sum, l.st.format, l.st.next = l.sum, m.GetFormat(), ownership.PartitionID(m.GetNextPartition())
 	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // anyAct draws an act over few names, so that acts meet.
@@ -131,9 +132,9 @@ func TestModel(t *testing.T) {
 		}()
 		m := newModel()
 		if rapid.IntRange(0, 3).Draw(rt, "old region") > 0 {
-			m.do(ownership.SetFormat{At: at(0), Format: CommandFormat}, at(0))
-			r.must(ownership.SetFormat{At: at(0), Format: CommandFormat})
-			twin.must(ownership.SetFormat{At: at(0), Format: CommandFormat})
+			m.do(ownership.SetFormat{At: at(0), Format: record.CommandFormat}, at(0))
+			r.must(ownership.SetFormat{At: at(0), Format: record.CommandFormat})
+			twin.must(ownership.SetFormat{At: at(0), Format: record.CommandFormat})
 		}
 		for step := range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			act := anyAct(rt, m, at(step))
@@ -184,7 +185,7 @@ func TestModel(t *testing.T) {
 // do does one act and gives its error, or those of a batch.
 func (m *model) do(act ownership.Act, now time.Time) []error {
 	m.now = now
-	if formatOf(act) > m.format {
+	if record.Since(act) > m.format {
 		return []error{ownership.ErrConflict}
 	}
 	batch, ok := act.(ownership.Records)

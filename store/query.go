@@ -2,16 +2,16 @@ package store
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
-	"google.golang.org/protobuf/proto"
 
 	"tandem/ownership"
-	"tandem/store/tablepb"
+	"tandem/store/files"
+	"tandem/store/index"
+	"tandem/store/record"
 )
 
 // Call gives the whole record of a call, ended ones too while they are
@@ -19,7 +19,7 @@ import (
 func (t *Table) Call(id ownership.CallID) (ownership.Call, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.st.calls.find(id) == 0 {
+	if t.st.calls.Find(id) == 0 {
 		return ownership.Call{}, false
 	}
 	r := reading{t: t}
@@ -113,7 +113,7 @@ func (t *Table) scan(f ownership.CallFilter, cursor string) (*callScan, error) {
 	if chosen != nil {
 		s.only = make([]string, 0, len(chosen))
 		for i := range chosen {
-			if id := chosen[i].id(); id > cursor {
+			if id := string(chosen[i].ID()); id > cursor {
 				s.only = append(s.only, id)
 			}
 		}
@@ -134,7 +134,7 @@ func (t *Table) scan(f ownership.CallFilter, cursor string) (*callScan, error) {
 
 // freeze takes what a scan looks at while the table stays as it is: with the lock
 // held it only copies, for an act may wait for it.
-func (t *Table) freeze(s *callScan) (chosen []callRef, err error) {
+func (t *Table) freeze(s *callScan) (chosen []index.Name, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.closed {
@@ -153,39 +153,19 @@ func (t *Table) freeze(s *callScan) (chosen []callRef, err error) {
 	return chosen, err
 }
 
-// callRef is a call's id as the index has it.
-type callRef struct {
-	key [16]byte
-	odd ownership.CallID // not empty: the id itself
-}
-
-func (c *callRef) id() string {
-	if c.odd != "" {
-		return string(c.odd)
-	}
-	return hex.EncodeToString(c.key[:])
-}
-
 // preselect gives the calls that a partition or a group can have, by the index; nil:
 // any. A group knows its live calls only, so it preselects only for a live state.
-func (t *Table) preselect(f ownership.CallFilter) []callRef {
-	out := []callRef{}
-	add := func(ref uint32) {
-		e := t.st.calls.calls.at(ref)
-		c := callRef{key: e.key}
-		if e.flags&flagOdd != 0 {
-			c.odd = t.st.calls.oddID[ref]
-		}
-		out = append(out, c)
-	}
+func (t *Table) preselect(f ownership.CallFilter) []index.Name {
+	out := []index.Name{}
+	add := func(ref uint32) { out = append(out, t.st.calls.Name(ref)) }
 	switch {
 	case f.Partition != 0:
 		if p, ok := t.st.parts[f.Partition]; ok {
 			out = slices.Grow(out, p.calls)
-			t.st.inPartition(p, func(ref uint32, _ *entry) { add(ref) })
+			t.st.inPartition(p, func(ref uint32, _ *index.Entry) { add(ref) })
 		}
 	case f.State.Live():
-		t.st.calls.inGroup(f.Group, add)
+		t.st.calls.InGroup(f.Group, add)
 	default:
 		return nil
 	}
@@ -255,31 +235,30 @@ func (s *callScan) nextChosen() (key, value []byte) {
 
 // read gives the call if the filter chooses it.
 func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
-	content, err := unseal(key, value)
+	content, err := record.Unseal(key, value)
 	if err != nil {
 		return ownership.Call{}, false, err
 	}
-	k, err := scanCall(content)
+	k, err := record.HeadOf(content)
 	if err != nil {
-		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
+		return ownership.Call{}, false, files.Damage("reading call %s: %w", key, err)
 	}
-	p := s.roster.parts[k.partition]
+	p := s.roster.parts[k.Partition]
 	if p == nil {
-		return ownership.Call{}, false, damage("call %s is in partition %d, which is not there", key, k.partition)
+		return ownership.Call{}, false, files.Damage("call %s is in partition %d, which is not there", key, k.Partition)
 	}
 	f := &s.filter
-	at := p.rec.Stands(k.state, k.pinned, ownership.AppID(k.app), k.epoch)
-	if f.State != 0 && at.State != f.State || f.Partition != 0 && k.partition != f.Partition || f.Node != "" && at.Owner != f.Node {
+	at := p.rec.Stands(k.State, k.Pinned, ownership.AppID(k.App), k.Epoch)
+	if f.State != 0 && at.State != f.State || f.Partition != 0 && k.Partition != f.Partition || f.Node != "" && at.Owner != f.Node {
 		return ownership.Call{}, false, nil
 	}
-	if f.Group != "" && !slices.Contains(k.groups, f.Group) {
+	if f.Group != "" && !slices.Contains(k.Groups, f.Group) {
 		return ownership.Call{}, false, nil
 	}
-	var m tablepb.Call
-	if err := proto.Unmarshal(content, &m); err != nil {
-		return ownership.Call{}, false, damage("reading call %s: %w", key, err)
+	c, err := record.CallOf(content)
+	if err != nil {
+		return ownership.Call{}, false, files.Damage("reading call %s: %w", key, err)
 	}
-	c := callIn(&m)
 	stand(&c, &p.rec)
 	return c, (f.Tenant == "" || c.Tenant == f.Tenant) && (f.App == "" || c.App == f.App), nil
 }

@@ -7,6 +7,10 @@ import (
 	"os"
 
 	"go.etcd.io/bbolt"
+
+	"tandem/store/files"
+	"tandem/store/record"
+	"tandem/store/tablepb"
 )
 
 // restoreBatch is how many records one transaction of a restore writes.
@@ -39,7 +43,7 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	}
 	t.flushMu.Lock()
 	defer t.flushMu.Unlock()
-	if err := publish(tmp, t.path); err != nil {
+	if err := files.Publish(tmp, t.path); err != nil {
 		return err
 	}
 	db, err := openFile(t.path)
@@ -55,7 +59,7 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
 	t.flushErr = nil
 	t.sums.clear()
-	t.publish()
+	t.publish(t.st)
 	close(t.flushed)
 	t.flushed = make(chan struct{})
 	t.mu.Unlock()
@@ -66,10 +70,10 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 }
 
 // accept refuses the snapshot of another deployment or region.
-func (t *Table) accept(info SnapshotInfo) error {
-	if info.Deployment != t.deployment || info.Region != t.region {
+func (t *Table) accept(head *tablepb.SnapshotHead) error {
+	if head.GetDeployment() != t.deployment || head.GetRegion() != string(t.region) {
 		return fmt.Errorf("it is of deployment %q, region %q; this is deployment %q, region %q: %w",
-			info.Deployment, info.Region, t.deployment, t.region, ErrForeign)
+			head.GetDeployment(), head.GetRegion(), t.deployment, t.region, ErrForeign)
 	}
 	return nil
 }
@@ -107,7 +111,7 @@ func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := u.tx.Bucket(bucketMeta).Put(metaKey, meta); err != nil {
+	if err := u.tx.Bucket(bucketMeta).Put(metaKey, record.Seal(metaKey, meta)); err != nil {
 		return err
 	}
 	return u.commit()

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 var t0 = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
@@ -105,7 +106,7 @@ func (r *rig) replay() {
 // do applies one act and gives its outcome.
 func (r *rig) do(act ownership.Act) *ownership.Outcome {
 	r.Helper()
-	data, err := EncodeAct(act, max(formatOf(act), formatOfFields(act)))
+	data, err := record.EncodeAct(act, record.Needs(act))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func (r *rig) refused(act ownership.Act, want error, says string) {
 func node(id string) ownership.Node {
 	return ownership.Node{
 		ID: ownership.NodeID(id), Region: "emea", Zone: "z-" + id, ClusterAddr: id + ".example:7400",
-		Capacity: 1000, Incarnation: "inc-" + id, Version: "1.0", Format: CommandFormat, Voter: true,
+		Capacity: 1000, Incarnation: "inc-" + id, Version: "1.0", Format: record.CommandFormat, Voter: true,
 	}
 }
 
@@ -192,7 +193,7 @@ func (r *rig) call(id ownership.CallID) ownership.Call {
 	return c
 }
 
-func (r *rig) kinds(after uint64) (kinds []EventKind) {
+func (r *rig) kinds(after uint64) (kinds []record.EventKind) {
 	r.Helper()
 	events, err := r.table.Events(after, 0)
 	if err != nil {

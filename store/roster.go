@@ -1,7 +1,8 @@
 package store
 
 import (
-	"maps"
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,21 +35,29 @@ type rosterPart struct {
 	held []*holding // runs parallel to rec.Reserved; nil: none
 }
 
-// publish shows readers the nodes and partitions as they are now, and then how far
-// the table is: whoever reads Applied first finds the table at least as new.
-func (t *Table) publish() {
-	if t.st.changed {
-		t.roster.Store(t.st.roster())
-		t.st.changed = false
+// published is what a table shows without its lock: all that a renewal of a lease
+// asks for. An act may take long; nobody who asks here waits for it.
+type published struct {
+	roster  atomic.Pointer[roster]
+	applied atomic.Uint64
+	sums    sums
+}
+
+// publish shows the nodes and partitions as they are now, and then how far the table
+// is: whoever reads Applied first finds the table at least as new.
+func (p *published) publish(st *state) {
+	if st.changed {
+		p.roster.Store(st.roster())
+		st.changed = false
 	}
-	t.sums.add(t.st.applied, t.st.sum)
-	t.applied.Store(t.st.applied)
+	p.sums.add(st.applied, st.sum)
+	p.applied.Store(st.applied)
 }
 
 func (s *state) roster() *roster {
 	r := &roster{
 		nodes: s.nodeList, format: s.format, facts: s.facts,
-		apps:  maps.Clone(s.calls.numbers),
+		apps:  s.calls.AllApps(),
 		byID:  make(map[ownership.NodeID]*rosterNode, len(s.nodes)),
 		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),
 	}
@@ -76,31 +85,31 @@ func (p *rosterPart) record() ownership.Partition {
 }
 
 // Partition implements ownership.View.
-func (t *Table) Partition(id ownership.PartitionID) (ownership.Partition, bool) {
-	p, ok := t.roster.Load().parts[id]
+func (p *published) Partition(id ownership.PartitionID) (ownership.Partition, bool) {
+	part, ok := p.roster.Load().parts[id]
 	if !ok {
 		return ownership.Partition{}, false
 	}
-	return p.record(), true
+	return part.record(), true
 }
 
 // PartitionsOf implements ownership.View; retired partitions have no owner.
-func (t *Table) PartitionsOf(id ownership.NodeID) []ownership.Partition {
-	r := t.roster.Load()
+func (p *published) PartitionsOf(id ownership.NodeID) []ownership.Partition {
+	r := p.roster.Load()
 	n, ok := r.byID[id]
 	if !ok {
 		return nil
 	}
 	out := make([]ownership.Partition, len(n.owned))
-	for i, p := range n.owned {
-		out[i] = r.parts[p].record()
+	for i, id := range n.owned {
+		out[i] = r.parts[id].record()
 	}
 	return out
 }
 
 // Node implements ownership.View.
-func (t *Table) Node(id ownership.NodeID) (ownership.Node, bool) {
-	n, ok := t.roster.Load().byID[id]
+func (p *published) Node(id ownership.NodeID) (ownership.Node, bool) {
+	n, ok := p.roster.Load().byID[id]
 	if !ok {
 		return ownership.Node{}, false
 	}
@@ -108,11 +117,11 @@ func (t *Table) Node(id ownership.NodeID) (ownership.Node, bool) {
 }
 
 // Nodes implements ownership.View. The slice must not be changed.
-func (t *Table) Nodes() []ownership.Node { return t.roster.Load().nodes }
+func (p *published) Nodes() []ownership.Node { return p.roster.Load().nodes }
 
 // Live implements ownership.View.
-func (t *Table) Live(id ownership.NodeID) int {
-	n, ok := t.roster.Load().byID[id]
+func (p *published) Live(id ownership.NodeID) int {
+	n, ok := p.roster.Load().byID[id]
 	if !ok {
 		return 0
 	}
@@ -120,8 +129,8 @@ func (t *Table) Live(id ownership.NodeID) int {
 }
 
 // LiveOf implements ownership.View.
-func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
-	r := t.roster.Load()
+func (p *published) LiveOf(id ownership.NodeID, app ownership.AppID) int {
+	r := p.roster.Load()
 	n, ok := r.byID[id]
 	number, known := r.apps[app]
 	if !ok || !known {
@@ -131,19 +140,32 @@ func (t *Table) LiveOf(id ownership.NodeID, app ownership.AppID) int {
 }
 
 // Applied is the raft index of the last act in the table.
-func (t *Table) Applied() uint64 { return t.applied.Load() }
+func (p *published) Applied() uint64 { return p.applied.Load() }
 
 // Format is the command format that the region writes.
-func (t *Table) Format() uint32 { return t.roster.Load().format }
+func (p *published) Format() uint32 { return p.roster.Load().format }
 
 // Identity is the region's, made when it was founded; empty: it never was.
-func (t *Table) Identity() string { return t.roster.Load().identity }
+func (p *published) Identity() string { return p.roster.Load().identity }
 
 // Lease is how long leases last in the region, and how long they lasted before
 // the last change; 0: never set.
-func (t *Table) Lease() (now, before time.Duration) {
-	r := t.roster.Load()
+func (p *published) Lease() (now, before time.Duration) {
+	r := p.roster.Load()
 	return r.lease, r.leaseBefore
+}
+
+// Reserved gives the partitions in which something is reserved for a former owner,
+// by number. It waits for no act, as all that a renewal asks.
+func (p *published) Reserved() []ownership.Partition {
+	var out []ownership.Partition
+	for _, part := range p.roster.Load().parts {
+		if len(part.rec.Reserved) > 0 && !part.rec.Retired {
+			out = append(out, part.record())
+		}
+	}
+	slices.SortFunc(out, func(a, b ownership.Partition) int { return cmp.Compare(a.ID, b.ID) })
+	return out
 }
 
 // sumsKept is how many acts back the table knows its sums: a node that is further
@@ -174,9 +196,9 @@ func (s *sums) clear() {
 // SumAt gives the checksum of all nodes, partitions and calls as it was when the
 // act at that index had just been applied; false: that is not known (any more).
 // Two nodes must have the same sum at the same index. It waits for no act.
-func (t *Table) SumAt(index uint64) (uint64, bool) {
-	t.sums.mu.Lock()
-	defer t.sums.mu.Unlock()
-	at := t.sums.ring[index%sumsKept]
+func (p *published) SumAt(index uint64) (uint64, bool) {
+	p.sums.mu.Lock()
+	defer p.sums.mu.Unlock()
+	at := p.sums.ring[index%sumsKept]
 	return at.sum, at.index == index && index > 0
 }

@@ -1,48 +1,35 @@
 package store
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"tandem/store/record"
+	"tandem/store/snapfile"
 	"tandem/store/tablepb"
 )
 
-// A snapshot is one stream:
-//
-//	"TANDEMSN"                               8 bytes
-//	length of the head, big endian           4 bytes
-//	head: tablepb.SnapshotHead
-//	records: kind 1 byte, key length and value length as uvarints, key, value
-//	meta: kind 255, then as a record         the last one
-//	SHA-256 over everything before           32 bytes
-//
-// Records go in the order node, partition, call, event, token, each kind by key. They
-// are the sealed values of table.db, not its pages: the file that Restore makes
-// of them is compact, its pages are its own, and nothing that comes over the
-// network is ever taken for a page.
-const (
-	snapshotMagic = "TANDEMSN"
-	kindMeta      = 255
-	maxHead       = 1 << 16
-	maxKey        = 1 << 12
-	maxValue      = 1 << 24
-)
-
+// snapshotBuckets are the buckets whose records a snapshot holds, in its order.
 var snapshotBuckets = []struct {
 	kind   byte
 	bucket []byte
 }{
-	{kindNode, bucketNodes}, {kindPartition, bucketPartitions}, {kindCall, bucketCalls}, {kindEvent, bucketEvents}, {kindToken, bucketTokens},
+	{record.KindNode, bucketNodes}, {record.KindPartition, bucketPartitions}, {record.KindCall, bucketCalls}, {record.KindEvent, bucketEvents}, {record.KindToken, bucketTokens},
+}
+
+func bucketOf(kind byte) string {
+	for _, b := range snapshotBuckets {
+		if b.kind == kind {
+			return string(b.bucket)
+		}
+	}
+	return "of kind " + fmt.Sprint(kind)
 }
 
 // snapshot is a raft.FSMSnapshot: the promise of a view of the file as it is
@@ -166,94 +153,27 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w := newSnapshotWriter(to)
-	head, err := deterministic.Marshal(&tablepb.SnapshotHead{
+	w := snapfile.NewWriter(to, &tablepb.SnapshotHead{
 		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region), Applied: m.GetApplied(), Term: m.GetTerm(),
 		Format: m.GetFormat(), MadeAt: t.opt.Now().UnixNano(), MadeBy: string(t.node),
 		Identity: m.GetIdentity(), Lease: m.GetLease(), LeaseBefore: m.GetLeaseBefore(),
 	})
-	if err != nil {
-		return err
-	}
-	w.bytes([]byte(snapshotMagic))
-	w.bytes(binary.BigEndian.AppendUint32(nil, uint32(len(head))))
-	w.bytes(head)
 	for _, b := range snapshotBuckets {
 		bucket := tx.Bucket(b.bucket)
 		if bucket == nil {
 			continue // no token was ever made
 		}
 		c := bucket.Cursor()
-		for k, v := c.First(); k != nil && w.err == nil; k, v = c.Next() {
-			if _, err := unseal(k, v); err != nil {
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if _, err := record.Unseal(k, v); err != nil {
 				return err // damage must not travel
 			}
-			w.record(b.kind, k, v)
+			if err := w.Record(b.kind, k, v); err != nil {
+				return err
+			}
 		}
 	}
-	w.record(kindMeta, metaKey, sealed)
-	_, err = w.end()
+	_ = w.Record(snapfile.KindMeta, metaKey, sealed) // End tells
+	_, err = w.End()
 	return err
-}
-
-// snapshotWriter keeps the first failure.
-type snapshotWriter struct {
-	to  io.Writer
-	w   *bufio.Writer
-	sum hash.Hash
-	n   int64
-	buf []byte
-	err error
-}
-
-func newSnapshotWriter(to io.Writer) *snapshotWriter {
-	sum := sha256.New()
-	return &snapshotWriter{to: to, sum: sum, w: bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<16)}
-}
-
-func (w *snapshotWriter) bytes(b []byte) {
-	if w.err == nil {
-		_, w.err = w.w.Write(b)
-		w.n += int64(len(b))
-	}
-}
-
-// end writes the checksum and gives the length of the whole.
-func (w *snapshotWriter) end() (int64, error) {
-	if w.err == nil {
-		w.err = w.w.Flush()
-	}
-	if w.err == nil {
-		_, w.err = w.to.Write(w.sum.Sum(nil))
-	}
-	return w.n + sha256.Size, w.err
-}
-
-func (w *snapshotWriter) record(kind byte, key, value []byte) {
-	w.buf = append(w.buf[:0], kind)
-	w.buf = binary.AppendUvarint(w.buf, uint64(len(key)))
-	w.buf = binary.AppendUvarint(w.buf, uint64(len(value)))
-	w.bytes(w.buf)
-	w.bytes(key)
-	w.bytes(value)
-}
-
-// hashReader hashes what is read through it, up to the trailer.
-type hashReader struct {
-	r   *bufio.Reader
-	sum hash.Hash
-}
-
-func (h *hashReader) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	_, _ = h.sum.Write(p[:n])
-	return n, err
-}
-
-func (h *hashReader) ReadByte() (byte, error) {
-	b, err := h.r.ReadByte()
-	if err == nil {
-		_, _ = h.sum.Write([]byte{b})
-	}
-	return b, err
 }

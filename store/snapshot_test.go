@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/files"
 )
 
 // memorySink is a raft.SnapshotSink in memory.
@@ -257,7 +258,7 @@ func TestF07_DamagedSnapshot(t *testing.T) {
 	r.join("keep")
 	sum, _ := r.table.Hash()
 	try := func(what string, at int, damaged []byte) {
-		if err := r.table.Restore(io.NopCloser(bytes.NewReader(damaged))); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrForeign) && !errors.Is(err, ErrNewerLayout) {
+		if err := r.table.Restore(io.NopCloser(bytes.NewReader(damaged))); !errors.Is(err, files.ErrDamaged) && !errors.Is(err, ErrForeign) && !errors.Is(err, ErrNewerLayout) {
 			t.Fatalf("%s at %d of %d: Restore gave %v", what, at, len(b), err)
 		}
 		if _, err := Inspect(bytes.NewReader(damaged)); err == nil {
@@ -283,7 +284,7 @@ func TestF07_DamagedSnapshot(t *testing.T) {
 	if _, ok := r.table.Node("keep"); !ok {
 		t.Error("the table lost what it held")
 	}
-	if left := r.table.path + ".restore"; exists(left) {
+	if left := r.table.path + ".restore"; files.Exists(left) {
 		t.Errorf("%s was left behind", left)
 	}
 }
@@ -329,7 +330,7 @@ func TestF04_KilledWhileRestoring(t *testing.T) {
 		t.Error("the table changed")
 	}
 	for _, left := range []string{".restore", ".new"} {
-		if exists(r.table.path + left) {
+		if files.Exists(r.table.path + left) {
 			t.Errorf("%s was not removed", left)
 		}
 	}
@@ -345,7 +346,7 @@ func TestD10_AnIndexThatNoRegionReachesIsRefused(t *testing.T) {
 			r.table.apply(at.index, at.term, ownership.Seen{At: t0})
 			b := r.snapshotBytes()
 			_, err := Inspect(bytes.NewReader(b))
-			if ok && err != nil || !ok && !errors.Is(err, ErrDamaged) {
+			if ok && err != nil || !ok && !errors.Is(err, files.ErrDamaged) {
 				t.Errorf("a snapshot at index %d of term %d: %v", at.index, at.term, err)
 			}
 			if err := newRig(t).table.Restore(io.NopCloser(bytes.NewReader(b))); (err == nil) != ok {

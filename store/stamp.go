@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"tandem/ownership"
+	"tandem/store/files"
 )
 
 // LayoutFormat is the newest layout of the files that this software reads and
@@ -36,7 +37,7 @@ type stampFile struct {
 
 func (s Stamp) crc() (string, error) {
 	b, err := json.Marshal(s)
-	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)), err
+	return fmt.Sprintf("%08x", crc32.Checksum(b, files.Castagnoli)), err
 }
 
 // stampIn reads the directory's stamp, or makes it when there is none and the
@@ -45,7 +46,7 @@ func stampIn(path string, want Stamp, empty bool) (Stamp, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !empty {
-			return Stamp{}, damage("%s is missing although the directory holds data; bring it back, or empty the directory "+
+			return Stamp{}, files.Damage("%s is missing although the directory holds data; bring it back, or empty the directory "+
 				"and join the node anew", path)
 		}
 		return makeStamp(path, want)
@@ -57,10 +58,10 @@ func stampIn(path string, want Stamp, empty bool) (Stamp, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return Stamp{}, damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
+		return Stamp{}, files.Damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
 	}
 	if sum, err := f.Stamp.crc(); err != nil || sum != f.CRC {
-		return Stamp{}, damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
+		return Stamp{}, files.Damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
 	}
 	return f.Stamp, f.Stamp.fits(want)
 }
@@ -100,5 +101,5 @@ func makeStamp(path string, want Stamp) (Stamp, error) {
 	if err != nil {
 		return Stamp{}, err
 	}
-	return s, writeFile(path, append(b, '\n'))
+	return s, files.Write(path, append(b, '\n'))
 }

@@ -2,23 +2,23 @@ package store
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"tandem/ownership"
+	"tandem/store/index"
 )
 
 // state is the table's content in memory: nodes and partitions whole, calls as
 // far as routing needs them. Everything in it follows from table.db and the
 // acts after it.
 type state struct {
-	calls *index
+	calls *index.Index
 	nodes map[ownership.NodeID]*nodeState
 	parts map[ownership.PartitionID]*partState
-	ended endings
+	ended index.Endings
 
 	nodeList []ownership.Node        // by id; replaced, never changed, so readers may keep it
 	partIDs  []ownership.PartitionID // by number; replaced, never changed
@@ -56,25 +56,13 @@ type partState struct {
 
 func newState() *state {
 	return &state{
-		calls:   newIndex(),
+		calls:   index.New(),
 		nodes:   map[ownership.NodeID]*nodeState{},
 		parts:   map[ownership.PartitionID]*partState{},
 		format:  1,
 		next:    1,
 		changed: true,
 	}
-}
-
-// recordSum is one record's share in the table's sum. The sum over all records
-// is the same on every node at the same applied index, in whatever order the
-// records were written, and it is kept up to date record by record.
-func recordSum(kind byte, key, value []byte) uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.Write([]byte{kind, byte(len(key)), byte(len(key) >> 8)})
-	_, _ = d.Write(key)
-	_, _ = d.Write(value)
-	return d.Sum64()
 }
 
 func nodeOrder(a ownership.Node, id ownership.NodeID) int { return cmp.Compare(a.ID, id) }
@@ -141,106 +129,113 @@ func (s *state) dropPartition(id ownership.PartitionID) {
 // addCall puts a call into the index, its partition's ring and the counts. The
 // partition must be there. The caller has it join its groups if it is live.
 func (s *state) addCall(id ownership.CallID, k ownership.Known, active uint32) uint32 {
-	ref, e := s.calls.add(id)
-	e.epoch, e.partition, e.state, e.active = shorten(k.Epoch), uint32(k.Partition), k.State, active
-	apps := len(s.calls.apps)
-	if e.app = s.calls.number(k.App); len(s.calls.apps) > apps {
+	ref, e := s.calls.Add(id)
+	e.Epoch, e.Partition, e.State, e.Active = index.Shorten(k.Epoch), uint32(k.Partition), k.State, active
+	if _, known := s.calls.NumberOf(k.App); !known {
 		s.changed = true // the roster numbers apps
 	}
+	e.App = s.calls.Number(k.App)
 	if k.Pinned {
-		e.flags |= flagPinned
+		e.Flags |= index.Pinned
 	}
 	p := s.parts[k.Partition]
 	p.calls++
 	s.enterRing(p, ref, e)
 	s.count(part{}, s.part(e))
 	if k.State == ownership.CallEnded {
-		s.ended.put(ending{active, ref})
+		s.ended.Put(index.Ending{At: active, Ref: ref})
 	}
 	return ref
 }
 
 // enterGroups puts a live call into its groups, with what counts of it there.
 func (s *state) enterGroups(ref uint32, keys []ownership.GroupKey, observed string, paired bool, deadline time.Time) {
-	e := s.calls.calls.at(ref)
+	e := s.calls.At(ref)
 	was := s.part(e)
-	e.rings = seconds(ownership.RingsUntil(deadline))
+	e.Rings = seconds(ownership.RingsUntil(deadline))
 	s.count(was, s.part(e))
 	if paired {
-		e.flags |= flagPaired
+		e.Flags |= index.Paired
 	}
 	if observed != "" {
-		e.flags |= flagObserves
+		e.Flags |= index.Observes
 	}
-	s.calls.joinGroups(ref, keys, observed)
+	s.calls.JoinGroups(ref, keys, observed)
 }
 
 // dropCall takes an ended call out of everything.
 func (s *state) dropCall(ref uint32) {
-	e := s.calls.calls.at(ref)
-	p := s.parts[ownership.PartitionID(e.partition)]
+	e := s.calls.At(ref)
+	p := s.parts[ownership.PartitionID(e.Partition)]
 	p.calls--
 	s.leaveRing(p, ref, e)
-	s.calls.drop(ref)
+	s.calls.Drop(ref)
 }
 
 // setCall follows what an act made of a call. One that stops being live leaves
 // its groups; a call never becomes live again. active is when it ended, or was
 // last seen.
 func (s *state) setCall(ref uint32, state ownership.CallState, epoch ownership.Epoch, active uint32) {
-	e := s.calls.calls.at(ref)
+	e := s.calls.At(ref)
 	was := s.part(e)
-	if state == ownership.CallEnded && e.state != state {
-		s.ended.put(ending{active, ref})
+	if state == ownership.CallEnded && e.State != state {
+		s.ended.Put(index.Ending{At: active, Ref: ref})
 	}
-	if e.state.Live() && !state.Live() {
-		s.calls.leaveGroups(ref)
+	if e.State.Live() && !state.Live() {
+		s.calls.LeaveGroups(ref)
 	}
-	e.active = active
-	s.calls.regroup(ref, func(e *entry) { e.state, e.epoch = state, shorten(epoch) })
+	e.Active = active
+	s.calls.Regroup(ref, func(e *index.Entry) { e.State, e.Epoch = state, index.Shorten(epoch) })
 	s.count(was, s.part(e))
 }
 
 // stands gives who acts for a call.
-func (s *state) stands(e *entry) ownership.Standing {
-	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], e.epoch.long())
+func (s *state) stands(e *index.Entry) ownership.Standing {
+	return s.parts[ownership.PartitionID(e.Partition)].rec.Stands(e.State, e.Flags&index.Pinned != 0, s.calls.App(e.App), e.Epoch.Long())
 }
 
-func (s *state) enterRing(p *partState, ref uint32, e *entry) {
+func (s *state) enterRing(p *partState, ref uint32, e *index.Entry) {
 	if p.first == 0 {
-		e.next, e.prev = ref, ref
+		e.Next, e.Prev = ref, ref
 		p.first = ref
 		return
 	}
-	first := s.calls.calls.at(p.first)
-	e.next, e.prev = p.first, first.prev
-	s.calls.calls.at(first.prev).next = ref
-	first.prev = ref
+	first := s.calls.At(p.first)
+	e.Next, e.Prev = p.first, first.Prev
+	s.calls.At(first.Prev).Next = ref
+	first.Prev = ref
 }
 
-func (s *state) leaveRing(p *partState, ref uint32, e *entry) {
-	if e.next == ref {
+func (s *state) leaveRing(p *partState, ref uint32, e *index.Entry) {
+	if e.Next == ref {
 		p.first = 0
 		return
 	}
-	s.calls.calls.at(e.prev).next = e.next
-	s.calls.calls.at(e.next).prev = e.prev
+	s.calls.At(e.Prev).Next = e.Next
+	s.calls.At(e.Next).Prev = e.Prev
 	if p.first == ref {
-		p.first = e.next
+		p.first = e.Next
 	}
 }
 
 // inPartition calls f with each call of the partition, in no certain order.
-func (s *state) inPartition(p *partState, f func(ref uint32, e *entry)) {
+func (s *state) inPartition(p *partState, f func(ref uint32, e *index.Entry)) {
 	if p.first == 0 {
 		return
 	}
 	for ref := p.first; ; {
-		e := s.calls.calls.at(ref)
-		next := e.next
+		e := s.calls.At(ref)
+		next := e.Next
 		f(ref, e)
 		if ref = next; ref == p.first {
 			return
 		}
 	}
 }
+
+// seconds is a time as the index keeps it: enough to pass over most calls.
+func seconds(t time.Time) uint32 {
+	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
+}
+
+func readSeconds(s uint32) time.Time { return time.Unix(int64(s), 0).UTC() }

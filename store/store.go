@@ -9,19 +9,19 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 
+	"tandem/store/files"
+	"tandem/store/raftlog"
 	"tandem/store/tablepb"
 )
 
 // The files of a data directory.
 const (
-	fileStamp   = "stamp.json"  // whose data these are
-	fileTable   = "table.db"    // the ownership table
-	fileRunning = "running"     // there from an open to a clean close
-	fileLock    = "lock"        // locked while a process has the store open
-	dirLog      = "raft"        // the raft log and raft's own few values
-	walMeta     = "wal-meta.db" // in dirLog; made by raft-wal with the log
+	fileStamp   = "stamp.json" // whose data these are
+	fileTable   = "table.db"   // the ownership table
+	fileRunning = "running"    // there from an open to a clean close
+	fileLock    = "lock"       // locked while a process has the store open
+	dirLog      = "raft"       // the raft log and raft's own few values
 	// raft.FileSnapshotStore adds "snapshots" by itself.
 )
 
@@ -31,7 +31,7 @@ type Store struct {
 	stamp     Stamp
 	opt       Options
 	lock      *os.File
-	wal       *wal.WAL
+	log       raftlog.Log
 	snapshots *raft.FileSnapshotStore
 	table     *Table
 
@@ -44,8 +44,8 @@ type Store struct {
 // compared only if given.
 //
 // It refuses, with an error that says how to heal: the data of another
-// deployment, region or node (ErrForeign), damaged data (ErrDamaged), data of
-// newer software (ErrNewerLayout), a directory in use (ErrInUse).
+// deployment, region or node (ErrForeign), damaged data (files.ErrDamaged), data of
+// newer software (ErrNewerLayout), a directory in use (files.ErrInUse).
 func Open(dir string, want Stamp, o Options) (*Store, error) {
 	s, err := openStore(dir, want, o.withDefaults())
 	if err != nil {
@@ -58,11 +58,11 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := narrow(dir); err != nil {
+	if err := files.Narrow(dir); err != nil {
 		return nil, fmt.Errorf("keeping the data directory to this user: %w", err)
 	}
 	s := &Store{dir: dir, opt: o}
-	if s.lock, err = lockFile(s.path(fileLock)); err != nil {
+	if s.lock, err = files.Lock(s.path(fileLock)); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -82,7 +82,7 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if s.stamp, err = stampIn(s.path(fileStamp), want, empty); err != nil {
 		return nil, err
 	}
-	unclean := exists(s.path(fileRunning))
+	unclean := files.Exists(s.path(fileRunning))
 	if s.table, err = openTable(s.path(fileTable), s.stamp, o, unclean); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	if err := writeFile(s.path(fileRunning), nil); err != nil {
+	if err := files.Write(s.path(fileRunning), nil); err != nil {
 		return nil, err
 	}
 	if err := s.openLog(); err != nil {
@@ -121,11 +121,6 @@ func isNew(dir string) (bool, error) {
 	return true, nil
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // openTable opens table.db, or makes an empty one: raft's snapshot and log then
@@ -137,7 +132,7 @@ func openTable(path string, stamp Stamp, o Options, unclean bool) (*Table, error
 		}
 	}
 	t := newTable(path, stamp, o)
-	if !exists(path) {
+	if !files.Exists(path) {
 		empty := &tablepb.Meta{
 			Layout: LayoutFormat, Deployment: stamp.Deployment, Region: string(stamp.Region),
 			Format: t.st.format, NextPartition: uint32(t.st.next),
@@ -147,7 +142,7 @@ func openTable(path string, stamp Stamp, o Options, unclean bool) (*Table, error
 		}
 	}
 	if err := t.open(unclean); err != nil {
-		if errors.Is(err, ErrDamaged) {
+		if errors.Is(err, files.ErrDamaged) {
 			err = fmt.Errorf("%w; to heal it, move %s away and start again: the node rebuilds it from its own snapshot and raft log. "+
 				"If that fails too, remove the node from the region, empty its data directory and join it anew, "+
 				"or restore the region from a saved snapshot", err, path)
@@ -177,7 +172,7 @@ func (t *Table) open(unclean bool) error {
 		}
 	}
 	t.st, t.db = st, db
-	t.publish()
+	t.publish(t.st)
 	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
 	return nil
 }
@@ -187,12 +182,12 @@ func (t *Table) open(unclean bool) error {
 // directory is as good as empty and gets a new incarnation: as the old one, the
 // node could vote as if it had never voted.
 func (s *Store) provesItsLog(want Stamp) (err error) {
-	meta := filepath.Join(s.path(dirLog), walMeta)
+	meta := filepath.Join(s.path(dirLog), raftlog.MetaFile)
 	switch {
-	case exists(meta):
+	case files.Exists(meta):
 		return nil
-	case s.table.disk.applied > 0, exists(s.path("snapshots")):
-		return damage("%s is missing although the directory holds data; bring it back, or remove the node from the region, "+
+	case s.table.disk.applied > 0, files.Exists(s.path("snapshots")):
+		return files.Damage("%s is missing although the directory holds data; bring it back, or remove the node from the region, "+
 			"empty its data directory and join it anew", meta)
 	}
 	if err := os.RemoveAll(s.path(fileLineage)); err != nil { // of a region that this node has forgotten
@@ -208,11 +203,8 @@ func (s *Store) openLog() error {
 		return err
 	}
 	logger := RaftLogger(s.opt.Logger)
-	err := finishRotation(s.path(dirLog), s.opt.SegmentBytes)
-	if err == nil {
-		s.wal, err = wal.Open(s.path(dirLog), wal.WithLogger(logger.Named("log")), wal.WithSegmentSize(s.opt.SegmentBytes))
-	}
-	if err != nil {
+	var err error
+	if s.log, err = raftlog.Open(s.path(dirLog), s.opt.SegmentBytes, logger.Named("log")); err != nil {
 		return fmt.Errorf("opening the raft log in %s: %w; to heal it, remove the node from the region, empty its data directory "+
 			"and join it anew", s.path(dirLog), err)
 	}
@@ -222,11 +214,11 @@ func (s *Store) openLog() error {
 
 // compare proves that table, log and snapshots are of one history.
 func (s *Store) compare() error {
-	first, err := s.wal.FirstIndex()
+	first, err := s.log.FirstIndex()
 	if err != nil {
 		return err
 	}
-	last, err := s.wal.LastIndex()
+	last, err := s.log.LastIndex()
 	if err != nil {
 		return err
 	}
@@ -238,22 +230,22 @@ func (s *Store) compare() error {
 	const heal = "to heal it, remove the node from the region, empty its data directory and join it anew"
 	switch {
 	case held > last && held > snap:
-		return damage("table.db holds entry %d, but the raft log ends at %d and the latest snapshot at %d: acknowledged entries "+
+		return files.Damage("table.db holds entry %d, but the raft log ends at %d and the latest snapshot at %d: acknowledged entries "+
 			"are missing; %s", held, last, snap, heal)
 	case last > snap && first > snap+1: // raft begins right after its snapshot, wherever table.db is
-		return damage("the latest snapshot ends at entry %d, but the raft log begins at %d; %s", snap, first, heal)
+		return files.Damage("the latest snapshot ends at entry %d, but the raft log begins at %d; %s", snap, first, heal)
 	}
-	if err := (sealedLog{s.wal}).check(max(first, snap+1), last); err != nil && last > 0 {
-		return damage("the raft log in %s: %w; %s", s.path(dirLog), err, heal)
+	if err := s.log.Check(max(first, snap+1), last); err != nil && last > 0 {
+		return files.Damage("the raft log in %s: %w; %s", s.path(dirLog), err, heal)
 	}
 	// A table older than the snapshot is about to be replaced by it.
 	if held > snap {
 		var l raft.Log
-		if err := s.wal.GetLog(held, &l); err != nil {
-			return damage("reading entry %d of the raft log: %w; %s", held, err, heal)
+		if err := s.log.GetLog(held, &l); err != nil {
+			return files.Damage("reading entry %d of the raft log: %w; %s", held, err, heal)
 		}
 		if l.Term != term {
-			return damage("table.db holds entry %d of term %d, in the raft log it is of term %d: they are of different histories; %s",
+			return files.Damage("table.db holds entry %d of term %d, in the raft log it is of term %d: they are of different histories; %s",
 				held, term, l.Term, heal)
 		}
 		s.table.replayUntil = held
@@ -291,10 +283,10 @@ func (s *Store) Stamp() Stamp { return s.stamp }
 
 // Log is the raft log. Wrap it in a raft.LogCache: followers that are a little
 // behind are then served from memory.
-func (s *Store) Log() raft.LogStore { return sealedLog{s.wal} }
+func (s *Store) Log() raft.LogStore { return s.log }
 
 // Stable is raft's store for its term and vote.
-func (s *Store) Stable() raft.StableStore { return s.wal }
+func (s *Store) Stable() raft.StableStore { return s.log }
 
 // Snapshots is raft's store for snapshots.
 func (s *Store) Snapshots() raft.SnapshotStore { return s.snapshots }
@@ -308,7 +300,7 @@ func (s *Store) LogDir() string { return s.path(dirLog) }
 // HasState reports whether the node has ever been part of a region: it must not
 // bootstrap another one over it.
 func (s *Store) HasState() (bool, error) {
-	has, err := raft.HasExistingState(s.wal, s.wal, s.snapshots)
+	has, err := raft.HasExistingState(s.log, s.log, s.snapshots)
 	if err != nil {
 		return false, fmt.Errorf("looking for raft's state in %s: %w", s.dir, err)
 	}
@@ -336,8 +328,8 @@ func (s *Store) letGo() error {
 	if s.table != nil {
 		errs = append(errs, s.table.close())
 	}
-	if s.wal != nil {
-		errs = append(errs, s.wal.Close())
+	if s.log.WAL != nil {
+		errs = append(errs, s.log.Close())
 	}
 	errs = append(errs, s.lock.Close())
 	return errors.Join(errs...)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/record"
 )
 
 // TestF28_Stamps: a directory serves the node it was made for and no other.
@@ -101,7 +103,7 @@ func TestF28_ATakenLog(t *testing.T) {
 			}
 			s, err := Open(r.dir, testStamp, r.opt)
 			if len(left) > 1 {
-				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "wal-meta.db is missing") {
+				if !errors.Is(err, files.ErrDamaged) || !strings.Contains(err.Error(), "wal-meta.db is missing") {
 					t.Fatalf("Open gave %v", err)
 				}
 				return
@@ -142,21 +144,21 @@ func TestDamagedStamp(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-		} else if !errors.Is(err, ErrDamaged) {
+		} else if !errors.Is(err, files.ErrDamaged) {
 			t.Errorf("a flipped bit at %d gave %v", i, err)
 		}
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "is missing although") {
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, files.ErrDamaged) || !strings.Contains(err.Error(), "is missing although") {
 		t.Errorf("data without a stamp gave %v", err)
 	}
 }
 
 func TestOpenTwice(t *testing.T) {
 	r := newRig(t)
-	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "locking") {
+	if _, err := Open(r.dir, testStamp, r.opt); !errors.Is(err, files.ErrInUse) || !strings.Contains(err.Error(), "locking") {
 		t.Errorf("a second opening gave %v", err)
 	}
 	r.join("works")
@@ -195,9 +197,9 @@ func TestRestoreOnStart(t *testing.T) {
 // TestF26_UnknownCommands: what this software cannot read stops the node, and is
 // not skipped.
 func TestF26_UnknownCommands(t *testing.T) {
-	newer := []byte{0x08, byte(CommandFormat) + 1}
+	newer := []byte{0x08, byte(record.CommandFormat) + 1}
 	unknown := []byte{0x08, 1, 0xfa, 0x06, 1, 'x'}
-	seen, err := EncodeAct(ownership.Seen{At: at(1)}, 1)
+	seen, err := record.EncodeAct(ownership.Seen{At: at(1)}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,13 +209,13 @@ func TestF26_UnknownCommands(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"a newer format":      {newer, ErrNewerFormat},
-		"an unknown act":      {unknown, ErrUnknownAct},
-		"an unknown field":    {withField, ErrUnknownAct},
-		"a field in the act":  {inside, ErrUnknownAct},
-		"no format":           {[]byte{}, ErrBadCommand},
-		"no command":          {[]byte("\xff\xff\xff"), ErrBadCommand},
-		"a negative capacity": {[]byte{0x08, 1, 0x3a, 13, 0x12, 11, 0x38, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, ErrBadCommand},
+		"a newer format":      {newer, record.ErrNewerFormat},
+		"an unknown act":      {unknown, record.ErrUnknownAct},
+		"an unknown field":    {withField, record.ErrUnknownAct},
+		"a field in the act":  {inside, record.ErrUnknownAct},
+		"no format":           {[]byte{}, record.ErrBadCommand},
+		"no command":          {[]byte("\xff\xff\xff"), record.ErrBadCommand},
+		"a negative capacity": {[]byte{0x08, 1, 0x3a, 13, 0x12, 11, 0x38, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, record.ErrBadCommand},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -237,7 +239,7 @@ func TestF26_UnknownCommands(t *testing.T) {
 func TestF26_PanicsByDefault(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.OnFatal = nil })
 	defer func() {
-		if err, ok := recover().(error); !ok || !errors.Is(err, ErrNewerFormat) {
+		if err, ok := recover().(error); !ok || !errors.Is(err, record.ErrNewerFormat) {
 			t.Errorf("recovered %v", err)
 		}
 	}()

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // Table is the ownership table of one region: a raft.FSM to raft, an
@@ -30,10 +31,7 @@ type Table struct {
 	flushed  chan struct{} // closed and replaced when disk or flushErr changes
 	closed   bool
 
-	// Read without the lock, see publish.
-	roster  atomic.Pointer[roster]
-	applied atomic.Uint64
-	sums    sums
+	published // read without the lock
 
 	// Touched by raft's FSM goroutine only.
 	lastSeen    uint64 // newest index given to Apply
@@ -68,7 +66,7 @@ func newTable(path string, stamp Stamp, o Options) *Table {
 		dirtied: make(chan struct{}, 1), urgent: make(chan struct{}, 1), stop: make(chan struct{}), dead: make(chan struct{}),
 		watchers: map[*Watcher]struct{}{},
 	}
-	t.publish()
+	t.publish(t.st)
 	return t
 }
 
@@ -98,7 +96,7 @@ func (t *Table) Apply(l *raft.Log) any {
 	if applied := t.Applied(); l.Index <= applied {
 		return t.skip(l.Index, applied)
 	}
-	act, err := DecodeAct(l.Data)
+	act, err := record.DecodeAct(l.Data)
 	if err != nil {
 		err = fmt.Errorf("applying entry %d of the raft log: %w; upgrade this node's software, its data are intact", l.Index, err)
 		t.fatal(err)
@@ -130,7 +128,7 @@ func (t *Table) apply(index, term uint64, act ownership.Act) *ownership.Outcome 
 	if t.closed {
 		return &ownership.Outcome{Index: index, Err: ErrClosed}
 	}
-	a := applier{reading: reading{t: t}, st: t.st, b: t.dirty, index: index}
+	a := applier{reading{t: t}, pen{st: t.st, b: t.dirty, index: index}}
 	defer a.done()
 	out := &ownership.Outcome{Index: index}
 	a.act(act, out)
@@ -139,7 +137,7 @@ func (t *Table) apply(index, term uint64, act ownership.Act) *ownership.Outcome 
 	}
 	t.st.applied, t.st.term = index, term
 	t.dirty.seal(t.st)
-	t.publish()
+	t.publish(t.st)
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/store/index"
 )
 
 // tally counts a partition's live calls, so that a change of its owner or of its
@@ -153,15 +154,15 @@ type part struct {
 	node  *nodeState // who acts for it; nil: nobody, it waits to be taken up
 }
 
-func (s *state) part(e *entry) part {
-	if !e.state.Live() {
+func (s *state) part(e *index.Entry) part {
+	if !e.State.Live() {
 		return part{}
 	}
-	p := s.parts[ownership.PartitionID(e.partition)]
-	t := part{of: p, app: e.app, epoch: e.epoch.long()}
-	t.held = e.state == ownership.CallAnswered && e.flags&flagPinned != 0
-	if e.state == ownership.CallClaimed {
-		t.rings = e.rings
+	p := s.parts[ownership.PartitionID(e.Partition)]
+	t := part{of: p, app: e.App, epoch: e.Epoch.Long()}
+	t.held = e.State == ownership.CallAnswered && e.Flags&index.Pinned != 0
+	if e.State == ownership.CallClaimed {
+		t.rings = e.Rings
 	}
 	t.own = !t.held || t.epoch >= p.rec.Epoch
 	if at := s.stands(e); at.State.Live() {
@@ -230,7 +231,7 @@ func (t *tally) ownLive(rec *ownership.Partition) int {
 func (s *state) reservedLive(t *tally, r *ownership.Reservation) (n int) {
 	if h := t.holding(r.Epoch); h != nil {
 		for app, by := range h.apps {
-			if !r.HasLapsed(s.calls.apps[app]) {
+			if !r.HasLapsed(s.calls.App(uint32(app))) {
 				n += int(by)
 			}
 		}
@@ -246,7 +247,7 @@ func (s *state) shares(t *tally, rec *ownership.Partition, by int, into map[owne
 			into[id] = new(counts)
 		}
 		for app, n := range c {
-			if !lapsed(s.calls.apps[app]) {
+			if !lapsed(s.calls.App(uint32(app))) {
 				into[id].add(uint32(app), by*int(n))
 			}
 		}

@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // tokenRig is a rig whose region may hold tokens.
 func tokenRig(t *testing.T) *rig {
 	r := newRig(t)
 	n := node("a")
-	n.Format = CommandFormat
+	n.Format = record.CommandFormat
 	r.must(ownership.Join{At: at(0), Node: n, Partitions: 2})
 	r.must(ownership.SetFormat{At: at(0), Format: ownership.FormatTokens})
 	return r
@@ -71,7 +72,7 @@ func TestTokensAreKept(t *testing.T) {
 	if again, _ := r.table.Hash(); again != sum {
 		t.Errorf("the hash was %s, read back it is %s", sum, again)
 	}
-	if diff := cmp.Diff([]EventKind{EventTokenMade, EventTokenMade, EventTokenUsed}, r.kinds(before)); diff != "" {
+	if diff := cmp.Diff([]record.EventKind{record.EventTokenMade, record.EventTokenMade, record.EventTokenUsed}, r.kinds(before)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 
@@ -98,7 +99,7 @@ func TestTokensRefused(t *testing.T) {
 	old := newRig(t)
 	old.join("a")
 	old.refused(ownership.GrantToken{At: at(1), Token: doorToken("ci")}, ownership.ErrConflict, "tokens need 2")
-	if _, err := EncodeAct(ownership.GrantToken{}, 1); err == nil || !strings.Contains(err.Error(), "needs format 2") {
+	if _, err := record.EncodeAct(ownership.GrantToken{}, 1); err == nil || !strings.Contains(err.Error(), "needs format 2") {
 		t.Errorf("a token's act in format 1 gives %v", err)
 	}
 
@@ -181,12 +182,12 @@ func TestF26_TokensRaiseTheFormat(t *testing.T) {
 	old.Format = 1
 	r.must(ownership.Join{At: at(0), Node: old, Partitions: 2})
 	r.refused(ownership.SetFormat{At: at(1), Format: ownership.FormatTokens}, ownership.ErrConflict, "node a reads only up to 1")
-	b, err := EncodeAct(ownership.GrantToken{At: at(1), Token: doorToken("x")}, ownership.FormatTokens)
+	b, err := record.EncodeAct(ownership.GrantToken{At: at(1), Token: doorToken("x")}, ownership.FormatTokens)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[1] = 1 // the format stands first: field 1, one byte
-	if _, err := DecodeAct(b); !errors.Is(err, ErrBadCommand) {
+	if _, err := record.DecodeAct(b); !errors.Is(err, record.ErrBadCommand) {
 		t.Errorf("a token's act that claims format 1 gives %v", err)
 	}
 }

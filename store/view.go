@@ -9,6 +9,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/ownership"
+	"tandem/store/files"
+	"tandem/store/index"
+	"tandem/store/record"
 	"tandem/store/tablepb"
 )
 
@@ -51,42 +54,58 @@ func (r *reading) value(id ownership.CallID) []byte {
 // call reads the whole record of a call that the index holds, and the record's
 // share in the table's sum.
 func (r *reading) call(id ownership.CallID) (ownership.Call, uint64, bool) {
-	var m tablepb.Call
-	sum, ok := r.message(id, &m)
-	if !ok {
+	value, content := r.content(id)
+	if content == nil {
 		return ownership.Call{}, 0, false
 	}
-	return callIn(&m), sum, true
+	c, err := record.CallOf(content)
+	if err != nil {
+		r.t.fatal(files.Damage("reading call %s: %w", id, err))
+		return ownership.Call{}, 0, false
+	}
+	return c, record.Sum(record.KindCall, []byte(id), value), true
 }
 
-func (r *reading) message(id ownership.CallID, m *tablepb.Call) (uint64, bool) {
-	value := r.value(id)
+// content is the record of a call that the index holds, sealed and without its
+// seal; nil: it cannot be read, and the table has said so.
+func (r *reading) content(id ownership.CallID) (value, content []byte) {
+	value = r.value(id)
 	if value == nil {
 		if !r.t.closed && r.t.stopped.Load() == nil {
-			r.t.fatal(damage("table.db lacks the record of call %s", id))
+			r.t.fatal(files.Damage("table.db lacks the record of call %s", id))
 		}
-		return 0, false
+		return nil, nil
 	}
-	content, err := unseal([]byte(id), value)
-	if err == nil {
-		if err = proto.Unmarshal(content, m); err == nil {
-			return recordSum(kindCall, []byte(id), value), true
-		}
+	content, err := record.Unseal([]byte(id), value)
+	if err != nil {
+		r.t.fatal(files.Damage("reading call %s: %w", id, err))
 	}
-	r.t.fatal(damage("reading call %s: %w", id, err))
-	return 0, false
+	return value, content
+}
+
+// message reads a call's record into one that is used again.
+func (r *reading) message(id ownership.CallID, m *tablepb.Call) bool {
+	_, content := r.content(id)
+	if content == nil {
+		return false
+	}
+	err := proto.Unmarshal(content, m)
+	if err != nil {
+		r.t.fatal(files.Damage("reading call %s: %w", id, err))
+	}
+	return err == nil
 }
 
 // Known implements ownership.View.
 func (r *reading) Known(id ownership.CallID) (ownership.Known, bool) {
-	ref := r.t.st.calls.find(id)
+	ref := r.t.st.calls.Find(id)
 	if ref == 0 {
 		return ownership.Known{}, false
 	}
-	e := r.t.st.calls.calls.at(ref)
+	e := r.t.st.calls.At(ref)
 	s := r.t.st.stands(e)
 	return ownership.Known{
-		App: r.t.st.calls.apps[e.app], Partition: ownership.PartitionID(e.partition), Pinned: e.flags&flagPinned != 0,
+		App: r.t.st.calls.App(e.App), Partition: ownership.PartitionID(e.Partition), Pinned: e.Flags&index.Pinned != 0,
 		Owner: s.Owner, Epoch: s.Epoch, State: s.State,
 	}, true
 }
@@ -95,15 +114,15 @@ func (r *reading) Known(id ownership.CallID) (ownership.Known, bool) {
 func (r *reading) Legs(key ownership.GroupKey) []ownership.Leg {
 	var legs []ownership.Leg
 	var m tablepb.Call
-	r.t.st.calls.inGroup(key, func(ref uint32) {
-		id := r.t.st.calls.id(ref)
-		if _, ok := r.message(id, &m); !ok || !slices.Contains(m.GetGroups(), string(key)) {
+	r.t.st.calls.InGroup(key, func(ref uint32) {
+		id := r.t.st.calls.ID(ref)
+		if !r.message(id, &m) || !slices.Contains(m.GetGroups(), string(key)) {
 			return
 		}
 		legs = append(legs, ownership.Leg{
 			Call: id, App: ownership.AppID(m.GetApp()), Partition: ownership.PartitionID(m.GetPartition()),
-			State: r.t.st.stands(r.t.st.calls.calls.at(ref)).State, Paired: m.GetPaired(), Observed: m.GetObserved(),
-			ClaimedAt: readTime(m.GetClaimedAt()), Deadline: readTime(m.GetDeadline()),
+			State: r.t.st.stands(r.t.st.calls.At(ref)).State, Paired: m.GetPaired(), Observed: m.GetObserved(),
+			ClaimedAt: record.Time(m.GetClaimedAt()), Deadline: record.Time(m.GetDeadline()),
 		})
 	})
 	slices.SortFunc(legs, func(a, b ownership.Leg) int {
@@ -161,11 +180,34 @@ func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
 	if !ok {
 		return 0
 	}
-	number, ok := r.t.st.calls.numbers[app]
+	number, ok := r.t.st.calls.NumberOf(app)
 	if !ok {
 		return 0
 	}
 	return n.apps.of(number)
+}
+
+// Bundles implements ownership.View. It reads no record.
+func (r *reading) Bundles(into []ownership.Bundle, key ownership.GroupKey, observed string) []ownership.Bundle {
+	x := r.t.st.calls
+	chain := key.IsChain()
+	x.Bundles(key, observed, func(e *index.Entry, size int) {
+		part := &r.t.st.parts[ownership.PartitionID(e.Partition)].rec
+		at := part.Stands(e.State, e.Flags&index.Pinned != 0, x.App(e.App), e.Epoch.Long())
+		if !at.State.Live() {
+			return
+		}
+		b := ownership.Bundle{Partition: part.ID, Owner: at.Owner, Count: size}
+		if chain || observed != "" {
+			b.State, b.App = at.State, x.App(e.App)
+			b.Paired, b.Observes = e.Flags&index.Paired != 0, e.Flags&index.Observes != 0
+			if b.State == ownership.CallClaimed {
+				b.Rings = readSeconds(e.Rings)
+			}
+		}
+		into = append(into, b)
+	})
+	return into
 }
 
 // Overdue implements ownership.View. A claimed call is its partition's owner's.
@@ -184,7 +226,7 @@ func (r *reading) Overdue(id ownership.NodeID, at time.Time) map[ownership.AppID
 	out := map[ownership.AppID]int{}
 	for app, by := range late {
 		if by != 0 {
-			out[r.t.st.calls.apps[app]] = int(by)
+			out[r.t.st.calls.App(uint32(app))] = int(by)
 		}
 	}
 	return out
@@ -228,6 +270,11 @@ func (t *Table) Known(id ownership.CallID) (ownership.Known, bool) {
 // Legs implements ownership.View. It reads the records of the group's calls.
 func (t *Table) Legs(key ownership.GroupKey) []ownership.Leg {
 	return look(t, func(r *reading) []ownership.Leg { return r.Legs(key) })
+}
+
+// Bundles implements ownership.View.
+func (t *Table) Bundles(into []ownership.Bundle, key ownership.GroupKey, observed string) []ownership.Bundle {
+	return look(t, func(r *reading) []ownership.Bundle { return r.Bundles(into, key, observed) })
 }
 
 var (

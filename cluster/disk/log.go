@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"tandem/store"
+	"tandem/store/raftlog"
 )
 
 // Log is the raft log, with raft's few own values, under guard. Raft itself only steps down when an
@@ -76,7 +76,7 @@ func (l *Log) note(doing string, err error) error {
 	case full(err):
 		text := doing + ": " + err.Error()
 		l.lack.Store(&text)
-	case errors.Is(err, store.ErrLogStuck):
+	case errors.Is(err, raftlog.ErrStuck):
 		l.failed(fmt.Errorf("%s: %w", doing, err))
 	case errors.Is(err, fs.ErrClosed): // the store was closed under a stop that took too long
 	case errors.As(err, &ofFile), errors.As(err, &ofKernel):

@@ -12,7 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"tandem/store"
+	"tandem/store/raftlog"
 )
 
 // brokenLog is a raft log on a disk that answers as it is told.
@@ -52,7 +52,7 @@ func TestLog(t *testing.T) {
 		{"F09 EIO at an fsync", onFile("sync", syscall.EIO), true, ""},
 		{"F09 no space at an fsync: what was lost is unknown", onFile("sync", syscall.ENOSPC), true, ""},
 		{"F09 the bare error of the kernel", fmt.Errorf("syncing: %w", syscall.EIO), true, ""},
-		{"F08 no room for the next segment", fmt.Errorf("%w: segment is sealed", store.ErrLogStuck), true, ""},
+		{"F08 no room for the next segment", fmt.Errorf("%w: segment is sealed", raftlog.ErrStuck), true, ""},
 		{"closed under a slow stop", onFile("write", fs.ErrClosed), false, ""},
 		{"not the disk's fault", errors.New("non-monotonic log entries"), false, ""},
 	}

@@ -13,6 +13,7 @@ import (
 	"tandem/admin"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/snapfile"
 )
 
 // savedTable writes the signed snapshot of an empty region.
@@ -33,7 +34,7 @@ func savedTable(t *testing.T) string {
 	if err := st.Table().Save(t.Context(), empty); err != nil {
 		t.Fatal(err)
 	}
-	w := store.SignTo(f, []byte("key"))
+	w := snapfile.SignTo(f, []byte("key"))
 	if _, err := io.Copy(w, empty); err != nil {
 		t.Fatal(err)
 	}

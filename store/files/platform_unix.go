@@ -1,0 +1,32 @@
+//go:build !windows
+
+package files
+
+import (
+	"os"
+	"syscall"
+)
+
+// MapSize is the address space reserved for table.db: 8 GiB, or 1 GiB on 32-bit
+// machines. It costs no memory. bbolt remaps a file that outgrows its map, and
+// that waits for every reader: with a snapshot being read it would stop the
+// writer, and behind it every other reader.
+const MapSize = 1 << (30 + 3*(^uint(0)>>63))
+
+// lockWhole takes the lock of an open file, or fails at once.
+func lockWhole(f *os.File) error {
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+// syncDir makes names that were given or taken in a directory last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

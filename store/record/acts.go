@@ -1,0 +1,153 @@
+package record
+
+import (
+	"slices"
+
+	"tandem/ownership"
+	"tandem/store/tablepb"
+)
+
+// formatOfFacts is the first command format whose Answered carries facts. They
+// are left out before: an older node would have to stop over them.
+const formatOfFacts uint32 = 2
+
+// wrapAct puts the act into the command; false: the table knows no such act.
+func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
+	switch a := act.(type) {
+	case ownership.Claims:
+		m := &tablepb.Claims{At: w.ns(a.At), Fitness: fitnessOut(a.Fitness, cmd.GetFormat()), Claims: make([]*tablepb.Claim, len(a.Claims))}
+		for i := range a.Claims {
+			m.Claims[i] = claimOut(&a.Claims[i], w)
+		}
+		cmd.Act = &tablepb.Command_Claims{Claims: m}
+	case ownership.Answered:
+		cmd.Act = &tablepb.Command_Answered{Answered: answeredOut(&a, cmd.GetFormat(), w)}
+	case ownership.Seen:
+		cmd.Act = &tablepb.Command_Seen{Seen: seenOut(&a, w)}
+	case ownership.Release:
+		cmd.Act = &tablepb.Command_Release{Release: releaseOut(&a, cmd.GetFormat(), w)}
+	case ownership.Forget:
+		cmd.Act = &tablepb.Command_Forget{Forget: &tablepb.Forget{At: w.ns(a.At), Before: w.ns(a.Before)}}
+	case ownership.Join:
+		m := &tablepb.Join{At: w.ns(a.At), Node: nodeOut(&a.Node, w), Partitions: int64(clampCount(a.Partitions))}
+		if cmd.GetFormat() >= ownership.FormatReservations {
+			m.Ancestors = a.Ancestors
+		} else {
+			m.Node.Process, m.Node.GoneAt = "", 0
+		}
+		cmd.Act = &tablepb.Command_Join{Join: m}
+	case ownership.Drain:
+		cmd.Act = &tablepb.Command_Drain{Drain: &tablepb.Drain{At: w.ns(a.At), Node: string(a.Node), Until: w.ns(a.Until)}}
+	case ownership.Undrain:
+		cmd.Act = &tablepb.Command_Undrain{Undrain: &tablepb.Undrain{At: w.ns(a.At), Node: string(a.Node)}}
+	case ownership.Depart:
+		cmd.Act = &tablepb.Command_Depart{Depart: &tablepb.Depart{
+			At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness, cmd.GetFormat()),
+		}}
+	case ownership.Failover:
+		m := &tablepb.Failover{At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness, cmd.GetFormat())}
+		if cmd.GetFormat() >= ownership.FormatReservations {
+			m.Lapsed = words[string](a.Lapsed)
+		}
+		cmd.Act = &tablepb.Command_Failover{Failover: m}
+	case ownership.Move:
+		cmd.Act = &tablepb.Command_Move{Move: &tablepb.Move{
+			At: w.ns(a.At), Partition: uint32(a.Partition), Epoch: uint64(a.Epoch), To: string(a.To),
+		}}
+	case ownership.SetFormat:
+		cmd.Act = &tablepb.Command_SetFormat{SetFormat: &tablepb.SetFormat{At: w.ns(a.At), Format: a.Format}}
+	default:
+		return wrapTokenAct(cmd, act, w) || wrapRegionAct(cmd, act, w)
+	}
+	return true
+}
+
+// unwrapAct takes the act out of a command that holds one.
+func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
+	switch x := cmd.GetAct().(type) {
+	case *tablepb.Command_Claims:
+		m := x.Claims
+		r.known(m)
+		a := ownership.Claims{At: Time(m.GetAt()), Fitness: r.fitness(m.GetFitness())}
+		if len(m.GetClaims()) > 0 {
+			a.Claims = make([]ownership.Claim, len(m.GetClaims()))
+		}
+		for i, c := range m.GetClaims() {
+			a.Claims[i] = r.claim(c)
+		}
+		return a
+	case *tablepb.Command_Answered:
+		return r.answered(x.Answered)
+	case *tablepb.Command_Seen:
+		return r.seen(x.Seen)
+	case *tablepb.Command_Release:
+		return r.release(x.Release)
+	case *tablepb.Command_Forget:
+		m := x.Forget
+		r.known(m)
+		return ownership.Forget{At: Time(m.GetAt()), Before: Time(m.GetBefore())}
+	case *tablepb.Command_Join:
+		m := x.Join
+		r.known(m)
+		return ownership.Join{
+			At: Time(m.GetAt()), Node: r.node(m.GetNode()), Partitions: r.count(m.GetPartitions(), "the number of partitions"),
+			Ancestors: slices.Clone(m.GetAncestors()),
+		}
+	case *tablepb.Command_Drain:
+		m := x.Drain
+		r.known(m)
+		return ownership.Drain{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Until: Time(m.GetUntil())}
+	case *tablepb.Command_Undrain:
+		m := x.Undrain
+		r.known(m)
+		return ownership.Undrain{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode())}
+	case *tablepb.Command_Depart:
+		m := x.Depart
+		r.known(m)
+		return ownership.Depart{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness())}
+	case *tablepb.Command_Failover:
+		m := x.Failover
+		r.known(m)
+		return ownership.Failover{
+			At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness()),
+			Lapsed: words[ownership.AppID](m.GetLapsed()),
+		}
+	case *tablepb.Command_Move:
+		m := x.Move
+		r.known(m)
+		return ownership.Move{
+			At: Time(m.GetAt()), Partition: ownership.PartitionID(m.GetPartition()),
+			Epoch: ownership.Epoch(m.GetEpoch()), To: ownership.NodeID(m.GetTo()),
+		}
+	case *tablepb.Command_SetFormat:
+		m := x.SetFormat
+		r.known(m)
+		return ownership.SetFormat{At: Time(m.GetAt()), Format: m.GetFormat()}
+	case *tablepb.Command_GrantToken, *tablepb.Command_RevokeToken, *tablepb.Command_UseToken:
+		return unwrapTokenAct(cmd, r)
+	default:
+		return unwrapRegionAct(cmd, r)
+	}
+}
+
+func claimOut(c *ownership.Claim, w *timeWriter) *tablepb.Claim {
+	return &tablepb.Claim{
+		Call: string(c.Call), RawCall: c.RawCall, App: string(c.App), Tenant: string(c.Tenant),
+		Groups: words[string](c.Groups), Paired: c.Paired, Pinned: c.Pinned, Answered: c.Answered,
+		Observed: c.Observed, Thread: c.Thread, Organizer: c.Organizer, Modalities: c.Modalities,
+		Deadline: w.ns(c.Deadline), Received: w.ns(c.Received), Via: string(c.Via),
+		PinNode: string(c.Pin.Node), PinZone: c.Pin.Zone, PinVersion: c.Pin.Version,
+	}
+}
+
+func (r *reader) claim(m *tablepb.Claim) ownership.Claim {
+	r.known(m)
+	return ownership.Claim{
+		Call: ownership.CallID(m.GetCall()), RawCall: m.GetRawCall(),
+		App: ownership.AppID(m.GetApp()), Tenant: ownership.TenantID(m.GetTenant()),
+		Groups: words[ownership.GroupKey](m.GetGroups()), Paired: m.GetPaired(), Pinned: m.GetPinned(), Answered: m.GetAnswered(),
+		Observed: m.GetObserved(), Thread: m.GetThread(), Organizer: m.GetOrganizer(), Modalities: words[string](m.GetModalities()),
+		Deadline: Time(m.GetDeadline()), Received: Time(m.GetReceived()), Via: ownership.NodeID(m.GetVia()),
+		Pin: ownership.Pin{Node: ownership.NodeID(m.GetPinNode()), Zone: m.GetPinZone(), Version: m.GetPinVersion()},
+	}
+}
