@@ -54,7 +54,7 @@ const restoreLimit = 2 * time.Minute
 // way back after all nodes lost their disks. The snapshot is read whole and
 // verified first. It is refused with snapfile.ErrUnsigned when no key of the deployment has
 // signed it, unless the terms say that it may be so, with store.ErrForeign when it is of another
-// deployment or region, with store.ErrDamaged when it is cut short or changed,
+// deployment or region, with files.ErrDamaged when it is cut short or changed,
 // and with ErrConflict when the table has gone on since it was taken. Indexes of two
 // histories say nothing about each other: a snapshot of another founding of the
 // region is refused with ErrConflict where the table of today holds calls, unless

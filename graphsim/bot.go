@@ -197,7 +197,7 @@ func (b *Bot) act(k *call, verb, body, epoch string) {
 			c.cfg.Logger.Error("the bot answers", "err", err)
 			return
 		}
-		req.Header.Set("Authorization", "Bearer "+c.bearers.own(k.app.ID))
+		req.Header.Set("Authorization", "Bearer "+c.bearers.own(k.app))
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Tandem-Epoch", epoch)
 		resp, err := c.client.Do(req)

@@ -7,22 +7,14 @@ import (
 	"time"
 )
 
-// call is one call as the cloud keeps it. What is set at birth is read freely;
-// the rest is under the ledger's lock.
+// call is one call as the cloud keeps it. What is set at birth is read freely; its
+// course is under the ledger's lock.
 type call struct {
+	draft
 	id          string // normalised
 	raw         string // dashed
-	app         App
-	tenant      string
-	chain       string
-	thread      string // empty: a call of two
-	observed    string // participant that a recording is about
-	origin      Origin
 	region      string // where GeoDNS sends it
 	dc          string
-	recording   bool
-	paired      bool
-	outgoing    bool
 	host        *call // on whose callback URI it rings; nil: it rings on the webhook
 	clock       time.Duration
 	webhookPath string // for reading callback URIs
@@ -34,6 +26,25 @@ type call struct {
 	hangup   chan struct{} // closed by DELETE
 	gone     chan struct{} // closed when the caller hangs up while it rings
 
+	course
+}
+
+// draft is what calls that belong together share. The zero value is an incoming call of
+// two people for the first app.
+type draft struct {
+	app       App
+	tenant    string
+	chain     string
+	thread    string // empty: a call of two
+	observed  string // participant that a recording is about
+	origin    Origin
+	recording bool
+	paired    bool
+	outgoing  bool
+}
+
+// course is what becomes of a call.
+type course struct {
 	firstPost  time.Time
 	invited    bool      // it rang on its host's callback URI
 	answeredAt time.Time // an answer that was in time

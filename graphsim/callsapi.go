@@ -49,7 +49,7 @@ func (c *callsDoor) authorised(work func(*call, *http.Request, []byte) (int, any
 			return
 		}
 		k, ok := c.ledger.find(r.PathValue("id"))
-		if !ok || k.app.ID != app {
+		if !ok || k.app.ID != app.ID {
 			graphError(w, http.StatusNotFound, "NotFound")
 			return
 		}
@@ -225,7 +225,7 @@ func (c *callsDoor) show(k *call, r *http.Request, _ []byte) (int, any) {
 // dial starts an outgoing call: its first notification is an update for an id
 // that no incoming notification ever named.
 func (c *callsDoor) dial(w http.ResponseWriter, r *http.Request) {
-	appID, ok := c.bearers.known(r.Header.Get("Authorization"))
+	app, ok := c.bearers.known(r.Header.Get("Authorization"))
 	if !ok {
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken")
 		return
@@ -238,7 +238,7 @@ func (c *callsDoor) dial(w http.ResponseWriter, r *http.Request) {
 		graphError(w, http.StatusBadRequest, "BadRequest")
 		return
 	}
-	k := c.newCall(draft{app: appID, tenant: sent.TenantID, outgoing: true})
+	k := c.newCall(draft{app: app, tenant: sent.TenantID, outgoing: true})
 	k.callback = sent.CallbackURI
 	k.home = c.places.resolve(sent.CallbackURI, k.dice).region
 	k.answeredAt = time.Now()

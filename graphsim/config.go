@@ -123,7 +123,6 @@ func Kind() Rates { return Rates{} }
 type Switches struct {
 	FollowMidcall bool // follow a 3xx on the notifications of an answered call; default: such a response is a failure
 	RedirectAsGET bool // follow 301 to 303 by GET without a body, as most HTTP clients do (RFC 9110 15.4.3)
-	MaxHops       int  // redirects followed for one POST; default 3
 	KeepKey       bool // no key rotation in the middle of a Run
 	// InviteOnCallback: the later calls of a meeting ring on the callback URI of its
 	// first one while that is live (comms-samples#599); default: on the webhook.
@@ -137,7 +136,6 @@ type Timings struct {
 	Attempt        time.Duration // patience for one POST; default 5 s
 	Attempts       int           // POSTs of one notification before giving up; default 7
 	Backoff        time.Duration // before the second attempt, doubled each time; default 150 ms
-	MaxRetryAfter  time.Duration // the longest Retry-After that is honoured; default 3 s
 	TalkMin        time.Duration // shortest call; default 500 ms
 	TalkMax        time.Duration // longest call; default 3 s
 	KeepAlive      time.Duration // a call without keepAlive ends after it, 45 min in Graph; default 0: never
@@ -149,7 +147,6 @@ func (c Config) filled() (Config, error) {
 	set(&c.Listen, "127.0.0.1:0")
 	set(&c.WebhookPath, "/api/calls")
 	set(&c.Capacity, 50)
-	set(&c.Switches.MaxHops, 3)
 	if c.Rates == nil {
 		unkind := Unkind()
 		c.Rates = &unkind
@@ -163,7 +160,6 @@ func (c Config) filled() (Config, error) {
 	set(&t.Attempt, 5*time.Second)
 	set(&t.Attempts, 7)
 	set(&t.Backoff, 150*time.Millisecond)
-	set(&t.MaxRetryAfter, 3*time.Second)
 	set(&t.TalkMin, 500*time.Millisecond)
 	set(&t.TalkMax, max(3*time.Second, t.TalkMin))
 	set(&t.TokenLife, 300*time.Second)

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// maxRetryAfter is the longest Retry-After that is honoured.
+const maxRetryAfter = 3 * time.Second
+
 // deliver posts a parcel until it gets a 2xx, a final status, or has no attempt
 // left: 5xx, 429, time-outs and dropped connections are tried again with the
 // same Message-ID (Skype Calling API), a 4xx is final. It reports the last
@@ -34,7 +37,7 @@ func (c *Cloud) deliver(ctx context.Context, p parcel) reply {
 		}
 		rest := pause + p.call.dice.between(0, pause/2)
 		if s, err := strconv.Atoi(r.after); err == nil && s > 0 {
-			rest = max(rest, min(time.Duration(s)*time.Second, t.MaxRetryAfter))
+			rest = max(rest, min(time.Duration(s)*time.Second, maxRetryAfter))
 		}
 		if wait(ctx, rest) != nil {
 			c.ledger.failed(p.notices, r.err.Error(), true)

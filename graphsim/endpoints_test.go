@@ -274,7 +274,7 @@ func TestCallsAPI(t *testing.T) {
 	rates := Kind()
 	cloud, client := start(t, Config{Rates: &rates})
 	base := cloud.GraphURL() + "/communications/calls/"
-	bearer := cloud.bearers.own(cloud.cfg.Apps[0].ID)
+	bearer := cloud.bearers.own(cloud.cfg.Apps[0])
 	ringing := func(change func(*call)) *call {
 		k := cloud.newCall(draft{})
 		k.firstPost = time.Now()

@@ -44,36 +44,36 @@ func (c *keyDoor) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(c.keys.jwks()) // a reader that left needs no answer
 }
 
-// bearers are the outbound tokens of the apps: bearer to app id.
+// bearers are the outbound tokens of the apps: bearer to app.
 type bearers struct {
 	mu  sync.Mutex
 	app map[string]bearer
 }
 
 type bearer struct {
-	app string
+	app App
 	end time.Time
 }
 
-func (b *bearers) issue(app, token string, life time.Duration) {
+func (b *bearers) issue(app App, token string, life time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.app[token] = bearer{app, time.Now().Add(life)}
 }
 
 // own gives the bearer with which the sample bots act for an app.
-func (b *bearers) own(app string) string {
-	token := "bot-of-" + app
+func (b *bearers) own(app App) string {
+	token := "bot-of-" + app.ID
 	b.issue(app, token, time.Hour)
 	return token
 }
 
-func (b *bearers) known(header string) (string, bool) {
+func (b *bearers) known(header string) (App, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	const scheme = "Bearer "
 	if len(header) <= len(scheme) {
-		return "", false
+		return App{}, false
 	}
 	t, ok := b.app[header[len(scheme):]]
 	return t.app, ok && time.Now().Before(t.end)
@@ -94,7 +94,7 @@ func (c *keyDoor) serveToken(w http.ResponseWriter, r *http.Request) {
 	for _, app := range c.cfg.Apps {
 		if app.ClientID == id && app.ClientSecret == secret {
 			token := "sim-" + c.dice.guid()
-			c.bearers.issue(app.ID, token, time.Hour)
+			c.bearers.issue(app, token, time.Hour)
 			writeJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 			return
 		}

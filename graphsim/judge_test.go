@@ -20,7 +20,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, cloud: &Cloud{cfg: cfg, ledger: newLedger(), places: &places{}}}
-	s.call = &call{id: "c1", app: cfg.Apps[0], webhookPath: cfg.WebhookPath, clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{}), gone: make(chan struct{})}
+	s.call = &call{id: "c1", draft: draft{app: cfg.Apps[0]}, webhookPath: cfg.WebhookPath, clock: time.Minute, answered: make(chan struct{}), hangup: make(chan struct{}), gone: make(chan struct{})}
 	s.call.firstPost = time.Now()
 	s.call.answeredAt = s.call.firstPost.Add(time.Millisecond)
 	s.cloud.ledger.begin(s.call)

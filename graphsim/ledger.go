@@ -38,7 +38,7 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
-		past:      totals{report: Report{CallsByNode: map[string]int{}}, deaths: map[string][]mark{}, fenced: map[string][]mark{}, paused: map[string][]mark{}, woke: map[string][]mark{}},
+		past:      totals{report: Report{Summary: Summary{CallsByNode: map[string]int{}}}, deaths: map[string][]mark{}, fenced: map[string][]mark{}, paused: map[string][]mark{}, woke: map[string][]mark{}},
 		fates:     map[string]Fate{},
 		untold:    map[string]bool{},
 	}

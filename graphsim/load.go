@@ -99,7 +99,7 @@ func (c *Cloud) arrivals(d *dice, limit, made int) []*call {
 	if limit > 0 {
 		count = min(count, limit-made)
 	}
-	lead.app = c.cfg.Apps[d.n(len(c.cfg.Apps))].ID
+	lead.app = c.cfg.Apps[d.n(len(c.cfg.Apps))]
 	var calls []*call
 	for range count {
 		k := c.newCall(lead)
@@ -138,13 +138,6 @@ func nearby(region string) Origin {
 	return Origin{Geo: region, Country: country, Near: region}
 }
 
-// draft is what calls that belong together share.
-type draft struct {
-	app, tenant, chain, thread, observed string
-	origin                               Origin
-	recording, paired, outgoing          bool
-}
-
 // newCall gives birth to a call; its random choices are its own.
 func (c *Cloud) newCall(f draft) *call {
 	c.birthsMu.Lock()
@@ -152,16 +145,13 @@ func (c *Cloud) newCall(f draft) *call {
 	d := newDice(c.cfg.Seed, 100+c.births)
 	c.birthsMu.Unlock()
 	k := &call{
-		raw: d.guid(), app: c.cfg.Apps[0], tenant: f.tenant, chain: f.chain, thread: f.thread, observed: f.observed,
-		origin: f.origin, recording: f.recording, paired: f.paired, outgoing: f.outgoing,
+		draft: f, raw: d.guid(),
 		webhookPath: c.cfg.WebhookPath, clock: c.cfg.Timings.Clock, dice: d, born: time.Now(),
 		answered: make(chan struct{}), hangup: make(chan struct{}), gone: make(chan struct{}),
 	}
 	k.id = normal(k.raw)
-	for _, app := range c.cfg.Apps {
-		if app.ID == f.app {
-			k.app = app
-		}
+	if k.app.ID == "" {
+		k.app = c.cfg.Apps[0]
 	}
 	if k.recording {
 		k.clock = c.cfg.Timings.RecordingClock

@@ -33,6 +33,9 @@ type reply struct {
 	start  time.Time // of the last hop
 }
 
+// maxHops bounds the redirects that are followed for one POST.
+const maxHops = 3
+
 // post makes one attempt: it POSTs, and follows redirects by POSTing the same
 // body, token and headers to the Location.
 func (c *Cloud) post(ctx context.Context, p parcel) reply {
@@ -47,7 +50,7 @@ func (c *Cloud) post(ctx context.Context, p parcel) reply {
 		if location == "" || p.midcall && !c.cfg.Switches.FollowMidcall {
 			return r
 		}
-		if n == c.cfg.Switches.MaxHops {
+		if n == maxHops {
 			r.err = fmt.Errorf("redirected more than %d times, at last to %s", n, bare(location))
 			c.stray(p, at, r.err.Error())
 			return r

@@ -15,8 +15,19 @@ type PerKind struct {
 }
 
 // Report is what the cloud saw, in its own observations: the nodes' word counts
-// for nothing. NotificationsSent = NotificationsHandled + Ignored + Lost.
+// for nothing. NotificationsSent = NotificationsHandled + Ignored + Lost. As JSON it is
+// one flat object.
 type Report struct {
+	Summary
+	Details
+	Allowed
+	Violations []string `json:"violations"` // the first of each kind, 20 at most, as sentences
+
+	alike map[string]int // sentences by their form
+}
+
+// Summary is how calls and notifications fared.
+type Summary struct {
 	Calls                int            `json:"calls"`                 // calls whose first notification was posted
 	Answered             int            `json:"answered"`              // answered inside the clock
 	AnsweredLate         int            `json:"answered_late"`         // answered after the clock, or never
@@ -33,16 +44,23 @@ type Report struct {
 	DecisionMS           Quantiles      `json:"decision_ms"` // first notification: arrival at a node to its redirect, answer or hand-over
 	AnswerMS             Quantiles      `json:"answer_ms"`   // first POST to the arrival of the answer
 	CallsByNode          map[string]int `json:"calls_by_node"`
+}
 
-	Unanswered   int            `json:"unanswered"`    // part of answered_late: no answer at all
-	Rejected     int            `json:"rejected"`      // rejected inside the clock
-	Ignored      int            `json:"ignored"`       // 2xx without a hand-over, where that is allowed: the call was ending or ended, or its bot had been told `adopted` instead
-	OutOfOrder   int            `json:"out_of_order"`  // hand-overs in the wrong order, or two of one call at once
-	Altered      int            `json:"altered"`       // the bot got another body than was sent
-	RepliesLost  int            `json:"replies_lost"`  // the bot's response did not pass through
-	StaleActions int            `json:"stale_actions"` // actions on the calls API with a past epoch or a second callback URI
-	StrayHops    int            `json:"stray_hops"`    // redirects to an unknown base, to itself, or too many
-	WrongEvents  int            `json:"wrong_events"`  // `adopted`, `rejoin`, `lost` or a second `incoming` that a bot must not hear
+// Details tell the summary's calls and notifications apart, and what must not be.
+type Details struct {
+	Unanswered   int `json:"unanswered"`    // part of answered_late: no answer at all
+	Rejected     int `json:"rejected"`      // rejected inside the clock
+	Ignored      int `json:"ignored"`       // 2xx without a hand-over, where that is allowed: the call was ending or ended, or its bot had been told `adopted` instead
+	OutOfOrder   int `json:"out_of_order"`  // hand-overs in the wrong order, or two of one call at once
+	Altered      int `json:"altered"`       // the bot got another body than was sent
+	RepliesLost  int `json:"replies_lost"`  // the bot's response did not pass through
+	StaleActions int `json:"stale_actions"` // actions on the calls API with a past epoch or a second callback URI
+	StrayHops    int `json:"stray_hops"`    // redirects to an unknown base, to itself, or too many
+	WrongEvents  int `json:"wrong_events"`  // `adopted`, `rejoin`, `lost` or a second `incoming` that a bot must not hear
+}
+
+// Allowed is what is told and breaks no promise.
+type Allowed struct {
 	OnTheirWay   int            `json:"on_their_way"`  // hand-overs with a past epoch that were past the fence when their node was paused: allowed
 	HungUp       int            `json:"hung_up"`       // the caller hung up while it rang
 	HandledAgain int            `json:"handled_again"` // repeated after an adoption, before any 2xx: allowed
@@ -54,9 +72,6 @@ type Report struct {
 	GroupsSplit  int            `json:"groups_split"`  // live calls of one meeting and region on different nodes: told, not judged
 	PairsBeside  int            `json:"pairs_beside"`  // paired invites on one node: told, not judged
 	Abandoned    int            `json:"abandoned"`     // calls cut off by the end of the run: not judged
-	Violations   []string       `json:"violations"`    // the first of each kind, 20 at most, as sentences
-
-	alike map[string]int // sentences by their form
 }
 
 // MaxViolations bounds the sentences of a report, maxAlike those of one form:

@@ -58,7 +58,7 @@ func entrySeal(l *raft.Log) []byte {
 func (s Log) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. An entry that came with a checksum from
-// the leader must match it. ErrLogStuck where the segment after a full one could
+// the leader must match it. ErrStuck where the segment after a full one could
 // not be begun: only a new start goes on (finishRotation).
 func (s Log) StoreLogs(logs []*raft.Log) error {
 	for _, l := range logs {
