@@ -9,14 +9,13 @@
 // # Ways through
 //
 // A Scenario (scenario.go, the scenarios_*.go files) says what a fault needs and
-// does. Run starts a Fleet (fleet.go) of nodes (node.go), on loopback, on file
-// systems of their own (disk.go) or in network namespaces (network.go), and two
-// loads: the simulator's calls, and claimants (claims.go) whose invocations and
-// returns go through porcupine (model.go). The desk (desk.go) is the bot of the
-// claimed calls and watches who owns what. When the scenario is over, judge.go
-// asks every node for its table. plants.go builds the product with one guard
-// taken out, to see that the rig notices.
+// does. Run starts a fleet of nodes (fleet), on loopback, on file systems of their own or
+// in network namespaces, and two loads: the simulator's calls, and claimants (claims)
+// whose invocations and returns go through porcupine. The desk (desk) is the bot of the
+// claimed calls and watches who owns what. When the scenario is over, judge.go asks every
+// node for its table. plant builds the product with one guard taken out, to see that the
+// rig notices.
 //
 // Everything that the rig leaves on the machine carries its prefix and a pid;
-// Clean (clean.go) removes what a killed run left behind.
+// fleet.Clean removes what a killed run left behind.
 package faultrig

@@ -12,53 +12,61 @@ import (
 	"strings"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
 // How long a fleet may take to be well after the last fault is healed.
 const (
-	healWithin     = 25 * time.Second // processes started again, included
 	convergeWithin = 10 * time.Second // I7
 	settleWithin   = 40 * time.Second // calls under way come to their end
 )
 
-// judge asks, after the loads have ended, whether the invariants hold.
-func (s *Stage) judge(ctx context.Context, sc Scenario, res *Result) {
-	history := s.Load.history
-	res.Operations, res.Acked = len(history), s.Load.claims
-	s.broken = append(s.broken, linearizable(history)...)
-	if sc.Judge != nil {
-		sc.Judge(ctx, s)
+// judge asks whether the invariants hold, and breaks where they do not.
+type judge struct {
+	*Stage
+	sc  Scenario
+	res *Result
+}
+
+// whole asks, after the loads have ended, whether the invariants hold.
+func (j judge) whole(ctx context.Context) {
+	history := j.Load.Operations()
+	j.res.Operations, j.res.Acked = len(history), j.Load.Count()
+	j.broken = append(j.broken, claims.Linearizable(history)...)
+	if j.sc.Judge != nil {
+		j.sc.Judge(ctx, j.Stage)
 	}
-	if sc.Apart {
+	if j.sc.Apart {
 		return
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
-		s.Break("after the fault was healed: %v", err)
+	if err := j.AwaitAll(ctx, fleet.HealWithin); err != nil {
+		j.Break("after the fault was healed: %v", err)
 		return
 	}
-	if sc.Calls > 0 {
-		s.judgeCalls(ctx, sc, res)
+	if j.sc.Calls > 0 {
+		j.calls(ctx)
 	}
-	s.judgeTables(ctx)
-	if sc.Calls > 0 {
-		s.judgeFates(ctx)
+	j.tables(ctx)
+	if j.sc.Calls > 0 {
+		j.fates(ctx)
 	}
-	if n := s.Desk.Late(); n > 0 {
-		s.Note("%d hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", n)
+	if n := j.Desk.Late(); n > 0 {
+		j.Note("%d hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", n)
 	}
 }
 
-func (s *Stage) judgeCalls(ctx context.Context, sc Scenario, res *Result) {
+func (j judge) calls(ctx context.Context) {
 	settle, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
-	if err := s.Cloud.Settle(settle); err != nil {
-		s.Note("some simulated calls had not ended: %v", err)
+	if err := j.Cloud.Settle(settle); err != nil {
+		j.Note("some simulated calls had not ended: %v", err)
 	}
-	r := s.Cloud.Report()
-	res.Calls = r
+	r := j.Cloud.Report()
+	j.res.Calls = r
 	if r.OnTheirWay > 0 {
-		s.Note("%d simulated hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", r.OnTheirWay)
+		j.Note("%d simulated hand-overs were on their way to the bot when their node was paused, and arrived with a passed epoch", r.OnTheirWay)
 	}
 	for _, bad := range []struct {
 		name string
@@ -70,22 +78,22 @@ func (s *Stage) judgeCalls(ctx context.Context, sc Scenario, res *Result) {
 		{"the bot's replies lost", r.RepliesLost},
 	} {
 		if bad.n > 0 {
-			s.Break("%s: %d of %d calls, %d notifications; %s", bad.name, bad.n, r.Calls, r.NotificationsSent, strings.Join(r.Violations, "; "))
+			j.Break("%s: %d of %d calls, %d notifications; %s", bad.name, bad.n, r.Calls, r.NotificationsSent, strings.Join(r.Violations, "; "))
 		}
 	}
 	if r.AnsweredLate > 0 {
-		s.Late("%d of %d calls were answered late or never; %s", r.AnsweredLate, r.Calls, strings.Join(r.Violations, "; "))
+		j.Late("%d of %d calls were answered late or never; %s", r.AnsweredLate, r.Calls, strings.Join(r.Violations, "; "))
 	}
 }
 
-// judgeTables: every node has the same table (I7), every acknowledged claim
+// tables: every node has the same table (I7), every acknowledged claim
 // stands in it (I3), and all say the same owners (I1).
-func (s *Stage) judgeTables(ctx context.Context) {
+func (j judge) tables(ctx context.Context) {
 	var tables []table
 	begun := time.Now()
-	same := until(ctx, convergeWithin, 100*time.Millisecond, func() bool {
+	same := fleet.Until(ctx, convergeWithin, 100*time.Millisecond, func() bool {
 		tables = tables[:0]
-		for _, n := range s.Nodes {
+		for _, n := range j.Nodes {
 			t, err := readTable(ctx, n)
 			if err != nil {
 				return false
@@ -101,37 +109,43 @@ func (s *Stage) judgeTables(ctx context.Context) {
 	})
 	if !same {
 		for _, t := range tables {
-			s.Break("I7: 10s after the fault %s had table %s at index %d with %d calls", t.node, t.sum, t.applied, len(t.calls))
+			j.Break("I7: 10s after the fault %s had table %s at index %d with %d calls", t.node, t.sum, t.applied, len(t.calls))
 		}
-		if len(tables) < len(s.Nodes) {
-			s.Break("I7: only %d of %d nodes told their table", len(tables), len(s.Nodes))
+		if len(tables) < len(j.Nodes) {
+			j.Break("I7: only %d of %d nodes told their table", len(tables), len(j.Nodes))
 		}
 		return
 	}
-	s.recoveries["same table everywhere"] = append(s.recoveries["same table everywhere"], time.Since(begun))
-	s.judgeHistory(ctx)
+	j.recoveries["same table everywhere"] = append(j.recoveries["same table everywhere"], time.Since(begun))
+	j.history(ctx)
 	t := tables[0]
-	s.judgeMix(t)
+	zones := map[ownership.NodeID]string{}
+	for _, n := range j.All() {
+		zones[n.ID] = n.Zone
+	}
+	wrong, of := j.Load.Misplaced(t.calls, zones)
+	j.some("I3: claims that are not what was claimed", wrong, of)
 	for _, p := range t.partitions {
-		s.Desk.Owner(p.ID, p.Epoch, p.Owner, "the table")
+		j.Desk.Owner(p.ID, p.Epoch, p.Owner, "the table")
 	}
 	lost := 0
-	for id, ack := range s.Load.acked {
+	acked := j.Load.Acks()
+	for id, ack := range acked {
 		c, ok := t.calls[id]
 		switch {
 		case !ok:
 			lost++
 			if lost <= 5 {
-				s.Break("I3: call %s was acknowledged in partition %d at epoch %d and is not in the table", id, ack.part, ack.epoch)
+				j.Break("I3: call %s was acknowledged in partition %d at epoch %d and is not in the table", id, ack.Part, ack.Epoch)
 			}
-		case c.Partition != ack.part:
-			s.Break("I3: call %s was acknowledged in partition %d and stands in %d", id, ack.part, c.Partition)
-		case c.State == ownership.CallEnded && !s.Load.ended[id]:
-			s.Break("I3: call %s has ended (%s), and nobody ended it", id, c.Ending)
+		case c.Partition != ack.Part:
+			j.Break("I3: call %s was acknowledged in partition %d and stands in %d", id, ack.Part, c.Partition)
+		case c.State == ownership.CallEnded && !j.Load.HasEnded(id):
+			j.Break("I3: call %s has ended (%s), and nobody ended it", id, c.Ending)
 		}
 	}
 	if lost > 5 {
-		s.Break("I3: %d of %d acknowledged claims are lost", lost, len(s.Load.acked))
+		j.Break("I3: %d of %d acknowledged claims are lost", lost, len(acked))
 	}
 }
 
@@ -144,7 +158,7 @@ type table struct {
 	calls      map[ownership.CallID]ownership.Call
 }
 
-func readTable(ctx context.Context, n *Node) (table, error) {
+func readTable(ctx context.Context, n *fleet.Node) (table, error) {
 	t := table{node: n.ID, calls: map[ownership.CallID]ownership.Call{}}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -153,7 +167,7 @@ func readTable(ctx context.Context, n *Node) (table, error) {
 		return t, err
 	}
 	t.applied = before.Cluster.Applied
-	if t.partitions, err = n.api.Partitions(ctx); err != nil {
+	if t.partitions, err = n.API.Partitions(ctx); err != nil {
 		return t, err
 	}
 	hash := sha256.New()
@@ -162,7 +176,7 @@ func readTable(ctx context.Context, n *Node) (table, error) {
 		return t, err
 	}
 	for cursor := ""; ; {
-		page, err := n.api.Calls(ctx, ownership.CallFilter{}, cursor, 1000)
+		page, err := n.API.Calls(ctx, ownership.CallFilter{}, cursor, 1000)
 		if err != nil {
 			return t, err
 		}
@@ -187,29 +201,29 @@ var (
 )
 
 // secrets looks through all that the nodes wrote: no crash, and no secret (I10).
-func (s *Stage) secrets() {
-	keys, err := os.ReadFile(s.file("handle-keys"))
+func (j judge) secrets() {
+	keys, err := os.ReadFile(j.File("handle-keys"))
 	if err != nil {
-		s.Break("the rig could not read its own handle keys: %v", err)
+		j.Break("the rig could not read its own handle keys: %v", err)
 		return
 	}
-	for _, n := range s.Nodes {
+	for _, n := range j.Nodes {
 		text, err := os.ReadFile(n.LogFile)
 		if err != nil {
-			s.Break("reading the log of %s: %v", n.ID, err)
+			j.Break("reading the log of %s: %v", n.ID, err)
 			continue
 		}
 		if m := crashed.Find(text); m != nil {
-			s.Break("%s crashed: %s", n.ID, m)
+			j.Break("%s crashed: %s", n.ID, m)
 		}
 		_, key, _ := bytes.Cut(bytes.TrimSpace(keys), []byte(":"))
 		for name, found := range map[string]bool{
-			"the client secret": bytes.Contains(text, []byte(clientSecret)),
+			"the client secret": bytes.Contains(text, []byte(fleet.ClientSecret)),
 			"the handle key":    len(key) > 0 && bytes.Contains(text, key),
 			"a bearer token":    bearerShape.Match(text),
 		} {
 			if found {
-				s.Break("I10: the log of %s holds %s", n.ID, name)
+				j.Break("I10: the log of %s holds %s", n.ID, name)
 			}
 		}
 	}

@@ -1,18 +1,17 @@
 package faultrig
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -25,20 +24,20 @@ const (
 
 // census holds the answered calls at the cloud against the tables, when the fault
 // is over and calls still come: what was answered there is answered here.
-func (s *Stage) census(ctx context.Context) {
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+func (j judge) census(ctx context.Context) {
+	if err := j.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		return // judge tells of it
 	}
 	from := time.Now()
 	seen, wrong := map[ownership.CallID]bool{}, map[string]string{}
-	for time.Since(from) < censusFor && pause(ctx, 250*time.Millisecond) {
-		for _, n := range s.Nodes {
-			before, asked := s.Cloud.Fates(), time.Now()
+	for time.Since(from) < censusFor && fleet.Pause(ctx, 250*time.Millisecond) {
+		for _, n := range j.Nodes {
+			before, asked := j.Cloud.Fates(), time.Now()
 			t, err := readTable(ctx, n)
 			if err != nil {
 				continue
 			}
-			for id, f := range s.Cloud.Fates() {
+			for id, f := range j.Cloud.Fates() {
 				// Alive at the cloud before and after the table was read, and answered
 				// long enough before, with every node well.
 				if f.AnsweredAt.IsZero() || f.AnsweredAt.Before(from) || !f.OverAt.IsZero() ||
@@ -55,33 +54,33 @@ func (s *Stage) census(ctx context.Context) {
 		}
 	}
 	if len(seen) == 0 {
-		s.Note("no simulated call lived long enough to look its answer up")
+		j.Note("no simulated call lived long enough to look its answer up")
 	}
-	s.some("I3: answered at the cloud, but not in the table", wrong, len(seen))
+	j.some("I3: answered at the cloud, but not in the table", wrong, len(seen))
 }
 
-// judgeFates holds the ended calls at the cloud against the tables: what ended
+// fates holds the ended calls at the cloud against the tables: what ended
 // there, and was told, has ended in every one.
-func (s *Stage) judgeFates(ctx context.Context) {
-	fates := s.Cloud.Fates()
+func (j judge) fates(ctx context.Context) {
+	fates := j.Cloud.Fates()
 	var wrong map[string]string
 	var ended int
-	until(ctx, convergeWithin, 200*time.Millisecond, func() bool {
+	fleet.Until(ctx, convergeWithin, 200*time.Millisecond, func() bool {
 		wrong, ended = map[string]string{}, 0
-		for _, n := range s.Nodes {
+		for _, n := range j.Nodes {
 			t, err := readTable(ctx, n)
 			if err != nil {
 				wrong[string(n.ID)] = err.Error()
 				continue
 			}
-			ended = s.unended(n, t, fates, wrong)
+			ended = j.unended(n, t, fates, wrong)
 		}
 		return len(wrong) == 0
 	})
-	s.some("I3: ended at the cloud, and alive in the table", wrong, ended)
+	j.some("I3: ended at the cloud, and alive in the table", wrong, ended)
 }
 
-func (s *Stage) unended(n *Node, t table, fates map[string]graphsim.Fate, wrong map[string]string) (ended int) {
+func (j judge) unended(n *fleet.Node, t table, fates map[string]graphsim.Fate, wrong map[string]string) (ended int) {
 	for id, f := range fates {
 		if !f.Told || f.OverAt.IsZero() {
 			continue
@@ -100,7 +99,7 @@ func (s *Stage) unended(n *Node, t table, fates map[string]graphsim.Fate, wrong 
 }
 
 // some breaks with the first sentences of a kind and their number.
-func (s *Stage) some(kind string, wrong map[string]string, of int) {
+func (j judge) some(kind string, wrong map[string]string, of int) {
 	if len(wrong) == 0 {
 		return
 	}
@@ -109,7 +108,7 @@ func (s *Stage) some(kind string, wrong map[string]string, of int) {
 		text = append(text, fmt.Sprintf("call %s %s", id, what))
 	}
 	slices.Sort(text)
-	s.Break("%s: %d of %d calls; %s", kind, len(wrong), of, join(text[:min(len(text), mostOfKind)]))
+	j.Break("%s: %d of %d calls; %s", kind, len(wrong), of, join(text[:min(len(text), mostOfKind)]))
 }
 
 func join(text []string) string {
@@ -123,21 +122,21 @@ func join(text []string) string {
 	return out
 }
 
-// judgeHistory: the history is a part of the table, the same on every node over
+// history: the history is a part of the table, the same on every node over
 // the stretch that all still have.
-func (s *Stage) judgeHistory(ctx context.Context) {
-	all := map[*Node][]admin.Event{}
+func (j judge) history(ctx context.Context) {
+	all := map[*fleet.Node][]admin.Event{}
 	var from, to uint64
-	for _, n := range s.Nodes {
+	for _, n := range j.Nodes {
 		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
-		err := n.api.Events(reading, 0, false, func(e admin.Event) error {
+		err := n.API.Events(reading, 0, false, func(e admin.Event) error {
 			all[n] = append(all[n], e)
 			return nil
 		})
 		cancel()
 		events := all[n]
 		if err != nil || len(events) == 0 {
-			s.Break("I7: the history of %s could not be read: %d events, %v", n.ID, len(events), err)
+			j.Break("I7: the history of %s could not be read: %d events, %v", n.ID, len(events), err)
 			return
 		}
 		from = max(from, events[0].ID)
@@ -145,8 +144,8 @@ func (s *Stage) judgeHistory(ctx context.Context) {
 			to = last
 		}
 	}
-	first, sum := s.Nodes[0], ""
-	for _, n := range s.Nodes {
+	first, sum := j.Nodes[0], ""
+	for _, n := range j.Nodes {
 		all[n] = slices.DeleteFunc(all[n], func(e admin.Event) bool { return e.ID < from || e.ID > to })
 		hash := sha256.New()
 		for _, e := range all[n] {
@@ -157,7 +156,7 @@ func (s *Stage) judgeHistory(ctx context.Context) {
 		case sum == "":
 			sum = got
 		case sum != got:
-			s.Break("I7: the histories of %s and %s differ: %s", first.ID, n.ID, apart(all[first], all[n]))
+			j.Break("I7: the histories of %s and %s differ: %s", first.ID, n.ID, apart(all[first], all[n]))
 		}
 	}
 }
@@ -170,24 +169,4 @@ func apart(a, b []admin.Event) string {
 		}
 	}
 	return fmt.Sprintf("%d events here, %d there", len(a), len(b))
-}
-
-// noReply is in what a node says of a hand-over that its bot did not reply to within
-// `bot.timeout`.
-const noReply = "the bot did not reply in time: context deadline exceeded"
-
-// gaveUp asks a node's log whether its bot, which is the rig's own, did not reply in
-// time about a call: on a busy machine the rig is the one that is late.
-func (f *Fleet) gaveUp(node, call string) bool {
-	text, err := os.ReadFile(f.file(node + ".log"))
-	if err != nil {
-		return false // secrets tells of it
-	}
-	for line := range bytes.Lines(text) {
-		if bytes.Contains(line, []byte(`msg="hand-over failed"`)) && bytes.Contains(line, []byte(" call="+call+" ")) &&
-			bytes.Contains(line, []byte(noReply)) {
-			return true // a node that stops gives up too, and is forgiven nothing
-		}
-	}
-	return false
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
@@ -22,7 +24,7 @@ func (s *Stage) fresh() ownership.CallID {
 
 // ClaimsResume measures from the fault to the first new call that any of the
 // given nodes places; every probe is a call of its own, posted after the fault.
-func (s *Stage) ClaimsResume(ctx context.Context, fault time.Time, limit time.Duration, at ...*Node) error {
+func (s *Stage) ClaimsResume(ctx context.Context, fault time.Time, limit time.Duration, at ...*fleet.Node) error {
 	took, err := s.resume(ctx, fault, at...)
 	if err != nil {
 		return err
@@ -31,7 +33,7 @@ func (s *Stage) ClaimsResume(ctx context.Context, fault time.Time, limit time.Du
 	return nil
 }
 
-func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.Duration, error) {
+func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*fleet.Node) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
 	defer cancel()
 	first := make(chan time.Time, 1)
@@ -43,9 +45,9 @@ func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.
 			go func() {
 				defer func() { <-under }()
 				id := s.fresh()
-				out, err := s.Load.claim(n, id)
-				if err == nil && out.said == saidOwner {
-					s.Load.keep(id, out)
+				out, err := s.Load.Claim(n, id)
+				if err == nil && out.Said == claims.SaidOwner {
+					s.Load.Keep(id, out)
 					select {
 					case first <- time.Now():
 					default:
@@ -62,12 +64,4 @@ func (s *Stage) resume(ctx context.Context, fault time.Time, at ...*Node) (time.
 			return 0, fmt.Errorf("waiting for claims to resume: not within 25s after the fault")
 		}
 	}
-}
-
-// keep remembers a probe's claim as acknowledged.
-func (c *claimants) keep(id ownership.CallID, out told) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.acked[id] = out
-	c.claims++
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 )
 
@@ -16,9 +18,9 @@ import (
 type Scenario struct {
 	Fault  string // its number, such as F11
 	Title  string
-	Needs  []Need
+	Needs  []fleet.Need
 	Cannot string // why nobody can inject it from outside, and what covers it; empty: the rig can
-	Fleet  FleetOptions
+	Fleet  fleet.Options
 	Calls  float64 // simulated calls a second; 0: none
 	Claims int     // claimants at the same time; 0: defaultClaimants, -1: none
 	Rounds int     // 0: 1
@@ -70,8 +72,8 @@ type Options struct {
 
 // Stage is a scenario under way.
 type Stage struct {
-	*Fleet
-	Load  *claimants
+	*fleet.Fleet
+	line
 	Round int
 	opt   Options
 	begun time.Time
@@ -133,29 +135,28 @@ func Run(ctx context.Context, sc Scenario, opt Options) (Result, error) {
 		res.Rounds = opt.Rounds
 	}
 	if res.Skipped = sc.Cannot; res.Skipped == "" {
-		res.Skipped = Missing(sc.Needs)
+		res.Skipped = fleet.Missing(sc.Needs)
 	}
 	if res.Skipped != "" {
 		return res, nil
 	}
 	sc.Fleet.Seed = opt.Seed
-	fleet, err := NewFleet(ctx, opt.Binary, sc.Fleet)
+	f, err := fleet.New(ctx, opt.Binary, sc.Fleet)
 	if err != nil {
 		return res, fmt.Errorf("%s: %w", sc.Fault, err)
 	}
-	s := &Stage{Fleet: fleet, opt: opt, recoveries: map[string][]time.Duration{}, repeats: map[string][]int{}, again: map[string]int{}}
-	s.Load = newClaimants(fleet)
+	s := &Stage{Fleet: f, line: line{claims.New(f, opt.Seed), f.Desk}, opt: opt, recoveries: map[string][]time.Duration{}, repeats: map[string][]int{}, again: map[string]int{}}
 	s.begun = time.Now()
 	err = s.perform(ctx, sc, &res)
-	s.Load.http.CloseIdleConnections()
-	err = errors.Join(err, fleet.Close())
-	s.secrets()
-	res.Broken = append(append(res.Broken, s.broken...), fleet.Desk.Broken()...)
+	s.Load.Close()
+	err = errors.Join(err, f.Close())
+	judge{s, sc, &res}.secrets()
+	res.Broken = append(append(res.Broken, s.broken...), f.Desk.Broken()...)
 	res.Notes, res.Recoveries, res.Took = s.notes, s.recoveries, time.Since(begun)
 	if len(res.Broken) == 0 && err == nil && !opt.Keep {
-		return res, fleet.Forget()
+		return res, f.Forget()
 	}
-	res.Dir = fleet.Dir
+	res.Dir = f.Dir
 	return res, err
 }
 
@@ -169,7 +170,7 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 		workers = defaultClaimants
 	}
 	if workers > 0 {
-		loads.Go(func() { s.Load.run(loading, workers) })
+		loads.Go(func() { s.Load.Run(loading, workers) })
 	}
 	if sc.Calls > 0 {
 		loads.Go(func() {
@@ -179,8 +180,8 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 			}
 		})
 	}
-	if sc.Claims >= 0 && !until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { return s.acked() >= 50 }) {
-		s.Late("before any fault, only %d claims were acknowledged in 10s", s.acked())
+	if sc.Claims >= 0 && !fleet.Until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { return s.Load.Count() >= 50 }) {
+		s.Late("before any fault, only %d claims were acknowledged in 10s", s.Load.Count())
 	}
 	var err error
 	for s.Round = range res.Rounds {
@@ -197,18 +198,18 @@ func (s *Stage) perform(ctx context.Context, sc Scenario, res *Result) error {
 			break
 		}
 	}
-	if err == nil && sc.Claims >= 0 && !pause(ctx, time.Second) {
+	if err == nil && sc.Claims >= 0 && !fleet.Pause(ctx, time.Second) {
 		err = ctx.Err()
 	}
 	if err == nil && sc.Calls > 0 && !sc.Apart && !s.isBroken() {
-		s.census(ctx)
+		judge{s, sc, res}.census(ctx)
 	}
 	stop()
 	loads.Wait()
 	if err != nil {
 		return err
 	}
-	s.judge(ctx, sc, res)
+	judge{s, sc, res}.whole(ctx)
 	return nil
 }
 
@@ -216,12 +217,6 @@ func (s *Stage) isBroken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.broken) > 0
-}
-
-func (s *Stage) acked() int {
-	s.Load.mu.Lock()
-	defer s.Load.mu.Unlock()
-	return s.Load.claims
 }
 
 // Scenarios gives all faults that the rig can inject, in the order of their

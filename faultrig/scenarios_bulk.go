@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
@@ -23,8 +24,8 @@ const (
 // bulkScenarios change what all nodes share: settings, snapshots, large tables;
 // and let two faults happen at once.
 func bulkScenarios() []Scenario {
-	nets := FleetOptions{Network: true}
-	net := []Need{NeedNetwork}
+	nets := fleet.Options{Network: true}
+	net := []fleet.Need{fleet.NeedNetwork}
 	return []Scenario{
 		{Fault: "F56", Title: "a rolling change of cluster.lease, and a cut in the middle", Needs: net, Fleet: nets, Claims: -1, Calls: 5, Round: rollingLease},
 		{Fault: "F62", Title: "a rolling change of the configuration", Calls: 10, Round: rollingConfig},
@@ -55,19 +56,19 @@ func rollingLease(ctx context.Context, s *Stage) error {
 		return err
 	}
 	stop := s.hammer(ctx, victim, calls)
-	if err := s.Sunder([]*Node{victim}, s.Others(victim)); err != nil {
+	if err := s.Sunder([]*fleet.Node{victim}, s.Others(victim)); err != nil {
 		stop()
 		return err
 	}
 	if s.adoptedBy(ctx, calls, victim, 15*time.Second) == 0 {
 		s.Break("the calls of a node that is cut off were not adopted within 15s")
 	}
-	pause(ctx, longLease)
+	fleet.Pause(ctx, longLease)
 	stop()
 	if err := s.Mend(); err != nil {
 		return err
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("after the cut was mended: %v", err)
 		return nil
 	}
@@ -89,7 +90,7 @@ func rollingConfig(ctx context.Context, s *Stage) error {
 		}); err != nil {
 			return err
 		}
-		until(ctx, 5*time.Second, 200*time.Millisecond, func() bool {
+		fleet.Until(ctx, 5*time.Second, 200*time.Millisecond, func() bool {
 			for _, o := range s.Nodes {
 				if st, err := o.Status(ctx); err == nil && strings.Contains(strings.Join(st.Warnings, "\n"), "tombstones") {
 					named = true
@@ -97,7 +98,7 @@ func rollingConfig(ctx context.Context, s *Stage) error {
 			}
 			return named
 		})
-		pause(ctx, restBetween)
+		fleet.Pause(ctx, restBetween)
 	}
 	if !named {
 		s.Break("nodes ran with different settings of cluster.tombstones, and none named it in its warnings")
@@ -121,19 +122,19 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 		return err
 	}
 	var snapshot bytes.Buffer
-	if err := leader.api.SaveSnapshot(ctx, &snapshot); err != nil {
+	if err := leader.API.SaveSnapshot(ctx, &snapshot); err != nil {
 		return fmt.Errorf("saving a snapshot: %w", err)
 	}
-	if _, err := s.Load.claim(at, s.fresh()); err != nil {
+	if _, err := s.Load.Claim(at, s.fresh()); err != nil {
 		return err
 	}
-	if err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); err == nil {
+	if err := leader.API.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); err == nil {
 		s.Break("a snapshot older than the table was restored: owners that were replaced since came back")
 		return nil
 	}
 	for _, n := range s.Nodes {
 		n.Kill()
-		if err := wipe(n.DataDir); err != nil {
+		if err := fleet.Wipe(n.DataDir); err != nil {
 			return err
 		}
 	}
@@ -142,7 +143,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 			return err
 		}
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		return err
 	}
 	s.Desk.NewRegion()
@@ -151,8 +152,8 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	for _, n := range s.Nodes {
 		wg.Go(func() {
 			for traffic.Err() == nil {
-				_, _ = s.Load.claim(n, s.fresh()) // the restore takes what came before it
-				pause(traffic, 5*time.Millisecond)
+				_, _ = s.Load.Claim(n, s.fresh()) // the restore takes what came before it
+				fleet.Pause(traffic, 5*time.Millisecond)
 			}
 		})
 	}
@@ -161,10 +162,10 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	if leader, err = s.Leader(ctx); err != nil {
 		return err
 	}
-	pause(ctx, time.Second)
+	fleet.Pause(ctx, time.Second)
 	s.Desk.NewRegion() // once more: epochs of the snapshot's partitions are its own
 	restored := time.Now()
-	switch err := leader.api.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); {
+	switch err := leader.API.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); {
 	case admin.Unavailable(err):
 		s.Note("the leader of the restore lost the lead; the next one is to finish it: %v", err)
 	case err != nil:
@@ -176,7 +177,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	}
 	stop()
 	wg.Wait()
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("after a restore: %v", err)
 		return nil
 	}
@@ -203,10 +204,10 @@ func installUnderLoad(ctx context.Context, s *Stage) error {
 	}
 	n := s.Others(leader)[0]
 	n.Kill()
-	if err := leader.api.Remove(ctx, n.ID); err != nil {
+	if err := leader.API.Remove(ctx, n.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", n.ID, err)
 	}
-	if err := wipe(n.DataDir); err != nil {
+	if err := fleet.Wipe(n.DataDir); err != nil {
 		return err
 	}
 	fault := time.Now()
@@ -215,20 +216,20 @@ func installUnderLoad(ctx context.Context, s *Stage) error {
 	}
 	if s.Round%2 == 1 {
 		for _, after := range []time.Duration{150, 250, 400} {
-			pause(ctx, after*time.Millisecond)
+			fleet.Pause(ctx, after*time.Millisecond)
 			n.Kill()
 			if err := n.Start(); err != nil {
 				return err
 			}
 		}
 	}
-	acked := s.acked()
-	if err := n.Ready(ctx, 2*healWithin); err != nil {
+	acked := s.Load.Count()
+	if err := n.Ready(ctx, 2*fleet.HealWithin); err != nil {
 		s.Break("filling up a node under load: %v; %s", err, lastLine(tail(n.LogFile)))
 		return nil
 	}
 	s.Recovered("node filled up", time.Since(fault), 0)
-	if s.acked() == acked {
+	if s.Load.Count() == acked {
 		s.Break("no claim was acknowledged while a node was filled up")
 	}
 	return nil
@@ -247,18 +248,18 @@ func multitudeDies(ctx context.Context, s *Stage) error {
 	}
 	s.Note("%d claims took %s", multitude, time.Since(begun).Round(time.Second))
 	victim := s.Others(leader)[0]
-	before, err := leader.api.Partitions(ctx)
+	before, err := leader.API.Partitions(ctx)
 	if err != nil {
 		return err
 	}
 	fault := time.Now()
 	victim.Kill()
 	var took []time.Duration
-	moved := until(ctx, 60*time.Second, 20*time.Millisecond, func() bool {
+	moved := fleet.Until(ctx, 60*time.Second, 20*time.Millisecond, func() bool {
 		asked := time.Now()
 		id := s.fresh()
-		if out, err := s.Load.claim(leader, id); err == nil {
-			s.Load.keep(id, out)
+		if out, err := s.Load.Claim(leader, id); err == nil {
+			s.Load.Keep(id, out)
 			took = append(took, time.Since(asked))
 		}
 		mine, err := partitionsOf(ctx, leader, victim.ID)
@@ -272,7 +273,7 @@ func multitudeDies(ctx context.Context, s *Stage) error {
 	if len(took) > 0 {
 		s.Recovered("claim p99 meanwhile", quantile(sorted(took), 0.99), barHerd)
 	}
-	after, err := leader.api.Partitions(ctx)
+	after, err := leader.API.Partitions(ctx)
 	if err != nil {
 		return err
 	}
@@ -299,11 +300,11 @@ func twoFaults(ctx context.Context, s *Stage) error {
 	fault := time.Now()
 	switch s.Round % 3 {
 	case 0: // the leader dies while a follower is cut off
-		if err := s.Sunder([]*Node{a}, s.Others(a)); err != nil {
+		if err := s.Sunder([]*fleet.Node{a}, s.Others(a)); err != nil {
 			return err
 		}
 		leader.Kill()
-		pause(ctx, cutFor)
+		fleet.Pause(ctx, cutFor)
 		s.saysNo(ctx, b)
 		if err := s.Mend(); err != nil {
 			return err
@@ -319,9 +320,9 @@ func twoFaults(ctx context.Context, s *Stage) error {
 		if err := b.Pause(); err != nil {
 			return err
 		}
-		pause(ctx, time.Until(fault.Add(pausedFor)))
+		fleet.Pause(ctx, time.Until(fault.Add(pausedFor)))
 		s.saysNo(ctx, leader)
-		for _, n := range []*Node{a, b} {
+		for _, n := range []*fleet.Node{a, b} {
 			if err := n.Continue(); err != nil {
 				return err
 			}
@@ -331,7 +332,7 @@ func twoFaults(ctx context.Context, s *Stage) error {
 			return err
 		}
 		b.Kill()
-		pause(ctx, cutFor)
+		fleet.Pause(ctx, cutFor)
 		if err := s.Mend(); err != nil {
 			return err
 		}
@@ -342,6 +343,6 @@ func twoFaults(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, time.Now(), barMinority, s.Nodes...); err != nil {
 		return err
 	}
-	pause(ctx, restBetween)
-	return s.AwaitAll(ctx, healWithin)
+	fleet.Pause(ctx, restBetween)
+	return s.AwaitAll(ctx, fleet.HealWithin)
 }

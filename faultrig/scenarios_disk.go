@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strconv"
 	"time"
+
+	"tandem/faultrig/fleet"
 )
 
 const (
@@ -19,13 +21,13 @@ const (
 	watchSlow   = 8 * time.Second        // F10
 )
 
-func onDisks() FleetOptions { return FleetOptions{Disks: diskSize} }
+func onDisks() fleet.Options { return fleet.Options{Disks: diskSize} }
 
 // diskScenarios stall, fill, break and cut the disks below the nodes.
 func diskScenarios() []Scenario {
-	disks := []Need{NeedDisks}
-	frozen := []Need{NeedDisks, NeedFreeze}
-	traced := []Need{NeedDisks, NeedStrace}
+	disks := []fleet.Need{fleet.NeedDisks}
+	frozen := []fleet.Need{fleet.NeedDisks, fleet.NeedFreeze}
+	traced := []fleet.Need{fleet.NeedDisks, fleet.NeedStrace}
 	return []Scenario{
 		{Fault: "F05", Title: "power loss of one node", Needs: disks, Fleet: onDisks(), Rounds: 3, Calls: 5, Round: powerLossOfOne},
 		{Fault: "F06", Title: "power loss of all nodes", Needs: disks, Fleet: onDisks(), Rounds: 3, Short: true, Round: powerLossOfAll},
@@ -57,12 +59,12 @@ func stalledLeader(ctx context.Context, s *Stage) error {
 	default:
 		s.Recovered("claims", took, barFrozen)
 	}
-	pause(ctx, time.Until(fault.Add(frozenFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(frozenFor)))
 	thawed := time.Now()
 	if err := leader.Disk.Thaw(); err != nil {
 		return err
 	}
-	if err := leader.Ready(ctx, healWithin); err != nil {
+	if err := leader.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after its disk was let go: %v", err)
 		return nil
 	}
@@ -83,7 +85,7 @@ func stalledFollower(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, time.Second, leader); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(fault.Add(3*frozenFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(3*frozenFor)))
 	if now, err := s.Leader(ctx); err == nil && now != leader {
 		s.Break("the leader changed from %s to %s though only a follower's disk stalled", leader.ID, now.ID)
 	}
@@ -91,7 +93,7 @@ func stalledFollower(ctx context.Context, s *Stage) error {
 	if err := victim.Disk.Thaw(); err != nil {
 		return err
 	}
-	if err := victim.Ready(ctx, healWithin); err != nil {
+	if err := victim.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after its disk was let go: %v", err)
 		return nil
 	}
@@ -123,7 +125,7 @@ func powerLossOfOne(ctx context.Context, s *Stage) error {
 
 // cut takes a node's power: its disk forgets what was not synced before the
 // process can notice.
-func (s *Stage) cut(n *Node) error {
+func (s *Stage) cut(n *fleet.Node) error {
 	err := n.Disk.CutPower()
 	n.Kill()
 	return err
@@ -131,7 +133,7 @@ func (s *Stage) cut(n *Node) error {
 
 // powerLossOfAll: what was acknowledged is on the disks of a quorum.
 func powerLossOfAll(ctx context.Context, s *Stage) error {
-	if !pause(ctx, 1500*time.Millisecond) { // some claims that no checkpoint has met
+	if !fleet.Pause(ctx, 1500*time.Millisecond) { // some claims that no checkpoint has met
 		return ctx.Err()
 	}
 	errs := make(chan error, len(s.Nodes))
@@ -168,7 +170,7 @@ func fullDisk(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	full := [][]*Node{{leader}, s.Others(leader)[:1], s.Nodes}[s.Round%3]
+	full := [][]*fleet.Node{{leader}, s.Others(leader)[:1], s.Nodes}[s.Round%3]
 	fault := time.Now()
 	for _, n := range full {
 		if err := n.Disk.Fill(0); err != nil {
@@ -179,13 +181,13 @@ func fullDisk(ctx context.Context, s *Stage) error {
 		if err := s.ClaimsResume(ctx, fault, barFrozen, well...); err != nil {
 			return err
 		}
-		acked := s.acked()
-		pause(ctx, 12*time.Second)
-		if got := s.acked() - acked; got < 200 {
+		acked := s.Load.Count()
+		fleet.Pause(ctx, 12*time.Second)
+		if got := s.Load.Count() - acked; got < 200 {
 			s.Break("with the disk of %s full, only %d claims were acknowledged in 12s", full[0].ID, got)
 		}
 	} else {
-		pause(ctx, 6*time.Second)
+		fleet.Pause(ctx, 6*time.Second)
 	}
 	freed := time.Now()
 	for _, n := range full {
@@ -208,13 +210,13 @@ func fullDisk(ctx context.Context, s *Stage) error {
 
 // inject attaches strace to a node and changes what its system calls do; end
 // takes it off again.
-func inject(n *Node, rule string) (end func(), err error) {
+func inject(n *fleet.Node, rule string) (end func(), err error) {
 	log, err := os.Create(n.LogFile + ".strace")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(lookTool("strace"), "-f", "-q", "-p", strconv.Itoa(n.Pid()), "-e", "trace=fsync,fdatasync", "-e", "inject="+rule) //nolint:noctx // the scenario ends it, by pid
+	cmd := exec.Command(fleet.LookTool("strace"), "-f", "-q", "-p", strconv.Itoa(n.Pid()), "-e", "trace=fsync,fdatasync", "-e", "inject="+rule) //nolint:noctx // the scenario ends it, by pid
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("attaching strace to %s: %w", n.ID, err)
@@ -237,7 +239,7 @@ func failingFsync(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	ended := until(ctx, noticedIn, 20*time.Millisecond, func() bool { return len(leader.Exits()) > ends })
+	ended := fleet.Until(ctx, noticedIn, 20*time.Millisecond, func() bool { return len(leader.Exits()) > ends })
 	if !ended {
 		s.Break("%s went on for %s although fsync failed", leader.ID, noticedIn)
 	} else {
@@ -247,7 +249,7 @@ func failingFsync(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, 10*time.Second, s.Others(leader)...); err != nil {
 		return err
 	}
-	if err := leader.Ready(ctx, healWithin); err != nil {
+	if err := leader.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("started again after EIO: %v", err)
 	}
 	return nil
@@ -268,8 +270,8 @@ func slowDisk(ctx context.Context, s *Stage) error {
 		return err
 	}
 	defer end()
-	acked := s.acked()
-	pause(ctx, watchSlow)
+	acked := s.Load.Count()
+	fleet.Pause(ctx, watchSlow)
 	after, err := leader.Status(ctx)
 	if err != nil {
 		return err
@@ -277,7 +279,7 @@ func slowDisk(ctx context.Context, s *Stage) error {
 	if after.Cluster.Term != before.Cluster.Term {
 		s.Break("the term went from %d to %d over a slow disk", before.Cluster.Term, after.Cluster.Term)
 	}
-	if got := s.acked() - acked; got < 10 {
+	if got := s.Load.Count() - acked; got < 10 {
 		s.Break("with fsyncs of %s, only %d claims were acknowledged in %s", slowFsync, got, watchSlow)
 	}
 	return nil

@@ -8,19 +8,21 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tandem/faultrig/fleet"
 )
 
 // killAtBirth: a node that dies while its files are being made starts again, or
 // says what to do.
 func killAtBirth(ctx context.Context, s *Stage) error {
-	n, err := s.extra(s.Round, func(doc map[string]any) {
+	n, err := s.Extra(s.Round, s.Round, func(doc map[string]any) {
 		doc["cluster"].(map[string]any)["bootstrap_expect"] = 0
 	})
 	if err != nil {
 		return err
 	}
 	for _, after := range []time.Duration{30, 60, 90, 120, 160, 220, 300} {
-		pause(ctx, (after+time.Duration(rand.IntN(30)))*time.Millisecond)
+		fleet.Pause(ctx, (after+time.Duration(rand.IntN(30)))*time.Millisecond)
 		n.Kill()
 		if err := n.Start(); err != nil {
 			return err
@@ -30,7 +32,7 @@ func killAtBirth(ctx context.Context, s *Stage) error {
 		s.Break("after seven kills in its first moments: %v; the end of its log: %s", err, tail(n.LogFile))
 		return nil
 	}
-	if err := s.Nodes[0].api.Remove(ctx, n.ID); err != nil {
+	if err := s.Nodes[0].API.Remove(ctx, n.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", n.ID, err)
 	}
 	n.Kill()
@@ -74,10 +76,10 @@ func flipBit(ctx context.Context, s *Stage) error {
 	}
 	s.Note("a bit of %s at %d was flipped: refused: %s", file, at, lastLine(said))
 	n.Kill()
-	if err := leader.api.Remove(ctx, n.ID); err != nil {
+	if err := leader.API.Remove(ctx, n.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", n.ID, err)
 	}
-	if err := wipe(n.DataDir); err != nil {
+	if err := fleet.Wipe(n.DataDir); err != nil {
 		return err
 	}
 	return s.bringBack(ctx, n)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
@@ -26,9 +27,9 @@ func identityScenarios() []Scenario {
 		{Fault: "F51", Title: "every node is replaced, under a new name", Calls: 5, Round: newNames},
 		{Fault: "F52", Title: "two nodes swap their addresses", Calls: 5, Round: swapAddresses},
 		{Fault: "F53", Title: "all nodes get new addresses", Calls: 5, Round: newAddresses},
-		{Fault: "F60", Title: "membership changes during a cut", Needs: []Need{NeedNetwork}, Fleet: FleetOptions{Network: true}, Calls: 5, Round: changeDuringCut},
+		{Fault: "F60", Title: "membership changes during a cut", Needs: []fleet.Need{fleet.NeedNetwork}, Fleet: fleet.Options{Network: true}, Calls: 5, Round: changeDuringCut},
 		{Fault: "F61", Title: "remove and leave while a node is down", Calls: 5, Round: changeWhileDown},
-		{Fault: "F67", Title: "seven nodes, of which five vote: two die, then the leader", Fleet: FleetOptions{Nodes: moreThanFive}, Calls: 5, Round: sevenNodes},
+		{Fault: "F67", Title: "seven nodes, of which five vote: two die, then the leader", Fleet: fleet.Options{Nodes: moreThanFive}, Calls: 5, Round: sevenNodes},
 	}
 }
 
@@ -40,8 +41,8 @@ func copiedDisk(ctx context.Context, s *Stage) error {
 		return err
 	}
 	n := s.Others(leader)[0]
-	twin, err := s.spare(0, func(doc map[string]any) {
-		joining(doc)
+	twin, err := s.Spare(s.Round, 0, func(doc map[string]any) {
+		fleet.Joining(doc)
 		doc["node"].(map[string]any)["id"] = string(n.ID)
 	})
 	if err != nil {
@@ -50,7 +51,7 @@ func copiedDisk(ctx context.Context, s *Stage) error {
 	if err := n.Stop(15 * time.Second); err != nil {
 		s.Break("%v", err)
 	}
-	if err := copyData(n, twin); err != nil {
+	if err := fleet.CopyData(n, twin); err != nil {
 		return err
 	}
 	if s.Round%2 == 0 { // the copy comes while the first one runs
@@ -68,22 +69,22 @@ func copiedDisk(ctx context.Context, s *Stage) error {
 
 // oneActs waits until one of two processes of one identity acts and the other has
 // ended with a sentence, and leaves the fleet's own one in place.
-func (s *Stage) oneActs(ctx context.Context, n, twin *Node) error {
+func (s *Stage) oneActs(ctx context.Context, n, twin *fleet.Node) error {
 	defer twin.Kill()
-	acts := func(n *Node) bool { st, err := n.Status(ctx); return err == nil && st.Leased }
-	var ended *Node
-	if !until(ctx, healWithin, 20*time.Millisecond, func() bool {
+	acts := func(n *fleet.Node) bool { st, err := n.Status(ctx); return err == nil && st.Leased }
+	var ended *fleet.Node
+	if !fleet.Until(ctx, fleet.HealWithin, 20*time.Millisecond, func() bool {
 		if acts(n) && acts(twin) {
 			s.Break("two processes act as node %s", n.ID)
 		}
-		for _, p := range []*Node{n, twin} {
+		for _, p := range []*fleet.Node{n, twin} {
 			if len(p.Exits()) > 0 && strings.Contains(tail(p.LogFile), "another process") {
 				ended = p
 			}
 		}
 		return ended != nil || s.isBroken()
 	}) {
-		s.Break("two processes of node %s run, and none ended within %s; the end of the copy's log: %s", n.ID, healWithin, lastLine(tail(twin.LogFile)))
+		s.Break("two processes of node %s run, and none ended within %s; the end of the copy's log: %s", n.ID, fleet.HealWithin, lastLine(tail(twin.LogFile)))
 	}
 	if ended == nil {
 		return nil
@@ -97,7 +98,7 @@ func (s *Stage) oneActs(ctx context.Context, n, twin *Node) error {
 	}
 	twin.Kill()
 	if ended == n { // the copy was first; it makes way
-		pause(ctx, 3*time.Second)
+		fleet.Pause(ctx, 3*time.Second)
 	}
 	return s.bringBack(ctx, n)
 }
@@ -106,18 +107,18 @@ func (s *Stage) oneActs(ctx context.Context, n, twin *Node) error {
 func wipedFounder(ctx context.Context, s *Stage) error {
 	founder := s.Nodes[0]
 	others := s.Others(founder)
-	s.Load.hold(true)
-	pause(ctx, time.Second) // what is acknowledged has reached all
-	if s.Round%2 == 1 {     // and nobody is there to tell it
+	s.Load.Hold(true)
+	fleet.Pause(ctx, time.Second) // what is acknowledged has reached all
+	if s.Round%2 == 1 {           // and nobody is there to tell it
 		for _, o := range others {
 			o.Kill()
 		}
 	}
 	founder.Kill()
-	if err := wipe(founder.DataDir); err != nil {
+	if err := fleet.Wipe(founder.DataDir); err != nil {
 		return err
 	}
-	if err := s.configure(founder, func(doc map[string]any) {
+	if err := s.Configure(founder, func(doc map[string]any) {
 		c := doc["cluster"].(map[string]any)
 		c["bootstrap"], c["bootstrap_expect"] = true, 0
 	}); err != nil {
@@ -127,7 +128,7 @@ func wipedFounder(ctx context.Context, s *Stage) error {
 		return err
 	}
 	begun := time.Now()
-	founded := until(ctx, standsAlone, 50*time.Millisecond, func() bool {
+	founded := fleet.Until(ctx, standsAlone, 50*time.Millisecond, func() bool {
 		st, err := founder.Status(ctx)
 		return err == nil && (st.Leased || st.Cluster.State == "leader")
 	})
@@ -141,16 +142,16 @@ func wipedFounder(ctx context.Context, s *Stage) error {
 		}
 	}
 	for _, o := range others {
-		if err := o.Ready(ctx, healWithin); err != nil {
+		if err := o.Ready(ctx, fleet.HealWithin); err != nil {
 			s.Break("after the founder was wiped: %v", err)
 			return nil
 		}
 	}
-	s.Load.hold(false)
-	if err := errors.Join(s.configure(founder, nil), wipe(founder.DataDir)); err != nil {
+	s.Load.Hold(false)
+	if err := errors.Join(s.Configure(founder, nil), fleet.Wipe(founder.DataDir)); err != nil {
 		return err
 	}
-	if err := others[0].api.Remove(ctx, founder.ID); err != nil {
+	if err := others[0].API.Remove(ctx, founder.ID); err != nil {
 		s.Break("removing the wiped founder: %v", err)
 		return nil
 	}
@@ -160,23 +161,23 @@ func wipedFounder(ctx context.Context, s *Stage) error {
 // newNames: a stable newcomer takes the vote of a dead voter, so that a region
 // survives its own replacement.
 func newNames(ctx context.Context, s *Stage) error {
-	for i, old := range append([]*Node(nil), s.Nodes...) {
+	for i, old := range append([]*fleet.Node(nil), s.Nodes...) {
 		begun := time.Now()
 		old.Kill()
-		now, err := s.extra(i, joining)
+		now, err := s.Extra(s.Round, i, fleet.Joining)
 		if err != nil {
 			return err
 		}
-		if err := now.Ready(ctx, healWithin); err != nil {
+		if err := now.Ready(ctx, fleet.HealWithin); err != nil {
 			s.Break("%s, in the place of %s: %v", now.ID, old.ID, err)
 			return nil
 		}
-		if !until(ctx, votesWithin, 200*time.Millisecond, func() bool { return votes(ctx, now, now.ID, true) && votes(ctx, now, old.ID, false) }) {
+		if !fleet.Until(ctx, votesWithin, 200*time.Millisecond, func() bool { return votes(ctx, now, now.ID, true) && votes(ctx, now, old.ID, false) }) {
 			s.Break("%s after %s died, %s still votes, or its successor %s does not", votesWithin, old.ID, old.ID, now.ID)
 			return nil
 		}
 		s.Recovered("vote handed on", time.Since(begun), 0)
-		if err := s.replace(old, now); err != nil {
+		if err := s.Replace(old, now); err != nil {
 			return err
 		}
 		if err := s.ClaimsResume(ctx, time.Now(), time.Second, s.Nodes...); err != nil {
@@ -187,10 +188,10 @@ func newNames(ctx context.Context, s *Stage) error {
 }
 
 // votes reports whether a node has, or has not, a vote, as another one tells.
-func votes(ctx context.Context, ask *Node, id ownership.NodeID, want bool) bool {
+func votes(ctx context.Context, ask *fleet.Node, id ownership.NodeID, want bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	peers, err := ask.api.Peers(ctx)
+	peers, err := ask.API.Peers(ctx)
 	if err != nil {
 		return false
 	}
@@ -209,18 +210,18 @@ func swapAddresses(ctx context.Context, s *Stage) error {
 		return err
 	}
 	a, b := s.Others(leader)[0], s.Others(leader)[1]
-	s.Load.hold(true) // it tells nodes by their addresses
-	defer s.Load.hold(false)
+	s.Load.Hold(true) // it tells nodes by their addresses
+	defer s.Load.Hold(false)
 	a.Kill()
 	b.Kill()
 	ipA, ipB := a.IP, b.IP
-	s.place(a, ipB)
-	s.place(b, ipA)
+	s.Place(a, ipB)
+	s.Place(b, ipA)
 	return s.resettled(ctx, a, b)
 }
 
-func (s *Stage) resettled(ctx context.Context, moved ...*Node) error {
-	if err := s.resettle(nil); err != nil {
+func (s *Stage) resettled(ctx context.Context, moved ...*fleet.Node) error {
+	if err := s.Resettle(nil); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -230,7 +231,7 @@ func (s *Stage) resettled(ctx context.Context, moved ...*Node) error {
 		}
 	}
 	for _, n := range moved {
-		if err := n.Ready(ctx, healWithin); err != nil {
+		if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 			s.Break("at its new address: %v", err)
 			return nil
 		}
@@ -241,13 +242,13 @@ func (s *Stage) resettled(ctx context.Context, moved ...*Node) error {
 
 // newAddresses: as after a move to another network.
 func newAddresses(ctx context.Context, s *Stage) error {
-	s.Load.hold(true)
-	defer s.Load.hold(false)
+	s.Load.Hold(true)
+	defer s.Load.Hold(false)
 	for _, n := range s.Nodes {
 		n.Kill()
 	}
 	for i, n := range s.Nodes {
-		s.place(n, fmt.Sprintf("%s%d", strings.TrimSuffix(n.IP, fmt.Sprint(i+1)), i+101))
+		s.Place(n, fmt.Sprintf("%s%d", strings.TrimSuffix(n.IP, fmt.Sprint(i+1)), i+101))
 	}
 	return s.resettled(ctx, s.Nodes...)
 }
@@ -266,28 +267,28 @@ func changeDuringCut(ctx context.Context, s *Stage) error {
 		}
 	}
 	cut := time.Now()
-	newcomer, err := s.extra(0, joining)
+	newcomer, err := s.Extra(s.Round, 0, fleet.Joining)
 	if err != nil {
 		return err
 	}
 	if err := s.Cut(away, newcomer); err != nil {
 		return err
 	}
-	if err := newcomer.Ready(ctx, healWithin); err != nil {
+	if err := newcomer.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("joining during a cut: %v", err)
 	}
-	if err := leader.api.Remove(ctx, away.ID); err != nil {
+	if err := leader.API.Remove(ctx, away.ID); err != nil {
 		s.Break("removing a node that is cut off: %v", err)
 	}
 	if err := s.ClaimsResume(ctx, time.Now(), barMinority, s.Others(away)...); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(cut.Add(cutFor)))
+	fleet.Pause(ctx, time.Until(cut.Add(cutFor)))
 	ends := len(away.Exits())
 	if err := s.Mend(); err != nil {
 		return err
 	}
-	if !until(ctx, endsWithin, 50*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, endsWithin, 50*time.Millisecond, func() bool {
 		if st, err := away.Status(ctx); err == nil && st.Leased {
 			s.Break("%s was removed while it was cut off, and acts again", away.ID)
 			return true
@@ -297,7 +298,7 @@ func changeDuringCut(ctx context.Context, s *Stage) error {
 		s.Break("%s was removed while it was cut off, and does not end %s after the cut was mended", away.ID, endsWithin)
 	}
 	away.Kill()
-	if err := wipe(away.DataDir); err != nil {
+	if err := fleet.Wipe(away.DataDir); err != nil {
 		return err
 	}
 	if err := s.bringBack(ctx, away); err != nil {
@@ -306,7 +307,7 @@ func changeDuringCut(ctx context.Context, s *Stage) error {
 	if err := s.lead(ctx, leader); err != nil {
 		return err
 	}
-	if err := leader.api.Remove(ctx, newcomer.ID); err != nil {
+	if err := leader.API.Remove(ctx, newcomer.ID); err != nil {
 		s.Break("removing %s again: %v", newcomer.ID, err)
 	}
 	newcomer.Kill()
@@ -322,14 +323,14 @@ func changeWhileDown(ctx context.Context, s *Stage) error {
 	}
 	down, other := s.Others(leader)[0], s.Others(leader)[1]
 	down.Kill()
-	pause(ctx, 5*time.Second) // the leader has noticed
-	if err := leader.api.Remove(ctx, other.ID); err == nil {
+	fleet.Pause(ctx, 5*time.Second) // the leader has noticed
+	if err := leader.API.Remove(ctx, other.ID); err == nil {
 		s.Break("with %s down, removing %s was taken: no quorum is left", down.ID, other.ID)
 		return nil
 	} else if !refusedWith(err) {
 		s.Break("with %s down, removing %s was not refused in words: %v", down.ID, other.ID, err)
 	}
-	if err := other.api.Leave(ctx); err == nil {
+	if err := other.API.Leave(ctx); err == nil {
 		s.Break("with %s down, the leave of %s was taken: no quorum is left", down.ID, other.ID)
 		return nil
 	}
@@ -337,11 +338,11 @@ func changeWhileDown(ctx context.Context, s *Stage) error {
 		s.Break("after refused changes: %v", err)
 		return nil
 	}
-	if err := leader.api.Remove(ctx, down.ID); err != nil {
+	if err := leader.API.Remove(ctx, down.ID); err != nil {
 		s.Break("removing the node that is down: %v", err)
 		return nil
 	}
-	if err := wipe(down.DataDir); err != nil {
+	if err := fleet.Wipe(down.DataDir); err != nil {
 		return err
 	}
 	return s.bringBack(ctx, down)
@@ -360,7 +361,7 @@ func sevenNodes(ctx context.Context, s *Stage) error {
 	if st.Cluster.Voters > 5 || st.Cluster.Voters%2 == 0 {
 		s.Break("%d of %d nodes vote", st.Cluster.Voters, moreThanFive)
 	}
-	var voters []*Node
+	var voters []*fleet.Node
 	for _, n := range s.Others(leader) {
 		if votes(ctx, leader, n.ID, true) {
 			voters = append(voters, n)
@@ -377,7 +378,7 @@ func sevenNodes(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, barMinority, s.Others(dead...)...); err != nil {
 		return err
 	}
-	if !until(ctx, votesWithin, 200*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, votesWithin, 200*time.Millisecond, func() bool {
 		return votes(ctx, leader, dead[0].ID, false) && votes(ctx, leader, dead[1].ID, false)
 	}) {
 		s.Break("%s after two of five voters died, the two that do not vote have not got their votes", votesWithin)

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
@@ -22,7 +21,7 @@ const (
 func memberScenarios() []Scenario {
 	return []Scenario{
 		{Fault: "F25", Title: "rolling restart under 50 calls/s", Calls: 50, Claims: -1, Round: rollingRestart},
-		{Fault: "F26", Title: "upgrade from the format before, and back", Calls: 20, Claims: -1, Fleet: FleetOptions{Older: true}, Round: mixedVersions},
+		{Fault: "F26", Title: "upgrade from the format before, and back", Calls: 20, Claims: -1, Fleet: fleet.Options{Older: true}, Round: mixedVersions},
 		{Fault: "F27", Title: "drain, transfer and join storm, one id twice", Calls: 5, Round: storm},
 		{Fault: "F28", Title: "a wiped node under its old id", Calls: 5, Short: true, Round: wiped},
 		{Fault: "F29", Title: "a node of another deployment, founded twice", Round: foreign},
@@ -33,7 +32,7 @@ func memberScenarios() []Scenario {
 // rollingRestart is the drain loop of the manual: leadership away, drain, stop,
 // start, undrain; never two nodes at once.
 func rollingRestart(ctx context.Context, s *Stage) error {
-	pause(ctx, 2*time.Second)
+	fleet.Pause(ctx, 2*time.Second)
 	for _, n := range s.Nodes {
 		if err := s.restart(ctx, n); err != nil {
 			return err
@@ -42,22 +41,22 @@ func rollingRestart(ctx context.Context, s *Stage) error {
 	return nil
 }
 
-func (s *Stage) restart(ctx context.Context, n *Node) error {
+func (s *Stage) restart(ctx context.Context, n *fleet.Node) error {
 	var st admin.Status
-	if err := insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
+	if err := fleet.Insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
 		return err
 	}
 	if st.Cluster.State == "leader" {
-		if err := insist(ctx, func() error { return n.api.TransferLeader(ctx, "") }); err != nil {
+		if err := fleet.Insist(ctx, func() error { return n.API.TransferLeader(ctx, "") }); err != nil {
 			return fmt.Errorf("transferring the leadership from %s: %w", n.ID, err)
 		}
 	}
 	by := s.Others(n)[0]
-	if err := insist(ctx, func() error { return by.api.Drain(ctx, n.ID, time.Time{}) }); err != nil {
+	if err := fleet.Insist(ctx, func() error { return by.API.Drain(ctx, n.ID, time.Time{}) }); err != nil {
 		return fmt.Errorf("draining %s: %w", n.ID, err)
 	}
 	drained := time.Now().Add(100 * time.Millisecond) // claims under way when the drain was acknowledged
-	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, drainFor, 100*time.Millisecond, func() bool {
 		st, err := n.Status(ctx)
 		return err == nil && st.LiveHere == 0
 	}) {
@@ -75,23 +74,12 @@ func (s *Stage) restart(ctx context.Context, n *Node) error {
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, 4*healWithin); err != nil {
+	if err := n.Ready(ctx, 4*fleet.HealWithin); err != nil {
 		s.Break("%v", err)
 		return nil
 	}
-	s.Recovered("node back", time.Since(begun), healWithin)
-	return insist(ctx, func() error { return by.api.Undrain(ctx, n.ID) })
-}
-
-// insist repeats what an operator would repeat: the region has no leader right now,
-// or the machine is too busy to answer.
-func insist(ctx context.Context, do func() error) error {
-	var err error
-	until(ctx, healWithin, 200*time.Millisecond, func() bool {
-		err = do()
-		return err == nil
-	})
-	return err
+	s.Recovered("node back", time.Since(begun), fleet.HealWithin)
+	return fleet.Insist(ctx, func() error { return by.API.Undrain(ctx, n.ID) })
 }
 
 // stopsWithin is node.drain, what may be handed over after it, and the way out: a
@@ -100,7 +88,7 @@ const stopsWithin = 40 * time.Second
 
 // noneOn breaks when a call was placed on a draining node, unless its group
 // lives there.
-func (s *Stage) noneOn(ctx context.Context, by, n *Node, since time.Time) error {
+func (s *Stage) noneOn(ctx context.Context, by, n *fleet.Node, since time.Time) error {
 	t, err := readTable(ctx, by)
 	if err != nil {
 		return err
@@ -125,13 +113,13 @@ func storm(ctx context.Context, s *Stage) error {
 		var err error
 		switch i % 4 {
 		case 0:
-			err = by.api.Drain(act, n.ID, time.Time{})
+			err = by.API.Drain(act, n.ID, time.Time{})
 		case 1:
-			err = by.api.TransferLeader(act, n.ID)
+			err = by.API.TransferLeader(act, n.ID)
 		case 2:
-			err = by.api.Undrain(act, s.Nodes[(i-2)%len(s.Nodes)].ID)
+			err = by.API.Undrain(act, s.Nodes[(i-2)%len(s.Nodes)].ID)
 		default:
-			_, err = by.api.Join(act, admin.JoinRequest{Address: n.PeerAt})
+			_, err = by.API.Join(act, admin.JoinRequest{Address: n.PeerAt})
 		}
 		cancel()
 		if err != nil {
@@ -140,12 +128,12 @@ func storm(ctx context.Context, s *Stage) error {
 	}
 	s.Note("%d changes took %s, %d were refused", stormChanges, time.Since(fault).Round(time.Millisecond), refused)
 	for _, n := range s.Nodes {
-		_ = s.Nodes[0].api.Undrain(ctx, n.ID) // those that are not draining say so
+		_ = s.Nodes[0].API.Undrain(ctx, n.ID) // those that are not draining say so
 	}
 	if err := s.ClaimsResume(ctx, time.Now(), 2*time.Second, s.Nodes...); err != nil {
 		return err
 	}
-	twin, err := s.extra(0, func(doc map[string]any) {
+	twin, err := s.Extra(s.Round, 0, func(doc map[string]any) {
 		doc["node"].(map[string]any)["id"] = string(s.Nodes[0].ID)
 	})
 	if err != nil {
@@ -156,9 +144,9 @@ func storm(ctx context.Context, s *Stage) error {
 }
 
 // refused waits until a node has ended by itself or has clearly not come in.
-func (s *Stage) refused(ctx context.Context, n *Node, what string) {
+func (s *Stage) refused(ctx context.Context, n *fleet.Node, what string) {
 	defer n.Kill()
-	if until(ctx, endsWithin, 50*time.Millisecond, func() bool { return len(n.Exits()) > 0 }) {
+	if fleet.Until(ctx, endsWithin, 50*time.Millisecond, func() bool { return len(n.Exits()) > 0 }) {
 		return
 	}
 	if st, err := n.Status(ctx); err == nil && st.Leased {
@@ -177,28 +165,28 @@ func wiped(ctx context.Context, s *Stage) error {
 	}
 	n := s.Others(leader)[0]
 	n.Kill()
-	if err := wipe(n.DataDir); err != nil {
+	if err := fleet.Wipe(n.DataDir); err != nil {
 		return err
 	}
 	if err := n.Start(); err != nil {
 		return err
 	}
-	pause(ctx, 4*time.Second)
+	fleet.Pause(ctx, 4*time.Second)
 	if st, err := n.Status(ctx); err == nil && st.Leased {
 		s.Break("%s came back with an empty disk and was given a lease", n.ID)
 	}
 	removed := time.Now()
 	n.Kill()
-	if err := leader.api.Remove(ctx, n.ID); err != nil {
+	if err := leader.API.Remove(ctx, n.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", n.ID, err)
 	}
-	if err := wipe(n.DataDir); err != nil {
+	if err := fleet.Wipe(n.DataDir); err != nil {
 		return err
 	}
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after its removal: %v", err)
 		return nil
 	}
@@ -206,28 +194,14 @@ func wiped(ctx context.Context, s *Stage) error {
 	return nil
 }
 
-// wipe empties a directory.
-func wipe(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("wiping %s: %w", dir, err)
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("wiping %s: %w", dir, err)
-		}
-	}
-	return nil
-}
-
 // foreign: nodes of another deployment stay out, and a second founding founds
 // nothing beside a region that is there.
 func foreign(ctx context.Context, s *Stage) error {
-	other, err := s.extra(1, func(doc map[string]any) { doc["deployment"] = "another" })
+	other, err := s.Extra(s.Round, 1, func(doc map[string]any) { doc["deployment"] = "another" })
 	if err != nil {
 		return err
 	}
-	again, err := s.extra(2, func(doc map[string]any) {
+	again, err := s.Extra(s.Round, 2, func(doc map[string]any) {
 		c := doc["cluster"].(map[string]any)
 		c["bootstrap_expect"] = 0
 	})
@@ -235,7 +209,7 @@ func foreign(ctx context.Context, s *Stage) error {
 		return err
 	}
 	s.refused(ctx, other, "of another deployment")
-	if err := again.api.Found(ctx); err == nil {
+	if err := again.API.Found(ctx); err == nil {
 		s.Break("a node beside a region founded another one")
 	}
 	if err := again.Ready(ctx, 10*time.Second); err != nil {
@@ -250,7 +224,7 @@ func foreign(ctx context.Context, s *Stage) error {
 	if mine.Cluster.Leader != theirs.Cluster.Leader || mine.Nodes != len(s.Nodes)+1 {
 		s.Break("a second founding founded a region of its own: leader %s and %d nodes there, %s here", mine.Cluster.Leader, mine.Nodes, theirs.Cluster.Leader)
 	}
-	if err := s.Nodes[0].api.Remove(ctx, again.ID); err != nil {
+	if err := s.Nodes[0].API.Remove(ctx, again.ID); err != nil {
 		return fmt.Errorf("removing %s: %w", again.ID, err)
 	}
 	again.Kill()
@@ -259,9 +233,9 @@ func foreign(ctx context.Context, s *Stage) error {
 
 // recovery: two of three nodes never come back.
 func recovery(ctx context.Context, s *Stage) error {
-	s.Load.hold(true)
-	defer s.Load.hold(false)
-	pause(ctx, 2*time.Second) // what is acknowledged has reached all three
+	s.Load.Hold(true)
+	defer s.Load.Hold(false)
+	fleet.Pause(ctx, 2*time.Second) // what is acknowledged has reached all three
 	leader, err := s.Leader(ctx)
 	if err != nil {
 		return err
@@ -271,32 +245,32 @@ func recovery(ctx context.Context, s *Stage) error {
 	for _, n := range lost {
 		n.Kill()
 	}
-	pause(ctx, 3*time.Second)
+	fleet.Pause(ctx, 3*time.Second)
 	s.saysNo(ctx, survivor)
 	begun := time.Now()
 	if err := survivor.Stop(15 * time.Second); err != nil {
 		s.Note("%v", err)
 	}
-	if _, err := goRun(ctx, s.Binary, "raft", "recover", "--config", survivor.Config, "--yes"); err != nil {
+	if _, err := fleet.Program(ctx, s.Binary, "raft", "recover", "--config", survivor.Config, "--yes"); err != nil {
 		s.Break("recovering: %v", err)
 		return nil
 	}
 	if err := survivor.Start(); err != nil {
 		return err
 	}
-	if err := survivor.Ready(ctx, healWithin); err != nil {
+	if err := survivor.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after the recovery: %v", err)
 		return nil
 	}
 	s.Recovered("region back", time.Since(begun), 0)
 	for _, n := range lost {
-		if err := survivor.api.Remove(ctx, n.ID); err != nil {
+		if err := survivor.API.Remove(ctx, n.ID); err != nil {
 			return fmt.Errorf("removing %s: %w", n.ID, err)
 		}
-		if err := errors.Join(wipe(n.DataDir), n.Start()); err != nil {
+		if err := errors.Join(fleet.Wipe(n.DataDir), n.Start()); err != nil {
 			return err
 		}
-		if err := n.Ready(ctx, healWithin); err != nil {
+		if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 			s.Break("joining again after the recovery: %v", err)
 			return nil
 		}

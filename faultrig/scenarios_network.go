@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/fleet"
 )
 
 const (
@@ -24,8 +25,8 @@ const (
 // networkScenarios cut, thin and flap the links between nodes, each in a
 // network namespace of its own, with TLS everywhere.
 func networkScenarios() []Scenario {
-	need := []Need{NeedNetwork}
-	nets := FleetOptions{Network: true}
+	need := []fleet.Need{fleet.NeedNetwork}
+	nets := fleet.Options{Network: true}
 	return []Scenario{
 		{Fault: "F17", Title: "a node cut off from the others", Needs: need, Fleet: nets, Rounds: 2, Calls: 5, Short: true, Round: cutOff},
 		{Fault: "F18", Title: "one-way cuts: deaf leader, mute leader, deaf follower", Needs: need, Fleet: nets, Rounds: 3, Calls: 5, Round: oneWay},
@@ -54,9 +55,9 @@ func cutOff(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, barMinority, s.Others(victim)...); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(fault.Add(3*time.Second))) // its lease is over
+	fleet.Pause(ctx, time.Until(fault.Add(3*time.Second))) // its lease is over
 	s.saysNo(ctx, victim)
-	pause(ctx, time.Until(fault.Add(cutFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(cutFor)))
 	healed := time.Now()
 	if err := s.Mend(); err != nil {
 		return err
@@ -71,10 +72,10 @@ func cutOff(ctx context.Context, s *Stage) error {
 
 // saysNo: a node without a quorum refuses new calls with 503 and Retry-After
 // within a second (I8), and lives on.
-func (s *Stage) saysNo(ctx context.Context, n *Node) {
+func (s *Stage) saysNo(ctx context.Context, n *fleet.Node) {
 	for range 3 {
 		begun := time.Now()
-		res, err := s.Load.first(ctx, n, s.fresh())
+		res, err := s.Load.First(ctx, n, s.fresh())
 		took := time.Since(begun)
 		if err != nil {
 			s.Break("I8: %s without a quorum gave no answer: %v", n.ID, err)
@@ -102,14 +103,14 @@ func oneWay(ctx context.Context, s *Stage) error {
 		return err
 	}
 	others := s.Others(leader)
-	deaf := map[*Node][]*Node{}
+	deaf := map[*fleet.Node][]*fleet.Node{}
 	switch s.Round % 3 {
 	case 0: // the leader hears nobody
 		deaf[leader] = others
 	case 1: // nobody hears the leader
-		deaf[others[0]], deaf[others[1]] = []*Node{leader}, []*Node{leader}
+		deaf[others[0]], deaf[others[1]] = []*fleet.Node{leader}, []*fleet.Node{leader}
 	default: // one follower hears nobody
-		deaf[others[0]] = []*Node{leader, others[1]}
+		deaf[others[0]] = []*fleet.Node{leader, others[1]}
 	}
 	fault := time.Now()
 	for to, from := range deaf {
@@ -121,12 +122,12 @@ func oneWay(ctx context.Context, s *Stage) error {
 	}
 	ask := others
 	if s.Round%3 == 2 {
-		ask = []*Node{leader, others[1]}
+		ask = []*fleet.Node{leader, others[1]}
 	}
 	if err := s.ClaimsResume(ctx, fault, barMinority, ask...); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(fault.Add(deafnessFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(deafnessFor)))
 	if err := s.Mend(); err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func bridge(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, barMinority, third); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(fault.Add(cutFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(cutFor)))
 	if err := s.Mend(); err != nil {
 		return err
 	}
@@ -200,11 +201,11 @@ func flap(ctx context.Context, s *Stage) error {
 		if err := s.Cut(leader, other); err != nil {
 			return err
 		}
-		pause(ctx, flapEvery)
+		fleet.Pause(ctx, flapEvery)
 		if err := s.Mend(); err != nil {
 			return err
 		}
-		pause(ctx, flapEvery)
+		fleet.Pause(ctx, flapEvery)
 	}
 	s.terms(ctx, before, mostTerms)
 	if err := s.ClaimsResume(ctx, time.Now(), time.Second, s.Nodes...); err != nil {
@@ -220,13 +221,13 @@ func thin(ctx context.Context, s *Stage) error {
 			return err
 		}
 	}
-	acked := s.acked()
-	pause(ctx, cutFor)
-	s.Note("with %d %% loss, %d claims were acknowledged in %s", lossPercent, s.acked()-acked, cutFor)
+	acked := s.Load.Count()
+	fleet.Pause(ctx, cutFor)
+	s.Note("with %d %% loss, %d claims were acknowledged in %s", lossPercent, s.Load.Count()-acked, cutFor)
 	if err := s.Mend(); err != nil {
 		return err
 	}
-	if lookTool("tc") == "" {
+	if fleet.LookTool("tc") == "" {
 		s.Note("tc is not installed: the 1 Mbit/s part did not run")
 		return s.AwaitAll(ctx, 10*time.Second)
 	}
@@ -235,9 +236,9 @@ func thin(ctx context.Context, s *Stage) error {
 			return err
 		}
 	}
-	acked = s.acked()
-	pause(ctx, cutFor)
-	s.Note("over %s links, %d claims were acknowledged in %s", narrowRate, s.acked()-acked, cutFor)
+	acked = s.Load.Count()
+	fleet.Pause(ctx, cutFor)
+	s.Note("over %s links, %d claims were acknowledged in %s", narrowRate, s.Load.Count()-acked, cutFor)
 	for _, n := range s.Nodes {
 		if err := s.Widen(n); err != nil {
 			return err
@@ -259,21 +260,21 @@ func views(ctx context.Context, s *Stage) error {
 	}
 	moving, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	parts, err := leader.api.Partitions(moving)
+	parts, err := leader.API.Partitions(moving)
 	if err != nil {
 		return err
 	}
 	moved := 0
 	for _, p := range parts {
 		if p.Owner == leader.ID && moved < 4 {
-			if err := leader.api.Move(moving, p.ID, to.ID); err != nil {
+			if err := leader.API.Move(moving, p.ID, to.ID); err != nil {
 				s.Note("moving partition %d: %v", p.ID, err)
 				continue
 			}
 			moved++
 		}
 	}
-	pause(ctx, 2*time.Second)
+	fleet.Pause(ctx, 2*time.Second)
 	if err := s.Mend(); err != nil {
 		return err
 	}

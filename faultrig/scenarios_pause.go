@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"tandem/faultrig/desk"
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -21,9 +23,9 @@ func pauseScenarios() []Scenario {
 		{
 			Fault: "F13", Title: "SIGSTOP of an owner or the leader, then SIGCONT", Rounds: 4, Calls: 20, Short: true, Round: pauseOwner,
 			// One pause follows the other: the cloud goes on trying over several.
-			Fleet: FleetOptions{Timings: graphsim.Timings{Attempts: 12}},
+			Fleet: fleet.Options{Timings: graphsim.Timings{Attempts: 12}},
 		},
-		{Fault: "F14", Title: "one node gets 5 % of a core", Needs: []Need{NeedCgroup}, Calls: 5, Round: starve},
+		{Fault: "F14", Title: "one node gets 5 % of a core", Needs: []fleet.Need{fleet.NeedCgroup}, Calls: 5, Round: starve},
 		{Fault: "F32", Title: "an owner that has lost its partitions wakes up", Rounds: 3, Calls: 5, Round: staleOwner},
 	}
 }
@@ -43,7 +45,7 @@ func pauseOwner(ctx context.Context, s *Stage) error {
 		return err
 	}
 	took, err := s.resume(ctx, fault, s.Others(victim)...)
-	pause(ctx, time.Until(fault.Add(pausedFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(pausedFor)))
 	if err := victim.Continue(); err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func pauseOwner(ctx context.Context, s *Stage) error {
 		what = "claims, leader paused"
 	}
 	s.Recovered(what, took, 5*time.Second)
-	return victim.Ready(ctx, healWithin)
+	return victim.Ready(ctx, fleet.HealWithin)
 }
 
 // staleOwner: calls of the node that slept are posted straight to it the moment
@@ -84,19 +86,19 @@ func staleOwner(ctx context.Context, s *Stage) error {
 		return err
 	}
 	for _, id := range mine {
-		_, _ = s.Load.claim(victim, id) // the desk judges whatever comes of it
+		_, _ = s.Load.Claim(victim, id) // the desk judges whatever comes of it
 	}
-	return victim.Ready(ctx, healWithin)
+	return victim.Ready(ctx, fleet.HealWithin)
 }
 
 // adoptedBy waits until another node's bot has been told of every call, and
 // gives how long after now that was; 0: not within the limit.
-func (s *Stage) adoptedBy(ctx context.Context, calls []ownership.CallID, not *Node, limit time.Duration) time.Duration {
+func (s *Stage) adoptedBy(ctx context.Context, calls []ownership.CallID, not *fleet.Node, limit time.Duration) time.Duration {
 	begun := time.Now()
 	left := append([]ownership.CallID(nil), calls...)
-	if !until(ctx, limit, 10*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, limit, 10*time.Millisecond, func() bool {
 		for len(left) > 0 {
-			if !slices.ContainsFunc(s.Desk.Of(left[0]), func(t Told) bool { return t.Node != not.ID }) {
+			if !slices.ContainsFunc(s.Desk.Of(left[0]), func(t desk.Told) bool { return t.Node != not.ID }) {
 				return false
 			}
 			left = left[1:]
@@ -116,12 +118,12 @@ func starve(ctx context.Context, s *Stage) error {
 	}
 	victim := leader
 	fault := time.Now()
-	free, err := limitCPU(s.Fleet, victim, starvedShare)
+	free, err := fleet.LimitCPU(s.Fleet, victim, starvedShare)
 	if err != nil {
 		return err
 	}
 	took, err := s.resume(ctx, fault, s.Others(victim)...)
-	pause(ctx, time.Until(fault.Add(starvedFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(starvedFor)))
 	if err := free(); err != nil {
 		return err
 	}
@@ -129,5 +131,5 @@ func starve(ctx context.Context, s *Stage) error {
 		return err
 	}
 	s.Recovered("claims", took, 10*time.Second)
-	return victim.Ready(ctx, healWithin)
+	return victim.Ready(ctx, fleet.HealWithin)
 }

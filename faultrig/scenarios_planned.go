@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 )
 
@@ -21,11 +22,11 @@ func plannedScenarios() []Scenario {
 	repeats.Duplicate, repeats.ManyDCs, repeats.Reset = 0.4, 0.4, 0.05
 	return []Scenario{
 		{Fault: "F68", Title: "repeats after every kind of planned change, one kind a round", Rounds: 2 * len(planned()), Calls: 1, Claims: -1, Round: plannedChange, Judge: tellRepeats},
-		{Fault: "F73", Title: "repeats after a restart in order, of answered calls that stay", Rounds: 5, Claims: -1, Fleet: FleetOptions{Hosting: "app", Drain: time.Second}, Round: restartOfPinned, Judge: tellRepeats},
-		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
-		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []Need{NeedNetwork}, Rounds: 2, Fleet: FleetOptions{Network: true}, Claims: -1, Round: lateLog},
-		{Fault: "F72", Title: "all nodes are told to stop at once", Rounds: 10, Claims: -1, Fleet: FleetOptions{Timings: graphsim.Timings{TalkMax: time.Second}}, Round: stopTogether},
-		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: FleetOptions{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
+		{Fault: "F73", Title: "repeats after a restart in order, of answered calls that stay", Rounds: 5, Claims: -1, Fleet: fleet.Options{Hosting: "app", Drain: time.Second}, Round: restartOfPinned, Judge: tellRepeats},
+		{Fault: "F69", Title: "the leader's answers come late, then not at all", Needs: []fleet.Need{fleet.NeedNetwork}, Rounds: 2, Fleet: fleet.Options{Network: true, Lease: longLease, Election: longElection}, Claims: -1, Round: lateAnswers},
+		{Fault: "F71", Title: "moves away from a node whose log comes late", Needs: []fleet.Need{fleet.NeedNetwork}, Rounds: 2, Fleet: fleet.Options{Network: true}, Claims: -1, Round: lateLog},
+		{Fault: "F72", Title: "all nodes are told to stop at once", Rounds: 10, Claims: -1, Fleet: fleet.Options{Timings: graphsim.Timings{TalkMax: time.Second}}, Round: stopTogether},
+		{Fault: "F70", Title: "tandem sim's calls through rolling restarts, a minute a round", Calls: hourCalls, Claims: -1, Fleet: fleet.Options{Rates: &repeats}, Round: restartsForAnHour, Judge: tellHour},
 	}
 }
 
@@ -41,12 +42,12 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 	if err := victim.Stop(15 * time.Second); err != nil {
 		s.Break("%v", err)
 	}
-	asks, err := s.delay(victim, leader)
+	asks, err := s.Delay(victim, leader)
 	if err != nil {
 		return err
 	}
 	defer asks.End()
-	log, err := s.delay(leader, victim)
+	log, err := s.Delay(leader, victim)
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 		return err
 	}
 	asks.Slow(0, lateBy)
-	pause(ctx, 3*lateBy) // every lease is one of late answers by now
+	fleet.Pause(ctx, 3*lateBy) // every lease is one of late answers by now
 	log.Slow(lateLogBy, 0)
 	stop := s.hammer(ctx, victim, calls)
 	fault := time.Now()
@@ -79,13 +80,13 @@ func lateAnswers(ctx context.Context, s *Stage) error {
 		s.Recovered("adoption", time.Since(fault), 0)
 	}
 	asks.End() // it is granted a lease before it has heard what it lost
-	pause(ctx, 2*time.Second)
+	fleet.Pause(ctx, 2*time.Second)
 	stop()
 	log.End()
 	if err := s.Mend(); err != nil {
 		return err
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("when it could ask again: %v", err)
 		return nil
 	}
@@ -113,7 +114,7 @@ func lateLog(ctx context.Context, s *Stage) error {
 	if err := victim.Stop(15 * time.Second); err != nil {
 		s.Break("%v", err)
 	}
-	link, err := s.delay(leader, victim)
+	link, err := s.Delay(leader, victim)
 	if err != nil {
 		return err
 	}
@@ -131,14 +132,14 @@ func lateLog(ctx context.Context, s *Stage) error {
 	link.Slow(500*time.Millisecond, 0)
 	stop := s.hammer(ctx, victim, calls)
 	for _, id := range calls {
-		if err := leader.api.Move(ctx, s.Desk.Of(id)[0].Partition, leader.ID); err != nil {
+		if err := leader.API.Move(ctx, s.Desk.Of(id)[0].Partition, leader.ID); err != nil {
 			s.Note("moving the partition of a hammered call: %v", err)
 		}
 	}
-	pause(ctx, 2*time.Second)
+	fleet.Pause(ctx, 2*time.Second)
 	stop()
 	link.Slow(0, 0)
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("with its log in time again: %v", err)
 		return nil
 	}
@@ -146,7 +147,7 @@ func lateLog(ctx context.Context, s *Stage) error {
 }
 
 // spread moves partitions to a node that came back with none.
-func (s *Stage) spread(ctx context.Context, to *Node) error {
+func (s *Stage) spread(ctx context.Context, to *fleet.Node) error {
 	from := s.Others(to)[0]
 	if mine, err := partitionsOf(ctx, from, to.ID); err != nil || len(mine) > 0 {
 		return err
@@ -156,7 +157,7 @@ func (s *Stage) spread(ctx context.Context, to *Node) error {
 		return err
 	}
 	for _, p := range theirs[:len(theirs)/2] {
-		if err := from.api.Move(ctx, p.ID, to.ID); err != nil {
+		if err := from.API.Move(ctx, p.ID, to.ID); err != nil {
 			return err
 		}
 	}
@@ -173,7 +174,7 @@ func stopTogether(ctx context.Context, s *Stage) error {
 	var wg sync.WaitGroup
 	for i, n := range s.Nodes {
 		wg.Go(func() {
-			pause(ctx, time.Duration(i*s.Round%20)*100*time.Millisecond)
+			fleet.Pause(ctx, time.Duration(i*s.Round%20)*100*time.Millisecond)
 			begun := time.Now()
 			if n.Ends(endsTogether) {
 				s.Recovered("stopped", time.Since(begun), 0)
@@ -189,7 +190,7 @@ func stopTogether(ctx context.Context, s *Stage) error {
 			return err
 		}
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("after all nodes stopped: %v", err)
 	}
 	return nil
@@ -201,12 +202,12 @@ func restartsForAnHour(ctx context.Context, s *Stage) error {
 	for _, n := range s.Nodes {
 		if err := s.restart(ctx, n); err != nil && ctx.Err() == nil { // an operator would see, and go on
 			s.Note("restarting %s: %v", n.ID, err)
-			if err := errors.Join(n.Start(), s.AwaitAll(ctx, 4*healWithin), n.api.Undrain(ctx, n.ID)); err != nil {
+			if err := errors.Join(n.Start(), s.AwaitAll(ctx, 4*fleet.HealWithin), n.API.Undrain(ctx, n.ID)); err != nil {
 				s.Note("after that: %v", err)
 			}
 		}
 	}
-	pause(ctx, restartRest)
+	fleet.Pause(ctx, restartRest)
 	return ctx.Err()
 }
 

@@ -3,6 +3,8 @@ package faultrig
 import (
 	"context"
 	"time"
+
+	"tandem/faultrig/fleet"
 )
 
 // Bars of issue and design, in one place.
@@ -33,24 +35,24 @@ func killFollower(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, time.Second, leader); err != nil {
 		return err
 	}
-	if !pause(ctx, 2*time.Second) {
+	if !fleet.Pause(ctx, 2*time.Second) {
 		return ctx.Err()
 	}
 	return s.bringBack(ctx, victim)
 }
 
 // bringBack starts a node again and waits until it is ready.
-func (s *Stage) bringBack(ctx context.Context, n *Node) error {
+func (s *Stage) bringBack(ctx context.Context, n *fleet.Node) error {
 	begun := time.Now()
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("%v", err)
 		return nil
 	}
 	s.Recovered("node back", time.Since(begun), 0)
-	pause(ctx, restBetween)
+	fleet.Pause(ctx, restBetween)
 	return nil
 }
 
@@ -70,7 +72,7 @@ func killLeader(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, 5*time.Second, s.Others(leader)...); err != nil {
 		return err
 	}
-	if !pause(ctx, 2*time.Second) {
+	if !fleet.Pause(ctx, 2*time.Second) {
 		return ctx.Err()
 	}
 	return s.bringBack(ctx, leader)
@@ -96,7 +98,7 @@ func killAll(ctx context.Context, s *Stage) error {
 	for _, n := range s.Nodes {
 		go n.Kill()
 	}
-	if !until(ctx, 5*time.Second, 5*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, 5*time.Second, 5*time.Millisecond, func() bool {
 		for _, n := range s.Nodes {
 			if n.Up() {
 				return false
@@ -111,11 +113,11 @@ func killAll(ctx context.Context, s *Stage) error {
 		if err := s.Nodes[(i+s.Round)%len(s.Nodes)].Start(); err != nil {
 			return err
 		}
-		pause(ctx, 150*time.Millisecond)
+		fleet.Pause(ctx, 150*time.Millisecond)
 	}
 	if err := s.ClaimsResume(ctx, fault, 0, s.Nodes...); err != nil {
 		return err
 	}
 	s.Recovered("claims after the start", time.Since(begun), 10*time.Second)
-	return s.AwaitAll(ctx, healWithin)
+	return s.AwaitAll(ctx, fleet.HealWithin)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
@@ -17,23 +19,23 @@ const (
 
 // regionScenarios take the other region away, as real processes.
 func regionScenarios() []Scenario {
-	two := FleetOptions{Away: 1}
+	two := fleet.Options{Away: 1}
 	return []Scenario{
 		{Fault: "F22", Title: "the other region is down", Fleet: two, Claims: 2, Round: regionDown},
 		{Fault: "F23", Title: "the other region hangs", Fleet: two, Claims: 2, Round: regionHangs},
-		{Fault: "F24", Title: "two regions are cut from each other", Needs: []Need{NeedNetwork}, Fleet: FleetOptions{Away: 1, Network: true}, Claims: 2, Round: regionsCut},
-		{Fault: "F57", Title: "the node dies whose admin door names the other region", Fleet: FleetOptions{Away: 3}, Claims: 2, Round: deadDoor},
+		{Fault: "F24", Title: "two regions are cut from each other", Needs: []fleet.Need{fleet.NeedNetwork}, Fleet: fleet.Options{Away: 1, Network: true}, Claims: 2, Round: regionsCut},
+		{Fault: "F57", Title: "the node dies whose admin door names the other region", Fleet: fleet.Options{Away: 3}, Claims: 2, Round: deadDoor},
 	}
 }
 
 // firstOf posts a new call of a tenant and gives the status and the Location.
-func (s *Stage) firstOf(ctx context.Context, n *Node, tenant string) (status int, location string, took time.Duration) {
-	m := mix{app: claimsApp, tenant: tenant}
+func (s *Stage) firstOf(ctx context.Context, n *fleet.Node, tenant string) (status int, location string, took time.Duration) {
+	m := claims.Mix{App: fleet.ClaimsApp, Tenant: tenant}
 	id := s.fresh()
-	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	ctx, cancel := context.WithTimeout(ctx, claims.Patience)
 	defer cancel()
 	begun := time.Now()
-	res, err := s.Load.post(ctx, m, "", n.Public+"/api/calls", m.incoming(id))
+	res, err := s.Load.Post(ctx, m, "", n.Public+"/api/calls", m.Incoming(id))
 	if err != nil {
 		return 0, err.Error(), time.Since(begun)
 	}
@@ -42,34 +44,34 @@ func (s *Stage) firstOf(ctx context.Context, n *Node, tenant string) (status int
 }
 
 // homeward: calls whose home is the other region are sent there.
-func (s *Stage) homeward(ctx context.Context, from *Node, within time.Duration, why string) {
-	for _, tenant := range []string{softTenant, hardTenant} {
+func (s *Stage) homeward(ctx context.Context, from *fleet.Node, within time.Duration, why string) {
+	for _, tenant := range []string{fleet.SoftTenant, fleet.HardTenant} {
 		var status int
 		var to string
-		if !until(ctx, within, 100*time.Millisecond, func() bool {
+		if !fleet.Until(ctx, within, 100*time.Millisecond, func() bool {
 			status, to, _ = s.firstOf(ctx, from, tenant)
-			return status == http.StatusFound && strings.HasPrefix(to, s.baseOf(s.otherOf(from)))
+			return status == http.StatusFound && strings.HasPrefix(to, s.BaseOf(s.otherOf(from)))
 		}) {
 			s.Break("%s, a call whose home is %s got %d to %q at %s", why, s.otherOf(from), status, to, from.ID)
 		}
 	}
 }
 
-func (s *Stage) otherOf(n *Node) ownership.Region {
-	if n.Region == awayRegion {
-		return region
+func (s *Stage) otherOf(n *fleet.Node) ownership.Region {
+	if n.Region == fleet.AwayRegion {
+		return fleet.Region
 	}
-	return awayRegion
+	return fleet.AwayRegion
 }
 
 // stays: while its home does not answer, a call stays where it arrives, unless
 // its rule is hard.
-func (s *Stage) stays(ctx context.Context, at *Node, why string) {
+func (s *Stage) stays(ctx context.Context, at *fleet.Node, why string) {
 	begun := time.Now()
 	var status int
-	if !until(ctx, downWithin, 100*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, downWithin, 100*time.Millisecond, func() bool {
 		var took time.Duration
-		status, _, took = s.firstOf(ctx, at, softTenant)
+		status, _, took = s.firstOf(ctx, at, fleet.SoftTenant)
 		if took > decideWithin {
 			s.Late("%s, a new call took %s", why, took.Round(time.Millisecond))
 		}
@@ -79,15 +81,15 @@ func (s *Stage) stays(ctx context.Context, at *Node, why string) {
 		return
 	}
 	s.Recovered("calls stay", time.Since(begun), 0)
-	if status, _, _ := s.firstOf(ctx, at, hardTenant); status != http.StatusServiceUnavailable {
+	if status, _, _ := s.firstOf(ctx, at, fleet.HardTenant); status != http.StatusServiceUnavailable {
 		s.Break("%s, a call that may be nowhere else got %d", why, status)
 	}
 }
 
 // here: the next soft call is redirected within the region, not out of it.
-func (s *Stage) here(ctx context.Context, at *Node) bool {
-	status, to, _ := s.firstOf(ctx, at, softTenant)
-	return status == http.StatusOK || status == http.StatusFound && !strings.HasPrefix(to, s.baseOf(s.otherOf(at)))
+func (s *Stage) here(ctx context.Context, at *fleet.Node) bool {
+	status, to, _ := s.firstOf(ctx, at, fleet.SoftTenant)
+	return status == http.StatusOK || status == http.StatusFound && !strings.HasPrefix(to, s.BaseOf(s.otherOf(at)))
 }
 
 func regionDown(ctx context.Context, s *Stage) error {
@@ -122,7 +124,7 @@ func regionHangs(ctx context.Context, s *Stage) error {
 		if err := n.Continue(); err != nil {
 			return err
 		}
-		if err := n.Ready(ctx, healWithin); err != nil {
+		if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 			s.Break("%v", err)
 		}
 	}
@@ -153,7 +155,7 @@ func deadDoor(ctx context.Context, s *Stage) error {
 	door.Kill()
 	for begun := time.Now(); time.Since(begun) < downWithin && !s.isBroken(); {
 		s.homeward(ctx, at, 0, "with one of its nodes dead")
-		pause(ctx, 200*time.Millisecond)
+		fleet.Pause(ctx, 200*time.Millisecond)
 	}
 	if err := s.bringBack(ctx, door); err != nil {
 		return err

@@ -8,13 +8,15 @@ import (
 	"slices"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
 // change is a planned change of owner.
 type change struct {
 	name string
-	do   func(context.Context, *Stage, *Node, []ownership.CallID) error
+	do   func(context.Context, *Stage, *fleet.Node, []ownership.CallID) error
 }
 
 func planned() []change {
@@ -49,7 +51,7 @@ func (s *Stage) changed(ctx context.Context, c change) error {
 	if err := c.do(ctx, s, victim, calls); err != nil {
 		return err
 	}
-	if err := s.AwaitAll(ctx, healWithin); err != nil {
+	if err := s.AwaitAll(ctx, fleet.HealWithin); err != nil {
 		s.Break("after %s: %v", c.name, err)
 		return nil
 	}
@@ -73,12 +75,12 @@ func tellRepeats(_ context.Context, s *Stage) {
 }
 
 // repeat posts the first notification of a call and a later one once more.
-func (s *Stage) repeat(ctx context.Context, n *Node, id ownership.CallID, after string) {
-	res, err := s.Load.first(ctx, n, id)
+func (s *Stage) repeat(ctx context.Context, n *fleet.Node, id ownership.CallID, after string) {
+	res, err := s.Load.First(ctx, n, id)
 	if err == nil {
 		_ = res.Body.Close() // the desk tells what came of it
 		if res.StatusCode == http.StatusFound {
-			res, err = s.Load.post(ctx, plainCall, "", res.Header.Get("Location"), plainCall.incoming(id))
+			res, err = s.Load.Post(ctx, claims.PlainCall, "", res.Header.Get("Location"), claims.PlainCall.Incoming(id))
 			if err == nil {
 				_ = res.Body.Close() // likewise
 			}
@@ -98,7 +100,7 @@ func (s *Stage) repeat(ctx context.Context, n *Node, id ownership.CallID, after 
 }
 
 // moveAll moves the partitions of the calls one by one while they are hammered.
-func moveAll(ctx context.Context, s *Stage, from *Node, calls []ownership.CallID) error {
+func moveAll(ctx context.Context, s *Stage, from *fleet.Node, calls []ownership.CallID) error {
 	to := s.Others(from)[0]
 	stop := s.hammer(ctx, from, calls)
 	defer stop()
@@ -110,16 +112,16 @@ func moveAll(ctx context.Context, s *Stage, from *Node, calls []ownership.CallID
 			continue
 		}
 		moved[p] = true
-		if err := to.api.Move(ctx, p, to.ID); err != nil {
+		if err := to.API.Move(ctx, p, to.ID); err != nil {
 			s.Note("moving partition %d: %v", p, err)
 		}
-		pause(ctx, 100*time.Millisecond)
+		fleet.Pause(ctx, 100*time.Millisecond)
 	}
 	return nil
 }
 
 // handBack moves the partitions away and at once back.
-func handBack(ctx context.Context, s *Stage, from *Node, calls []ownership.CallID) error {
+func handBack(ctx context.Context, s *Stage, from *fleet.Node, calls []ownership.CallID) error {
 	to := s.Others(from)[0]
 	moved := map[ownership.PartitionID]bool{}
 	for _, id := range calls {
@@ -128,8 +130,8 @@ func handBack(ctx context.Context, s *Stage, from *Node, calls []ownership.CallI
 			continue
 		}
 		moved[p] = true
-		for _, n := range []*Node{to, from} {
-			if err := to.api.Move(ctx, p, n.ID); err != nil {
+		for _, n := range []*fleet.Node{to, from} {
+			if err := to.API.Move(ctx, p, n.ID); err != nil {
 				s.Note("moving partition %d to %s: %v", p, n.ID, err)
 			}
 		}
@@ -137,7 +139,7 @@ func handBack(ctx context.Context, s *Stage, from *Node, calls []ownership.CallI
 	return nil
 }
 
-func restartOf(_ context.Context, s *Stage, n *Node, _ []ownership.CallID) error {
+func restartOf(_ context.Context, s *Stage, n *fleet.Node, _ []ownership.CallID) error {
 	if err := n.Stop(stopsWithin); err != nil {
 		s.Break("%v", err)
 	}
@@ -145,33 +147,33 @@ func restartOf(_ context.Context, s *Stage, n *Node, _ []ownership.CallID) error
 }
 
 // upgradeOf is what `tandem upgrade run` does with a node.
-func upgradeOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) error {
+func upgradeOf(ctx context.Context, s *Stage, n *fleet.Node, calls []ownership.CallID) error {
 	if err := s.drained(ctx, n, calls); err != nil {
 		return err
 	}
 	if err := restartOf(ctx, s, n, calls); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 		return err
 	}
-	return insist(ctx, func() error { return s.Others(n)[0].api.Undrain(ctx, n.ID) })
+	return fleet.Insist(ctx, func() error { return s.Others(n)[0].API.Undrain(ctx, n.ID) })
 }
 
-func drainOf(ctx context.Context, s *Stage, n *Node, calls []ownership.CallID) error {
+func drainOf(ctx context.Context, s *Stage, n *fleet.Node, calls []ownership.CallID) error {
 	if err := s.drained(ctx, n, calls); err != nil {
 		return err
 	}
-	return insist(ctx, func() error { return s.Others(n)[0].api.Undrain(ctx, n.ID) })
+	return fleet.Insist(ctx, func() error { return s.Others(n)[0].API.Undrain(ctx, n.ID) })
 }
 
 // drained drains a node until none of the calls is in a partition of it.
-func (s *Stage) drained(ctx context.Context, n *Node, calls []ownership.CallID) error {
+func (s *Stage) drained(ctx context.Context, n *fleet.Node, calls []ownership.CallID) error {
 	by := s.Others(n)[0]
-	if err := insist(ctx, func() error { return by.api.Drain(ctx, n.ID, time.Now().Add(time.Second)) }); err != nil {
+	if err := fleet.Insist(ctx, func() error { return by.API.Drain(ctx, n.ID, time.Now().Add(time.Second)) }); err != nil {
 		return fmt.Errorf("draining %s: %w", n.ID, err)
 	}
-	if !until(ctx, drainFor, 100*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, drainFor, 100*time.Millisecond, func() bool {
 		mine, err := partitionsOf(ctx, by, n.ID)
 		if err != nil {
 			return false

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"tandem/faultrig/claims"
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -33,7 +35,7 @@ func routeScenarios() []Scenario {
 		{Fault: "F31", Title: "the owner of calls is killed", Rounds: 3, Calls: 10, Short: true, Round: killOwner},
 		{Fault: "F33", Title: "callback URI of a past epoch", Rounds: 2, Round: pastEpoch},
 		{Fault: "F35", Title: "redirects while their target is dead", Rounds: 2, Calls: 5, Round: deadTarget},
-		{Fault: "F36", Title: "duplicate, late, reordered, missing notifications", Calls: 20, Fleet: FleetOptions{Rates: &heavy}, Round: unkind},
+		{Fault: "F36", Title: "duplicate, late, reordered, missing notifications", Calls: 20, Fleet: fleet.Options{Rates: &heavy}, Round: unkind},
 		{Fault: "F43", Title: fmt.Sprintf("an owner of %d of %d calls dies", herd/3, herd), Round: thunder},
 	}
 }
@@ -66,25 +68,23 @@ func killOwner(ctx context.Context, s *Stage) error {
 	}
 	var last time.Duration
 	var open []string
-	if !until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { last, open = s.lastAnswer(ringing, fault); return len(open) == 0 }) {
+	if !fleet.Until(ctx, 10*time.Second, 20*time.Millisecond, func() bool { last, open = s.lastAnswer(ringing, fault); return len(open) == 0 }) {
 		s.Break("of %d calls that rang at %s not all were answered within 10s of its adoption: %v", len(ringing), victim.ID, open)
 	} else {
 		s.Recovered("ringing calls answered", last, barAdopt)
 	}
-	s.Load.mu.Lock()
-	avoided := s.Load.last[victim.ID].Sub(fault)
-	s.Load.mu.Unlock()
+	avoided := s.Load.LastOn(victim.ID).Sub(fault)
 	s.Recovered("avoided by new calls", max(avoided, 0), barAvoid)
 	return s.bringBack(ctx, victim)
 }
 
 // busiest waits until calls ring at one of the followers and gives it with them.
 // It cannot be chosen: new calls go to whichever node has most room.
-func (s *Stage) busiest(ctx context.Context, leader *Node) (*Node, map[string]bool, error) {
-	var victim *Node
+func (s *Stage) busiest(ctx context.Context, leader *fleet.Node) (*fleet.Node, map[string]bool, error) {
+	var victim *fleet.Node
 	var at map[ownership.NodeID]map[string]bool
 	var err error
-	if !until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
 		if at, err = s.ringing(ctx, leader); err != nil {
 			return false
 		}
@@ -101,7 +101,7 @@ func (s *Stage) busiest(ctx context.Context, leader *Node) (*Node, map[string]bo
 }
 
 // ringing gives the simulated calls that ring at each node.
-func (s *Stage) ringing(ctx context.Context, ask *Node) (map[ownership.NodeID]map[string]bool, error) {
+func (s *Stage) ringing(ctx context.Context, ask *fleet.Node) (map[ownership.NodeID]map[string]bool, error) {
 	t, err := readTable(ctx, ask)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (s *Stage) ringing(ctx context.Context, ask *Node) (map[ownership.NodeID]ma
 		out[p.Owner] = map[string]bool{}
 	}
 	for id, c := range t.calls {
-		if c.App == callsApp && c.State == ownership.CallClaimed {
+		if c.App == fleet.CallsApp && c.State == ownership.CallClaimed {
 			out[owner[c.Partition]][string(id)] = true
 		}
 	}
@@ -121,26 +121,24 @@ func (s *Stage) ringing(ctx context.Context, ask *Node) (map[ownership.NodeID]ma
 }
 
 // claimAt claims calls until some of them live on the node, and gives those.
-func (s *Stage) claimAt(ctx context.Context, at *Node, want int) ([]ownership.CallID, error) {
+func (s *Stage) claimAt(ctx context.Context, at *fleet.Node, want int) ([]ownership.CallID, error) {
 	var there []ownership.CallID
 	for range 1000 {
 		if len(there) == want || ctx.Err() != nil {
 			return there, ctx.Err()
 		}
 		id := s.fresh()
-		var out told
-		if err := insist(ctx, func() (err error) { out, err = s.Load.claim(at, id); return err }); err != nil {
+		var out claims.Told
+		if err := fleet.Insist(ctx, func() (err error) { out, err = s.Load.Claim(at, id); return err }); err != nil {
 			return nil, err
 		}
-		s.Load.keep(id, out)
+		s.Load.Keep(id, out)
 		if told := s.Desk.Of(id); len(told) > 0 && told[0].Node == at.ID {
 			there = append(there, id)
 		} else {
 			// Its cloud follows no redirect; left alive, it would weigh on the other node.
-			s.Load.mu.Lock()
-			s.Load.ended[id] = true
-			s.Load.mu.Unlock()
-			_ = at.api.Release(ctx, string(id)) // likewise if that fails
+			s.Load.End(id)
+			_ = at.API.Release(ctx, string(id)) // likewise if that fails
 		}
 	}
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
@@ -173,7 +171,7 @@ func pastEpoch(ctx context.Context, s *Stage) error {
 	uri, id := "", ownership.CallID("")
 	for range 200 {
 		id = s.fresh()
-		res, err := s.Load.first(ctx, leader, id)
+		res, err := s.Load.First(ctx, leader, id)
 		if err != nil {
 			return err
 		}
@@ -202,7 +200,7 @@ func pastEpoch(ctx context.Context, s *Stage) error {
 	}
 	for i, n := range s.Nodes {
 		before := len(s.Desk.Of(id))
-		body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":"established","tag":"%d"`, i)).Replace(s.Load.mixOf(id).incoming(id))
+		body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":"established","tag":"%d"`, i)).Replace(s.Load.MixOf(id).Incoming(id))
 		status, text, err := s.followUp(ctx, n.Public+uri, body)
 		if err != nil {
 			return err
@@ -221,9 +219,9 @@ func pastEpoch(ctx context.Context, s *Stage) error {
 // followUp posts as the cloud does, again after a 503: a node that has just
 // started may not know the new owner yet, and says so.
 func (s *Stage) followUp(ctx context.Context, to, body string) (status int, text []byte, err error) {
-	until(ctx, 3*time.Second, 50*time.Millisecond, func() bool {
+	fleet.Until(ctx, 3*time.Second, 50*time.Millisecond, func() bool {
 		var res *http.Response
-		if res, err = s.Load.post(ctx, plainCall, "", to, body); err != nil {
+		if res, err = s.Load.Post(ctx, claims.PlainCall, "", to, body); err != nil {
 			return true
 		}
 		status = res.StatusCode
@@ -245,18 +243,18 @@ func deadTarget(ctx context.Context, s *Stage) error {
 	var calls []ownership.CallID
 	for range 60 {
 		id := s.fresh()
-		out, err := s.Load.claim(leader, id)
+		out, err := s.Load.Claim(leader, id)
 		if err != nil {
 			return err
 		}
-		s.Load.keep(id, out)
+		s.Load.Keep(id, out)
 		calls = append(calls, id)
 	}
 	fault := time.Now()
 	victim.Kill()
 	var last time.Duration
 	for time.Since(fault) < 8*time.Second {
-		res, err := s.Load.first(ctx, leader, calls[rand.IntN(len(calls))])
+		res, err := s.Load.First(ctx, leader, calls[rand.IntN(len(calls))])
 		if err != nil {
 			return err
 		}
@@ -264,7 +262,7 @@ func deadTarget(ctx context.Context, s *Stage) error {
 		if strings.HasPrefix(res.Header.Get("Location"), victim.Public) {
 			last = time.Since(fault)
 		}
-		pause(ctx, 10*time.Millisecond)
+		fleet.Pause(ctx, 10*time.Millisecond)
 	}
 	s.Recovered("no redirect to the dead", last, barAdopt)
 	return s.bringBack(ctx, victim)
@@ -272,7 +270,7 @@ func deadTarget(ctx context.Context, s *Stage) error {
 
 // unkind lets the cloud be as unkind as it can, without any fault of ours.
 func unkind(ctx context.Context, _ *Stage) error {
-	pause(ctx, 15*time.Second)
+	fleet.Pause(ctx, 15*time.Second)
 	return ctx.Err()
 }
 
@@ -282,8 +280,8 @@ func thunder(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	s.Load.hold(true) // or claimants end some of the calls that are waited for
-	defer s.Load.hold(false)
+	s.Load.Hold(true) // or claimants end some of the calls that are waited for
+	defer s.Load.Hold(false)
 	if err := s.fill(ctx, herd); err != nil {
 		return err
 	}
@@ -324,13 +322,13 @@ func thunder(ctx context.Context, s *Stage) error {
 		}
 		begun := time.Now()
 		id := s.fresh()
-		if out, err := s.Load.claim(leader, id); err == nil {
-			s.Load.keep(id, out)
+		if out, err := s.Load.Claim(leader, id); err == nil {
+			s.Load.Keep(id, out)
 			took = append(took, time.Since(begun))
 		} else {
 			s.Note("a claim during the failover: %v", err)
 		}
-		pause(ctx, 5*time.Millisecond)
+		fleet.Pause(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -342,12 +340,12 @@ func (s *Stage) fill(ctx context.Context, calls int) error {
 		go func() {
 			for i := 0; i < calls/workers && ctx.Err() == nil; i++ {
 				id := s.fresh()
-				var out told
-				if err := insist(ctx, func() (err error) { out, err = s.Load.claim(s.Nodes[(w+i)%len(s.Nodes)], id); return err }); err != nil {
+				var out claims.Told
+				if err := fleet.Insist(ctx, func() (err error) { out, err = s.Load.Claim(s.Nodes[(w+i)%len(s.Nodes)], id); return err }); err != nil {
 					errs <- err
 					return
 				}
-				s.Load.keep(id, out)
+				s.Load.Keep(id, out)
 			}
 			errs <- ctx.Err()
 		}()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -19,13 +20,13 @@ const (
 
 // silenceScenarios stop nodes and bots for a while: silence is not death.
 func silenceScenarios() []Scenario {
-	app := FleetOptions{Hosting: "app", Timings: graphsim.Timings{Attempts: 12}}
+	app := fleet.Options{Hosting: "app", Timings: graphsim.Timings{Attempts: 12}}
 	cut := app
 	cut.Network, cut.Hosting = true, "service"
 	return []Scenario{
 		{Fault: "F54", Title: "a node with app-hosted calls freezes for 3 to 45 s", Fleet: app, Rounds: 7, Calls: 10, Round: freezes},
 		{Fault: "F55", Title: "a router crashes beside a living bot", Fleet: app, Rounds: 3, Calls: 5, Round: crashBesideBot},
-		{Fault: "F58", Title: "a node that is cut off gets the ends of calls", Needs: []Need{NeedNetwork}, Fleet: cut, Calls: 5, Round: endsWhileCut},
+		{Fault: "F58", Title: "a node that is cut off gets the ends of calls", Needs: []fleet.Need{fleet.NeedNetwork}, Fleet: cut, Calls: 5, Round: endsWhileCut},
 		{Fault: "F59", Title: "a bot refuses every call, and its health says that it is well", Calls: 10, Claims: 2, Round: sickPosts},
 	}
 }
@@ -50,7 +51,7 @@ func freezes(ctx context.Context, s *Stage) error {
 	if err := s.ClaimsResume(ctx, fault, 5*time.Second, s.Others(victim)...); err != nil {
 		return err
 	}
-	pause(ctx, time.Until(fault.Add(length-500*time.Millisecond)))
+	fleet.Pause(ctx, time.Until(fault.Add(length-500*time.Millisecond)))
 	other := s.Others(victim)[0]
 	if length > silence {
 		s.rejoined(ctx, calls, victim, time.Until(fault.Add(silence+lapsesWithin)))
@@ -61,11 +62,11 @@ func freezes(ctx context.Context, s *Stage) error {
 			}
 		}
 	}
-	pause(ctx, time.Until(fault.Add(length)))
+	fleet.Pause(ctx, time.Until(fault.Add(length)))
 	if err := victim.Continue(); err != nil {
 		return err
 	}
-	if err := victim.Ready(ctx, healWithin); err != nil {
+	if err := victim.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after a freeze of %s: %v", length, err)
 		return nil
 	}
@@ -78,8 +79,8 @@ func freezes(ctx context.Context, s *Stage) error {
 }
 
 // rejoined: after the silence the bots of other nodes are told to rejoin.
-func (s *Stage) rejoined(ctx context.Context, calls []ownership.CallID, not *Node, limit time.Duration) {
-	if !until(ctx, max(limit, time.Second), 50*time.Millisecond, func() bool {
+func (s *Stage) rejoined(ctx context.Context, calls []ownership.CallID, not *fleet.Node, limit time.Duration) {
+	if !fleet.Until(ctx, max(limit, time.Second), 50*time.Millisecond, func() bool {
 		for _, id := range calls {
 			if told := s.events(id, ownership.EventRejoin); len(told) == 0 || told[0].Node == not.ID {
 				return false
@@ -93,8 +94,8 @@ func (s *Stage) rejoined(ctx context.Context, calls []ownership.CallID, not *Nod
 
 // learnsLost: who comes back hears which calls are others' by now, and the media
 // of each call are at one bot.
-func (s *Stage) learnsLost(ctx context.Context, calls []ownership.CallID, back *Node) {
-	if !until(ctx, convergeWithin, 50*time.Millisecond, func() bool {
+func (s *Stage) learnsLost(ctx context.Context, calls []ownership.CallID, back *fleet.Node) {
+	if !fleet.Until(ctx, convergeWithin, 50*time.Millisecond, func() bool {
 		for _, id := range calls {
 			if len(s.Desk.Has(id)) != 1 {
 				return false
@@ -112,7 +113,7 @@ func (s *Stage) learnsLost(ctx context.Context, calls []ownership.CallID, back *
 
 // kept: the calls are still the node's, nobody was told to rejoin them, and what
 // the cloud has to tell of them reaches the node's bot once.
-func (s *Stage) kept(ctx context.Context, calls []ownership.CallID, at *Node, after, message string) error {
+func (s *Stage) kept(ctx context.Context, calls []ownership.CallID, at *fleet.Node, after, message string) error {
 	for _, n := range s.Nodes {
 		states, err := s.statesOf(ctx, n, calls)
 		if err != nil {
@@ -142,11 +143,9 @@ func (s *Stage) kept(ctx context.Context, calls []ownership.CallID, at *Node, af
 }
 
 // endAll ends the calls at the cloud, so that they do not stand in the way.
-func (s *Stage) endAll(ctx context.Context, at *Node, calls []ownership.CallID) error {
+func (s *Stage) endAll(ctx context.Context, at *fleet.Node, calls []ownership.CallID) error {
 	for _, id := range calls {
-		s.Load.mu.Lock()
-		s.Load.ended[id] = true
-		s.Load.mu.Unlock()
+		s.Load.End(id)
 		if err := s.notify(ctx, at, id, "terminated", "end"); err != nil {
 			return err
 		}
@@ -169,7 +168,7 @@ func crashBesideBot(ctx context.Context, s *Stage) error {
 	}
 	fault := time.Now()
 	victim.Kill()
-	pause(ctx, []time.Duration{time.Second, 5 * time.Second, 12 * time.Second}[s.Round%3])
+	fleet.Pause(ctx, []time.Duration{time.Second, 5 * time.Second, 12 * time.Second}[s.Round%3])
 	if err := s.bringBack(ctx, victim); err != nil {
 		return err
 	}
@@ -198,7 +197,7 @@ func endsWhileCut(ctx context.Context, s *Stage) error {
 		return err
 	}
 	fault := time.Now()
-	if err := s.Sunder([]*Node{victim}, s.Others(victim)); err != nil {
+	if err := s.Sunder([]*fleet.Node{victim}, s.Others(victim)); err != nil {
 		return err
 	}
 	unknown, err := s.claimAt(ctx, other, 6) // made since: the victim's table has never heard of them
@@ -208,9 +207,7 @@ func endsWhileCut(ctx context.Context, s *Stage) error {
 	taken := map[ownership.CallID]bool{}
 	tell := func(calls []ownership.CallID, what string) {
 		for _, id := range calls {
-			s.Load.mu.Lock()
-			s.Load.ended[id] = true
-			s.Load.mu.Unlock()
+			s.Load.End(id)
 			status := s.saysLater(ctx, victim, id, "terminated", what)
 			if status/100 == 2 {
 				taken[id] = true
@@ -221,11 +218,11 @@ func endsWhileCut(ctx context.Context, s *Stage) error {
 	}
 	tell(mine[:3], "at once")
 	tell(theirs[:3], "at once")
-	pause(ctx, time.Until(fault.Add(4*time.Second))) // its lease is over
+	fleet.Pause(ctx, time.Until(fault.Add(4*time.Second))) // its lease is over
 	tell(mine[3:], "without a lease")
 	tell(theirs[3:], "without a lease")
 	tell(unknown, "of calls that it does not know")
-	pause(ctx, time.Until(fault.Add(cutFor)))
+	fleet.Pause(ctx, time.Until(fault.Add(cutFor)))
 	if err := s.Mend(); err != nil {
 		return err
 	}
@@ -234,7 +231,7 @@ func endsWhileCut(ctx context.Context, s *Stage) error {
 		return nil
 	}
 	alive := 0
-	if !until(ctx, convergeWithin, 200*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, convergeWithin, 200*time.Millisecond, func() bool {
 		alive = 0
 		for _, n := range s.Nodes {
 			t, err := readTable(ctx, n)
@@ -274,18 +271,18 @@ func sickPosts(ctx context.Context, s *Stage) error {
 	s.Desk.SetPosts(victim.ID, http.StatusServiceUnavailable)
 	sick := time.Now()
 	for time.Since(sick) < learnsSick {
-		_, _ = s.Load.claim(leader, s.fresh()) // those that go there are what it learns from
-		pause(ctx, 50*time.Millisecond)
+		_, _ = s.Load.Claim(leader, s.fresh()) // those that go there are what it learns from
+		fleet.Pause(ctx, 50*time.Millisecond)
 	}
 	there, all := 0, 0
 	for range 40 {
 		id := s.fresh()
-		out, err := s.Load.claim(leader, id)
+		out, err := s.Load.Claim(leader, id)
 		if err == nil {
-			s.Load.keep(id, out)
+			s.Load.Keep(id, out)
 		}
 		all++
-		if c, err := leader.api.Call(ctx, string(id)); err == nil && c.Placement.Owner == victim.ID {
+		if c, err := leader.API.Call(ctx, string(id)); err == nil && c.Placement.Owner == victim.ID {
 			there++
 		}
 	}
@@ -294,11 +291,11 @@ func sickPosts(ctx context.Context, s *Stage) error {
 	}
 	s.Desk.SetPosts(victim.ID, 0)
 	well := time.Now()
-	if !until(ctx, 60*time.Second, 50*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, 60*time.Second, 50*time.Millisecond, func() bool {
 		id := s.fresh()
-		out, err := s.Load.claim(victim, id)
+		out, err := s.Load.Claim(victim, id)
 		if err == nil {
-			s.Load.keep(id, out)
+			s.Load.Keep(id, out)
 		}
 		told := s.Desk.Of(id)
 		return len(told) > 0 && told[0].Node == victim.ID

@@ -11,12 +11,21 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/claims"
+	"tandem/faultrig/desk"
+	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
 
+// line is what the cloud tells of the rig's own calls, and what the desk hears of it.
+type line struct {
+	Load *claims.Load
+	desk *desk.Desk
+}
+
 // talkAt makes calls on a node and has the table call them answered: the desk
 // took them, and the cloud told that they are established.
-func (s *Stage) talkAt(ctx context.Context, at *Node, want int) ([]ownership.CallID, error) {
+func (s *Stage) talkAt(ctx context.Context, at *fleet.Node, want int) ([]ownership.CallID, error) {
 	calls, err := s.claimAt(ctx, at, want)
 	if err != nil {
 		return nil, err
@@ -26,9 +35,9 @@ func (s *Stage) talkAt(ctx context.Context, at *Node, want int) ([]ownership.Cal
 			return nil, err
 		}
 	}
-	if !until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
+	if !fleet.Until(ctx, 10*time.Second, 50*time.Millisecond, func() bool {
 		return !slices.ContainsFunc(calls, func(id ownership.CallID) bool {
-			c, err := at.api.Call(ctx, string(id))
+			c, err := at.API.Call(ctx, string(id))
 			return err != nil || c.State != ownership.CallAnswered
 		})
 	}) {
@@ -39,8 +48,8 @@ func (s *Stage) talkAt(ctx context.Context, at *Node, want int) ([]ownership.Cal
 
 // uriOf is where the cloud sends a call's notifications: it keeps the callback URI
 // that the call was answered with.
-func (s *Stage) uriOf(id ownership.CallID) string {
-	for _, t := range s.Desk.Of(id) {
+func (l line) uriOf(id ownership.CallID) string {
+	for _, t := range l.desk.Of(id) {
 		if t.URI != "" {
 			return t.URI
 		}
@@ -50,12 +59,12 @@ func (s *Stage) uriOf(id ownership.CallID) string {
 
 // notify posts a later notification of a call to a node until it is taken, as the
 // cloud does after a 503.
-func (s *Stage) notify(ctx context.Context, n *Node, id ownership.CallID, state, message string) error {
+func (l line) notify(ctx context.Context, n *fleet.Node, id ownership.CallID, state, message string) error {
 	var status int
 	var text string
-	ok := until(ctx, 12*time.Second, 100*time.Millisecond, func() bool {
+	ok := fleet.Until(ctx, 12*time.Second, 100*time.Millisecond, func() bool {
 		var err error
-		status, text, err = s.notifyOnce(ctx, n, id, state, message)
+		status, text, err = l.notifyOnce(ctx, n, id, state, message)
 		return err == nil && status/100 == 2
 	})
 	if !ok {
@@ -65,14 +74,14 @@ func (s *Stage) notify(ctx context.Context, n *Node, id ownership.CallID, state,
 }
 
 // notifyOnce posts it once.
-func (s *Stage) notifyOnce(ctx context.Context, n *Node, id ownership.CallID, state, message string) (int, string, error) {
-	body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":%q,"tag":%q`, state, message)).Replace(s.Load.mixOf(id).incoming(id))
+func (l line) notifyOnce(ctx context.Context, n *fleet.Node, id ownership.CallID, state, message string) (int, string, error) {
+	body := strings.NewReplacer(`"created"`, `"updated"`, `"state":"incoming"`, fmt.Sprintf(`"state":%q,"tag":%q`, state, message)).Replace(l.Load.MixOf(id).Incoming(id))
 	if state == "terminated" {
 		body = strings.Replace(body, `"updated"`, `"deleted"`, 1)
 	}
-	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	ctx, cancel := context.WithTimeout(ctx, claims.Patience)
 	defer cancel()
-	res, err := s.Load.post(ctx, s.Load.mixOf(id), fmt.Sprintf("%s-%s", message, id[:16]), n.Public+s.uriOf(id), body)
+	res, err := l.Load.Post(ctx, l.Load.MixOf(id), fmt.Sprintf("%s-%s", message, id[:16]), n.Public+l.uriOf(id), body)
 	if err != nil {
 		return 0, "", err
 	}
@@ -82,8 +91,8 @@ func (s *Stage) notifyOnce(ctx context.Context, n *Node, id ownership.CallID, st
 }
 
 // toldOf counts how often the desk was handed the message of a call, unrefused.
-func (s *Stage) toldOf(id ownership.CallID, message string) (times int, by ownership.NodeID) {
-	for _, t := range s.Desk.Of(id) {
+func (l line) toldOf(id ownership.CallID, message string) (times int, by ownership.NodeID) {
+	for _, t := range l.desk.Of(id) {
 		if t.Message == fmt.Sprintf("%s-%s", message, id[:16]) && !t.Refused {
 			times++
 			by = t.Node
@@ -93,8 +102,8 @@ func (s *Stage) toldOf(id ownership.CallID, message string) (times int, by owner
 }
 
 // events gives what the desk was told of a call by event, on all nodes.
-func (s *Stage) events(id ownership.CallID, event ownership.Event) (all []Told) {
-	for _, t := range s.Desk.Of(id) {
+func (l line) events(id ownership.CallID, event ownership.Event) (all []desk.Told) {
+	for _, t := range l.desk.Of(id) {
 		if t.Event == event {
 			all = append(all, t)
 		}
@@ -104,14 +113,14 @@ func (s *Stage) events(id ownership.CallID, event ownership.Event) (all []Told) 
 
 // hammer posts notifications of calls to a node as fast as a busy cloud would,
 // until ctx ends: whatever that node hands over, the desk judges.
-func (s *Stage) hammer(ctx context.Context, n *Node, calls []ownership.CallID) (end func()) {
+func (s *Stage) hammer(ctx context.Context, n *fleet.Node, calls []ownership.CallID) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	for w := range 3 {
 		wg.Go(func() {
 			for i := w; ctx.Err() == nil; i++ {
 				_, _, _ = s.notifyOnce(ctx, n, calls[i%len(calls)], "established", fmt.Sprintf("hammer-%d-%d", s.Round, i)) // the desk judges whatever comes of it
-				pause(ctx, 2*time.Millisecond)
+				fleet.Pause(ctx, 2*time.Millisecond)
 			}
 		})
 	}
@@ -119,7 +128,7 @@ func (s *Stage) hammer(ctx context.Context, n *Node, calls []ownership.CallID) (
 }
 
 // statesOf counts the calls by their state in a node's table.
-func (s *Stage) statesOf(ctx context.Context, n *Node, calls []ownership.CallID) (map[ownership.CallState]int, error) {
+func (s *Stage) statesOf(ctx context.Context, n *fleet.Node, calls []ownership.CallID) (map[ownership.CallState]int, error) {
 	t, err := readTable(ctx, n)
 	if err != nil {
 		return nil, err
@@ -132,7 +141,7 @@ func (s *Stage) statesOf(ctx context.Context, n *Node, calls []ownership.CallID)
 }
 
 // lead makes a node the leader and waits for it.
-func (s *Stage) lead(ctx context.Context, to *Node) error {
+func (s *Stage) lead(ctx context.Context, to *fleet.Node) error {
 	for range 10 {
 		leader, err := s.Leader(ctx)
 		if err != nil {
@@ -141,15 +150,15 @@ func (s *Stage) lead(ctx context.Context, to *Node) error {
 		if leader == to {
 			return nil
 		}
-		_ = leader.api.TransferLeader(ctx, to.ID) // asked again
-		pause(ctx, 500*time.Millisecond)
+		_ = leader.API.TransferLeader(ctx, to.ID) // asked again
+		fleet.Pause(ctx, 500*time.Millisecond)
 	}
 	return fmt.Errorf("making %s the leader: it is not after ten transfers", to.ID)
 }
 
 // partitionsOf gives the partitions that a node owns.
-func partitionsOf(ctx context.Context, n *Node, owner ownership.NodeID) ([]ownership.Partition, error) {
-	all, err := n.api.Partitions(ctx)
+func partitionsOf(ctx context.Context, n *fleet.Node, owner ownership.NodeID) ([]ownership.Partition, error) {
+	all, err := n.API.Partitions(ctx)
 	return slices.DeleteFunc(all, func(p ownership.Partition) bool { return p.Owner != owner || p.Retired }), err
 }
 
@@ -159,8 +168,8 @@ func refusedWith(err error) bool {
 }
 
 // rewrite changes a node's configuration and starts it anew.
-func (s *Stage) rewrite(ctx context.Context, n *Node, change func(map[string]any)) error {
-	if err := s.configure(n, change); err != nil {
+func (s *Stage) rewrite(ctx context.Context, n *fleet.Node, change func(map[string]any)) error {
+	if err := s.Configure(n, change); err != nil {
 		return err
 	}
 	if err := n.Stop(15 * time.Second); err != nil {
@@ -169,15 +178,15 @@ func (s *Stage) rewrite(ctx context.Context, n *Node, change func(map[string]any
 	if err := n.Start(); err != nil {
 		return err
 	}
-	if err := n.Ready(ctx, healWithin); err != nil {
+	if err := n.Ready(ctx, fleet.HealWithin); err != nil {
 		s.Break("after a change of its configuration: %v", err)
 	}
 	return nil
 }
 
 // unanswered: the node's door refuses or says 503.
-func (s *Stage) saysLater(ctx context.Context, n *Node, id ownership.CallID, state, message string) (status int) {
-	status, _, err := s.notifyOnce(ctx, n, id, state, message)
+func (l line) saysLater(ctx context.Context, n *fleet.Node, id ownership.CallID, state, message string) (status int) {
+	status, _, err := l.notifyOnce(ctx, n, id, state, message)
 	if err != nil {
 		return http.StatusServiceUnavailable // the cloud tries again all the same
 	}

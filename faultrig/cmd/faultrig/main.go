@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"tandem/faultrig"
+	"tandem/faultrig/fleet"
+	"tandem/faultrig/plant"
 )
 
 const usage = `Usage: scripts/faults --list | --run F11[,F13] | --all | --planted | --clean [options]
@@ -68,14 +70,14 @@ func do() int {
 func (f flags) perform(ctx context.Context) (int, error) {
 	switch {
 	case f.clean:
-		removed, err := faultrig.Clean()
+		removed, err := fleet.Clean()
 		for _, r := range removed {
 			fmt.Println("removed", r)
 		}
 		return 0, err
 	case f.list:
 		for _, s := range faultrig.Scenarios() {
-			fmt.Printf("%-5s %-60s %s\n", s.Fault, s.Title, faultrig.Missing(s.Needs))
+			fmt.Printf("%-5s %-60s %s\n", s.Fault, s.Title, fleet.Missing(s.Needs))
 		}
 		return 0, nil
 	case f.planted:
@@ -140,8 +142,8 @@ func (f flags) faults(ctx context.Context) (int, error) {
 }
 
 // program gives the program to test, built if none is named.
-func (f flags) program(ctx context.Context, plant *faultrig.Plant) (string, func(), error) {
-	if f.binary != "" && plant == nil {
+func (f flags) program(ctx context.Context, p *plant.Plant) (string, func(), error) {
+	if f.binary != "" && p == nil {
 		return f.binary, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "tandemrigbuild-")
@@ -149,7 +151,7 @@ func (f flags) program(ctx context.Context, plant *faultrig.Plant) (string, func
 		return "", nil, err
 	}
 	done := func() { _ = os.RemoveAll(dir) } // a temporary directory
-	binary, err := faultrig.Build(ctx, dir, plant)
+	binary, err := plant.Build(ctx, dir, p)
 	if err != nil {
 		done()
 		return "", nil, err
@@ -160,7 +162,7 @@ func (f flags) program(ctx context.Context, plant *faultrig.Plant) (string, func
 // plants runs, for each guard, the fault that must show that it is missing.
 func (f flags) plants(ctx context.Context) (int, error) {
 	code := 0
-	for _, p := range faultrig.Plants() {
+	for _, p := range plant.All() {
 		if f.run != "" && !strings.Contains(f.run, p.Name) {
 			continue
 		}

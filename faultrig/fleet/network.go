@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"crypto/rand"

@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"errors"
@@ -44,7 +44,7 @@ func Clean() (removed []string, err error) {
 		errs = append(errs, os.RemoveAll(dir))
 		removed = append(removed, dir)
 	}
-	if !running && lookTool("ip") != "" {
+	if !running && LookTool("ip") != "" {
 		removed = append(removed, cleanNetwork()...)
 	}
 	return removed, errors.Join(errs...)

@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"crypto/sha256"
@@ -27,15 +27,15 @@ type authority struct {
 }
 
 func newAuthority(f *Fleet, here string) (*authority, error) {
-	a := &authority{fleet: f, dir: f.file("tls"), token: "rig-" + filepath.Base(f.Dir)}
+	a := &authority{fleet: f, dir: f.File("tls"), token: "rig-" + filepath.Base(f.Dir)}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if _, err := goRun(f.ctx, f.Binary, "tls", "ca", "--dir", a.dir); err != nil {
+	if _, err := Program(f.ctx, f.Binary, "tls", "ca", "--dir", a.dir); err != nil {
 		return nil, err
 	}
 	a.caFile = filepath.Join(a.dir, "ca.pem")
-	if err := a.certify(region, "cloud", here); err != nil {
+	if err := a.certify(Region, "cloud", here); err != nil {
 		return nil, err
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, "cloud.pem"), filepath.Join(a.dir, "cloud-key.pem"))
@@ -52,14 +52,14 @@ func newAuthority(f *Fleet, here string) (*authority, error) {
 	}
 	a.server = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	a.client = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	a.tokensFile, a.tokenFile = f.file("tokens.yaml"), f.file("token")
+	a.tokensFile, a.tokenFile = f.File("tokens.yaml"), f.File("token")
 	hash := sha256.Sum256([]byte(a.token))
 	text := fmt.Sprintf("tokens:\n  - {name: rig, roles: [read, operate, join], sha256: %s}\n", hex.EncodeToString(hash[:]))
 	return a, errors.Join(os.WriteFile(a.tokensFile, []byte(text), 0o600), os.WriteFile(a.tokenFile, []byte(a.token), 0o600))
 }
 
 func (a *authority) certify(in ownership.Region, node, address string) error {
-	_, err := goRun(a.fleet.ctx, a.fleet.Binary, "tls", "cert", "--dir", a.dir, "--deployment", deployment,
+	_, err := Program(a.fleet.ctx, a.fleet.Binary, "tls", "cert", "--dir", a.dir, "--deployment", deployment,
 		"--region", string(in), "--node", node, "--host", address, "--host", string(in)+".localhost")
 	return err
 }

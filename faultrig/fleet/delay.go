@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"context"
@@ -27,9 +27,9 @@ type slowLink struct {
 	unhook func()
 }
 
-// delay puts a link between two nodes that Slow makes slow. End takes it away,
+// Delay puts a link between two nodes that Slow makes slow. End takes it away,
 // and with it its connections.
-func (f *Fleet) delay(to, from *Node) (*slowLink, error) {
+func (f *Fleet) Delay(to, from *Node) (*slowLink, error) {
 	l, err := new(net.ListenConfig).Listen(f.ctx, "tcp", f.net.gateway+":0")
 	if err != nil {
 		return nil, fmt.Errorf("delaying what %s tells %s: %w", from.ID, to.ID, err)
@@ -127,7 +127,7 @@ func (k *slowLink) copy(to, from net.Conn, by *atomic.Int64) {
 		}
 	})
 	for l := range queue {
-		if pause(k.ended, time.Until(l.at)) {
+		if Pause(k.ended, time.Until(l.at)) {
 			_, _ = to.Write(l.data) // a side that left reads nothing
 		}
 	}

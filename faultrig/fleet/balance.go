@@ -1,7 +1,6 @@
-package faultrig
+package fleet
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"slices"
@@ -20,13 +19,10 @@ const (
 // balance keeps the public name pointed at the nodes that answer, as a load
 // balancer's health check does: any HTTP answer of the public door will do.
 func (f *Fleet) balance() {
-	tr := &http.Transport{DialContext: (&net.Dialer{Timeout: checkPatience}).DialContext, DisableKeepAlives: true}
-	if f.tls != nil {
-		tr.TLSClientConfig = f.tls.client
-	}
+	tr := &http.Transport{TLSClientConfig: f.ClientTLS(), DialContext: (&net.Dialer{Timeout: checkPatience}).DialContext, DisableKeepAlives: true}
 	client := &http.Client{Transport: tr, Timeout: checkPatience}
 	var before []bool
-	for pause(f.ctx, checkEvery) {
+	for Pause(f.ctx, checkEvery) {
 		if f.fenced.Load() {
 			f.forget()
 		}
@@ -76,38 +72,4 @@ func (f *Fleet) answering(client *http.Client) []bool {
 	}
 	wg.Wait()
 	return out
-}
-
-// lag watches how late the rig's own timers are: on a machine that is busy with
-// other work, measured times say nothing of the product.
-type lag struct {
-	mu  sync.Mutex
-	all []time.Duration
-}
-
-func (l *lag) watch(ctx context.Context) {
-	const tick = 10 * time.Millisecond
-	for {
-		begun := time.Now()
-		if !pause(ctx, tick) {
-			return
-		}
-		l.mu.Lock()
-		l.all = append(l.all, time.Since(begun)-tick)
-		l.mu.Unlock()
-	}
-}
-
-// starvedAt is the 99th percentile of timer lag above which a machine is too
-// busy for bars in wall-clock time.
-const starvedAt = 60 * time.Millisecond
-
-// p99 gives the 99th percentile so far.
-func (l *lag) p99() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.all) == 0 {
-		return 0
-	}
-	return quantile(slices.Sorted(slices.Values(l.all)), 0.99)
 }

@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ const (
 )
 
 func newDisk(f *Fleet, name, dir string, size int64) (*Disk, error) {
-	d := &Disk{fleet: f, image: f.file(name + ".ext4"), dir: dir}
+	d := &Disk{fleet: f, image: f.File(name + ".ext4"), dir: dir}
 	file, err := os.Create(d.image)
 	if err != nil {
 		return nil, fmt.Errorf("making a disk for %s: %w", name, err)
@@ -139,5 +139,5 @@ func (d *Disk) Fill(keep int64) error {
 	return nil
 }
 
-// Empty gives the space back.
+// Empty returns the space back.
 func (d *Disk) Empty() error { return os.Remove(filepath.Join(d.dir, ballast)) }

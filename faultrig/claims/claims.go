@@ -1,8 +1,10 @@
-package faultrig
+// Package claims is a load of claims on the nodes, and what must hold of the answers:
+// claimants post first notifications, read calls back and end them, and porcupine looks
+// for an order that explains what they heard.
+package claims
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,28 +24,30 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"tandem/admin"
+	"tandem/faultrig/desk"
+	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
 
-// claimants post first notifications for a few calls at a time to random nodes,
+// Load post first notifications for a few calls at a time to random nodes,
 // read them back and end them, and record when they asked and what they heard.
-type claimants struct {
-	fleet *Fleet
+type Load struct {
+	fleet *fleet.Fleet
 	http  *http.Client
 	begun time.Time
 	held  atomic.Bool
 
 	tokenMu sync.Mutex
-	tokens  map[mix]token
+	tokens  map[Mix]token
 
 	mu      sync.Mutex
 	dice    *rand.Rand
 	window  []*call
 	history []porcupine.Operation
-	acked   map[ownership.CallID]told
+	acked   map[ownership.CallID]Told
 	ended   map[ownership.CallID]bool
-	mixes   map[ownership.CallID]mix
+	mixes   map[ownership.CallID]Mix
 	last    map[ownership.NodeID]time.Time // last time a new call was placed there
 	claims  int                            // new calls that were acknowledged
 }
@@ -63,18 +67,15 @@ const (
 	maxUnknown     = 3
 )
 
-func newClaimants(f *Fleet) *claimants {
-	var conf *tls.Config
-	if f.tls != nil {
-		conf = f.tls.client
-	}
-	c := &claimants{
-		fleet: f, begun: time.Now(), dice: rand.New(rand.NewPCG(f.opts.Seed, 7)),
-		tokens: map[mix]token{}, mixes: map[ownership.CallID]mix{},
-		acked: map[ownership.CallID]told{}, ended: map[ownership.CallID]bool{}, last: map[ownership.NodeID]time.Time{},
+// New makes claimants of a fleet; the seed is of their choices.
+func New(f *fleet.Fleet, seed uint64) *Load {
+	c := &Load{
+		fleet: f, begun: time.Now(), dice: rand.New(rand.NewPCG(seed, 7)),
+		tokens: map[Mix]token{}, mixes: map[ownership.CallID]Mix{},
+		acked: map[ownership.CallID]Told{}, ended: map[ownership.CallID]bool{}, last: map[ownership.NodeID]time.Time{},
 		http: &http.Client{
 			Transport: &http.Transport{
-				TLSClientConfig: conf, MaxIdleConnsPerHost: 32, IdleConnTimeout: 20 * time.Second,
+				TLSClientConfig: f.ClientTLS(), MaxIdleConnsPerHost: 32, IdleConnTimeout: 20 * time.Second,
 				DialContext: (&net.Dialer{Timeout: time.Second}).DialContext,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -83,32 +84,32 @@ func newClaimants(f *Fleet) *claimants {
 	return c
 }
 
-// run claims with so many workers until ctx ends.
-func (c *claimants) run(ctx context.Context, workers int) {
+// Run claims with so many workers until ctx ends.
+func (c *Load) Run(ctx context.Context, workers int) {
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				if c.held.Load() {
-					pause(ctx, 20*time.Millisecond)
+					fleet.Pause(ctx, 20*time.Millisecond)
 					continue
 				}
 				rest := paceOfClaimant
 				if !c.once(w) {
 					rest = 20 * time.Millisecond
 				}
-				pause(ctx, rest)
+				fleet.Pause(ctx, rest)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// hold makes the claimants rest, or go on.
-func (c *claimants) hold(still bool) { c.held.Store(still) }
+// Hold makes the claimants rest, or go on.
+func (c *Load) Hold(still bool) { c.held.Store(still) }
 
 // once does one operation; false when it was refused or lost.
-func (c *claimants) once(worker int) bool {
+func (c *Load) once(worker int) bool {
 	c.mu.Lock()
 	k, verb := c.pickLocked()
 	node := c.fleet.Nodes[c.dice.IntN(len(c.fleet.Nodes))]
@@ -119,14 +120,14 @@ func (c *claimants) once(worker int) bool {
 	return c.do(worker, k, verb, node)
 }
 
-func (c *claimants) chance(p float64) bool {
+func (c *Load) chance(p float64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dice.Float64() < p
 }
 
 // pickLocked chooses a call and what to do with it; a call's last use ends it.
-func (c *claimants) pickLocked() (*call, verb) {
+func (c *Load) pickLocked() (*call, verb) {
 	for len(c.window) < windowSize {
 		k := &call{id: ownership.CallID(fmt.Sprintf("%016x%016x", c.dice.Uint64(), c.dice.Uint64()))}
 		c.mixes[k.id] = c.mixLocked()
@@ -148,13 +149,13 @@ func (c *claimants) pickLocked() (*call, verb) {
 	return k, verbClaim
 }
 
-func (c *claimants) do(worker int, k *call, verb verb, node *Node) bool {
+func (c *Load) do(worker int, k *call, verb verb, node *fleet.Node) bool {
 	call := time.Since(c.begun)
-	var out told
+	var out Told
 	var err error
 	switch verb {
 	case verbClaim:
-		out, err = c.claim(node, k.id)
+		out, err = c.Claim(node, k.id)
 	case verbRead:
 		out, err = c.read(node, k.id)
 	default:
@@ -167,7 +168,7 @@ func (c *claimants) do(worker int, k *call, verb verb, node *Node) bool {
 // errUnsent: the operation surely did not happen.
 var errUnsent = errors.New("not sent")
 
-func (c *claimants) record(worker int, k *call, verb verb, at time.Duration, out told, err error) {
+func (c *Load) record(worker int, k *call, verb verb, at time.Duration, out Told, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	back := time.Since(c.begun)
@@ -176,16 +177,16 @@ func (c *claimants) record(worker int, k *call, verb verb, at time.Duration, out
 	case verb == verbRead, errors.Is(err, errUnsent):
 		return // it changed nothing and told nothing
 	default:
-		out, back = told{said: saidUnknown}, math.MaxInt64
+		out, back = Told{Said: SaidUnknown}, math.MaxInt64
 		k.unknown++
 	}
-	if err == nil && verb == verbClaim && out.said == saidOwner {
+	if err == nil && verb == verbClaim && out.Said == SaidOwner {
 		if _, known := c.acked[k.id]; !known {
 			c.acked[k.id] = out
 			c.claims++
 		}
 	}
-	if verb == verbRelease && out.said != saidNothing {
+	if verb == verbRelease && out.Said != SaidNothing {
 		c.ended[k.id] = true
 		if err == nil {
 			c.fleet.Desk.Ended(k.id)
@@ -203,14 +204,14 @@ type token struct {
 }
 
 // bearer gives a good token, a new one now and then.
-func (c *claimants) bearer(m mix) (string, error) {
+func (c *Load) bearer(m Mix) (string, error) {
 	m.thread = ""
 	c.tokenMu.Lock()
 	defer c.tokenMu.Unlock()
 	t := c.tokens[m]
 	if t.text == "" || time.Since(t.minted) > 20*time.Second {
 		var err error
-		if t.text, err = c.fleet.Cloud.Mint(graphsim.TokenOptions{Audience: m.app, Tenant: m.tenant, Life: time.Hour}); err != nil {
+		if t.text, err = c.fleet.Cloud.Mint(graphsim.TokenOptions{Audience: m.App, Tenant: m.Tenant, Life: time.Hour}); err != nil {
 			return "", err
 		}
 		t.minted = time.Now()
@@ -223,46 +224,47 @@ const incoming = `{"@odata.type":"#microsoft.graph.commsNotifications","value":[
 	`"changeType":"created","resource":"/app/calls/%[1]s","resourceUrl":"/communications/calls/%[1]s","resourceData":` +
 	`{"@odata.type":"#microsoft.graph.call","state":"incoming","direction":"incoming","id":"%[1]s",%[2]s"tenantId":"%[3]s"}}]}`
 
-// claimPatience is longer than a node may take to say no (I8: a second).
-const claimPatience = 4 * time.Second
+// Patience is longer than a node may take to say no (I8: a second).
+const Patience = 4 * time.Second
 
-// claim posts the first notification of a call to a node and reads the owner
+// Claim posts the first notification of a call to a node and reads the owner
 // off the answer: the desk's own words, or the redirect's handle. It does not
 // follow the redirect: the claim is done by then.
-func (c *claimants) claim(node *Node, id ownership.CallID) (told, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), claimPatience)
+func (c *Load) Claim(node *fleet.Node, id ownership.CallID) (Told, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	res, err := c.first(ctx, node, id)
+	res, err := c.First(ctx, node, id)
 	if err != nil {
-		return told{}, err
+		return Told{}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	switch {
 	case err != nil:
-		return told{}, err
+		return Told{}, err
 	case res.StatusCode == http.StatusFound:
 		return c.redirected(node, res.Header.Get("Location"), id)
 	case res.StatusCode == http.StatusAccepted && len(body) == 0:
-		return told{said: saidTaken}, nil
+		return Told{Said: SaidTaken}, nil
 	case res.StatusCode == http.StatusOK:
-		var g granted
+		var g desk.Granted
 		if err := json.Unmarshal(body, &g); err != nil {
-			return told{}, err
+			return Told{}, err
 		}
 		c.placed(g.Node)
-		return told{saidOwner, g.Partition, g.Epoch}, nil
+		return Told{SaidOwner, g.Partition, g.Epoch}, nil
 	}
-	return told{}, fmt.Errorf("claiming at %s: status %d: %s", node.ID, res.StatusCode, body)
+	return Told{}, fmt.Errorf("claiming at %s: status %d: %s", node.ID, res.StatusCode, body)
 }
 
-// first posts the first notification of a call to a node.
-func (c *claimants) first(ctx context.Context, node *Node, id ownership.CallID) (*http.Response, error) {
-	m := c.mixOf(id)
-	return c.post(ctx, m, "", node.Public+"/api/calls", m.incoming(id))
+// First posts the first notification of a call to a node.
+func (c *Load) First(ctx context.Context, node *fleet.Node, id ownership.CallID) (*http.Response, error) {
+	m := c.MixOf(id)
+	return c.Post(ctx, m, "", node.Public+"/api/calls", m.Incoming(id))
 }
 
-func (c *claimants) post(ctx context.Context, m mix, message, to, body string) (*http.Response, error) {
+// Post sends one notification of that kind of call, with a token of its own.
+func (c *Load) Post(ctx context.Context, m Mix, message, to, body string) (*http.Response, error) {
 	bearer, err := c.bearer(m)
 	if err != nil {
 		return nil, err
@@ -284,70 +286,68 @@ func (c *claimants) post(ctx context.Context, m mix, message, to, body string) (
 }
 
 // redirected reads …/api/calls/region/partition/epoch/ref off a Location.
-func (c *claimants) redirected(node *Node, location string, id ownership.CallID) (told, error) {
+func (c *Load) redirected(node *fleet.Node, location string, id ownership.CallID) (Told, error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return told{}, err
+		return Told{}, err
 	}
 	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
 	if len(parts) != 6 || parts[5] != string(id) {
-		return told{}, fmt.Errorf("claiming at %s: Location %q names no handle of the call", node.ID, u.Path)
+		return Told{}, fmt.Errorf("claiming at %s: Location %q names no handle of the call", node.ID, u.Path)
 	}
 	part, err1 := strconv.ParseUint(parts[3], 10, 32)
 	epoch, err2 := strconv.ParseUint(parts[4], 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
-		return told{}, err
+		return Told{}, err
 	}
-	out := told{saidOwner, ownership.PartitionID(part), ownership.Epoch(epoch)}
-	for _, n := range c.fleet.all() {
+	out := Told{SaidOwner, ownership.PartitionID(part), ownership.Epoch(epoch)}
+	for _, n := range c.fleet.All() {
 		if u.Scheme+"://"+u.Host == n.Public {
-			c.fleet.Desk.Owner(out.part, out.epoch, n.ID, "a redirect from "+string(node.ID))
+			c.fleet.Desk.Owner(out.Part, out.Epoch, n.ID, "a redirect from "+string(node.ID))
 			c.placed(n.ID)
 			return out, nil
 		}
 	}
-	c.fleet.Desk.mu.Lock()
-	defer c.fleet.Desk.mu.Unlock()
-	c.fleet.Desk.breakLocked("I6: %s redirected to %s, which is no base of the deployment", node.ID, u.Host)
+	c.fleet.Desk.Break("I6: %s redirected to %s, which is no base of the deployment", node.ID, u.Host)
 	return out, nil
 }
 
-func (c *claimants) placed(on ownership.NodeID) {
+func (c *Load) placed(on ownership.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last[on] = time.Now()
 }
 
 // read asks a node's admin door for the call, linearizably.
-func (c *claimants) read(node *Node, id ownership.CallID) (told, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), claimPatience)
+func (c *Load) read(node *fleet.Node, id ownership.CallID) (Told, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	api := *node.api
+	api := *node.API
 	api.Consistency = "linearizable"
 	found, err := api.Call(ctx, string(id))
 	switch {
 	case admin.NotFound(err):
-		return told{said: saidNothing}, nil
+		return Told{Said: SaidNothing}, nil
 	case err != nil:
-		return told{}, err
+		return Told{}, err
 	case found.State == ownership.CallEnded:
-		return told{saidEnded, found.Partition, found.Epoch}, nil
+		return Told{SaidEnded, found.Partition, found.Epoch}, nil
 	}
-	return told{saidOwner, found.Partition, found.Epoch}, nil
+	return Told{SaidOwner, found.Partition, found.Epoch}, nil
 }
 
 // release ends the call by an operator's word.
-func (c *claimants) release(node *Node, id ownership.CallID) (told, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), claimPatience)
+func (c *Load) release(node *fleet.Node, id ownership.CallID) (Told, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	err := node.api.Release(ctx, string(id))
+	err := node.API.Release(ctx, string(id))
 	switch {
 	case admin.NotFound(err):
-		return told{said: saidNothing}, nil
+		return Told{Said: SaidNothing}, nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return told{}, errors.Join(errUnsent, err)
+		return Told{}, errors.Join(errUnsent, err)
 	case err != nil:
-		return told{}, err
+		return Told{}, err
 	}
-	return told{said: saidEnded}, nil
+	return Told{Said: SaidEnded}, nil
 }

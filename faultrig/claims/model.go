@@ -1,4 +1,4 @@
-package faultrig
+package claims
 
 import (
 	"fmt"
@@ -19,15 +19,16 @@ const (
 	verbRelease                 // ended the call
 )
 
-// said is what the answer told.
-type said uint8
+// Said is what the answer told.
+type Said uint8
 
+// What an answer tells.
 const (
-	saidOwner   said = iota + 1 // the call has a place
-	saidEnded                   // the call is over
-	saidNothing                 // the table does not know the call
-	saidTaken                   // the repeat was taken: the call is placed somewhere, or over
-	saidUnknown                 // no answer, or a refusal that may have come too late
+	SaidOwner   Said = iota + 1 // the call has a place
+	SaidEnded                   // the call is over
+	SaidNothing                 // the table does not know the call
+	SaidTaken                   // the repeat was taken: the call is placed somewhere, or over
+	SaidUnknown                 // no answer, or a refusal that may have come too late
 )
 
 // asked is the input of one operation on one call.
@@ -36,16 +37,16 @@ type asked struct {
 	call ownership.CallID
 }
 
-// told is the output of one operation.
-type told struct {
-	said  said
-	part  ownership.PartitionID
-	epoch ownership.Epoch // of reads: never falls
+// Told is the output of one operation.
+type Told struct {
+	Said  Said
+	Part  ownership.PartitionID
+	Epoch ownership.Epoch // of reads: never falls
 }
 
 // held is the state of one call in the model.
 type held struct {
-	phase said // 0: never claimed, saidOwner, saidEnded
+	phase Said // 0: never claimed, saidOwner, SaidEnded
 	part  ownership.PartitionID
 	epoch ownership.Epoch
 }
@@ -55,39 +56,39 @@ type held struct {
 // was acknowledged before it, its epoch never falls, and what ended has ended. A
 // repeated claim may be answered from a node's memory, which may not have heard
 // of the end yet; that is promised harmless, not fresh.
-func step(s held, in asked, out told) (bool, held) {
-	agrees := s.part == 0 || out.part == s.part
+func step(s held, in asked, out Told) (bool, held) {
+	agrees := s.part == 0 || out.Part == s.part
 	switch in.verb {
 	case verbClaim:
 		switch {
-		case out.said == saidUnknown && s.phase == 0:
-			return true, held{phase: saidOwner}
-		case out.said == saidUnknown:
+		case out.Said == SaidUnknown && s.phase == 0:
+			return true, held{phase: SaidOwner}
+		case out.Said == SaidUnknown:
 			return true, s
-		case out.said == saidTaken && s.phase == 0:
-			return true, held{phase: saidOwner}
-		case out.said == saidTaken:
+		case out.Said == SaidTaken && s.phase == 0:
+			return true, held{phase: SaidOwner}
+		case out.Said == SaidTaken:
 			return true, s
-		case s.phase == saidEnded:
+		case s.phase == SaidEnded:
 			return agrees, s
 		}
-		return agrees, held{saidOwner, out.part, s.epoch}
+		return agrees, held{SaidOwner, out.Part, s.epoch}
 	case verbRelease:
-		if out.said == saidNothing {
+		if out.Said == SaidNothing {
 			return s.phase == 0, s
 		}
 		if s.phase == 0 {
-			return out.said == saidUnknown, s
+			return out.Said == SaidUnknown, s
 		}
-		return true, held{saidEnded, s.part, s.epoch}
+		return true, held{SaidEnded, s.part, s.epoch}
 	}
-	if out.said == saidNothing {
+	if out.Said == SaidNothing {
 		return s.phase == 0, s
 	}
-	if s.phase != out.said || !agrees || out.epoch < s.epoch {
+	if s.phase != out.Said || !agrees || out.Epoch < s.epoch {
 		return false, s
 	}
-	return true, held{s.phase, out.part, out.epoch}
+	return true, held{s.phase, out.Part, out.Epoch}
 }
 
 func claimModel() porcupine.Model {
@@ -95,7 +96,7 @@ func claimModel() porcupine.Model {
 		Init:  func() any { return held{} },
 		Equal: func(a, b any) bool { return a == b },
 		Step: func(state, input, output any) (bool, any) {
-			ok, next := step(state.(held), input.(asked), output.(told))
+			ok, next := step(state.(held), input.(asked), output.(Told))
 			return ok, next
 		},
 		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
@@ -113,9 +114,9 @@ func claimModel() porcupine.Model {
 	}
 }
 
-// linearizable checks the histories of all calls. It names the first calls
+// Linearizable checks the histories of all calls. It names the first calls
 // whose history no order explains.
-func linearizable(history []porcupine.Operation) []string {
+func Linearizable(history []porcupine.Operation) []string {
 	model := claimModel()
 	switch porcupine.CheckOperationsTimeout(model, history, 2*time.Minute) {
 	case porcupine.Ok:
@@ -145,8 +146,8 @@ func story(ops []porcupine.Operation) string {
 		if i == 40 {
 			return text + " …"
 		}
-		in, out := o.Input.(asked), o.Output.(told)
-		text += fmt.Sprintf(" [%d %s→%s %d/%d %d]", (o.Call-ops[0].Call)/1000, verbs[in.verb], words[out.said], out.part, out.epoch, (o.Return-ops[0].Call)/1000)
+		in, out := o.Input.(asked), o.Output.(Told)
+		text += fmt.Sprintf(" [%d %s→%s %d/%d %d]", (o.Call-ops[0].Call)/1000, verbs[in.verb], words[out.Said], out.Part, out.Epoch, (o.Return-ops[0].Call)/1000)
 	}
 	return text
 }

@@ -1,4 +1,4 @@
-package faultrig
+package desk
 
 import (
 	"net/url"
@@ -40,7 +40,7 @@ func (d *Desk) NewRegion() {
 	clear(d.newest)
 }
 
-// Has gives the nodes whose bots have media of the call.
+// Has returns the nodes whose bots have media of the call.
 func (d *Desk) Has(call ownership.CallID) []ownership.NodeID {
 	d.mu.Lock()
 	defer d.mu.Unlock()

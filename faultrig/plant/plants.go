@@ -1,4 +1,5 @@
-package faultrig
+// Package plant builds the product, as it is or with one guard taken out.
+package plant
 
 import (
 	"slices"
@@ -24,8 +25,8 @@ type Edit struct {
 	New    string
 }
 
-// Plants are the bugs that the rig must find.
-func Plants() []Plant {
+// All are the bugs that the rig must find.
+func All() []Plant {
 	return append([]Plant{
 		{
 			Name: "no-lease", What: "a node acts as owner without a lease, at whatever epoch it believes in",
@@ -96,7 +97,7 @@ func Plants() []Plant {
 	}, factPlants()...)
 }
 
-// Shown gives those of the sentences that the plant must bring; none: it was not
+// Shown returns those of the sentences that the plant must bring; none: it was not
 // found.
 func (p *Plant) Shown(broken []string) []string {
 	return slices.DeleteFunc(slices.Clone(broken), func(b string) bool { return !strings.HasPrefix(b, p.Shows) })

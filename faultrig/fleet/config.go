@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"context"
@@ -11,12 +11,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tandem/admin"
+	"tandem/faultrig/desk"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
 
-// configure writes a node's configuration; change, if any, alters it first.
-func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
+// Configure writes a node's configuration; change, if any, alters it first.
+func (f *Fleet) Configure(n *Node, change func(map[string]any)) error {
 	var join []string
 	for _, o := range f.everybody() {
 		if o != n && o.Region == n.Region {
@@ -49,9 +50,9 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 	}
 	doc := map[string]any{
 		"deployment": deployment,
-		"node":       map[string]any{"id": string(n.ID), "region": string(n.Region), "zone": n.Zone, "data_dir": n.DataDir, "capacity": plenty},
+		"node":       map[string]any{"id": string(n.ID), "region": string(n.Region), "zone": n.Zone, "data_dir": n.DataDir, "capacity": desk.Plenty},
 		"public": map[string]any{
-			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.baseOf(n.Region), "tls": tls, "grace": "5s", "linger": "1s",
+			"listen": n.IP + ":8443", "url": n.Public, "region_url": f.BaseOf(n.Region), "tls": tls, "grace": "5s", "linger": "1s",
 		},
 		"cluster": cluster,
 		"admin":   door,
@@ -60,13 +61,13 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 			"issuers": []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
 		}}},
 		"apps":             f.apps(n),
-		"pins":             []any{map[string]any{"when": `call.tenant == "` + pinnedTenant + `"`, "zone": pinnedZone}},
-		"handle_keys_file": f.file("handle-keys"),
+		"pins":             []any{map[string]any{"when": `call.tenant == "` + PinnedTenant + `"`, "zone": PinnedZone}},
+		"handle_keys_file": f.File("handle-keys"),
 	}
 	if len(f.Away) > 0 {
 		doc["regions"], doc["rules"] = f.regions(n), []any{
-			map[string]any{"when": `call.tenant == "` + softTenant + `"`, "region": awayRegion},
-			map[string]any{"when": `call.tenant == "` + hardTenant + `"`, "region": awayRegion, "residency": "hard"},
+			map[string]any{"when": `call.tenant == "` + SoftTenant + `"`, "region": AwayRegion},
+			map[string]any{"when": `call.tenant == "` + HardTenant + `"`, "region": AwayRegion, "residency": "hard"},
 		}
 	}
 	if f.opts.Drain > 0 {
@@ -84,7 +85,7 @@ func (f *Fleet) configure(n *Node, change func(map[string]any)) error {
 
 // founders is how many empty nodes found the node's region together.
 func (f *Fleet) founders(n *Node) int {
-	if n.Region == awayRegion {
+	if n.Region == AwayRegion {
 		return len(f.Away)
 	}
 	const most = 5 // the others join
@@ -98,17 +99,17 @@ func (f *Fleet) founders(n *Node) int {
 
 // Tenants whose calls have their home in the second region.
 const (
-	softTenant = "1fdd12d0-4620-44ed-baec-459b611f84b2" // if it is up
-	hardTenant = "77d6e2b4-8f01-4c58-9f1c-1f6a9a0c2b11" // or nowhere
+	SoftTenant = "1fdd12d0-4620-44ed-baec-459b611f84b2" // if it is up
+	HardTenant = "77d6e2b4-8f01-4c58-9f1c-1f6a9a0c2b11" // or nowhere
 )
 
 // regions names the other region, by the admin door of its first node.
 func (f *Fleet) regions(n *Node) []any {
-	other, door := ownership.Region(awayRegion), f.Away[0]
-	if n.Region == awayRegion {
-		other, door = region, f.Nodes[0]
+	other, door := ownership.Region(AwayRegion), f.Away[0]
+	if n.Region == AwayRegion {
+		other, door = Region, f.Nodes[0]
 	}
-	r := map[string]any{"name": other, "url": f.baseOf(other), "admin_url": f.scheme() + door.AdminAt}
+	r := map[string]any{"name": other, "url": f.BaseOf(other), "admin_url": f.scheme() + door.AdminAt}
 	if f.tls != nil {
 		r["admin_token_file"], r["admin_ca_file"] = f.tls.tokenFile, f.tls.caFile
 	}
@@ -121,23 +122,23 @@ func (f *Fleet) apps(n *Node) []any {
 	bot := f.Cloud.Bot(string(n.ID))
 	return []any{
 		map[string]any{
-			"id": callsApp, "profile": "simulated", "hosting": "service", "answer": "router",
+			"id": CallsApp, "profile": "simulated", "hosting": "service", "answer": "router",
 			"answer_with": map[string]any{
 				"acceptedModalities": []string{"audio"},
 				"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
 			},
 			"bot": map[string]any{"url": bot.URL, "health_url": bot.HealthURL},
 			"graph": map[string]any{
-				"base_url": f.Cloud.GraphURL(), "token_url": f.Cloud.TokenURL(), "client_id": callsApp,
-				"client_secret_file": f.file("client-secret"),
+				"base_url": f.Cloud.GraphURL(), "token_url": f.Cloud.TokenURL(), "client_id": CallsApp,
+				"client_secret_file": f.File("client-secret"),
 			},
 		},
 		map[string]any{
-			"id": claimsApp, "profile": "simulated", "hosting": f.opts.Hosting, "answer": "bot",
+			"id": ClaimsApp, "profile": "simulated", "hosting": f.opts.Hosting, "answer": "bot",
 			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
 		},
 		map[string]any{
-			"id": secondApp, "profile": "simulated", "hosting": "service", "answer": "bot",
+			"id": SecondApp, "profile": "simulated", "hosting": "service", "answer": "bot",
 			"bot": map[string]any{"url": f.Desk.URL(n.ID), "health_url": f.Desk.URL(n.ID) + "health"},
 		},
 	}
@@ -146,19 +147,19 @@ func (f *Fleet) apps(n *Node) []any {
 // connect makes the client of a node's admin door.
 func (f *Fleet) connect(n *Node) (err error) {
 	if f.tls != nil {
-		n.api, err = admin.NewClient("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
+		n.API, err = admin.NewClient("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
 	} else {
-		n.api, err = admin.NewClient(n.AdminAt, "", "")
+		n.API, err = admin.NewClient(n.AdminAt, "", "")
 	}
 	if err != nil {
 		return fmt.Errorf("reaching the admin door of %s: %w", n.ID, err)
 	}
-	f.onClose(func() error { n.api.Close(); return nil })
+	f.onClose(func() error { n.API.Close(); return nil })
 	return nil
 }
 
-// goRun runs the product's program and gives what it prints.
-func goRun(ctx context.Context, binary string, args ...string) (string, error) {
+// Program runs the product's program and gives what it prints.
+func Program(ctx context.Context, binary string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
 	if err != nil {
 		text := ""

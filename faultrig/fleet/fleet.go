@@ -1,9 +1,12 @@
-package faultrig
+// Package fleet is real processes of the product, and what they stand on: a cloud that
+// calls them, a bot beside each, disks, networks, clocks and certificates of their own.
+package fleet
 
 import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,12 +19,14 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/faultrig/desk"
+	"tandem/faultrig/plant"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
 
-// FleetOptions say what the nodes of a run stand on.
-type FleetOptions struct {
+// Options say what the nodes of a run stand on.
+type Options struct {
 	Nodes    int    // 0: 3
 	Away     int    // nodes of a second region; 0: there is none
 	Disks    int64  // bytes of an ext4 of its own for each node; 0: none
@@ -40,14 +45,16 @@ type FleetOptions struct {
 // simulated cloud of the run; judge.go looks for it in everything that is logged.
 const (
 	deployment   = "faultrig"
-	region       = "emea"
-	awayRegion   = "amer"                                 // the second one, where there is one
+	Region       = "emea"
+	AwayRegion   = "amer"                                 // the second one, where there is one
 	awayFrom     = 60                                     // index of its first node, for addresses
-	callsApp     = "0efc74f7-41c3-47a4-8775-7259bfef4241" // the simulator's calls
-	claimsApp    = "1d6a7f0c-9a52-4c4e-b2a4-6f4d3a0e7c11" // the claimants' calls
-	claimsTenant = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
-	clientSecret = "canary-secret-of-the-fault-rig"
-	plenty       = 1_000_000 // live calls a node may hold: the rig never fills one
+	CallsApp     = "0efc74f7-41c3-47a4-8775-7259bfef4241" // the simulator's calls
+	ClaimsApp    = "1d6a7f0c-9a52-4c4e-b2a4-6f4d3a0e7c11" // the claimants' calls
+	ClaimsTenant = "8986d25d-ed3f-4bb8-b739-14d2fcc37b09"
+	SecondApp    = "5c1e7a52-0f52-4c41-a1c0-35a2b3f3f9b6" // of the claimants, beside ClaimsApp
+	PinnedTenant = "6e1fc0e1-a55f-4277-89f4-aae9486d40a8" // an operator has pinned its calls to PinnedZone
+	PinnedZone   = "b"
+	ClientSecret = "canary-secret-of-the-fault-rig"
 	prefix       = "tandemrig"
 	hangUp       = 0.1             // share of the callers who hang up while it rings
 	talkMax      = 4 * time.Second // long enough to look answered calls up in the table
@@ -60,24 +67,24 @@ type Fleet struct {
 	Nodes  []*Node
 	Away   []*Node // of the second region
 	Cloud  *graphsim.Cloud
-	Desk   *Desk
+	Desk   *desk.Desk
 
-	opts   FleetOptions
+	opts   Options
 	ctx    context.Context
 	cancel context.CancelFunc
 	net    *network
 	tls    *authority
 	undo   []func() error
 
-	older      string      // the program of one command format ago, where it was asked for
+	Older      string      // the program of one command format ago, where it was asked for
 	retargeted atomic.Bool // the cloud was told of targets by another than balance
 	fenced     atomic.Bool // nodes may lose partitions while they run
 	extrasMu   sync.Mutex
 	extras     []*Node // that a scenario added for a while
 }
 
-// NewFleet sets everything up and starts the nodes; Close takes it down again.
-func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, error) {
+// New sets everything up and starts the nodes; Close takes it down again.
+func New(ctx context.Context, binary string, opts Options) (*Fleet, error) {
 	if opts.Nodes == 0 {
 		opts.Nodes = 3
 	}
@@ -107,8 +114,8 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 		}
 	}
 	if len(f.Away) == 1 { // two found a region by themselves, one is told to
-		if err := insist(ctx, func() error { return f.Away[0].api.Found(ctx) }); err != nil {
-			return nil, errors.Join(fmt.Errorf("founding %s: %w", awayRegion, err), f.Close())
+		if err := Insist(ctx, func() error { return f.Away[0].API.Found(ctx) }); err != nil {
+			return nil, errors.Join(fmt.Errorf("founding %s: %w", AwayRegion, err), f.Close())
 		}
 	}
 	for _, n := range f.everybody() {
@@ -130,7 +137,7 @@ func NewFleet(ctx context.Context, binary string, opts FleetOptions) (*Fleet, er
 const mostVotes = 5
 
 func (f *Fleet) sizeOf(r ownership.Region) int {
-	if r == awayRegion {
+	if r == AwayRegion {
 		return len(f.Away)
 	}
 	return len(f.Nodes)
@@ -140,7 +147,7 @@ func (f *Fleet) build() (err error) {
 	if f.Dir, err = os.MkdirTemp("", prefix+"-"); err != nil {
 		return err
 	}
-	if err := os.WriteFile(f.file("rig.pid"), []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
+	if err := os.WriteFile(f.File("rig.pid"), []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
 		return err
 	}
 	if f.opts.Older {
@@ -161,7 +168,11 @@ func (f *Fleet) build() (err error) {
 	if err := f.startCloud(here); err != nil {
 		return err
 	}
-	if f.Desk, err = newDesk(here, f.tls); err != nil {
+	var serving *tls.Config
+	if f.tls != nil {
+		serving = f.tls.server
+	}
+	if f.Desk, err = desk.Open(here, serving); err != nil {
 		return err
 	}
 	f.onClose(func() error { f.Desk.Close(); return nil })
@@ -185,7 +196,7 @@ func (f *Fleet) build() (err error) {
 		f.Away = append(f.Away, n)
 	}
 	for _, n := range f.everybody() {
-		if err := f.configure(n, nil); err != nil {
+		if err := f.Configure(n, nil); err != nil {
 			return err
 		}
 	}
@@ -198,10 +209,10 @@ func (f *Fleet) build() (err error) {
 
 func (f *Fleet) startCloud(here string) (err error) {
 	cfg := graphsim.Config{
-		Listen: here + ":0", Seed: f.opts.Seed, Rates: f.opts.Rates, Timings: f.opts.Timings, Capacity: plenty,
-		RegionURLs: map[string]string{region: f.baseOf(region), awayRegion: f.baseOf(awayRegion)},
+		Listen: here + ":0", Seed: f.opts.Seed, Rates: f.opts.Rates, Timings: f.opts.Timings, Capacity: desk.Plenty,
+		RegionURLs: map[string]string{Region: f.BaseOf(Region), AwayRegion: f.BaseOf(AwayRegion)},
 		Apps: []graphsim.App{
-			{ID: callsApp, ClientSecret: clientSecret},
+			{ID: CallsApp, ClientSecret: ClientSecret},
 		},
 		Logger: slog.New(slog.DiscardHandler), Remember: true, GaveUp: f.gaveUp,
 	}
@@ -218,25 +229,25 @@ func (f *Fleet) startCloud(here string) (err error) {
 func (f *Fleet) writeSecrets() error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
-	keys, err := goRun(f.ctx, f.Binary, "keys", "new")
+	keys, err := Program(f.ctx, f.Binary, "keys", "new")
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(f.file("client-secret"), []byte(clientSecret), 0o600),
-		os.WriteFile(f.file("handle-keys"), []byte(keys), 0o600),
-		os.WriteFile(f.file("run-id"), []byte(hex.EncodeToString(key[:8])), 0o600),
+		os.WriteFile(f.File("client-secret"), []byte(ClientSecret), 0o600),
+		os.WriteFile(f.File("handle-keys"), []byte(keys), 0o600),
+		os.WriteFile(f.File("run-id"), []byte(hex.EncodeToString(key[:8])), 0o600),
 	)
 }
 
 func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	n := &Node{
-		ID: ownership.NodeID(fmt.Sprintf("%s-%d", region, i+1)), Region: region, Zone: string(rune('a' + i%awayFrom)),
+		ID: ownership.NodeID(fmt.Sprintf("%s-%d", Region, i+1)), Region: Region, Zone: string(rune('a' + i%awayFrom)),
 		IP:    fmt.Sprintf("127.%d.%d.%d", 64+subnet[0]%128, subnet[1], i+1),
-		fleet: f, binary: cmp.Or(f.older, f.Binary),
+		fleet: f, Binary: cmp.Or(f.Older, f.Binary),
 	}
 	if i >= awayFrom {
-		n.ID, n.Region = ownership.NodeID(fmt.Sprintf("%s-%d", awayRegion, i-awayFrom+1)), awayRegion
+		n.ID, n.Region = ownership.NodeID(fmt.Sprintf("%s-%d", AwayRegion, i-awayFrom+1)), AwayRegion
 	}
 	if f.net != nil {
 		var err error
@@ -246,8 +257,8 @@ func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	}
 	n.Public = f.scheme() + n.IP + ":8443"
 	n.AdminAt, n.PeerAt = n.IP+":8470", n.IP+":8471"
-	n.DataDir = f.file(string(n.ID))
-	n.Config, n.LogFile = f.file(string(n.ID)+".yaml"), f.file(string(n.ID)+".log")
+	n.DataDir = f.File(string(n.ID))
+	n.Config, n.LogFile = f.File(string(n.ID)+".yaml"), f.File(string(n.ID)+".log")
 	if err := os.MkdirAll(n.DataDir, 0o700); err != nil {
 		return nil, err
 	}
@@ -263,6 +274,14 @@ func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	return n, f.connect(n)
 }
 
+// ClientTLS is whom the rig's clients believe; nil: it all goes without TLS.
+func (f *Fleet) ClientTLS() *tls.Config {
+	if f.tls == nil {
+		return nil
+	}
+	return f.tls.client
+}
+
 func (f *Fleet) scheme() string {
 	if f.opts.Network {
 		return "https://"
@@ -270,13 +289,14 @@ func (f *Fleet) scheme() string {
 	return "http://"
 }
 
-// baseOf is the base of a region's callback URIs.
-func (f *Fleet) baseOf(r ownership.Region) string { return f.scheme() + string(r) + ".localhost" }
+// BaseOf is the base of a region's callback URIs.
+func (f *Fleet) BaseOf(r ownership.Region) string { return f.scheme() + string(r) + ".localhost" }
 
 // everybody gives the nodes of both regions.
 func (f *Fleet) everybody() []*Node { return slices.Concat(f.Nodes, f.Away) }
 
-func (f *Fleet) file(name string) string { return filepath.Join(f.Dir, name) }
+// File is a file in the directory of the run.
+func (f *Fleet) File(name string) string { return filepath.Join(f.Dir, name) }
 
 func (f *Fleet) onClose(undo func() error) { f.undo = append(f.undo, undo) }
 
@@ -316,11 +336,11 @@ func (f *Fleet) Close() error {
 // Forget removes the directory with configurations, logs and data.
 func (f *Fleet) Forget() error { return os.RemoveAll(f.Dir) }
 
-// Leader gives the node that the nodes that run call their leader, in the
+// Leader returns the node that the nodes that run call their leader, in the
 // highest term.
 func (f *Fleet) Leader(ctx context.Context) (*Node, error) {
 	var found *Node
-	ok := until(ctx, 15*time.Second, 50*time.Millisecond, func() bool {
+	ok := Until(ctx, 15*time.Second, 50*time.Millisecond, func() bool {
 		var term uint64
 		for _, n := range f.Nodes {
 			if !n.Up() {
@@ -339,13 +359,13 @@ func (f *Fleet) Leader(ctx context.Context) (*Node, error) {
 	return found, nil
 }
 
-// Others gives all nodes but the named ones.
+// Others returns all nodes but the named ones.
 func (f *Fleet) Others(not ...*Node) []*Node {
 	return slices.DeleteFunc(slices.Clone(f.Nodes), func(n *Node) bool { return slices.Contains(not, n) })
 }
 
-// all gives the fleet's nodes and those that a scenario added.
-func (f *Fleet) all() []*Node {
+// All returns the fleet's nodes and those that a scenario added.
+func (f *Fleet) All() []*Node {
 	f.extrasMu.Lock()
 	defer f.extrasMu.Unlock()
 	return append(f.everybody(), f.extras...)
@@ -360,4 +380,14 @@ func (f *Fleet) AwaitAll(ctx context.Context, limit time.Duration) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// buildOlder makes the program that the nodes of the fleet begin with.
+func (f *Fleet) buildOlder() error {
+	older := plant.Older()
+	var err error
+	if f.Older, err = plant.Build(f.ctx, f.Dir, &older); err != nil {
+		return fmt.Errorf("building the older program: %w", err)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"errors"
@@ -22,8 +22,8 @@ func cgroupDir() string {
 	return ""
 }
 
-// limitCPU gives a node so many percent of one core; free takes it back.
-func limitCPU(f *Fleet, n *Node, percent int) (free func() error, err error) {
+// LimitCPU returns a node so many percent of one core; free takes it back.
+func LimitCPU(f *Fleet, n *Node, percent int) (free func() error, err error) {
 	parent := cgroupDir()
 	dir := filepath.Join(parent, filepath.Base(f.Dir)+"-"+string(n.ID))
 	if err := os.Mkdir(dir, 0o755); err != nil {

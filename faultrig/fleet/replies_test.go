@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"os"
@@ -13,7 +13,7 @@ time=2026-11-28T22:09:55.120Z level=WARN msg="hand-over failed" node=emea-2 room
 time=2026-11-28T22:09:55.120Z level=WARN msg="hand-over failed" node=emea-2 room=bot event=update call=c4 partition=57 epoch=1 err="handing update of call c4 to the bot of app a: the bot did not reply in time: context canceled"
 time=2026-11-28T22:09:55.121Z level=INFO msg="call is over" node=emea-2 room=bot call=c3 partition=57 epoch=1
 `
-	if err := os.WriteFile(f.file("emea-2.log"), []byte(log), 0o600); err != nil {
+	if err := os.WriteFile(f.File("emea-2.log"), []byte(log), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for call, want := range map[string]bool{"c1": true, "c2": false, "c3": false, "c4": false, "c": false} {

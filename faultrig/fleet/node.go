@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"context"
@@ -32,9 +32,9 @@ type Node struct {
 	Space   string // network namespace; empty: the rig's own
 
 	fleet  *Fleet
-	binary string
+	Binary string
 	env    []string
-	api    *admin.Client
+	API    *admin.Client
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -64,9 +64,9 @@ func (n *Node) startLocked() error {
 		return fmt.Errorf("starting node %s: %w", n.ID, err)
 	}
 	defer log.Close()
-	args := []string{n.binary, "start", "--config", n.Config}
+	args := []string{n.Binary, "start", "--config", n.Config}
 	if n.Space != "" {
-		args = append([]string{lookTool("ip"), "netns", "exec", n.Space}, args...)
+		args = append([]string{LookTool("ip"), "netns", "exec", n.Space}, args...)
 	}
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the scenario ends it, by pid
 	cmd.Stdout, cmd.Stderr = log, log
@@ -218,7 +218,7 @@ func (n *Node) Up() bool {
 	return n.cmd != nil && !n.paused
 }
 
-// Pid gives the process id; 0: it does not run.
+// Pid returns the process id; 0: it does not run.
 func (n *Node) Pid() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -239,7 +239,7 @@ func (n *Node) Exits() []string {
 func (n *Node) Status(ctx context.Context) (admin.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return n.api.Status(ctx)
+	return n.API.Status(ctx)
 }
 
 // Ready waits until the node may act as an owner and knows a leader.
@@ -252,7 +252,7 @@ func (n *Node) Ready(ctx context.Context, limit time.Duration) error {
 // Await asks until the node's status is as wanted.
 func (n *Node) Await(ctx context.Context, limit time.Duration, what string, good func(admin.Status) bool) error {
 	var last error
-	ok := until(ctx, limit, 25*time.Millisecond, func() bool {
+	ok := Until(ctx, limit, 25*time.Millisecond, func() bool {
 		s, err := n.Status(ctx)
 		last = err
 		return err == nil && good(s)
@@ -263,8 +263,8 @@ func (n *Node) Await(ctx context.Context, limit time.Duration, what string, good
 	return nil
 }
 
-// until asks again and again; false when the limit passed first.
-func until(ctx context.Context, limit, every time.Duration, good func() bool) bool {
+// Until asks again and again; false when the limit passed first.
+func Until(ctx context.Context, limit, every time.Duration, good func() bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
@@ -279,8 +279,8 @@ func until(ctx context.Context, limit, every time.Duration, good func() bool) bo
 	}
 }
 
-// pause waits; false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits; false when ctx ended first.
+func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -289,4 +289,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// HealWithin is how long a node may take to be well after the last fault is healed,
+// processes started again included.
+const HealWithin = 25 * time.Second
+
+// Insist repeats what an operator would repeat: the region has no leader right now,
+// or the machine is too busy to answer.
+func Insist(ctx context.Context, do func() error) error {
+	var err error
+	Until(ctx, HealWithin, 200*time.Millisecond, func() bool {
+		err = do()
+		return err == nil
+	})
+	return err
 }

@@ -1,7 +1,10 @@
-package faultrig
+// Package desk is the bot of the calls that the rig claims: it takes every call, and finds
+// two owners and passed epochs.
+package desk
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -33,6 +36,9 @@ type Desk struct {
 	late   int                            // hand-overs that were on their way when their node was paused
 }
 
+// Plenty is how many live calls a node may hold: the rig never fills one.
+const Plenty = 1_000_000
+
 // Told is one event that the desk was handed.
 type Told struct {
 	At    time.Time
@@ -61,7 +67,8 @@ type seenOwner struct {
 	by   string
 }
 
-func newDesk(host string, tls *authority) (*Desk, error) {
+// Open opens the desk on a host, with TLS if conf is not nil.
+func Open(host string, conf *tls.Config) (*Desk, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", host+":0")
 	if err != nil {
 		return nil, fmt.Errorf("opening the rig's desk: %w", err)
@@ -73,13 +80,13 @@ func newDesk(host string, tls *authority) (*Desk, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{node}/health", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"load":0,"capacity":%d}`, plenty)
+		fmt.Fprintf(w, `{"load":0,"capacity":%d}`, Plenty)
 	})
 	mux.HandleFunc("POST /{node}/", d.take)
 	d.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	if tls != nil {
+	if conf != nil {
 		d.base = "https://" + l.Addr().String() + "/"
-		d.server.TLSConfig = tls.server.Clone()
+		d.server.TLSConfig = conf.Clone()
 		go func() { _ = d.server.ServeTLS(l, "", "") }() // ends with Close
 		return d, nil
 	}
@@ -112,9 +119,9 @@ func (d *Desk) Late() int {
 	return d.late
 }
 
-// granted is what the desk answers to the first notification, so that the
+// Granted is what the desk answers to the first notification, so that the
 // claimant learns the owner from the response that passes through.
-type granted struct {
+type Granted struct {
 	Node      ownership.NodeID      `json:"node"`
 	Partition ownership.PartitionID `json:"partition"`
 	Epoch     ownership.Epoch       `json:"epoch"`
@@ -123,7 +130,7 @@ type granted struct {
 func (d *Desk) take(w http.ResponseWriter, r *http.Request) {
 	part, _ := strconv.ParseUint(r.Header.Get("Tandem-Partition"), 10, 32) // absent: 0, which is told below
 	epoch, _ := strconv.ParseUint(r.Header.Get("Tandem-Epoch"), 10, 64)    // absent: 0, which is told below
-	g := granted{ownership.NodeID(r.PathValue("node")), ownership.PartitionID(part), ownership.Epoch(epoch)}
+	g := Granted{ownership.NodeID(r.PathValue("node")), ownership.PartitionID(part), ownership.Epoch(epoch)}
 	call := ownership.CallID(strings.ToLower(r.Header.Get("Tandem-Call")))
 	event := ownership.Event(r.Header.Get("Tandem-Event"))
 	if event != ownership.EventLost { // that one tells of somebody else's call
@@ -171,20 +178,27 @@ func (d *Desk) Owner(p ownership.PartitionID, e ownership.Epoch, node ownership.
 	}
 }
 
+// Break notes what somebody else saw.
+func (d *Desk) Break(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.breakLocked(format, args...)
+}
+
 func (d *Desk) breakLocked(format string, args ...any) {
 	if len(d.broken) < 20 {
 		d.broken = append(d.broken, fmt.Sprintf(format, args...))
 	}
 }
 
-// Broken gives what the desk found wrong.
+// Broken returns what the desk found wrong.
 func (d *Desk) Broken() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.broken...)
 }
 
-// Of gives what the desk was told of a call, in order.
+// Of returns what the desk was told of a call, in order.
 func (d *Desk) Of(call ownership.CallID) []Told {
 	d.mu.Lock()
 	defer d.mu.Unlock()

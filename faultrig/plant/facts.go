@@ -1,4 +1,4 @@
-package faultrig
+package plant
 
 // factPlants take away what makes a fact last and an owner stop.
 func factPlants() []Plant {

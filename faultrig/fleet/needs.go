@@ -1,4 +1,4 @@
-package faultrig
+package fleet
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func Missing(needs []Need) string {
 			return "it needs root"
 		}
 		for _, tool := range needTools[n] {
-			if lookTool(tool) == "" {
+			if LookTool(tool) == "" {
 				return tool + " is not installed"
 			}
 		}
@@ -46,8 +46,8 @@ func Missing(needs []Need) string {
 	return ""
 }
 
-// lookTool finds a program, also where only root's path leads.
-func lookTool(name string) string {
+// LookTool finds a program, also where only root's path leads.
+func LookTool(name string) string {
 	if p, err := exec.LookPath(name); err == nil {
 		return p
 	}
@@ -62,7 +62,7 @@ func lookTool(name string) string {
 
 // tool runs a program of the machine and gives its output in the error.
 func tool(name string, args ...string) error {
-	path := lookTool(name)
+	path := LookTool(name)
 	if path == "" {
 		return fmt.Errorf("running %s: it is not installed", name)
 	}

@@ -1,4 +1,4 @@
-package faultrig
+package plant
 
 import (
 	"context"
@@ -49,9 +49,19 @@ func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// Fits fails when a text to be changed is not there exactly once: such a plant would
+// plant nothing and prove nothing. dir takes copies.
+func (p *Plant) Fits(ctx context.Context, dir string) error {
+	root, err := goOutput(ctx, "", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	_, err = p.plantIn(ctx, root, dir)
+	return err
+}
+
 // plantIn writes the patched sources and gives the arguments that put them in
-// the place of the real ones. It fails when a text to be changed is not there
-// exactly once: a plant that plants nothing would prove nothing.
+// the place of the real ones. It fails as Fits does.
 func (p *Plant) plantIn(ctx context.Context, root, dir string) ([]string, error) {
 	over := map[string]string{}    // source file to its patched copy
 	modules := map[string]string{} // module to its patched copy

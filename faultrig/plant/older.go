@@ -1,0 +1,11 @@
+package plant
+
+// Older is this software as it was one command format ago: it neither reads nor
+// writes the newest one.
+func Older() Plant {
+	return Plant{Name: "older", What: "knows command format 2 only", Edits: []Edit{{
+		File: "store/record/command.go",
+		Old:  "const CommandFormat uint32 = ownership.FormatReservations\n",
+		New:  "const CommandFormat uint32 = ownership.FormatReservations - 1\n",
+	}}}
+}
