@@ -55,9 +55,6 @@ type Result struct {
 	Dir        string // logs and data, kept when something broke
 }
 
-// Held reports whether everything that must hold held.
-func (r Result) Held() bool { return r.Skipped == "" && len(r.Broken) == 0 }
-
 // Options of a run.
 type Options struct {
 	Binary string

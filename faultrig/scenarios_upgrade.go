@@ -3,15 +3,16 @@ package faultrig
 import (
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"tandem/faultrig/fleet"
 )
 
-// Lines of the product's log and of its refusal.
-const (
-	formatRaised = "the region writes a newer command format"
+// Lines of the product's log and of its refusal, see plant.Older.
+var (
+	formatRaised = regexp.MustCompile(`the region writes a newer command format.* to=3\n`)
 	formatTooNew = "this software reads up to 2; upgrade it"
 )
 
@@ -57,10 +58,10 @@ func mixedVersions(ctx context.Context, s *Stage) error {
 	return s.bringBack(ctx, back)
 }
 
-// logged reports whether any node has written a line with these words.
-func (s *Stage) logged(words string) bool {
+// logged reports whether any node has written a line like that.
+func (s *Stage) logged(line *regexp.Regexp) bool {
 	for _, n := range s.Nodes {
-		if text, err := os.ReadFile(n.LogFile); err == nil && strings.Contains(string(text), words) {
+		if text, err := os.ReadFile(n.LogFile); err == nil && line.Match(text) {
 			return true
 		}
 	}

@@ -117,10 +117,7 @@ func (n *Node) wait(cmd *exec.Cmd, ended chan struct{}) {
 }
 
 // Kill ends the process as a power cut would and waits for its end.
-func (n *Node) Kill() { n.end(syscall.SIGKILL, true) }
-
-// Crash kills the process; the supervisor starts it again.
-func (n *Node) Crash() { n.end(syscall.SIGKILL, false) }
+func (n *Node) Kill() { n.end(syscall.SIGKILL) }
 
 // Stop asks the process to end and waits until it has, at most for limit.
 func (n *Node) Stop(limit time.Duration) error {
@@ -156,16 +153,14 @@ func (n *Node) Ends(limit time.Duration) bool {
 	case <-ended:
 		return true
 	case <-time.After(limit):
-		n.end(syscall.SIGQUIT, true)
+		n.end(syscall.SIGQUIT)
 		return false
 	}
 }
 
-func (n *Node) end(sig syscall.Signal, forGood bool) {
+func (n *Node) end(sig syscall.Signal) {
 	n.mu.Lock()
-	if forGood {
-		n.wanted = false
-	}
+	n.wanted = false
 	cmd, ended := n.cmd, n.ended
 	if cmd != nil {
 		_ = cmd.Process.Signal(sig) // an ended process is waited for below
