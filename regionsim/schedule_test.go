@@ -24,7 +24,7 @@ func (s step) String() string {
 	if s.leader {
 		who = "the leader"
 	}
-	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n%1000)
+	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n)
 }
 
 // second is the first seed of the second edition.

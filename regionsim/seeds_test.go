@@ -169,8 +169,9 @@ func (r *region) settle() {
 	}
 }
 
-// alike reports whether all nodes run, lead or follow with a lease, and show the
-// same table.
+// alike reports whether all nodes run, lead or follow with a lease, show the same
+// table, and have no entry under way: a write that began while the disk was slow may
+// last for two seconds after it.
 func (r *region) alike() bool {
 	sums := map[string]bool{}
 	for _, s := range r.all() {
@@ -178,7 +179,7 @@ func (r *region) alike() bool {
 		if p == nil || p.ended.Load() != nil {
 			return false
 		}
-		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" {
+		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" || now.Commit != now.LastIndex {
 			return false
 		}
 		hash, at := p.st.Table().Hash()
