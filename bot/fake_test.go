@@ -244,7 +244,7 @@ func refusal(kind error, status int, maybe bool) *graph.CallError {
 	return &graph.CallError{Op: "answer", Call: "x", Kind: kind, Status: status, Maybe: maybe}
 }
 
-// logs is what a desk wrote.
+// logs is what a dispatcher wrote.
 type logs struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -262,9 +262,9 @@ func (l *logs) String() string {
 	return l.b.String()
 }
 
-// stand is a desk with everything around it. It holds partition 7 at epoch 3.
+// stand is a dispatcher with everything around it. It holds partition 7 at epoch 3.
 type stand struct {
-	*Desk
+	*Dispatcher
 	bot    *fakeBot
 	ledger *fakeLedger
 	graph  *fakeGraph
@@ -275,7 +275,7 @@ type stand struct {
 // usualTimeout is the shipped apps[].bot.timeout.
 const usualTimeout = 4 * time.Second
 
-// newStand opens a desk for one app; change may alter it. It is closed at the
+// newStand opens a dispatcher for one app; change may alter it. It is closed at the
 // end of the test.
 func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	t.Helper()
@@ -288,7 +288,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 		change(&c)
 	}
 	var err error
-	if s.Desk, err = New(c, s.ledger); err != nil {
+	if s.Dispatcher, err = New(c, s.ledger); err != nil {
 		t.Fatal(err)
 	}
 	s.look(3)
@@ -303,7 +303,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	return s
 }
 
-// look shows the desk the calls of partition 7, this node's own at that epoch.
+// look shows the dispatcher the calls of partition 7, this node's own at that epoch.
 func (s *stand) look(epoch ownership.Epoch, calls ...ownership.Call) {
 	for i := range calls {
 		if calls[i].Owner == "" {

@@ -197,7 +197,7 @@ func TestIncomingBotFails(t *testing.T) {
 	}
 }
 
-// With answer: router the 202 is out when the bot fails, so the desk itself
+// With answer: router the 202 is out when the bot fails, so the dispatcher itself
 // tries again, and later notifications stay behind.
 func TestIncomingRouterTellsUntilTheBotTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ func pinned(owner ownership.NodeID, epoch ownership.Epoch, state ownership.CallS
 	return c
 }
 
-// see has the table show the call, and the desk look at it.
+// see has the table show the call, and the dispatcher look at it.
 func (s *stand) see(partition ownership.Epoch, c ownership.Call) {
 	s.ledger.show(c.ID, c.Owner, c.Epoch, c.State)
 	s.look(partition, c)

@@ -50,8 +50,8 @@ func factPlants() []Plant {
 		{
 			Name: "no-memory", What: "the memory of handled messages is lost over a restart",
 			Edits: []Edit{{
-				File: "node/desk.go",
-				Old:  "	n.desk.Recall(m)\n",
+				File: "node/dispatcher.go",
+				Old:  "	n.dispatcher.Recall(m)\n",
 				New:  "",
 			}},
 			Finds: "F73", Shows: "handled again: after a restart",

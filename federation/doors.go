@@ -16,7 +16,7 @@ import (
 
 // A region is known by several doors: those of the configuration, each address of
 // their names, and those that the region tells of its nodes. One dead node, or one
-// that is cut off from its region, must not take the whole region out of the world.
+// that is cut off from its region, must not make the whole region count as down.
 
 const (
 	maxDoors     = 16               // asked of one region

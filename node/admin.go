@@ -52,7 +52,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "tokens", Ask: func(context.Context) error { return n.tokens.Ready() }},
 		{Name: "bot", Ask: func(context.Context) error {
-			if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
+			if healthy, _, _ := bot.Worst(n.dispatcher.Health()); !healthy {
 				return errors.New("the bot beside this node is not healthy, so it gets no new calls")
 			}
 			return nil
@@ -192,7 +192,7 @@ type adminWorld struct{ n *Node }
 
 func (w adminWorld) Regions() []admin.Region {
 	var all []admin.Region
-	for _, s := range w.n.world.Regions() {
+	for _, s := range w.n.regions.Regions() {
 		all = append(all, admin.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
 			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name), Error: s.Error,

@@ -232,7 +232,7 @@ func (s *stage) meet() {
 		for _, region := range s.plan.regions {
 			if x.node != nil && region != x.region {
 				eventually(s.t, x.name+" sees "+region, func() error {
-					return not(x.node.world.Healthy(ownership.Region(region)), "it does not")
+					return not(x.node.regions.Healthy(ownership.Region(region)), "it does not")
 				})
 			}
 		}

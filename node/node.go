@@ -42,9 +42,9 @@ type Node struct {
 	handles  *webhook.Handles
 	rules    *policy.Rules
 	pins     *policy.Pins
-	desk     *bot.Desk
+	dispatcher     *bot.Dispatcher
 	region   *cluster.Cluster
-	world    *federation.World
+	regions    *federation.Regions
 	door     *webhook.Handler
 	private  *admin.Door
 	certs    certificates
@@ -104,7 +104,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, drains{n}.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func (n *Node) promises() []admin.Promise {
 		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
 			textOf(n.ended("")), "None of them has ended."),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
-			n.worldTrouble(), "Every other region is healthy."),
+			n.regionsTrouble(), "Every other region is healthy."),
 	}
 }
 
@@ -126,7 +126,7 @@ func (n *Node) routingTrouble() string {
 }
 
 func (n *Node) answeringTrouble() string {
-	if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
+	if healthy, _, _ := bot.Worst(n.dispatcher.Health()); !healthy {
 		return "the bot beside this node is not healthy, so it gets no new calls"
 	}
 	return textOf(errors.Join(n.tokens.Ready(), n.outboundTrouble()))
@@ -140,8 +140,8 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-func (n *Node) worldTrouble() string {
-	for _, r := range n.world.Regions() {
+func (n *Node) regionsTrouble() string {
+	for _, r := range n.regions.Regions() {
 		if r.Name != n.Region() && !r.Healthy {
 			return fmt.Sprintf("region %s is not healthy, or cannot be reached", r.Name)
 		}

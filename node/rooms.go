@@ -42,9 +42,9 @@ func (c Config) checkRooms() error {
 			say(at+".graph", a.graphConfig().Check())
 		}
 	}
-	desk, err := c.botConfig()
+	dispatcher, err := c.botConfig()
 	p.when(err != nil, "%w", err)
-	say("apps", desk.Check())
+	say("apps", dispatcher.Check())
 	say("cluster", c.clusterConfig().Check())
 	say("regions", c.federationConfig().Check())
 	door, err := c.webhookConfig()
@@ -86,7 +86,7 @@ func (p Profile) openIDs() []string {
 	return append([]string{p.OpenIDURL}, p.OpenIDs...)
 }
 
-// botConfig is what the desk is told, but for its apps' Bot and Graph.
+// botConfig is what the dispatcher is told, but for its apps' Bot and Graph.
 func (c Config) botConfig() (bot.Config, error) {
 	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.metrics(), Now: c.Now}
 	for i, a := range c.Apps {

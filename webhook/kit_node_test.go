@@ -38,7 +38,7 @@ type region struct {
 	answer func(ownership.Placement) ownership.Placement // changes a placement
 }
 
-// node is one node: its door behind a real server, its desk, its view.
+// node is one node: its door behind a real server, its dispatcher, its view.
 type node struct {
 	id       ownership.NodeID
 	in       *region
@@ -55,7 +55,7 @@ type node struct {
 	relayErr error
 	cutOff   error // nobody can tell it whether its table is up to date
 
-	deskMu sync.Mutex
+	dispatcherMu sync.Mutex
 	asked  int // times that it made sure of that
 	got    []ownership.HandOver
 
@@ -197,7 +197,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 		t.Fatal(err)
 	}
 	deps := Deps{
-		Tokens: nd.tokens, Table: nd, Desk: nd, World: w, Handles: testKeys(), Rules: rules, Pins: pins,
+		Tokens: nd.tokens, Table: nd, Dispatcher: nd, Regions: w, Handles: testKeys(), Rules: rules, Pins: pins,
 		Logger:  slog.New(slog.NewJSONHandler(nd.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: nd.metrics,
 	}

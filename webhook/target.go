@@ -99,6 +99,6 @@ func (c *baseCache) good(base string) bool {
 
 // mayRedirectTo reports whether a region is healthy and has an address.
 func (h *Handler) mayRedirectTo(to ownership.Region) bool {
-	base, ok := h.world.URL(to)
-	return ok && h.bases.good(base) && h.world.Healthy(to)
+	base, ok := h.regions.URL(to)
+	return ok && h.bases.good(base) && h.regions.Healthy(to)
 }

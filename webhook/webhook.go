@@ -82,8 +82,8 @@ const (
 type Deps struct {
 	Tokens  Tokens
 	Table   Table
-	Desk    Desk
-	World   World
+	Dispatcher    Dispatcher
+	Regions   Regions
 	Handles *Handles
 	// Identity gives the region's identity, random since its founding, which its
 	// handles carry; empty: it has none yet. May be nil.
@@ -104,8 +104,8 @@ type Handler struct {
 	base     string // of this region's callback URIs
 	tokens   Tokens
 	table    Table
-	desk     Desk
-	world    World
+	dispatcher     Dispatcher
+	regions    Regions
 	handles  *Handles
 	identity func() string
 	healthy  func(context.Context) bool
@@ -116,10 +116,10 @@ type Handler struct {
 	router   *httprouter.Router
 	limits   graph.Limits
 	inFlight chan struct{}
-	hale     func(ownership.Region) bool // a region that a redirect may lead to
+	regionUp     func(ownership.Region) bool // a region that a redirect may lead to
 	bases    baseCache
 	attempts *attempts
-	told     *rate.Limiter // lines of refused requests in the log
+	refusals     *rate.Limiter // lines of refused requests in the log
 	// handshakes bounds what is said of handshakes that belong elsewhere.
 	handshakes rate.Sometimes
 }
@@ -136,12 +136,12 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	if deps.Tokens == nil || deps.Table == nil || deps.Desk == nil || deps.World == nil || deps.Handles == nil {
-		return nil, errors.New("opening the public door: it needs tokens, a table, a desk, a world and handles")
+	if deps.Tokens == nil || deps.Table == nil || deps.Dispatcher == nil || deps.Regions == nil || deps.Handles == nil {
+		return nil, errors.New("opening the public door: it needs tokens, a table, a dispatcher, regions and handles")
 	}
 	h := &Handler{
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
-		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
+		tokens: deps.Tokens, table: deps.Table, dispatcher: deps.Dispatcher, regions: deps.Regions, handles: deps.Handles,
 		identity: deps.Identity, healthy: deps.Healthy,
 		now: deps.Now, log: deps.Logger,
 		limits:     graph.Limits{Notifications: cfg.Notifications},
@@ -155,7 +155,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		h.now = time.Now
 	}
 	h.attempts = newAttempts(cfg.Attempts, h.now)
-	h.told = rate.NewLimiter(refusedLines, refusedBurst)
+	h.refusals = rate.NewLimiter(refusedLines, refusedBurst)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -163,7 +163,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
-	h.hale = h.mayRedirectTo
+	h.regionUp = h.mayRedirectTo
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil

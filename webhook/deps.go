@@ -47,8 +47,8 @@ type Table interface {
 	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
 }
 
-// Desk takes the notifications of calls that this node owns.
-type Desk interface {
+// Dispatcher takes the notifications of calls that this node owns.
+type Dispatcher interface {
 	// Incoming takes a new call.
 	Incoming(context.Context, ownership.HandOver) (ownership.Reply, error)
 	// Update takes any later notification.
@@ -58,8 +58,8 @@ type Desk interface {
 	Handled(ownership.HandOver) (ownership.Reply, bool)
 }
 
-// World knows the other regions. Its URLs come from the configuration.
-type World interface {
+// Regions knows the other regions. Its URLs come from the configuration.
+type Regions interface {
 	// Healthy reports whether a region may be given calls now.
 	Healthy(ownership.Region) bool
 	// URL gives the base URL of a region.

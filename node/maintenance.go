@@ -8,14 +8,14 @@ import (
 	"tandem/ownership"
 )
 
-// How often the house is kept.
+// How often maintenance runs.
 const (
 	forgetEvery = 30 * time.Second // the leader drops old tombstones
 	reapEvery   = time.Minute      // every node looks after its own silent calls
 )
 
-// keepHouse starts the rounds that clean the table up.
-func (n *Node) keepHouse(ctx context.Context) error {
+// maintain starts the rounds that clean the table up.
+func (n *Node) maintain(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -34,7 +34,7 @@ func (n *Node) keepHouse(ctx context.Context) error {
 			}
 		}
 	}()
-	n.stops.add("housekeeping", func() {
+	n.stops.add("maintenance", func() {
 		cancel()
 		<-done
 	})
@@ -53,7 +53,7 @@ func (n *Node) forget(ctx context.Context) {
 	}
 }
 
-// now is the clock of the house.
+// now is the clock of the maintenance.
 func (n *Node) now() time.Time {
 	if n.cfg.Now != nil {
 		return n.cfg.Now()
@@ -63,7 +63,7 @@ func (n *Node) now() time.Time {
 
 // reap looks at calls that have been silent for long.
 func (n *Node) reap(ctx context.Context) {
-	seen, err := n.desk.Reap(ctx, n.ownCalls())
+	seen, err := n.dispatcher.Reap(ctx, n.ownCalls())
 	if err != nil {
 		n.log.Warn("looking after silent calls; the next round tries again", "err", err)
 	}

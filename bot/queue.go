@@ -10,18 +10,18 @@ import (
 	"tandem/ownership"
 )
 
-// part is what the desk has of one partition.
+// part is what the dispatcher has of one partition.
 type part struct {
-	lines map[ownership.CallID]*line
+	queues map[ownership.CallID]*callQueue
 	// seen is the epoch at which Look was last shown its calls: until then a call
 	// of it may have been answered by an earlier owner, or by an earlier process.
 	seen ownership.Epoch
 }
 
-// line is one call at the desk: its queue and what is remembered of it. All
-// fields but the first three are guarded by Desk.mu. A call that rests costs
+// callQueue is one call at the dispatcher: its queue and what is remembered of it. All
+// fields but the first three are guarded by Dispatcher.mu. A call that rests costs
 // little: what is under way, and what is to do, stands in places of its own.
-type line struct {
+type callQueue struct {
 	app       *served
 	call      ownership.CallID
 	partition ownership.PartitionID
@@ -39,9 +39,9 @@ type line struct {
 	epoch    ownership.Epoch // at which this node acts for it, or last heard of it
 	held     ownership.Epoch // at which the bot has it, or is about to be told; 0: it has not
 	answered ownership.Epoch // at which the cloud took an answer; 0: none is known
-	queue    []*entry        // the first is under way
+	queue    []*delivery     // the first is under way
 	todo     *todo
-	kept     []kept // handled messages, oldest first
+	handled  []handledMessage // handled messages, oldest first
 
 	active   moment // last sign of life
 	seenTold moment // when the table last heard of one
@@ -49,13 +49,13 @@ type line struct {
 	endedAt  moment // never: it lives
 }
 
-// entry is one hand-over in a line.
-type entry struct {
+// delivery is one hand-over in a queue.
+type delivery struct {
 	key     key
 	own     bool // Tandem's own event or promise: no caller would send it again
 	outside bool // it came from outside, and counts against the app's bounds
 	first   ownership.Epoch
-	work    func(ctx context.Context, e *entry) (ownership.Reply, error)
+	work    func(ctx context.Context, e *delivery) (ownership.Reply, error)
 	after   func()        // called with the lock held when the work is done
 	done    chan struct{} // made when somebody waits; closed when reply and err stand
 	stood   bool          // reply and err stand
@@ -64,7 +64,7 @@ type entry struct {
 }
 
 // queues holds the calls of this node, each with what waits for its bot. It knows
-// neither what an entry does nor what the table is told.
+// neither what a delivery does nor what the table is told.
 type queues struct {
 	conf   Config
 	apps   map[ownership.AppID]*served
@@ -76,47 +76,47 @@ type queues struct {
 	cancel context.CancelFunc
 	open   context.Context // ends when Close begins
 	shut   context.CancelFunc
-	loops  sync.WaitGroup // housekeeping, health
-	work   sync.WaitGroup // lines, keepAlives and records under way
+	loops  sync.WaitGroup // maintenance, health
+	work   sync.WaitGroup // queues, keepAlives and records under way
 
 	effects effects
 
 	mu      sync.Mutex
 	closed  bool
 	parts   map[ownership.PartitionID]*part
-	lines   int // in all parts
-	waiting int // entries in all lines
-	dues    map[int32][]*line
+	calls   int // in all parts
+	waiting int // deliveries in all queues
+	dues    map[int32][]*callQueue
 }
 
-// partOf gives what the desk has of a partition. The lock is held.
+// partOf gives what the dispatcher has of a partition. The lock is held.
 func (d *queues) partOf(id ownership.PartitionID) *part {
 	p := d.parts[id]
 	if p == nil {
-		p = &part{lines: map[ownership.CallID]*line{}}
+		p = &part{queues: map[ownership.CallID]*callQueue{}}
 		d.parts[id] = p
 	}
 	return p
 }
 
-// lineOf gives the call's line, made if need be, and brings its place up to the
-// hand-over's. A line belongs to one app: the error is ownership.ErrOtherApp, for
+// queueOf gives the call's queue, made if need be, and brings its place up to the
+// hand-over's. A queue belongs to one app: the error is ownership.ErrOtherApp, for
 // no bot may hear or end another's call, nor see what was replied. The lock is
 // held.
-func (d *queues) lineOf(app *served, h ownership.HandOver) (*line, error) {
+func (d *queues) queueOf(app *served, h ownership.HandOver) (*callQueue, error) {
 	p := d.partOf(h.Partition)
-	l := p.lines[h.Call]
+	l := p.queues[h.Call]
 	if l != nil && l.app != app {
 		return nil, ownership.ErrOtherApp
 	}
 	if l == nil {
 		now := d.now()
 		// Cloned: the ids may be parts of whole bodies.
-		l = &line{
+		l = &callQueue{
 			app: app, call: ownership.CallID(strings.Clone(string(h.Call))), partition: h.Partition, active: now, seenTold: now,
 		}
-		p.lines[l.call] = l
-		d.lines++
+		p.queues[l.call] = l
+		d.calls++
 		d.dueAt(l, now.add(rememberFor))
 	}
 	l.epoch = max(l.epoch, h.Epoch)
@@ -127,22 +127,22 @@ func (d *queues) lineOf(app *served, h ownership.HandOver) (*line, error) {
 }
 
 // raw gives the call's id as the cloud spelled it.
-func (l *line) raw() string {
+func (l *callQueue) raw() string {
 	if l.rawCall != "" {
 		return l.rawCall
 	}
 	return spelled(string(l.call))
 }
 
-// handOver gives the line's place for actions that no notification asked for.
+// handOver gives the queue's place for actions that no notification asked for.
 // The lock is held.
-func (l *line) handOver() ownership.HandOver {
+func (l *callQueue) handOver() ownership.HandOver {
 	return ownership.HandOver{App: l.app.ID, Call: l.call, RawCall: l.raw(), Partition: l.partition, Epoch: l.epoch}
 }
 
-// push puts an entry at the end of the line and starts the line's goroutine if
+// push puts a delivery at the end of the queue and starts the queue's goroutine if
 // it rests. The lock is held.
-func (d *queues) push(l *line, e *entry) error {
+func (d *queues) push(l *callQueue, e *delivery) error {
 	switch {
 	case d.closed:
 		return ErrClosed
@@ -158,8 +158,8 @@ func (d *queues) push(l *line, e *entry) error {
 	return nil
 }
 
-// outside counts the line's notifications. The lock is held.
-func (l *line) outside() (n int) {
+// outside counts the queue's notifications. The lock is held.
+func (l *callQueue) outside() (n int) {
 	for _, e := range l.queue {
 		if e.outside {
 			n++
@@ -168,16 +168,16 @@ func (l *line) outside() (n int) {
 	return n
 }
 
-// tally counts an entry that came or went. The lock is held.
-func (d *queues) tally(l *line, e *entry, by int) {
+// tally counts a delivery that came or went. The lock is held.
+func (d *queues) tally(l *callQueue, e *delivery, by int) {
 	d.waiting += by
 	if e.outside {
 		l.app.waiting += by
 	}
 }
 
-// run works through the line until it is empty.
-func (d *queues) run(l *line) {
+// run works through the queue until it is empty.
+func (d *queues) run(l *callQueue) {
 	for {
 		d.mu.Lock()
 		if len(l.queue) == 0 {
@@ -192,9 +192,9 @@ func (d *queues) run(l *line) {
 	}
 }
 
-// finish takes the entry off the line, remembers what was handled, and lets
+// finish takes the delivery off the queue, remembers what was handled, and lets
 // those know who wait for it.
-func (d *queues) finish(l *line, e *entry, reply ownership.Reply, err error) {
+func (d *queues) finish(l *callQueue, e *delivery, reply ownership.Reply, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.queue[0] = nil
@@ -229,8 +229,8 @@ func (d *queues) finish(l *line, e *entry, reply ownership.Reply, err error) {
 	l.queue = rest
 }
 
-// settle lets the callers go with this reply while the entry's work goes on.
-func (d *queues) settle(e *entry, reply ownership.Reply) {
+// settle lets the callers go with this reply while the delivery's work goes on.
+func (d *queues) settle(e *delivery, reply ownership.Reply) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !e.stood {
@@ -239,16 +239,16 @@ func (d *queues) settle(e *entry, reply ownership.Reply) {
 }
 
 // stand settles what callers get. The lock is held.
-func (e *entry) stand(reply ownership.Reply, err error) {
+func (e *delivery) stand(reply ownership.Reply, err error) {
 	e.reply, e.err, e.stood = reply, err, true
 	if e.done != nil {
 		close(e.done)
 	}
 }
 
-// await gives the entry's reply. A caller that leaves does not end the
+// await gives the delivery's reply. A caller that leaves does not end the
 // delivery: the cloud's retry will find it under its message id.
-func (d *queues) await(ctx context.Context, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+func (d *queues) await(ctx context.Context, h ownership.HandOver, e *delivery) (ownership.Reply, error) {
 	d.mu.Lock()
 	if e.stood {
 		defer d.mu.Unlock()
@@ -272,20 +272,20 @@ func (d *queues) await(ctx context.Context, h ownership.HandOver, e *entry) (own
 }
 
 // drop forgets a call. The lock is held.
-func (d *queues) drop(l *line) {
-	delete(d.parts[l.partition].lines, l.call)
-	d.lines--
-	l.dropped, l.kept = true, nil // a round to come may still know the line
+func (d *queues) drop(l *callQueue) {
+	delete(d.parts[l.partition].queues, l.call)
+	d.calls--
+	l.dropped, l.handled = true, nil // a round to come may still know the queue
 }
 
-func (d *queues) over(l *line) bool {
+func (d *queues) over(l *callQueue) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return l.endedAt != 0
 }
 
 // touch notes a sign of life. epoch: the bot has taken the call at it; 0: it has not.
-func (d *queues) touch(l *line, epoch ownership.Epoch) {
+func (d *queues) touch(l *callQueue, epoch ownership.Epoch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.active = d.now()

@@ -14,25 +14,25 @@ import (
 	"tandem/graph"
 )
 
-// deskFile keeps what the desk knows of handled messages, and what the table has
+// handledFile keeps what the dispatcher knows of handled messages, and what the table has
 // yet to hear, over a stop in order.
-const deskFile = "desk.json"
+const handledFile = "desk.json"
 
-func (n *Node) openDesk(context.Context) error {
-	d, err := n.makeDesk(n.cfg)
+func (n *Node) openDispatcher(context.Context) error {
+	d, err := n.makeDispatcher(n.cfg)
 	if err != nil {
 		return err
 	}
-	n.desk = d
-	n.stops.addWaiting("bot's desk", n.closeDesk)
+	n.dispatcher = d
+	n.stops.addWaiting("bot's dispatcher", n.closeDispatcher)
 	n.recall()
 	return nil
 }
 
-// recall gives the desk what the one before it knew. Without it, after a crash,
+// recall gives the dispatcher what the one before it knew. Without it, after a crash,
 // the bot may see a repeat; nothing else depends on it.
 func (n *Node) recall() {
-	file := filepath.Join(n.cfg.Node.DataDir, deskFile)
+	file := filepath.Join(n.cfg.Node.DataDir, handledFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -42,33 +42,33 @@ func (n *Node) recall() {
 		err = json.Unmarshal(text, &m)
 	}
 	if err != nil {
-		n.log.Warn("reading what the bot's desk knew before the restart; the bot may be handed repeats", "err", err)
+		n.log.Warn("reading what the bot's dispatcher knew before the restart; the bot may be handed repeats", "err", err)
 	}
-	n.desk.Recall(m)
+	n.dispatcher.Recall(m)
 	// From here on it would be the knowledge of the last start but one.
 	if err := os.Remove(file); err != nil {
-		n.log.Warn("removing what the bot's desk knew before the restart", "err", err)
+		n.log.Warn("removing what the bot's dispatcher knew before the restart", "err", err)
 	}
 }
 
-// closeDesk lets the desk finish what it has begun, within the grace period, and
+// closeDispatcher lets the dispatcher finish what it has begun, within the grace period, and
 // keeps what it knows for the next start.
-func (n *Node) closeDesk(ctx context.Context) error {
+func (n *Node) closeDispatcher(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Public.Grace)
 	defer cancel()
-	err := n.desk.Close(ctx)
-	text, wrong := json.Marshal(n.desk.Memory())
+	err := n.dispatcher.Close(ctx)
+	text, wrong := json.Marshal(n.dispatcher.Memory())
 	if wrong == nil {
-		wrong = os.WriteFile(filepath.Join(n.cfg.Node.DataDir, deskFile), text, 0o600)
+		wrong = os.WriteFile(filepath.Join(n.cfg.Node.DataDir, handledFile), text, 0o600)
 	}
 	if wrong != nil {
-		n.log.Warn("keeping what the bot's desk knows; after the start the bot may be handed repeats", "err", wrong)
+		n.log.Warn("keeping what the bot's dispatcher knows; after the start the bot may be handed repeats", "err", wrong)
 	}
 	return err
 }
 
-// makeDesk makes the desk with the bots beside this node.
-func (n *Node) makeDesk(c Config) (*bot.Desk, error) {
+// makeDispatcher makes the dispatcher with the bots beside this node.
+func (n *Node) makeDispatcher(c Config) (*bot.Dispatcher, error) {
 	cfg, err := c.botConfig()
 	if err != nil {
 		return nil, err

@@ -29,8 +29,8 @@ func keyOfText(s string) key {
 	return key(sum[:16])
 }
 
-// kept is one handled message.
-type kept struct {
+// handledMessage is one handled message.
+type handledMessage struct {
 	key    key
 	first  ownership.Epoch // of a first notification: the epoch at which it was taken
 	at     moment
@@ -39,7 +39,7 @@ type kept struct {
 	own    bool // Tandem's own
 }
 
-func (k *kept) answer() ownership.Reply {
+func (k *handledMessage) answer() ownership.Reply {
 	if k.reply != nil {
 		return *k.reply
 	}
@@ -54,21 +54,21 @@ func accepted() ownership.Reply { return ownership.Reply{Status: http.StatusAcce
 func handled(r ownership.Reply) bool { return r.Status < http.StatusInternalServerError }
 
 // find looks for a message that is under way or was handled. The lock is held.
-func (l *line) find(k key) (*entry, *kept) {
+func (l *callQueue) find(k key) (*delivery, *handledMessage) {
 	for _, e := range l.queue {
 		if e.key == k {
 			return e, nil
 		}
 	}
-	for i := range l.kept {
-		if l.kept[i].key == k {
-			return nil, &l.kept[i]
+	for i := range l.handled {
+		if l.handled[i].key == k {
+			return nil, &l.handled[i]
 		}
 	}
 	return nil, nil
 }
 
-// Handled gives the reply to a message that this desk has handled. It acts on
+// Handled gives the reply to a message that this dispatcher has handled. It acts on
 // nothing, so it needs no lease. An end is not answered so: should the call be
 // given to another node meanwhile, its repeat tells the bot there.
 func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
@@ -78,7 +78,7 @@ func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
 	if p == nil || h.Ends {
 		return ownership.Reply{}, false
 	}
-	l := p.lines[h.Call]
+	l := p.queues[h.Call]
 	if l == nil || l.app.ID != h.App {
 		return ownership.Reply{}, false
 	}
@@ -91,7 +91,7 @@ func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
 }
 
 // findFirst looks for the first notification at an epoch. The lock is held.
-func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
+func (l *callQueue) findFirst(epoch ownership.Epoch) (*delivery, *handledMessage) {
 	if epoch == 0 {
 		return nil, nil
 	}
@@ -100,9 +100,9 @@ func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
 			return e, nil
 		}
 	}
-	for i := range l.kept {
-		if l.kept[i].first == epoch {
-			return nil, &l.kept[i]
+	for i := range l.handled {
+		if l.handled[i].first == epoch {
+			return nil, &l.handled[i]
 		}
 	}
 	return nil, nil
@@ -110,13 +110,13 @@ func (l *line) findFirst(epoch ownership.Epoch) (*entry, *kept) {
 
 // remember keeps a message that was handled. Of Tandem's own events only the
 // answer of a ringing call matters later. The lock is held.
-func (d *queues) remember(l *line, e *entry) {
+func (d *queues) remember(l *callQueue, e *delivery) {
 	if l.dropped || e.own && !e.outside && e.first == 0 {
 		return
 	}
-	k := kept{key: e.key, first: e.first, at: d.now(), own: !e.outside, status: int16(e.reply.Status)}
+	k := handledMessage{key: e.key, first: e.first, at: d.now(), own: !e.outside, status: int16(e.reply.Status)}
 	if len(e.reply.Body) > 0 || e.reply.Status/100 != 2 && len(e.reply.Header) > 0 {
-		r := e.reply // not the entry's own, which would stay along with it
+		r := e.reply // not the delivery's own, which would stay along with it
 		k.reply = &r
 	}
 	l.keep(k)
@@ -124,22 +124,22 @@ func (d *queues) remember(l *line, e *entry) {
 
 // keep adds a message; the oldest go when there are too many or they are too old
 // for a retry. The lock is held.
-func (l *line) keep(k kept) {
+func (l *callQueue) keep(k handledMessage) {
 	l.prune(k.at)
-	if n := len(l.kept); n >= rememberIDs {
-		l.kept = l.kept[n+1-rememberIDs:]
+	if n := len(l.handled); n >= rememberIDs {
+		l.handled = l.handled[n+1-rememberIDs:]
 	}
-	l.kept = append(l.kept, k)
+	l.handled = append(l.handled, k)
 }
 
 // prune forgets what is too old for a retry. The lock is held.
-func (l *line) prune(now moment) {
+func (l *callQueue) prune(now moment) {
 	n := 0
-	for n < len(l.kept) && now.since(l.kept[n].at) > rememberFor {
+	for n < len(l.handled) && now.since(l.handled[n].at) > rememberFor {
 		n++
 	}
-	if l.kept = l.kept[n:]; len(l.kept) == 0 {
-		l.kept = nil
+	if l.handled = l.handled[n:]; len(l.handled) == 0 {
+		l.handled = nil
 	}
 }
 

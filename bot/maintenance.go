@@ -12,22 +12,22 @@ import (
 
 const (
 	seenBatch = 1000 // calls in one Seen
-	slice     = 256  // lines that housekeeping looks at before it lets others in
+	slice     = 256  // queues that maintenance looks at before it lets others in
 )
 
-// housekeeping is what is due by the clock: keepAlives, signs of life, and calls
+// maintenance is what is due by the clock: keepAlives, signs of life, and calls
 // that are forgotten.
-type housekeeping struct{ *delivery }
+type maintenance struct{ *deliverer }
 
-// keepHouse tells bots what they are owed, sends keepAlives that are due, tells the table of calls that show
+// maintain tells bots what they are owed, sends keepAlives that are due, tells the table of calls that show
 // life, and forgets what is old.
-func (d *housekeeping) keepHouse() {
-	t := time.NewTicker(houseEvery)
+func (d *maintenance) maintain() {
+	t := time.NewTicker(maintainEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			d.payOff()
+			d.notifyOwed()
 			d.tellSeen(d.round())
 		case <-d.open.Done():
 			return
@@ -35,11 +35,11 @@ func (d *housekeeping) keepHouse() {
 	}
 }
 
-// dueAt brings the line's turn in housekeeping forward to the first round at or
-// after a moment. Each line stands in one slot, that of its next turn; where its
+// dueAt brings the queue's turn in maintenance forward to the first round at or
+// after a moment. Each queue stands in one slot, that of its next turn; where its
 // turn came forward, the later slot still names it in vain. The lock is held.
-func (d *queues) dueAt(l *line, when moment) {
-	slot := int32((int64(when) + int64(houseEvery) - 1) / int64(houseEvery))
+func (d *queues) dueAt(l *callQueue, when moment) {
+	slot := int32((int64(when) + int64(maintainEvery) - 1) / int64(maintainEvery))
 	if l.dropped || l.slot != 0 && l.slot <= slot {
 		return
 	}
@@ -47,51 +47,51 @@ func (d *queues) dueAt(l *line, when moment) {
 	d.dues[slot] = append(d.dues[slot], l)
 }
 
-// round gives the lines their turn whose time has come, a slice at a time, and
+// round gives the queues their turn whose time has come, a slice at a time, and
 // gives the live ones that the table has to hear of.
-func (d *housekeeping) round() (seen []*line) {
+func (d *maintenance) round() (seen []*callQueue) {
 	for {
-		lines, more := d.dueLines()
-		seen = append(seen, d.visit(lines)...)
+		queues, more := d.dueQueues()
+		seen = append(seen, d.visit(queues)...)
 		if !more {
 			return seen
 		}
 	}
 }
 
-// dueLines takes a slice of what is due.
-func (d *queues) dueLines() (lines []*line, more bool) {
+// dueQueues takes a slice of what is due.
+func (d *queues) dueQueues() (queues []*callQueue, more bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := int32(int64(d.now()) / int64(houseEvery))
+	now := int32(int64(d.now()) / int64(maintainEvery))
 	for slot, in := range d.dues {
 		if slot > now {
 			continue
 		}
-		n := min(len(in), slice-len(lines))
+		n := min(len(in), slice-len(queues))
 		for _, l := range in[len(in)-n:] {
 			if l.slot == slot && !l.dropped {
 				l.slot = 0
-				lines = append(lines, l)
+				queues = append(queues, l)
 			}
 		}
 		if d.dues[slot] = in[:len(in)-n]; len(in) == n {
 			delete(d.dues, slot)
 		}
-		if len(lines) == slice {
-			return lines, true
+		if len(queues) == slice {
+			return queues, true
 		}
 	}
-	return lines, false
+	return queues, false
 }
 
-// visit does what is due for each line: a keepAlive, a word to the table, and
+// visit does what is due for each queue: a keepAlive, a word to the table, and
 // forgetting.
-func (d *housekeeping) visit(lines []*line) (seen []*line) {
+func (d *maintenance) visit(queues []*callQueue) (seen []*callQueue) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
-	for _, l := range lines {
+	for _, l := range queues {
 		if l.dropped {
 			continue
 		}
@@ -113,10 +113,10 @@ func (d *housekeeping) visit(lines []*line) (seen []*line) {
 	return seen
 }
 
-// nextTurn says when housekeeping has to look at the line again: at the latest in
+// nextTurn says when maintenance has to look at the queue again: at the latest in
 // rememberFor, so that a slot does not hold what was dropped for long. The lock
 // is held.
-func (l *line) nextTurn(now moment) moment {
+func (l *callQueue) nextTurn(now moment) moment {
 	next := now.add(rememberFor)
 	if l.beatAt != 0 {
 		next = min(next, l.beatAt)
@@ -127,14 +127,14 @@ func (l *line) nextTurn(now moment) moment {
 	if l.endedAt != 0 {
 		next = min(next, l.endedAt.add(rememberFor))
 	}
-	if len(l.kept) > 0 {
-		next = min(next, l.kept[0].at.add(rememberFor))
+	if len(l.handled) > 0 {
+		next = min(next, l.handled[0].at.add(rememberFor))
 	}
 	return max(next, now+1)
 }
 
 // beatSoon has one of the app's few goroutines send a keepAlive. The lock is held.
-func (d *housekeeping) beatSoon(l *line) {
+func (d *maintenance) beatSoon(l *callQueue) {
 	a := l.app
 	a.beats = append(a.beats, l)
 	if a.beating == beatAtOnce {
@@ -159,7 +159,7 @@ func (d *housekeeping) beatSoon(l *line) {
 }
 
 // beat sends one keepAlive. 404 means that the end of the call was missed.
-func (d *housekeeping) beat(l *line) {
+func (d *maintenance) beat(l *callQueue) {
 	d.mu.Lock()
 	h := l.handOver()
 	d.mu.Unlock()
@@ -175,7 +175,7 @@ func (d *housekeeping) beat(l *line) {
 		result = "gone"
 		d.end(l, h, "Graph knew it no longer at a keepAlive")
 	case errors.Is(err, ownership.ErrFenced):
-		result = "fenced" // the lease comes back, or the line falls silent and goes
+		result = "fenced" // the lease comes back, or the queue falls silent and goes
 		d.beatAgain(l)
 	default:
 		result = "failed"
@@ -185,7 +185,7 @@ func (d *housekeeping) beat(l *line) {
 	d.logAction("keepAlive", h, err)
 }
 
-func (d *housekeeping) beatAgain(l *line) {
+func (d *maintenance) beatAgain(l *callQueue) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.beatAt != 0 {
@@ -196,20 +196,20 @@ func (d *housekeeping) beatAgain(l *line) {
 
 // tellSeen tells the table of live calls that showed life since it last heard of
 // them, many in one act, each once in seenEvery.
-func (d *housekeeping) tellSeen(lines []*line) {
-	for len(lines) > 0 {
-		n := min(len(lines), seenBatch)
-		d.tellSeenOf(lines[:n])
-		lines = lines[n:]
+func (d *maintenance) tellSeen(queues []*callQueue) {
+	for len(queues) > 0 {
+		n := min(len(queues), seenBatch)
+		d.tellSeenOf(queues[:n])
+		queues = queues[n:]
 	}
 }
 
-func (d *housekeeping) tellSeenOf(lines []*line) {
-	calls := make([]ownership.CallID, len(lines))
-	for i, l := range lines {
+func (d *maintenance) tellSeenOf(queues []*callQueue) {
+	calls := make([]ownership.CallID, len(queues))
+	for i, l := range queues {
 		calls[i] = l.call
 	}
-	ctx, cancel := context.WithTimeout(d.open, houseEvery)
+	ctx, cancel := context.WithTimeout(d.open, maintainEvery)
 	defer cancel()
 	now := d.conf.Now()
 	err := d.apply(ctx, ownership.Seen{At: now, Calls: calls})
@@ -218,7 +218,7 @@ func (d *housekeeping) tellSeenOf(lines []*line) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, l := range lines {
+	for _, l := range queues {
 		if err == nil {
 			l.seenTold = at(now)
 		} else {

@@ -10,55 +10,55 @@ import (
 	"tandem/ownership"
 )
 
-// way is how a body as a whole is dealt with.
-type way uint8
+// route is how a body as a whole is dealt with.
+type route uint8
 
 const (
-	wayRegion way = iota + 1 // redirect to the region of all its calls
-	wayNode                  // redirect to the node that owns all its calls
-	wayIgnore                // nothing in it concerns anybody
-	wayHand                  // hand it over, or relay it, for one call
-	wayEach                  // the same for each of several calls
+	routeRegion route = iota + 1 // redirect to the region of all its calls
+	routeNode                  // redirect to the node that owns all its calls
+	routeIgnore                // nothing in it concerns anybody
+	routeHand                  // hand it over, or relay it, for one call
+	routeEach                  // the same for each of several calls
 )
 
-// plan is the way of a body and what remains of its decisions.
+// plan is the route of a body, and what remains of its decisions.
 type plan struct {
-	way   way
+	route   route
 	live  []*decision
 	owner ownership.Owner
 }
 
-// choose settles the way. It has no effect; explain uses it as well.
-func (h *Handler) choose(q *inquiry, ds []decision) plan {
-	if ds[0].verb == verbRegion { // then all are, see locateAll
-		return plan{way: wayRegion}
+// choose settles the route. It has no effect; explain uses it as well.
+func (h *Handler) choose(q *request, ds []decision) plan {
+	if ds[0].action == actionRegion { // then all are, see locateAll
+		return plan{route: routeRegion}
 	}
 	live, owner, one := sortOut(ds)
 	p := plan{live: live, owner: owner}
 	switch {
 	case len(live) == 0:
-		p.way = wayIgnore
+		p.route = routeIgnore
 	case one && !owner.Here && h.mayRedirect(q, live, owner):
-		p.way = wayNode
+		p.route = routeNode
 	case len(live) == 1:
-		p.way = wayHand
+		p.route = routeHand
 	default:
-		p.way = wayEach
+		p.route = routeEach
 	}
 	return p
 }
 
-// carryOut does what was decided for the calls of one body.
-func (h *Handler) carryOut(ctx context.Context, q *inquiry, ds []decision) result {
+// respond does what was decided for the calls of one body.
+func (h *Handler) respond(ctx context.Context, q *request, ds []decision) result {
 	p := h.choose(q, ds)
-	switch p.way {
-	case wayRegion:
+	switch p.route {
+	case routeRegion:
 		return h.redirectToRegion(q, ds[0].step.Region)
-	case wayNode:
+	case routeNode:
 		return h.redirectToNode(q, p.live[0].part, p.owner)
-	case wayIgnore:
+	case routeIgnore:
 		return accepted(outcomeIgnored)
-	case wayHand:
+	case routeHand:
 		return h.hand(ctx, q, p.live[0])
 	default:
 		return h.handAll(ctx, q, p.live)
@@ -71,13 +71,13 @@ func sortOut(ds []decision) (live []*decision, owner ownership.Owner, one bool) 
 	live = make([]*decision, 0, 1)
 	for i := range ds {
 		d := &ds[i]
-		if d.verb == verbIgnore {
+		if d.action == actionIgnore {
 			continue
 		}
 		if len(live) == 0 {
 			owner = d.owner
 		}
-		one = one && d.verb == verbOwner && d.owner.Node == owner.Node
+		one = one && d.action == actionOwner && d.owner.Node == owner.Node
 		live = append(live, d)
 	}
 	return live, owner, one
@@ -85,7 +85,7 @@ func sortOut(ds []decision) (live []*decision, owner ownership.Owner, one bool) 
 
 // mayRedirect decides between redirect and relay. A new call is redirected once,
 // on the plain path; a follow-up only where the operator chose so.
-func (h *Handler) mayRedirect(q *inquiry, live []*decision, owner ownership.Owner) bool {
+func (h *Handler) mayRedirect(q *request, live []*decision, owner ownership.Owner) bool {
 	if q.hops.node || owner.PublicURL == "" || owner.PublicURL == h.cfg.PublicURL || !h.bases.good(owner.PublicURL) {
 		return false
 	}
@@ -103,7 +103,7 @@ func (h *Handler) mayRedirect(q *inquiry, live []*decision, owner ownership.Owne
 
 // redirectToNode sends the caller to the owner's node, with the handle in the
 // path, so that the owner needs no table to know the call for its own.
-func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) result {
+func (h *Handler) redirectToNode(q *request, p *part, owner ownership.Owner) result {
 	to := Handle{Region: h.cfg.Region, Partition: owner.Partition, Epoch: owner.Epoch, Ref: string(p.call), Identity: h.shortIdentity()}
 	b := append(make([]byte, 0, 512), owner.PublicURL...)
 	b = h.handles.appendURI(append(b, h.cfg.Path...), to)
@@ -115,8 +115,8 @@ func (h *Handler) redirectToNode(q *inquiry, p *part, owner ownership.Owner) res
 
 // redirectToRegion sends the caller to another region, where the same path, or
 // the same handle, is served.
-func (h *Handler) redirectToRegion(q *inquiry, to ownership.Region) result {
-	base, ok := h.world.URL(to)
+func (h *Handler) redirectToRegion(q *request, to ownership.Region) result {
+	base, ok := h.regions.URL(to)
 	if !ok { // it had one when the decision fell
 		return refused(refuseResidency, errors.New("the region has lost its address"))
 	}
@@ -134,8 +134,8 @@ func (h *Handler) redirectToRegion(q *inquiry, to ownership.Region) result {
 }
 
 // hand brings one call's notification to its owner and gives the owner's answer.
-func (h *Handler) hand(ctx context.Context, q *inquiry, d *decision) result {
-	if d.verb == verbRefuse {
+func (h *Handler) hand(ctx context.Context, q *request, d *decision) result {
+	if d.action == actionRefuse {
 		return refused(d.refusal, d.cause)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.HandOver)
@@ -154,7 +154,7 @@ func (h *Handler) hand(ctx context.Context, q *inquiry, d *decision) result {
 }
 
 // handOver makes the hand-over of a body for one of its calls.
-func (q *inquiry) handOver(d *decision) ownership.HandOver {
+func (q *request) handOver(d *decision) ownership.HandOver {
 	p := d.part
 	ho := ownership.HandOver{
 		Event: ownership.EventUpdate, App: q.app, Tenant: q.tenant,
@@ -211,7 +211,7 @@ func refusalOfOwner(err error) refusal {
 // handAll brings a body with several calls to each call's owner. Only if all
 // took it the answer is 202; else 503, the cloud repeats the body, and those who
 // had it know the message id.
-func (h *Handler) handAll(ctx context.Context, q *inquiry, live []*decision) result {
+func (h *Handler) handAll(ctx context.Context, q *request, live []*decision) result {
 	results := make([]result, len(live))
 	var g errgroup.Group
 	g.SetLimit(16)
@@ -240,7 +240,7 @@ func (h *Handler) handAll(ctx context.Context, q *inquiry, live []*decision) res
 
 // handOrCrash is hand for a goroutine of its own: there a crash would end the
 // process, and with it every other call's notifications.
-func (h *Handler) handOrCrash(ctx context.Context, q *inquiry, d *decision) (res result) {
+func (h *Handler) handOrCrash(ctx context.Context, q *request, d *decision) (res result) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.crashed(v)

@@ -23,7 +23,7 @@ type hops struct {
 // readMark reads the hop mark. One that does not verify still counts as used up
 // hops, so that nothing forged, stale or cut off can make a redirect more than
 // there would be; but its time is not believed.
-func (h *Handler) readMark(q *inquiry) {
+func (h *Handler) readMark(q *request) {
 	if q.mark == "" {
 		return
 	}
@@ -125,12 +125,12 @@ func (p *part) add(n *graph.Notification) {
 
 // hurried reports whether a recording rings in the body: its clock is a third of
 // the others'.
-func (q *inquiry) hurried() bool {
+func (q *request) hurried() bool {
 	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming && p.recording })
 }
 
 // rings reports whether a new call is in the body.
-func (q *inquiry) rings() bool {
+func (q *request) rings() bool {
 	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming })
 }
 
@@ -141,7 +141,7 @@ func isJoinNotice(n *graph.Notification) bool {
 }
 
 // facts gathers what the rules may look at.
-func (q *inquiry) facts(p *part) policy.Facts {
+func (q *request) facts(p *part) policy.Facts {
 	f := policy.Facts{
 		App: q.app, Tenant: q.tenant,
 		CallerRegion: strings.ToLower(headerWord(q.header, "X-Microsoft-Skype-Caller-Region")),
@@ -170,7 +170,7 @@ func (q *inquiry) facts(p *part) policy.Facts {
 
 // chain gives the call chain id as the headers tell it. Scenario-Id carries the
 // same value and is all that some notifications have.
-func (q *inquiry) chain() string {
+func (q *request) chain() string {
 	if v := headerWord(q.header, "X-Microsoft-Skype-Chain-Id"); v != "" {
 		return strings.ToLower(v)
 	}
@@ -185,7 +185,7 @@ func headerWord(header http.Header, name string) string {
 }
 
 // claim makes the claim for a call that nobody knows.
-func (h *Handler) claim(q *inquiry, p *part, f policy.Facts) ownership.Claim {
+func (h *Handler) claim(q *request, p *part, f policy.Facts) ownership.Claim {
 	c := ownership.Claim{
 		Call: p.call, RawCall: p.raw, App: q.app, Tenant: f.Tenant,
 		Groups:   q.groups(p, f),
@@ -207,7 +207,7 @@ func (h *Handler) claim(q *inquiry, p *part, f policy.Facts) ownership.Claim {
 }
 
 // deadline is when the answer to a new call must be out.
-func (q *inquiry) deadline(p *part) time.Time {
+func (q *request) deadline(p *part) time.Time {
 	if p.recording {
 		return q.received.Add(RecordingAnswerIn)
 	}
@@ -215,7 +215,7 @@ func (q *inquiry) deadline(p *part) time.Time {
 }
 
 // groups gives the keys that the call may share with others.
-func (q *inquiry) groups(p *part, f policy.Facts) []ownership.GroupKey {
+func (q *request) groups(p *part, f policy.Facts) []ownership.GroupKey {
 	var keys []ownership.GroupKey
 	if f.ChainID != "" {
 		keys = append(keys, ownership.ChainKey(f.ChainID))
@@ -234,7 +234,7 @@ func (q *inquiry) groups(p *part, f policy.Facts) []ownership.GroupKey {
 
 // describe gives the access log's line: ids shortened, no body, no token, no
 // signature.
-func (h *Handler) describe(r *http.Request, res result, q *inquiry) []slog.Attr {
+func (h *Handler) describe(r *http.Request, res result, q *request) []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("outcome", string(res.outcome)), slog.Int("status", res.status),
 		slog.String("method", short(r.Method)), slog.String("path", short(r.URL.Path)), slog.String("from", r.RemoteAddr),

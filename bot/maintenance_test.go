@@ -32,7 +32,7 @@ func TestKeepAlive(t *testing.T) {
 			if len(beats) != 6 {
 				t.Fatalf("%d keepAlives in 61 min, want 6", len(beats))
 			}
-			if d := beats[0].Sub(start); d < beatEvery || d > beatEvery+houseEvery {
+			if d := beats[0].Sub(start); d < beatEvery || d > beatEvery+maintainEvery {
 				t.Errorf("the first came after %v", d)
 			}
 		})
@@ -207,14 +207,14 @@ func TestFactsOfTheMeetingAreLearntFromUpdates(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
-		lines := func() (n, kept int) {
+		queues := func() (n, kept int) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			for _, l := range s.parts[7].lines {
-				n, kept = n+1, kept+len(l.kept)
+			for _, l := range s.parts[7].queues {
+				n, kept = n+1, kept+len(l.handled)
 			}
-			if n != s.lines {
-				t.Errorf("%d lines are counted, there are %d", s.lines, n)
+			if n != s.calls {
+				t.Errorf("%d queues are counted, there are %d", s.calls, n)
 			}
 			return n, kept
 		}
@@ -223,14 +223,14 @@ func TestMemoryIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, kept := lines(); kept != rememberIDs {
+		if _, kept := queues(); kept != rememberIDs {
 			t.Errorf("%d message ids are kept, want %d", kept, rememberIDs)
 		}
 		time.Sleep(rememberFor + time.Minute)
 		if _, err := s.Update(t.Context(), ending("end")); err != nil {
 			t.Fatal(err)
 		}
-		if _, kept := lines(); kept != 1 {
+		if _, kept := queues(); kept != 1 {
 			t.Errorf("%d message ids are kept after %v, want the last", kept, rememberFor)
 		}
 		silent := update("m1")
@@ -239,12 +239,12 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(rememberFor + time.Minute)
-		if n, _ := lines(); n != 1 {
-			t.Errorf("%d lines after a tombstone's life, want the silent call's", n)
+		if n, _ := queues(); n != 1 {
+			t.Errorf("%d queues after a tombstone's life, want the silent call's", n)
 		}
 		time.Sleep(idleLimit)
-		if n, _ := lines(); n != 0 {
-			t.Errorf("%d lines after %v of silence, want none", n, idleLimit)
+		if n, _ := queues(); n != 0 {
+			t.Errorf("%d queues after %v of silence, want none", n, idleLimit)
 		}
 	})
 }

@@ -7,13 +7,13 @@ import (
 	"tandem/federation"
 )
 
-// openWorld begins to follow the other regions.
-func (n *Node) openWorld(ctx context.Context) error {
+// openRegions begins to follow the other regions.
+func (n *Node) openRegions(ctx context.Context) error {
 	w, err := federation.Start(context.WithoutCancel(ctx), n.cfg.federationConfig())
 	if err != nil {
 		return fmt.Errorf("reading regions: %w", err)
 	}
-	n.world = w
-	n.stops.add("world view", w.Close)
+	n.regions = w
+	n.stops.add("view of the regions", w.Close)
 	return nil
 }
