@@ -118,9 +118,9 @@ func (n *Node) watchEndings(ctx context.Context) error {
 
 // watch looks at files and ends.
 type watch struct {
-	n     *Node
-	files []*watched
-	notified  map[string]int // the stage of each key that the log knows
+	n        *Node
+	files    []*watched
+	notified map[string]int // the stage of each key that the log knows
 }
 
 // watched are files that are put in force together.

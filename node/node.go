@@ -36,19 +36,19 @@ type Node struct {
 	level     *slog.LevelVar
 	startedAt time.Time
 
-	store    *store.Store
-	table    *store.Table
-	tokens   *token.Verifier
-	handles  *webhook.Handles
-	rules    *policy.Rules
-	pins     *policy.Pins
-	dispatcher     *bot.Dispatcher
-	region   *cluster.Cluster
+	store      *store.Store
+	table      *store.Table
+	tokens     *token.Verifier
+	handles    *webhook.Handles
+	rules      *policy.Rules
+	pins       *policy.Pins
+	dispatcher *bot.Dispatcher
+	region     *cluster.Cluster
 	regions    *federation.Regions
-	door     *webhook.Handler
-	private  *admin.Door
-	certs    certificates
-	outbound []outbound // the apps' clients at Graph
+	door       *webhook.Handler
+	private    *admin.Door
+	certs      certificates
+	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
 	// its values change with a reload.
 	botSecrets map[string]*atomic.Value

@@ -32,10 +32,10 @@ type process struct {
 	disk disk
 	bot  *fakeBot
 
-	st   *store.Store
-	cl   atomic.Pointer[cluster.Cluster]
+	st         *store.Store
+	cl         atomic.Pointer[cluster.Cluster]
 	dispatcher *bot.Dispatcher
-	door *webhook.Handler
+	door       *webhook.Handler
 
 	opened   chan struct{}
 	closing  chan struct{}

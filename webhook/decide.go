@@ -15,17 +15,17 @@ type action uint8
 
 const (
 	actionIgnore action = iota + 1 // nothing to do, and 202: repeating it would change nothing
-	actionClaim                  // nobody knows the call: it needs an owner
-	actionOwner                  // it goes to its owner
-	actionRegion                 // it goes to another region
-	actionRefuse                 // nobody may answer now
-	actionAsk                    // it ends a call that this node does not know: does the region?
+	actionClaim                    // nobody knows the call: it needs an owner
+	actionOwner                    // it goes to its owner
+	actionRegion                   // it goes to another region
+	actionRefuse                   // nobody may answer now
+	actionAsk                      // it ends a call that this node does not know: does the region?
 )
 
 // decision is the action for one call of a body.
 type decision struct {
 	part      *part
-	action      action
+	action    action
 	why       string // one sentence, for explain
 	owner     ownership.Owner
 	refusal   refusal

@@ -56,8 +56,8 @@ type node struct {
 	cutOff   error // nobody can tell it whether its table is up to date
 
 	dispatcherMu sync.Mutex
-	asked  int // times that it made sure of that
-	got    []ownership.HandOver
+	asked        int // times that it made sure of that
+	got          []ownership.HandOver
 
 	remembers map[string]ownership.Reply // by message id, as handled
 

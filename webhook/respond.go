@@ -15,15 +15,15 @@ type route uint8
 
 const (
 	routeRegion route = iota + 1 // redirect to the region of all its calls
-	routeNode                  // redirect to the node that owns all its calls
-	routeIgnore                // nothing in it concerns anybody
-	routeHand                  // hand it over, or relay it, for one call
-	routeEach                  // the same for each of several calls
+	routeNode                    // redirect to the node that owns all its calls
+	routeIgnore                  // nothing in it concerns anybody
+	routeHand                    // hand it over, or relay it, for one call
+	routeEach                    // the same for each of several calls
 )
 
 // plan is the route of a body, and what remains of its decisions.
 type plan struct {
-	route   route
+	route route
 	live  []*decision
 	owner ownership.Owner
 }

@@ -80,11 +80,11 @@ const (
 // Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics
 // and Now may be nil.
 type Deps struct {
-	Tokens  Tokens
-	Table   Table
-	Dispatcher    Dispatcher
-	Regions   Regions
-	Handles *Handles
+	Tokens     Tokens
+	Table      Table
+	Dispatcher Dispatcher
+	Regions    Regions
+	Handles    *Handles
 	// Identity gives the region's identity, random since its founding, which its
 	// handles carry; empty: it has none yet. May be nil.
 	Identity func() string
@@ -99,27 +99,27 @@ type Deps struct {
 
 // Handler is the public door. It is safe for concurrent use.
 type Handler struct {
-	cfg      Config
-	apps     map[ownership.AppID]App
-	base     string // of this region's callback URIs
-	tokens   Tokens
-	table    Table
-	dispatcher     Dispatcher
+	cfg        Config
+	apps       map[ownership.AppID]App
+	base       string // of this region's callback URIs
+	tokens     Tokens
+	table      Table
+	dispatcher Dispatcher
 	regions    Regions
-	handles  *Handles
-	identity func() string
-	healthy  func(context.Context) bool
-	policy   atomic.Pointer[policies]
-	now      func() time.Time
-	log      *slog.Logger
-	count    *counters
-	router   *httprouter.Router
-	limits   graph.Limits
-	inFlight chan struct{}
-	regionUp     func(ownership.Region) bool // a region that a redirect may lead to
-	bases    baseCache
-	attempts *attempts
-	refusals     *rate.Limiter // lines of refused requests in the log
+	handles    *Handles
+	identity   func() string
+	healthy    func(context.Context) bool
+	policy     atomic.Pointer[policies]
+	now        func() time.Time
+	log        *slog.Logger
+	count      *counters
+	router     *httprouter.Router
+	limits     graph.Limits
+	inFlight   chan struct{}
+	regionUp   func(ownership.Region) bool // a region that a redirect may lead to
+	bases      baseCache
+	attempts   *attempts
+	refusals   *rate.Limiter // lines of refused requests in the log
 	// handshakes bounds what is said of handshakes that belong elsewhere.
 	handshakes rate.Sometimes
 }
