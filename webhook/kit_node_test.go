@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -63,6 +64,9 @@ type node struct {
 
 	reply func(ownership.HandOver) (ownership.Reply, error)
 }
+
+// roomy lets every test's connections in.
+var roomy = Limits{Connections: 4096, Idle: time.Minute}
 
 // world is what the regions of a test see of each other.
 type world struct {
@@ -207,6 +211,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	if nd.door, err = New(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
+	s.limits.Connections, s.limits.Idle = cmp.Or(s.limits.Connections, roomy.Connections), cmp.Or(s.limits.Idle, roomy.Idle)
 	nd.server = NewServer(nd.door, s.limits)
 	nd.server.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(nd.log, nil), slog.LevelDebug)
 	if s.server != nil {
