@@ -241,9 +241,9 @@ func Defaults() Config {
 	}
 }
 
-// filled takes one value from another where the user left it out, and what stands for
+// Filled takes one value from another where the user left it out, and what stands for
 // an app where the user says nothing.
-func (c Config) filled() Config {
+func (c Config) Filled() Config {
 	c.Public.RegionURL = first(c.Public.RegionURL, c.Public.URL)
 	c.Apps = slices.Clone(c.Apps)
 	for i, a := range c.Apps {

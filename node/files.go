@@ -19,7 +19,7 @@ import (
 // that their authority did not sign, or that are for another host. Notices are what an
 // operator should know beside that.
 func (c Config) CheckFiles(now time.Time) (notices []string, err error) {
-	c = c.filled()
+	c = c.Filled()
 	if err := c.readFiles(); err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func TestCheckFilesReadsWhatIsNamed(t *testing.T) {
 				t.Errorf("it says %v, wanted %q", err, f.says)
 			}
 			if f.start {
-				if err := c.filled().readFiles(); err != nil {
+				if err := c.Filled().readFiles(); err != nil {
 					t.Errorf("a node would not start: %v", err)
 				}
 				return

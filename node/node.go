@@ -75,7 +75,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 			}
 		}
 	}()
-	c = c.filled()
+	c = c.Filled()
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}

@@ -47,7 +47,7 @@ func (s *Survivor) Close() error { return s.st.Close() }
 // the table nor those of cluster.join: they might go on as a region without this
 // one, or have been recovered already.
 func (s *Survivor) Alone(ctx context.Context) error {
-	cfg := s.c.filled().clusterConfig()
+	cfg := s.c.Filled().clusterConfig()
 	for _, n := range s.st.Table().Nodes() {
 		if n.ID != cfg.Node.ID && n.State != ownership.NodeGone {
 			cfg.Join = append(cfg.Join, n.ClusterAddr)
