@@ -296,16 +296,20 @@ func (h *Handler) pinTo(q *request, p *part, c *ownership.Claim) {
 	}
 }
 
-// ownerOf turns a placement into an owner. This node's memory may not have seen
-// the claim applied yet; then the placement is the newer word, and it alone knows
-// where a call stands that the region knew already.
+// ownerOf turns a placement into an owner. One at this node stands: the hand-over asks
+// again. Of another's, this node's memory knows the address; but it may not have seen
+// the claim applied yet, then the placement is the newer word, and it alone knows where
+// a call stands that the region knew already.
 func (h *Handler) ownerOf(call ownership.CallID, p ownership.Placement) ownership.Owner {
+	if p.Owner == h.cfg.Node {
+		return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: true}
+	}
 	_, known := h.table.Find(call)
 	o, ok := h.table.OwnerOf(call, p.Partition)
 	if ok && o.Epoch >= p.Epoch && (known || p.Reason != ownership.ReasonKnown) {
 		return o
 	}
-	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: p.Owner == h.cfg.Node}
+	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch}
 }
 
 func refusalOfClaim(err error) refusal {
