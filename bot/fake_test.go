@@ -91,11 +91,14 @@ type fakeLedger struct {
 	acts  []ownership.Act
 	tries int
 	known map[ownership.CallID]ownership.Known
+
+	finds, fences int // how often it was asked
 }
 
 func (l *fakeLedger) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fences++
 	return p == 7 && e == l.epoch
 }
 
@@ -110,6 +113,7 @@ func (l *fakeLedger) Owns(_ ownership.CallID, p ownership.PartitionID, e ownersh
 func (l *fakeLedger) Find(c ownership.CallID) (ownership.Known, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.finds++
 	k, ok := l.known[c]
 	return k, ok
 }
