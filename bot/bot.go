@@ -95,7 +95,7 @@ type Ledger interface {
 	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
 	// Owns is Holds without the lease, which may come back.
 	Owns(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
-	// Find gives what this node knows of a call, ended ones too.
+	// Find returns what this node knows of a call, ended ones too.
 	Find(ownership.CallID) (ownership.Known, bool)
 }
 

@@ -72,7 +72,7 @@ func (d *Dispatcher) follow(app *served, h ownership.HandOver, k ownership.Known
 	return e, ownership.Reply{}, d.push(l, e)
 }
 
-// place gives what the table knows of a hand-over's call. Where the table says
+// place returns what the table knows of a hand-over's call. Where the table says
 // that this node acts for it, the hand-over's epoch is the one at which it does.
 func (d *queues) place(h *ownership.HandOver) ownership.Known {
 	k, ok := d.ledger.Find(h.Call)

@@ -39,7 +39,7 @@ func (f *effects) begin(p ownership.PartitionID) (end func()) {
 	}
 }
 
-// resting gives a channel that is closed when nothing is under way any more; nil:
+// resting returns a channel that is closed when nothing is under way any more; nil:
 // nothing is.
 func (f *effects) resting(p ownership.PartitionID) <-chan struct{} {
 	f.mu.Lock()

@@ -71,7 +71,7 @@ func (b *fakeBot) handed() []ownership.HandOver {
 	return slices.Clone(b.taken)
 }
 
-// words gives what the bot was handed as "event message".
+// words returns what the bot was handed as "event message".
 func (b *fakeBot) words() []string {
 	var w []string
 	for _, h := range b.handed() {
@@ -150,7 +150,7 @@ func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcom
 	return &ownership.Outcome{}, nil
 }
 
-// records gives the acts as words: "answered 3", "release 3 why", "seen 2".
+// records returns the acts as words: "answered 3", "release 3 why", "seen 2".
 func (l *fakeLedger) records() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -68,7 +68,7 @@ func (l *callQueue) find(k key) (*delivery, *handledMessage) {
 	return nil, nil
 }
 
-// Handled gives the reply to a message that this dispatcher has handled. It acts on
+// Handled returns the reply to a message that this dispatcher has handled. It acts on
 // nothing, so it needs no lease. An end is not answered so: should the call be
 // given to another node meanwhile, its repeat tells the bot there.
 func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
@@ -158,7 +158,7 @@ func spelled(id string) string {
 	return strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
 }
 
-// rawID gives the call's id for Graph's URLs: as the cloud spelled it, or, for
+// rawID returns the call's id for Graph's URLs: as the cloud spelled it, or, for
 // a record without that, as spelled does.
 func rawID(c ownership.Call) string {
 	if c.RawCall != "" {

@@ -152,7 +152,7 @@ type instruction struct {
 	} `json:"reject"`
 }
 
-// readInstruction gives nil where the body is none: those replies pass through.
+// readInstruction returns nil where the body is none: those replies pass through.
 func readInstruction(body []byte) (*instruction, error) {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 || body[0] != '{' {

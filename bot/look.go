@@ -140,7 +140,7 @@ func (l *callQueue) hasFirst(epoch ownership.Epoch) bool {
 	return e != nil || k != nil
 }
 
-// lostBefore gives a queue to a call that was this node's before the router
+// lostBefore makes a queue for a call that was this node's before the router
 // started anew, and that died as far as the region knows: a bot that lived on
 // has to let go of it.
 func (d *queues) lostBefore(c ownership.Call) {

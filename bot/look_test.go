@@ -27,7 +27,7 @@ func (s *stand) see(partition ownership.Epoch, c ownership.Call) {
 	synctest.Wait()
 }
 
-// events gives what the bot was told of Tandem's own since the last time.
+// events returns what the bot was told of Tandem's own since the last time.
 func (s *stand) events() (w []string) {
 	s.bot.mu.Lock()
 	defer s.bot.mu.Unlock()

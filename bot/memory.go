@@ -57,7 +57,7 @@ type RecordMemory struct {
 // that were silent longest are left out.
 const memoryLimit = 8 << 20
 
-// Memory gives what the dispatcher knows. Call it after Close. Left out is what the
+// Memory returns what the dispatcher knows. Call it after Close. Left out is what the
 // next dispatcher has to do anew: calls that were not answered, and Tandem's own
 // events, which a bot that was restarted as well has to hear again.
 func (d *Dispatcher) Memory() Memory {
@@ -108,7 +108,7 @@ func (p *part) memory(now moment) (calls []CallMemory) {
 	return calls
 }
 
-// MemoryOf gives what the dispatcher knows of one partition, for its next owner; nil:
+// MemoryOf returns what the dispatcher knows of one partition, for its next owner; nil:
 // nothing. Ask after Rest.
 func (d *Dispatcher) MemoryOf(id ownership.PartitionID) []byte {
 	d.mu.Lock()

@@ -89,7 +89,7 @@ type queues struct {
 	dues    map[int32][]*callQueue
 }
 
-// partOf gives what the dispatcher has of a partition. The lock is held.
+// partOf returns what the dispatcher has of a partition. The lock is held.
 func (d *queues) partOf(id ownership.PartitionID) *part {
 	p := d.parts[id]
 	if p == nil {
@@ -99,7 +99,7 @@ func (d *queues) partOf(id ownership.PartitionID) *part {
 	return p
 }
 
-// queueOf gives the call's queue, made if need be, and brings its place up to the
+// queueOf returns the call's queue, made if need be, and brings its place up to the
 // hand-over's. A queue belongs to one app: the error is ownership.ErrOtherApp, for
 // no bot may hear or end another's call, nor see what was replied. The lock is
 // held.
@@ -126,7 +126,7 @@ func (d *queues) queueOf(app *served, h ownership.HandOver) (*callQueue, error) 
 	return l, nil
 }
 
-// raw gives the call's id as the cloud spelled it.
+// raw returns the call's id as the cloud spelled it.
 func (l *callQueue) raw() string {
 	if l.rawCall != "" {
 		return l.rawCall
@@ -134,7 +134,7 @@ func (l *callQueue) raw() string {
 	return spelled(string(l.call))
 }
 
-// handOver gives the queue's place for actions that no notification asked for.
+// handOver returns the queue's place for actions that no notification asked for.
 // The lock is held.
 func (l *callQueue) handOver() ownership.HandOver {
 	return ownership.HandOver{App: l.app.ID, Call: l.call, RawCall: l.raw(), Partition: l.partition, Epoch: l.epoch}
@@ -246,7 +246,7 @@ func (e *delivery) stand(reply ownership.Reply, err error) {
 	}
 }
 
-// await gives the delivery's reply. A caller that leaves does not end the
+// await returns the delivery's reply. A caller that leaves does not end the
 // delivery: the cloud's retry will find it under its message id.
 func (d *queues) await(ctx context.Context, h ownership.HandOver, e *delivery) (ownership.Reply, error) {
 	d.mu.Lock()

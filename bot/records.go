@@ -144,7 +144,7 @@ func (d *records) settleRecord(o *owing, err error) {
 	d.register.ready = append(d.register.ready, o)
 }
 
-// renewed gives the act at the call's present epoch, where the table refused it
+// renewed returns the act at the call's present epoch, where the table refused it
 // for its epoch alone and it tells a fact at any epoch: a region of an older
 // command format compares epochs all the same. nil: the refusal stands.
 func (d *records) renewed(act ownership.Act, err error) ownership.Act {

@@ -43,7 +43,7 @@ type Config struct {
 	Misses   int           // in a row, until a region is down
 
 	Transport http.RoundTripper // for the questions; nil: one of its own for each door
-	// Resolve gives the addresses of a door's name, which are asked one by one. nil:
+	// Resolve returns the addresses of a door's name, which are asked one by one. nil:
 	// the system's resolver, or none if there is a Transport.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
@@ -136,7 +136,7 @@ func (w *Regions) Healthy(r ownership.Region) bool {
 	return ok && f.state.Load().Healthy
 }
 
-// URL gives the public base URL of a region as the configuration spells it;
+// URL returns the public base URL of a region as the configuration spells it;
 // false: the configuration has none.
 func (w *Regions) URL(r ownership.Region) (string, bool) {
 	if r == w.self {
@@ -149,7 +149,7 @@ func (w *Regions) URL(r ownership.Region) (string, bool) {
 	return f.region.URL, true
 }
 
-// Regions gives what is known of the other regions, in the order of the
+// Regions returns what is known of the other regions, in the order of the
 // configuration.
 func (w *Regions) Regions() []Summary {
 	all := make([]Summary, len(w.regions))

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// awaitLook gives the first state of the only region that passes, within 10 s.
+// awaitLook returns the first state of the only region that passes, within 10 s.
 func awaitLook(t *testing.T, w *Regions, what string, passes func(Summary) bool) Summary {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

@@ -145,7 +145,7 @@ type draft struct {
 	recording, paired, outgoing          bool
 }
 
-// newCall gives birth to a call; its random choices are its own.
+// newCall begins a call; its random choices are its own.
 func (c *Cloud) newCall(f draft) *call {
 	c.birthsMu.Lock()
 	c.births++

@@ -90,7 +90,7 @@ func publicURL(options []string) []string {
 	return options[at : at+2]
 }
 
-// path gives a file of the machine.
+// path returns a file of the machine.
 func (m *machine) path(name string) string { return filepath.Join(m.root, name) }
 
 // start starts the node as the unit of systemd does.
@@ -225,7 +225,7 @@ func (m *machine) inspect() (sight, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// owners gives the owner and the epoch of each partition.
+// owners returns the owner and the epoch of each partition.
 func (s sight) owners() map[ownership.PartitionID]ownership.Partition {
 	all := map[ownership.PartitionID]ownership.Partition{}
 	for _, p := range s.partitions {
@@ -235,7 +235,7 @@ func (s sight) owners() map[ownership.PartitionID]ownership.Partition {
 	return all
 }
 
-// owned gives where each call lives and how far it is.
+// owned returns where each call lives and how far it is.
 func (s sight) owned() map[ownership.CallID]string {
 	all := map[ownership.CallID]string{}
 	for _, c := range s.calls {
@@ -247,7 +247,7 @@ func (s sight) owned() map[ownership.CallID]string {
 	return all
 }
 
-// placed gives the node that each call was first placed on.
+// placed returns the node that each call was first placed on.
 func (s sight) placed() map[ownership.CallID]ownership.NodeID {
 	all := map[ownership.CallID]ownership.NodeID{}
 	for _, c := range s.calls {

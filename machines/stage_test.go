@@ -41,7 +41,7 @@ func (s *stage) tell(format string, args ...any) {
 	s.t.Logf("%5.1f s  "+format, append([]any{time.Since(s.begun).Seconds()}, args...)...)
 }
 
-// of gives the machines of a region whose node was not killed.
+// of returns the machines of a region whose node was not killed.
 func (s *stage) of(region string) []*machine {
 	return slices.DeleteFunc(slices.Clone(s.machines), func(m *machine) bool { return m.region != region || m.killed })
 }

@@ -174,7 +174,7 @@ func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.Call
 	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
 }
 
-// outgoingPartition gives the partition for a call that this node's bot makes: that
+// outgoingPartition returns the partition for a call that this node's bot makes: that
 // of its group's calls here, else the one that the next new call would go to.
 func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition, bool) {
 	if group != "" {
@@ -215,7 +215,7 @@ func (w adminWorld) adminURL(name ownership.Region) string {
 	return ""
 }
 
-// since gives the moment that lies d in the past; zero for a zero d.
+// since returns the moment that lies d in the past; zero for a zero d.
 func since(d time.Duration) time.Time {
 	if d == 0 {
 		return time.Time{}

@@ -119,5 +119,5 @@ type passing struct{ error }
 // Is implements what errors.Is asks for.
 func (passing) Is(target error) bool { return target == ownership.ErrNoLeader }
 
-// Unwrap gives the error itself.
+// Unwrap returns the error itself.
 func (p passing) Unwrap() error { return p.error }

@@ -29,7 +29,7 @@ func (n *Node) openDispatcher(context.Context) error {
 	return nil
 }
 
-// recall gives the dispatcher what the one before it knew. Without it, after a crash,
+// recall tells the dispatcher what the one before it knew. Without it, after a crash,
 // the bot may see a repeat; nothing else depends on it.
 func (n *Node) recall() {
 	file := filepath.Join(n.cfg.Node.DataDir, handledFile)

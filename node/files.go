@@ -124,7 +124,7 @@ func signed(t PeerTLS, now time.Time) error {
 	return err
 }
 
-// firstOf gives the first certificate in a PEM file.
+// firstOf returns the first certificate in a PEM file.
 func firstOf(file string) (*x509.Certificate, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -153,14 +153,14 @@ func (s *stage) mintMany(n int) []string {
 	return all
 }
 
-// badSignature gives tokens that are right but for their signatures, which differ.
+// badSignature returns tokens that are right but for their signatures, which differ.
 func (f *flooding) badSignature() func(int64) string {
 	good := f.s.token(testTenant)
 	head := good[:strings.LastIndexByte(good, '.')+1]
 	return func(n int64) string { return head + fmt.Sprintf("%0342d", n*4) }
 }
 
-// unknownKey gives tokens of keys that nobody knows, each of another.
+// unknownKey returns tokens of keys that nobody knows, each of another.
 func (f *flooding) unknownKey() func(int64) string {
 	raw, err := f.s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Key: graphsim.KeyUnknown})
 	must(f.s.t, err)
@@ -321,7 +321,7 @@ func (f *flooding) windows() {
 	}
 }
 
-// peakMemory gives the most KB of memory that a node's process ever had.
+// peakMemory returns the most KB of memory that a node's process ever had.
 func peakMemory(t *testing.T, x *seat) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.child.cmd.Process.Pid))

@@ -183,7 +183,7 @@ func (x *seat) stop() {
 	}
 }
 
-// steadyAddr gives a loopback address that nobody listens on, below the ports
+// steadyAddr returns a loopback address that nobody listens on, below the ports
 // that the kernel hands out to outgoing connections (32768 and up): a node that
 // restarts finds it free.
 func steadyAddr(t *testing.T) string {

@@ -170,7 +170,7 @@ func (s *stage) stopAll() {
 	all.Wait()
 }
 
-// of gives the seats of a region; the first one founds it.
+// of returns the seats of a region; the first one founds it.
 func (s *stage) of(region string) []*seat {
 	return slices.DeleteFunc(slices.Clone(s.seats), func(x *seat) bool { return x.region != region })
 }

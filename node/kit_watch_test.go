@@ -76,14 +76,14 @@ func (r *recorder) answerWith(f func(ownership.HandOver) ownership.Reply) {
 	r.reply = f
 }
 
-// of gives the hand-overs of a call, all calls' for "".
+// of returns the hand-overs of a call, all calls' for "".
 func (r *recorder) of(call ownership.CallID) []ownership.HandOver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.list), func(h ownership.HandOver) bool { return call != "" && h.Call != call })
 }
 
-// running gives a region's nodes that run in this process.
+// running returns a region's nodes that run in this process.
 func (s *stage) running(region string) []*Node {
 	var all []*Node
 	for _, x := range s.of(region) {
@@ -94,7 +94,7 @@ func (s *stage) running(region string) []*Node {
 	return all
 }
 
-// leader gives a region's leading node, once there is one.
+// leader returns a region's leading node, once there is one.
 func (s *stage) leader(region string) *seat {
 	s.t.Helper()
 	var lead *seat

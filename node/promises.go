@@ -132,7 +132,7 @@ func (n *Node) answeringTrouble() string {
 	return textOf(errors.Join(n.tokens.Ready(), n.outboundTrouble()))
 }
 
-// textOf gives an error's text; empty: there is none.
+// textOf returns an error's text; empty: there is none.
 func textOf(err error) string {
 	if err == nil {
 		return ""

@@ -147,7 +147,7 @@ func (c Config) clusterConfig() cluster.Config {
 	return cfg
 }
 
-// files gives the files of the cluster's TLS; nil: none is configured.
+// files returns the files of the cluster's TLS; nil: none is configured.
 func (t PeerTLS) files() *cluster.TLS {
 	if t == (PeerTLS{}) {
 		return nil

@@ -61,7 +61,7 @@ func (s *stage) live(at *seat, owner ownership.NodeID, state ownership.CallState
 	return len(page.Items)
 }
 
-// status gives what a node says of itself.
+// status returns what a node says of itself.
 func (x *seat) status() admin.Status {
 	x.s.t.Helper()
 	st, err := x.api().Status(x.s.t.Context())

@@ -11,7 +11,7 @@ import (
 	"tandem/admin"
 )
 
-// promise gives one of the guarantees as a node's admin door tells it.
+// promise returns one of the guarantees as a node's admin door tells it.
 func (x *seat) promise(name string) admin.Promise {
 	x.s.t.Helper()
 	all, err := x.api().Guarantees(x.s.t.Context())

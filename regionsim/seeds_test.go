@@ -145,7 +145,7 @@ func rafts(left string) bool {
 	return ours == 0
 }
 
-// stuck gives the goroutines that are left in a bubble.
+// stuck returns the goroutines that are left in a bubble.
 func stuck() string {
 	all := make([]byte, 8<<20)
 	all = all[:runtime.Stack(all, true)]

@@ -22,11 +22,11 @@ type Tokens interface {
 // Table is the region's ownership table as this node sees it; the cluster is
 // one. All but Fresh, Ended, Claim, WhatIf and Relay answer from memory.
 type Table interface {
-	// Find gives what is known of a call, ended ones too.
+	// Find returns what is known of a call, ended ones too.
 	Find(ownership.CallID) (ownership.Known, bool)
-	// Owner gives a partition's owner; false: no such partition.
+	// Owner returns a partition's owner; false: no such partition.
 	Owner(ownership.PartitionID) (ownership.Owner, bool)
-	// OwnerOf gives who acts for a call of a partition, at which epoch: the call's
+	// OwnerOf returns who acts for a call of a partition, at which epoch: the call's
 	// standing where this node knows the call, else the partition's owner.
 	OwnerOf(ownership.CallID, ownership.PartitionID) (ownership.Owner, bool)
 	// Fresh returns once Find knows every call that the region knew when it was
@@ -41,7 +41,7 @@ type Table interface {
 	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
 	// Claim records a call, durably, and gives its place.
 	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
-	// WhatIf gives the place that Claim would, and changes nothing.
+	// WhatIf returns the place that Claim would, and changes nothing.
 	WhatIf(context.Context, ownership.Claim) (ownership.Placement, error)
 	// Relay sends a notification to another node's HandOver, once.
 	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
@@ -53,7 +53,7 @@ type Dispatcher interface {
 	Incoming(context.Context, ownership.HandOver) (ownership.Reply, error)
 	// Update takes any later notification.
 	Update(context.Context, ownership.HandOver) (ownership.Reply, error)
-	// Handled gives the reply to a message that was handled here, and acts on nothing:
+	// Handled returns the reply to a message that was handled here, and acts on nothing:
 	// it needs no lease.
 	Handled(ownership.HandOver) (ownership.Reply, bool)
 }
@@ -62,6 +62,6 @@ type Dispatcher interface {
 type Regions interface {
 	// Healthy reports whether a region may be given calls now.
 	Healthy(ownership.Region) bool
-	// URL gives the base URL of a region.
+	// URL returns the base URL of a region.
 	URL(ownership.Region) (string, bool)
 }

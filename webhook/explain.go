@@ -260,7 +260,7 @@ func kindOf(p *part) string {
 	}
 }
 
-// String gives the word that explain shows.
+// String returns the word that explain shows.
 func (v action) String() string {
 	switch v {
 	case actionIgnore:

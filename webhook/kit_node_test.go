@@ -138,7 +138,7 @@ var testKeys = sync.OnceValue(func() *Handles {
 	return h
 })
 
-// secret gives 32 different bytes for each seed.
+// secret returns 32 different bytes for each seed.
 func secret(seed byte) []byte {
 	b := make([]byte, 32)
 	for i := range b {

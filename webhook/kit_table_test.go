@@ -28,7 +28,7 @@ func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
 	return o, ok
 }
 
-// OwnerOf gives the node that a call is reserved for, else the partition's owner.
+// OwnerOf returns the node that a call is reserved for, else the partition's owner.
 func (nd *node) OwnerOf(id ownership.CallID, p ownership.PartitionID) (ownership.Owner, bool) {
 	if k, ok := nd.Find(id); ok && k.Owner != "" && k.Partition == p {
 		o := ownership.Owner{Node: k.Owner, Partition: p, Epoch: k.Epoch, PublicURL: nd.in.nodes[k.Owner].url, Here: k.Owner == nd.id}
@@ -171,14 +171,14 @@ func (nd *node) take(ho ownership.HandOver) (ownership.Reply, error) {
 	return ownership.Reply{Status: http.StatusAccepted}, nil
 }
 
-// handed gives what the node's dispatcher got.
+// handed returns what the node's dispatcher got.
 func (nd *node) handed() []ownership.HandOver {
 	nd.dispatcherMu.Lock()
 	defer nd.dispatcherMu.Unlock()
 	return append([]ownership.HandOver(nil), nd.got...)
 }
 
-// relayed gives what the node sent to others.
+// relayed returns what the node sent to others.
 func (nd *node) relayed() []ownership.HandOver {
 	nd.dispatcherMu.Lock()
 	defer nd.dispatcherMu.Unlock()

@@ -38,7 +38,7 @@ func (h *Handler) readMark(q *request) {
 	}
 }
 
-// messageID gives the id of a delivery, the same on the cloud's retries: the
+// messageID returns the id of a delivery, the same on the cloud's retries: the
 // Skype message id, else the client's request id, else a hash of the body.
 func messageID(header http.Header, body []byte) string {
 	for _, name := range []string{"X-Microsoft-Skype-Message-Id", "Client-Request-Id"} {
@@ -168,7 +168,7 @@ func (q *request) facts(p *part) policy.Facts {
 	return f
 }
 
-// chain gives the call chain id as the headers tell it. Scenario-Id carries the
+// chain returns the call chain id as the headers tell it. Scenario-Id carries the
 // same value and is all that some notifications have.
 func (q *request) chain() string {
 	if v := headerWord(q.header, "X-Microsoft-Skype-Chain-Id"); v != "" {
@@ -214,7 +214,7 @@ func (q *request) deadline(p *part) time.Time {
 	return q.received.Add(AnswerIn)
 }
 
-// groups gives the keys that the call may share with others.
+// groups returns the keys that the call may share with others.
 func (q *request) groups(p *part, f policy.Facts) []ownership.GroupKey {
 	var keys []ownership.GroupKey
 	if f.ChainID != "" {
@@ -232,7 +232,7 @@ func (q *request) groups(p *part, f policy.Facts) []ownership.GroupKey {
 	return keys
 }
 
-// describe gives the access log's line: ids shortened, no body, no token, no
+// describe returns the access log's line: ids shortened, no body, no token, no
 // signature.
 func (h *Handler) describe(r *http.Request, res result, q *request) []slog.Attr {
 	attrs := []slog.Attr{

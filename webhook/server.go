@@ -30,7 +30,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// NewServer gives the server of the public listener: HTTP/1.1, and HTTP/2 over
+// NewServer returns the server of the public listener: HTTP/1.1, and HTTP/2 over
 // TLS from 1.2 on. The caller puts certificates into TLSConfig, or a TLSConfig of
 // its own in its place, sets ErrorLog, and serves it on a listener from
 // Handler.Listener, which watches it.

@@ -65,7 +65,7 @@ func cleanTarget(r *http.Request) bool {
 	return r.URL.RawPath == "" && !r.URL.ForceQuery && spelling.IsPath(r.URL.Path)
 }
 
-// query gives the value of a parameter that stands at most once. The values we
+// query returns the value of a parameter that stands at most once. The values we
 // write need no escapes, so none are read.
 func query(raw, name string) (value string, found, ok bool) {
 	for raw != "" {

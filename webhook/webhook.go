@@ -85,7 +85,7 @@ type Deps struct {
 	Dispatcher Dispatcher
 	Regions    Regions
 	Handles    *Handles
-	// Identity gives the region's identity, random since its founding, which its
+	// Identity returns the region's identity, random since its founding, which its
 	// handles carry; empty: it has none yet. May be nil.
 	Identity func() string
 	// Healthy says to probes whether this node should get requests; nil: always.
@@ -174,7 +174,7 @@ func (h *Handler) SetPolicy(rules *policy.Rules, pins *policy.Pins) {
 	h.policy.Store(&policies{rules: rules, pins: pins})
 }
 
-// CallbackURI gives the signed callback URI of a call, or of an outgoing ref,
+// CallbackURI returns the signed callback URI of a call, or of an outgoing ref,
 // in this region.
 func (h *Handler) CallbackURI(p ownership.PartitionID, e ownership.Epoch, ref string) string {
 	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref, Identity: h.shortIdentity()})
