@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // callsAsked is the input of the list of calls.
@@ -77,9 +78,9 @@ func (d *Door) callRoutes() {
 	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", RoleRead, "Calls, filtered, page by page"), d.listCalls)
 	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
 	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
-	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (List[Event], error) {
+	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (List[history.Event], error) {
 		events, err := d.deps.Journal.Timeline(c.ID)
-		return List[Event]{orEmpty(events)}, err
+		return List[history.Event]{orEmpty(events)}, err
 	})
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead, "What the webhook would do with a notification; nothing is changed")
 	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
@@ -175,7 +176,7 @@ func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
 		return CallExplanation{}, err
 	}
 	if len(c.Placement.Candidates) == 0 { // of an ended call only the history knows them
-		if i := slices.IndexFunc(events, func(e Event) bool { return len(e.Candidates) > 0 }); i >= 0 {
+		if i := slices.IndexFunc(events, func(e history.Event) bool { return len(e.Candidates) > 0 }); i >= 0 {
 			c.Placement.Candidates = events[i].Candidates
 		}
 	}
@@ -238,13 +239,13 @@ func reserved(c ownership.Call, part ownership.Partition) bool {
 
 // standingSentences say what became of a call whose media are on a node that fell
 // silent.
-func standingSentences(c ownership.Call, part ownership.Partition, events []Event) []string {
+func standingSentences(c ownership.Call, part ownership.Partition, events []history.Event) []string {
 	answered := c.Epoch
 	for _, e := range events {
 		switch e.Kind {
-		case "answered":
+		case history.Answered:
 			answered = e.Epoch
-		case "taken-up":
+		case history.TakenUp:
 			if c.State == ownership.CallOrphaned {
 				return []string{fmt.Sprintf("Its media were on a node that fell silent, and the bot beside %s has taken it up since: it stays there.", e.Node)}
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Status says how the node and its region are.
@@ -133,8 +134,8 @@ func (c *Client) ExplainCall(ctx context.Context, id string) (CallExplanation, e
 }
 
 // Timeline gives the events of one call, oldest first.
-func (c *Client) Timeline(ctx context.Context, id string) ([]Event, error) {
-	return items[Event](ctx, c, callPathOf(id)+"/timeline", nil)
+func (c *Client) Timeline(ctx context.Context, id string) ([]history.Event, error) {
+	return items[history.Event](ctx, c, callPathOf(id)+"/timeline", nil)
 }
 
 // Release forgets a call that is over; the cloud is not told.

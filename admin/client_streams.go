@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // resumePause is how long the client waits before it takes a broken stream up
@@ -24,7 +25,7 @@ const resumePause = time.Second
 // goes on until the context ends, each returns an error, or the door refuses.
 // A stream that breaks is taken up again after the last event seen. With follow
 // false it returns nil once there are no more.
-func (c *Client) Events(ctx context.Context, after uint64, follow bool, each func(Event) error) error {
+func (c *Client) Events(ctx context.Context, after uint64, follow bool, each func(history.Event) error) error {
 	started := false
 	for {
 		err := c.stream(ctx, &after, follow, each, func() { started = true })
@@ -54,7 +55,7 @@ type stopped struct{ error }
 func (s stopped) Unwrap() error { return s.error }
 
 // stream reads one connection's events.
-func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each func(Event) error, opened func()) error {
+func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each func(history.Event) error, opened func()) error {
 	header := http.Header{"Accept": {"text/event-stream"}}
 	if *after > 0 {
 		header.Set("Last-Event-ID", strconv.FormatUint(*after, 10))
@@ -72,7 +73,7 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 		if !ok {
 			continue // the id stands in the data, too
 		}
-		var e Event
+		var e history.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return fmt.Errorf("reading an event: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Deps is all that the private door needs from the rest of the node. The room
@@ -62,16 +63,16 @@ type Table interface {
 
 // Journal is the table's event history, kept for some time only.
 type Journal interface {
-	// Events gives at most limit events with an ID above after, oldest first,
-	// and the ID of the oldest event that is still kept (0: none is).
-	Events(after uint64, limit int) (events []Event, oldest uint64, err error)
+	// Events gives at most limit events with an ID above after, oldest first; after 0
+	// it begins with the oldest that is still kept.
+	Events(after uint64, limit int) ([]history.Event, error)
 	// Latest gives the newest events, at most limit, oldest first.
-	Latest(limit int) ([]Event, error)
+	Latest(limit int) ([]history.Event, error)
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
 	// Timeline gives the events of one call, oldest first.
-	Timeline(ownership.CallID) ([]Event, error)
+	Timeline(ownership.CallID) ([]history.Event, error)
 }
 
 // Cluster carries acts to the region's leader, from any node, and changes the

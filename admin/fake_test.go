@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // start is the moment at which the fake region's clock begins.
@@ -23,7 +24,7 @@ type fake struct {
 	nodes      map[ownership.NodeID]ownership.Node
 	partitions map[ownership.PartitionID]ownership.Partition
 	calls      map[ownership.CallID]ownership.Call
-	events     []Event
+	events     []history.Event
 	dropped    uint64 // events up to this ID are no longer kept
 	damaged    error  // what reading the history fails with
 	arrived    chan struct{}
@@ -85,11 +86,11 @@ func (f *fake) add(c ownership.Call) {
 	}
 	f.calls[c.ID] = c
 	f.mu.Unlock()
-	f.tell(Event{Kind: "claimed", Candidates: candidates, Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
+	f.tell(history.Event{Kind: "claimed", Candidates: candidates, Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
 }
 
 // tell appends an event and wakes the followers.
-func (f *fake) tell(e Event) {
+func (f *fake) tell(e history.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied++
@@ -215,25 +216,22 @@ func compare[T ~string](a, b T) int {
 	return 1
 }
 
-func (f *fake) Events(after uint64, limit int) ([]Event, uint64, error) {
+func (f *fake) Events(after uint64, limit int) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.damaged != nil {
-		return nil, 0, f.damaged
+		return nil, f.damaged
 	}
-	var out []Event
+	var out []history.Event
 	for _, e := range f.events {
 		if e.ID > after && len(out) < limit {
 			out = append(out, e)
 		}
 	}
-	if f.dropped == 0 {
-		return out, 0, nil
-	}
-	return out, f.dropped + 1, nil
+	return out, nil
 }
 
-func (f *fake) Latest(limit int) ([]Event, error) {
+func (f *fake) Latest(limit int) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.events[max(0, len(f.events)-limit):]), f.damaged
@@ -255,10 +253,10 @@ func (f *fake) Wait(ctx context.Context, after uint64) error {
 	}
 }
 
-func (f *fake) Timeline(id ownership.CallID) ([]Event, error) {
+func (f *fake) Timeline(id ownership.CallID) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []Event
+	var out []history.Event
 	for _, e := range f.events {
 		if e.Call == id {
 			out = append(out, e)

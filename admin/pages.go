@@ -9,6 +9,7 @@ import (
 
 	"tandem/admin/console"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // pageEvents is how many events the console's first page of them holds.
@@ -157,19 +158,18 @@ func (s consoleSource) Call(raw string) (console.Call, error) {
 	}
 	return console.Call{
 		CallRow: s.row(c), Partition: part, Why: append(claimSentences(c), since...),
-		Timeline: pageEventsOf(events),
+		Timeline: pageTimes(events),
 	}, nil
 }
 
 // Latest gives the newest events, newest first.
-func (s consoleSource) Latest() []console.Event {
+func (s consoleSource) Latest() []history.Event {
 	latest, err := s.d.deps.Journal.Latest(pageEvents)
 	if err != nil {
 		s.d.log.Error("reading the newest events for the console", "err", err)
 	}
-	events := pageEventsOf(latest)
-	slices.Reverse(events)
-	return events
+	slices.Reverse(latest)
+	return pageTimes(latest)
 }
 
 // Stream serves the events without names, as a browser's onmessage wants them.
@@ -189,13 +189,10 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session st
 	s.d.pump(r.Context(), newEventStream(w, false), who.hash, after, true)
 }
 
-func pageEventsOf(events []Event) []console.Event {
-	out := make([]console.Event, 0, len(events))
-	for _, e := range events {
-		out = append(out, console.Event{
-			ID: e.ID, At: e.At.Truncate(time.Microsecond), Kind: e.Kind, Call: e.Call, Partition: e.Partition,
-			Node: e.Node, Epoch: e.Epoch, Text: e.Text,
-		})
+// pageTimes cuts the events' times to what pages show.
+func pageTimes(events []history.Event) []history.Event {
+	for i := range events {
+		events[i].At = events[i].At.Truncate(time.Microsecond)
 	}
-	return out
+	return events
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func TestConsolePages(t *testing.T) {
@@ -77,7 +78,7 @@ func TestConsoleEscapes(t *testing.T) {
 		r.fake.partitions[2] = ownership.Partition{ID: 2, Owner: evil, BornOn: evil, Epoch: 2}
 		r.fake.status.Leader = evil
 	})
-	r.fake.tell(Event{Kind: evil, Call: "57dab8b1", Node: evil, Text: evil, At: start})
+	r.fake.tell(history.Event{Kind: evil, Call: "57dab8b1", Node: evil, Text: evil, At: start})
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
 		"/console/", "/console/calls", "/console/calls/57dab8b1", "/console/events", "/console/login?next=" + q,

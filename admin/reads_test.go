@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // someCalls puts n calls into the fake: c00, c01, …
@@ -142,7 +143,7 @@ func TestOneCall(t *testing.T) {
 			{Node: "emea-1", Score: 0.25}, {Node: "emea-2", Score: 0.5}, {Node: "emea-3", Rejected: "it is draining"}}},
 	})
 	r.fake.set(func() { r.fake.partitions[2] = ownership.Partition{ID: 2, Owner: "emea-2", Epoch: 2, BornOn: "emea-1"} })
-	r.fake.tell(Event{Kind: "moved", Call: "57dab8b1"})
+	r.fake.tell(history.Event{Kind: "moved", Call: "57dab8b1"})
 	c, ctx := r.client(""), t.Context()
 	// As the cloud spells it.
 	call, err := c.Call(ctx, "57DA-B8B1")

@@ -13,9 +13,10 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
-var eventType = reflect.TypeFor[Event]()
+var eventType = reflect.TypeFor[history.Event]()
 
 // saveSnapshot streams the table. An error before the first byte becomes a
 // problem; one after it breaks the connection, so that half a file is never

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func TestEventsToTheEnd(t *testing.T) {
@@ -21,7 +22,7 @@ func TestEventsToTheEnd(t *testing.T) {
 	r := tokenRoom(t)
 	r.someCalls(2*eventBatch + 10)
 	var ids []uint64
-	err := r.client(RoleRead).Events(t.Context(), 0, false, func(e Event) error { ids = append(ids, e.ID); return nil })
+	err := r.client(RoleRead).Events(t.Context(), 0, false, func(e history.Event) error { ids = append(ids, e.ID); return nil })
 	if err != nil || len(ids) != 2*eventBatch+10 || !slices.IsSorted(ids) {
 		t.Errorf("%d events, %v", len(ids), err)
 	}
@@ -31,7 +32,7 @@ func TestEventsOnTheWire(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	r.someCalls(1)
-	r.fake.tell(Event{Kind: "odd\nid: 99\nevent: forged", Text: "two\nlines", At: start})
+	r.fake.tell(history.Event{Kind: "odd\nid: 99\nevent: forged", Text: "two\nlines", At: start})
 	a := r.ask("GET", "/v1/events?follow=false", "", as(RoleRead)).want(t, 200)
 	want := `id: 1
 event: claimed
@@ -56,12 +57,12 @@ func TestEventsResume(t *testing.T) {
 	c := r.client(RoleRead)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	got := make(chan Event, 100)
+	got := make(chan history.Event, 100)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- c.Events(ctx, 2, true, func(e Event) error { got <- e; return nil })
+		ended <- c.Events(ctx, 2, true, func(e history.Event) error { got <- e; return nil })
 	}()
-	expect := func(id uint64, kind string) {
+	expect := func(id uint64, kind history.Kind) {
 		t.Helper()
 		select {
 		case e := <-got:
@@ -75,7 +76,7 @@ func TestEventsResume(t *testing.T) {
 	for id := uint64(3); id <= 5; id++ {
 		expect(id, "claimed")
 	}
-	r.fake.tell(Event{Kind: "moved"})
+	r.fake.tell(history.Event{Kind: "moved"})
 	expect(6, "moved")
 	c.http.CloseIdleConnections()
 	cancel()
@@ -83,7 +84,7 @@ func TestEventsResume(t *testing.T) {
 		t.Errorf("the stream ended with %v", err)
 	}
 	stop := errors.New("enough")
-	if err := c.Events(t.Context(), 0, true, func(Event) error { return stop }); !errors.Is(err, stop) {
+	if err := c.Events(t.Context(), 0, true, func(history.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the caller's own error came back as %v", err)
 	}
 }
@@ -100,7 +101,7 @@ func TestEventsSurviveABrokenConnection(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var ids []uint64
-	err := c.Events(ctx, 0, true, func(e Event) error {
+	err := c.Events(ctx, 0, true, func(e history.Event) error {
 		if ids = append(ids, e.ID); e.ID == 3 {
 			cancel()
 		}
@@ -155,7 +156,7 @@ func TestEventsGap(t *testing.T) {
 		8: "claimed9 claimed10 ",
 	} {
 		var got strings.Builder
-		if err := r.client("").Events(t.Context(), after, false, func(e Event) error { fmt.Fprintf(&got, "%s%d ", e.Kind, e.ID); return nil }); err != nil {
+		if err := r.client("").Events(t.Context(), after, false, func(e history.Event) error { fmt.Fprintf(&got, "%s%d ", e.Kind, e.ID); return nil }); err != nil {
 			t.Error(err)
 		}
 		if got.String() != want {

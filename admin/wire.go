@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // The types below are what the API's answers and the Go client carry. Their
@@ -129,7 +130,7 @@ type CallExplanation struct {
 	Placement ownership.Placement `json:"placement" doc:"As it was decided at the claim."`
 	Partition ownership.Partition `json:"partition" doc:"As it is now."`
 	Why       []string            `json:"why" doc:"The same in sentences."`
-	Timeline  []Event             `json:"timeline"`
+	Timeline  []history.Event     `json:"timeline"`
 }
 
 // Explanation says what the webhook would do with a notification.
@@ -180,26 +181,6 @@ type CallbackURI struct {
 	Partition ownership.PartitionID `json:"partition"`
 	Epoch     ownership.Epoch       `json:"epoch"`
 }
-
-// Event is one thing that happened to the table. IDs grow and are the same on
-// every node of the region.
-type Event struct {
-	ID        uint64                `json:"id"`
-	Index     uint64                `json:"index,omitempty" doc:"Raft index."`
-	At        time.Time             `json:"at"`
-	Kind      string                `json:"kind"`
-	Call      ownership.CallID      `json:"call,omitempty"`
-	Partition ownership.PartitionID `json:"partition,omitempty"`
-	Node      ownership.NodeID      `json:"node,omitempty"`
-	Epoch     ownership.Epoch       `json:"epoch,omitempty"`
-	Text      string                `json:"text,omitempty"`
-
-	Candidates []ownership.Candidate `json:"-"` // of a claim: explain tells of them
-}
-
-// EventGap is the Kind of the event that tells a follower of /v1/events that
-// events between its Last-Event-ID and the next one are no longer kept.
-const EventGap = "gap"
 
 // Whoami is how the door knows a caller.
 type Whoami struct {

@@ -12,46 +12,12 @@ import (
 	"tandem/store"
 )
 
-// adminJournal shows the store's history in the admin door's words.
-type adminJournal struct{ table *store.Table }
+// adminJournal is the table's history, which can be waited for.
+type adminJournal struct{ *store.Table }
 
-func adminEvents(list []store.Event, err error) ([]admin.Event, error) {
-	if err != nil {
-		return nil, fmt.Errorf("reading the event history: %w", err)
-	}
-	out := make([]admin.Event, len(list))
-	for i, e := range list {
-		out[i] = admin.Event{
-			ID: e.ID, Index: e.Index, At: e.At, Kind: string(e.Kind), Call: e.Call,
-			Partition: e.Partition, Node: e.Node, Epoch: e.Epoch, Text: e.Text, Candidates: e.Candidates,
-		}
-	}
-	return out, nil
-}
-
-func (j adminJournal) Events(after uint64, limit int) ([]admin.Event, uint64, error) {
-	first, err := j.table.Events(0, 1)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the event history: %w", err)
-	}
-	var oldest uint64
-	if len(first) == 1 {
-		oldest = first[0].ID
-	}
-	events, err := adminEvents(j.table.Events(after, limit))
-	return events, oldest, err
-}
-
-func (j adminJournal) Latest(limit int) ([]admin.Event, error) {
-	return adminEvents(j.table.Latest(limit))
-}
-
-func (j adminJournal) Timeline(id ownership.CallID) ([]admin.Event, error) {
-	return adminEvents(j.table.Timeline(id))
-}
-
+// Wait returns nil once there is an event after that id, or the context's error.
 func (j adminJournal) Wait(ctx context.Context, after uint64) error {
-	w := j.table.Watch(after)
+	w := j.Watch(after)
 	defer w.Close()
 	_, _, err := w.Next(ctx)
 	return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Frame is what every page shows around its content.
@@ -108,19 +109,7 @@ type Call struct {
 	CallRow
 	Partition ownership.Partition
 	Why       []string
-	Timeline  []Event
-}
-
-// Event is one line of the history.
-type Event struct {
-	ID        uint64
-	At        time.Time
-	Kind      string
-	Call      ownership.CallID
-	Partition ownership.PartitionID
-	Node      ownership.NodeID
-	Epoch     ownership.Epoch
-	Text      string
+	Timeline  []history.Event
 }
 
 // states are the words of the filter's list.

@@ -9,6 +9,7 @@ import (
 
 	"tandem/admin"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func (a *app) callsCommand() *cobra.Command {
@@ -123,7 +124,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 	both := struct {
 		Call     ownership.Call  `json:"call"`
 		Why      []string        `json:"why"`
-		Timeline []admin.Event   `json:"timeline"`
+		Timeline []history.Event `json:"timeline"`
 		Now      ownership.Owner `json:"-"`
 	}{Call: call, Why: why.Why, Timeline: why.Timeline}
 	return a.print(both, func() [][]string {
@@ -142,7 +143,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 			rows = append(rows, []string{"why", w})
 		}
 		for _, e := range why.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(e.Kind + "  " + e.Text)})
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
 		}
 		return rows
 	})

@@ -74,7 +74,7 @@ func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error
 			rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, verdict)})
 		}
 		for _, e := range x.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), e.Kind + "  " + e.Text})
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), string(e.Kind) + "  " + e.Text})
 		}
 		return rows
 	})
