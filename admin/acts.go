@@ -102,12 +102,7 @@ func (d *Door) actRoutes() {
 	leave := d.change("leave", http.MethodPost, "/v1/leave", RoleOperate, "Take this node out of the region")
 	leave.DefaultStatus = http.StatusAccepted
 	huma.Register(d.api, leave, func(ctx context.Context, _ *empty) (*empty, error) {
-		return d.act(ctx, func(ctx context.Context) error {
-			if d.deps.Leave != nil {
-				return d.deps.Leave(ctx, caller(ctx).Name)
-			}
-			return d.deps.Cluster.Leave(ctx)
-		})
+		return d.act(ctx, d.deps.Cluster.Leave)
 	})
 
 	cb := d.change("create-callback-uri", http.MethodPost, "/v1/callback-uris", RoleBot, "A signed callback URI on this node, for an outgoing call")
@@ -118,7 +113,7 @@ func (d *Door) actRoutes() {
 		}
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 		defer cancel()
-		uri, err := d.deps.Callbacks(ctx, CallbackAsk{App: in.Body.App, Group: in.Body.Group})
+		uri, err := d.deps.Callbacks(ctx, in.Body)
 		if err != nil {
 			return nil, problem(err)
 		}

@@ -86,6 +86,7 @@ func TestActsWhenTheRegionCannotDecide(t *testing.T) {
 	}{
 		{ownership.ErrNoLeader, 503}, {ownership.ErrFenced, 503}, {ownership.ErrFull, 503},
 		{ownership.ErrNoBot, 503}, {ownership.ErrBehind, 503}, {ownership.ErrTwin, 409},
+		{ownership.ErrUnreachable, 503}, {ownership.ErrBusy, 503}, {ownership.ErrGone, 409},
 		{ownership.ErrConflict, 409}, {ownership.ErrStaleEpoch, 409}, {ownership.ErrUnknown, 404}, {errors.New("the disk is full"), 500},
 	} {
 		r := openRoom(t)

@@ -293,7 +293,7 @@ func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	e, err := d.deps.Explain(ctx, Notification{
+	e, err := d.deps.Explain(ctx, ownership.Supposed{
 		Target: in.Target, Header: in.Header, Body: in.RawBody,
 		App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
 	})

@@ -145,9 +145,9 @@ func (c *Client) Release(ctx context.Context, id string) error {
 
 // Explain says what the webhook would do with a notification. An Authorization
 // among its headers is judged, too.
-func (c *Client) Explain(ctx context.Context, n Notification) (Explanation, error) {
+func (c *Client) Explain(ctx context.Context, n ownership.Supposed) (Explanation, error) {
 	var out Explanation
-	header := n.Header.Clone()
+	header := http.Header(n.Header).Clone()
 	if header == nil {
 		header = http.Header{}
 	}

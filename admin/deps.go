@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,17 +19,15 @@ type Deps struct {
 	Journal Journal // required: the table's event history
 	Cluster Cluster // required: acts and membership, from any node
 
-	World     World                                                      // the other regions; nil: there are none
-	Explain   func(context.Context, Notification) (Explanation, error)   // the webhook's dry run; nil: 501
-	Callbacks func(context.Context, CallbackAsk) (CallbackURI, error)    // signs callback URIs; nil: 501
-	Promises  func() []Promise                                           // promises only the node knows of, added to /v1/guarantees
-	Warnings  func() []string                                            // what an operator should be told loudly, added to /v1/status
-	Checks    []Check                                                    // what /readyz asks, in this order
-	Leave     func(ctx context.Context, by string) error                 // starts this node's departure; nil: Cluster.Leave
-	StopCheck func(context.Context, ownership.NodeID) (StopCheck, error) // whether a node may be stopped now; nil: 501
-	Metrics   prometheus.Gatherer                                        // nil: /metrics answers 501
-	Logger    *slog.Logger                                               // nil: slog.Default()
-	Now       func() time.Time                                           // nil: time.Now
+	Regions   func() []Region                                                // what was last heard of every other region; nil: there are none
+	Explain   func(context.Context, ownership.Supposed) (Explanation, error) // the webhook's dry run; nil: 501
+	Callbacks func(context.Context, CallbackBody) (CallbackURI, error)       // signs callback URIs; nil: 501
+	Promises  func() []Promise                                               // promises only the node knows of, added to /v1/guarantees
+	Warnings  func() []string                                                // what an operator should be told loudly, added to /v1/status
+	Checks    []Check                                                        // what /readyz asks, in this order
+	Metrics   prometheus.Gatherer                                            // nil: /metrics answers 501
+	Logger    *slog.Logger                                                   // nil: slog.Default()
+	Now       func() time.Time                                               // nil: time.Now
 }
 
 // Table is the region's table as this node holds it, read from memory.
@@ -105,6 +102,8 @@ type Cluster interface {
 	Move(context.Context, ownership.PartitionID, ownership.NodeID) error
 	// TransferLeader gives the leadership away; to empty: to any voter.
 	TransferLeader(ctx context.Context, to ownership.NodeID) error
+	// SafeToStop says whether a node may be stopped now.
+	SafeToStop(context.Context, ownership.NodeID) (ownership.StopCheck, error)
 	// Peers gives the raft configuration with what this node knows of each.
 	Peers() []Peer
 	// ReadBarrier returns once the table here holds everything that the leader had
@@ -120,12 +119,6 @@ type Cluster interface {
 	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
 }
 
-// World is what this region knows of the others.
-type World interface {
-	// Regions gives what was last heard of every other region.
-	Regions() []Region
-}
-
 // Check is one named question of /readyz; nil means well. An advisory one is told with
 // ?verbose, and the node is ready all the same: what is wrong is not wrong with it
 // alone, or not with all that it does.
@@ -133,20 +126,4 @@ type Check struct {
 	Name     string
 	Advisory bool
 	Ask      func(context.Context) error
-}
-
-// Notification is a webhook request to be explained, never acted upon.
-type Notification struct {
-	Target string      // path and query as the request line would carry them; empty: the webhook's path
-	Header http.Header // with Authorization where the token is to be judged too
-	Body   []byte
-	// App and Tenant are what its token would say, where Header holds none.
-	App    ownership.AppID
-	Tenant ownership.TenantID
-}
-
-// CallbackAsk asks for a signed callback URI on this node for an outgoing call.
-type CallbackAsk struct {
-	App   ownership.AppID
-	Group string // calls of one group get the same partition; empty: no group
 }

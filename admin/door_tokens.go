@@ -122,23 +122,23 @@ func (d *Door) useToken(ctx context.Context, address string, done bool) error {
 	return out.Err
 }
 
-// ErrTokenRefused says that it is no token of this region, it has ended, or its roles are others.
-var ErrTokenRefused = errors.New("the token it shows is not one of this region with the role join, or has ended")
+// errNoJoinToken says that it is no token of this region, it has ended, or its roles are others.
+var errNoJoinToken = fmt.Errorf("%w: the token it shows is not one of this region with the role join, or has ended", ownership.ErrUninvited)
 
 // LetIn says whose token it is that a node shows which asks to be taken in; done: it
-// is in, which is the use of a token for one. The error is ErrTokenRefused for what
+// is in, which is the use of a token for one. The error is ErrUninvited for what
 // lets nobody in, ErrConflict for one that was used for another node, or ErrNoLeader.
 func (d *Door) LetIn(ctx context.Context, secret string, node ownership.NodeID, done bool) (by string, err error) {
 	if !plausible(secret) {
-		return "", ErrTokenRefused
+		return "", errNoJoinToken
 	}
 	who, refused := d.auth.known(sha256.Sum256([]byte(secret)), d.now())
 	if refused != nil || !who.may(RoleJoin) {
-		return "", ErrTokenRefused
+		return "", errNoJoinToken
 	}
 	if err := d.useToken(withCaller(ctx, who), string(node), done); err != nil {
 		if errors.Is(err, ownership.ErrConflict) {
-			err = fmt.Errorf("%w: %w", ErrTokenRefused, err)
+			err = fmt.Errorf("%w: %w", errNoJoinToken, err)
 		}
 		return "", err
 	}

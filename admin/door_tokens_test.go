@@ -265,12 +265,12 @@ func TestD2_JoinTokensAtTheDoor(t *testing.T) {
 	r := tokenRoom(t)
 	for role, good := range map[Role]bool{RoleJoin: true, RoleRead: false, RoleBot: false} {
 		by, err := r.door.LetIn(t.Context(), secrets[role], "emea-9", false)
-		if good != (err == nil) || !good && !errors.Is(err, ErrTokenRefused) || good && by == "" {
+		if good != (err == nil) || !good && !errors.Is(err, ownership.ErrUninvited) || good && by == "" {
 			t.Errorf("a token with the role %s: %q, %v", role, by, err)
 		}
 	}
 	for _, bad := range []string{"", "\x00", "no-such-token", strings.Repeat("x", 1<<20)} {
-		if by, err := r.door.LetIn(t.Context(), bad, "emea-9", false); !errors.Is(err, ErrTokenRefused) || by != "" || strings.Contains(err.Error(), "no-such") {
+		if by, err := r.door.LetIn(t.Context(), bad, "emea-9", false); !errors.Is(err, ownership.ErrUninvited) || by != "" || strings.Contains(err.Error(), "no-such") {
 			t.Errorf("%.20q: %q, %v", bad, by, err)
 		}
 	}
@@ -284,7 +284,7 @@ func TestD2_JoinTokensAtTheDoor(t *testing.T) {
 		t.Errorf("its use is not in the table: %v", asked)
 	}
 	r.fake.set(func() { r.fake.fail = fmt.Errorf("used: %w", ownership.ErrConflict) })
-	if _, err := r.door.LetIn(t.Context(), "once", "emea-8", false); !errors.Is(err, ErrTokenRefused) {
+	if _, err := r.door.LetIn(t.Context(), "once", "emea-8", false); !errors.Is(err, ownership.ErrUninvited) {
 		t.Errorf("for another node: %v", err)
 	}
 }

@@ -348,6 +348,9 @@ func (f *fake) Move(ctx context.Context, p ownership.PartitionID, to ownership.N
 func (f *fake) TransferLeader(ctx context.Context, to ownership.NodeID) error {
 	return f.ask(ctx, "transfer %s", to)
 }
+func (f *fake) SafeToStop(_ context.Context, id ownership.NodeID) (ownership.StopCheck, error) {
+	return ownership.StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, f.known(id)
+}
 func (f *fake) Peers() []Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
 func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Lock()
@@ -375,7 +378,7 @@ func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership
 	return f.ask(ctx, "restore")
 }
 
-// Regions makes the fake a World, too.
+// Regions are the others.
 func (f *fake) Regions() []Region {
 	return []Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
 		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}

@@ -98,14 +98,14 @@ func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_live_calls"}, func() float64 { return 3 }))
 	deps := Deps{
-		Table: r.fake, Journal: r.fake, Cluster: r.fake, World: r.fake, Metrics: metrics, Now: r.at.Now,
+		Table: r.fake, Journal: r.fake, Cluster: r.fake, Regions: r.fake.Regions, Metrics: metrics, Now: r.at.Now,
 		Logger: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Checks: []Check{{Name: "lease", Ask: func(context.Context) error { return r.fake.ready() }}},
-		Explain: func(_ context.Context, n Notification) (Explanation, error) {
+		Explain: func(_ context.Context, n ownership.Supposed) (Explanation, error) {
 			return Explanation{Status: 202, Verdict: fmt.Sprintf("%d bytes for %s, authorization %q, scenario %q",
-				len(n.Body), orElse(n.Target, "the webhook"), n.Header.Get("Authorization"), n.Header.Get("Scenario-Id"))}, nil
+				len(n.Body), orElse(n.Target, "the webhook"), http.Header(n.Header).Get("Authorization"), http.Header(n.Header).Get("Scenario-Id"))}, nil
 		},
-		Callbacks: func(_ context.Context, a CallbackAsk) (CallbackURI, error) {
+		Callbacks: func(_ context.Context, a CallbackBody) (CallbackURI, error) {
 			if a.App != "app-1" {
 				return CallbackURI{}, fmt.Errorf("finding the app %s: %w", a.App, ownership.ErrUnknown)
 			}

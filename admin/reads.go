@@ -147,10 +147,10 @@ func (d *Door) regions() []Region {
 		Name: d.cfg.Region, URL: d.cfg.URL, AdminURL: d.cfg.AdminURL, Healthy: sum.Healthy, Here: true,
 		AsOf: sum.AsOf, Nodes: sum.Nodes, Live: sum.Live, Capacity: sum.Capacity,
 	}}
-	if d.deps.World == nil {
+	if d.deps.Regions == nil {
 		return out
 	}
-	for _, r := range d.deps.World.Regions() {
+	for _, r := range d.deps.Regions() {
 		if r.Name != d.cfg.Region {
 			out = append(out, r)
 		}

@@ -271,7 +271,7 @@ func TestPromises(t *testing.T) {
 func TestExplainNotification(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	x, err := r.client(RoleRead).Explain(t.Context(), Notification{
+	x, err := r.client(RoleRead).Explain(t.Context(), ownership.Supposed{
 		Target: "/api/calls/emea/1/1/x?s=y", Body: []byte("{broken"),
 		Header: http.Header{"Authorization": {"Bearer of-the-cloud"}, "Scenario-Id": {"abc"}},
 	})

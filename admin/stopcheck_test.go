@@ -1,23 +1,10 @@
 package admin
 
-import (
-	"context"
-	"fmt"
-	"testing"
-
-	"tandem/ownership"
-)
+import "testing"
 
 func TestStopCheck(t *testing.T) {
 	t.Parallel()
-	r := tokenRoom(t, func(_ *Config, d *Deps) {
-		d.StopCheck = func(_ context.Context, id ownership.NodeID) (StopCheck, error) {
-			if id != "emea-1" {
-				return StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
-			}
-			return StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, nil
-		}
-	})
+	r := tokenRoom(t)
 	c, ctx := r.client(RoleRead), t.Context()
 	got, err := c.StopCheck(ctx, "emea-1")
 	if err != nil || !got.Safe || got.Against == nil || got.Voters != 3 {

@@ -18,7 +18,7 @@ func (n *Node) openAdmin(context.Context) error {
 	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
-		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
+		Regions: n.regions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises,
 		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -113,8 +113,8 @@ func (n *Node) warnings() []string {
 }
 
 // explain runs a notification through the public door without effects.
-func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Explanation, error) {
-	x := n.door.Explain(ctx, webhook.Supposed{Target: ask.Target, Header: ask.Header, Body: ask.Body, App: ask.App, Tenant: ask.Tenant})
+func (n *Node) explain(ctx context.Context, ask ownership.Supposed) (admin.Explanation, error) {
+	x := n.door.Explain(ctx, ask)
 	out := admin.Explanation{
 		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
 		Steps: []admin.ExplainStep{
@@ -155,7 +155,7 @@ func verdict(x webhook.Explanation) string {
 // callbackURI signs a callback URI on this node for an outgoing call. Calls of
 // one group get the partition that the group's live calls are in, if that is
 // this node's.
-func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.CallbackURI, error) {
+func (n *Node) callbackURI(_ context.Context, ask admin.CallbackBody) (admin.CallbackURI, error) {
 	known := false
 	for _, a := range n.cfg.Apps {
 		known = known || ownership.AppID(a.ID) == ask.App
@@ -187,23 +187,21 @@ func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition,
 	return ownership.Home(n.table, n.ID())
 }
 
-// adminWorld tells the admin door of this region and the others.
-type adminWorld struct{ n *Node }
-
-func (w adminWorld) Regions() []admin.Region {
+// regions tells the admin door of the other regions.
+func (n *Node) regions() []admin.Region {
 	var all []admin.Region
-	for _, s := range w.n.world.Regions() {
+	for _, s := range n.world.Regions() {
 		all = append(all, admin.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
-			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name), Error: s.Error,
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: n.cfg.adminURLOf(s.Name), Error: s.Error,
 		})
 	}
 	return all
 }
 
-// adminURL is where the configuration says that a region can be asked.
-func (w adminWorld) adminURL(name ownership.Region) string {
-	for _, r := range w.n.cfg.Regions {
+// adminURLOf is where the configuration says that a region can be asked.
+func (c Config) adminURLOf(name ownership.Region) string {
+	for _, r := range c.Regions {
 		if ownership.Region(r.Name) == name {
 			for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
 				if u != "" {

@@ -2,13 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"tandem/admin"
 	"tandem/cluster"
-	"tandem/ownership"
 	"tandem/store"
 )
 
@@ -61,29 +58,3 @@ func (c adminCluster) Status() admin.ClusterStatus {
 	}
 	return out
 }
-
-// Meet brings two nodes into one region.
-func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
-	n, err := c.Cluster.Meet(ctx, addr, expected, token)
-	return n, doorError(err)
-}
-
-// doorError gives the region's errors the kinds that the admin door knows.
-func doorError(err error) error {
-	switch {
-	case errors.Is(err, cluster.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
-		return passing{err}
-	case errors.Is(err, cluster.ErrGone):
-		return fmt.Errorf("%w: %w", ownership.ErrConflict, err)
-	}
-	return err
-}
-
-// passing is an error that is answered like a missing leader: come back soon.
-type passing struct{ error }
-
-// Is implements what errors.Is asks for.
-func (passing) Is(target error) bool { return target == ownership.ErrNoLeader }
-
-// Unwrap gives the error itself.
-func (p passing) Unwrap() error { return p.error }

@@ -16,7 +16,7 @@ func explainAgrees(t *testing.T, s *stage) {
 	api := one.api()
 	explain := func(target, tenant, body string) admin.Explanation {
 		t.Helper()
-		x, err := api.Explain(t.Context(), admin.Notification{
+		x, err := api.Explain(t.Context(), ownership.Supposed{
 			Target: target, Body: []byte(body),
 			Header: http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + s.token(tenant)}},
 		})

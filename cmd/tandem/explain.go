@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/admin"
+	"tandem/ownership"
 )
 
 // maxExplained is the largest notification that explain reads.
@@ -18,7 +19,7 @@ const maxExplained = 4 << 20
 func (a *app) explainCommand() *cobra.Command {
 	var (
 		file    string
-		ask     admin.Notification
+		ask     ownership.Supposed
 		headers []string
 	)
 	c := &cobra.Command{
@@ -80,7 +81,7 @@ func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error
 	})
 }
 
-func (a *app) explainNotification(ctx context.Context, c *admin.Client, file string, ask admin.Notification, headers []string) (err error) {
+func (a *app) explainNotification(ctx context.Context, c *admin.Client, file string, ask ownership.Supposed, headers []string) (err error) {
 	var in io.Reader = os.Stdin
 	if file != "-" {
 		f, err := os.Open(file)

@@ -147,7 +147,7 @@ two of them are down; and another active node must be there to take its calls.`,
 const upgradeLook = time.Second
 
 // awaitSafe asks until the node may be stopped or the wait is over.
-func (a upgrades) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeID, wait time.Duration) (admin.StopCheck, error) {
+func (a upgrades) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeID, wait time.Duration) (ownership.StopCheck, error) {
 	until := time.Now().Add(wait)
 	told := ""
 	for {
