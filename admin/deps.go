@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -19,15 +20,15 @@ type Deps struct {
 	Journal Journal // required: the table's event history
 	Cluster Cluster // required: acts and membership, from any node
 
-	Regions   func() []Region                                                // what was last heard of every other region; nil: there are none
-	Explain   func(context.Context, ownership.Supposed) (Explanation, error) // the webhook's dry run; nil: 501
-	Callbacks func(context.Context, CallbackBody) (CallbackURI, error)       // signs callback URIs; nil: 501
-	Promises  func() []Promise                                               // promises only the node knows of, added to /v1/guarantees
-	Warnings  func() []string                                                // what an operator should be told loudly, added to /v1/status
-	Checks    []Check                                                        // what /readyz asks, in this order
-	Metrics   prometheus.Gatherer                                            // nil: /metrics answers 501
-	Logger    *slog.Logger                                                   // nil: slog.Default()
-	Now       func() time.Time                                               // nil: time.Now
+	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
+	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
+	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
+	Promises  func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
+	Warnings  func() []string                                                    // what an operator should be told loudly, added to /v1/status
+	Checks    []Check                                                            // what /readyz asks, in this order
+	Metrics   prometheus.Gatherer                                                // nil: /metrics answers 501
+	Logger    *slog.Logger                                                       // nil: slog.Default()
+	Now       func() time.Time                                                   // nil: time.Now
 }
 
 // Table is the region's table as this node holds it, read from memory.
@@ -105,12 +106,12 @@ type Cluster interface {
 	// SafeToStop says whether a node may be stopped now.
 	SafeToStop(context.Context, ownership.NodeID) (ownership.StopCheck, error)
 	// Peers gives the raft configuration with what this node knows of each.
-	Peers() []Peer
+	Peers() []api.Peer
 	// ReadBarrier returns once the table here holds everything that the leader had
 	// applied when it was asked; a quorum has confirmed by then that it leads.
 	ReadBarrier(context.Context) error
 	// Status says how this node stands in the cluster.
-	Status() ClusterStatus
+	Status() api.ClusterStatus
 	// SaveSnapshot writes the whole table with its stamp and checksum.
 	SaveSnapshot(context.Context, io.Writer) error
 	// RestoreSnapshot replaces the region's table. A snapshot that is foreign, older,

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -31,8 +32,8 @@ type fake struct {
 	applied    uint64
 	format     uint32
 	tokens     []ownership.DoorToken
-	status     ClusterStatus
-	peers      []Peer
+	status     api.ClusterStatus
+	peers      []api.Peer
 
 	meetFail error    // what meeting a node returns, if set
 	fail     error    // what every act and check returns, if set
@@ -48,7 +49,7 @@ func newFake() *fake {
 	f := &fake{
 		nodes: map[ownership.NodeID]ownership.Node{}, partitions: map[ownership.PartitionID]ownership.Partition{},
 		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, format: ownership.FormatTokens, snapshot: "a whole table",
-		status: ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
+		status: api.ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
 			LeaseUntil: start.Add(2 * time.Second), Voters: 3, Secure: true},
 	}
 	var part ownership.PartitionID
@@ -59,7 +60,7 @@ func newFake() *fake {
 		if state == ownership.NodeGone {
 			continue
 		}
-		f.peers = append(f.peers, Peer{ID: id, Address: f.nodes[id].ClusterAddr, Voter: true, Leader: i == 1, Known: true, Healthy: true})
+		f.peers = append(f.peers, api.Peer{ID: id, Address: f.nodes[id].ClusterAddr, Voter: true, Leader: i == 1, Known: true, Healthy: true})
 		for range 3 {
 			part++
 			f.partitions[part] = ownership.Partition{ID: part, Owner: id, Epoch: 1, BornOn: id}
@@ -351,7 +352,7 @@ func (f *fake) TransferLeader(ctx context.Context, to ownership.NodeID) error {
 func (f *fake) SafeToStop(_ context.Context, id ownership.NodeID) (ownership.StopCheck, error) {
 	return ownership.StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, f.known(id)
 }
-func (f *fake) Peers() []Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
+func (f *fake) Peers() []api.Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
 func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Lock()
 	if f.catchUp != nil {
@@ -360,7 +361,7 @@ func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Unlock()
 	return f.ask(ctx, "read barrier")
 }
-func (f *fake) Status() ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
+func (f *fake) Status() api.ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 
 func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	if _, err := io.WriteString(w, f.snapshot); err != nil {
@@ -379,7 +380,7 @@ func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership
 }
 
 // Regions are the others.
-func (f *fake) Regions() []Region {
-	return []Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
+func (f *fake) Regions() []api.Region {
+	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
 		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/admin/console"
 	"tandem/ownership"
 	"tandem/ownership/history"
@@ -39,7 +40,7 @@ type consoleSource struct{ d *Door }
 // Login begins a session for whoever may read.
 func (s consoleSource) Login(r *http.Request, secret string) (string, int, string) {
 	who, refused := s.d.auth.enter(r, secret)
-	if refused == nil && !who.may(RoleRead) {
+	if refused == nil && !who.may(api.RoleRead) {
 		refused = refusedRole
 	}
 	if refused != nil {
@@ -52,7 +53,7 @@ func (s consoleSource) Login(r *http.Request, secret string) (string, int, strin
 func (s consoleSource) Enter(r *http.Request, session string) (string, int, string) {
 	if s.d.auth.open() {
 		session = ""
-	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, RoleRead) {
+	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, api.RoleRead) {
 		return who.Name, http.StatusOK, ""
 	} else if session != "" {
 		return "", refusedToken.status, refusedToken.text
@@ -81,12 +82,7 @@ func (s consoleSource) Overview() console.Overview {
 	sum := s.d.summary()
 	out := console.Overview{
 		Leader: s.d.deps.Cluster.Status().Leader, Live: sum.Live, Capacity: sum.Capacity, Active: sum.Active, Total: sum.Nodes,
-	}
-	for _, r := range s.d.regions() {
-		out.Regions = append(out.Regions, console.Region{
-			Name: r.Name, URL: r.URL, Healthy: r.Healthy, Here: r.Here, Partial: r.Partial, AsOf: r.AsOf,
-			Nodes: r.Nodes, Live: r.Live, Capacity: r.Capacity,
-		})
+		Regions: s.d.regions(), Promises: s.d.promises(),
 	}
 	owned := map[ownership.NodeID][]ownership.Partition{}
 	for _, p := range s.d.deps.Table.Partitions() {
@@ -95,10 +91,7 @@ func (s consoleSource) Overview() console.Overview {
 		}
 	}
 	for _, n := range s.d.nodes() {
-		out.Nodes = append(out.Nodes, console.Node{Node: n.Node, Live: n.Live, Leader: n.Leader, Here: n.Here, Partitions: owned[n.ID]})
-	}
-	for _, p := range s.d.promises() {
-		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds, Unknown: p.Unknown})
+		out.Nodes = append(out.Nodes, console.Node{Node: n, Owned: owned[n.ID]})
 	}
 	return out
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
 // stopRoutes puts the question before a restart on the door. It asks the other
 // nodes at this moment, so it has no consistency to choose.
 func (d *Door) stopRoutes() {
-	op := d.operation("check-stop", http.MethodGet, "/v1/nodes/{id}/stop-check", RoleRead, "Whether a node may be stopped now")
+	op := d.operation("check-stop", http.MethodGet, "/v1/nodes/{id}/stop-check", api.RoleRead, "Whether a node may be stopped now")
 	op.Errors = append(op.Errors, http.StatusNotFound)
 	huma.Register(d.api, op, func(ctx context.Context, in *nodePath) (*reply[ownership.StopCheck], error) {
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
@@ -24,9 +25,4 @@ func (d *Door) stopRoutes() {
 		out.Against = orEmpty(out.Against)
 		return &reply[ownership.StopCheck]{out}, nil
 	})
-}
-
-// StopCheck asks whether a node may be stopped now.
-func (c *Client) StopCheck(ctx context.Context, id ownership.NodeID) (ownership.StopCheck, error) {
-	return get[ownership.StopCheck](ctx, c, nodePathOf(id)+"/stop-check", nil)
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 
+	"tandem/admin/api"
 	"tandem/ownership/history"
 )
 
 const (
-	eventBatch   = 256              // events read from the journal at a time
-	eventBeat    = 15 * time.Second // a comment keeps idle streams alive
-	streamGrace  = 10 * time.Second // a follower must take a batch within this
-	snapshotTime = 15 * time.Minute // one snapshot, either way
+	eventBatch  = 256              // events read from the journal at a time
+	eventBeat   = 15 * time.Second // a comment keeps idle streams alive
+	streamGrace = 10 * time.Second // a follower must take a batch within this
 )
 
 // eventsAsked is the input of the event stream.
@@ -34,7 +34,7 @@ type eventsAsked struct {
 
 // streamRoutes puts the event stream and snapshots on the door.
 func (d *Door) streamRoutes() {
-	op := d.operation("follow-events", http.MethodGet, "/v1/events", RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
+	op := d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
 	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
 		"An event of kind " + string(history.Gap) + " says that older ones are no longer kept. " +
 		"The stream breaks off when its token is revoked or expires."
@@ -46,11 +46,11 @@ func (d *Door) streamRoutes() {
 	}}
 	huma.Register(d.api, op, d.followEvents)
 
-	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", RoleOperate, "The whole table in one file, with stamp and checksum")
+	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
 	huma.Register(d.api, save, d.saveSnapshot)
 
-	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
+	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", api.RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
 	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge)
 	huma.Register(d.api, restore, d.restoreSnapshot)
@@ -145,7 +145,7 @@ func (p *places) leave(token [sha256.Size]byte) {
 // the reader's token still holds: a stream must not outlive it.
 func (d *Door) pump(ctx context.Context, s *eventStream, reader [sha256.Size]byte, after uint64, follow bool) {
 	for {
-		if !d.auth.still(reader, RoleRead) {
+		if !d.auth.still(reader, api.RoleRead) {
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
 		}
 		events, oldest, err := d.events(after, eventBatch)

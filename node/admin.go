@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/ownership"
 	"tandem/webhook"
@@ -113,26 +114,26 @@ func (n *Node) warnings() []string {
 }
 
 // explain runs a notification through the public door without effects.
-func (n *Node) explain(ctx context.Context, ask ownership.Supposed) (admin.Explanation, error) {
+func (n *Node) explain(ctx context.Context, ask ownership.Supposed) (api.Explanation, error) {
 	x := n.door.Explain(ctx, ask)
-	out := admin.Explanation{
+	out := api.Explanation{
 		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
-		Steps: []admin.ExplainStep{
+		Steps: []api.ExplainStep{
 			{Name: "token", OK: x.Token == "valid" || x.Token == "absent", Text: x.Token},
 			{Name: "decode", OK: x.Message != "unreadable", Text: x.Message},
 		},
 	}
 	for _, k := range x.Calls {
-		e := admin.ExplainCall{Call: k.Call, Kind: k.Kind, Known: k.Known, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
+		e := api.ExplainCall{Call: k.Call, Kind: k.Kind, Known: k.Known, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
 		if x.Token == "absent" && k.Facts != nil && k.Facts.Tenant == "" {
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "tenant", Text: "the body tells none and there is no token to tell it, so rules over call.tenant were judged without one: name the tenant"})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "tenant", Text: "the body tells none and there is no token to tell it, so rules over call.tenant were judged without one: name the tenant"})
 		}
 		if k.Region != nil {
 			e.Region = k.Region.Region
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
 		}
 		if k.Owner != nil {
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
 		}
 		out.Calls = append(out.Calls, e)
 	}
@@ -155,23 +156,23 @@ func verdict(x webhook.Explanation) string {
 // callbackURI signs a callback URI on this node for an outgoing call. Calls of
 // one group get the partition that the group's live calls are in, if that is
 // this node's.
-func (n *Node) callbackURI(_ context.Context, ask admin.CallbackBody) (admin.CallbackURI, error) {
+func (n *Node) callbackURI(_ context.Context, ask api.CallbackBody) (api.CallbackURI, error) {
 	known := false
 	for _, a := range n.cfg.Apps {
 		known = known || ownership.AppID(a.ID) == ask.App
 	}
 	if !known {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
 	}
 	p, ok := n.outgoingPartition(ownership.GroupKey(ask.Group))
 	if !ok {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
 	}
 	if !n.region.HoldsPartition(p.ID, p.Epoch) {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
 	}
 	uri := n.door.CallbackURI(p.ID, p.Epoch, webhook.OutgoingRef(ask.App))
-	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
+	return api.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
 }
 
 // outgoingPartition gives the partition for a call that this node's bot makes: that
@@ -188,10 +189,10 @@ func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition,
 }
 
 // regions tells the admin door of the other regions.
-func (n *Node) regions() []admin.Region {
-	var all []admin.Region
+func (n *Node) regions() []api.Region {
+	var all []api.Region
 	for _, s := range n.world.Regions() {
-		all = append(all, admin.Region{
+		all = append(all, api.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
 			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: n.cfg.adminURLOf(s.Name), Error: s.Error,
 		})

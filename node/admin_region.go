@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/cluster"
 	"tandem/store"
 )
@@ -27,12 +27,12 @@ type adminCluster struct {
 	secure bool // the cluster port speaks mTLS
 }
 
-func (c adminCluster) Peers() []admin.Peer {
-	var all []admin.Peer
+func (c adminCluster) Peers() []api.Peer {
+	var all []api.Peer
 	here := c.Cluster.Status()
 	for _, p := range here.Peers {
 		// Only the leader hears from everybody.
-		peer := admin.Peer{
+		peer := api.Peer{
 			ID: p.ID, Address: p.Addr, Voter: p.Voter, Leader: p.Leader,
 			Known: here.State == "leader" || p.Self, Healthy: p.Leased || p.Self && here.Leased,
 		}
@@ -44,9 +44,9 @@ func (c adminCluster) Peers() []admin.Peer {
 	return all
 }
 
-func (c adminCluster) Status() admin.ClusterStatus {
+func (c adminCluster) Status() api.ClusterStatus {
 	s := c.Cluster.Status()
-	out := admin.ClusterStatus{
+	out := api.ClusterStatus{
 		State: s.State, Term: s.Term, Leader: s.Leader, LeaderAddr: s.LeaderAddr,
 		Applied: s.Applied, Commit: s.Commit, LastContact: since(s.LastContact), LeaseUntil: s.LeaseUntil,
 		Durable: c.table.Durable(), Secure: c.secure, Stalled: stalled(s),

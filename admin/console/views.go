@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/url"
 	"strconv"
+	"tandem/admin/api"
 	"time"
 
 	"tandem/ownership"
@@ -28,34 +29,15 @@ type Overview struct {
 	Leader         ownership.NodeID // empty: none
 	Live, Capacity int
 	Active, Total  int // nodes
-	Regions        []Region
+	Regions        []api.Region
 	Nodes          []Node
-	Promises       []Promise
-}
-
-// Region is one region of the deployment.
-type Region struct {
-	Name           ownership.Region
-	URL            string
-	Healthy, Here  bool
-	Partial        bool
-	AsOf           time.Time
-	Nodes          int
-	Live, Capacity int
+	Promises       []api.Promise
 }
 
 // Node is one node with its partitions.
 type Node struct {
-	ownership.Node
-	Live         int
-	Leader, Here bool
-	Partitions   []ownership.Partition
-}
-
-// Promise is one guarantee and whether it holds; unknown: this node cannot tell.
-type Promise struct {
-	Text, Why      string
-	Holds, Unknown bool
+	api.Node
+	Owned []ownership.Partition
 }
 
 // Query is what the table of calls is filtered by, as the reader typed it.

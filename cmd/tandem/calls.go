@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -27,7 +27,7 @@ so that late notifications do no harm.`,
   tandem calls --node emea-1 --limit 20
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				return a.showCall(ctx, c, name)
 			}
@@ -109,7 +109,7 @@ func orphanRows(calls []ownership.Call) [][]string {
 	return rows
 }
 
-func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
+func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 	if _, err := callID(id); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership/history"
 )
 
@@ -24,7 +24,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "what happened to the table, as it happens",
 		Example: `  tandem events --follow
   tandem events --after 1200 --format json`,
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			err := c.Events(ctx, after, follow, func(e history.Event) error {
 				if a.client.format != "table" {
 					return json.NewEncoder(a.out).Encode(e) // a line an event

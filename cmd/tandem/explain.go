@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -36,7 +36,7 @@ or say with --tenant what it would tell.`,
   tandem explain --notification incoming.json
   tandem explain --notification - --header 'X-Microsoft-Skype-Caller-Region: amer' < body.json`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			switch {
 			case len(args) == 1 && file == "":
 				return a.explainCall(ctx, c, args[0])
@@ -54,7 +54,7 @@ or say with --tenant what it would tell.`,
 	return c
 }
 
-func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error {
+func (a *app) explainCall(ctx context.Context, c *client.Client, id string) error {
 	if _, err := callID(id); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error
 	})
 }
 
-func (a *app) explainNotification(ctx context.Context, c *admin.Client, file string, ask ownership.Supposed, headers []string) (err error) {
+func (a *app) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
 	var in io.Reader = os.Stdin
 	if file != "-" {
 		f, err := os.Open(file)

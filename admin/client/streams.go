@@ -1,4 +1,4 @@
-package admin
+package client
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -87,7 +88,7 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 
 // SaveSnapshot writes the region's whole table to w.
 func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodGet, "/v1/snapshot", nil, nil, nil)
 	if err != nil {
@@ -108,7 +109,7 @@ func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownersh
 			query.Set(name, "true")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodPut, "/v1/snapshot", query, http.Header{"Content-Type": {"application/octet-stream"}}, r)
 	if err != nil {
@@ -118,9 +119,9 @@ func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownersh
 }
 
 // Ready asks /readyz; a node that is not ready is no error.
-func (c *Client) Ready(ctx context.Context) (Readiness, error) {
-	var out Readiness
-	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+func (c *Client) Ready(ctx context.Context) (api.Readiness, error) {
+	var out api.Readiness
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	res, err := c.send(ctx, http.MethodGet, "/readyz", url.Values{"verbose": {""}}, nil, nil)
 	if err != nil {
@@ -162,7 +163,7 @@ func (c *Client) OpenAPI(ctx context.Context, w io.Writer) error {
 }
 
 func (c *Client) copyTo(ctx context.Context, path string, q url.Values, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*clientPatience+10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience+10*time.Second)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodGet, path, q, nil, nil)
 	if err != nil {
