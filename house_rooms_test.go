@@ -10,7 +10,8 @@ import (
 )
 
 // roomRule says where a room stands and whom it may import. A folder below a room
-// belongs to it.
+// belongs to it, unless it is a room of its own: that one may be imported by whoever
+// names it, and only by them.
 type roomRule struct {
 	floor int
 	may   []string // rooms of lower floors
@@ -31,32 +32,38 @@ var rooms = map[string]roomRule{
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},
 
-	"doorway": {floor: 2, may: []string{"addrlimit"}},
-	"policy":  {floor: 2, may: []string{"ownership"}},
-	"store":   {floor: 2, may: []string{"ownership"}},
+	"doorway":   {floor: 2, may: []string{"addrlimit"}},
+	"policy":    {floor: 2, may: []string{"ownership"}},
+	"store":     {floor: 2, may: []string{"ownership"}},
+	"admin/api": {floor: 2, may: []string{"ownership"}},
 
-	"webhook":    {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
-	"bot":        {floor: 3, may: []string{"spelling", "graph", "ownership"}},
-	"admin":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "ownership"}},
-	"federation": {floor: 3, may: []string{"spelling", "ownership"}},
+	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
+	"federation":   {floor: 3, may: []string{"spelling", "ownership"}},
+	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 
 	"cluster": {floor: 4, may: []string{"spelling", "addrlimit", "ownership", "store"}},
+	"admin":   {floor: 4, may: []string{"spelling", "addrlimit", "admin/api", "doorway", "ownership"}, tests: []string{"admin/client"}},
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "bot", "cluster", "doorway", "federation", "graph", "ownership", "policy", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "doorway", "federation", "graph", "ownership", "policy", "store",
 			"token", "webhook"},
-		tests: []string{"graphsim"},
+		tests: []string{"admin/client", "graphsim"},
 	},
-	"cmd": {floor: 6, may: []string{"admin", "cluster", "graphsim", "node", "ownership", "token"}, tests: []string{"store"}},
+	"cmd": {
+		floor: 6,
+		may:   []string{"admin", "admin/api", "admin/client", "cluster", "graphsim", "node", "ownership", "token"},
+		tests: []string{"store"},
+	},
 
 	// Apart: a mistake shared with the product could hide.
 	"graphsim": {floor: 0},
 	// Apart: it drives the built program and judges from outside.
-	"faultrig": {floor: 7, may: []string{"admin", "graphsim", "ownership"}},
+	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ownership"}},
 	// Apart: programs that measure, and tests.
 	"bench":     {floor: 8, may: []string{"graphsim", "token"}},
-	"machines":  {floor: 8, tests: []string{"admin", "graphsim", "ownership"}},
+	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},
 	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "graph", "ownership", "store", "token", "webhook"}},
 }
 
@@ -143,7 +150,13 @@ func TestTheListItselfFindsOffenders(t *testing.T) {
 		{"tandem/store", "tandem/token", false, true},
 		{"tandem/cmd/tandem", "tandem/store", false, true},
 		{"tandem/faultrig/cmd/faultrig", "tandem/faultrig", false, false},
-		{"tandem/faultrig", "tandem/admin", false, false},
+		{"tandem/faultrig", "tandem/admin/client", false, false},
+		{"tandem/faultrig", "tandem/admin", false, true},
+		{"tandem/faultrig", "tandem/admin/console", false, true},
+		{"tandem/node", "tandem/admin/client", false, true},
+		{"tandem/admin", "tandem/admin/client", false, true},
+		{"tandem/admin", "tandem/admin/console", false, false},
+		{"tandem/admin/client", "tandem/admin", true, true},
 		{"tandem/faultrig", "tandem/cluster", false, true},
 		{"tandem/cmd/tandem", "tandem/faultrig", false, true},
 	} {
@@ -160,7 +173,8 @@ const (
 )
 
 // depguard writes the rules for the linter. A linter's pattern is a plain prefix, so
-// "graph$" and "graph/" keep graphsim apart from graph.
+// "graph$" and "graph/" keep graphsim apart from graph; of two that match the longer one
+// counts, which keeps rooms within others apart.
 func depguard() string {
 	var b strings.Builder
 	b.WriteString(depguardFrom + "      rules:\n")
@@ -170,21 +184,33 @@ func depguard() string {
 			depguardRule(&b, name, name, r.may, "/**")
 			continue
 		}
-		depguardRule(&b, name, name, r.may, `/**", "!$test`)
+		depguardRule(&b, name, name, r.may, "/**", "!$test")
 		depguardRule(&b, name, "the tests of "+name, slices.Concat(r.may, r.tests), "/**_test.go")
 	}
 	b.WriteString(depguardTo)
 	return b.String()
 }
 
-// depguardRule writes one rule for the files of a room that match.
-func depguardRule(b *strings.Builder, name, who string, may []string, match string) {
+// depguardRule writes one rule for the files of a room that match and are none of but.
+func depguardRule(b *strings.Builder, name, who string, may []string, match string, but ...string) {
+	refuse := func(pkg string) string { return fmt.Sprintf("{pkg: %s, desc: %q}", pkg, verdict(who, may)) }
+	files, deny := []string{"${config-path}/" + name + match}, []string{refuse("tandem/")}
 	var allow []string
 	for _, to := range append([]string{name}, may...) {
 		allow = append(allow, "tandem/"+to+"$", "tandem/"+to+"/")
+		for _, within := range slices.Sorted(maps.Keys(rooms)) {
+			if strings.HasPrefix(within, to+"/") && !slices.Contains(may, within) {
+				deny = append(deny, refuse("tandem/"+within))
+			}
+		}
 	}
-	fmt.Fprintf(b, "        %s:\n          list-mode: lax\n          files: [\"${config-path}/%s%s\"]\n          allow: [%s]\n          deny: [{pkg: tandem/, desc: %q}]\n",
-		strings.ReplaceAll(who, " ", "-"), name, match, strings.Join(allow, ", "), verdict(who, may))
+	for _, within := range slices.Sorted(maps.Keys(rooms)) {
+		if strings.HasPrefix(within, name+"/") {
+			files = append(files, "!${config-path}/"+within+"/**")
+		}
+	}
+	fmt.Fprintf(b, "        %s:\n          list-mode: lax\n          files: [\"%s\"]\n          allow: [%s]\n          deny: [%s]\n",
+		strings.NewReplacer(" ", "-", "/", "-").Replace(who), strings.Join(append(files, but...), `", "`), strings.Join(allow, ", "), strings.Join(deny, ", "))
 }
 
 func TestDepguardFollowsTheList(t *testing.T) {

@@ -10,14 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"tandem/admin/api"
 	"tandem/ownership"
-)
-
-// Consistency of a read: how much the answering node makes sure of first.
-const (
-	Local        = "local"        // the table as this node holds it now
-	Leader       = "leader"       // not older than what the leader held when asked
-	Linearizable = "linearizable" // the same; leader gives no less, since a leader is one only as long as a quorum confirms it
 )
 
 // Asking is the part of a read's input that chooses its consistency.
@@ -53,7 +47,7 @@ func apiConfig(version string) huma.Config {
 }
 
 // operation describes one path for the router and the document alike.
-func (d *Door) operation(id, method, path string, role Role, summary string) huma.Operation {
+func (d *Door) operation(id, method, path string, role api.Role, summary string) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		MaxBodyBytes: d.cfg.BodyLimit,
@@ -73,7 +67,7 @@ func (d *Door) operation(id, method, path string, role Role, summary string) hum
 }
 
 // change is an operation that changes something: its outcome is audited.
-func (d *Door) change(id, method, path string, role Role, summary string) huma.Operation {
+func (d *Door) change(id, method, path string, role api.Role, summary string) huma.Operation {
 	op := d.operation(id, method, path, role, summary)
 	op.Metadata[metaAudit] = true
 	op.Errors = append(op.Errors, http.StatusConflict)
@@ -84,7 +78,7 @@ func (d *Door) change(id, method, path string, role Role, summary string) huma.O
 // changes, those refused for their role too.
 func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
-	role, guarded := op.Metadata[metaRole].(Role)
+	role, guarded := op.Metadata[metaRole].(api.Role)
 	if !guarded {
 		next(ctx)
 		return
@@ -100,7 +94,7 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 			if refused != nil {
 				status = refused.status
 			}
-			d.audit.record(r.Context(), Change{
+			d.audit.record(r.Context(), api.Change{
 				At: d.now(), By: who.Name, From: r.RemoteAddr, Action: op.OperationID, Subject: r.URL.Path, Status: status, Detail: note.text,
 			})
 		}()
@@ -113,7 +107,7 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 }
 
 // admitted says who sent the request and whether they have the role.
-func (d *Door) admitted(r *http.Request, role Role) (Whoami, *refusal) {
+func (d *Door) admitted(r *http.Request, role api.Role) (visitor, *refusal) {
 	who, refused := d.auth.identify(r)
 	if refused == nil && !who.may(role) {
 		refused = refusedRole
@@ -133,7 +127,7 @@ func (d *Door) refuse(w http.ResponseWriter, why *refusal) {
 }
 
 // only puts a role in front of a plain handler.
-func (d *Door) only(role Role, h http.Handler) http.Handler {
+func (d *Door) only(role api.Role, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, refused := d.admitted(r, role)
 		if refused != nil {
@@ -158,20 +152,20 @@ func note(ctx context.Context, text string) {
 
 // freshen makes sure of what the caller asked for and says how fresh the table
 // is now.
-func (d *Door) freshen(ctx context.Context, a Asking) (Freshness, error) {
+func (d *Door) freshen(ctx context.Context, a Asking) (api.Freshness, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
-	if a.Consistency == Leader || a.Consistency == Linearizable {
+	if a.Consistency == api.Leader || a.Consistency == api.Linearizable {
 		if err := d.deps.Cluster.ReadBarrier(ctx); err != nil {
-			return Freshness{}, problem(err)
+			return api.Freshness{}, problem(err)
 		}
 	}
-	return Freshness{Consistency: orElse(a.Consistency, Local), Applied: d.deps.Table.Applied(), AsOf: d.now().UTC()}, nil
+	return api.Freshness{Consistency: orElse(a.Consistency, api.Local), Applied: d.deps.Table.Applied(), AsOf: d.now().UTC()}, nil
 }
 
 // answer is a read's output: the body, and in the headers how fresh it is.
 type answer[T any] struct {
-	Freshness
+	api.Freshness
 	Body T
 }
 
@@ -180,9 +174,12 @@ type reply[T any] struct {
 	Body T
 }
 
+// list is a body that holds several things of one kind.
+func list[T any](items []T) api.List[T] { return api.List[T]{Items: orEmpty(items)} }
+
 // read registers a read whose input is nothing but its consistency.
 func read[T any](d *Door, id, path, summary string, get func(context.Context) (T, error)) {
-	huma.Register(d.api, d.operation(id, http.MethodGet, path, RoleRead, summary),
+	huma.Register(d.api, d.operation(id, http.MethodGet, path, api.RoleRead, summary),
 		func(ctx context.Context, in *struct{ Asking }) (*answer[T], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {

@@ -12,12 +12,13 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 	"github.com/julienschmidt/httprouter"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
 // Config is what the door is told by the configuration.
 type Config struct {
-	Identity
+	api.Identity
 	StartedAt time.Time
 
 	// URL is the region's public base URL and AdminURL this door's own, both

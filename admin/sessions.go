@@ -22,7 +22,7 @@ type sessions struct {
 }
 
 type session struct {
-	who   Whoami // who logged in; its token is looked at again with each page
+	who   visitor // who logged in; its token is looked at again with each page
 	since time.Time
 }
 
@@ -31,7 +31,7 @@ func newSessions(now func() time.Time) *sessions {
 }
 
 // begin gives the id of a new session.
-func (s *sessions) begin(who Whoami) string {
+func (s *sessions) begin(who visitor) string {
 	id := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *sessions) begin(who Whoami) string {
 }
 
 // find gives who began the session of an id.
-func (s *sessions) find(id string) (Whoami, bool) {
+func (s *sessions) find(id string) (visitor, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, ok := s.all[sessionKey(id)]

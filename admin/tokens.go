@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem/admin/api"
 )
 
 // token is one entry of the tokens file.
 type token struct {
 	name    string
-	roles   []Role
+	roles   []api.Role
 	hash    [sha256.Size]byte
 	expires time.Time // zero: never
 }
@@ -78,10 +80,10 @@ var quoted = regexp.MustCompile("`[^`]*`")
 func parseTokens(body []byte) ([]token, error) {
 	var file struct {
 		Tokens []struct {
-			Name    string    `yaml:"name"`
-			Roles   []Role    `yaml:"roles"`
-			SHA256  string    `yaml:"sha256"`
-			Expires time.Time `yaml:"expires"`
+			Name    string     `yaml:"name"`
+			Roles   []api.Role `yaml:"roles"`
+			SHA256  string     `yaml:"sha256"`
+			Expires time.Time  `yaml:"expires"`
 		} `yaml:"tokens"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(body))

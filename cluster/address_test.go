@@ -110,7 +110,7 @@ func TestF53_NobodyIsSentToWhereANodeWas(t *testing.T) {
 			t.Errorf("%s sends callers of %s to %s, where nobody is", n.id, c.id, o.PublicURL)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		if _, err := n.Relay(ctx, c.id, ownership.HandOver{Call: "c1", Partition: 1, Epoch: 1}); !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+		if _, err := n.Relay(ctx, c.id, ownership.HandOver{Call: "c1", Partition: 1, Epoch: 1}); !errors.Is(err, ownership.ErrUnreachable) || ctx.Err() != nil {
 			t.Errorf("relaying to a node that is away: %v", err)
 		}
 		cancel()

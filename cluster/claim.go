@@ -33,7 +33,7 @@ var questions = batch.Limits{Width: 2, Size: 1 << 16, Closed: ErrStopped}
 // batches are the limits of a combiner of acts of which at most so many may wait
 // (0: any number).
 func batches(width, most int) batch.Limits {
-	return batch.Limits{Width: width, Size: maxBatch, Most: most, Full: ErrBusy, Closed: ErrStopped}
+	return batch.Limits{Width: width, Size: maxBatch, Most: most, Full: ownership.ErrBusy, Closed: ErrStopped}
 }
 
 // Claim gives a call its owner. A known call is answered from memory. A new one

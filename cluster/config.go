@@ -167,15 +167,8 @@ type Change struct {
 
 // Errors of this room, beside the ones of ownership.
 var (
-	// ErrUnreachable: a peer could not be reached or did not answer in time
-	// (the caller answers 503).
-	ErrUnreachable = errors.New("the node cannot be reached")
-	// ErrBusy: this node does as much of it at once as it may (503 too).
-	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
-	// ErrGone: the node was removed from the region.
-	ErrGone = errors.New("the node was removed from the region")
 	// ErrDiffers: the node's table is not that of its region.
 	ErrDiffers = errors.New("the node's table is not the region's")
 	// ErrStopped: the cluster is stopping or has stopped.

@@ -39,7 +39,7 @@ func (c *entry) enter() {
 	for {
 		wake := c.enterAt.next()
 		if err := c.enterOnce(c.ctx); err != nil && c.ctx.Err() == nil {
-			if errors.Is(err, ErrUninvited) && c.whyNot() != err.Error() {
+			if errors.Is(err, ownership.ErrUninvited) && c.whyNot() != err.Error() {
 				c.log.Warn("this node waits to be let into its region", "err", err)
 			}
 			c.setTrouble(err.Error())
@@ -60,7 +60,7 @@ func (c *entry) enter() {
 
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
-	return errors.Is(err, ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+	return errors.Is(err, ownership.ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
 		errors.Is(err, ErrDiffers)
 }
 
@@ -102,7 +102,7 @@ func (c *entry) enterOnce(ctx context.Context) error {
 func (c *entry) announce(ctx context.Context) (err error) {
 	req, noToken := c.joining()
 	defer func() {
-		if noToken != nil && errors.Is(err, ErrUninvited) {
+		if noToken != nil && errors.Is(err, ownership.ErrUninvited) {
 			err = fmt.Errorf("%w; %w", err, noToken)
 		}
 	}()
@@ -142,7 +142,7 @@ func (c *entry) announce(ctx context.Context) (err error) {
 		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
 			return nil
 		}
-		if again, _ := retryable(err); !again && !errors.Is(err, ErrUninvited) { // another one may have been asked to take it in
+		if again, _ := retryable(err); !again && !errors.Is(err, ownership.ErrUninvited) { // another one may have been asked to take it in
 			return err
 		}
 	}

@@ -33,10 +33,10 @@ var faultKinds = []struct {
 	{ownership.ErrTwin, peerpb.Fault_KIND_TWIN, connect.CodePermissionDenied},
 	{ownership.ErrBehind, peerpb.Fault_KIND_BEHIND, connect.CodeUnavailable},
 	{errNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
-	{ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
+	{ownership.ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
 	{ownership.ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
 	{ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
-	{ErrUninvited, peerpb.Fault_KIND_UNINVITED, connect.CodePermissionDenied},
+	{ownership.ErrUninvited, peerpb.Fault_KIND_UNINVITED, connect.CodePermissionDenied},
 }
 
 // peerError is an error that another node gave: its words, and the kind that it
@@ -116,5 +116,5 @@ func fromConnect(node string, err error) error {
 			}
 		}
 	}
-	return fmt.Errorf("asking node %s: %w: %w", node, ErrUnreachable, err)
+	return fmt.Errorf("asking node %s: %w: %w", node, ownership.ErrUnreachable, err)
 }

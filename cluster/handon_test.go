@@ -147,7 +147,7 @@ func TestO26_AMoveWithoutItsMemoryComesToNothing(t *testing.T) {
 	p := claimOn(t, n, 1, movable)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	to.cut()
-	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ErrUnreachable) {
+	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Errorf("moving to a node that cannot be reached gave %v", err)
 	}
 	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {

@@ -133,7 +133,7 @@ func TestARelayThatComesTooLateIsNotHandedOver(t *testing.T) {
 	}
 	way := ways[via.id]
 	way.close()
-	if err := relay("too late", 700*time.Millisecond); !errors.Is(err, ErrUnreachable) {
+	if err := relay("too late", 700*time.Millisecond); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Fatalf("a relay behind a cut gave %v", err)
 	}
 	way.heal(until) // that the node gave up has got lost

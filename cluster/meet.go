@@ -33,17 +33,17 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	}
 	over, ok := c.invites.meet()
 	if !ok {
-		return fail(fmt.Errorf("%d others are being met: %w", maxMeetings, ErrBusy))
+		return fail(fmt.Errorf("%d others are being met: %w", maxMeetings, ownership.ErrBusy))
 	}
 	defer over()
 	inside := len(c.servers()) > 0
 	hello := c.me()
 	other, err := c.greet(ctx, addr, hello)
-	if errors.Is(err, ErrUnreachable) {
+	if errors.Is(err, ownership.ErrUnreachable) {
 		// Whoever may have nodes met learns nothing of the ports of this network: open,
 		// closed and spoken by another program read the same.
 		c.log.Info("no node was met", "addr", addr, "err", err)
-		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ErrUnreachable)
+		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ownership.ErrUnreachable)
 	}
 	if err != nil {
 		return fail(err)
@@ -57,7 +57,7 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	case newcomer == c.self:
 		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation && known.State == ownership.NodeGone:
-		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ErrGone))
+		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ownership.ErrGone))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:
 		return known, nil
 	case inside && other.GetHasState():

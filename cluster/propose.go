@@ -85,7 +85,7 @@ func retryable(err error) (again, surelyNot bool) {
 		return false, true
 	case errors.Is(err, errNotLeader):
 		return true, true
-	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ErrUnreachable),
+	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ownership.ErrUnreachable),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return true, false
 	}

@@ -207,7 +207,7 @@ func (r *reign) renew(ctx context.Context, in lease.Renewal) (lease.Grant, error
 	case n.Incarnation != in.Incarnation:
 		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.Node, ownership.ErrConflict)
 	case n.State == ownership.NodeGone:
-		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ErrGone)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ownership.ErrGone)
 	case n.Process != "" && n.Process != in.Process:
 		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, twinOf(in.Node, n.ClusterAddr))
 	case r.leases.Next.IsOver(in.Node, in.Process):

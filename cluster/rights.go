@@ -57,7 +57,7 @@ func (c *proposals) member(id ownership.NodeID) error {
 	case ok && n.State != ownership.NodeGone, c.inRaft(id):
 		return nil
 	case ok:
-		return fmt.Errorf("node %s: %w", id, ErrGone)
+		return fmt.Errorf("node %s: %w", id, ownership.ErrGone)
 	case c.reign.Load() == nil:
 		return fmt.Errorf("node %s is not known here: %w", id, errNotLeader)
 	}

@@ -45,7 +45,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 	for _, who := range []struct {
 		id   ownership.NodeID
 		want error
-	}{{"z", ownership.ErrUnknown}, {gone.id, ErrGone}} {
+	}{{"z", ownership.ErrUnknown}, {gone.id, ownership.ErrGone}} {
 		p := r.spoken(who.id, n)
 		for _, proc := range all {
 			// A message that none of the procedures but one takes.

@@ -209,7 +209,7 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 		t.Error("a node said for another that it has left")
 	}
 	p = l2.to("z", victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrUnreachable) {
+	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Errorf("dialling z where %s answers gave %v", victim.id, err)
 	}
 }

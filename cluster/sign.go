@@ -55,7 +55,7 @@ func (c *standing) signOf(ctx context.Context, p *peer, n ownership.Node, call o
 	switch {
 	case err != nil && doubtful:
 		return nil, fmt.Errorf("%s, which gives no sign of life: %w", why, err)
-	case errors.Is(err, ErrUnreachable):
+	case errors.Is(err, ownership.ErrUnreachable):
 		return nil, err
 	case err != nil:
 		return &sign{}, nil // it is there, and does not tell now

@@ -21,7 +21,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -326,7 +326,7 @@ func (c *claimants) read(node *Node, id ownership.CallID) (told, error) {
 	api.Consistency = "linearizable"
 	found, err := api.Call(ctx, string(id))
 	switch {
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return told{said: saidNothing}, nil
 	case err != nil:
 		return told{}, err
@@ -342,7 +342,7 @@ func (c *claimants) release(node *Node, id ownership.CallID) (told, error) {
 	defer cancel()
 	err := node.api.Release(ctx, string(id))
 	switch {
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return told{said: saidNothing}, nil
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return told{}, errors.Join(errUnsent, err)

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -146,9 +146,9 @@ func (f *Fleet) apps(n *Node) []any {
 // connect makes the client of a node's admin door.
 func (f *Fleet) connect(n *Node) (err error) {
 	if f.tls != nil {
-		n.api, err = admin.NewClient("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
+		n.api, err = client.New("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
 	} else {
-		n.api, err = admin.NewClient(n.AdminAt, "", "")
+		n.api, err = client.New(n.AdminAt, "", "")
 	}
 	if err != nil {
 		return fmt.Errorf("reaching the admin door of %s: %w", n.ID, err)

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"tandem/admin"
 	"tandem/graphsim"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 const (
@@ -126,11 +126,11 @@ func join(text []string) string {
 // judgeHistory: the history is a part of the table, the same on every node over
 // the stretch that all still have.
 func (s *Stage) judgeHistory(ctx context.Context) {
-	all := map[*Node][]admin.Event{}
+	all := map[*Node][]history.Event{}
 	var from, to uint64
 	for _, n := range s.Nodes {
 		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
-		err := n.api.Events(reading, 0, false, func(e admin.Event) error {
+		err := n.api.Events(reading, 0, false, func(e history.Event) error {
 			all[n] = append(all[n], e)
 			return nil
 		})
@@ -147,7 +147,7 @@ func (s *Stage) judgeHistory(ctx context.Context) {
 	}
 	first, sum := s.Nodes[0], ""
 	for _, n := range s.Nodes {
-		all[n] = slices.DeleteFunc(all[n], func(e admin.Event) bool { return e.ID < from || e.ID > to })
+		all[n] = slices.DeleteFunc(all[n], func(e history.Event) bool { return e.ID < from || e.ID > to })
 		hash := sha256.New()
 		for _, e := range all[n] {
 			text, _ := json.Marshal(e) // plain fields always marshal
@@ -163,7 +163,7 @@ func (s *Stage) judgeHistory(ctx context.Context) {
 }
 
 // apart names the first event in which two histories differ.
-func apart(a, b []admin.Event) string {
+func apart(a, b []history.Event) string {
 	for i := range min(len(a), len(b)) {
 		if !reflect.DeepEqual(a[i], b[i]) {
 			return fmt.Sprintf("%+v here, %+v there", a[i], b[i])

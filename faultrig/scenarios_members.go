@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -43,7 +43,7 @@ func rollingRestart(ctx context.Context, s *Stage) error {
 }
 
 func (s *Stage) restart(ctx context.Context, n *Node) error {
-	var st admin.Status
+	var st api.Status
 	if err := insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func storm(ctx context.Context, s *Stage) error {
 		case 2:
 			err = by.api.Undrain(act, s.Nodes[(i-2)%len(s.Nodes)].ID)
 		default:
-			_, err = by.api.Join(act, admin.JoinRequest{Address: n.PeerAt})
+			_, err = by.api.Join(act, api.JoinRequest{Address: n.PeerAt})
 		}
 		cancel()
 		if err != nil {

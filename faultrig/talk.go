@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -155,7 +155,7 @@ func partitionsOf(ctx context.Context, n *Node, owner ownership.NodeID) ([]owner
 
 // refusedWith reports whether the admin door said no in words.
 func refusedWith(err error) bool {
-	return err != nil && !admin.Unavailable(err)
+	return err != nil && !client.Unavailable(err)
 }
 
 // rewrite changes a node's configuration and starts it anew.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -197,8 +197,8 @@ func read[T any](m *machine, args ...string) (T, error) {
 
 // sight is what one node tells of its region's table.
 type sight struct {
-	status     admin.Status
-	nodes      []admin.Node
+	status     api.Status
+	nodes      []api.Node
 	partitions []ownership.Partition
 	calls      []ownership.Call
 }
@@ -207,15 +207,15 @@ type sight struct {
 func (m *machine) inspect() (sight, error) {
 	var s sight
 	var errs [4]error
-	s.status, errs[0] = read[admin.Status](m, "status")
-	s.nodes, errs[1] = read[[]admin.Node](m, "nodes")
+	s.status, errs[0] = read[api.Status](m, "status")
+	s.nodes, errs[1] = read[[]api.Node](m, "nodes")
 	s.partitions, errs[2] = read[[]ownership.Partition](m, "partitions")
 	for cursor := ""; ; {
 		args := []string{"calls", "--limit", "500"}
 		if cursor != "" {
 			args = append(args, "--cursor", cursor)
 		}
-		page, err := read[admin.CallPage](m, args...)
+		page, err := read[api.CallPage](m, args...)
 		s.calls = append(s.calls, page.Items...)
 		if cursor = page.Next; err != nil || cursor == "" {
 			errs[3] = err

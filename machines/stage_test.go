@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/graphsim"
 )
 
@@ -171,7 +171,7 @@ func (s *stage) form() {
 			case !seen.status.Leased || seen.status.Room == 0:
 				return fmt.Sprintf("%s has no lease or no room", m.name)
 			}
-			known, err := read[[]admin.Region](m, "regions")
+			known, err := read[[]api.Region](m, "regions")
 			if err != nil {
 				return err.Error()
 			}

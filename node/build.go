@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -98,7 +97,7 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan
 	}
 	out, err := l.n.region.Do(ctx, act)
-	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+	if errors.Is(err, ownership.ErrGone) || errors.Is(err, cluster.ErrStopped) {
 		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
@@ -166,11 +165,7 @@ func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, d
 	default:
 		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
 	}
-	by, err := n.private.LetIn(ctx, token, node, done)
-	if errors.Is(err, admin.ErrTokenRefused) {
-		err = fmt.Errorf("%w: %w", cluster.ErrUninvited, err)
-	}
-	return by, err
+	return n.private.LetIn(ctx, token, node, done)
 }
 
 // health is what this node tells the leader at each renewal of its lease.

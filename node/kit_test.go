@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/cluster"
 	"tandem/graphsim"
 	"tandem/ownership"
@@ -70,7 +70,7 @@ type seat struct {
 	child              *child // nil: down, or in this process
 	seen               *recorder
 	asks               sync.Once
-	client             *admin.Client
+	client             *client.Client
 }
 
 // deploy starts a cloud and the nodes of a plan, and returns once all of them
@@ -258,10 +258,10 @@ func (s *stage) aim(seats ...*seat) {
 func (x *seat) id() ownership.NodeID { return ownership.NodeID(x.name) }
 
 // api is a client of the seat's admin door.
-func (x *seat) api() *admin.Client {
+func (x *seat) api() *client.Client {
 	x.s.t.Helper()
 	x.asks.Do(func() {
-		c, err := admin.NewClient(x.admin, x.s.plan.token, "")
+		c, err := client.New(x.admin, x.s.plan.token, "")
 		must(x.s.t, err)
 		x.s.t.Cleanup(c.Close)
 		x.client = c

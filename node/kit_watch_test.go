@@ -13,7 +13,7 @@ import (
 	"tandem/bot"
 	"tandem/graphsim"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/ownership/history"
 )
 
 // journal keeps what the nodes log.
@@ -204,9 +204,9 @@ func (s *stage) history(n *Node) map[ownership.CallID]bool {
 	owner, newest, claimed := map[term]ownership.NodeID{}, map[ownership.PartitionID]ownership.Epoch{}, map[ownership.CallID]bool{}
 	for _, e := range events {
 		switch e.Kind {
-		case store.EventClaimed:
+		case history.Claimed:
 			claimed[e.Call] = true
-		case store.EventBorn, store.EventMoved, store.EventAdopted:
+		case history.Born, history.Moved, history.Adopted:
 		default:
 			continue
 		}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -17,14 +17,14 @@ const slowDisk = time.Second
 
 // promises are those that only the whole node can judge; the admin door adds its
 // own. Each is looked at anew, from memory, at every question.
-func (n *Node) promises() []admin.Promise {
+func (n *Node) promises() []api.Promise {
 	disk := n.diskTrouble()
 	noHeir, heir := heirOf(n.region.Status(), n.table.Nodes())
 	table := ""
 	if err := n.table.Err(); err != nil {
 		table = err.Error()
 	}
-	return []admin.Promise{
+	return []api.Promise{
 		judged("known-calls-routed", "Notifications of known calls are routed from memory, with or without a leader.",
 			n.routingTrouble(), "The table is in memory, and this node may act on its own calls."),
 		judged("calls-answered", "New calls that are placed here are answered in time.",
@@ -43,8 +43,8 @@ func (n *Node) promises() []admin.Promise {
 }
 
 // judged makes a promise that holds as long as there is no trouble.
-func judged(name, text, trouble, why string) admin.Promise {
-	p := admin.Promise{Name: name, Holds: trouble == "", Text: text, Why: trouble}
+func judged(name, text, trouble, why string) api.Promise {
+	p := api.Promise{Name: name, Holds: trouble == "", Text: text, Why: trouble}
 	if p.Holds {
 		p.Why = why
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/federation"
@@ -201,7 +202,7 @@ func (c Config) webhookConfig() (webhook.Config, error) {
 // the start.
 func (c Config) adminConfig() admin.Config {
 	return admin.Config{
-		Identity: admin.Identity{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Version: c.Version},
+		Identity: api.Identity{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Version: c.Version},
 		URL:      c.Public.RegionURL, AdminURL: c.adminURL(),
 		Loopback: spelling.Loopback(c.Admin.Listen), TokensFile: c.Admin.TokensFile,
 		Secure: c.Admin.TLS.CertFile != "",

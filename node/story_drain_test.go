@@ -9,7 +9,7 @@ import (
 
 	"tandem/graphsim"
 	"tandem/ownership"
-	"tandem/store"
+	"tandem/ownership/history"
 )
 
 // terminate stops the seat's node as `tandem start` does on SIGTERM.
@@ -30,11 +30,11 @@ func (s *stage) noneOnDraining(n *Node) {
 	draining := map[ownership.NodeID]bool{}
 	for _, e := range events {
 		switch e.Kind {
-		case store.EventDraining:
+		case history.Draining:
 			draining[e.Node] = true
-		case store.EventUndrained:
+		case history.Undrained:
 			delete(draining, e.Node)
-		case store.EventClaimed:
+		case history.Claimed:
 			if draining[e.Node] && e.Reason != ownership.ReasonTogether {
 				s.t.Errorf("call %s was placed on %s while it drained: %s", e.Call, e.Node, e.Reason)
 			}

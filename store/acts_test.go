@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func TestJoin(t *testing.T) {
@@ -30,7 +31,7 @@ func TestJoin(t *testing.T) {
 	if n.Version != "1.1" || !n.JoinedAt.Equal(at(0)) || len(r.table.Partitions()) != 2 {
 		t.Errorf("joining again with the same incarnation gave %+v and %d partitions", n, len(r.table.Partitions()))
 	}
-	want := []EventKind{EventJoined, EventBorn, EventBorn, EventUpdated}
+	want := []history.Kind{history.Joined, history.Born, history.Born, history.Updated}
 	if got := r.kinds(0); !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -168,7 +169,7 @@ func TestDrain(t *testing.T) {
 	r.must(ownership.Depart{At: at(7), Node: "a", Fitness: fit("b")})
 	r.refused(ownership.Drain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
 	r.refused(ownership.Undrain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
-	want := []EventKind{EventDraining, EventClaimed, EventUpdated, EventUndrained, EventMoved, EventMoved, EventGone}
+	want := []history.Kind{history.Draining, history.Claimed, history.Updated, history.Undrained, history.Moved, history.Moved, history.Gone}
 	if got := r.kinds(0)[6:]; !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -234,9 +235,9 @@ func TestFailover(t *testing.T) {
 	}
 	for _, e := range events {
 		switch e.Kind {
-		case EventAdopted:
+		case history.Adopted:
 			adopted++
-		case EventOrphaned:
+		case history.Orphaned:
 			orphaned++
 			if e.Call != callID(3) || e.From != "a" || e.Node == "a" {
 				t.Errorf("the event of the orphan is %+v", e)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // applier carries out one act while the table's lock is held. All it knows is
@@ -129,14 +130,14 @@ func (a *applier) setFormat(act ownership.SetFormat) error {
 		return nil
 	}
 	a.st.format, a.st.changed = act.Format, true
-	a.emit(Event{Kind: EventFormat, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
+	a.emit(history.Event{Kind: history.Format, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
 	return nil
 }
 
 // emit adds an event to the history.
-func (a *applier) emit(e Event) {
+func (a *applier) emit(e history.Event) {
 	e.At = a.at
-	id := a.index<<EventIDShift | a.seq
+	id := a.index<<eventIDShift | a.seq
 	a.seq++
 	a.b.events = append(a.b.events, pendingEvent{id: id, value: seal(eventKey(id), eventOut(&e))})
 }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/tablepb"
 )
 
@@ -40,7 +41,7 @@ func (a *applier) grantToken(act ownership.GrantToken) error {
 	if t.Once {
 		text += ", for one use"
 	}
-	a.emit(Event{Kind: EventTokenMade, Text: text})
+	a.emit(history.Event{Kind: history.TokenMade, Text: text})
 	return nil
 }
 
@@ -81,7 +82,7 @@ func (a *applier) revokeToken(act ownership.RevokeToken) error {
 	}
 	name := a.st.tokens[i].Name
 	a.dropToken(name)
-	a.emit(Event{Kind: EventTokenRevoked, Text: name})
+	a.emit(history.Event{Kind: history.TokenRevoked, Text: name})
 	return nil
 }
 
@@ -115,7 +116,7 @@ func (a *applier) useToken(act ownership.UseToken) error {
 	t.UsedFor = act.For
 	if act.Done {
 		t.UsedAt = a.at
-		a.emit(Event{Kind: EventTokenUsed, Text: t.Name + " for " + t.UsedFor})
+		a.emit(history.Event{Kind: history.TokenUsed, Text: t.Name + " for " + t.UsedFor})
 	}
 	a.putToken(t)
 	return nil

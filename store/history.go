@@ -10,12 +10,13 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Events gives up to limit events after an id, oldest first; limit 0 or less:
 // all of them. After 0 it begins with the oldest that the history still has.
-func (t *Table) Events(after uint64, limit int) ([]Event, error) {
-	var out []Event
+func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
+	var out []history.Event
 	err := t.eachEvent(after, func(key, value []byte) (bool, error) {
 		e, err := readEvent(key, value)
 		if err != nil {
@@ -33,8 +34,8 @@ func (t *Table) Events(after uint64, limit int) ([]Event, error) {
 // Timeline gives what the history still has of one call, oldest first, and of its
 // partition while the call was live: whoever got the partition got the call, or had
 // it kept. It looks through the whole history.
-func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
-	var out []Event
+func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
+	var out []history.Event
 	var in ownership.PartitionID
 	from := 0 // where in out the present life of the call begins
 	if c, ok := t.Call(call); ok && !c.ClaimedAt.IsZero() {
@@ -50,12 +51,12 @@ func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 		case err != nil:
 			return false, err
 		case e.Call == call:
-			if e.Kind == EventClaimed {
+			if e.Kind == history.Claimed {
 				out = out[:from] // of before the claim
 				in = e.Partition
 			}
 			out = append(out, e)
-			if e.Kind == EventEnded {
+			if e.Kind == history.Ended {
 				in, from = 0, len(out)
 			}
 		case e.Call == "" && e.Partition == in && movesCalls(e.Kind):
@@ -71,11 +72,13 @@ func (t *Table) Timeline(call ownership.CallID) ([]Event, error) {
 
 // movesCalls reports whether an event about a partition changes who acts for calls
 // in it.
-func movesCalls(k EventKind) bool { return k == EventMoved || k == EventLapsed || k == EventReclaimed }
+func movesCalls(k history.Kind) bool {
+	return k == history.Moved || k == history.Lapsed || k == history.Reclaimed
+}
 
 // tellsOfPartition looks for such an event without reading it.
 func tellsOfPartition(sealed []byte) bool {
-	for _, k := range []EventKind{EventMoved, EventLapsed, EventReclaimed} {
+	for _, k := range []history.Kind{history.Moved, history.Lapsed, history.Reclaimed} {
 		if bytes.Contains(sealed, []byte(k)) {
 			return true
 		}
@@ -163,7 +166,7 @@ func (t *Table) Watch(after uint64) *Watcher {
 // history has forgotten events between the last one given and the first one
 // here: the watcher was too slow and should read again what it mirrors. The
 // error is ErrClosed, the context's, or one of reading the history.
-func (w *Watcher) Next(ctx context.Context) (events []Event, lagged bool, err error) {
+func (w *Watcher) Next(ctx context.Context) (events []history.Event, lagged bool, err error) {
 	for {
 		lagged, err = w.fellBehind()
 		if err == nil {

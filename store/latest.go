@@ -4,16 +4,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"tandem/ownership/history"
 )
 
 // Latest gives the newest events, at most limit, oldest first.
-func (t *Table) Latest(limit int) ([]Event, error) {
+func (t *Table) Latest(limit int) ([]history.Event, error) {
 	pending, tx, err := t.pendingEvents(0)
 	if err != nil {
 		return nil, fmt.Errorf("reading the end of the history: %w", err)
 	}
 	pending = pending[max(0, len(pending)-limit):]
-	var out []Event // newest first
+	var out []history.Event // newest first
 	for _, e := range slices.Backward(pending) {
 		read, err := readEvent(eventKey(e.id), e.value)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 var t0 = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
@@ -192,7 +193,7 @@ func (r *rig) call(id ownership.CallID) ownership.Call {
 	return c
 }
 
-func (r *rig) kinds(after uint64) (kinds []EventKind) {
+func (r *rig) kinds(after uint64) (kinds []history.Kind) {
 	r.Helper()
 	events, err := r.table.Events(after, 0)
 	if err != nil {

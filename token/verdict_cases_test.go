@@ -12,16 +12,16 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-func TestAlgorithm(t *testing.T)         { judgeAll(t, algorithmCases()) }
-func TestKeysOfTheSet(t *testing.T)              { judgeAll(t, setKeyCases()) }
-func TestKeyID(t *testing.T)                     { judgeAll(t, keyIDCases()) }
-func TestHeaderMembers(t *testing.T)         { judgeAll(t, headerCases()) }
-func TestTimes(t *testing.T) { judgeAll(t, timeCases()) }
-func TestAudience(t *testing.T)                  { judgeAll(t, audienceCases()) }
-func TestB44_Issuer(t *testing.T)                                { judgeAll(t, issuerCases()) }
-func TestB45_Tenant(t *testing.T)                                { judgeAll(t, tenantCases()) }
-func TestShape(t *testing.T)                 { judgeAll(t, shapeCases()) }
-func TestRealTokens(t *testing.T)                                { judgeAll(t, realCases(t)) }
+func TestAlgorithm(t *testing.T)     { judgeAll(t, algorithmCases()) }
+func TestKeysOfTheSet(t *testing.T)  { judgeAll(t, setKeyCases()) }
+func TestKeyID(t *testing.T)         { judgeAll(t, keyIDCases()) }
+func TestHeaderMembers(t *testing.T) { judgeAll(t, headerCases()) }
+func TestTimes(t *testing.T)         { judgeAll(t, timeCases()) }
+func TestAudience(t *testing.T)      { judgeAll(t, audienceCases()) }
+func TestB44_Issuer(t *testing.T)    { judgeAll(t, issuerCases()) }
+func TestB45_Tenant(t *testing.T)    { judgeAll(t, tenantCases()) }
+func TestShape(t *testing.T)         { judgeAll(t, shapeCases()) }
+func TestRealTokens(t *testing.T)    { judgeAll(t, realCases(t)) }
 
 func algorithmCases() []verdictCase {
 	none := func(alg string, withKid bool, sig string) func(bench) string {

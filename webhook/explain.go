@@ -59,21 +59,11 @@ type ExplainedResponse struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// Supposed is a notification that has not arrived.
-type Supposed struct {
-	Target string      // path and query of a callback URI or of a redirect; empty: the webhook's path
-	Header http.Header // its own headers, with its token in Authorization where that is to be judged
-	Body   []byte
-	// App and Tenant are what the token would say; a token in Header says it itself.
-	App    ownership.AppID
-	Tenant ownership.TenantID
-}
-
 // Explain tells what would happen to a notification that arrived now on this
 // node. It runs the functions that requests run, with Table.WhatIf in place of
 // Table.Claim: nothing is claimed, handed over, relayed, logged or counted.
 // Without a token it explains as if there were a valid one.
-func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
+func (h *Handler) Explain(ctx context.Context, s ownership.Supposed) Explanation {
 	q := &request{received: h.now(), header: s.Header, body: s.Body, dry: true}
 	lost := h.readTarget(s.Target, q)
 	msg, err := h.decode(q)
@@ -125,7 +115,7 @@ func (h *Handler) readTarget(target string, q *request) error {
 
 // explainToken judges the token. Where there is none it takes what was supposed,
 // and guesses the app.
-func (h *Handler) explainToken(ctx context.Context, q *request, s Supposed, msg graph.Message) (Explanation, refusal) {
+func (h *Handler) explainToken(ctx context.Context, q *request, s ownership.Supposed, msg graph.Message) (Explanation, refusal) {
 	if len(q.header["Authorization"]) == 0 {
 		q.app, q.tenant = s.App, s.Tenant
 		if q.app == "" {

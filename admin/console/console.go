@@ -17,6 +17,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"tandem/ownership/history"
 )
 
 //go:embed pages static
@@ -49,7 +51,7 @@ type Source interface {
 	// Call gives one call, or ErrNotFound, or another error for a bad id.
 	Call(id string) (Call, error)
 	// Latest gives the newest events, newest first.
-	Latest() []Event
+	Latest() []history.Event
 	// Stream serves the events after the request's Last-Event-ID for as long as the
 	// session opens the pages.
 	Stream(w http.ResponseWriter, r *http.Request, session string)

@@ -7,8 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func (a *app) callsCommand() *cobra.Command {
@@ -26,7 +27,7 @@ so that late notifications do no harm.`,
   tandem calls --node emea-1 --limit 20
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				return a.showCall(ctx, c, name)
 			}
@@ -108,7 +109,7 @@ func orphanRows(calls []ownership.Call) [][]string {
 	return rows
 }
 
-func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
+func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 	if _, err := callID(id); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 	both := struct {
 		Call     ownership.Call  `json:"call"`
 		Why      []string        `json:"why"`
-		Timeline []admin.Event   `json:"timeline"`
+		Timeline []history.Event `json:"timeline"`
 		Now      ownership.Owner `json:"-"`
 	}{Call: call, Why: why.Why, Timeline: why.Timeline}
 	return a.print(both, func() [][]string {
@@ -142,7 +143,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 			rows = append(rows, []string{"why", w})
 		}
 		for _, e := range why.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(e.Kind + "  " + e.Text)})
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
 		}
 		return rows
 	})

@@ -12,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -39,7 +40,7 @@ func (f *clientFlags) check() error {
 	if !slices.Contains([]string{"table", "json", "yaml"}, f.format) {
 		return usage("--format is %q: table, json or yaml", f.format)
 	}
-	if !slices.Contains([]string{"", admin.Local, admin.Leader, admin.Linearizable}, f.consistency) {
+	if !slices.Contains([]string{"", api.Local, api.Leader, api.Linearizable}, f.consistency) {
 		return usage("--consistency is %q: local, leader or linearizable", f.consistency)
 	}
 	return nil
@@ -66,9 +67,9 @@ func first(values ...string) string {
 
 // asking runs one request against the admin door, and turns the door's refusals
 // into exit codes.
-func (a *app) asking(do func(context.Context, *admin.Client, []string) error) func(*cobra.Command, []string) error {
+func (a *app) asking(do func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := admin.NewClient(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
+		c, err := client.New(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
 			return usage("%w", err)
 		}
@@ -86,15 +87,15 @@ func (a *app) asking(do func(context.Context, *admin.Client, []string) error) fu
 
 // asExit gives an error of the admin door its exit code.
 func asExit(err error) error {
-	var p *admin.Problem
+	var p *client.Problem
 	switch {
 	case err == nil:
 		return nil
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return exitError{exitNotFound, err}
 	case errors.As(err, &p) && p.Status == 0:
 		return exitError{exitUnavailable, fmt.Errorf("%w; is a node running there? name its admin door with --addr or TANDEM_ADDR", err)}
-	case admin.Unavailable(err):
+	case client.Unavailable(err):
 		return exitError{exitUnavailable, err}
 	case errors.As(err, &p) && p.Status == 401:
 		return exitError{exitFailure, fmt.Errorf("%w; put a token of the admin door into TANDEM_TOKEN", err)}
@@ -104,7 +105,7 @@ func asExit(err error) error {
 
 // listing is asking for the commands that list things or show one of them. The
 // words list and show may be left out, so that one alone is a name.
-func (a *app) listing(do func(ctx context.Context, c *admin.Client, name string) error) func(*cobra.Command, []string) error {
+func (a *app) listing(do func(ctx context.Context, c *client.Client, name string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		name := ""
 		switch {
@@ -116,7 +117,7 @@ func (a *app) listing(do func(ctx context.Context, c *admin.Client, name string)
 		default:
 			return usage("write list, or show and one name; see '%s --help'", cmd.CommandPath())
 		}
-		return a.asking(func(ctx context.Context, c *admin.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+		return a.asking(func(ctx context.Context, c *client.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
 	}
 }
 

@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 )
 
 func (a *app) joinCommand() *cobra.Command {
@@ -27,7 +28,7 @@ tokens new NAME --once --for 1h'.`,
 		Example: `  tandem join 10.0.0.1:8471 --wait 60s       on the new node
   tandem join 10.0.0.3:8471                  on any node of the region`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			n, err := a.join(ctx, c, args[0], wait)
 			if err != nil {
 				return err
@@ -48,11 +49,11 @@ tokens new NAME --once --for 1h'.`,
 const joinPause = time.Second
 
 // join asks until it is done, refused for good, or the wait is over.
-func (a *app) join(ctx context.Context, c *admin.Client, address string, wait time.Duration) (admin.Node, error) {
+func (a *app) join(ctx context.Context, c *client.Client, address string, wait time.Duration) (api.Node, error) {
 	until := time.Now().Add(wait)
 	for {
-		n, err := c.Join(ctx, admin.JoinRequest{Address: address})
-		if err == nil || !admin.Unavailable(err) || time.Now().After(until) {
+		n, err := c.Join(ctx, api.JoinRequest{Address: address})
+		if err == nil || !client.Unavailable(err) || time.Now().After(until) {
 			return n, err
 		}
 		a.done("not yet: %v", err)

@@ -1,4 +1,6 @@
-package admin
+// Package client speaks to the private door of a node: the Go client of the HTTP API
+// in package api.
+package client
 
 import (
 	"bytes"
@@ -16,12 +18,13 @@ import (
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/spelling"
 )
 
 // Client speaks to one node's admin door. The zero value is of no use;
-// NewClient makes one. It is safe for use by many goroutines.
+// New makes one. It is safe for use by many goroutines.
 type Client struct {
 	base  *url.URL
 	token string
@@ -30,17 +33,17 @@ type Client struct {
 	// Consistency is asked of every read of the table; empty: Local.
 	Consistency string
 	// Fresh, if set, is told how fresh each answer was.
-	Fresh func(Freshness)
+	Fresh func(api.Freshness)
 }
 
-// clientPatience bounds one call that is neither stream nor snapshot.
-const clientPatience = 30 * time.Second
+// patience bounds one call that is neither stream nor snapshot.
+const patience = 30 * time.Second
 
-// NewClient makes a client of the door at addr: host:port, or a URL. A bare
+// New makes a client of the door at addr: host:port, or a URL. A bare
 // host:port means https where caFile is given or the port is 443, else http.
 // caFile names the PEM certificates to trust instead of the system's; empty:
 // the system's. Over plain http a token is sent to loopback addresses only.
-func NewClient(addr, token, caFile string) (*Client, error) {
+func New(addr, token, caFile string) (*Client, error) {
 	if !strings.Contains(addr, "://") {
 		scheme := "http://"
 		if caFile != "" || strings.HasSuffix(addr, ":443") {
@@ -60,7 +63,7 @@ func NewClient(addr, token, caFile string) (*Client, error) {
 	t := &http.Transport{
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   5 * time.Second,
-		ResponseHeaderTimeout: snapshotTime,
+		ResponseHeaderTimeout: api.SnapshotTime,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConns:          8,
 		ForceAttemptHTTP2:     true,
@@ -198,7 +201,7 @@ func unwrapURL(err error) error {
 
 // call sends in as JSON, if any, and reads the answer into out, if any.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var body io.Reader
 	header := http.Header{"Accept": {"application/json"}}
@@ -247,7 +250,7 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	if c.Consistency != "" {
 		query.Set("consistency", c.Consistency)
 	}
-	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodGet, path, query, http.Header{"Accept": {"application/json"}}, nil)
 	if err != nil {
@@ -255,7 +258,7 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	}
 	defer res.Body.Close()
 	if c.Fresh != nil && res.Header.Get("Tandem-Consistency") != "" {
-		f := Freshness{Consistency: res.Header.Get("Tandem-Consistency")}
+		f := api.Freshness{Consistency: res.Header.Get("Tandem-Consistency")}
 		f.Applied, _ = strconv.ParseUint(res.Header.Get("Tandem-Applied-Index"), 10, 64) // absent: 0
 		f.AsOf, _ = time.Parse(time.RFC3339Nano, res.Header.Get("Tandem-As-Of"))         // absent: zero
 		c.Fresh(f)
@@ -268,9 +271,9 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 
 // items is get for a List.
 func items[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
-	l, err := get[List[T]](ctx, c, path, query)
+	l, err := get[api.List[T]](ctx, c, path, query)
 	return l.Items, err
 }
 
-func nodePathOf(id ownership.NodeID) string { return "/v1/nodes/" + url.PathEscape(string(id)) }
-func callPathOf(id string) string           { return "/v1/calls/" + url.PathEscape(id) }
+func nodePath(id ownership.NodeID) string { return "/v1/nodes/" + url.PathEscape(string(id)) }
+func callPath(id string) string           { return "/v1/calls/" + url.PathEscape(id) }

@@ -1,4 +1,4 @@
-package admin
+package client
 
 import (
 	"bufio"
@@ -13,7 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // resumePause is how long the client waits before it takes a broken stream up
@@ -24,7 +26,7 @@ const resumePause = time.Second
 // goes on until the context ends, each returns an error, or the door refuses.
 // A stream that breaks is taken up again after the last event seen. With follow
 // false it returns nil once there are no more.
-func (c *Client) Events(ctx context.Context, after uint64, follow bool, each func(Event) error) error {
+func (c *Client) Events(ctx context.Context, after uint64, follow bool, each func(history.Event) error) error {
 	started := false
 	for {
 		err := c.stream(ctx, &after, follow, each, func() { started = true })
@@ -54,7 +56,7 @@ type stopped struct{ error }
 func (s stopped) Unwrap() error { return s.error }
 
 // stream reads one connection's events.
-func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each func(Event) error, opened func()) error {
+func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each func(history.Event) error, opened func()) error {
 	header := http.Header{"Accept": {"text/event-stream"}}
 	if *after > 0 {
 		header.Set("Last-Event-ID", strconv.FormatUint(*after, 10))
@@ -72,7 +74,7 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 		if !ok {
 			continue // the id stands in the data, too
 		}
-		var e Event
+		var e history.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return fmt.Errorf("reading an event: %w", err)
 		}
@@ -86,7 +88,7 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 
 // SaveSnapshot writes the region's whole table to w.
 func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodGet, "/v1/snapshot", nil, nil, nil)
 	if err != nil {
@@ -107,7 +109,7 @@ func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownersh
 			query.Set(name, "true")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodPut, "/v1/snapshot", query, http.Header{"Content-Type": {"application/octet-stream"}}, r)
 	if err != nil {
@@ -117,9 +119,9 @@ func (c *Client) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownersh
 }
 
 // Ready asks /readyz; a node that is not ready is no error.
-func (c *Client) Ready(ctx context.Context) (Readiness, error) {
-	var out Readiness
-	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+func (c *Client) Ready(ctx context.Context) (api.Readiness, error) {
+	var out api.Readiness
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	res, err := c.send(ctx, http.MethodGet, "/readyz", url.Values{"verbose": {""}}, nil, nil)
 	if err != nil {
@@ -161,7 +163,7 @@ func (c *Client) OpenAPI(ctx context.Context, w io.Writer) error {
 }
 
 func (c *Client) copyTo(ctx context.Context, path string, q url.Values, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*clientPatience+10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience+10*time.Second)
 	defer cancel()
 	res, err := c.request(ctx, http.MethodGet, path, q, nil, nil)
 	if err != nil {
