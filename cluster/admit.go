@@ -177,7 +177,7 @@ func (r *reign) callBack(ctx context.Context, n ownership.Node, admit string) er
 	p := r.c.links.to(n.ID, n.ClusterAddr)
 	hello := r.c.me()
 	hello.Admit = admit
-	h, err := ask(ctx, p, p.hello, hello)
+	h, err := p.Hello(ctx, hello)
 	if err != nil {
 		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
 	}

@@ -258,7 +258,7 @@ func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, add
 		return nil, err
 	}
 	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+	res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 	if err != nil {
 		return nil, err
 	}

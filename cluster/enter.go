@@ -214,7 +214,7 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 		return err
 	}
 	p := c.links.to(node, addr)
-	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
+	_, err = p.Join(ctx, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
 		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
@@ -326,7 +326,7 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 	for _, addr := range l.d.resolved(ctx, addrs) {
 		wg.Go(func() {
 			p := l.to("", addr)
-			h, err := ask(ctx, p, p.hello, hello)
+			h, err := p.Hello(ctx, hello)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ownership.ErrForeign) {

@@ -25,25 +25,6 @@ const (
 	headerNode       = "Tandem-Node"
 )
 
-// Procedures of the peer link.
-const (
-	service      = "/tandem.peer.v1.Peer/"
-	procPropose  = service + "Propose"
-	procRenew    = service + "Renew"
-	procTerm     = service + "Term"
-	procHello    = service + "Hello"
-	procJoin     = service + "Join"
-	procDismiss  = service + "Dismiss"
-	procYield    = service + "Yield"
-	procDirect   = service + "Direct"
-	procTake     = service + "Take"
-	procTransfer = service + "Transfer"
-	procBarrier  = service + "Barrier"
-	procRestore  = service + "Restore"
-	procRelay    = service + "Relay"
-	procWhatIf   = service + "WhatIf"
-)
-
 // Keep-alive of a peer connection: a peer whose machine vanished is found out
 // before its lease is over.
 const (
@@ -52,27 +33,15 @@ const (
 	idleLimit = 2 * time.Minute
 )
 
-// peer is this node's end of the peer link to one other node.
+// peer is this node's end of the peer link to one other node. Errors of its
+// procedures are what the other node said, or ErrUnreachable; those of streams are to
+// be read with fromConnect.
 type peer struct {
+	peerpb.PeerClient
 	node ownership.NodeID // empty: whoever answers at addr
 	addr string
 	http *http.Transport
 	sign atomic.Pointer[sign] // the last one of life
-
-	propose  *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
-	renew    *connect.Client[peerpb.RenewRequest, peerpb.RenewReply]
-	term     *connect.Client[peerpb.TermRequest, peerpb.TermReply]
-	hello    *connect.Client[peerpb.HelloRequest, peerpb.HelloReply]
-	join     *connect.Client[peerpb.JoinRequest, peerpb.JoinReply]
-	dismiss  *connect.Client[peerpb.DismissRequest, peerpb.DismissReply]
-	yield    *connect.Client[peerpb.YieldRequest, peerpb.YieldReply]
-	direct   *connect.Client[peerpb.DirectRequest, peerpb.DirectReply]
-	take     *connect.Client[peerpb.TakeRequest, peerpb.TakeReply]
-	transfer *connect.Client[peerpb.TransferRequest, peerpb.TransferReply]
-	barrier  *connect.Client[peerpb.BarrierRequest, peerpb.BarrierReply]
-	restore  *connect.Client[peerpb.RestoreChunk, peerpb.RestoreReply]
-	relay    *connect.Client[peerpb.HandOver, peerpb.Reply]
-	whatIf   *connect.Client[peerpb.ProposeRequest, peerpb.ProposeReply]
 }
 
 // links keeps one peer per node, so that connections are reused.
@@ -142,28 +111,10 @@ func (l *links) make(node ownership.NodeID, addr string) *peer {
 		Transport:     &speaking{self: l.self, next: tr},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	base := scheme + addr
-	return &peer{
-		node: node, addr: addr, http: tr,
-		propose:  dialProc[peerpb.ProposeRequest, peerpb.ProposeReply](client, base+procPropose),
-		renew:    dialProc[peerpb.RenewRequest, peerpb.RenewReply](client, base+procRenew),
-		term:     dialProc[peerpb.TermRequest, peerpb.TermReply](client, base+procTerm),
-		hello:    dialProc[peerpb.HelloRequest, peerpb.HelloReply](client, base+procHello),
-		join:     dialProc[peerpb.JoinRequest, peerpb.JoinReply](client, base+procJoin),
-		dismiss:  dialProc[peerpb.DismissRequest, peerpb.DismissReply](client, base+procDismiss),
-		yield:    dialProc[peerpb.YieldRequest, peerpb.YieldReply](client, base+procYield),
-		direct:   dialProc[peerpb.DirectRequest, peerpb.DirectReply](client, base+procDirect),
-		take:     dialProc[peerpb.TakeRequest, peerpb.TakeReply](client, base+procTake),
-		transfer: dialProc[peerpb.TransferRequest, peerpb.TransferReply](client, base+procTransfer),
-		barrier:  dialProc[peerpb.BarrierRequest, peerpb.BarrierReply](client, base+procBarrier),
-		restore:  dialProc[peerpb.RestoreChunk, peerpb.RestoreReply](client, base+procRestore),
-		relay:    dialProc[peerpb.HandOver, peerpb.Reply](client, base+procRelay),
-		whatIf:   dialProc[peerpb.ProposeRequest, peerpb.ProposeReply](client, base+procWhatIf),
-	}
-}
-
-func dialProc[Req, Res any](c *http.Client, url string) *connect.Client[Req, Res] {
-	return connect.NewClient[Req, Res](c, url, connect.WithReadMaxBytes(maxPeerMessage), connect.WithSendMaxBytes(maxPeerMessage))
+	p := &peer{node: node, addr: addr, http: tr}
+	p.PeerClient = peerpb.NewPeerClient(client, scheme+addr,
+		connect.WithReadMaxBytes(maxPeerMessage), connect.WithSendMaxBytes(maxPeerMessage), connect.WithInterceptors(p.reading()))
+	return p
 }
 
 // close drops the idle connections; the dialer closes the busy ones.
@@ -183,13 +134,17 @@ func (p *peer) name() string {
 	return string(p.node)
 }
 
-// ask makes one call of the peer link and reads its error.
-func ask[Req, Res any](ctx context.Context, p *peer, c *connect.Client[Req, Res], req *Req) (*Res, error) {
-	res, err := c.CallUnary(ctx, connect.NewRequest(req))
-	if err != nil {
-		return nil, fromConnect(p.name(), err)
+// reading reads the error of each call.
+func (p *peer) reading() connect.UnaryInterceptorFunc {
+	return func(call connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+			res, err := call(ctx, req)
+			if err != nil {
+				return nil, fromConnect(p.name(), err)
+			}
+			return res, nil
+		}
 	}
-	return res.Msg, nil
 }
 
 // speaking puts the speaker's name on every request, and sends each once.

@@ -87,7 +87,7 @@ func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	p := c.links.to("", addr)
-	return ask(ctx, p, p.hello, req)
+	return p.Hello(ctx, req)
 }
 
 // awaitNode waits until the table here holds the node as present.

@@ -106,7 +106,7 @@ func (c *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest
 			return r.dismiss(ctx, ownership.NodeID(req.GetNode()), req.GetLeft(), nodeIDs(req.GetBut())...)
 		}
 		p := c.links.to(leader, addr)
-		_, err := ask(ctx, p, p.dismiss, req)
+		_, err := p.Dismiss(ctx, req)
 		return err
 	})
 }
@@ -199,7 +199,7 @@ func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error
 			return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again
 		}
 		p := c.links.to(leader, addr)
-		if _, err := ask(ctx, p, p.transfer, &peerpb.TransferRequest{To: string(to)}); err != nil {
+		if _, err := p.Transfer(ctx, &peerpb.TransferRequest{To: string(to)}); err != nil {
 			return err
 		}
 		return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again

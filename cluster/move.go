@@ -41,7 +41,7 @@ func (c *moves) Move(ctx context.Context, id ownership.PartitionID, to ownership
 	ctx, cancel := context.WithTimeout(ctx, 2*c.cfg.Timings.Decide)
 	defer cancel()
 	link := c.links.to(n.ID, n.ClusterAddr)
-	res, err := ask(ctx, link, link.yield, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
+	res, err := link.Yield(ctx, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
 	if err != nil {
 		return fail(err)
 	}

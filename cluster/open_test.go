@@ -51,7 +51,7 @@ func (r *testRegion) outsider(ca string, to *testNode) outsider {
 
 func (o outsider) hello() error {
 	p := o.links.to(o.to.id, o.to.Addr())
-	_, err := ask(soon(o.to.r.t), p, p.hello, &peerpb.HelloRequest{})
+	_, err := p.Hello(soon(o.to.r.t), &peerpb.HelloRequest{})
 	return err
 }
 

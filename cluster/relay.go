@@ -54,7 +54,7 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 	}
 	w := handOverToWire(h)
 	s.limit(ctx, w)
-	res, err := ask(ctx, p, p.relay, w)
+	res, err := p.Relay(ctx, w)
 	if err != nil {
 		p.sign.CompareAndSwap(s, nil) // another process may be there
 		return ownership.Reply{}, err

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -87,7 +88,7 @@ func TestB106_RelayIsForNodesOnly(t *testing.T) {
 		l := newLinks(d, identity{testDeployment, "emea", "b"})
 		defer l.close()
 		p := l.to(n.id, addr)
-		_, err := ask(soon(t), p, p.relay, ho)
+		_, err := p.Relay(soon(t), ho)
 		return err
 	}
 	ca, err := os.ReadFile(filepath.Join(r.ca, CACertFile))
@@ -125,7 +126,7 @@ func TestB106_RelayIsForNodesOnly(t *testing.T) {
 				return
 			}
 			defer func() { _ = conn.Close() }()
-			_, _ = io.WriteString(conn, "POST "+procRelay+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(conn, "POST "+peerpb.PeerRelayProcedure+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n")
 			closedUnanswered(t, conn)
 		})
 	}

@@ -89,7 +89,7 @@ func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, a
 		return r.renew(ctx, in)
 	}
 	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
+	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
 		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
 		Applied: in.Applied, LastIndex: in.LastIndex, Term: in.Term, Behind: in.Behind, Apps: appsToWire(in.Apps),
@@ -152,7 +152,7 @@ func (c *renewals) giveBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Renew)
 	defer cancel()
 	p := c.links.to(leader, addr)
-	if _, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
+	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
 		c.log.Debug("giving the lease back", "err", err)
 	}
 }

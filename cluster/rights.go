@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
 
@@ -24,7 +25,7 @@ const headerOperator = "Tandem-Operator"
 const maxOperator = 256
 
 // openToAll are the procedures by which a node becomes a member.
-var openToAll = map[string]bool{procHello: true, procJoin: true}
+var openToAll = map[string]bool{peerpb.PeerHelloProcedure: true, peerpb.PeerJoinProcedure: true}
 
 // membersOnly answers for the table before a byte of a request's body is read.
 func (c *peerDoor) membersOnly(next http.Handler) http.Handler {

@@ -40,7 +40,8 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []string{
-		procPropose, procRenew, procTerm, procDismiss, procYield, procDirect, procTransfer, procBarrier, procRelay, procWhatIf, procTake, procRestore,
+		peerpb.PeerProposeProcedure, peerpb.PeerRenewProcedure, peerpb.PeerTermProcedure, peerpb.PeerDismissProcedure, peerpb.PeerYieldProcedure, peerpb.PeerDirectProcedure,
+		peerpb.PeerTransferProcedure, peerpb.PeerBarrierProcedure, peerpb.PeerRelayProcedure, peerpb.PeerWhatIfProcedure, peerpb.PeerTakeProcedure, peerpb.PeerRestoreProcedure,
 	}
 	for _, who := range []struct {
 		id   ownership.NodeID
@@ -50,7 +51,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 		for _, proc := range all {
 			// A message that none of the procedures but one takes.
 			client := &http.Client{Transport: &speaking{self: identity{testDeployment, "emea", who.id}, next: p.http}}
-			garbage := dialProc[peerpb.HandOver, peerpb.HelloReply](client, "https://"+n.Addr()+proc)
+			garbage := connect.NewClient[peerpb.HandOver, peerpb.HelloReply](client, "https://"+n.Addr()+proc)
 			_, err := garbage.CallUnary(ownership.By(soon(t), "mallory"), connect.NewRequest(&peerpb.HandOver{Call: "c", Body: []byte("{}")}))
 			if err == nil {
 				t.Errorf("node %s was answered at %s", who.id, proc)
@@ -58,7 +59,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 				t.Errorf("node %s at %s: %v, want %v", who.id, proc, err, who.want)
 			}
 		}
-		if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{Node: string(who.id)}); err != nil {
+		if _, err := p.Hello(soon(t), &peerpb.HelloRequest{Node: string(who.id)}); err != nil {
 			t.Errorf("node %s may say hello: %v", who.id, err)
 		}
 	}
@@ -81,7 +82,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+		res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 			t.Errorf("%T in nobody's name: %v", act, err)
 		}
 	}
-	if _, err := ask(nobodys, p, p.dismiss, &peerpb.DismissRequest{Node: string(other.id)}); !errors.Is(err, ownership.ErrConflict) {
+	if _, err := p.Dismiss(nobodys, &peerpb.DismissRequest{Node: string(other.id)}); !errors.Is(err, ownership.ErrConflict) {
 		t.Errorf("a removal in nobody's name: %v", err)
 	}
 	if _, ok := n.tb.Node("z"); ok || len(n.tb.DoorTokens()) > 0 || n.tb.PartitionsOf(other.id)[0].Epoch != theirs.Epoch {

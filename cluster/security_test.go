@@ -193,23 +193,23 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 	l := newLinks(d, identity{testDeployment, "emea", ldr.id})
 	defer l.close()
 	p := l.to(victim.id, victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err == nil {
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); err == nil {
 		t.Error("a peer request that names another node than its certificate was answered")
 	}
 	l2 := newLinks(d, identity{testDeployment, "emea", third.id})
 	defer l2.close()
 	p = l2.to(victim.id, victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err != nil {
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); err != nil {
 		t.Errorf("an honest peer request was refused: %v", err)
 	}
-	if _, err := ask(soon(t), p, p.renew, &peerpb.RenewRequest{Node: string(ldr.id)}); err == nil {
+	if _, err := p.Renew(soon(t), &peerpb.RenewRequest{Node: string(ldr.id)}); err == nil {
 		t.Error("a node renewed another node's lease")
 	}
-	if _, err := ask(soon(t), p, p.dismiss, &peerpb.DismissRequest{Node: string(ldr.id), Left: true}); err == nil {
+	if _, err := p.Dismiss(soon(t), &peerpb.DismissRequest{Node: string(ldr.id), Left: true}); err == nil {
 		t.Error("a node said for another that it has left")
 	}
 	p = l2.to("z", victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrUnreachable) {
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("dialling z where %s answers gave %v", victim.id, err)
 	}
 }
@@ -346,7 +346,7 @@ func TestPlainRegionOnLoopback(t *testing.T) {
 	l := newLinks(d, identity{"fabrikam", "emea", "b"})
 	defer l.close()
 	p := l.to(ldr.id, ldr.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrForeign) {
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrForeign) {
 		t.Errorf("a node of another deployment was answered with %v", err)
 	}
 	conn, err := net.Dial("tcp", ldr.Addr())

@@ -20,22 +20,8 @@ type peerDoor struct{ *Cluster }
 
 // peerServer is the other end of the peer link.
 func (c *peerDoor) peerServer(me identity) *http.Server {
-	mux := http.NewServeMux()
-	serve(mux, procPropose, c.servePropose)
-	serve(mux, procRenew, c.serveRenew)
-	serve(mux, procTerm, c.serveTerm)
-	serve(mux, procHello, c.serveHello)
-	serve(mux, procJoin, c.serveJoin)
-	serve(mux, procDismiss, c.serveDismiss)
-	serve(mux, procYield, c.serveYield)
-	serve(mux, procDirect, c.serveDirect)
-	serve(mux, procTransfer, c.serveTransfer)
-	serve(mux, procBarrier, c.serveBarrier)
-	serve(mux, procRelay, c.serveRelay)
-	serve(mux, procWhatIf, c.serveWhatIf)
-	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, handlerOptions()))
-	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, handlerOptions()))
-
+	_, procedures := peerpb.NewPeerHandler(c, connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom),
+		connect.WithInterceptors(telling{}))
 	protocols := new(http.Protocols)
 	if c.creds == nil {
 		protocols.SetUnencryptedHTTP2(true)
@@ -43,7 +29,7 @@ func (c *peerDoor) peerServer(me identity) *http.Server {
 		protocols.SetHTTP2(true)
 	}
 	return &http.Server{
-		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(mux)),
+		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(procedures)),
 		Protocols:         protocols,
 		ReadHeaderTimeout: c.cfg.Timings.Handshake,
 		IdleTimeout:       2 * idleLimit, // the dialling side closes first
@@ -52,25 +38,40 @@ func (c *peerDoor) peerServer(me identity) *http.Server {
 	}
 }
 
-func serve[Req, Res any](mux *http.ServeMux, proc string, handle func(context.Context, *Req) (*Res, error)) {
-	mux.Handle(proc, connect.NewUnaryHandler(proc, func(ctx context.Context, req *connect.Request[Req]) (*connect.Response[Res], error) {
-		res, err := handle(ctx, req.Msg)
-		if err != nil {
-			return nil, toConnect(err)
-		}
-		return connect.NewResponse(res), nil
-	}, handlerOptions()))
-}
-
 // compressFrom is how long an answer is that is worth the time of compressing it.
 // Nearly all of them have a few dozen bytes.
 const compressFrom = 16 << 10
 
-func handlerOptions() connect.HandlerOption {
-	return connect.WithHandlerOptions(connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom))
+// telling gives the errors of procedures what fromConnect reads on the other side.
+type telling struct{}
+
+// WrapUnary implements connect.Interceptor.
+func (telling) WrapUnary(serve connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		res, err := serve(ctx, req)
+		if err != nil {
+			return nil, toConnect(err)
+		}
+		return res, nil
+	}
 }
 
-func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+// WrapStreamingHandler implements connect.Interceptor.
+func (telling) WrapStreamingHandler(serve connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		if err := serve(ctx, conn); err != nil {
+			return toConnect(err)
+		}
+		return nil
+	}
+}
+
+// WrapStreamingClient implements connect.Interceptor.
+func (telling) WrapStreamingClient(call connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return call
+}
+
+func (c *peerDoor) Propose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest)
 	return &peerpb.ProposeReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
+func (c *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
 	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
@@ -121,16 +122,16 @@ func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*p
 	return res, nil
 }
 
-// serveTerm tells a leader which term this voter knows. One that has forgotten
+// Term tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
-func (c *peerDoor) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+func (c *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
 	if c.trans.deaf.Load() {
 		return nil, errNotAdmitted
 	}
 	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
 }
 
-func (c *peerDoor) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	b := bearerOf(req)
 	if b.node == "" {
 		b.node = speakerOf(ctx) // older software says no more
@@ -191,7 +192,7 @@ func (c *entry) admittedBy(leader bearer) error {
 	return nil
 }
 
-func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
+func (c *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -208,7 +209,7 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	defer end()
 	join.Node.Process = req.GetProcess()
 	ctx = c.vouching(ctx, join.Node)
-	voter, err := c.Join(ctx, JoinRequest{
+	voter, err := c.entry.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
 		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Token: req.GetToken(),
@@ -223,7 +224,7 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	return &peerpb.JoinReply{Voter: voter}, nil
 }
 
-func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
+func (c *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
 	left := req.GetLeft()
 	if left && speakerOf(ctx) != id {
@@ -244,7 +245,7 @@ func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest)
 	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
 }
 
-func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+func (c *peerDoor) Yield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
 	if err := c.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
@@ -255,14 +256,22 @@ func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*p
 	return &peerpb.YieldReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+func (c *peerDoor) Direct(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+	to, err := c.directHere(ctx, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.DirectReply{Node: string(to)}, nil
+}
+
+func (c *peerDoor) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
 	if err := c.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
 	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
 }
 
-func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
+func (c *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
 	r := c.reign.Load()
 	if r == nil {
 		return nil, errNotLeader
@@ -274,7 +283,7 @@ func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (
 	return &peerpb.BarrierReply{Applied: index}, nil
 }
 
-func (c *peerDoor) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
+func (c *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
 	if c.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
@@ -301,7 +310,6 @@ func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr
 		}
 		return r.barrier(ctx)
 	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.barrier, &peerpb.BarrierRequest{})
+	res, err := c.links.to(leader, addr).Barrier(ctx, &peerpb.BarrierRequest{})
 	return res.GetApplied(), err
 }

@@ -51,7 +51,7 @@ func (c *standing) signOf(ctx context.Context, p *peer, n ownership.Node, call o
 	if s := p.sign.Load(); s != nil && time.Since(s.at) < lasts && (n.Process == "" || s.process == n.Process) {
 		return s, nil
 	}
-	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
+	res, err := p.Term(ctx, &peerpb.TermRequest{})
 	switch {
 	case err != nil && doubtful:
 		return nil, fmt.Errorf("%s, which gives no sign of life: %w", why, err)

@@ -272,11 +272,15 @@ const (
 
 func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, terms ownership.RestoreTerms) error {
 	p := c.links.to(leader, addr)
-	stream := p.restore.CallClientStream(ctx)
+	ctx, call := connect.NewClientContext(ctx)
 	for header, wanted := range map[string]bool{headerAnyhow: terms.Anyhow, headerTokens: terms.Tokens} {
 		if wanted {
-			stream.RequestHeader().Set(header, "yes")
+			call.RequestHeader().Set(header, "yes")
 		}
+	}
+	stream, err := p.Restore(ctx)
+	if err != nil {
+		return fromConnect(p.name(), err)
 	}
 	buf := make([]byte, snapshotChunk)
 	for {
@@ -296,24 +300,24 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 	return nil
 }
 
-func (c *peerDoor) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
+func (c *peerDoor) Restore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*peerpb.RestoreReply, error) {
 	if err := c.operators(ctx, "restore", "the table"); err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	terms := ownership.RestoreTerms{Anyhow: stream.RequestHeader().Get(headerAnyhow) != "", Tokens: stream.RequestHeader().Get(headerTokens) != ""}
 	saved, err := c.spool(&chunkReader{stream: stream})
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	defer saved.drop()
 	info, err := c.inspect(saved, terms)
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	if err := c.restoreHere(ctx, saved, info, terms); err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
-	return connect.NewResponse(&peerpb.RestoreReply{}), nil
+	return &peerpb.RestoreReply{}, nil
 }
 
 // chunkReader reads a stream of chunks as one.

@@ -114,7 +114,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	if n.ID != c.self {
 		var err error
 		p := c.links.to(n.ID, n.ClusterAddr)
-		if res, err = ask(ctx, p, p.term, &peerpb.TermRequest{}); err != nil {
+		if res, err = p.Term(ctx, &peerpb.TermRequest{}); err != nil {
 			return "does not answer"
 		}
 	}

@@ -50,7 +50,7 @@ func (r *reign) majority(ctx context.Context) error {
 				addr = where[0]
 			}
 			p := r.c.links.to(id, addr)
-			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{Process: r.c.process})
+			res, err := p.Term(ctx, &peerpb.TermRequest{Process: r.c.process})
 			if err == nil && !r.c.present.hears(id, res.GetProcess(), time.Now()) {
 				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
 			}
