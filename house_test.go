@@ -22,8 +22,19 @@ type listed struct {
 	GoFiles, TestGoFiles, XTestGoFiles []string
 }
 
+// room returns the innermost room that a package belongs to.
 func room(path string) string {
-	return strings.SplitN(strings.TrimPrefix(path, "tandem/"), "/", 2)[0]
+	path = strings.TrimPrefix(path, "tandem/")
+	for inner := path; ; {
+		if _, known := rooms[inner]; known {
+			return inner
+		}
+		i := strings.LastIndex(inner, "/")
+		if i < 0 {
+			return inner
+		}
+		inner = inner[:i]
+	}
 }
 
 func packages(t *testing.T) []listed {

@@ -102,7 +102,7 @@ func (r *reign) form(ctx context.Context) (release func(), err error) {
 	case r.forming <- struct{}{}:
 		return func() { <-r.forming }, nil
 	case <-r.ctx.Done():
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -123,11 +123,11 @@ func (r *reign) checkNewcomer(req JoinRequest) error {
 	placed := slices.ContainsFunc(r.c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(n.ID) })
 	switch {
 	case !ok && req.HasState && !placed:
-		return fmt.Errorf("it has data of a region, and this one does not know it (any more): %w: empty its data directory, then start it again", ErrGone)
+		return fmt.Errorf("it has data of a region, and this one does not know it (any more): %w: empty its data directory, then start it again", ownership.ErrGone)
 	case !ok:
 		return nil
 	case have.Incarnation == n.Incarnation && have.State == ownership.NodeGone:
-		return fmt.Errorf("%w: empty its data directory, then join it anew", ErrGone)
+		return fmt.Errorf("%w: empty its data directory, then join it anew", ownership.ErrGone)
 	case have.Incarnation != n.Incarnation && have.State != ownership.NodeGone:
 		return fmt.Errorf("the region knows that id with other data at %s; its disk was lost or swapped: remove the node, then join it anew: %w",
 			have.ClusterAddr, ownership.ErrConflict)
@@ -174,7 +174,7 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 func (r *reign) callBack(ctx context.Context, n ownership.Node, admit string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	p := r.c.links.to(n.ID, n.ClusterAddr)
+	p := r.c.links.To(n.ID, n.ClusterAddr)
 	hello := r.c.me()
 	hello.Admit = admit
 	h, err := p.Hello(ctx, hello)

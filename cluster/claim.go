@@ -188,12 +188,12 @@ func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	defer cancel()
 	r := c.reign.Load()
 	if r == nil {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	select {
 	case <-r.settled:
 	case <-r.ctx.Done():
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	case <-ctx.Done():
 		return batch.FailAll[decided](len(claims), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
 	}
@@ -229,7 +229,7 @@ func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decid
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" || leader == c.self {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
@@ -257,7 +257,7 @@ func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, add
 	if err != nil {
 		return nil, err
 	}
-	p := c.links.to(leader, addr)
+	p := c.links.To(leader, addr)
 	res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 	if err != nil {
 		return nil, err
@@ -272,7 +272,7 @@ func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*o
 	for i, w := range c.lead.All(claims) {
 		select {
 		case r := <-w:
-			if errors.Is(r.Err, errNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
+			if errors.Is(r.Err, ownership.ErrNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
 				return nil, r.Err
 			}
 			out.Placements[i], out.Errors[i] = r.Val.placement, r.Err

@@ -85,10 +85,10 @@ func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time)
 		return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's, it is open which is right: %w",
 			n.ID, in.Applied, ownership.ErrFenced)
 	case differ > 1 && differ > agree:
-		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ErrDiffers, heal))
+		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ownership.ErrDiffers, heal))
 		return fmt.Errorf("renewing the lease of %s: the leader's table is the odd one: %w", n.ID, ownership.ErrFenced)
 	}
-	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ErrDiffers, heal)
+	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ownership.ErrDiffers, heal)
 }
 
 // compareSettings notes in which settings a node differs from this leader, and logs

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/spelling"
 )
@@ -26,7 +27,7 @@ type Config struct {
 	// the address the listener got.
 	Advertise string
 	// TLS is mandatory unless Listen and Advertise are loopback addresses.
-	TLS *TLS
+	TLS *transport.Files
 	// BootstrapExpect founds the region as soon as that many nodes without
 	// state, this one counted, see each other. Below 2: only Cluster.Found founds one.
 	BootstrapExpect int
@@ -64,13 +65,6 @@ type Config struct {
 	Ground  Ground
 }
 
-// TLS names the PEM files of the mutual TLS between nodes.
-type TLS struct {
-	CertFile string
-	KeyFile  string
-	CAFile   string
-}
-
 // Timings are the clocks of a region; zero fields take the shipped default.
 // They must be the same on all nodes of a region.
 type Timings struct {
@@ -106,11 +100,9 @@ var shipped = Timings{
 
 // Limits that no setting changes.
 const (
-	maxVoters       = 5       // raft votes beyond five cost every commit and win nothing
-	maxPeerMessage  = 8 << 20 // bytes of one peer message: a hand-over carries a body of 1 MiB and its headers
-	maxBatch        = 512     // claims in one raft entry
-	defaultPerIP    = 128
-	maxSnapshotSize = 64 << 30 // bytes that a peer may announce for a raft snapshot
+	maxVoters    = 5   // raft votes beyond five cost every commit and win nothing
+	maxBatch     = 512 // claims in one raft entry
+	defaultPerIP = 128
 )
 
 // Doors are what the cluster needs from the rest of the node. Health may be
@@ -167,17 +159,10 @@ type Change struct {
 
 // Errors of this room, beside the ones of ownership.
 var (
-	// ErrUnreachable: a peer could not be reached or did not answer in time
-	// (the caller answers 503).
-	ErrUnreachable = errors.New("the node cannot be reached")
 	// ErrBusy: this node does as much of it at once as it may (503 too).
 	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
-	// ErrGone: the node was removed from the region.
-	ErrGone = errors.New("the node was removed from the region")
-	// ErrDiffers: the node's table is not that of its region.
-	ErrDiffers = errors.New("the node's table is not the region's")
 	// ErrStopped: the cluster is stopping or has stopped.
 	ErrStopped = errors.New("this node is stopping")
 )
@@ -238,4 +223,18 @@ func (c Config) Check() error {
 		}
 	}
 	return nil
+}
+
+// CheckFiles reads the certificates, and says if they are no pair, or name another node.
+func (c Config) CheckFiles() error {
+	if c.TLS == nil {
+		return nil
+	}
+	_, err := transport.Load(*c.TLS, c.identity())
+	return err
+}
+
+// identity is who this node is.
+func (c Config) identity() transport.Identity {
+	return transport.Identity{Deployment: c.Deployment, Region: c.Region, Node: c.Node.ID}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -20,8 +21,8 @@ import (
 // it meets, and what it says of itself.
 type entry struct {
 	*proposals
-	trans      *raftTransport
-	dial       *dialer
+	trans      *transport.Raft
+	dial       *transport.Dialer
 	naming     naming
 	swaps      atomic.Uint64 // odd while a snapshot replaces the table
 	found      founding
@@ -39,7 +40,7 @@ func (c *entry) enter() {
 	for {
 		wake := c.enterAt.next()
 		if err := c.enterOnce(c.ctx); err != nil && c.ctx.Err() == nil {
-			if errors.Is(err, ErrUninvited) && c.whyNot() != err.Error() {
+			if errors.Is(err, ownership.ErrUninvited) && c.whyNot() != err.Error() {
 				c.log.Warn("this node waits to be let into its region", "err", err)
 			}
 			c.setTrouble(err.Error())
@@ -60,8 +61,8 @@ func (c *entry) enter() {
 
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
-	return errors.Is(err, ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
-		errors.Is(err, ErrDiffers)
+	return errors.Is(err, ownership.ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+		errors.Is(err, ownership.ErrDiffers)
 }
 
 func (c *entry) enterOnce(ctx context.Context) error {
@@ -72,7 +73,7 @@ func (c *entry) enterOnce(ctx context.Context) error {
 	if err := c.keepLineage(); err != nil {
 		return err
 	}
-	if c.inTable() && !c.trans.deaf.Load() {
+	if c.inTable() && !c.trans.Deaf.Load() {
 		if !c.entered.Swap(true) {
 			c.setTrouble("")
 			c.invites.show("")
@@ -102,16 +103,16 @@ func (c *entry) enterOnce(ctx context.Context) error {
 func (c *entry) announce(ctx context.Context) (err error) {
 	req, noToken := c.joining()
 	defer func() {
-		if noToken != nil && errors.Is(err, ErrUninvited) {
+		if noToken != nil && errors.Is(err, ownership.ErrUninvited) {
 			err = fmt.Errorf("%w; %w", err, noToken)
 		}
 	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
-	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
+	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.Deaf.Load()) {
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
-				return errNotLeader
+				return ownership.ErrNotLeader
 			}
 			_, err := r.admit(ctx, req)
 			return err
@@ -122,7 +123,7 @@ func (c *entry) announce(ctx context.Context) (err error) {
 	hello := c.me()
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
-	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
+	hello.Vouch = c.trans.Deaf.Load() && len(c.servers()) > 0
 	met, self, refused := c.greetAt(ctx, c.around(), hello)
 	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
@@ -142,11 +143,11 @@ func (c *entry) announce(ctx context.Context) (err error) {
 		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
 			return nil
 		}
-		if again, _ := retryable(err); !again && !errors.Is(err, ErrUninvited) { // another one may have been asked to take it in
+		if again, _ := retryable(err); !again && !errors.Is(err, ownership.ErrUninvited) { // another one may have been asked to take it in
 			return err
 		}
 	}
-	if hello.GetVouch() && c.trans.deaf.Load() {
+	if hello.GetVouch() && c.trans.Deaf.Load() {
 		return c.vouched(met, self)
 	}
 	return err
@@ -213,7 +214,7 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	if err != nil {
 		return err
 	}
-	p := c.links.to(node, addr)
+	p := c.links.To(node, addr)
 	_, err = p.Join(ctx, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
@@ -315,7 +316,7 @@ type greeting struct {
 // greetAt says hello at all the addresses at once, each that a name resolves to,
 // and gives the other nodes of the region that answered in time, by id, the answers
 // under the own id, and a refusal by a node of another deployment or region.
-func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
+func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var mu sync.Mutex
@@ -323,19 +324,19 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 	out := make(map[ownership.NodeID]greeting)
 	var self []greeting
 	var refused error
-	for _, addr := range l.d.resolved(ctx, addrs) {
+	for _, addr := range l.Dialer.Resolved(ctx, addrs) {
 		wg.Go(func() {
-			p := l.to("", addr)
+			p := l.To("", addr)
 			h, err := p.Hello(ctx, hello)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ownership.ErrForeign) {
 				refused = fmt.Errorf("greeting the node at %s: %w", addr, err)
 			}
-			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {
+			if err != nil || h.GetDeployment() != l.Self.Deployment || h.GetRegion() != string(l.Self.Region) {
 				return
 			}
-			if h.GetNode() == string(l.self.node) {
+			if h.GetNode() == string(l.Self.Node) {
 				self = append(self, greeting{h, addr})
 				return
 			}

@@ -194,7 +194,7 @@ func wipedNodeGivesNoVote(t *testing.T, stamped bool) {
 	wiped.dir += "-new"
 	again(wiped)
 	again(behind)
-	p := behind.links.to(wiped.self, wiped.Addr())
+	p := behind.links.To(wiped.self, wiped.Addr())
 	if res, err := p.Term(t.Context(), &peerpb.TermRequest{}); err == nil {
 		t.Errorf("the wiped node confirms leaders up to term %d", res.GetTerm())
 	}
@@ -246,15 +246,15 @@ func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
 		{"B101 record and stamp differ", func(q *JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
 		{"B101 own id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
 		{"B101 known id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
-		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ErrUnreachable},
-		{"B101 nobody at the address", func(*JoinRequest) {}, ErrUnreachable},
+		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ownership.ErrUnreachable},
+		{"B101 nobody at the address", func(*JoinRequest) {}, ownership.ErrUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, n := range nodes { // by the leader itself, and forwarded
 				req := good
 				tc.change(&req)
 				ctx := soon(t)
-				if tc.want == ErrUnreachable { // it is tried again until the bound
+				if tc.want == ownership.ErrUnreachable { // it is tried again until the bound
 					r := ldr.reign.Load()
 					if _, err := r.admit(ctx, req); !errors.Is(err, tc.want) {
 						t.Errorf("admitted with %v, want %v", err, tc.want)

@@ -58,7 +58,7 @@ func (c *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
 		// node has just tried in vain.
 		_, to, err := c.yield(ctx, p.ID, p.Epoch, "", slices.Collect(maps.Keys(failed))...)
 		if err != nil {
-			if to != "" && (errors.Is(err, ErrUnreachable) || errors.Is(err, ownership.ErrBehind)) {
+			if to != "" && (errors.Is(err, ownership.ErrUnreachable) || errors.Is(err, ownership.ErrBehind)) {
 				failed[to] = true
 			}
 			out.Failed++

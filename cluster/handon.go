@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -30,7 +31,7 @@ func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []owne
 		for _, n := range but {
 			req.But = append(req.But, string(n))
 		}
-		res, err := c.links.to(leader, addr).Direct(ctx, req)
+		res, err := c.links.To(leader, addr).Direct(ctx, req)
 		to = ownership.NodeID(res.GetNode())
 		return err
 	})
@@ -40,7 +41,7 @@ func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []owne
 func (c *moves) directHere(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
 	r := c.reign.Load()
 	if r == nil {
-		return "", errNotLeader
+		return "", ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return "", err
@@ -112,10 +113,10 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Relay)
 	defer cancel()
-	p := c.links.to(n.ID, n.ClusterAddr)
+	p := c.links.To(n.ID, n.ClusterAddr)
 	stream, err := p.Take(ctx)
 	if err != nil {
-		return fmt.Errorf("handing on its memory: %w", fromConnect(p.name(), err))
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
 	for rest := memory; len(rest) > 0; {
 		part := rest[:min(len(rest), memoryChunk)]
@@ -125,7 +126,7 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fmt.Errorf("handing on its memory: %w", fromConnect(p.name(), err))
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
 	return nil
 }
@@ -133,7 +134,7 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 // Take takes the memory of a partition that is about to be this node's. It is
 // believed from its present owner only, and harmless if the move comes to nothing.
 func (c *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*peerpb.TakeReply, error) {
-	memory, id, err := c.readMemory(speakerOf(ctx), stream)
+	memory, id, err := c.readMemory(transport.SpeakerOf(ctx), stream)
 	if err != nil {
 		return nil, fmt.Errorf("taking the memory of partition %s: %w", id, err)
 	}

@@ -33,7 +33,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		}
 	}
 	err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Left: true, But: ignorant})
-	if errors.Is(err, ErrGone) {
+	if errors.Is(err, ownership.ErrGone) {
 		return nil // an attempt before it went through, and its answer was lost
 	}
 	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {

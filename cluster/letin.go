@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,16 +9,13 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
 // A certificate says which node speaks. That the region wants it says an operator at a
 // node of the region, a token with the role join, the agreement by which the region was
 // founded, or a setting of the region.
-
-// ErrUninvited says that the region does not know the node, and nobody has let it in.
-var ErrUninvited = errors.New("nobody has let it in: ask for it at a node of the region with 'tandem join', " +
-	"or give it a token with the role join in cluster.join_token_file")
 
 // auditEvery is how often the audit log tells the same of one node: it asks several
 // times a second until it is in.
@@ -53,7 +49,7 @@ func (r *reign) letIn(ctx context.Context, req JoinRequest) (used func(context.C
 			}
 		}
 	default:
-		err = ErrUninvited
+		err = ownership.ErrUninvited
 	}
 	r.auditJoin(n, by, err)
 	return used, err
@@ -85,7 +81,7 @@ func (r *reign) belongs(id ownership.NodeID) bool {
 // newcomer names nobody.
 func (c *entry) vouching(ctx context.Context, newcomer ownership.Node) context.Context {
 	by := c.invites.wantedBy(newcomer.ID, newcomer.Incarnation)
-	if by == "" && c.member(speakerOf(ctx)) == nil {
+	if by == "" && c.member(transport.SpeakerOf(ctx)) == nil {
 		by = ownership.Operator(ctx)
 	}
 	return ownership.By(ctx, by)

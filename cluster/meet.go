@@ -20,7 +20,7 @@ import (
 // shows the token there.
 //
 // The error is ownership.ErrForeign for a node of another deployment or region,
-// ErrConflict when each belongs to a region of its own, ErrUnreachable when
+// ErrConflict when each belongs to a region of its own, ownership.ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
 // within ctx.
@@ -39,11 +39,11 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	inside := len(c.servers()) > 0
 	hello := c.me()
 	other, err := c.greet(ctx, addr, hello)
-	if errors.Is(err, ErrUnreachable) {
+	if errors.Is(err, ownership.ErrUnreachable) {
 		// Whoever may have nodes met learns nothing of the ports of this network: open,
 		// closed and spoken by another program read the same.
 		c.log.Info("no node was met", "addr", addr, "err", err)
-		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ErrUnreachable)
+		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ownership.ErrUnreachable)
 	}
 	if err != nil {
 		return fail(err)
@@ -57,7 +57,7 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	case newcomer == c.self:
 		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation && known.State == ownership.NodeGone:
-		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ErrGone))
+		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ownership.ErrGone))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:
 		return known, nil
 	case inside && other.GetHasState():
@@ -86,7 +86,7 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	p := c.links.to("", addr)
+	p := c.links.To("", addr)
 	return p.Hello(ctx, req)
 }
 

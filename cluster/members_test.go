@@ -108,7 +108,7 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 		}
 	}
 	eventually(t, "the removed node is told to end", func() bool { return len(n.fatals()) == 1 })
-	if !errors.Is(n.fatals()[0], ErrGone) {
+	if !errors.Is(n.fatals()[0], ownership.ErrGone) {
 		t.Errorf("it was told %v", n.fatals()[0])
 	}
 	if err := ldr.Remove(soon(t), "nobody"); !errors.Is(err, ownership.ErrUnknown) {

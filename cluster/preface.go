@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -44,6 +46,21 @@ func readWord(r io.Reader, m proto.Message) error {
 	return proto.Unmarshal(b, m)
 }
 
+// openRaftTo opens a raft connection to a node, wherever it is.
+func (c *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
+	for _, addr := range c.dial.Resolved(ctx, c.where(id)) {
+		var conn net.Conn
+		if conn, err = c.dial.Dial(ctx, addr, true, id); err != nil {
+			continue
+		}
+		if conn, err = c.introduce(conn, id); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
 // introduce gives this process's word on a raft connection that it opened, and
 // takes the other's, who must be the node.
 func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
@@ -51,7 +68,7 @@ func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error
 		_ = conn.Close()
 		return nil, fmt.Errorf("opening a raft connection to node %s: %w", want, err)
 	}
-	if _, ok := conn.(firstRaft); ok {
+	if transport.NamesNoProcess(conn) {
 		return c.unnamed(conn, want)
 	}
 	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
@@ -83,7 +100,7 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 		_ = conn.Close()
 		return nil, fmt.Errorf("taking a raft connection: %w", err)
 	}
-	if _, ok := conn.(firstRaft); ok {
+	if transport.NamesNoProcess(conn) {
 		return c.unnamed(conn, node)
 	}
 	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))

@@ -135,7 +135,7 @@ func (s *sighting) setBack(incarnation, process string, last uint64) error {
 		return nil
 	}
 	return fmt.Errorf("its log ends at entry %d, and it had told that it holds %d: its disk was set back, and has forgotten what it voted for: %w: %s",
-		last, s.held, ErrDiffers, heal)
+		last, s.held, ownership.ErrDiffers, heal)
 }
 
 // holds is sighting.holds for a node.

@@ -109,7 +109,7 @@ func (r *reign) end() {
 // lease granted now would contradict it.
 func (r *reign) takeOver() bool {
 	for r.ctx.Err() == nil {
-		if r.c.trans.deaf.Load() { // the only voter needs nobody's word, but looks around for another process of its own
+		if r.c.trans.Deaf.Load() { // the only voter needs nobody's word, but looks around for another process of its own
 			r.sleep(retryPause)
 			continue
 		}
@@ -163,7 +163,7 @@ func (r *reign) waitReady(ctx context.Context) error {
 	case <-r.ready:
 		return nil
 	case <-r.ctx.Done():
-		return errNotLeader
+		return ownership.ErrNotLeader
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the new leader: %w: %w", ownership.ErrNoLeader, ctx.Err())
 	}
@@ -186,7 +186,7 @@ func (r *reign) barrier(ctx context.Context) (uint64, error) {
 // from a node that stops.
 func (r *reign) over(err error) error {
 	if errors.Is(err, ErrStopped) {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	return err
 }
@@ -207,7 +207,7 @@ func (r *reign) renew(ctx context.Context, in lease.Renewal) (lease.Grant, error
 	case n.Incarnation != in.Incarnation:
 		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.Node, ownership.ErrConflict)
 	case n.State == ownership.NodeGone:
-		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ErrGone)
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ownership.ErrGone)
 	case n.Process != "" && n.Process != in.Process:
 		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, twinOf(in.Node, n.ClusterAddr))
 	case r.leases.Next.IsOver(in.Node, in.Process):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,17 +12,18 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
 
 // spoken is the peer link to a node, as whoever holds a node's certificate has it.
-func (r *testRegion) spoken(as ownership.NodeID, to *testNode) *peer {
+func (r *testRegion) spoken(as ownership.NodeID, to *testNode) *transport.Peer {
 	r.t.Helper()
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", as, time.Minute), time.Second)
-	l := newLinks(d, identity{testDeployment, "emea", as})
-	r.t.Cleanup(func() { l.close(); d.closeAll() })
-	return l.to(to.id, to.Addr())
+	d := transport.NewDialer(r.credsOf(r.ca, testDeployment, "emea", as, time.Minute), time.Second)
+	l := transport.NewLinks(d, transport.Identity{Deployment: testDeployment, Region: "emea", Node: as})
+	r.t.Cleanup(func() { l.Close(); d.CloseAll() })
+	return l.To(to.id, to.Addr())
 }
 
 // TestD1_WhoIsNoMemberGetsNothing: a certificate that was made for a node which
@@ -46,16 +46,15 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 	for _, who := range []struct {
 		id   ownership.NodeID
 		want error
-	}{{"z", ownership.ErrUnknown}, {gone.id, ErrGone}} {
+	}{{"z", ownership.ErrUnknown}, {gone.id, ownership.ErrGone}} {
 		p := r.spoken(who.id, n)
 		for _, proc := range all {
 			// A message that none of the procedures but one takes.
-			client := &http.Client{Transport: &speaking{self: identity{testDeployment, "emea", who.id}, next: p.http}}
-			garbage := connect.NewClient[peerpb.HandOver, peerpb.HelloReply](client, "https://"+n.Addr()+proc)
+			garbage := connect.NewClient[peerpb.HandOver, peerpb.HelloReply](p.Via, "https://"+n.Addr()+proc)
 			_, err := garbage.CallUnary(ownership.By(soon(t), "mallory"), connect.NewRequest(&peerpb.HandOver{Call: "c", Body: []byte("{}")}))
 			if err == nil {
 				t.Errorf("node %s was answered at %s", who.id, proc)
-			} else if err = fromConnect(p.name(), err); !errors.Is(err, who.want) {
+			} else if err = p.Said(err); !errors.Is(err, who.want) {
 				t.Errorf("node %s at %s: %v, want %v", who.id, proc, err, who.want)
 			}
 		}
@@ -86,7 +85,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return fromFault(res.GetOutcome().GetFault())
+		return transport.FromFault(res.GetOutcome().GetFault())
 	}
 	now := time.Now()
 	token := ownership.GrantToken{At: now, Token: ownership.DoorToken{Name: "mine", Hash: [32]byte{1}, Roles: []string{"operate"}, Expires: now.Add(time.Hour)}}
@@ -148,12 +147,12 @@ func TestD7_AStrangersLengthTakesNoMemory(t *testing.T) {
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	n.ready()
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", "z", time.Minute), time.Second)
-	defer d.closeAll()
+	d := transport.NewDialer(r.credsOf(r.ca, testDeployment, "emea", "z", time.Minute), time.Second)
+	defer d.CloseAll()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 4 {
-		conn, err := d.dial(soon(t), n.Addr(), true, "")
+		conn, err := d.Dial(soon(t), n.Addr(), true, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,73 +3,17 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
 
 // peerDoor serves the peer link.
 type peerDoor struct{ *Cluster }
-
-// peerServer is the other end of the peer link.
-func (c *peerDoor) peerServer(me identity) *http.Server {
-	_, procedures := peerpb.NewPeerHandler(c, connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom),
-		connect.WithInterceptors(telling{}))
-	protocols := new(http.Protocols)
-	if c.creds == nil {
-		protocols.SetUnencryptedHTTP2(true)
-	} else {
-		protocols.SetHTTP2(true)
-	}
-	return &http.Server{
-		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(procedures)),
-		Protocols:         protocols,
-		ReadHeaderTimeout: c.cfg.Timings.Handshake,
-		IdleTimeout:       2 * idleLimit, // the dialling side closes first
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
-	}
-}
-
-// compressFrom is how long an answer is that is worth the time of compressing it.
-// Nearly all of them have a few dozen bytes.
-const compressFrom = 16 << 10
-
-// telling gives the errors of procedures what fromConnect reads on the other side.
-type telling struct{}
-
-// WrapUnary implements connect.Interceptor.
-func (telling) WrapUnary(serve connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		res, err := serve(ctx, req)
-		if err != nil {
-			return nil, toConnect(err)
-		}
-		return res, nil
-	}
-}
-
-// WrapStreamingHandler implements connect.Interceptor.
-func (telling) WrapStreamingHandler(serve connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		if err := serve(ctx, conn); err != nil {
-			return toConnect(err)
-		}
-		return nil
-	}
-}
-
-// WrapStreamingClient implements connect.Interceptor.
-func (telling) WrapStreamingClient(call connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return call
-}
 
 func (c *peerDoor) Propose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
@@ -95,12 +39,12 @@ func (c *peerDoor) Propose(ctx context.Context, req *peerpb.ProposeRequest) (*pe
 }
 
 func (c *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
-	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
+	if speaker := transport.SpeakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	if req.GetOver() {
 		r.leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
@@ -125,8 +69,8 @@ func (c *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 // Term tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
 func (c *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
-	if c.trans.deaf.Load() {
-		return nil, errNotAdmitted
+	if c.trans.Deaf.Load() {
+		return nil, transport.ErrNotAdmitted
 	}
 	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
 }
@@ -134,8 +78,8 @@ func (c *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply
 func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	b := bearerOf(req)
 	if b.node == "" {
-		b.node = speakerOf(ctx) // older software says no more
-	} else if speaker := speakerOf(ctx); speaker != b.node {
+		b.node = transport.SpeakerOf(ctx) // older software says no more
+	} else if speaker := transport.SpeakerOf(ctx); speaker != b.node {
 		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.node)
 	}
 	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
@@ -227,17 +171,17 @@ func (c *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.J
 func (c *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
 	left := req.GetLeft()
-	if left && speakerOf(ctx) != id {
+	if left && transport.SpeakerOf(ctx) != id {
 		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
 	}
-	if speakerOf(ctx) != id {
+	if transport.SpeakerOf(ctx) != id {
 		if err := c.operators(ctx, "remove", "node "+string(id)); err != nil {
 			return nil, err
 		}
 	}
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	if req.GetProbe() {
 		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
@@ -274,7 +218,7 @@ func (c *peerDoor) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*
 func (c *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	index, err := r.barrier(ctx)
 	if err != nil {
@@ -306,10 +250,10 @@ func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {
-			return 0, errNotLeader
+			return 0, ownership.ErrNotLeader
 		}
 		return r.barrier(ctx)
 	}
-	res, err := c.links.to(leader, addr).Barrier(ctx, &peerpb.BarrierRequest{})
+	res, err := c.links.To(leader, addr).Barrier(ctx, &peerpb.BarrierRequest{})
 	return res.GetApplied(), err
 }

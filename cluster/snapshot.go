@@ -87,7 +87,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 	default:
 		err = c.sendSnapshot(ctx, leader, addr, saved, terms)
 	}
-	if errors.Is(err, errNotLeader) { // any more
+	if errors.Is(err, ownership.ErrNotLeader) { // any more
 		err = fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 func (c *Cluster) restoreHere(ctx context.Context, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
 	r := c.reign.Load()
 	if r == nil {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (r *reign) standStill(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if !r.sleep(wait) {
-			return errNotLeader
+			return ownership.ErrNotLeader
 		}
 	}
 }
@@ -271,7 +271,7 @@ const (
 )
 
 func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, terms ownership.RestoreTerms) error {
-	p := c.links.to(leader, addr)
+	p := c.links.To(leader, addr)
 	ctx, call := connect.NewClientContext(ctx)
 	for header, wanted := range map[string]bool{headerAnyhow: terms.Anyhow, headerTokens: terms.Tokens} {
 		if wanted {
@@ -280,7 +280,7 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 	}
 	stream, err := p.Restore(ctx)
 	if err != nil {
-		return fromConnect(p.name(), err)
+		return p.Said(err)
 	}
 	buf := make([]byte, snapshotChunk)
 	for {
@@ -295,7 +295,7 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fromConnect(p.name(), err)
+		return p.Said(err)
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 	second := nodes[1]
 	second.up(func(c *Config) { c.Listen, c.Join = second.Addr(), []string{addr} })
 	eventually(t, "the second survivor is refused", func() bool { return len(second.fatals()) == 1 })
-	if err := second.fatals()[0]; !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
+	if err := second.fatals()[0]; !errors.Is(err, ownership.ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("the second survivor ended with %v", err)
 	}
 	second.stop()

@@ -74,7 +74,7 @@ func TestO1_OneOfTwoProcessesOnCopiedDataActs(t *testing.T) {
 			if len(lives.fatals()) > 0 {
 				t.Errorf("the other one ended too: %v", lives.fatals())
 			}
-			if !ends.trans.deaf.Load() {
+			if !ends.trans.Deaf.Load() {
 				t.Error("the process that ended took part in raft: two votes under one id")
 			}
 		})
@@ -96,7 +96,7 @@ func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
 	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
 		t.Errorf("it ended with %v", err)
 	}
-	if !twin.trans.deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
+	if !twin.trans.Deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
 		t.Errorf("the copy was admitted, or the living one suffered: %v", n.fatals())
 	}
 }
@@ -257,9 +257,9 @@ func TestPresence(t *testing.T) {
 		"a copy":                            {{b("2", 9, "1"), "1", 9, 0, nil}, {b("2", 9, "1"), "2", 10, time.Second, nil}, {b("3", 9, "1"), "2", 10, time.Minute, ownership.ErrTwin}},
 		"the one before wakes up":           {{b("2", 9, "1"), "2", 10, 0, nil}, {b("1", 9), "2", 10, time.Minute, ownership.ErrTwin}},
 		"this table lags":                   {{b("7", 90, "6"), "1", 10, 0, nil}},
-		"a disk that was set back":          {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(4, b("2", 4, "1")), "1", 5, 3 * time.Second, ErrDiffers}},
+		"a disk that was set back":          {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(4, b("2", 4, "1")), "1", 5, 3 * time.Second, ownership.ErrDiffers}},
 		"its heir has all of it":            {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(5, b("2", 4, "1")), "1", 5, 3 * time.Second, nil}},
-		"its own word, overtaken":           {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(3, b("1", 3)), "1", 5, time.Second, nil}, {log(4, b("2", 4, "1")), "1", 5, 4 * time.Second, ErrDiffers}},
+		"its own word, overtaken":           {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(3, b("1", 3)), "1", 5, time.Second, nil}, {log(4, b("2", 4, "1")), "1", 5, 4 * time.Second, ownership.ErrDiffers}},
 		"older software":                    {{b("", 0), "", 0, 0, nil}, {b("1", 5), "", 5, 3 * time.Second, nil}, {b("", 0), "1", 6, time.Minute, ownership.ErrTwin}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ func (c *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.P
 func (c *proposals) whatIfHere(ctx context.Context, cl ownership.Claim) (p ownership.Placement, err error) {
 	r := c.reign.Load()
 	if r == nil {
-		return p, errNotLeader
+		return p, ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return p, err
@@ -52,7 +52,7 @@ func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr 
 	if err != nil {
 		return ownership.Placement{}, err
 	}
-	peer := c.links.to(leader, addr)
+	peer := c.links.To(leader, addr)
 	res, err := peer.WhatIf(ctx, &peerpb.ProposeRequest{Act: act})
 	if err != nil {
 		return ownership.Placement{}, err

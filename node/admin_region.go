@@ -105,9 +105,9 @@ func (c adminCluster) Meet(ctx context.Context, addr string, expected ownership.
 // doorError gives the region's errors the kinds that the admin door knows.
 func doorError(err error) error {
 	switch {
-	case errors.Is(err, cluster.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
+	case errors.Is(err, ownership.ErrUnreachable), errors.Is(err, cluster.ErrBusy):
 		return passing{err}
-	case errors.Is(err, cluster.ErrGone):
+	case errors.Is(err, ownership.ErrGone):
 		return fmt.Errorf("%w: %w", ownership.ErrConflict, err)
 	}
 	return err

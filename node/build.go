@@ -98,7 +98,7 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan
 	}
 	out, err := l.n.region.Do(ctx, act)
-	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+	if errors.Is(err, ownership.ErrGone) || errors.Is(err, cluster.ErrStopped) {
 		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
@@ -168,7 +168,7 @@ func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, d
 	}
 	by, err := n.private.LetIn(ctx, token, node, done)
 	if errors.Is(err, admin.ErrTokenRefused) {
-		err = fmt.Errorf("%w: %w", cluster.ErrUninvited, err)
+		err = fmt.Errorf("%w: %w", ownership.ErrUninvited, err)
 	}
 	return by, err
 }

@@ -13,6 +13,7 @@ import (
 	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
 	"tandem/ownership"
@@ -148,11 +149,11 @@ func (c Config) clusterConfig() cluster.Config {
 }
 
 // files gives the files of the cluster's TLS; nil: none is configured.
-func (t PeerTLS) files() *cluster.TLS {
+func (t PeerTLS) files() *transport.Files {
 	if t == (PeerTLS{}) {
 		return nil
 	}
-	return &cluster.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
+	return &transport.Files{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
 }
 
 // silence is how long the calls of an app whose media are with its bot wait for a

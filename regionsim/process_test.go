@@ -267,7 +267,7 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 		return nil, ownership.ErrNoLeader
 	}
 	out, err := l.p.cl.Load().Do(ctx, act)
-	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+	if errors.Is(err, ownership.ErrGone) || errors.Is(err, cluster.ErrStopped) {
 		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
