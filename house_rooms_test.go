@@ -171,12 +171,17 @@ func depguard() string {
 	var b strings.Builder
 	b.WriteString(depguardFrom + "      rules:\n")
 	for _, name := range slices.Sorted(maps.Keys(rooms)) {
-		r := rooms[name]
+		r, all := rooms[name], "/**"
+		for _, inner := range slices.Sorted(maps.Keys(rooms)) {
+			if strings.HasPrefix(inner, name+"/") {
+				all += `", "!${config-path}/` + inner + "/**"
+			}
+		}
 		if len(r.tests) == 0 {
-			depguardRule(&b, name, name, r.may, "/**")
+			depguardRule(&b, name, name, r.may, all)
 			continue
 		}
-		depguardRule(&b, name, name, r.may, `/**", "!$test`)
+		depguardRule(&b, name, name, r.may, all+`", "!$test`)
 		depguardRule(&b, name, "the tests of "+name, slices.Concat(r.may, r.tests), "/**_test.go")
 	}
 	b.WriteString(depguardTo)
