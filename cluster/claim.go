@@ -124,7 +124,7 @@ func (c *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 // reachable by relay only: that finds out at once whether it is there.
 func (c *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node)) {
+	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.Met(node)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o

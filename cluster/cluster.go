@@ -15,6 +15,7 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
+	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
@@ -95,7 +96,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
+	c.present = presence.New(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
 	if c.cfg.TLS != nil {
 		if c.creds, err = transport.Load(*c.cfg.TLS, me); err != nil {
 			return err

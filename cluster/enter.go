@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
@@ -297,10 +298,10 @@ func (c *entry) greetAt(ctx context.Context, addrs []string, hello *peerpb.Hello
 	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
 	for _, h := range met {
-		c.present.tells(bearerOfReply(h.HelloReply), time.Now())
+		c.present.Tells(presence.ReplyOf(h.HelloReply), time.Now())
 		for _, n := range h.GetNodes() {
 			if other := ownership.NodeID(n.GetNode()); other != c.self {
-				c.present.hint(other, n.GetAddr())
+				c.present.Hint(other, n.GetAddr())
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
+	"tandem/cluster/clocks"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
@@ -51,7 +52,7 @@ func soon(t testing.TB) context.Context {
 
 // fast are the shipped timings, shortened for a busy machine under the race
 // detector.
-var fast = Timings{
+var fast = clocks.Timings{
 	Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, LeaderLease: 200 * time.Millisecond,
 	Renew: 200 * time.Millisecond, Lease: time.Second, Drift: 100 * time.Millisecond,
 	Announce: 50 * time.Millisecond, Handshake: 2 * time.Second,

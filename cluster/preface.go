@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 )
@@ -79,17 +80,17 @@ func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error
 	if err := readWord(conn, reply); err != nil {
 		return fail(err)
 	}
-	switch b := bearerOfReply(reply); {
+	switch b := presence.ReplyOf(reply); {
 	case reply.GetRefused() != "":
 		return fail(errors.New(reply.GetRefused()))
-	case b.node != want:
-		return fail(fmt.Errorf("node %s answers there", b.node))
+	case b.Node != want:
+		return fail(fmt.Errorf("node %s answers there", b.Node))
 	default:
 		if err := c.meet(b); err != nil {
 			return fail(err)
 		}
 		_ = conn.SetDeadline(time.Time{})
-		return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
+		return &boundConn{Conn: conn, present: c.present, node: b.Node, process: b.Process}, nil
 	}
 }
 
@@ -108,9 +109,9 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 	if err := readWord(conn, hello); err != nil {
 		return fail(err)
 	}
-	b := bearerOf(hello)
-	if node != "" && b.node != node {
-		return fail(fmt.Errorf("node %s speaks for node %s", node, b.node))
+	b := presence.Of(hello)
+	if node != "" && b.Node != node {
+		return fail(fmt.Errorf("node %s speaks for node %s", node, b.Node))
 	}
 	refusal := c.meet(b)
 	reply := c.replyAs()
@@ -121,13 +122,13 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 		return fail(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
+	return &boundConn{Conn: conn, present: c.present, node: b.Node, process: b.Process}, nil
 }
 
 // unnamed lets older software speak raft, for as long as the region knows no
 // process of that node.
 func (c *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
-	if err := c.meet(bearer{node: node}); err != nil {
+	if err := c.meet(presence.Bearer{Node: node}); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (c *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 // to another process of that id.
 type boundConn struct {
 	net.Conn
-	present *presence
+	present *presence.Book
 	node    ownership.NodeID
 	process string
 }
@@ -146,7 +147,7 @@ type boundConn struct {
 // Read implements net.Conn.
 func (b *boundConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
-	if n > 0 && !b.present.hears(b.node, b.process, time.Now()) {
+	if n > 0 && !b.present.Hears(b.node, b.process, time.Now()) {
 		_ = b.Close()
 		return 0, fmt.Errorf("reading from node %s: %w", b.node, ownership.ErrTwin)
 	}

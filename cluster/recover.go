@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/clocks"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -49,7 +50,7 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 		logger = slog.Default()
 	}
 	_, trans := raft.NewInmemTransport("")
-	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, clocks.Shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}

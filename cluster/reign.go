@@ -218,7 +218,7 @@ func (r *reign) renew(ctx context.Context, in lease.Renewal) (lease.Grant, error
 	if err := r.compareTables(in, n, time.Now()); err != nil {
 		return lease.Grant{}, err
 	}
-	r.c.present.holds(in.Node, in.Incarnation, in.Process, in.Applied)
+	r.c.present.Holds(in.Node, in.Incarnation, in.Process, in.Applied)
 	length := r.c.leaseLength()
 	if err := r.leases.Receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
 		return lease.Grant{}, err

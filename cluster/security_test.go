@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"tandem/cluster/clocks"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -280,8 +281,8 @@ func TestPlainIsForLoopbackOnly(t *testing.T) {
 		{"joining elsewhere", func(c *Config) { c.Join = []string{"10.0.0.1:8471"} }, false},
 		{"a name that looks local", func(c *Config) { c.Listen = "localhost.example:0" }, false},
 		{"all addresses with TLS", func(c *Config) { c.Listen, c.TLS = "0.0.0.0:0", &transport.Files{} }, true},
-		{"a lease shorter than two renewals", func(c *Config) { c.Timings = Timings{Renew: time.Second, Lease: time.Second} }, false},
-		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
+		{"a lease shorter than two renewals", func(c *Config) { c.Timings = clocks.Timings{Renew: time.Second, Lease: time.Second} }, false},
+		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = clocks.Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
 		{"too many to expect", func(c *Config) { c.BootstrapExpect = 6 }, false},
 		{"no partitions", func(c *Config) { c.Partitions = 0 }, false},
 		{"no silence", func(c *Config) { c.Silence = nil }, false},

@@ -7,6 +7,7 @@ import (
 
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
@@ -76,18 +77,18 @@ func (c *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply
 }
 
 func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	b := bearerOf(req)
-	if b.node == "" {
-		b.node = transport.SpeakerOf(ctx) // older software says no more
-	} else if speaker := transport.SpeakerOf(ctx); speaker != b.node {
-		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.node)
+	b := presence.Of(req)
+	if b.Node == "" {
+		b.Node = transport.SpeakerOf(ctx) // older software says no more
+	} else if speaker := transport.SpeakerOf(ctx); speaker != b.Node {
+		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.Node)
 	}
 	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
 		c.invites.take(by)
 		c.enterAt.fire()
 	}
-	if b.node != c.self {
-		c.present.tells(b, time.Now())
+	if b.Node != c.self {
+		c.present.Tells(b, time.Now())
 	}
 	if req.GetAdmit() == c.cfg.Node.Incarnation {
 		if err := c.admittedBy(b); err != nil {
@@ -95,7 +96,7 @@ func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb
 		}
 	}
 	res := c.replyAs()
-	if req.GetVouch() && b.node != c.self {
+	if req.GetVouch() && b.Node != c.self {
 		if err := c.meet(b); err != nil {
 			res.Refused = err.Error()
 		} else {
@@ -116,22 +117,22 @@ func (c *entry) replyAs() *peerpb.HelloReply {
 		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
-		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
+		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.Addrs(),
 		LastIndex: me.GetLastIndex(),
 	}
 }
 
 // admittedBy takes the leader's word that this process is the node's.
-func (c *entry) admittedBy(leader bearer) error {
-	if leader.identity != "" {
-		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
+func (c *entry) admittedBy(leader presence.Bearer) error {
+	if leader.Identity != "" {
+		if mine := c.identity(); mine != "" && mine != leader.Identity && mine != leader.Former {
 			return fmt.Errorf("this node has the data of another region of this name: %w", ownership.ErrForeign)
 		}
-		if err := c.st.Belong(leader.identity); err != nil {
+		if err := c.st.Belong(leader.Identity); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	c.present.bind(leader.node, leader.process, leader.addr, time.Now())
+	c.present.Bind(leader.Node, leader.Process, leader.Addr, time.Now())
 	c.admitted()
 	return nil
 }

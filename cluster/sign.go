@@ -28,7 +28,7 @@ func (c *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.No
 	to := n.ID
 	k, reserved := c.reserved(call)
 	reserved = reserved && k.Owner == to
-	doubtful, lasts := reserved || !c.present.met(to), clockLasts
+	doubtful, lasts := reserved || !c.present.Met(to), clockLasts
 	why := fmt.Sprintf("node %s has not been met yet", to)
 	if reserved {
 		why = fmt.Sprintf("the call is reserved for node %s", to)
@@ -55,7 +55,7 @@ func (c *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.No
 		return nil, fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
 	}
 	s := &transport.Sign{At: time.Now(), Process: res.GetProcess(), Clock: res.GetClock()}
-	c.present.hears(to, s.Process, s.At)
+	c.present.Hears(to, s.Process, s.At)
 	p.Sign.Store(s)
 	return s, nil
 }

@@ -51,7 +51,7 @@ func (r *reign) majority(ctx context.Context) error {
 			}
 			p := r.c.links.To(id, addr)
 			res, err := p.Term(ctx, &peerpb.TermRequest{Process: r.c.process})
-			if err == nil && !r.c.present.hears(id, res.GetProcess(), time.Now()) {
+			if err == nil && !r.c.present.Hears(id, res.GetProcess(), time.Now()) {
 				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
 			}
 			votes <- vote{res.GetTerm(), err}

@@ -13,6 +13,7 @@ import (
 	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/clocks"
 	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
@@ -135,7 +136,7 @@ func (c Config) clusterConfig() cluster.Config {
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: slices.Clone(c.Cluster.Join),
 		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(), Silence: c.silence,
-		Timings: cluster.Timings{
+		Timings: clocks.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
 			DiskStall: c.Cluster.StalledDisk,
