@@ -155,10 +155,3 @@ func TestO9_EachAddressOfANameIsGreeted(t *testing.T) {
 	b.up(func(c *Config) { c.Join = []string{net.JoinHostPort("localhost", port)} })
 	b.ready()
 }
-
-func TestResolved(t *testing.T) {
-	got := newDialer(nil, time.Second).resolved(t.Context(), []string{"127.0.0.1:1", "nobody.invalid:2", "127.0.0.1:1", "[::1]:3"})
-	if len(got) != 3 || got[0] != "127.0.0.1:1" || got[1] != "nobody.invalid:2" || got[2] != "[::1]:3" {
-		t.Errorf("resolved gave %q", got)
-	}
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/presence"
 	"tandem/ownership"
 )
 
@@ -39,8 +40,8 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 	if err != nil {
 		return fail(err)
 	}
-	if c.present.promised(bearer{node: n.ID, process: n.Process, ancestors: req.Ancestors, over: req.Over}, time.Now()) {
-		return fail(errAlive)
+	if c.present.Promised(presence.Bearer{Node: n.ID, Process: n.Process, Ancestors: req.Ancestors, Over: req.Over}, time.Now()) {
+		return fail(presence.ErrAlive)
 	}
 	succeeds, err := r.succeed(req)
 	if err != nil {
@@ -85,7 +86,7 @@ func (r *reign) admit(ctx context.Context, req JoinRequest) (voter bool, err err
 		c.admitted()
 		return voter, nil
 	}
-	c.present.bind(n.ID, n.Process, n.ClusterAddr, time.Now())
+	c.present.Bind(n.ID, n.Process, n.ClusterAddr, time.Now())
 	if early == "" {
 		if err := r.callBack(ctx, n, n.Incarnation); err != nil {
 			return fail(err)
@@ -102,7 +103,7 @@ func (r *reign) form(ctx context.Context) (release func(), err error) {
 	case r.forming <- struct{}{}:
 		return func() { <-r.forming }, nil
 	case <-r.ctx.Done():
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -148,7 +149,7 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 	if !slices.Contains(req.Ancestors, have.Process) {
 		return false, twinOf(n.ID, have.ClusterAddr)
 	}
-	if err := r.c.present.setBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {
+	if err := r.c.present.SetBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {
 		return false, err
 	}
 	now := time.Now()
@@ -174,10 +175,10 @@ func (r *reign) succeed(req JoinRequest) (bool, error) {
 func (r *reign) callBack(ctx context.Context, n ownership.Node, admit string) error {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	p := r.c.links.to(n.ID, n.ClusterAddr)
+	p := r.c.links.To(n.ID, n.ClusterAddr)
 	hello := r.c.me()
 	hello.Admit = admit
-	h, err := ask(ctx, p, p.hello, hello)
+	h, err := p.Hello(ctx, hello)
 	if err != nil {
 		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
 	}
@@ -198,7 +199,7 @@ func (r *reign) vacate(n ownership.Node) error {
 		if other.ID == n.ID || other.State == ownership.NodeGone || other.ClusterAddr != n.ClusterAddr {
 			continue
 		}
-		if said := r.c.present.addr(other.ID); said != "" && said != n.ClusterAddr {
+		if said := r.c.present.Addr(other.ID); said != "" && said != n.ClusterAddr {
 			continue
 		}
 		if r.leases.Leased(other.ID, time.Now()) {

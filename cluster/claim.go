@@ -124,7 +124,7 @@ func (c *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 // reachable by relay only: that finds out at once whether it is there.
 func (c *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node)) {
+	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.Met(node)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o
@@ -188,12 +188,12 @@ func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	defer cancel()
 	r := c.reign.Load()
 	if r == nil {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	select {
 	case <-r.settled:
 	case <-r.ctx.Done():
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	case <-ctx.Done():
 		return batch.FailAll[decided](len(claims), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
 	}
@@ -229,7 +229,7 @@ func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decid
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" || leader == c.self {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
@@ -257,8 +257,8 @@ func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, add
 	if err != nil {
 		return nil, err
 	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+	p := c.links.To(leader, addr)
+	res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*o
 	for i, w := range c.lead.All(claims) {
 		select {
 		case r := <-w:
-			if errors.Is(r.Err, errNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
+			if errors.Is(r.Err, ownership.ErrNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
 				return nil, r.Err
 			}
 			out.Placements[i], out.Errors[i] = r.Val.placement, r.Err

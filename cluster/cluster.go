@@ -15,6 +15,8 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -31,8 +33,8 @@ type Cluster struct {
 	*entry
 	*renewals
 
-	creds *credentials // nil: plain, loopback only
-	port  *port
+	creds *transport.Credentials // nil: plain, loopback only
+	port  *transport.Port
 	http  *http.Server
 
 	orphans orphans
@@ -89,14 +91,14 @@ func newCluster(sh *shared) *Cluster {
 
 // open opens the port and raft, and leaves nothing open when it fails.
 func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
-	me := identity{c.cfg.Deployment, c.cfg.Region, c.self}
+	me := c.cfg.identity()
 	c.before, c.process = c.st.Lineage(), rand.Text()
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
+	c.present = presence.New(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
 	if c.cfg.TLS != nil {
-		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
+		if c.creds, err = transport.Load(*c.cfg.TLS, me); err != nil {
 			return err
 		}
 	}
@@ -116,16 +118,16 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if c.cfg.Node.State == 0 {
 		c.cfg.Node.State = ownership.NodeActive
 	}
-	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
-	c.dial.refused = c.portRefused
-	c.dial.reach, c.dial.lookup = c.cfg.Ground.Dial, c.cfg.Ground.Lookup
-	c.links = newLinks(c.dial, me)
-	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
+	c.dial = transport.NewDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.Refused, c.dial.Reach, c.dial.Lookup = c.portRefused, c.cfg.Ground.Dial, c.cfg.Ground.Lookup
+	c.links = transport.NewLinks(c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
-	c.trans = newRaftTransport(advertised(c.addr), c.openRaftTo, c.welcome, rlog, c.m.refuse)
-	c.trans.stranger = c.stranger
-	c.port.raft = c.trans.take
-	c.trans.deaf.Store(true)
+	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
+		Open: c.openRaftTo, Welcome: c.welcome, Stranger: c.stranger, Refused: c.m.refuse, Logger: rlog,
+	})
+	c.port = transport.NewPort(ln, c.creds, transport.PortConfig{
+		Handshake: c.cfg.Timings.Handshake, MaxConnsPerIP: c.cfg.MaxConnsPerIP, Logger: c.cfg.Logger, Refused: c.m.refuse, Raft: c.trans.Take,
+	})
 	c.lead = batch.New(batches(leadWidth, 0), c.decide)
 	c.forward = batch.New(batches(forwardWidth, 0), c.forwardClaims)
 	c.leadRecords = batch.New(batches(leadWidth, maxRecords), c.write)
@@ -138,20 +140,23 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		_ = ln.Close()
 		return err
 	}
-	c.http = (&peerDoor{c}).peerServer(me)
+	door := &peerDoor{c}
+	c.http = transport.NewServer(c.creds, door, transport.ServerConfig{
+		Self: me, Handshake: c.cfg.Timings.Handshake, Guard: door.membersOnly, Refused: c.m.refuse, Logger: c.log,
+	})
 	return nil
 }
 
 // run starts the goroutines; Stop waits for each.
 func (c *Cluster) run() {
-	c.port.serve()
+	c.port.Serve()
 	c.wg.Go(func() {
-		if err := c.http.Serve(c.port.peer); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := c.http.Serve(c.port.PeerLink()); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			c.log.Error("serving the peer link", "err", err)
 		}
 	})
 	c.wg.Go(c.watchLeader)
-	c.wg.Go(c.watchPeers)
+	c.wg.Go(func() { transport.WatchPeers(c.ctx, c.raft, c.log) })
 	c.wg.Go(c.rule)
 	c.wg.Go(c.keepLease)
 	c.wg.Go(c.enter)
@@ -215,18 +220,25 @@ func (c *standing) fatal(err error) {
 func (c *Cluster) diskFailed(err error) {
 	c.lease.Drop()
 	_ = c.trans.Close()
-	c.dial.closeAll()
-	c.port.closeAll()
+	c.dial.CloseAll()
+	c.port.CloseAll()
 	c.fatal(err)
 }
 
-// ReloadTLS reads the certificate, key and CA files again. On an error the old
-// ones stay in force.
+// ReloadTLS reads the certificate, key and CA files again, and puts them in force for
+// the open connections too: a peer that the new authority does not vouch for is cut off.
+// That is how a stolen key is taken out of use. On an error the old files stay in force.
 func (c *Cluster) ReloadTLS() error {
 	if c.creds == nil {
 		return nil
 	}
-	return c.reloadTLS()
+	if err := c.creds.Reload(); err != nil {
+		return err
+	}
+	for _, err := range append(c.port.Vet(), c.dial.Vet()...) {
+		c.log.Warn("a peer's certificate does not hold any more", "err", err)
+	}
+	return nil
 }
 
 // TLSEnds says when this node's certificate in force ends, and the authority that has
@@ -235,7 +247,7 @@ func (c *Cluster) TLSEnds() (cert, authority time.Time) {
 	if c.creds == nil {
 		return time.Time{}, time.Time{}
 	}
-	return c.creds.ends()
+	return c.creds.Ends()
 }
 
 // Addr gives the advertised cluster address.
@@ -271,7 +283,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	}
 	c.giveBack(ctx)
 	c.cancel()
-	c.trans.beats.end()
+	c.trans.LetGo()
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
@@ -280,16 +292,16 @@ func (c *Cluster) stop(ctx context.Context) error {
 	// has nothing to say any more, so they are cut short.
 	down := c.raft.Shutdown()
 	_ = c.trans.Close()
-	c.links.close()
-	c.dial.closeAll()
-	c.port.closeAll()
+	c.links.Close()
+	c.dial.CloseAll()
+	c.port.CloseAll()
 	go func() {
 		defer close(c.ended)
 		if err := down.Error(); err != nil {
 			c.log.Warn("stopping raft", "err", err)
 		}
-		c.port.wait()
-		c.trans.wait()
+		c.port.Wait()
+		c.trans.Wait()
 		c.wg.Wait()
 		c.lead.Close()
 		c.forward.Close()

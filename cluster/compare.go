@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/cluster/lease"
+	"tandem/cluster/presence"
 	"tandem/ownership"
 )
 
@@ -60,9 +61,6 @@ func (k *comparison) note(id ownership.NodeID, same bool, now time.Time, within 
 	return e.since, differ, agree
 }
 
-// heal is what to do with a node whose table is not the region's.
-const heal = "stop it, remove it from the region (tandem remove), empty its data directory and start it again"
-
 // compareTables refuses a node whose table differs from the leader's at the same
 // index: one of the two answers for calls by what never was. For a lease's time
 // it is open which; then the node is the odd one, unless most of the others differ
@@ -85,10 +83,10 @@ func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time)
 		return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's, it is open which is right: %w",
 			n.ID, in.Applied, ownership.ErrFenced)
 	case differ > 1 && differ > agree:
-		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ErrDiffers, heal))
+		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ownership.ErrDiffers, presence.Heal))
 		return fmt.Errorf("renewing the lease of %s: the leader's table is the odd one: %w", n.ID, ownership.ErrFenced)
 	}
-	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ErrDiffers, heal)
+	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ownership.ErrDiffers, presence.Heal)
 }
 
 // compareSettings notes in which settings a node differs from this leader, and logs

@@ -22,7 +22,7 @@ func asksWith(ldr, n *testNode, sum func(applied, sum uint64) uint64) error {
 	in.Sum = sum(in.Applied, mine)
 	r := ldr.reign.Load()
 	if r == nil {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	_, err := r.renew(context.Background(), in)
 	return err
@@ -46,7 +46,7 @@ func TestATableThatDiffersIsNoticed(t *testing.T) {
 			if err == nil {
 				t.Fatal("it got a lease")
 			}
-			return errors.Is(err, ErrDiffers) && strings.Contains(err.Error(), "empty its data directory")
+			return errors.Is(err, ownership.ErrDiffers) && strings.Contains(err.Error(), "empty its data directory")
 		})
 		if len(ldr.fatals()) > 0 {
 			t.Errorf("the leader ended: %v", ldr.fatals())
@@ -61,13 +61,13 @@ func TestATableThatDiffersIsNoticed(t *testing.T) {
 		}
 		eventually(t, "the leader ends", func() bool {
 			for _, n := range without(nodes, ldr) {
-				if err := asksWith(ldr, n, wrong); err == nil || errors.Is(err, ErrDiffers) {
+				if err := asksWith(ldr, n, wrong); err == nil || errors.Is(err, ownership.ErrDiffers) {
 					t.Fatalf("%s was answered with %v", n.id, err)
 				}
 			}
 			return len(ldr.fatals()) > 0
 		})
-		if err := ldr.fatals()[0]; !errors.Is(err, ErrDiffers) {
+		if err := ldr.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) {
 			t.Errorf("it ended with %v", err)
 		}
 	})

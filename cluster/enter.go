@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -20,8 +22,8 @@ import (
 // it meets, and what it says of itself.
 type entry struct {
 	*proposals
-	trans      *raftTransport
-	dial       *dialer
+	trans      *transport.Raft
+	dial       *transport.Dialer
 	naming     naming
 	swaps      atomic.Uint64 // odd while a snapshot replaces the table
 	found      founding
@@ -61,7 +63,7 @@ func (c *entry) enter() {
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
 	return errors.Is(err, ownership.ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
-		errors.Is(err, ErrDiffers)
+		errors.Is(err, ownership.ErrDiffers)
 }
 
 func (c *entry) enterOnce(ctx context.Context) error {
@@ -72,7 +74,7 @@ func (c *entry) enterOnce(ctx context.Context) error {
 	if err := c.keepLineage(); err != nil {
 		return err
 	}
-	if c.inTable() && !c.trans.deaf.Load() {
+	if c.inTable() && !c.trans.Deaf.Load() {
 		if !c.entered.Swap(true) {
 			c.setTrouble("")
 			c.invites.show("")
@@ -107,11 +109,11 @@ func (c *entry) announce(ctx context.Context) (err error) {
 		}
 	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
-	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
+	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.Deaf.Load()) {
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
-				return errNotLeader
+				return ownership.ErrNotLeader
 			}
 			_, err := r.admit(ctx, req)
 			return err
@@ -122,7 +124,7 @@ func (c *entry) announce(ctx context.Context) (err error) {
 	hello := c.me()
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
-	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
+	hello.Vouch = c.trans.Deaf.Load() && len(c.servers()) > 0
 	met, self, refused := c.greetAt(ctx, c.around(), hello)
 	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
@@ -146,7 +148,7 @@ func (c *entry) announce(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if hello.GetVouch() && c.trans.deaf.Load() {
+	if hello.GetVouch() && c.trans.Deaf.Load() {
 		return c.vouched(met, self)
 	}
 	return err
@@ -213,8 +215,8 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	if err != nil {
 		return err
 	}
-	p := c.links.to(node, addr)
-	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
+	p := c.links.To(node, addr)
+	_, err = p.Join(ctx, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
 		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
@@ -296,10 +298,10 @@ func (c *entry) greetAt(ctx context.Context, addrs []string, hello *peerpb.Hello
 	met, self, refused = greetAt(ctx, c.links, addrs, hello)
 	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
 	for _, h := range met {
-		c.present.tells(bearerOfReply(h.HelloReply), time.Now())
+		c.present.Tells(presence.ReplyOf(h.HelloReply), time.Now())
 		for _, n := range h.GetNodes() {
 			if other := ownership.NodeID(n.GetNode()); other != c.self {
-				c.present.hint(other, n.GetAddr())
+				c.present.Hint(other, n.GetAddr())
 			}
 		}
 	}
@@ -315,7 +317,7 @@ type greeting struct {
 // greetAt says hello at all the addresses at once, each that a name resolves to,
 // and gives the other nodes of the region that answered in time, by id, the answers
 // under the own id, and a refusal by a node of another deployment or region.
-func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
+func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var mu sync.Mutex
@@ -323,19 +325,19 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 	out := make(map[ownership.NodeID]greeting)
 	var self []greeting
 	var refused error
-	for _, addr := range l.d.resolved(ctx, addrs) {
+	for _, addr := range l.Dialer.Resolved(ctx, addrs) {
 		wg.Go(func() {
-			p := l.to("", addr)
-			h, err := ask(ctx, p, p.hello, hello)
+			p := l.To("", addr)
+			h, err := p.Hello(ctx, hello)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ownership.ErrForeign) {
 				refused = fmt.Errorf("greeting the node at %s: %w", addr, err)
 			}
-			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {
+			if err != nil || h.GetDeployment() != l.Self.Deployment || h.GetRegion() != string(l.Self.Region) {
 				return
 			}
-			if h.GetNode() == string(l.self.node) {
+			if h.GetNode() == string(l.Self.Node) {
 				self = append(self, greeting{h, addr})
 				return
 			}

@@ -215,7 +215,7 @@ func TestCountWantsAMajorityOfThisTerm(t *testing.T) {
 		{"a majority of three", []vote{{term: 5}}, 2, 1, nil},
 		{"one of three is silent", []vote{silent, {term: 4}}, 2, 1, nil},
 		{"both others are silent", []vote{silent, silent}, 2, 1, ownership.ErrNoLeader},
-		{"F13 another was elected meanwhile", []vote{{term: 6}, {term: 6}}, 2, 1, errNotLeader},
+		{"F13 another was elected meanwhile", []vote{{term: 6}, {term: 6}}, 2, 1, ownership.ErrNotLeader},
 		{"two of five are enough with itself", []vote{silent, {term: 5}, silent, {term: 5}}, 4, 2, nil},
 		{"one of five is not", []vote{silent, {term: 5}, silent, silent}, 4, 2, ownership.ErrNoLeader},
 		{"nobody answers in time", nil, 2, 1, ownership.ErrNoLeader},

@@ -194,8 +194,8 @@ func wipedNodeGivesNoVote(t *testing.T, stamped bool) {
 	wiped.dir += "-new"
 	again(wiped)
 	again(behind)
-	p := behind.links.to(wiped.self, wiped.Addr())
-	if res, err := ask(t.Context(), p, p.term, &peerpb.TermRequest{}); err == nil {
+	p := behind.links.To(wiped.self, wiped.Addr())
+	if res, err := p.Term(t.Context(), &peerpb.TermRequest{}); err == nil {
 		t.Errorf("the wiped node confirms leaders up to term %d", res.GetTerm())
 	}
 	eventually(t, "the node with data asks for votes in vain", func() bool { return behind.Status().State == "candidate" })

@@ -82,7 +82,7 @@ func (c *entry) foundRegion(ctx context.Context) error {
 // claims; a process on a copied disk is a second vote under one id. So every process
 // is deaf until its leader has looked at it, or enough others vouch for it.
 func (c *entry) admitted() {
-	if c.trans.deaf.Swap(false) {
+	if c.trans.Deaf.Swap(false) {
 		c.log.Info("this process takes part in raft", "process", c.process)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/hashicorp/raft"
+
+	"tandem/cluster/transport"
 )
 
 // Ground is what the cluster stands on: the network and the disk. A field that is
@@ -22,7 +24,7 @@ func (g *Ground) fill() {
 		g.Listen = listenTCP
 	}
 	if g.Dial == nil {
-		g.Dial = dialTCP
+		g.Dial = transport.DialTCP
 	}
 	if g.Lookup == nil {
 		g.Lookup = net.DefaultResolver.LookupHost
@@ -38,9 +40,4 @@ func (g *Ground) fill() {
 func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", addr)
-}
-
-func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", addr)
 }

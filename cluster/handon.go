@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -21,35 +22,31 @@ const (
 
 // direct asks the leader which node is fittest to take a partition, but for some.
 func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
-	req := &peerpb.DirectRequest{Partition: uint32(id)}
-	for _, n := range but {
-		req.But = append(req.But, string(n))
-	}
 	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
-		var res *peerpb.DirectReply
-		var err error
 		if leader == c.self {
-			res, err = c.serveDirect(ctx, req)
-		} else {
-			p := c.links.to(leader, addr)
-			res, err = ask(ctx, p, p.direct, req)
+			to, err = c.directHere(ctx, id, but)
+			return err
 		}
+		req := &peerpb.DirectRequest{Partition: uint32(id)}
+		for _, n := range but {
+			req.But = append(req.But, string(n))
+		}
+		res, err := c.links.To(leader, addr).Direct(ctx, req)
 		to = ownership.NodeID(res.GetNode())
 		return err
 	})
 	return to, err
 }
 
-func (c *moves) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+func (c *moves) directHere(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return "", ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
-		return nil, err
+		return "", err
 	}
-	to, err := r.fittest(ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
-	return &peerpb.DirectReply{Node: string(to)}, err
+	return r.fittest(id, but)
 }
 
 // fittest gives the node that is fittest to take the partition, but for some.
@@ -116,8 +113,11 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Relay)
 	defer cancel()
-	p := c.links.to(n.ID, n.ClusterAddr)
-	stream := p.take.CallClientStream(ctx)
+	p := c.links.To(n.ID, n.ClusterAddr)
+	stream, err := p.Take(ctx)
+	if err != nil {
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
+	}
 	for rest := memory; len(rest) > 0; {
 		part := rest[:min(len(rest), memoryChunk)]
 		rest = rest[len(part):]
@@ -126,22 +126,22 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fmt.Errorf("handing on its memory: %w", fromConnect(p.name(), err))
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
 	return nil
 }
 
-// serveTake takes the memory of a partition that is about to be this node's. It is
+// Take takes the memory of a partition that is about to be this node's. It is
 // believed from its present owner only, and harmless if the move comes to nothing.
-func (c *moves) serveTake(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*connect.Response[peerpb.TakeReply], error) {
-	memory, id, err := c.readMemory(speakerOf(ctx), stream)
+func (c *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*peerpb.TakeReply, error) {
+	memory, id, err := c.readMemory(transport.SpeakerOf(ctx), stream)
 	if err != nil {
-		return nil, toConnect(fmt.Errorf("taking the memory of partition %s: %w", id, err))
+		return nil, fmt.Errorf("taking the memory of partition %s: %w", id, err)
 	}
 	if c.doors.Recall != nil {
 		c.doors.Recall(id, memory)
 	}
-	return connect.NewResponse(&peerpb.TakeReply{}), nil
+	return &peerpb.TakeReply{}, nil
 }
 
 func (c *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -97,7 +98,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 			if not := cut.Load(); not != nil && *not == [2]string{id, addr} {
 				return nil, errors.New("the way is cut")
 			}
-			return dialTCP(ctx, addr)
+			return transport.DialTCP(ctx, addr)
 		}
 	})
 	nodes := r.form(4)
@@ -117,7 +118,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 		return memory
 	}
 	cut.Store(&[2]string{string(n.id), mute.Addr()})
-	n.links.close()
+	n.links.Close()
 	theirs := n.tb.PartitionsOf(n.id)
 	if err := n.Leave(soon(t)); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -28,7 +29,7 @@ type held struct {
 }
 
 func (w *slowWay) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := dialTCP(ctx, addr)
+	conn, err := transport.DialTCP(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

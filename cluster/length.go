@@ -85,7 +85,7 @@ func (r *reign) setLength(ctx context.Context, act ownership.SetLease) (*ownersh
 	case <-ctx.Done():
 		return fail(ctx.Err())
 	case <-r.ctx.Done():
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	out, err := r.propose(ctx, act)
 	r.lengthSet = time.Now() // even if that is not known

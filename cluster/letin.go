@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -80,7 +81,7 @@ func (r *reign) belongs(id ownership.NodeID) bool {
 // newcomer names nobody.
 func (c *entry) vouching(ctx context.Context, newcomer ownership.Node) context.Context {
 	by := c.invites.wantedBy(newcomer.ID, newcomer.Incarnation)
-	if by == "" && c.member(speakerOf(ctx)) == nil {
+	if by == "" && c.member(transport.SpeakerOf(ctx)) == nil {
 		by = ownership.Operator(ctx)
 	}
 	return ownership.By(ctx, by)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -195,7 +196,7 @@ func TestD2_TheAuditLogIsNotFlooded(t *testing.T) {
 
 // A refusal keeps its kind between nodes, so a newcomer goes on waiting.
 func TestD2_ARefusalIsNotForGood(t *testing.T) {
-	err := fromFault(toFault(fmt.Errorf("joining node b: %w", ownership.ErrUninvited)))
+	err := transport.FromFault(transport.ToFault(fmt.Errorf("joining node b: %w", ownership.ErrUninvited)))
 	if !errors.Is(err, ownership.ErrUninvited) || forGood(err) {
 		t.Errorf("%v is for good, or has no kind", err)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
+	"tandem/cluster/clocks"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -50,7 +52,7 @@ func soon(t testing.TB) context.Context {
 
 // fast are the shipped timings, shortened for a busy machine under the race
 // detector.
-var fast = Timings{
+var fast = clocks.Timings{
 	Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, LeaderLease: 200 * time.Millisecond,
 	Renew: 200 * time.Millisecond, Lease: time.Second, Drift: 100 * time.Millisecond,
 	Announce: 50 * time.Millisecond, Handshake: 2 * time.Second,
@@ -94,7 +96,7 @@ func newRegion(t testing.TB, tune func(*Config)) *testRegion {
 	t.Helper()
 	r := &testRegion{t: t, dir: t.TempDir(), nodes: make(map[ownership.NodeID]*testNode), tune: tune}
 	r.ca = filepath.Join(r.dir, "ca")
-	if _, _, err := MakeCA(r.ca, "test", time.Hour); err != nil {
+	if _, _, err := transport.MakeCA(r.ca, "test", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -155,14 +157,14 @@ func (n *testNode) config() Config {
 	cert := filepath.Join(n.r.dir, "certs", string(n.id)+".pem")
 	key := filepath.Join(n.r.dir, "certs", string(n.id)+"-key.pem")
 	if _, err := os.Stat(cert); err != nil {
-		if _, _, err := MakeCert(filepath.Join(n.r.dir, "certs"), n.r.ca, testDeployment, "emea", n.id, []string{"127.0.0.1"}, time.Minute*30); err != nil {
+		if _, _, err := transport.MakeCert(filepath.Join(n.r.dir, "certs"), n.r.ca, testDeployment, "emea", n.id, []string{"127.0.0.1"}, time.Minute*30); err != nil {
 			n.r.t.Fatal(err)
 		}
 	}
 	return Config{
 		Deployment: testDeployment, Region: "emea",
 		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
-		Listen: steadyAddr(n.r.t), TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
+		Listen: steadyAddr(n.r.t), TLS: &transport.Files{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, transport.CACertFile)},
 		Timings: fast, Logger: testLogger(), Partitions: births, Silence: usualSilence,
 		JoinByCertificate: true, // who lets a node in is the matter of letin_test
 	}
@@ -260,8 +262,8 @@ func (n *testNode) stop() {
 // The node itself goes on and does not know.
 func (n *testNode) cut() {
 	_ = n.trans.Close()
-	n.dial.closeAll()
-	n.port.closeAll()
+	n.dial.CloseAll()
+	n.port.CloseAll()
 }
 
 // restart stops the node and starts it again, at the same address unless tuned.

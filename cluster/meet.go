@@ -20,7 +20,7 @@ import (
 // shows the token there.
 //
 // The error is ownership.ErrForeign for a node of another deployment or region,
-// ErrConflict when each belongs to a region of its own, ErrUnreachable when
+// ErrConflict when each belongs to a region of its own, ownership.ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
 // within ctx.
@@ -86,8 +86,8 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	p := c.links.to("", addr)
-	return ask(ctx, p, p.hello, req)
+	p := c.links.To("", addr)
+	return p.Hello(ctx, req)
 }
 
 // awaitNode waits until the table here holds the node as present.

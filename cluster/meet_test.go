@@ -15,11 +15,7 @@ import (
 )
 
 func (n *testNode) remembers() (peers, conns int) {
-	n.links.mu.Lock()
-	defer n.links.mu.Unlock()
-	n.dial.open.mu.Lock()
-	defer n.dial.open.mu.Unlock()
-	return len(n.links.all), len(n.dial.open.all)
+	return n.links.Len(), n.dial.Open()
 }
 
 // Two thousand joins name addresses where nobody answers, and some where somebody

@@ -32,10 +32,10 @@ type JoinRequest struct {
 // a vote. The node must be running: the leader calls it back at its address
 // first. A node known with the same incarnation is updated, its address too.
 //
-// The error is ownership.ErrForeign for a stamp of another deployment or region, ErrGone
+// The error is ownership.ErrForeign for a stamp of another deployment or region, ownership.ErrGone
 // for an incarnation that was removed, ErrConflict for a known id with another
-// incarnation and for an address that another node has, ErrUninvited for a node that
-// is new and that nobody has let in, ErrUnreachable when the node does not answer at
+// incarnation and for an address that another node has, ownership.ErrUninvited for a node that
+// is new and that nobody has let in, ownership.ErrUnreachable when the node does not answer at
 // its address, or ErrNoLeader.
 func (c *entry) Join(ctx context.Context, req JoinRequest) (voter bool, err error) {
 	if err := c.checkJoin(req); err != nil {
@@ -47,7 +47,7 @@ func (c *entry) Join(ctx context.Context, req JoinRequest) (voter bool, err erro
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
-				return errNotLeader
+				return ownership.ErrNotLeader
 			}
 			voter, err = r.admit(ctx, req)
 			return err
@@ -98,15 +98,15 @@ func (c *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest
 		if leader == c.self {
 			r := c.reign.Load()
 			if r == nil {
-				return errNotLeader
+				return ownership.ErrNotLeader
 			}
 			if req.GetProbe() {
 				return r.mayDismiss(ctx, ownership.NodeID(req.GetNode()))
 			}
 			return r.dismiss(ctx, ownership.NodeID(req.GetNode()), req.GetLeft(), nodeIDs(req.GetBut())...)
 		}
-		p := c.links.to(leader, addr)
-		_, err := ask(ctx, p, p.dismiss, req)
+		p := c.links.To(leader, addr)
+		_, err := p.Dismiss(ctx, req)
 		return err
 	})
 }
@@ -144,7 +144,7 @@ func (r *reign) dismiss(ctx context.Context, id ownership.NodeID, left bool, but
 			r.leases.Reinstate(id)
 			return fail(ctx.Err())
 		case <-r.ctx.Done():
-			return errNotLeader
+			return ownership.ErrNotLeader
 		}
 	}
 	out, err := r.propose(ctx, ownership.Depart{Node: id, Fitness: r.fitnessBut(but)})
@@ -198,8 +198,8 @@ func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error
 			}
 			return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again
 		}
-		p := c.links.to(leader, addr)
-		if _, err := ask(ctx, p, p.transfer, &peerpb.TransferRequest{To: string(to)}); err != nil {
+		p := c.links.To(leader, addr)
+		if _, err := p.Transfer(ctx, &peerpb.TransferRequest{To: string(to)}); err != nil {
 			return err
 		}
 		return fmt.Errorf("waiting for the new leader: %w", ownership.ErrNoLeader) // look again
@@ -219,7 +219,7 @@ func (c *Cluster) transferHere(ctx context.Context, to ownership.NodeID) error {
 		return refusedFuture{fmt.Errorf("node %s has no vote: %w", to, ownership.ErrUnknown)}
 	})
 	if errors.Is(err, raft.ErrNotLeader) {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	if err != nil {
 		return fmt.Errorf("handing on the lead: %w", err)

@@ -16,7 +16,7 @@ type moves struct{ *proposals }
 
 // Move gives one partition to another node: the planned hand-over, from any
 // node. The owner stops acting on it first, and only then its epoch grows. The
-// error is ErrUnknown, ErrConflict when its calls cannot move, ErrUnreachable
+// error is ErrUnknown, ErrConflict when its calls cannot move, ownership.ErrUnreachable
 // when the owner does not answer (a dead owner's partitions move by themselves),
 // or ErrNoLeader; the owner goes on acting then.
 func (c *moves) Move(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
@@ -40,8 +40,8 @@ func (c *moves) Move(ctx context.Context, id ownership.PartitionID, to ownership
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*c.cfg.Timings.Decide)
 	defer cancel()
-	link := c.links.to(n.ID, n.ClusterAddr)
-	res, err := ask(ctx, link, link.yield, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
+	link := c.links.To(n.ID, n.ClusterAddr)
+	res, err := link.Yield(ctx, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
 	if err != nil {
 		return fail(err)
 	}

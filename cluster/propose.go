@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/cluster/batch"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -16,7 +17,7 @@ import (
 // batches, the others one by one, all by the leader.
 type proposals struct {
 	*standing
-	links   *links
+	links   *transport.Links
 	reign   atomic.Pointer[reign] // set while this node leads
 	lead    *batch.Combiner[ownership.Claim, decided]
 	forward *batch.Combiner[ownership.Claim, decided]
@@ -83,7 +84,7 @@ func retryable(err error) (again, surelyNot bool) {
 	switch {
 	case err == nil:
 		return false, true
-	case errors.Is(err, errNotLeader):
+	case errors.Is(err, ownership.ErrNotLeader):
 		return true, true
 	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ownership.ErrUnreachable),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -142,7 +143,7 @@ func (c *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outco
 func (c *proposals) proposeHere(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return nil, err
@@ -312,7 +313,7 @@ func (c *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" {
-		return batch.FailAll[uint64](len(asks), errNotLeader)
+		return batch.FailAll[uint64](len(asks), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/clocks"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -25,7 +26,7 @@ const maxAppendEntries = 256
 
 // raftConfig gives raft's settings. PreVote is on (raft's default): a node that
 // comes back from behind a partition does not disturb a stable leader.
-func raftConfig(id ownership.NodeID, t Timings, log hclog.Logger) *raft.Config {
+func raftConfig(id ownership.NodeID, t clocks.Timings, log hclog.Logger) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(id)
 	rc.HeartbeatTimeout, rc.ElectionTimeout = t.Heartbeat, t.Election
@@ -94,7 +95,7 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 func (f *tableFSM) Restore(r io.ReadCloser) error {
 	before, today := f.Table.Identity(), f.Table.Nodes()
 	f.c.swaps.Add(1)
-	err := f.c.present.replace(func() error { return f.Table.Restore(r) })
+	err := f.c.present.Replace(func() error { return f.Table.Restore(r) })
 	f.c.swaps.Add(1)
 	f.c.shifts.Add(1)
 	if now := f.Table.Identity(); before != "" && before != now {
@@ -237,7 +238,7 @@ func raftRefusal(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrRaftShutdown):
-		return fmt.Errorf("%w: %w", errNotLeader, err)
+		return fmt.Errorf("%w: %w", ownership.ErrNotLeader, err)
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
 		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
 	}

@@ -63,7 +63,7 @@ func (c *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
 	defer cancel()
 	leader, addr, changed := c.leader.now()
 	if leader == "" || leader == c.self {
-		return batch.FailAll[recorded](len(acts), errNotLeader)
+		return batch.FailAll[recorded](len(acts), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()

@@ -109,7 +109,7 @@ func (r *reign) end() {
 // lease granted now would contradict it.
 func (r *reign) takeOver() bool {
 	for r.ctx.Err() == nil {
-		if r.c.trans.deaf.Load() { // the only voter needs nobody's word, but looks around for another process of its own
+		if r.c.trans.Deaf.Load() { // the only voter needs nobody's word, but looks around for another process of its own
 			r.sleep(retryPause)
 			continue
 		}
@@ -163,7 +163,7 @@ func (r *reign) waitReady(ctx context.Context) error {
 	case <-r.ready:
 		return nil
 	case <-r.ctx.Done():
-		return errNotLeader
+		return ownership.ErrNotLeader
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the new leader: %w: %w", ownership.ErrNoLeader, ctx.Err())
 	}
@@ -186,7 +186,7 @@ func (r *reign) barrier(ctx context.Context) (uint64, error) {
 // from a node that stops.
 func (r *reign) over(err error) error {
 	if errors.Is(err, ErrStopped) {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	return err
 }
@@ -218,7 +218,7 @@ func (r *reign) renew(ctx context.Context, in lease.Renewal) (lease.Grant, error
 	if err := r.compareTables(in, n, time.Now()); err != nil {
 		return lease.Grant{}, err
 	}
-	r.c.present.holds(in.Node, in.Incarnation, in.Process, in.Applied)
+	r.c.present.Holds(in.Node, in.Incarnation, in.Process, in.Applied)
 	length := r.c.leaseLength()
 	if err := r.leases.Receive(in, length, r.c.tb.Applied(), time.Now()); err != nil {
 		return lease.Grant{}, err

@@ -84,12 +84,12 @@ func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, a
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {
-			return lease.Grant{}, errNotLeader
+			return lease.Grant{}, ownership.ErrNotLeader
 		}
 		return r.renew(ctx, in)
 	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
+	p := c.links.To(leader, addr)
+	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
 		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
 		Applied: in.Applied, LastIndex: in.LastIndex, Term: in.Term, Behind: in.Behind, Apps: appsToWire(in.Apps),
@@ -151,8 +151,8 @@ func (c *renewals) giveBack(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Renew)
 	defer cancel()
-	p := c.links.to(leader, addr)
-	if _, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
+	p := c.links.To(leader, addr)
+	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
 		c.log.Debug("giving the lease back", "err", err)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"unicode/utf8"
 
-	"connectrpc.com/connect"
-
+	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -16,31 +16,27 @@ import (
 // anything to say: a certificate may have been made for a node that never came, and
 // it outlives the removal of its node. What a member may ask for is in rights.
 
-// headerOperator names the operator in whose name a peer asks, in the escapes of a
-// URL's query.
-const headerOperator = "Tandem-Operator"
-
 // maxOperator bounds such a name, in bytes.
 const maxOperator = 256
 
 // openToAll are the procedures by which a node becomes a member.
-var openToAll = map[string]bool{procHello: true, procJoin: true}
+var openToAll = map[string]bool{peerpb.PeerHelloProcedure: true, peerpb.PeerJoinProcedure: true}
 
 // membersOnly answers for the table before a byte of a request's body is read.
 func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		if !openToAll[r.URL.Path] {
-			if err := c.member(speakerOf(ctx)); err != nil {
+			if err := c.member(transport.SpeakerOf(ctx)); err != nil {
 				c.m.refuse("not of the region")
-				_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: %w", err)))
+				transport.Refuse(w, r, fmt.Errorf("taking a peer's request: %w", err))
 				return
 			}
 		}
-		by, err := url.QueryUnescape(r.Header.Get(headerOperator))
+		by, err := url.QueryUnescape(r.Header.Get(transport.HeaderOperator))
 		if err != nil || len(by) > maxOperator || !utf8.ValidString(by) {
 			c.m.refuse("operator's name")
-			_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: its %s header is no name", headerOperator)))
+			transport.Refuse(w, r, fmt.Errorf("taking a peer's request: its %s header is no name", transport.HeaderOperator))
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(ownership.By(ctx, by)))
@@ -49,7 +45,7 @@ func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
 
 // member reports whether a node belongs to the region: by the table, or by raft's
 // configuration, which a node without state has before it has a table. The error
-// is ErrGone for one that was removed, and errNotLeader where another node may know
+// is ownership.ErrGone for one that was removed, and ownership.ErrNotLeader where another node may know
 // better, so that a newcomer asks on.
 func (c *proposals) member(id ownership.NodeID) error {
 	n, ok := c.tb.Node(id)
@@ -59,7 +55,7 @@ func (c *proposals) member(id ownership.NodeID) error {
 	case ok:
 		return fmt.Errorf("node %s: %w", id, ownership.ErrGone)
 	case c.reign.Load() == nil:
-		return fmt.Errorf("node %s is not known here: %w", id, errNotLeader)
+		return fmt.Errorf("node %s is not known here: %w", id, ownership.ErrNotLeader)
 	}
 	return fmt.Errorf("node %s is %w: it has to join first", id, ownership.ErrUnknown)
 }
@@ -68,7 +64,7 @@ func (c *proposals) member(id ownership.NodeID) error {
 // their own judgement, what belongs to another node, and what only an operator may
 // want, unless one is named. What an operator wants is audited.
 func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
-	speaker := speakerOf(ctx)
+	speaker := transport.SpeakerOf(ctx)
 	subject := ""
 	switch a := act.(type) {
 	case ownership.Records:
@@ -116,7 +112,7 @@ func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 
 // operators refuses what a peer asks for in nobody's name, and audits the rest.
 func (c *peerDoor) operators(ctx context.Context, action, subject string) error {
-	speaker, by := speakerOf(ctx), ownership.Operator(ctx)
+	speaker, by := transport.SpeakerOf(ctx), ownership.Operator(ctx)
 	if by == "" {
 		return fmt.Errorf("node %s asks for %s (%s) in no operator's name: %w", speaker, action, subject, ownership.ErrConflict)
 	}

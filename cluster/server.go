@@ -3,14 +3,12 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -18,59 +16,7 @@ import (
 // peerDoor serves the peer link.
 type peerDoor struct{ *Cluster }
 
-// peerServer is the other end of the peer link.
-func (c *peerDoor) peerServer(me identity) *http.Server {
-	mux := http.NewServeMux()
-	serve(mux, procPropose, c.servePropose)
-	serve(mux, procRenew, c.serveRenew)
-	serve(mux, procTerm, c.serveTerm)
-	serve(mux, procHello, c.serveHello)
-	serve(mux, procJoin, c.serveJoin)
-	serve(mux, procDismiss, c.serveDismiss)
-	serve(mux, procYield, c.serveYield)
-	serve(mux, procDirect, c.serveDirect)
-	serve(mux, procTransfer, c.serveTransfer)
-	serve(mux, procBarrier, c.serveBarrier)
-	serve(mux, procRelay, c.serveRelay)
-	serve(mux, procWhatIf, c.serveWhatIf)
-	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, handlerOptions()))
-	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, handlerOptions()))
-
-	protocols := new(http.Protocols)
-	if c.creds == nil {
-		protocols.SetUnencryptedHTTP2(true)
-	} else {
-		protocols.SetHTTP2(true)
-	}
-	return &http.Server{
-		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(mux)),
-		Protocols:         protocols,
-		ReadHeaderTimeout: c.cfg.Timings.Handshake,
-		IdleTimeout:       2 * idleLimit, // the dialling side closes first
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
-	}
-}
-
-func serve[Req, Res any](mux *http.ServeMux, proc string, handle func(context.Context, *Req) (*Res, error)) {
-	mux.Handle(proc, connect.NewUnaryHandler(proc, func(ctx context.Context, req *connect.Request[Req]) (*connect.Response[Res], error) {
-		res, err := handle(ctx, req.Msg)
-		if err != nil {
-			return nil, toConnect(err)
-		}
-		return connect.NewResponse(res), nil
-	}, handlerOptions()))
-}
-
-// compressFrom is how long an answer is that is worth the time of compressing it.
-// Nearly all of them have a few dozen bytes.
-const compressFrom = 16 << 10
-
-func handlerOptions() connect.HandlerOption {
-	return connect.WithHandlerOptions(connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom))
-}
-
-func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+func (c *peerDoor) Propose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -93,13 +39,13 @@ func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest)
 	return &peerpb.ProposeReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
-	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
+func (c *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
+	if speaker := transport.SpeakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	if req.GetOver() {
 		r.leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
@@ -121,28 +67,28 @@ func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*p
 	return res, nil
 }
 
-// serveTerm tells a leader which term this voter knows. One that has forgotten
+// Term tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
-func (c *peerDoor) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
-	if c.trans.deaf.Load() {
-		return nil, errNotAdmitted
+func (c *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+	if c.trans.Deaf.Load() {
+		return nil, transport.ErrNotAdmitted
 	}
 	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
 }
 
-func (c *peerDoor) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	b := bearerOf(req)
-	if b.node == "" {
-		b.node = speakerOf(ctx) // older software says no more
-	} else if speaker := speakerOf(ctx); speaker != b.node {
-		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.node)
+func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	b := presence.Of(req)
+	if b.Node == "" {
+		b.Node = transport.SpeakerOf(ctx) // older software says no more
+	} else if speaker := transport.SpeakerOf(ctx); speaker != b.Node {
+		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.Node)
 	}
 	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
 		c.invites.take(by)
 		c.enterAt.fire()
 	}
-	if b.node != c.self {
-		c.present.tells(b, time.Now())
+	if b.Node != c.self {
+		c.present.Tells(b, time.Now())
 	}
 	if req.GetAdmit() == c.cfg.Node.Incarnation {
 		if err := c.admittedBy(b); err != nil {
@@ -150,7 +96,7 @@ func (c *peerDoor) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*p
 		}
 	}
 	res := c.replyAs()
-	if req.GetVouch() && b.node != c.self {
+	if req.GetVouch() && b.Node != c.self {
 		if err := c.meet(b); err != nil {
 			res.Refused = err.Error()
 		} else {
@@ -171,27 +117,27 @@ func (c *entry) replyAs() *peerpb.HelloReply {
 		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
-		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
+		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.Addrs(),
 		LastIndex: me.GetLastIndex(),
 	}
 }
 
 // admittedBy takes the leader's word that this process is the node's.
-func (c *entry) admittedBy(leader bearer) error {
-	if leader.identity != "" {
-		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
+func (c *entry) admittedBy(leader presence.Bearer) error {
+	if leader.Identity != "" {
+		if mine := c.identity(); mine != "" && mine != leader.Identity && mine != leader.Former {
 			return fmt.Errorf("this node has the data of another region of this name: %w", ownership.ErrForeign)
 		}
-		if err := c.st.Belong(leader.identity); err != nil {
+		if err := c.st.Belong(leader.Identity); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	c.present.bind(leader.node, leader.process, leader.addr, time.Now())
+	c.present.Bind(leader.Node, leader.Process, leader.Addr, time.Now())
 	c.admitted()
 	return nil
 }
 
-func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
+func (c *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -208,7 +154,7 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	defer end()
 	join.Node.Process = req.GetProcess()
 	ctx = c.vouching(ctx, join.Node)
-	voter, err := c.Join(ctx, JoinRequest{
+	voter, err := c.entry.Join(ctx, JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
 		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Token: req.GetToken(),
@@ -223,20 +169,20 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	return &peerpb.JoinReply{Voter: voter}, nil
 }
 
-func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
+func (c *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
 	left := req.GetLeft()
-	if left && speakerOf(ctx) != id {
+	if left && transport.SpeakerOf(ctx) != id {
 		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
 	}
-	if speakerOf(ctx) != id {
+	if transport.SpeakerOf(ctx) != id {
 		if err := c.operators(ctx, "remove", "node "+string(id)); err != nil {
 			return nil, err
 		}
 	}
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	if req.GetProbe() {
 		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
@@ -244,7 +190,7 @@ func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest)
 	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
 }
 
-func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+func (c *peerDoor) Yield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
 	if err := c.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
@@ -255,17 +201,25 @@ func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*p
 	return &peerpb.YieldReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+func (c *peerDoor) Direct(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+	to, err := c.directHere(ctx, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.DirectReply{Node: string(to)}, nil
+}
+
+func (c *peerDoor) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
 	if err := c.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
 		return nil, err
 	}
 	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
 }
 
-func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
+func (c *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
 	r := c.reign.Load()
 	if r == nil {
-		return nil, errNotLeader
+		return nil, ownership.ErrNotLeader
 	}
 	index, err := r.barrier(ctx)
 	if err != nil {
@@ -274,7 +228,7 @@ func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (
 	return &peerpb.BarrierReply{Applied: index}, nil
 }
 
-func (c *peerDoor) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
+func (c *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
 	if c.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
@@ -297,11 +251,10 @@ func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr
 	if leader == c.self {
 		r := c.reign.Load()
 		if r == nil {
-			return 0, errNotLeader
+			return 0, ownership.ErrNotLeader
 		}
 		return r.barrier(ctx)
 	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.barrier, &peerpb.BarrierRequest{})
+	res, err := c.links.To(leader, addr).Barrier(ctx, &peerpb.BarrierRequest{})
 	return res.GetApplied(), err
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tandem/ownership"
 )
 
 // setBack makes a region of three, and of one that does not lead a copy of its disk from
@@ -41,10 +43,10 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 	n.stop()
 	was.up(joining(without(nodes, n)...))
 	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
-	if err := was.fatals()[0]; !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
+	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("it ended with %v", err)
 	}
-	if !was.trans.deaf.Load() {
+	if !was.trans.Deaf.Load() {
 		t.Error("it takes part in raft")
 	}
 }
@@ -61,7 +63,7 @@ func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
 	was.up(joining(ldr))
 	eventually(t, "it is told that its disk was set back", func() bool { return strings.Contains(was.Status().Trouble, "set back") })
-	if !was.trans.deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
+	if !was.trans.Deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
 	third.up(joining(ldr), func(c *Config) { // started anew it remembers nothing, so the other is to lead

@@ -87,7 +87,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 	default:
 		err = c.sendSnapshot(ctx, leader, addr, saved, terms)
 	}
-	if errors.Is(err, errNotLeader) { // any more
+	if errors.Is(err, ownership.ErrNotLeader) { // any more
 		err = fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 func (c *Cluster) restoreHere(ctx context.Context, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
 	r := c.reign.Load()
 	if r == nil {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (r *reign) standStill(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if !r.sleep(wait) {
-			return errNotLeader
+			return ownership.ErrNotLeader
 		}
 	}
 }
@@ -271,12 +271,16 @@ const (
 )
 
 func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, terms ownership.RestoreTerms) error {
-	p := c.links.to(leader, addr)
-	stream := p.restore.CallClientStream(ctx)
+	p := c.links.To(leader, addr)
+	ctx, call := connect.NewClientContext(ctx)
 	for header, wanted := range map[string]bool{headerAnyhow: terms.Anyhow, headerTokens: terms.Tokens} {
 		if wanted {
-			stream.RequestHeader().Set(header, "yes")
+			call.RequestHeader().Set(header, "yes")
 		}
+	}
+	stream, err := p.Restore(ctx)
+	if err != nil {
+		return p.Said(err)
 	}
 	buf := make([]byte, snapshotChunk)
 	for {
@@ -291,29 +295,29 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fromConnect(p.name(), err)
+		return p.Said(err)
 	}
 	return nil
 }
 
-func (c *peerDoor) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
+func (c *peerDoor) Restore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*peerpb.RestoreReply, error) {
 	if err := c.operators(ctx, "restore", "the table"); err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	terms := ownership.RestoreTerms{Anyhow: stream.RequestHeader().Get(headerAnyhow) != "", Tokens: stream.RequestHeader().Get(headerTokens) != ""}
 	saved, err := c.spool(&chunkReader{stream: stream})
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	defer saved.drop()
 	info, err := c.inspect(saved, terms)
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	if err := c.restoreHere(ctx, saved, info, terms); err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
-	return connect.NewResponse(&peerpb.RestoreReply{}), nil
+	return &peerpb.RestoreReply{}, nil
 }
 
 // chunkReader reads a stream of chunks as one.

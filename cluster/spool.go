@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -33,12 +34,12 @@ func (c *Cluster) spool(from io.Reader) (_ spooled, err error) {
 			s.drop()
 		}
 	}()
-	n, err := io.Copy(f, io.LimitReader(from, maxSnapshotSize+1))
+	n, err := io.Copy(f, io.LimitReader(from, transport.MaxSnapshot+1))
 	if err != nil {
 		return s, err
 	}
-	if n > maxSnapshotSize {
-		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(maxSnapshotSize), store.ErrDamaged)
+	if n > transport.MaxSnapshot {
+		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(transport.MaxSnapshot), store.ErrDamaged)
 	}
 	s.Saved, err = store.OpenSaved(f, n)
 	return s, err

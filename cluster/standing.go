@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tandem/cluster/lease"
+	"tandem/cluster/presence"
 	"tandem/ownership"
 )
 
@@ -16,7 +17,7 @@ type standing struct {
 	*shared
 	lease     lease.Lease
 	ahead     *overlay
-	present   *presence
+	present   *presence.Book
 	former    atomic.Pointer[string] // see formerly
 	leader    leaderView
 	trouble   atomic.Pointer[string] // why the table does not hold this node, or why it cannot go on

@@ -51,7 +51,7 @@ func (c *entry) forsaken(now time.Time) bool {
 // around gives the addresses at which somebody of the region may be found.
 func (c *entry) around() []string {
 	all := c.invites.with(c.cfg.Join)
-	for _, n := range c.present.addrs() { // of those who told: they have this node's address, and may be its region
+	for _, n := range c.present.Addrs() { // of those who told: they have this node's address, and may be its region
 		all = append(all, n.GetAddr())
 	}
 	for _, n := range c.tb.Nodes() {

@@ -49,9 +49,9 @@ func (r *reign) majority(ctx context.Context) error {
 			if where := r.c.where(id); len(where) > 0 {
 				addr = where[0]
 			}
-			p := r.c.links.to(id, addr)
-			res, err := ask(ctx, p, p.term, &peerpb.TermRequest{Process: r.c.process})
-			if err == nil && !r.c.present.hears(id, res.GetProcess(), time.Now()) {
+			p := r.c.links.To(id, addr)
+			res, err := p.Term(ctx, &peerpb.TermRequest{Process: r.c.process})
+			if err == nil && !r.c.present.Hears(id, res.GetProcess(), time.Now()) {
 				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
 			}
 			votes <- vote{res.GetTerm(), err}
@@ -65,7 +65,7 @@ func (r *reign) majority(ctx context.Context) error {
 		return fmt.Errorf("making sure of leadership: %w", err)
 	}
 	if r.c.raft.State() != raft.Leader || r.c.raft.CurrentTerm() != r.term {
-		return fmt.Errorf("making sure of leadership: %w", errNotLeader)
+		return fmt.Errorf("making sure of leadership: %w", ownership.ErrNotLeader)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func count(ctx context.Context, votes <-chan vote, asked, need int, term uint64)
 			switch {
 			case v.err != nil:
 			case v.term > term:
-				return fmt.Errorf("a voter is at term %d, this reign has %d: %w", v.term, term, errNotLeader)
+				return fmt.Errorf("a voter is at term %d, this reign has %d: %w", v.term, term, ownership.ErrNotLeader)
 			default:
 				need--
 			}

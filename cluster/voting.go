@@ -111,7 +111,7 @@ func (r *reign) mayDismiss(ctx context.Context, id ownership.NodeID) error {
 			return err
 		}
 		if !r.sleep(pollEvery) {
-			return errNotLeader
+			return ownership.ErrNotLeader
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (c *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.P
 func (c *proposals) whatIfHere(ctx context.Context, cl ownership.Claim) (p ownership.Placement, err error) {
 	r := c.reign.Load()
 	if r == nil {
-		return p, errNotLeader
+		return p, ownership.ErrNotLeader
 	}
 	if err := r.waitReady(ctx); err != nil {
 		return p, err
@@ -52,8 +52,8 @@ func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr 
 	if err != nil {
 		return ownership.Placement{}, err
 	}
-	peer := c.links.to(leader, addr)
-	res, err := ask(ctx, peer, peer.whatIf, &peerpb.ProposeRequest{Act: act})
+	peer := c.links.To(leader, addr)
+	res, err := peer.WhatIf(ctx, &peerpb.ProposeRequest{Act: act})
 	if err != nil {
 		return ownership.Placement{}, err
 	}
@@ -64,7 +64,7 @@ func (c *proposals) whatIfAt(ctx context.Context, leader ownership.NodeID, addr 
 	return out.Placements[0], out.Errors[0]
 }
 
-func (c *peerDoor) serveWhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+func (c *peerDoor) WhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := store.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err

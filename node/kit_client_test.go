@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -39,7 +39,7 @@ func (s *stage) trust() *tls.Config {
 	if s.roots != nil {
 		return &tls.Config{RootCAs: s.roots}
 	}
-	text, err := os.ReadFile(filepath.Join(s.path("ca"), cluster.CACertFile))
+	text, err := os.ReadFile(filepath.Join(s.path("ca"), transport.CACertFile))
 	must(s.t, err)
 	s.roots = x509.NewCertPool()
 	s.roots.AppendCertsFromPEM(text)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -30,7 +30,7 @@ func (s *stage) newSeat(region string, i int) *seat {
 // certify makes a certificate for the seat's node in a directory of the stage.
 func (x *seat) certify(dir string) (certFile, keyFile string) {
 	x.s.t.Helper()
-	certFile, keyFile, err := cluster.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
+	certFile, keyFile, err := transport.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
 	must(x.s.t, err)
 	return certFile, keyFile
 }
@@ -95,7 +95,7 @@ func (x *seat) config() Config {
 	if s.plan.secure {
 		c.Cluster.TLS = PeerTLS{
 			CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem"),
-			CAFile: filepath.Join(s.path("ca"), cluster.CACertFile),
+			CAFile: filepath.Join(s.path("ca"), transport.CACertFile),
 		}
 	}
 	c.Auth.Profiles = []Profile{{

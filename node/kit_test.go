@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"tandem/admin/client"
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -150,7 +150,7 @@ func (s *stage) writeSecrets() {
 	must(s.t, os.WriteFile(s.path("bot-secret"), []byte(canaryBot+"\n"), 0o600))
 	must(s.t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"\n"), 0o600))
 	if s.plan.secure || s.plan.https {
-		_, _, err := cluster.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
+		_, _, err := transport.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
 		must(s.t, err)
 	}
 }

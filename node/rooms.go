@@ -14,6 +14,8 @@ import (
 	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/clocks"
+	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
 	"tandem/ownership"
@@ -135,7 +137,7 @@ func (c Config) clusterConfig() cluster.Config {
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: slices.Clone(c.Cluster.Join),
 		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(), Silence: c.silence,
-		Timings: cluster.Timings{
+		Timings: clocks.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
 			DiskStall: c.Cluster.StalledDisk,
@@ -149,11 +151,11 @@ func (c Config) clusterConfig() cluster.Config {
 }
 
 // files returns the files of the cluster's TLS; nil: none is configured.
-func (t PeerTLS) files() *cluster.TLS {
+func (t PeerTLS) files() *transport.Files {
 	if t == (PeerTLS{}) {
 		return nil
 	}
-	return &cluster.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
+	return &transport.Files{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
 }
 
 // silence is how long the calls of an app whose media are with its bot wait for a

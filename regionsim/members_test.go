@@ -156,7 +156,7 @@ func (g *stage) revive(at *seat) {
 	}
 	why := *p.ended.Load()
 	at.stop()
-	for _, unwanted := range []error{ownership.ErrGone, ownership.ErrForeign, cluster.ErrDiffers, ownership.ErrConflict, ownership.ErrTwin} {
+	for _, unwanted := range []error{ownership.ErrGone, ownership.ErrForeign, ownership.ErrDiffers, ownership.ErrConflict, ownership.ErrTwin} {
 		if errors.Is(why, unwanted) {
 			g.renew(at)
 			return

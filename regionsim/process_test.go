@@ -15,6 +15,7 @@ import (
 
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/clocks"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/token"
@@ -80,7 +81,7 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), JoinByCertificate: true, Logger: log, Partitions: 8,
 		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
 		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
-		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: cluster.Timings{SnapshotEvery: r.snapshots},
+		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: clocks.Timings{SnapshotEvery: r.snapshots},
 		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log, Table: p.disk.Table},
 	}
 	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{

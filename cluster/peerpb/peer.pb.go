@@ -4,9 +4,9 @@
 // 	protoc        v3.21.12
 // source: peerpb/peer.proto
 
-// Messages of the peer link: what the nodes of one region say to each other
-// beside raft. Field numbers are never reused; unknown fields are ignored, so
-// that a rolling upgrade may add some.
+// The peer link: what the nodes of one region say to each other beside raft.
+// Field numbers are never reused; unknown fields are ignored, so that a rolling
+// upgrade may add some.
 
 package peerpb
 
@@ -2796,7 +2796,22 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01B\x17Z\x15tandem/cluster/peerpbb\x06proto3"
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\xc9\a\n" +
+	"\x04Peer\x12G\n" +
+	"\aPropose\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReply\x12A\n" +
+	"\x05Renew\x12\x1c.tandem.peer.v1.RenewRequest\x1a\x1a.tandem.peer.v1.RenewReply\x12>\n" +
+	"\x04Term\x12\x1b.tandem.peer.v1.TermRequest\x1a\x19.tandem.peer.v1.TermReply\x12A\n" +
+	"\x05Hello\x12\x1c.tandem.peer.v1.HelloRequest\x1a\x1a.tandem.peer.v1.HelloReply\x12>\n" +
+	"\x04Join\x12\x1b.tandem.peer.v1.JoinRequest\x1a\x19.tandem.peer.v1.JoinReply\x12G\n" +
+	"\aDismiss\x12\x1e.tandem.peer.v1.DismissRequest\x1a\x1c.tandem.peer.v1.DismissReply\x12A\n" +
+	"\x05Yield\x12\x1c.tandem.peer.v1.YieldRequest\x1a\x1a.tandem.peer.v1.YieldReply\x12D\n" +
+	"\x06Direct\x12\x1d.tandem.peer.v1.DirectRequest\x1a\x1b.tandem.peer.v1.DirectReply\x12@\n" +
+	"\x04Take\x12\x1b.tandem.peer.v1.TakeRequest\x1a\x19.tandem.peer.v1.TakeReply(\x01\x12J\n" +
+	"\bTransfer\x12\x1f.tandem.peer.v1.TransferRequest\x1a\x1d.tandem.peer.v1.TransferReply\x12G\n" +
+	"\aBarrier\x12\x1e.tandem.peer.v1.BarrierRequest\x1a\x1c.tandem.peer.v1.BarrierReply\x12G\n" +
+	"\aRestore\x12\x1c.tandem.peer.v1.RestoreChunk\x1a\x1c.tandem.peer.v1.RestoreReply(\x01\x128\n" +
+	"\x05Relay\x12\x18.tandem.peer.v1.HandOver\x1a\x15.tandem.peer.v1.Reply\x12F\n" +
+	"\x06WhatIf\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReplyB\x17Z\x15tandem/cluster/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -2872,8 +2887,36 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	39, // 14: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
 	33, // 15: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
 	33, // 16: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
+	6,  // 17: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
+	8,  // 18: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
+	12, // 19: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
+	14, // 20: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	21, // 21: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	23, // 22: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	25, // 23: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	17, // 24: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	19, // 25: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	27, // 26: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	29, // 27: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	31, // 28: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	34, // 29: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 30: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	7,  // 31: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	11, // 32: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	13, // 33: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	15, // 34: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	22, // 35: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	24, // 36: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	26, // 37: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	18, // 38: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	20, // 39: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	28, // 40: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	30, // 41: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	32, // 42: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	35, // 43: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 44: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	31, // [31:45] is the sub-list for method output_type
+	17, // [17:31] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -2892,7 +2935,7 @@ func file_peerpb_peer_proto_init() {
 			NumEnums:      1,
 			NumMessages:   39,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_peerpb_peer_proto_goTypes,
 		DependencyIndexes: file_peerpb_peer_proto_depIdxs,

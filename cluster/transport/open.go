@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"crypto/x509"
@@ -15,7 +15,7 @@ const vetEvery = time.Minute
 // openConns are the open connections of a port or a dialer: they can be closed
 // all at once, and those whose peer's certificate no longer holds are closed.
 type openConns struct {
-	creds *credentials     // nil: plain, loopback only
+	creds *Credentials     // nil: plain, loopback only
 	use   x509.ExtKeyUsage // what the certificates of the peers must be good for
 	told  func(error)      // of each connection that was closed in passing; may be nil
 
@@ -94,6 +94,12 @@ func (o *openConns) settled() map[*openConn][]*x509.Certificate {
 		}
 	}
 	return out
+}
+
+func (o *openConns) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.all)
 }
 
 // later vets in a while, and again for as long as a connection is open.

@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"context"
@@ -27,12 +27,12 @@ const (
 	prefacePeer = "TANDEM-PEER/1\n"
 )
 
-// port is the one listening port of raft and the peer link. It counts a
+// Port is the one listening port of raft and the peer link. It counts a
 // connection against its address, takes it through its handshake, and gives it
 // to the protocol it chose.
-type port struct {
+type Port struct {
 	ln        net.Listener
-	creds     *credentials // nil: plain, loopback only
+	creds     *Credentials // nil: plain, loopback only
 	handshake time.Duration
 	log       *slog.Logger
 	lines     *rate.Limiter
@@ -59,9 +59,19 @@ const (
 	refusedBurst = 50
 )
 
-func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(string)) *port {
-	return &port{
-		ln: ln, creds: creds, handshake: cfg.Timings.Handshake, log: cfg.Logger, refused: refused,
+// PortConfig says what a port does with what comes in.
+type PortConfig struct {
+	Handshake     time.Duration // bound of one
+	MaxConnsPerIP int           // connections of one address, or of one /64 of IPv6
+	Logger        *slog.Logger
+	Refused       func(why string)                 // counts what was refused
+	Raft          func(net.Conn, ownership.NodeID) // takes the connections of raft; the node is empty without TLS
+}
+
+// NewPort returns the port of a listener; nil credentials: plain, on loopback only.
+func NewPort(ln net.Listener, creds *Credentials, cfg PortConfig) *Port {
+	return &Port{
+		ln: ln, creds: creds, handshake: cfg.Handshake, log: cfg.Logger, refused: cfg.Refused, raft: cfg.Raft,
 		peer: newHandedListener(ln.Addr()),
 		open: openConns{creds: creds, use: x509.ExtKeyUsageClientAuth, told: func(err error) {
 			cfg.Logger.Warn("a peer's certificate does not hold any more", "err", err)
@@ -70,8 +80,8 @@ func newPort(ln net.Listener, creds *credentials, cfg *Config, refused func(stri
 	}
 }
 
-// serve accepts until the port is closed.
-func (p *port) serve() {
+// Serve accepts until the port is closed.
+func (p *Port) Serve() {
 	p.wg.Go(func() {
 		var pause time.Duration
 		for {
@@ -95,7 +105,7 @@ func (p *port) serve() {
 }
 
 // admit counts the connection, or closes it when its address has too many.
-func (p *port) admit(raw net.Conn) *openConn {
+func (p *Port) admit(raw net.Conn) *openConn {
 	from := addrlimit.Key(raw.RemoteAddr().String())
 	c, oldest := p.count(raw, from)
 	if oldest != nil {
@@ -105,7 +115,7 @@ func (p *port) admit(raw net.Conn) *openConn {
 	return c
 }
 
-func (p *port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
+func (p *Port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
 	if !p.counts.Enter(from) {
 		_ = raw.Close()
 		p.refused("too many connections")
@@ -125,14 +135,14 @@ func (p *port) count(raw net.Conn, from netip.Addr) (c, oldest *openConn) {
 }
 
 // greeted ends the handshake of a connection, one way or the other.
-func (p *port) greeted(c *openConn) {
+func (p *Port) greeted(c *openConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.greets = slices.DeleteFunc(p.greets, func(g *openConn) bool { return g == c })
 }
 
 // greet takes one connection through its handshake and hands it on.
-func (p *port) greet(conn *openConn) {
+func (p *Port) greet(conn *openConn) {
 	_ = conn.SetDeadline(time.Now().Add(p.handshake))
 	out, raft, node, err := p.protocol(conn)
 	p.greeted(conn)
@@ -154,7 +164,7 @@ func (p *port) greet(conn *openConn) {
 	p.peer.hand(out)
 }
 
-func (p *port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
+func (p *Port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
 	if p.creds == nil {
 		line, err := readPreface(conn)
 		if err != nil {
@@ -175,12 +185,12 @@ func (p *port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership
 		return nil, false, "", err
 	}
 	switch s.NegotiatedProtocol {
-	case alpnRaft1:
-		return firstRaft{tc}, true, id.node, nil
-	case alpnRaft:
-		return tc, true, id.node, nil
+	case ALPNRaft1:
+		return firstRaft{tc}, true, id.Node, nil
+	case ALPNRaft:
+		return tc, true, id.Node, nil
 	}
-	return tc, false, id.node, nil
+	return tc, false, id.Node, nil
 }
 
 // readPreface reads byte by byte: what follows belongs to the protocol.
@@ -203,15 +213,22 @@ func readPreface(r io.Reader) (string, error) {
 	return "", errors.New("reading the preface: it names neither of the protocols spoken here")
 }
 
-// closeAll closes the listener and every connection that came in through it.
-func (p *port) closeAll() {
+// PeerLink is the listener of the connections that speak the peer link.
+func (p *Port) PeerLink() net.Listener { return p.peer }
+
+// Vet closes the connections whose peers the authority in force does not vouch for, and
+// returns why, one error for each.
+func (p *Port) Vet() []error { return p.open.vet() }
+
+// CloseAll closes the listener and every connection that came in through it.
+func (p *Port) CloseAll() {
 	_ = p.ln.Close()
 	p.peer.close()
 	p.open.closeAll()
 }
 
-// wait returns when the goroutines of the port have ended.
-func (p *port) wait() { p.wg.Wait() }
+// Wait returns when the goroutines of the port have ended.
+func (p *Port) Wait() { p.wg.Wait() }
 
 // handedListener is a net.Listener of connections that the port accepted.
 type handedListener struct {

@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"io"
@@ -74,7 +74,7 @@ func isHeartbeat(r *raft.AppendEntriesRequest) bool {
 }
 
 // AppendEntries implements raft.Transport.
-func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *Raft) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if isHeartbeat(args) {
 		err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 		t.beats.heard(id, err)
@@ -85,7 +85,7 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 }
 
 // InstallSnapshot implements raft.Transport.
-func (t *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (t *Raft) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	t.beats.await(id)
 	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
 }

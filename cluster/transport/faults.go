@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"context"
@@ -10,9 +10,6 @@ import (
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
-
-// errNotLeader is how a node answers what only the leader may do.
-var errNotLeader = errors.New("this node is not the leader")
 
 // faultKinds pairs the errors that keep their meaning across the peer link with
 // their number on the wire and the Connect code they travel under.
@@ -32,10 +29,10 @@ var faultKinds = []struct {
 	{ownership.ErrNoBot, peerpb.Fault_KIND_NO_BOT, connect.CodeResourceExhausted},
 	{ownership.ErrTwin, peerpb.Fault_KIND_TWIN, connect.CodePermissionDenied},
 	{ownership.ErrBehind, peerpb.Fault_KIND_BEHIND, connect.CodeUnavailable},
-	{errNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
+	{ownership.ErrNotLeader, peerpb.Fault_KIND_NOT_LEADER, connect.CodeUnavailable},
 	{ownership.ErrGone, peerpb.Fault_KIND_GONE, connect.CodePermissionDenied},
 	{ownership.ErrForeign, peerpb.Fault_KIND_FOREIGN, connect.CodePermissionDenied},
-	{ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
+	{ownership.ErrDiffers, peerpb.Fault_KIND_DIFFERS, connect.CodeDataLoss},
 	{ownership.ErrUninvited, peerpb.Fault_KIND_UNINVITED, connect.CodePermissionDenied},
 }
 
@@ -49,8 +46,8 @@ type peerError struct {
 func (e *peerError) Error() string { return e.text }
 func (e *peerError) Unwrap() error { return e.kind }
 
-// toFault writes an error for the wire; nil gives an empty fault.
-func toFault(err error) *peerpb.Fault {
+// ToFault writes an error for the wire; nil becomes an empty fault.
+func ToFault(err error) *peerpb.Fault {
 	f := &peerpb.Fault{}
 	if err == nil {
 		return f
@@ -65,8 +62,8 @@ func toFault(err error) *peerpb.Fault {
 	return f
 }
 
-// fromFault reads what toFault wrote.
-func fromFault(f *peerpb.Fault) error {
+// FromFault reads what ToFault wrote: an empty fault is no error.
+func FromFault(f *peerpb.Fault) error {
 	if f.GetKind() == peerpb.Fault_KIND_UNSPECIFIED && f.GetText() == "" {
 		return nil
 	}
@@ -96,14 +93,14 @@ func toConnect(err error) error {
 		}
 	}
 	ce := connect.NewError(code, err)
-	if d, derr := connect.NewErrorDetail(toFault(err)); derr == nil {
+	if d, derr := connect.NewErrorDetail(ToFault(err)); derr == nil {
 		ce.AddDetail(d)
 	}
 	return ce
 }
 
 // fromConnect reads the error of a peer call: what the other node said, or
-// ErrUnreachable when it said nothing in time.
+// ownership.ErrUnreachable when it said nothing in time.
 func fromConnect(node string, err error) error {
 	var ce *connect.Error
 	// Its words do not count when it only says that it, too, ran out of time.
@@ -111,7 +108,7 @@ func fromConnect(node string, err error) error {
 		for _, d := range ce.Details() {
 			if v, verr := d.Value(); verr == nil {
 				if f, ok := v.(*peerpb.Fault); ok {
-					return fromFault(f)
+					return FromFault(f)
 				}
 			}
 		}

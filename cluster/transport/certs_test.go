@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"crypto/x509"
@@ -25,7 +25,7 @@ func TestMadeCertificatesArePrivateAndNeverOverwritten(t *testing.T) {
 			t.Errorf("B111: %s has mode %v, %v, want 0600", f, st.Mode(), err)
 		}
 	}
-	c, err := loadCredentials(TLS{cert, key, caCert}, identity{"contoso", "emea", "emea-1"})
+	c, err := Load(Files{cert, key, caCert}, Identity{"contoso", "emea", "emea-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +33,10 @@ func TestMadeCertificatesArePrivateAndNeverOverwritten(t *testing.T) {
 	if len(leaf.DNSNames) != 1 || len(leaf.IPAddresses) != 1 || leaf.URIs[0].String() != "tandem://contoso/emea/emea-1" {
 		t.Errorf("the certificate names %v %v %v", leaf.DNSNames, leaf.IPAddresses, leaf.URIs)
 	}
-	if _, err := loadCredentials(TLS{cert, key, caCert}, identity{"contoso", "emea", "emea-2"}); err == nil {
+	if _, err := Load(Files{cert, key, caCert}, Identity{"contoso", "emea", "emea-2"}); err == nil {
 		t.Error("a node took another node's certificate for its own")
 	}
-	if _, err := loadCredentials(TLS{cert, key, key}, identity{"contoso", "emea", "emea-1"}); err == nil {
+	if _, err := Load(Files{cert, key, key}, Identity{"contoso", "emea", "emea-1"}); err == nil {
 		t.Error("a key was taken for a CA")
 	}
 	if _, _, err := MakeCA(ca, "contoso", time.Hour); err == nil {
@@ -89,7 +89,7 @@ func TestIdentityOf(t *testing.T) {
 			cert.URIs = append(cert.URIs, u)
 		}
 		id, err := identityOf(cert)
-		if (err == nil) != tc.ok || tc.ok && id != (identity{"contoso", "emea", "n1"}) {
+		if (err == nil) != tc.ok || tc.ok && id != (Identity{"contoso", "emea", "n1"}) {
 			t.Errorf("%v gave %+v, %v", tc.uris, id, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"crypto/ecdsa"
@@ -76,7 +76,7 @@ func MakeCert(dir, caDir, deployment string, region ownership.Region, node owner
 	}
 	certFile, keyFile, err = signPair(dir, caDir, string(node), hosts, lifetime, func(tmpl *x509.Certificate) {
 		tmpl.ExtKeyUsage = append(tmpl.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
-		tmpl.URIs = []*url.URL{identity{deployment, region, node}.URI()}
+		tmpl.URIs = []*url.URL{Identity{deployment, region, node}.URI()}
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("making a node's certificate: %w", err)

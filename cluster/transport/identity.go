@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"crypto/tls"
@@ -23,52 +23,59 @@ const uriScheme = "tandem"
 // is Connect over HTTP/2, so it takes HTTP/2's own name. Raft's first version
 // names no process; it is spoken with nodes of older software, which have none.
 const (
-	alpnRaft  = "tandem-raft/2"
-	alpnRaft1 = "tandem-raft/1"
-	alpnPeer  = "h2"
+	ALPNRaft  = "tandem-raft/2"
+	ALPNRaft1 = "tandem-raft/1"
+	ALPNPeer  = "h2"
 )
 
-// identity is who a certificate says its bearer is.
-type identity struct {
-	deployment string
-	region     ownership.Region
-	node       ownership.NodeID
+// Identity is who a certificate says its bearer is.
+type Identity struct {
+	Deployment string
+	Region     ownership.Region
+	Node       ownership.NodeID
 }
 
 // URI gives the identity as it stands in a certificate's subject alternative
 // names.
-func (i identity) URI() *url.URL {
-	return &url.URL{Scheme: uriScheme, Host: i.deployment, Path: "/" + string(i.region) + "/" + string(i.node)}
+func (i Identity) URI() *url.URL {
+	return &url.URL{Scheme: uriScheme, Host: i.Deployment, Path: "/" + string(i.Region) + "/" + string(i.Node)}
 }
 
 // identityOf reads the one tandem URI of a certificate. None, two, or one with
 // anything beside deployment, region and node is an error.
-func identityOf(cert *x509.Certificate) (identity, error) {
-	var found []identity
+func identityOf(cert *x509.Certificate) (Identity, error) {
+	var found []Identity
 	for _, u := range cert.URIs {
 		if u.Scheme != uriScheme {
 			continue
 		}
 		parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
 		if len(parts) != 2 || parts[0] == "" || parts[1] == "" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return identity{}, fmt.Errorf("reading a node's certificate: its name %q is not tandem://deployment/region/node", u)
+			return Identity{}, fmt.Errorf("reading a node's certificate: its name %q is not tandem://deployment/region/node", u)
 		}
-		found = append(found, identity{u.Host, ownership.Region(parts[0]), ownership.NodeID(parts[1])})
+		found = append(found, Identity{u.Host, ownership.Region(parts[0]), ownership.NodeID(parts[1])})
 	}
 	switch len(found) {
 	case 0:
-		return identity{}, errors.New("reading a node's certificate: it carries no tandem://deployment/region/node name")
+		return Identity{}, errors.New("reading a node's certificate: it carries no tandem://deployment/region/node name")
 	case 1:
 		return found[0], nil
 	}
-	return identity{}, fmt.Errorf("reading a node's certificate: it carries %d tandem:// names, one is allowed", len(found))
+	return Identity{}, fmt.Errorf("reading a node's certificate: it carries %d tandem:// names, one is allowed", len(found))
 }
 
-// credentials are the node's certificate and the CA it trusts, as last read
+// Files names the PEM files of the mutual TLS between nodes.
+type Files struct {
+	CertFile string
+	KeyFile  string
+	CAFile   string
+}
+
+// Credentials are the node's certificate and the CA it trusts, as last read
 // from their files.
-type credentials struct {
-	files TLS
-	self  identity
+type Credentials struct {
+	files Files
+	self  Identity
 	now   atomic.Pointer[material]
 }
 
@@ -78,23 +85,14 @@ type material struct {
 	authority time.Time // when the one that has signed cert ends
 }
 
-// loadCredentials reads the files and checks that they name this node.
-func loadCredentials(files TLS, self identity) (*credentials, error) {
-	c := &credentials{files: files, self: self}
-	return c, c.reload()
+// Load reads the files and checks that they name this node.
+func Load(files Files, self Identity) (*Credentials, error) {
+	c := &Credentials{files: files, self: self}
+	return c, c.Reload()
 }
 
-// CheckFiles reads the certificates, and says if they are no pair, or name another node.
-func (c Config) CheckFiles() error {
-	if c.TLS == nil {
-		return nil
-	}
-	_, err := loadCredentials(*c.TLS, identity{c.Deployment, c.Region, c.Node.ID})
-	return err
-}
-
-// reload reads the files again; on an error the old ones stay in force.
-func (c *credentials) reload() error {
+// Reload reads the files again; on an error the old ones stay in force.
+func (c *Credentials) Reload() error {
 	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
 	if err != nil {
 		return fmt.Errorf("reading the node's certificate: %w", err)
@@ -118,9 +116,9 @@ func (c *credentials) reload() error {
 	return nil
 }
 
-// ends says when the certificate ends, and the authority that has signed it. Another
+// Ends says when the certificate ends, and the authority that has signed it. Another
 // one beside it, as while it is changed, may end.
-func (c *credentials) ends() (cert, authority time.Time) {
+func (c *Credentials) Ends() (cert, authority time.Time) {
 	m := c.now.Load()
 	return m.cert.Leaf.NotAfter, m.authority
 }
@@ -140,21 +138,8 @@ func authorityOf(leaf *x509.Certificate, text []byte) time.Time {
 	}
 }
 
-// reloadTLS puts the files in force, for the open connections too: a peer that
-// the new authority does not vouch for is cut off. That is how a stolen key is
-// taken out of use.
-func (c *Cluster) reloadTLS() error {
-	if err := c.creds.reload(); err != nil {
-		return err
-	}
-	for _, err := range append(c.port.open.vet(), c.dial.open.vet()...) {
-		c.log.Warn("a peer's certificate does not hold any more", "err", err)
-	}
-	return nil
-}
-
-// server gives the TLS configuration of the listener.
-func (c *credentials) server() *tls.Config {
+// server returns the TLS configuration of the listener.
+func (c *Credentials) server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -164,7 +149,7 @@ func (c *credentials) server() *tls.Config {
 				Certificates:           []tls.Certificate{m.cert},
 				ClientAuth:             tls.RequireAndVerifyClientCert,
 				ClientCAs:              m.roots,
-				NextProtos:             []string{alpnPeer, alpnRaft, alpnRaft1},
+				NextProtos:             []string{ALPNPeer, ALPNRaft, ALPNRaft1},
 				SessionTicketsDisabled: true, // every connection shows its certificate
 				VerifyConnection: func(s tls.ConnectionState) error {
 					if s.NegotiatedProtocol == "" {
@@ -178,13 +163,13 @@ func (c *credentials) server() *tls.Config {
 	}
 }
 
-// client gives the TLS configuration of one outgoing connection that speaks
+// Client returns the TLS configuration of one outgoing connection that speaks
 // proto to the node want; an empty want takes any node of the region.
-func (c *credentials) client(proto string, want ownership.NodeID) *tls.Config {
+func (c *Credentials) Client(proto string, want ownership.NodeID) *tls.Config {
 	m := c.now.Load()
 	protos := []string{proto}
-	if proto == alpnRaft {
-		protos = append(protos, alpnRaft1)
+	if proto == ALPNRaft {
+		protos = append(protos, ALPNRaft1)
 	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
@@ -208,7 +193,7 @@ func (c *credentials) client(proto string, want ownership.NodeID) *tls.Config {
 
 // vouch holds the certificates that a peer shows, its own first, against the
 // authority in force, at this time.
-func (c *credentials) vouch(shown []*x509.Certificate, use x509.ExtKeyUsage) error {
+func (c *Credentials) vouch(shown []*x509.Certificate, use x509.ExtKeyUsage) error {
 	if len(shown) == 0 {
 		return errors.New("checking a peer: it shows no certificate")
 	}
@@ -225,19 +210,19 @@ func (c *credentials) vouch(shown []*x509.Certificate, use x509.ExtKeyUsage) err
 
 // check gives the identity of a verified connection, refusing other
 // deployments, other regions, and other nodes than want unless that is empty.
-func (c *credentials) check(s tls.ConnectionState, want ownership.NodeID) (identity, error) {
+func (c *Credentials) check(s tls.ConnectionState, want ownership.NodeID) (Identity, error) {
 	if len(s.PeerCertificates) == 0 {
-		return identity{}, errors.New("checking a peer: it shows no certificate")
+		return Identity{}, errors.New("checking a peer: it shows no certificate")
 	}
 	id, err := identityOf(s.PeerCertificates[0])
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
-	if id.deployment != c.self.deployment || id.region != c.self.region {
-		return identity{}, fmt.Errorf("checking a peer: its certificate names %s: %w", id.URI(), ownership.ErrForeign)
+	if id.Deployment != c.self.Deployment || id.Region != c.self.Region {
+		return Identity{}, fmt.Errorf("checking a peer: its certificate names %s: %w", id.URI(), ownership.ErrForeign)
 	}
-	if want != "" && id.node != want {
-		return identity{}, fmt.Errorf("checking a peer: its certificate names node %s, not %s", id.node, want)
+	if want != "" && id.Node != want {
+		return Identity{}, fmt.Errorf("checking a peer: its certificate names node %s, not %s", id.Node, want)
 	}
 	return id, nil
 }

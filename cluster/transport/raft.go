@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"context"
@@ -15,23 +15,20 @@ import (
 	"tandem/ownership"
 )
 
-// raftTransport is raft's transport over the cluster port. Raft's own transport
+// Raft is raft's transport over the cluster port. Raft's own transport
 // dials; what comes in gets a transport of its own for each connection, so that
 // every raft message can be held against the certificate of the connection that
 // carried it. With raft's transport alone any node of the region could speak
 // for any other, and three forged messages are enough to take a region over.
-type raftTransport struct {
+type Raft struct {
 	*raft.NetworkTransport
-	timeout time.Duration
-	log     hclog.Logger
-	refused func(why string)
-	beats   *heartbeats
+	RaftConfig
+	beats *heartbeats
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
-	deaf      atomic.Bool // no raft message is answered and no vote asked for, see Cluster.admitted
-	welcome   welcome
-	stranger  func(ownership.NodeID) bool // its raft messages are not answered, see Cluster.stranger
+	// Deaf: no raft message is answered and no vote asked for. It is, until it is told otherwise.
+	Deaf atomic.Bool
 
 	mu     sync.Mutex
 	inner  map[*raft.NetworkTransport]struct{}
@@ -39,6 +36,9 @@ type raftTransport struct {
 	done   chan struct{}
 	wg     sync.WaitGroup
 }
+
+// MaxSnapshot bounds the snapshot that a peer may announce, in bytes.
+const MaxSnapshot = 64 << 30
 
 // raftIOTimeout bounds one raft message on the wire; snapshots get more by size.
 const raftIOTimeout = 5 * time.Second
@@ -50,8 +50,18 @@ const raftIOTimeout = 5 * time.Second
 // large entries they win nothing that could be measured.
 const unpiped = 1
 
-// welcome takes the word of whoever opened a connection, see Cluster.welcome.
-type welcome func(conn net.Conn, node ownership.NodeID) (net.Conn, error)
+// RaftConfig is what a raft transport asks others.
+type RaftConfig struct {
+	// Open opens a connection to a node, wherever it is.
+	Open func(ctx context.Context, id ownership.NodeID) (net.Conn, error)
+	// Welcome takes the word of whoever opened a connection, with the node in its
+	// certificate, empty on a plain port. On an error it has closed the connection.
+	Welcome func(conn net.Conn, node ownership.NodeID) (net.Conn, error)
+	// Stranger reports whether a node's raft messages are not answered.
+	Stranger func(ownership.NodeID) bool
+	Refused  func(why string) // counts what was refused
+	Logger   hclog.Logger
+}
 
 // byID has raft's transport dial node ids: where a node is, is found out then.
 type byID struct{}
@@ -61,30 +71,31 @@ func (byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return raft.ServerAddress(id), nil
 }
 
-func newRaftTransport(addr net.Addr, open func(ctx context.Context, id ownership.NodeID) (net.Conn, error), welcome welcome, log hclog.Logger, refused func(string)) *raftTransport {
-	t := &raftTransport{
-		welcome: welcome,
-		timeout: raftIOTimeout, log: log, refused: refused, beats: newHeartbeats(heldBackFor),
+// NewRaft returns a transport that gives addr for its own address, deaf at first.
+func NewRaft(addr net.Addr, cfg RaftConfig) *Raft {
+	t := &Raft{
+		RaftConfig: cfg, beats: newHeartbeats(heldBackFor),
 		incoming: make(chan raft.RPC),
 		inner:    make(map[*raft.NetworkTransport]struct{}),
 		done:     make(chan struct{}),
 	}
+	t.Deaf.Store(true)
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                &dialStream{handedListener: newHandedListener(addr), open: open},
+		Stream:                &dialStream{handedListener: newHandedListener(addr), open: cfg.Open},
 		ServerAddressProvider: byID{},
-		MaxPool:               3, MaxRPCsInFlight: unpiped, Timeout: t.timeout, Logger: log,
+		MaxPool:               3, MaxRPCsInFlight: unpiped, Timeout: raftIOTimeout, Logger: cfg.Logger,
 	})
 	return t
 }
 
 // Consumer implements raft.Transport.
-func (t *raftTransport) Consumer() <-chan raft.RPC { return t.incoming }
+func (t *Raft) Consumer() <-chan raft.RPC { return t.incoming }
 
 // SetHeartbeatHandler implements raft.Transport.
-func (t *raftTransport) SetHeartbeatHandler(cb func(raft.RPC)) { t.heartbeat.Store(&cb) }
+func (t *Raft) SetHeartbeatHandler(cb func(raft.RPC)) { t.heartbeat.Store(&cb) }
 
 // Close implements raft.WithClose: nothing comes in or goes out after it.
-func (t *raftTransport) Close() error {
+func (t *Raft) Close() error {
 	t.mu.Lock()
 	already := t.closed
 	t.closed = true
@@ -107,45 +118,45 @@ func (t *raftTransport) Close() error {
 }
 
 // EncodePeer implements raft.Transport: the address that a leader gives of itself.
-func (t *raftTransport) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
+func (t *Raft) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
 	return []byte(addr)
 }
 
 // RequestVote implements raft.Transport: a node that may give no vote asks for none.
-func (t *raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.deaf.Load() {
-		return errNotAdmitted
+func (t *Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.Deaf.Load() {
+		return ErrNotAdmitted
 	}
 	return t.NetworkTransport.RequestVote(id, target, args, resp)
 }
 
 // RequestPreVote implements raft.WithPreVote, as RequestVote.
-func (t *raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if t.deaf.Load() {
-		return errNotAdmitted
+func (t *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.Deaf.Load() {
+		return ErrNotAdmitted
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
 }
 
-// take serves one incoming connection of the node (empty on a plain port).
-func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
-	if node != "" && t.stranger(node) { // before raft reads a length from it, and takes memory for that much
-		t.refused("not of the region")
-		t.log.Warn("refusing a raft connection of a node that is not of the region, or was removed", "node", string(node))
+// Take serves one incoming connection of the node (empty on a plain port).
+func (t *Raft) Take(conn net.Conn, node ownership.NodeID) {
+	if node != "" && t.Stranger(node) { // before raft reads a length from it, and takes memory for that much
+		t.Refused("not of the region")
+		t.Logger.Warn("refusing a raft connection of a node that is not of the region, or was removed", "node", string(node))
 		_ = conn.Close()
 		return
 	}
-	conn, err := t.welcome(conn, node)
+	conn, err := t.Welcome(conn, node)
 	if err != nil {
-		t.refused("process")
-		t.log.Debug("refusing a raft connection", "node", string(node), "err", err)
+		t.Refused("process")
+		t.Logger.Debug("refusing a raft connection", "node", string(node), "err", err)
 		return
 	}
 	over := make(chan struct{})
 	c := &countedConn{Conn: conn, gone: func() { close(over) }}
 	stream := newHandedListener(conn.LocalAddr())
 	in := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: &dialStream{handedListener: stream}, Timeout: t.timeout, Logger: t.log,
+		Stream: &dialStream{handedListener: stream}, Timeout: raftIOTimeout, Logger: t.Logger,
 	})
 	in.SetHeartbeatHandler(func(rpc raft.RPC) {
 		if !t.speaks(rpc, node) {
@@ -194,11 +205,11 @@ func (t *raftTransport) take(conn net.Conn, node ownership.NodeID) {
 	stream.hand(c)
 }
 
-// errNotAdmitted is the answer of a node that has no vote to give.
-var errNotAdmitted = errors.New("this node has just started, and its region has not admitted it yet")
+// ErrNotAdmitted is the answer of a node that has no vote to give.
+var ErrNotAdmitted = errors.New("this node has just started, and its region has not admitted it yet")
 
 // pass gives the message to raft.
-func (t *raftTransport) pass(rpc raft.RPC, over <-chan struct{}) {
+func (t *Raft) pass(rpc raft.RPC, over <-chan struct{}) {
 	select {
 	case t.incoming <- rpc:
 	case <-over:
@@ -208,15 +219,15 @@ func (t *raftTransport) pass(rpc raft.RPC, over <-chan struct{}) {
 
 // speaks reports whether the node may have sent the message, and answers it
 // with an error when not.
-func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
-	if in, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && (in.Size < 0 || in.Size > maxSnapshotSize) {
-		t.refused("snapshot size")
+func (t *Raft) speaks(rpc raft.RPC, node ownership.NodeID) bool {
+	if in, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && (in.Size < 0 || in.Size > MaxSnapshot) {
+		t.Refused("snapshot size")
 		rpc.Respond(nil, fmt.Errorf("taking a snapshot: it announces %d bytes", in.Size))
 		return false
 	}
-	if t.deaf.Load() {
-		t.refused("not admitted")
-		rpc.Respond(nil, fmt.Errorf("taking a raft message: %w", errNotAdmitted))
+	if t.Deaf.Load() {
+		t.Refused("not admitted")
+		rpc.Respond(nil, fmt.Errorf("taking a raft message: %w", ErrNotAdmitted))
 		return false
 	}
 	if node == "" {
@@ -224,23 +235,26 @@ func (t *raftTransport) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 	}
 	if h, ok := rpc.Command.(raft.WithRPCHeader); ok {
 		if claimed := string(h.GetRPCHeader().ID); claimed == string(node) {
-			if !t.stranger(node) {
+			if !t.Stranger(node) {
 				return true
 			}
-			t.refused("not of the region")
-			t.log.Warn("refusing a raft message of a node that is not of the region, or was removed", "node", string(node))
+			t.Refused("not of the region")
+			t.Logger.Warn("refusing a raft message of a node that is not of the region, or was removed", "node", string(node))
 			rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it is not of the region", node))
 			return false
 		}
 	}
-	t.refused("speaks for another node")
-	t.log.Warn("refusing a raft message: the certificate names another node", "node", string(node))
+	t.Refused("speaks for another node")
+	t.Logger.Warn("refusing a raft message: the certificate names another node", "node", string(node))
 	rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it speaks for another node", node))
 	return false
 }
 
-// wait returns when the goroutines of the transport have ended.
-func (t *raftTransport) wait() { t.wg.Wait() }
+// LetGo sends at once what is held back for silent peers, and holds nothing back any more.
+func (t *Raft) LetGo() { t.beats.end() }
+
+// Wait returns when the goroutines of the transport have ended.
+func (t *Raft) Wait() { t.wg.Wait() }
 
 // dialStream is the stream layer of one raft.NetworkTransport: it accepts what
 // it is handed and opens connections to nodes by id, if it can.

@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,26 +20,27 @@ type callFrom struct {
 	remote string
 }
 
-func (c callFrom) RemoteAddr() net.Addr { return advertised(c.remote) }
+func (c callFrom) RemoteAddr() net.Addr { return named(c.remote) }
 
 // knock gives the port a connection from the address, and our end of it.
-func knock(t *testing.T, p *port, remote string) (ours net.Conn, admitted *openConn) {
+func knock(t *testing.T, p *Port, remote string) (ours net.Conn, admitted *openConn) {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _ = near.Close() })
 	return near, p.admit(callFrom{far, remote})
 }
 
 // quietPort is a plain port whose listener nobody calls.
-func quietPort(t *testing.T, log *slog.Logger) (p *port, refused func(why string) int) {
+func quietPort(t *testing.T, log *slog.Logger) (p *Port, refused func(why string) int) {
 	var mu sync.Mutex
 	counts := map[string]int{}
-	cfg := &Config{MaxConnsPerIP: 3, Logger: log, Timings: Timings{Handshake: patience}}
-	p = newPort(quietListener{}, nil, cfg, func(why string) {
-		mu.Lock()
-		defer mu.Unlock()
-		counts[why]++
+	p = NewPort(quietListener{}, nil, PortConfig{
+		Handshake: patience, MaxConnsPerIP: 3, Logger: log, Raft: func(net.Conn, ownership.NodeID) {},
+		Refused: func(why string) {
+			mu.Lock()
+			defer mu.Unlock()
+			counts[why]++
+		},
 	})
-	p.raft = func(net.Conn, ownership.NodeID) {}
 	t.Cleanup(p.open.closeAll)
 	return p, func(why string) int {
 		mu.Lock()
@@ -48,7 +50,7 @@ func quietPort(t *testing.T, log *slog.Logger) (p *port, refused func(why string
 }
 
 func TestB105_AConnectionCountsForItsNetwork(t *testing.T) {
-	p, refused := quietPort(t, testLogger())
+	p, refused := quietPort(t, quiet())
 	for i := range 100 {
 		knock(t, p, fmt.Sprintf("[2001:db8::%x]:1", i))
 	}
@@ -65,7 +67,7 @@ func TestB105_AConnectionCountsForItsNetwork(t *testing.T) {
 // Callers that say nothing hold 256 places; the oldest gives way, so that a node
 // gets in.
 func TestB105_TheOldestHandshakeGivesWay(t *testing.T) {
-	p, refused := quietPort(t, testLogger())
+	p, refused := quietPort(t, quiet())
 	var greets sync.WaitGroup
 	ends := make([]<-chan struct{}, 0, maxGreets+10)
 	for i := range maxGreets + 10 {
@@ -117,4 +119,44 @@ func TestB105_AFloodOfRefusalsFillsNoLog(t *testing.T) {
 	if n := refused("handshake"); n != 1000 {
 		t.Errorf("%d of 1000 are counted", n)
 	}
+}
+
+func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused atomic.Int32
+	p := NewPort(ln, newAuthority(t).credsOf("a", time.Minute), PortConfig{
+		Handshake: 10 * time.Second, MaxConnsPerIP: 20, Logger: quiet(), Raft: func(net.Conn, ownership.NodeID) {},
+		Refused: func(why string) {
+			if why == "too many connections" {
+				refused.Add(1)
+			}
+		},
+	})
+	p.Serve()
+	defer p.Wait()
+	defer p.CloseAll()
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	for range 100 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	eventually(t, "80 of 100 idle connections are refused", func() bool { return refused.Load() >= 80 })
+	if open := p.open.count(); open > 20 {
+		t.Errorf("%d connections are open, 20 are allowed", open)
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "the closed ones no longer count", func() bool { return p.counts.Len() == 0 })
 }
