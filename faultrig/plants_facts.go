@@ -72,9 +72,9 @@ func factPlants() []Plant {
 				Old:  "	case same && a.reserves() && !descends(n.Process, have.rec.Process, act.Ancestors):\n",
 				New:  "	case same && a.reserves() && !descends(n.Process, n.Process, act.Ancestors):\n",
 			}, {
-				File: "cluster/presence.go",
-				Old:  "	if s.process != b.process && s.process != \"\" {\n		switch {\n",
-				New:  "	if s.process != b.process && s.process != \"\" && b.process == \"\" {\n		switch {\n",
+				File: "cluster/presence/presence.go",
+				Old:  "	if s.process != b.Process && s.process != \"\" {\n		switch {\n",
+				New:  "	if s.process != b.Process && s.process != \"\" && b.Process == \"\" {\n		switch {\n",
 			}, {
 				File: "cluster/admit.go",
 				Old:  "have.Process == \"\" || have.Process == n.Process {\n",
