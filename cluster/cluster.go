@@ -93,6 +93,9 @@ func newCluster(sh *shared) *Cluster {
 func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	me := c.cfg.identity()
 	c.before, c.process = c.st.Lineage(), rand.Text()
+	if why := c.before.SetBack; why != "" {
+		return fmt.Errorf("%w: this disk takes part no more: %s", ownership.ErrDiffers, why)
+	}
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
@@ -274,7 +277,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	c.stopping.Store(true)
 	c.lease.Drop()
 	var errs []error
-	if c.raft.State() == raft.Leader && c.voters() > 1 {
+	if c.raft.State() == raft.Leader && len(c.votersHere()) > 1 {
 		tctx, cancel := context.WithTimeout(ctx, transferLimit)
 		if err := c.handLead(tctx, func() raft.Future { return c.raft.LeadershipTransfer() }); err != nil {
 			c.log.Warn("handing on leadership before stopping", "err", err)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"tandem/cluster/peerpb"
 	"tandem/cluster/presence"
@@ -47,6 +46,9 @@ func (c *entry) enter() {
 			c.setTrouble(err.Error())
 			c.log.Debug("entering the region", "err", err)
 			if forGood(err) {
+				if errors.Is(err, ownership.ErrDiffers) {
+					err = errors.Join(err, c.st.MarkSetBack(err.Error()))
+				}
 				c.fatal(err)
 				return
 			}
@@ -154,27 +156,29 @@ func (c *entry) announce(ctx context.Context) (err error) {
 	return err
 }
 
-// votes reports whether raft's configuration, as it is known here, gives a node a
-// vote.
-func (c *standing) votes(id ownership.NodeID) bool {
-	for _, s := range c.servers() {
-		if s.ID == raft.ServerID(id) {
-			return s.Suffrage == raft.Voter
-		}
-	}
-	return false
-}
-
 // needed reports whether too few other voters are here to decide anything without
 // this one's vote.
 func (c *entry) needed(met map[ownership.NodeID]greeting) bool {
-	others := 0
+	voters, others := c.electorate(met), 0
 	for id := range met {
-		if c.votes(id) {
+		if slices.Contains(voters, string(id)) {
 			others++
 		}
 	}
-	return c.votes(c.self) && others < quorum(c.voters())
+	return slices.Contains(voters, string(c.self)) && others < quorum(len(voters))
+}
+
+// electorate returns who votes by the newest log among this node's and those of the nodes
+// that it met. Its own log may end before the entry that gave it a vote, or that took one
+// from a node which is gone for good.
+func (c *entry) electorate(met map[ownership.NodeID]greeting) []string {
+	voters, term, index := c.votersHere(), c.lastTerm(), c.raft.LastIndex()
+	for _, h := range met {
+		if newer := cmp.Or(cmp.Compare(h.GetLastTerm(), term), cmp.Compare(h.GetLastIndex(), index)); newer > 0 && len(h.GetVoters()) > 0 {
+			voters, term, index = h.GetVoters(), h.GetLastTerm(), h.GetLastIndex()
+		}
+	}
+	return voters
 }
 
 // vouched lets this process take part in raft when so many other voters vouch that
@@ -187,19 +191,22 @@ func (c *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) erro
 			return twinOf(c.self, h.addr)
 		}
 	}
-	have := 0
-	if c.votes(c.self) {
+	voters, have := c.electorate(met), 0
+	if slices.Contains(voters, string(c.self)) {
 		have++
 	}
 	for id, h := range met {
+		if err := transport.FromFault(h.GetRefusal()); errors.Is(err, ownership.ErrDiffers) { // no time heals that
+			return fmt.Errorf("node %s says: %w", id, err)
+		}
 		if h.GetRefused() != "" {
 			return fmt.Errorf("waiting for the word of node %s: %s", id, h.GetRefused())
 		}
-		if h.GetVouched() && c.votes(id) {
+		if h.GetVouched() && slices.Contains(voters, string(id)) {
 			have++
 		}
 	}
-	if need := c.voters()/2 + 1; have < need {
+	if need := quorum(len(voters)); have < need {
 		return fmt.Errorf("waiting for a leader, or for enough other voters: %d of the %d that are needed are here: %w", have, need, ownership.ErrNoLeader)
 	}
 	c.admitted()

@@ -18,7 +18,7 @@ import (
 // its vote ends. Call Stop afterwards. The last voter cannot leave, nor one without
 // whom no quorum of living voters would be left: the error is ErrConflict.
 func (c *Cluster) Leave(ctx context.Context) error {
-	if c.voters() == 1 && c.votes(c.self) {
+	if slices.Equal(c.votersHere(), []string{string(c.self)}) {
 		return fmt.Errorf("leaving the region: node %s is its last voter: %w", c.self, ownership.ErrConflict)
 	}
 	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {

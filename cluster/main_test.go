@@ -120,7 +120,7 @@ func (r *testRegion) form(n int) []*testNode {
 	}
 	eventually(r.t, "the votes are given", func() bool {
 		for _, n := range out {
-			if n.voters() < min(len(out), maxVoters) {
+			if len(n.votersHere()) < min(len(out), maxVoters) {
 				return false
 			}
 			for _, s := range n.servers() {

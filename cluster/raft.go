@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -136,15 +137,21 @@ func (c *standing) inRaft(id ownership.NodeID) bool {
 	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
-// voters counts the nodes with a vote.
-func (c *standing) voters() int {
-	n := 0
+// votersHere returns who votes by raft's configuration as this node has it.
+func (c *standing) votersHere() (ids []string) {
 	for _, s := range c.servers() {
 		if s.Suffrage == raft.Voter {
-			n++
+			ids = append(ids, string(s.ID))
 		}
 	}
-	return n
+	return ids
+}
+
+// lastTerm returns the term of the last entry in this node's raft log, which raft tells as
+// text only.
+func (c *standing) lastTerm() uint64 {
+	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
+	return term
 }
 
 // leaderView is who leads, as raft on this node sees it.

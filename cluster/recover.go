@@ -54,6 +54,9 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}
+	if err := st.MarkSetBack(""); err != nil { // nobody knows better any more
+		return fail(err)
+	}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -113,8 +112,7 @@ func (c *renewals) renewal() lease.Renewal {
 	if c.doors.Health != nil {
 		h = c.doors.Health()
 	}
-	// raft gives the term of its last log entry as text only.
-	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
+	term := c.lastTerm()
 	applied := c.tb.Applied()
 	sum, known := c.tb.SumAt(applied)
 	if !known {

@@ -98,7 +98,7 @@ func (c *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb
 	res := c.replyAs()
 	if req.GetVouch() && b.Node != c.self {
 		if err := c.meet(b); err != nil {
-			res.Refused = err.Error()
+			res.Refused, res.Refusal = err.Error(), transport.ToFault(err)
 		} else {
 			res.Vouched = true
 		}
@@ -118,7 +118,7 @@ func (c *entry) replyAs() *peerpb.HelloReply {
 		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
 		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.Addrs(),
-		LastIndex: me.GetLastIndex(),
+		LastIndex: me.GetLastIndex(), LastTerm: c.lastTerm(), Voters: c.votersHere(),
 	}
 }
 
