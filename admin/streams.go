@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -94,7 +95,7 @@ func (d *Door) events(after uint64, limit int) (events []history.Event, oldest u
 
 // resumePoint reads where a follower left off: the header goes first.
 func resumePoint(header, query string) (uint64, error) {
-	text := orElse(header, query)
+	text := cmp.Or(header, query)
 	if text == "" {
 		return 0, nil
 	}

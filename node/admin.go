@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "lease", Ask: func(context.Context) error {
 			if s := n.region.Status(); !s.Leased {
-				return fmt.Errorf("this node may not act as owner now: %s", first(s.Trouble, "it has no valid lease"))
+				return fmt.Errorf("this node may not act as owner now: %s", cmp.Or(s.Trouble, "it has no valid lease"))
 			}
 			return nil
 		}},

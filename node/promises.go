@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -120,7 +121,7 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 
 func (n *Node) routingTrouble() string {
 	if s := n.region.Status(); !s.Leased {
-		return "this node may not act on its own calls now: " + first(s.Trouble, "it has no valid lease") + "; those of others it relays"
+		return "this node may not act on its own calls now: " + cmp.Or(s.Trouble, "it has no valid lease") + "; those of others it relays"
 	}
 	return ""
 }

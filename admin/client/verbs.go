@@ -9,7 +9,6 @@ import (
 
 	"tandem/admin/api"
 	"tandem/ownership"
-	"tandem/ownership/history"
 )
 
 // Status says how the node and its region are.
@@ -25,13 +24,6 @@ func (c *Client) Guarantees(ctx context.Context) ([]api.Promise, error) {
 // Summary is what the region tells the others.
 func (c *Client) Summary(ctx context.Context) (api.Summary, error) {
 	return get[api.Summary](ctx, c, "/v1/summary", nil)
-}
-
-// Whoami says how the door knows the client's token.
-func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
-	var who api.Whoami
-	err := c.call(ctx, http.MethodGet, "/v1/whoami", nil, nil, &who)
-	return who, err
 }
 
 // Nodes gives the nodes of the region, gone ones too.
@@ -151,11 +143,6 @@ func (c *Client) ExplainCall(ctx context.Context, id string) (api.CallExplanatio
 	return get[api.CallExplanation](ctx, c, callPath(id)+"/explain", nil)
 }
 
-// Timeline gives the events of one call, oldest first.
-func (c *Client) Timeline(ctx context.Context, id string) ([]history.Event, error) {
-	return items[history.Event](ctx, c, callPath(id)+"/timeline", nil)
-}
-
 // Release forgets a call that is over; the cloud is not told.
 func (c *Client) Release(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, callPath(id), nil, nil, nil)
@@ -208,18 +195,6 @@ func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 // Tokens gives the names, roles and ends of the node's tokens.
 func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
 	return items[api.TokenInfo](ctx, c, "/v1/tokens", nil)
-}
-
-// Audit gives the last changes asked of the node, newest first; limit 0: the
-// door's own.
-func (c *Client) Audit(ctx context.Context, limit int) ([]api.Change, error) {
-	q := url.Values{}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	var list api.List[api.Change]
-	err := c.call(ctx, http.MethodGet, "/v1/audit", q, nil, &list)
-	return list.Items, err
 }
 
 // MakeToken makes a token of the region's doors. Its secret is in the answer and

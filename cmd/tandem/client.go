@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,20 +57,11 @@ func (a *app) env(name string) string {
 	return ""
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // asking runs one request against the admin door, and turns the door's refusals
 // into exit codes.
 func (a *app) asking(do func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := client.New(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
+		c, err := client.New(cmp.Or(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), cmp.Or(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
 			return usage("%w", err)
 		}
