@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (d *Door) streamRoutes() {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events.",
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
-			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(eventType, true, "Event"),
+			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[history.Event](), true, "Event"),
 		}}},
 	}}
 	huma.Register(d.api, op, d.followEvents)

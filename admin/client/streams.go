@@ -52,7 +52,7 @@ func (c *Client) Events(ctx context.Context, after uint64, follow bool, each fun
 // stopped wraps what the caller's own function returned.
 type stopped struct{ error }
 
-// Unwrap gives the caller's error.
+// Unwrap returns the caller's error.
 func (s stopped) Unwrap() error { return s.error }
 
 // stream reads one connection's events.
@@ -139,5 +139,5 @@ func (c *Client) Ready(ctx context.Context) (api.Readiness, error) {
 
 // Live asks /livez.
 func (c *Client) Live(ctx context.Context) error {
-	return c.call(ctx, http.MethodGet, "/livez", nil, nil, nil)
+	return c.call(ctx, http.MethodGet, "/livez", nil, nil)
 }

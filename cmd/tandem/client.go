@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,11 +68,7 @@ func (a *app) asking(do func(context.Context, *client.Client, []string) error) f
 		}
 		defer c.Close()
 		c.Consistency = a.client.consistency
-		ctx := cmd.Context()
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return asExit(do(ctx, c, args))
 	}
@@ -110,6 +107,27 @@ func (a *app) listing(do func(ctx context.Context, c *client.Client, name string
 			return usage("write list, or show and one name; see '%s --help'", cmd.CommandPath())
 		}
 		return a.asking(func(ctx context.Context, c *client.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+	}
+}
+
+// insistPause lies between two attempts of a request that waits.
+const insistPause = time.Second
+
+// insist asks until it is done, refused for good, or the wait is over; each failure in
+// between is told.
+func insist(ctx context.Context, wait time.Duration, ask func() error, tell func(error)) error {
+	until := time.Now().Add(wait)
+	for {
+		err := ask()
+		if err == nil || !client.Unavailable(err) || time.Now().After(until) {
+			return err
+		}
+		tell(err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(insistPause):
+		}
 	}
 }
 
