@@ -34,9 +34,9 @@ func (d *Door) actRoutes() {
 	})
 	d.leaseRoutes()
 	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
-		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Remove(ctx, id) })
+		d.deps.Cluster.Remove)
 	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",
-		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Undrain(ctx, id) })
+		d.deps.Cluster.Undrain)
 
 	type drainAsked struct {
 		ID   string        `path:"id" maxLength:"64"`
@@ -91,24 +91,14 @@ func (d *Door) actRoutes() {
 		if d.deps.Callbacks == nil {
 			return nil, absent("Signing callback URIs")
 		}
-		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-		defer cancel()
-		uri, err := d.deps.Callbacks(ctx, in.Body)
-		if err != nil {
-			return nil, problem(err)
-		}
-		return &reply[api.CallbackURI]{uri}, nil
+		return within(ctx, d, func(ctx context.Context) (api.CallbackURI, error) { return d.deps.Callbacks(ctx, in.Body) })
 	})
 }
 
 // act runs one change with the door's patience.
 func (d *Door) act(ctx context.Context, do func(context.Context) error) (*empty, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	if err := do(ctx); err != nil {
-		return nil, problem(err)
-	}
-	return nil, nil
+	_, err := within(ctx, d, func(ctx context.Context) (empty, error) { return empty{}, do(ctx) })
+	return nil, err
 }
 
 // actOnNode registers a change of one node that needs nothing but its id.
@@ -144,20 +134,20 @@ func (j *joinAsked) Resolve(ctx huma.Context) []error {
 // itself is checked there, against its certificate and its store's stamp.
 func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[api.Node], error) {
 	note(ctx, "the node at "+in.Body.Address)
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	if err := d.useToken(ctx, in.Body.Address, false); err != nil {
-		return nil, problem(err)
-	}
-	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
-	if err != nil {
-		return nil, problem(err)
-	}
-	if err := d.useToken(ctx, in.Body.Address, true); err != nil {
-		// The node is in; the token can bring in no other, and ends by its time.
-		d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
-	}
-	return &reply[api.Node]{d.node(n, d.counts())}, nil
+	return within(ctx, d, func(ctx context.Context) (api.Node, error) {
+		if err := d.useToken(ctx, in.Body.Address, false); err != nil {
+			return api.Node{}, err
+		}
+		n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
+		if err != nil {
+			return api.Node{}, err
+		}
+		if err := d.useToken(ctx, in.Body.Address, true); err != nil {
+			// The node is in; the token can bring in no other, and ends by its time.
+			d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
+		}
+		return d.node(n, d.counts()), nil
+	})
 }
 
 // release ends a call by an operator's word.

@@ -14,6 +14,7 @@ import (
 	"tandem/addrlimit"
 	"tandem/admin/api"
 	"tandem/doorway"
+	"tandem/ownership"
 	"tandem/spelling"
 )
 
@@ -40,6 +41,11 @@ type visitor struct {
 	hash [sha256.Size]byte // of the token
 }
 
+// bearerOf is whoever shows a token.
+func bearerOf(t ownership.DoorToken) visitor {
+	return visitor{api.Whoami{Name: t.Name, Roles: rolesOf(t), Expires: t.Expires, Once: t.Once}, t.Hash}
+}
+
 // guard decides who a caller is.
 type guard struct {
 	file  string // empty: open to loopback
@@ -47,7 +53,7 @@ type guard struct {
 	table Table // the region's tokens stand beside the file's
 
 	mu     sync.RWMutex
-	tokens []token
+	tokens []ownership.DoorToken // of the file
 
 	barrier func(context.Context) error // see Cluster.ReadBarrier
 	lookUps chan struct{}               // one entry for each look-up under way
@@ -193,10 +199,10 @@ func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (visitor, bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	t, ok := findToken(g.tokens, sum)
-	if !ok || t.expired(now) {
+	if !ok || t.Ended(now) {
 		return visitor{}, false
 	}
-	return visitor{api.Whoami{Name: t.name, Roles: t.roles, Expires: t.expires}, t.hash}, true
+	return bearerOf(t), true
 }
 
 // still reports whether the token of a hash has the role now. It is asked for a

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -164,7 +165,7 @@ func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallP
 func (d *Door) elsewhere(name ownership.Region) error {
 	for _, r := range d.regions() {
 		if r.Name == name {
-			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, orElse(r.AdminURL, "its admin door")))
+			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, cmp.Or(r.AdminURL, "its admin door")))
 		}
 	}
 	return huma.Error404NotFound(fmt.Sprintf("There is no region %q.", string(name)))
@@ -228,7 +229,7 @@ func (d *Door) sinceSentences(c ownership.Call) (ownership.Partition, []string) 
 		out = append(out, fmt.Sprintf("Partition %d has changed owner since: %s owns it at epoch %d.", part.ID, part.Owner, part.Epoch))
 	}
 	if c.State == ownership.CallEnded {
-		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
+		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), cmp.Or(c.Ending, "no reason was given")))
 	}
 	return part, out
 }
@@ -292,15 +293,12 @@ func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (
 	if d.deps.Explain == nil {
 		return nil, absent("The webhook's dry run")
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	e, err := d.deps.Explain(ctx, ownership.Supposed{
-		Target: in.Target, Header: in.Header, Body: in.RawBody,
-		App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+	return within(ctx, d, func(ctx context.Context) (api.Explanation, error) {
+		e, err := d.deps.Explain(ctx, ownership.Supposed{
+			Target: in.Target, Header: in.Header, Body: in.RawBody,
+			App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+		})
+		e.Steps = orEmpty(e.Steps)
+		return e, err
 	})
-	if err != nil {
-		return nil, problem(err)
-	}
-	e.Steps = orEmpty(e.Steps)
-	return &reply[api.Explanation]{e}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -104,7 +103,7 @@ func (d *Door) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (
 		return nil, err
 	}
 	t.MadeAt = at.UTC()
-	return &reply[api.TokenMade]{api.TokenMade{TokenInfo: tokenInfo(t, at), Token: secret}}, nil
+	return &reply[api.TokenMade]{api.TokenMade{TokenInfo: tokenInfo(t, api.OriginRegion, at), Token: secret}}, nil
 }
 
 // useToken says in the table that the caller's token for one use is used to
@@ -146,24 +145,17 @@ func (d *Door) LetIn(ctx context.Context, secret string, node ownership.NodeID, 
 	return who.Name, nil
 }
 
-// ofRegion gives the bearer of a token of the region. It compares with every one,
-// as findToken does. A token for one use says that it has ended: only its bearer
-// hears it.
+// ofRegion returns the bearer of a token of the region. A token for one use says that
+// it has ended: only its bearer hears it.
 func (g *guard) ofRegion(sum [sha256.Size]byte, now time.Time) (visitor, *refusal) {
-	var found *ownership.DoorToken
-	all := g.table.DoorTokens()
-	for i := range all {
-		if subtle.ConstantTimeCompare(sum[:], all[i].Hash[:]) == 1 {
-			found = &all[i]
-		}
-	}
+	t, ok := findToken(g.table.DoorTokens(), sum)
 	switch {
-	case found == nil, found.Ended(now) && !found.Once:
+	case !ok, t.Ended(now) && !t.Once:
 		return visitor{}, refusedToken
-	case found.Ended(now):
+	case t.Ended(now):
 		return visitor{}, refusedSpent
 	}
-	return visitor{api.Whoami{Name: found.Name, Roles: rolesOf(*found), Expires: found.Expires, Once: found.Once}, found.Hash}, nil
+	return bearerOf(t), nil
 }
 
 // list gives all tokens without their hashes, those of the file first.
@@ -172,11 +164,11 @@ func (g *guard) list() []api.TokenInfo {
 	g.mu.RLock()
 	out := make([]api.TokenInfo, 0, len(g.tokens))
 	for _, t := range g.tokens {
-		out = append(out, api.TokenInfo{Name: t.name, Roles: t.roles, Origin: api.OriginFile, Expires: t.expires, Expired: t.expired(now)})
+		out = append(out, tokenInfo(t, api.OriginFile, now))
 	}
 	g.mu.RUnlock()
 	for _, t := range g.table.DoorTokens() {
-		out = append(out, tokenInfo(t, now))
+		out = append(out, tokenInfo(t, api.OriginRegion, now))
 	}
 	return out
 }
@@ -185,12 +177,12 @@ func (g *guard) list() []api.TokenInfo {
 func (g *guard) inFile(name string) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return slices.ContainsFunc(g.tokens, func(t token) bool { return t.name == name })
+	return slices.ContainsFunc(g.tokens, func(t ownership.DoorToken) bool { return t.Name == name })
 }
 
-func tokenInfo(t ownership.DoorToken, now time.Time) api.TokenInfo {
+func tokenInfo(t ownership.DoorToken, origin string, now time.Time) api.TokenInfo {
 	return api.TokenInfo{
-		Name: t.Name, Roles: rolesOf(t), Origin: api.OriginRegion, Once: t.Once, Expires: t.Expires,
+		Name: t.Name, Roles: rolesOf(t), Origin: origin, Once: t.Once, Expires: t.Expires,
 		Expired: !t.Expires.IsZero() && !now.Before(t.Expires),
 		MadeBy:  t.MadeBy, MadeAt: t.MadeAt, UsedFor: t.UsedFor, UsedAt: t.UsedAt,
 	}

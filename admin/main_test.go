@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,7 @@ func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
 		Checks: []Check{{Name: "lease", Ask: func(context.Context) error { return r.fake.ready() }}},
 		Explain: func(_ context.Context, n ownership.Supposed) (api.Explanation, error) {
 			return api.Explanation{Status: 202, Verdict: fmt.Sprintf("%d bytes for %s, authorization %q, scenario %q",
-				len(n.Body), orElse(n.Target, "the webhook"), http.Header(n.Header).Get("Authorization"), http.Header(n.Header).Get("Scenario-Id"))}, nil
+				len(n.Body), cmp.Or(n.Target, "the webhook"), http.Header(n.Header).Get("Authorization"), http.Header(n.Header).Get("Scenario-Id"))}, nil
 		},
 		Callbacks: func(_ context.Context, a api.CallbackBody) (api.CallbackURI, error) {
 			if a.App != "app-1" {
@@ -208,6 +209,19 @@ func (r *room) ask(method, path, body string, header ...string) answered {
 	}
 	r.noSecret(method+" "+path, string(text))
 	return answered{res, string(text)}
+}
+
+// told reads what a path answers to a role; empty: without a token.
+func told[T any](r *room, role api.Role, path string) (out T) {
+	r.t.Helper()
+	var header []string
+	if role != "" {
+		header = []string{as(role)}
+	}
+	if err := json.Unmarshal([]byte(r.ask("GET", path, "", header...).want(r.t, 200).text), &out); err != nil {
+		r.t.Fatalf("reading the answer of %s: %v", path, err)
+	}
+	return out
 }
 
 // as gives the Authorization line of a role.

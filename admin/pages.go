@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (s consoleSource) Logout(session string) { s.d.sessions.end(session) }
 func (s consoleSource) Frame() console.Frame {
 	st := s.d.status()
 	return console.Frame{
-		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: orElse(st.Version, "dev"),
+		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: cmp.Or(st.Version, "dev"),
 		Applied: s.d.deps.Table.Applied(), Now: st.Now, Open: s.d.auth.open(), Warnings: st.Warnings,
 	}
 }
@@ -129,7 +130,7 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 func (s consoleSource) row(c ownership.Call) console.CallRow {
 	p, known := s.d.deps.Table.Partition(c.Partition)
 	row := console.CallRow{Call: c, Reserved: known && reserved(c, p)}
-	row.Call.Owner = orElse(c.Owner, orElse(p.Owner, c.Placement.Owner))
+	row.Call.Owner = cmp.Or(c.Owner, cmp.Or(p.Owner, c.Placement.Owner))
 	return row
 }
 

@@ -84,7 +84,7 @@ func (d *Door) counts() counts {
 func (d *Door) node(n ownership.Node, c counts) api.Node {
 	return api.Node{
 		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
-		Leader: c.leader == n.ID, Here: n.ID == d.here(),
+		Leader: c.leader == n.ID, Here: n.ID == d.cfg.Node,
 	}
 }
 
@@ -127,10 +127,10 @@ func (d *Door) status() api.Status {
 	now := d.now().UTC()
 	s := api.Status{
 		Identity: d.cfg.Identity, Cluster: c, Leased: now.Before(c.LeaseUntil),
-		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.here()), Capacity: sum.Capacity, Room: sum.Room,
+		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.cfg.Node), Capacity: sum.Capacity, Room: sum.Room,
 		StartedAt: d.cfg.StartedAt.UTC(), Now: now, Warnings: []string{},
 	}
-	if n, ok := d.deps.Table.Node(d.here()); ok {
+	if n, ok := d.deps.Table.Node(d.cfg.Node); ok {
 		s.State = n.State
 	}
 	if d.auth.open() {

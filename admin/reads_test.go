@@ -1,8 +1,7 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -79,8 +78,8 @@ func TestReads(t *testing.T) {
 	if ps, err := c.Peers(ctx); err != nil || len(ps) != 3 || !ps[1].Leader {
 		t.Errorf("peers: %+v, %v", ps, err)
 	}
-	if who, err := c.Whoami(ctx); err != nil || who.Name != "read-er" || who.Open {
-		t.Errorf("whoami: %+v, %v", who, err)
+	if who := told[api.Whoami](r, api.RoleRead, "/v1/whoami"); who.Name != "read-er" || who.Open {
+		t.Errorf("whoami: %+v", who)
 	}
 	if ts, err := r.client(api.RoleOperate).Tokens(ctx); err != nil || len(ts) != 5 || !ts[4].Expired {
 		t.Errorf("tokens: %+v, %v", ts, err)
@@ -166,13 +165,11 @@ func TestOneCall(t *testing.T) {
 	if !slices.Equal(x.Why, want) {
 		t.Errorf("it was placed because\n%q, want\n%q", x.Why, want)
 	}
-	events, err := c.Timeline(ctx, "57dab8b1")
-	if err != nil || len(events) != 2 || events[0].Kind != "claimed" || events[1].Kind != "moved" {
-		t.Errorf("timeline: %+v, %v", events, err)
+	events := told[api.List[history.Event]](r, "", "/v1/calls/57dab8b1/timeline").Items
+	if len(events) != 2 || events[0].Kind != "claimed" || events[1].Kind != "moved" {
+		t.Errorf("timeline: %+v", events)
 	}
-	if _, err := c.Timeline(ctx, "0000"); !client.NotFound(err) {
-		t.Errorf("an unknown call's timeline: %v", err)
-	}
+	r.ask("GET", "/v1/calls/0000/timeline", "").want(t, 404)
 }
 
 // TestAHistoryThatCannotBeReadIsNoEmptyHistory: whoever asks what happened is
@@ -208,7 +205,7 @@ func TestConsistency(t *testing.T) {
 		if got := strings.Join(r.fake.done(), ", "); got != want {
 			t.Errorf("consistency %q asked the cluster for %q, want %q", level, got, want)
 		}
-		if got := a.Header.Get("Tandem-Consistency"); got != orElse(level, api.Local) {
+		if got := a.Header.Get("Tandem-Consistency"); got != cmp.Or(level, api.Local) {
 			t.Errorf("consistency %q is told as %q", level, got)
 		}
 		if a.Header.Get("Tandem-Applied-Index") != "4711" || a.Header.Get("Tandem-As-Of") != "2026-11-23T09:30:00Z" {
@@ -293,9 +290,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		d.Checks = append(d.Checks, Check{Name: "keys", Ask: d.Checks[0].Ask})
 	})
 	c, ctx := r.client(api.RoleRead), t.Context()
-	if err := c.Live(ctx); err != nil {
-		t.Error(err)
-	}
+	r.ask("GET", "/livez", "").want(t, 200)
 	ready, err := c.Ready(ctx)
 	if err != nil || !ready.Ready || len(ready.Checks) != 2 || ready.Checks[0] != (api.CheckResult{Name: "lease", OK: true}) {
 		t.Errorf("ready: %+v, %v", ready, err)
@@ -308,13 +303,11 @@ func TestHealthAndMetrics(t *testing.T) {
 	if a := r.ask("GET", "/readyz", ""); a.StatusCode != 503 || strings.Contains(a.text, "lease") {
 		t.Errorf("without a token: %d %s", a.StatusCode, a.text)
 	}
-	var text bytes.Buffer
-	if err := c.Metrics(ctx, &text); err != nil || !strings.Contains(text.String(), "tandem_live_calls 3") {
-		t.Errorf("metrics: %v, %s", err, text.String())
+	if a := r.ask("GET", "/metrics", "", as(api.RoleRead)).want(t, 200); !strings.Contains(a.text, "tandem_live_calls 3") {
+		t.Errorf("metrics: %s", a.text)
 	}
-	text.Reset()
-	if err := r.client(api.RoleOperate).Profile(ctx, "goroutine", 0, &text); err != nil || text.Len() == 0 {
-		t.Errorf("profile: %v, %d bytes", err, text.Len())
+	if a := r.ask("GET", "/debug/pprof/goroutine", "", as(api.RoleOperate)).want(t, 200); a.text == "" {
+		t.Error("the profile is empty")
 	}
 	r.ask("GET", "/debug/pprof/profile?seconds=3600", "", as(api.RoleOperate)).want(t, 400)
 }
@@ -325,12 +318,7 @@ var update = os.Getenv("UPDATE_GOLDEN") != ""
 // changes.
 func TestOpenAPIGolden(t *testing.T) {
 	t.Parallel()
-	r := openRoom(t)
-	var text bytes.Buffer
-	if err := r.client("").OpenAPI(t.Context(), &text); err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
+	type document struct {
 		OpenAPI string `json:"openapi"`
 		Paths   map[string]map[string]struct {
 			OperationID string                `json:"operationId"`
@@ -338,9 +326,7 @@ func TestOpenAPIGolden(t *testing.T) {
 			Responses   map[string]any        `json:"responses"`
 		}
 	}
-	if err := json.Unmarshal(text.Bytes(), &doc); err != nil {
-		t.Fatal(err)
-	}
+	doc := told[document](openRoom(t), "", "/v1/openapi.json")
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("the document is OpenAPI %s", doc.OpenAPI)
 	}

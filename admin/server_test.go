@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tandem/admin/api"
+	"tandem/admin/console"
 )
 
 // dial opens a connection to the door that no HTTP client cleans up after.
@@ -184,7 +185,7 @@ func TestD14_SessionsAreBounded(t *testing.T) {
 	if who, ok := s.find(last); !ok || who.Name != "last" {
 		t.Error("a new login is not found")
 	}
-	now = now.Add(sessionLife)
+	now = now.Add(console.SessionLife)
 	if _, ok := s.find(last); ok {
 		t.Error("a login lasts for ever")
 	}

@@ -5,12 +5,11 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"tandem/admin/console"
 )
 
-const (
-	sessionLife = 12 * time.Hour
-	sessionsMax = 1024 // at a time; the oldest gives way
-)
+const sessionsMax = 1024 // at a time; the oldest gives way
 
 // sessions are the console's logins at this node. A browser keeps a session's id,
 // not the token: an id opens the pages of one node for some hours, and nothing
@@ -37,7 +36,7 @@ func (s *sessions) begin(who visitor) string {
 	defer s.mu.Unlock()
 	oldest, now := "", s.now()
 	for key, one := range s.all {
-		if now.Sub(one.since) >= sessionLife {
+		if now.Sub(one.since) >= console.SessionLife {
 			delete(s.all, key)
 		} else if oldest == "" || one.since.Before(s.all[oldest].since) {
 			oldest = key
@@ -55,7 +54,7 @@ func (s *sessions) find(id string) (visitor, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, ok := s.all[sessionKey(id)]
-	return one.who, ok && s.now().Sub(one.since) < sessionLife
+	return one.who, ok && s.now().Sub(one.since) < console.SessionLife
 }
 
 func (s *sessions) end(id string) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,10 +13,7 @@ import (
 
 	"tandem/admin/api"
 	"tandem/ownership"
-	"tandem/ownership/history"
 )
-
-var eventType = reflect.TypeFor[history.Event]()
 
 // saveSnapshot streams the table. An error before the first byte becomes a
 // problem; one after it breaks the connection, so that half a file is never

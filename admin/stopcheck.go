@@ -16,13 +16,10 @@ func (d *Door) stopRoutes() {
 	op := d.operation("check-stop", http.MethodGet, "/v1/nodes/{id}/stop-check", api.RoleRead, "Whether a node may be stopped now")
 	op.Errors = append(op.Errors, http.StatusNotFound)
 	huma.Register(d.api, op, func(ctx context.Context, in *nodePath) (*reply[ownership.StopCheck], error) {
-		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-		defer cancel()
-		out, err := d.deps.Cluster.SafeToStop(ctx, ownership.NodeID(in.ID))
-		if err != nil {
-			return nil, problem(err)
-		}
-		out.Against = orEmpty(out.Against)
-		return &reply[ownership.StopCheck]{out}, nil
+		return within(ctx, d, func(ctx context.Context) (ownership.StopCheck, error) {
+			out, err := d.deps.Cluster.SafeToStop(ctx, ownership.NodeID(in.ID))
+			out.Against = orEmpty(out.Against)
+			return out, err
+		})
 	})
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -41,7 +43,7 @@ func (d *Door) streamRoutes() {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events.",
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
-			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(eventType, true, "Event"),
+			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[history.Event](), true, "Event"),
 		}}},
 	}}
 	huma.Register(d.api, op, d.followEvents)
@@ -94,7 +96,7 @@ func (d *Door) events(after uint64, limit int) (events []history.Event, oldest u
 
 // resumePoint reads where a follower left off: the header goes first.
 func resumePoint(header, query string) (uint64, error) {
-	text := orElse(header, query)
+	text := cmp.Or(header, query)
 	if text == "" {
 		return 0, nil
 	}

@@ -1,10 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"tandem/admin"
 	"tandem/admin/api"
@@ -41,7 +42,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "lease", Ask: func(context.Context) error {
 			if s := n.region.Status(); !s.Leased {
-				return fmt.Errorf("this node may not act as owner now: %s", first(s.Trouble, "it has no valid lease"))
+				return fmt.Errorf("this node may not act as owner now: %s", cmp.Or(s.Trouble, "it has no valid lease"))
 			}
 			return nil
 		}},
@@ -157,11 +158,7 @@ func verdict(x webhook.Explanation) string {
 // one group get the partition that the group's live calls are in, if that is
 // this node's.
 func (n *Node) callbackURI(_ context.Context, ask api.CallbackBody) (api.CallbackURI, error) {
-	known := false
-	for _, a := range n.cfg.Apps {
-		known = known || ownership.AppID(a.ID) == ask.App
-	}
-	if !known {
+	if !slices.ContainsFunc(n.cfg.Apps, func(a App) bool { return ownership.AppID(a.ID) == ask.App }) {
 		return api.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
 	}
 	p, ok := n.outgoingPartition(ownership.GroupKey(ask.Group))
@@ -204,20 +201,8 @@ func (n *Node) adminRegions() []api.Region {
 func (c Config) adminURLOf(name ownership.Region) string {
 	for _, r := range c.Regions {
 		if ownership.Region(r.Name) == name {
-			for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
-				if u != "" {
-					return u
-				}
-			}
+			return cmp.Or(append([]string{r.AdminURL}, r.AdminURLs...)...)
 		}
 	}
 	return ""
-}
-
-// since returns the moment that lies d in the past; zero for a zero d.
-func since(d time.Duration) time.Time {
-	if d == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(-d)
 }

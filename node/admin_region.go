@@ -48,13 +48,11 @@ func (c adminCluster) Status() api.ClusterStatus {
 	s := c.Cluster.Status()
 	out := api.ClusterStatus{
 		State: s.State, Term: s.Term, Leader: s.Leader, LeaderAddr: s.LeaderAddr,
-		Applied: s.Applied, Commit: s.Commit, LastContact: since(s.LastContact), LeaseUntil: s.LeaseUntil,
-		Durable: c.table.Durable(), Secure: c.secure, Stalled: stalled(s),
+		Applied: s.Applied, Commit: s.Commit, LeaseUntil: s.LeaseUntil,
+		Durable: c.table.Durable(), Secure: c.secure, Stalled: stalled(s), Voters: voters(s),
 	}
-	for _, p := range s.Peers {
-		if p.Voter {
-			out.Voters++
-		}
+	if s.LastContact > 0 {
+		out.LastContact = time.Now().Add(-s.LastContact)
 	}
 	return out
 }

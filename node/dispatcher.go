@@ -117,10 +117,3 @@ func (n *Node) reach(app *bot.App, here bot.Bot, a App) error {
 	app.Graph = calls
 	return nil
 }
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}

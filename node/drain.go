@@ -93,14 +93,7 @@ func (n drains) linger(ctx context.Context, begun time.Time) {
 // handOnLead gives the lead away before anything else: an election while calls
 // are moved would hold them up.
 func (n drains) handOnLead(ctx context.Context) {
-	s := n.region.Status()
-	voters := 0
-	for _, p := range s.Peers {
-		if p.Voter {
-			voters++
-		}
-	}
-	if s.State != "leader" || voters < 2 {
+	if s := n.region.Status(); s.State != "leader" || voters(s) < 2 {
 		return
 	}
 	if err := n.region.TransferLeader(ctx, ""); err != nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 // floodTime is how long each flood lasts: scripts/floods sets more.
 func floodTime(t *testing.T) time.Duration {
 	t.Helper()
-	d, err := time.ParseDuration(first(os.Getenv("TANDEM_FLOOD"), "3s"))
+	d, err := time.ParseDuration(cmp.Or(os.Getenv("TANDEM_FLOOD"), "3s"))
 	must(t, err)
 	return d
 }

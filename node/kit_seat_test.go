@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -81,7 +82,7 @@ func (x *seat) config() Config {
 	c.Public.Grace = 3 * time.Second
 	c.Public.Linger = time.Second
 	c.Admin.Listen = x.admin
-	c.Cluster.Listen = first(x.cluster, steadyAddr(x.s.t))
+	c.Cluster.Listen = cmp.Or(x.cluster, steadyAddr(x.s.t))
 	c.Cluster.JoinByCert = true
 	c.Cluster.Election = time.Second // the machines that run the tests are busy
 	if s.plan.nodes == 1 {

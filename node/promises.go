@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -79,6 +80,16 @@ func stalled(s cluster.Status) string {
 	return ""
 }
 
+// voters counts the region's voters.
+func voters(s cluster.Status) (n int) {
+	for _, p := range s.Peers {
+		if p.Voter {
+			n++
+		}
+	}
+	return n
+}
+
 // heirOf says who takes this node's calls over when it dies, or why nobody may.
 // A dead node stays active in the table while no majority is there to change
 // that, so the table alone proves nothing: the leader knows who renewed, the
@@ -93,11 +104,8 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 	}
 	leads := s.Leader == s.Node
 	var heir ownership.NodeID
-	voters, left := 0, 0 // of the voters, those that may be there without this node
+	voters, left := voters(s), 0 // of the voters, those that may be there without this node
 	for _, p := range s.Peers {
-		if p.Voter {
-			voters++
-		}
 		if p.Voter && !p.Self && (p.Leased || !leads) {
 			left++
 		}
@@ -120,7 +128,7 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 
 func (n *Node) routingTrouble() string {
 	if s := n.region.Status(); !s.Leased {
-		return "this node may not act on its own calls now: " + first(s.Trouble, "it has no valid lease") + "; those of others it relays"
+		return "this node may not act on its own calls now: " + cmp.Or(s.Trouble, "it has no valid lease") + "; those of others it relays"
 	}
 	return ""
 }

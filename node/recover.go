@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,6 @@ func (s *Survivor) Alone(ctx context.Context) error {
 // Recover makes this node the only voter of its region. Every other node of the
 // region must be stopped, and stay so until its data directory is empty.
 func (s *Survivor) Recover() error {
-	addr := first(s.c.Cluster.Advertise, s.c.Cluster.Listen)
+	addr := cmp.Or(s.c.Cluster.Advertise, s.c.Cluster.Listen)
 	return cluster.Recover(s.st, []cluster.Peer{{ID: ownership.NodeID(s.c.Node.ID), Addr: addr, Voter: true}}, s.c.Logger)
 }

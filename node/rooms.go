@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func (a App) httpBot(secret func() string) bot.HTTPConfig {
 func (a App) graphConfig() graph.Config {
 	return graph.Config{
 		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
+		ClientID: cmp.Or(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
 	}
 }
 

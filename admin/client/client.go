@@ -110,12 +110,15 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s (%d %s)", p.Detail, p.Status, p.Title)
 }
 
-// Unwrap gives the cause where there was no answer.
+// Unwrap returns the cause where there was no answer.
 func (p *Problem) Unwrap() error { return p.Err }
 
 // NotFound reports whether the error is the door's word that there is no such
 // thing.
-func NotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+func NotFound(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusNotFound
+}
 
 // Unavailable reports whether the door could not be reached, or cannot decide
 // right now.
@@ -131,15 +134,7 @@ func Unavailable(err error) bool {
 	return false
 }
 
-func statusOf(err error) int {
-	var p *Problem
-	if errors.As(err, &p) {
-		return p.Status
-	}
-	return -1
-}
-
-// send sends one request and gives the answer, whatever its status; a door that
+// send sends one request and returns the answer, whatever its status; a door that
 // cannot be reached is a *Problem.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader) (*http.Response, error) {
 	u := c.base.JoinPath(path)
@@ -199,46 +194,43 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// call sends in as JSON, if any, and reads the answer into out, if any.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+// exchange sends a request, with a body in JSON if any, reads the answer's JSON into
+// out, if any, and returns its headers, all within the client's patience.
+func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader, out any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var body io.Reader
-	header := http.Header{"Accept": {"application/json"}}
-	switch v := in.(type) {
-	case nil:
-	case rawBody:
-		body = bytes.NewReader(v.body)
-		for k, vs := range v.header {
-			header[k] = vs
-		}
+	if header.Get("Accept") == "" {
+		header.Set("Accept", "application/json")
+	}
+	if body != nil {
 		header.Set("Content-Type", "application/json")
-	default:
+	}
+	res, err := c.request(ctx, method, path, query, header, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if out == nil {
+		return res.Header, nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return nil, fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
+	}
+	return res.Header, nil
+}
+
+// call sends in as JSON, if any, and reads the answer into out, if any.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
 			return fmt.Errorf("writing a request to the admin door: %w", err)
 		}
 		body = bytes.NewReader(text)
-		header.Set("Content-Type", "application/json")
 	}
-	res, err := c.request(ctx, method, path, query, header, body)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if out == nil {
-		return nil
-	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		return fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
-	}
-	return nil
-}
-
-// rawBody is a body that is sent as it is.
-type rawBody struct {
-	body   []byte
-	header http.Header
+	_, err := c.exchange(ctx, method, path, nil, http.Header{}, body, out)
+	return err
 }
 
 // get reads path into a T and tells Fresh how fresh it was.
@@ -250,23 +242,14 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	if c.Consistency != "" {
 		query.Set("consistency", c.Consistency)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	res, err := c.request(ctx, http.MethodGet, path, query, http.Header{"Accept": {"application/json"}}, nil)
-	if err != nil {
-		return out, err
-	}
-	defer res.Body.Close()
-	if c.Fresh != nil && res.Header.Get("Tandem-Consistency") != "" {
-		f := api.Freshness{Consistency: res.Header.Get("Tandem-Consistency")}
-		f.Applied, _ = strconv.ParseUint(res.Header.Get("Tandem-Applied-Index"), 10, 64) // absent: 0
-		f.AsOf, _ = time.Parse(time.RFC3339Nano, res.Header.Get("Tandem-As-Of"))         // absent: zero
+	told, err := c.exchange(ctx, http.MethodGet, path, query, http.Header{}, nil, &out)
+	if level := told.Get("Tandem-Consistency"); err == nil && c.Fresh != nil && level != "" {
+		f := api.Freshness{Consistency: level}
+		f.Applied, _ = strconv.ParseUint(told.Get("Tandem-Applied-Index"), 10, 64) // absent: 0
+		f.AsOf, _ = time.Parse(time.RFC3339Nano, told.Get("Tandem-As-Of"))         // absent: zero
 		c.Fresh(f)
 	}
-	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
-		return out, fmt.Errorf("reading the answer of GET %s: %w", path, err)
-	}
-	return out, nil
+	return out, err
 }
 
 // items is get for a List.

@@ -59,7 +59,7 @@ func TestB112_ClientFollowsNoRedirect(t *testing.T) {
 func TestClientTrust(t *testing.T) {
 	t.Parallel()
 	door := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := json.NewEncoder(w).Encode(api.Whoami{Name: r.Header.Get("Authorization")}); err != nil {
+		if err := json.NewEncoder(w).Encode(api.Status{Identity: api.Identity{Deployment: r.Header.Get("Authorization")}}); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -75,7 +75,7 @@ func TestClientTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if who, err := c.Whoami(t.Context()); err != nil || who.Name != "Bearer secret" {
+	if who, err := c.Status(t.Context()); err != nil || who.Deployment != "Bearer secret" {
 		t.Errorf("with the CA: %+v, %v", who, err)
 	}
 	stranger, err := New(door.URL, "secret", "")
@@ -83,7 +83,7 @@ func TestClientTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	if _, err := stranger.Whoami(t.Context()); !Unavailable(err) {
+	if _, err := stranger.Status(t.Context()); !Unavailable(err) {
 		t.Errorf("without the CA: %v", err)
 	}
 	for _, file := range []string{"/does/not/exist", os.DevNull} {

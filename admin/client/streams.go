@@ -52,7 +52,7 @@ func (c *Client) Events(ctx context.Context, after uint64, follow bool, each fun
 // stopped wraps what the caller's own function returned.
 type stopped struct{ error }
 
-// Unwrap gives the caller's error.
+// Unwrap returns the caller's error.
 func (s stopped) Unwrap() error { return s.error }
 
 // stream reads one connection's events.
@@ -139,39 +139,5 @@ func (c *Client) Ready(ctx context.Context) (api.Readiness, error) {
 
 // Live asks /livez.
 func (c *Client) Live(ctx context.Context) error {
-	return c.call(ctx, http.MethodGet, "/livez", nil, nil, nil)
-}
-
-// Metrics writes the node's metrics to w, in Prometheus' text format.
-func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
-	return c.copyTo(ctx, "/metrics", nil, w)
-}
-
-// Profile writes one of the runtime's profiles to w: heap, goroutine, profile…;
-// seconds 0: the profile's own length.
-func (c *Client) Profile(ctx context.Context, name string, seconds int, w io.Writer) error {
-	q := url.Values{}
-	if seconds > 0 {
-		q.Set("seconds", strconv.Itoa(seconds))
-	}
-	return c.copyTo(ctx, "/debug/pprof/"+url.PathEscape(name), q, w)
-}
-
-// OpenAPI writes the API's description to w.
-func (c *Client) OpenAPI(ctx context.Context, w io.Writer) error {
-	return c.copyTo(ctx, "/v1/openapi.json", nil, w)
-}
-
-func (c *Client) copyTo(ctx context.Context, path string, q url.Values, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience+10*time.Second)
-	defer cancel()
-	res, err := c.request(ctx, http.MethodGet, path, q, nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	return nil
+	return c.call(ctx, http.MethodGet, "/livez", nil, nil)
 }

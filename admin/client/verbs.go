@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -9,7 +10,6 @@ import (
 
 	"tandem/admin/api"
 	"tandem/ownership"
-	"tandem/ownership/history"
 )
 
 // Status says how the node and its region are.
@@ -27,19 +27,12 @@ func (c *Client) Summary(ctx context.Context) (api.Summary, error) {
 	return get[api.Summary](ctx, c, "/v1/summary", nil)
 }
 
-// Whoami says how the door knows the client's token.
-func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
-	var who api.Whoami
-	err := c.call(ctx, http.MethodGet, "/v1/whoami", nil, nil, &who)
-	return who, err
-}
-
-// Nodes gives the nodes of the region, gone ones too.
+// Nodes returns the nodes of the region, gone ones too.
 func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
 	return items[api.Node](ctx, c, "/v1/nodes", nil)
 }
 
-// Node gives one node.
+// Node returns one node.
 func (c *Client) Node(ctx context.Context, id ownership.NodeID) (api.Node, error) {
 	return get[api.Node](ctx, c, nodePath(id), nil)
 }
@@ -47,25 +40,25 @@ func (c *Client) Node(ctx context.Context, id ownership.NodeID) (api.Node, error
 // Join takes a node into the region.
 func (c *Client) Join(ctx context.Context, r api.JoinRequest) (api.Node, error) {
 	var n api.Node
-	err := c.call(ctx, http.MethodPost, "/v1/nodes", nil, r, &n)
+	err := c.call(ctx, http.MethodPost, "/v1/nodes", r, &n)
 	return n, err
 }
 
 // Found founds the region with the node that is asked as its first.
 func (c *Client) Found(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/region", nil, nil, nil)
+	return c.call(ctx, http.MethodPost, "/v1/region", nil, nil)
 }
 
-// Lease gives how long leases last in the region.
+// Lease returns how long leases last in the region.
 func (c *Client) Lease(ctx context.Context) (api.RegionLease, error) {
 	var l api.RegionLease
-	err := c.call(ctx, http.MethodGet, "/v1/region/lease", nil, nil, &l)
+	err := c.call(ctx, http.MethodGet, "/v1/region/lease", nil, &l)
 	return l, err
 }
 
 // SetLease changes how long leases last in the region.
 func (c *Client) SetLease(ctx context.Context, length time.Duration) error {
-	return c.call(ctx, http.MethodPut, "/v1/region/lease", nil, api.RegionLease{Length: length.String()}, nil)
+	return c.call(ctx, http.MethodPut, "/v1/region/lease", api.RegionLease{Length: length.String()}, nil)
 }
 
 // StopCheck asks whether a node may be stopped now.
@@ -75,40 +68,40 @@ func (c *Client) StopCheck(ctx context.Context, id ownership.NodeID) (ownership.
 
 // Remove takes a node out of the region.
 func (c *Client) Remove(ctx context.Context, id ownership.NodeID) error {
-	return c.call(ctx, http.MethodDelete, nodePath(id), nil, nil, nil)
+	return c.call(ctx, http.MethodDelete, nodePath(id), nil, nil)
 }
 
 // Leave takes the node that is asked out of the region.
 func (c *Client) Leave(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/leave", nil, nil, nil)
+	return c.call(ctx, http.MethodPost, "/v1/leave", nil, nil)
 }
 
 // Drain gives a node no new calls; until zero: until its last call ends.
 func (c *Client) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
-	return c.call(ctx, http.MethodPut, nodePath(id)+"/drain", nil, api.DrainAsk{Until: until}, nil)
+	return c.call(ctx, http.MethodPut, nodePath(id)+"/drain", api.DrainAsk{Until: until}, nil)
 }
 
 // Undrain brings a draining node back.
 func (c *Client) Undrain(ctx context.Context, id ownership.NodeID) error {
-	return c.call(ctx, http.MethodDelete, nodePath(id)+"/drain", nil, nil, nil)
+	return c.call(ctx, http.MethodDelete, nodePath(id)+"/drain", nil, nil)
 }
 
-// Partitions gives the partitions of the region.
+// Partitions returns the partitions of the region.
 func (c *Client) Partitions(ctx context.Context) ([]ownership.Partition, error) {
 	return items[ownership.Partition](ctx, c, "/v1/partitions", nil)
 }
 
-// Partition gives one partition.
+// Partition returns one partition.
 func (c *Client) Partition(ctx context.Context, id ownership.PartitionID) (ownership.Partition, error) {
 	return get[ownership.Partition](ctx, c, "/v1/partitions/"+id.String(), nil)
 }
 
 // Move hands a partition over to a node.
 func (c *Client) Move(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
-	return c.call(ctx, http.MethodPost, "/v1/partitions/"+id.String()+"/move", nil, api.MoveAsk{To: to}, nil)
+	return c.call(ctx, http.MethodPost, "/v1/partitions/"+id.String()+"/move", api.MoveAsk{To: to}, nil)
 }
 
-// Calls gives one page of calls; cursor is the Next of the page before, limit 0
+// Calls returns one page of calls; cursor is the Next of the page before, limit 0
 // the door's own.
 func (c *Client) Calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
 	return c.CallsIn(ctx, "", f, cursor, limit)
@@ -141,7 +134,7 @@ func (c *Client) CallsIn(ctx context.Context, region ownership.Region, f ownersh
 	return get[api.CallPage](ctx, c, "/v1/calls", q)
 }
 
-// Call gives one call; the id may be spelled as the cloud spells it.
+// Call returns one call; the id may be spelled as the cloud spells it.
 func (c *Client) Call(ctx context.Context, id string) (ownership.Call, error) {
 	return get[ownership.Call](ctx, c, callPath(id), nil)
 }
@@ -151,14 +144,9 @@ func (c *Client) ExplainCall(ctx context.Context, id string) (api.CallExplanatio
 	return get[api.CallExplanation](ctx, c, callPath(id)+"/explain", nil)
 }
 
-// Timeline gives the events of one call, oldest first.
-func (c *Client) Timeline(ctx context.Context, id string) ([]history.Event, error) {
-	return items[history.Event](ctx, c, callPath(id)+"/timeline", nil)
-}
-
 // Release forgets a call that is over; the cloud is not told.
 func (c *Client) Release(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, callPath(id), nil, nil, nil)
+	return c.call(ctx, http.MethodDelete, callPath(id), nil, nil)
 }
 
 // Explain says what the webhook would do with a notification. An Authorization
@@ -179,11 +167,11 @@ func (c *Client) Explain(ctx context.Context, n ownership.Supposed) (api.Explana
 			q.Set(name, v)
 		}
 	}
-	err := c.call(ctx, http.MethodPost, "/v1/explain", q, rawBody{n.Body, header}, &out)
+	_, err := c.exchange(ctx, http.MethodPost, "/v1/explain", q, header, bytes.NewReader(n.Body), &out)
 	return out, err
 }
 
-// Regions gives this region and what is known of the others.
+// Regions returns this region and what is known of the others.
 func (c *Client) Regions(ctx context.Context) ([]api.Region, error) {
 	return items[api.Region](ctx, c, "/v1/regions", nil)
 }
@@ -191,46 +179,34 @@ func (c *Client) Regions(ctx context.Context) ([]api.Region, error) {
 // CallbackURI asks for a signed callback URI on the node, for an outgoing call.
 func (c *Client) CallbackURI(ctx context.Context, app ownership.AppID, group string) (api.CallbackURI, error) {
 	var out api.CallbackURI
-	err := c.call(ctx, http.MethodPost, "/v1/callback-uris", nil, api.CallbackBody{App: app, Group: group}, &out)
+	err := c.call(ctx, http.MethodPost, "/v1/callback-uris", api.CallbackBody{App: app, Group: group}, &out)
 	return out, err
 }
 
 // TransferLeader gives the raft leadership away; to empty: to any voter.
 func (c *Client) TransferLeader(ctx context.Context, to ownership.NodeID) error {
-	return c.call(ctx, http.MethodPost, "/v1/raft/leader", nil, api.TransferAsk{To: to}, nil)
+	return c.call(ctx, http.MethodPost, "/v1/raft/leader", api.TransferAsk{To: to}, nil)
 }
 
-// Peers gives the servers of the raft group.
+// Peers returns the servers of the raft group.
 func (c *Client) Peers(ctx context.Context) ([]api.Peer, error) {
 	return items[api.Peer](ctx, c, "/v1/raft/peers", nil)
 }
 
-// Tokens gives the names, roles and ends of the node's tokens.
+// Tokens returns the names, roles and ends of the node's tokens.
 func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
 	return items[api.TokenInfo](ctx, c, "/v1/tokens", nil)
-}
-
-// Audit gives the last changes asked of the node, newest first; limit 0: the
-// door's own.
-func (c *Client) Audit(ctx context.Context, limit int) ([]api.Change, error) {
-	q := url.Values{}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	var list api.List[api.Change]
-	err := c.call(ctx, http.MethodGet, "/v1/audit", q, nil, &list)
-	return list.Items, err
 }
 
 // MakeToken makes a token of the region's doors. Its secret is in the answer and
 // nowhere else.
 func (c *Client) MakeToken(ctx context.Context, ask api.TokenAsk) (api.TokenMade, error) {
 	var made api.TokenMade
-	err := c.call(ctx, http.MethodPost, "/v1/tokens", nil, ask, &made)
+	err := c.call(ctx, http.MethodPost, "/v1/tokens", ask, &made)
 	return made, err
 }
 
 // RevokeToken takes a token of the region's doors back.
 func (c *Client) RevokeToken(ctx context.Context, name string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, nil, nil)
+	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, nil)
 }

@@ -31,8 +31,8 @@ const Root = "/console/"
 // scripts' reach, never sent from other sites.
 const cookieName = "tandem_session"
 
-// cookieLife is how long a browser keeps it.
-const cookieLife = 12 * time.Hour
+// SessionLife is how long a login lasts, and a browser keeps the cookie.
+const SessionLife = 12 * time.Hour
 
 // policy lets the pages use this program's own files only. Templates hold no
 // inline style and no inline script.

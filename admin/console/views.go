@@ -5,9 +5,9 @@ import (
 	"html/template"
 	"net/url"
 	"strconv"
-	"tandem/admin/api"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,30 +58,17 @@ func (a *app) env(name string) string {
 	return ""
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // asking runs one request against the admin door, and turns the door's refusals
 // into exit codes.
 func (a *app) asking(do func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := client.New(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
+		c, err := client.New(cmp.Or(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), cmp.Or(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
 			return usage("%w", err)
 		}
 		defer c.Close()
 		c.Consistency = a.client.consistency
-		ctx := cmd.Context()
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return asExit(do(ctx, c, args))
 	}
@@ -118,6 +107,27 @@ func (a *app) listing(do func(ctx context.Context, c *client.Client, name string
 			return usage("write list, or show and one name; see '%s --help'", cmd.CommandPath())
 		}
 		return a.asking(func(ctx context.Context, c *client.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+	}
+}
+
+// insistPause lies between two attempts of a request that waits.
+const insistPause = time.Second
+
+// insist asks until it is done, refused for good, or the wait is over; each failure in
+// between is told.
+func insist(ctx context.Context, wait time.Duration, ask func() error, tell func(error)) error {
+	until := time.Now().Add(wait)
+	for {
+		err := ask()
+		if err == nil || !client.Unavailable(err) || time.Now().After(until) {
+			return err
+		}
+		tell(err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(insistPause):
+		}
 	}
 }
 

@@ -59,10 +59,3 @@ func eventLine(e history.Event) string {
 	}
 	return strings.Join(words, "  ")
 }
-
-// cutHeader reads "Name: value".
-func cutHeader(line string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(line, ":")
-	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	return name, value, ok && name != "" && !strings.ContainsAny(name+value, "\r\n\x00")
-}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -130,11 +131,13 @@ func answerOf(status int) string {
 	return fmt.Sprintf("%d %s", status, http.StatusText(status))
 }
 
+// readHeaders reads lines of "Name: value".
 func readHeaders(lines []string) (http.Header, error) {
 	h := http.Header{}
 	for _, l := range lines {
-		name, value, ok := cutHeader(l)
-		if !ok {
+		name, value, ok := strings.Cut(l, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || name == "" || strings.ContainsAny(name+value, "\r\n\x00") {
 			return nil, usage("--header %q: write Name: value", l)
 		}
 		h.Add(name, value)

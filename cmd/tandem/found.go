@@ -30,7 +30,7 @@ Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role ope
   tandem found --wait 30s      right after its start, in a script`,
 		Args: cobra.NoArgs,
 		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-			if err := a.found(ctx, c, wait); err != nil {
+			if err := insist(ctx, wait, func() error { return c.Found(ctx) }, func(error) {}); err != nil {
 				return err
 			}
 			s, err := c.Status(ctx)
@@ -43,20 +43,4 @@ Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role ope
 	}
 	c.Flags().DurationVar(&wait, "wait", 0, "go on trying for so long while the node cannot answer yet")
 	return c
-}
-
-// found asks until it is done, refused for good, or the wait is over.
-func (a *app) found(ctx context.Context, c *client.Client, wait time.Duration) error {
-	until := time.Now().Add(wait)
-	for {
-		err := c.Found(ctx)
-		if err == nil || !client.Unavailable(err) || time.Now().After(until) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(joinPause):
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ only the leader knows: elsewhere HEALTHY says - of them.`,
 			if err := c.TransferLeader(ctx, to); err != nil {
 				return err
 			}
-			a.done("the leadership went to %s", first(string(to), "another voter"))
+			a.done("the leadership went to %s", cmp.Or(string(to), "another voter"))
 			return nil
 		}),
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -28,7 +29,7 @@ const (
 // apiConfig is huma's configuration without what would reach outside: its own
 // docs page loads from a CDN, its schema links trust the Host header.
 func apiConfig(version string) huma.Config {
-	c := huma.DefaultConfig("Tandem admin API", orElse(version, "dev"))
+	c := huma.DefaultConfig("Tandem admin API", cmp.Or(version, "dev"))
 	c.Info.Description = "The private door of a Tandem node. Any node takes any request of its region. " +
 		"Reads take ?consistency= and say in the headers Tandem-Consistency, Tandem-Applied-Index and Tandem-As-Of how fresh they are. " +
 		"Refusals are problems of RFC 9457."
@@ -160,7 +161,7 @@ func (d *Door) freshen(ctx context.Context, a Asking) (api.Freshness, error) {
 			return api.Freshness{}, problem(err)
 		}
 	}
-	return api.Freshness{Consistency: orElse(a.Consistency, api.Local), Applied: d.deps.Table.Applied(), AsOf: d.now().UTC()}, nil
+	return api.Freshness{Consistency: cmp.Or(a.Consistency, api.Local), Applied: d.deps.Table.Applied(), AsOf: d.now().UTC()}, nil
 }
 
 // answer is a read's output: the body, and in the headers how fresh it is.
@@ -172,6 +173,17 @@ type answer[T any] struct {
 // reply is the output of an operation that has no freshness.
 type reply[T any] struct {
 	Body T
+}
+
+// within asks with the door's patience and replies with what came.
+func within[T any](ctx context.Context, d *Door, ask func(context.Context) (T, error)) (*reply[T], error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+	defer cancel()
+	body, err := ask(ctx)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &reply[T]{body}, nil
 }
 
 // list is a body that holds several things of one kind.
