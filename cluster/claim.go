@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"tandem/cluster/batch"
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -59,9 +61,9 @@ func (c *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Pl
 		defer cancel()
 	}
 	var d decided
-	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, leader ownership.NodeID, _ string) (err error) {
+	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, at ownership.NodeID, _ string) (err error) {
 		way := c.forward
-		if leader == c.self {
+		if at == c.self {
 			way = c.lead
 		}
 		d, err = way.Do(ctx, cl)
@@ -186,19 +188,15 @@ func (c *standing) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch
 func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
-	r := c.reign.Load()
-	if r == nil {
-		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
+	l, err := c.leads()
+	if err == nil {
+		err = l.Settled(ctx)
 	}
-	select {
-	case <-r.settled:
-	case <-r.ctx.Done():
-		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
-	case <-ctx.Done():
-		return batch.FailAll[decided](len(claims), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
+	if err != nil {
+		return batch.FailAll[decided](len(claims), err)
 	}
 	c.m.batch(len(claims))
-	out, err := r.propose(ctx, ownership.Claims{Claims: claims})
+	out, err := l.Propose(ctx, ownership.Claims{Claims: claims})
 	if err == nil && out.Err != nil {
 		err = out.Err
 	}
@@ -217,7 +215,7 @@ func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 			res[i].Err = out.Errors[i]
 		}
 		if why := out.Placements[i].Reason; res[i].Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
-			r.leases.Placed(out.Placements[i].Owner, 1, now)
+			l.Leases.Placed(out.Placements[i].Owner, 1, now)
 		}
 	}
 	return res
@@ -227,13 +225,13 @@ func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
-	leader, addr, changed := c.leader.now()
-	if leader == "" || leader == c.self {
+	at, addr, changed := c.leader.now()
+	if at == "" || at == c.self {
 		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Claims{Claims: claims})
+	out, err := c.forwardAct(ctx, c.links.To(at, addr), ownership.Claims{Claims: claims})
 	if err != nil {
 		return batch.FailAll[decided](len(claims), err)
 	}
@@ -252,12 +250,11 @@ func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decid
 }
 
 // forwardAct sends an act to the leader.
-func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) forwardAct(ctx context.Context, p *transport.Peer, act ownership.Act) (*ownership.Outcome, error) {
 	b, err := store.EncodeAct(act, c.tb.Format())
 	if err != nil {
 		return nil, err
 	}
-	p := c.links.To(leader, addr)
 	res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 	if err != nil {
 		return nil, err
@@ -282,4 +279,63 @@ func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*o
 		}
 	}
 	return out, nil
+}
+
+// WhatIf gives the placement that Claim would, and changes nothing. The leader
+// says it, for only the leader knows how the nodes fare; the errors are those of
+// Claim.
+func (c *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+	if p, ok, err := c.known(cl); ok {
+		return p, err
+	}
+	if cl.Via == "" {
+		cl.Via = c.self
+	}
+	var p ownership.Placement
+	err := c.persist(ctx, "asking where call "+string(cl.Call)+" would go", anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+		return c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+			p, err = l.WhatIf(ctx, cl)
+			return err
+		}, func(peer *transport.Peer) (err error) {
+			p, err = whatIfBy(ctx, peer, cl)
+			return err
+		})
+	})
+	return p, err
+}
+
+func whatIfBy(ctx context.Context, peer *transport.Peer, cl ownership.Claim) (ownership.Placement, error) {
+	act, err := store.EncodeAct(ownership.Claims{Claims: []ownership.Claim{cl}}, 1)
+	if err != nil {
+		return ownership.Placement{}, err
+	}
+	res, err := peer.WhatIf(ctx, &peerpb.ProposeRequest{Act: act})
+	if err != nil {
+		return ownership.Placement{}, err
+	}
+	out := outcomeFromWire(res.GetOutcome())
+	if len(out.Placements) != 1 || len(out.Errors) != 1 {
+		return ownership.Placement{}, fmt.Errorf("asking where call %s would go: the leader gave %d placements for one call", cl.Call, len(out.Placements))
+	}
+	return out.Placements[0], out.Errors[0]
+}
+
+func (c *peerDoor) WhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+	act, err := store.DecodeAct(req.GetAct())
+	if err != nil {
+		return nil, err
+	}
+	claims, ok := act.(ownership.Claims)
+	if !ok || len(claims.Claims) != 1 {
+		return nil, fmt.Errorf("asking where a call would go: the request carries %T, not one claim", act)
+	}
+	l, err := c.leads()
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.WhatIf(ctx, claims.Claims[0])
+	if err != nil && !errors.Is(err, ownership.ErrFull) && !errors.Is(err, ownership.ErrNoBot) {
+		return nil, err
+	}
+	return &peerpb.ProposeReply{Outcome: outcomeToWire(&ownership.Outcome{Placements: []ownership.Placement{p}, Errors: []error{err}})}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/presence"
 	"tandem/cluster/transport"
@@ -109,16 +110,9 @@ func (c *entry) announce(ctx context.Context) (err error) {
 		}
 	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
-	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.Deaf.Load()) {
-		if leader == c.self {
-			r := c.reign.Load()
-			if r == nil {
-				return ownership.ErrNotLeader
-			}
-			_, err := r.admit(ctx, req)
-			return err
-		}
-		return c.askToJoin(ctx, leader, addr, req)
+	if at, addr, ok := c.Leader(); ok && (at != c.self || !c.trans.Deaf.Load()) {
+		_, err := c.joinAt(ctx, at, addr, req)
+		return err
 	}
 	err = fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
 	hello := c.me()
@@ -141,7 +135,7 @@ func (c *entry) announce(ctx context.Context) (err error) {
 		}
 		// The one that answers passes it on, so that the leader's own address counts
 		// only when it calls back.
-		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
+		if err = askToJoin(ctx, c.links.To(id, h.addr), req); err == nil {
 			return nil
 		}
 		if again, _ := retryable(err); !again && !errors.Is(err, ownership.ErrUninvited) { // another one may have been asked to take it in
@@ -174,7 +168,7 @@ func (c *entry) needed(met map[ownership.NodeID]greeting) bool {
 			others++
 		}
 	}
-	return c.votes(c.self) && others < quorum(c.voters())
+	return c.votes(c.self) && others < leader.Quorum(c.voters())
 }
 
 // vouched lets this process take part in raft when so many other voters vouch that
@@ -184,7 +178,7 @@ func (c *entry) needed(met map[ownership.NodeID]greeting) bool {
 func (c *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
 		if h.GetProcess() != c.process {
-			return twinOf(c.self, h.addr)
+			return presence.Twin(c.self, h.addr)
 		}
 	}
 	have := 0
@@ -206,8 +200,8 @@ func (c *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) erro
 	return nil
 }
 
-func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr string, req JoinRequest) error {
-	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+func askToJoin(ctx context.Context, p *transport.Peer, req leader.JoinRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, leader.JoinLimit)
 	defer cancel()
 	n := req.Node
 	n.Process, n.GoneAt = "", time.Time{} // the oldest format goes without
@@ -215,7 +209,6 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	if err != nil {
 		return err
 	}
-	p := c.links.To(node, addr)
 	_, err = p.Join(ctx, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
@@ -224,10 +217,6 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	})
 	return err
 }
-
-// joinLimit bounds one request to join: the leader calls the node back, changes
-// raft's configuration and writes the record.
-const joinLimit = 10 * time.Second
 
 // mayFound founds the region when this node is the one to do it, by the agreement
 // of bootstrap_expect. false, nil: the node should ask to join, or wait and look
@@ -318,7 +307,7 @@ type greeting struct {
 // and gives the other nodes of the region that answered in time, by id, the answers
 // under the own id, and a refusal by a node of another deployment or region.
 func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -347,9 +336,6 @@ func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *pee
 	wg.Wait()
 	return out, self, refused
 }
-
-// helloLimit bounds a round of hellos.
-const helloLimit = 2 * time.Second
 
 // founding remembers to whom this node gave its word, and who gave theirs to it when
 // it founded the region.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -55,12 +56,12 @@ func (c *entry) Found(ctx context.Context) error {
 // foundRegion makes this node the only voter of a new region, whose identity is
 // random; the others join.
 func (c *entry) foundRegion(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
 	if err := c.st.Belong(rand.Text()); err != nil {
 		return fmt.Errorf("founding the region: %w", err)
 	}
-	err := await(ctx, func() raft.Future {
+	err := leader.Await(ctx, func() raft.Future {
 		return c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
 			{ID: raft.ServerID(c.self), Address: raft.ServerAddress(c.addr), Suffrage: raft.Voter},
 		}})
@@ -104,28 +105,4 @@ func (c *standing) formerly() string {
 		return *id
 	}
 	return ""
-}
-
-// begin gives a region its newest format and its identity before anything else is
-// in its table, or as soon as every node reads the format that has one.
-func (r *reign) begin() {
-	if len(r.c.tb.Nodes()) == 0 {
-		r.raiseFormat()
-	}
-	if r.c.tb.Identity() != "" || r.c.tb.Format() < ownership.FormatReservations {
-		return
-	}
-	id := r.c.st.Lineage().Identity
-	if id == "" {
-		id = rand.Text()
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
-	defer cancel()
-	out, err := r.propose(ctx, ownership.Found{Identity: id})
-	if err == nil {
-		err = out.Err
-	}
-	if err != nil && r.ctx.Err() == nil {
-		r.c.log.Warn("giving the region its identity", "err", err)
-	}
 }

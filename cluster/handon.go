@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"connectrpc.com/connect"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -22,52 +22,29 @@ const (
 
 // direct asks the leader which node is fittest to take a partition, but for some.
 func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
-	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
-		if leader == c.self {
-			to, err = c.directHere(ctx, id, but)
+	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		return c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+			to, err = direct(ctx, l, id, but)
 			return err
-		}
-		req := &peerpb.DirectRequest{Partition: uint32(id)}
-		for _, n := range but {
-			req.But = append(req.But, string(n))
-		}
-		res, err := c.links.To(leader, addr).Direct(ctx, req)
-		to = ownership.NodeID(res.GetNode())
-		return err
+		}, func(p *transport.Peer) error {
+			req := &peerpb.DirectRequest{Partition: uint32(id)}
+			for _, n := range but {
+				req.But = append(req.But, string(n))
+			}
+			res, err := p.Direct(ctx, req)
+			to = ownership.NodeID(res.GetNode())
+			return err
+		})
 	})
 	return to, err
 }
 
-func (c *moves) directHere(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
-	r := c.reign.Load()
-	if r == nil {
-		return "", ownership.ErrNotLeader
-	}
-	if err := r.waitReady(ctx); err != nil {
+// direct is the leader's part of it.
+func direct(ctx context.Context, l *leader.Leadership, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
+	if err := l.Ready(ctx); err != nil {
 		return "", err
 	}
-	return r.fittest(id, but)
-}
-
-// fittest gives the node that is fittest to take the partition, but for some.
-func (r *reign) fittest(id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
-	p, ok := r.c.tb.Partition(id)
-	if !ok {
-		return "", fmt.Errorf("moving partition %s: %w", id, ownership.ErrUnknown)
-	}
-	to, ok := ownership.Heir(r.c.tb, p, r.fitnessBut(but))
-	if !ok {
-		return "", fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", id, ownership.ErrFull)
-	}
-	return to, nil
-}
-
-func (r *reign) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]ownership.Fitness {
-	fit := r.leases.Fitness(time.Now())
-	for _, n := range but {
-		delete(fit, n)
-	}
-	return fit
+	return l.Fittest(id, but)
 }
 
 func nodeIDs(names []string) []ownership.NodeID {
@@ -76,16 +53,6 @@ func nodeIDs(names []string) []ownership.NodeID {
 		ids[i] = ownership.NodeID(n)
 	}
 	return ids
-}
-
-// direct gives a move without a target the node that is fittest to take it: those
-// of owners of older software have none.
-func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
-	var err error
-	if m.To == "" {
-		m.To, err = r.fittest(m.Partition, nil)
-	}
-	return m, err
 }
 
 // handOn gives the next owner what this node knows of the partition's handled

@@ -3,6 +3,8 @@ package cluster
 import (
 	"fmt"
 
+	"tandem/cluster/leader"
+	"tandem/cluster/presence"
 	"tandem/ownership"
 )
 
@@ -62,12 +64,7 @@ func (c *entry) twin(seen []string) error {
 			at = addr
 		}
 	}
-	return twinOf(c.self, at)
-}
-
-func twinOf(id ownership.NodeID, at string) error {
-	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
-		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
+	return presence.Twin(c.self, at)
 }
 
 // inTable reports whether the table holds this node's record as it is now.
@@ -104,14 +101,14 @@ func (c *entry) ownsTooFew() bool {
 
 // joining is this node's request to be taken in, and why it has no token to show, if it
 // should have one.
-func (c *entry) joining() (req JoinRequest, noToken error) {
+func (c *entry) joining() (req leader.JoinRequest, noToken error) {
 	_, member := c.tb.Node(c.self)
 	token := ""
 	if !member {
 		token, noToken = c.token()
 	}
 	me := c.me()
-	return JoinRequest{
+	return leader.JoinRequest{
 		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
 		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
 		Token: token,

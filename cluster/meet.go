@@ -7,7 +7,9 @@ import (
 	"slices"
 	"sync"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -84,7 +86,7 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 }
 
 func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
 	p := c.links.To("", addr)
 	return p.Hello(ctx, req)
@@ -192,4 +194,32 @@ func (v *invites) with(more []string) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return append(slices.Clone(more), v.addrs...)
+}
+
+// A certificate says which node speaks. That the region wants it says an operator at a
+// node of the region, a token with the role join, the agreement by which the region was
+// founded, or a setting of the region.
+
+// vouching gives the context in which a request to join is passed on: with the name of
+// the operator who has the node met here, or of the one whom another member names. A
+// newcomer names nobody.
+func (c *entry) vouching(ctx context.Context, newcomer ownership.Node) context.Context {
+	by := c.invites.wantedBy(newcomer.ID, newcomer.Incarnation)
+	if by == "" && c.member(transport.SpeakerOf(ctx)) == nil {
+		by = ownership.Operator(ctx)
+	}
+	return ownership.By(ctx, by)
+}
+
+// token gives what this node shows for itself when it asks to be taken in: the token
+// of the operator who had it enter, else the one of its configuration. Empty: none.
+func (c *entry) token() (string, error) {
+	if t := c.invites.shown(); t != "" || c.cfg.JoinToken == nil {
+		return t, nil
+	}
+	t, err := c.cfg.JoinToken()
+	if err != nil {
+		return "", fmt.Errorf("reading the token to join with: %w", err)
+	}
+	return t, nil
 }

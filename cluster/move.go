@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -110,11 +111,6 @@ func (c *moves) rest(ctx context.Context, id ownership.PartitionID) error {
 	return c.doors.Rest(ctx, id)
 }
 
-// through is an act without effect: once it is applied, whatever was sent before
-// it is applied too, or lost. ReadBarrier does not show that: while a disk is
-// slow, entries wait for it under a leader that is sure of its lead.
-var through = ownership.Seen{}
-
 // takeBack lets this node act on a partition again whose move came to nothing.
 func (c *moves) takeBack(id ownership.PartitionID, epoch ownership.Epoch) {
 	if p, ok := c.tb.Partition(id); ok && p.Owner == c.self && p.Epoch == epoch {
@@ -134,7 +130,7 @@ func (c *moves) resume(id ownership.PartitionID, epoch ownership.Epoch) {
 		case <-c.ctx.Done():
 			return
 		}
-		if out, err := c.Do(c.ctx, through); err == nil && c.waitApplied(c.ctx, out.Index) == nil {
+		if out, err := c.Do(c.ctx, leader.Through); err == nil && c.waitApplied(c.ctx, out.Index) == nil {
 			c.takeBack(id, epoch)
 			return
 		}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -106,14 +106,8 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 	return err
 }
 
-// servers gives raft's latest configuration. It comes from memory.
-func (c *standing) servers() []raft.Server {
-	f := c.raft.GetConfiguration()
-	if f.Error() != nil {
-		return nil
-	}
-	return f.Configuration().Servers
-}
+// servers is raft's latest configuration.
+func (c *standing) servers() []raft.Server { return leader.Servers(c.raft) }
 
 // stranger reports whether a node with a good certificate has no business with
 // this region's raft: it was removed, or never joined. One message of a high term
@@ -230,17 +224,4 @@ func (c *Cluster) watchLeader() {
 func (c *standing) Leader() (ownership.NodeID, string, bool) {
 	id, addr, _ := c.leader.now()
 	return id, addr, id != ""
-}
-
-// raftRefusal tells what raft's errors mean to a caller here.
-func raftRefusal(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrRaftShutdown):
-		return fmt.Errorf("%w: %w", ownership.ErrNotLeader, err)
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
-	}
-	return err
 }

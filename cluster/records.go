@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tandem/cluster/batch"
@@ -37,9 +38,9 @@ func (c *proposals) isRecord(act ownership.Act) bool {
 }
 
 // record applies one record with the others that are waiting.
-func (c *proposals) record(ctx context.Context, leader ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
+func (c *proposals) record(ctx context.Context, at ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
 	way := c.forwardRecords
-	if leader == c.self {
+	if at == c.self {
 		way = c.leadRecords
 	}
 	r, err := way.Do(ctx, act)
@@ -61,13 +62,13 @@ func (c *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
 func (c *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
 	defer cancel()
-	leader, addr, changed := c.leader.now()
-	if leader == "" || leader == c.self {
+	at, addr, changed := c.leader.now()
+	if at == "" || at == c.self {
 		return batch.FailAll[recorded](len(acts), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Records{Acts: acts})
+	out, err := c.forwardAct(ctx, c.links.To(at, addr), ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 
@@ -107,3 +108,33 @@ func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*owne
 	}
 	return out, nil
 }
+
+// Ended makes the region know that calls of an app have ended which it did not know
+// before: a claim of one may be under way, and must ring nowhere when it is carried
+// out after all. After nil Find knows each here: as ended, or as what a claim that
+// was quicker has made of it. A region of an older command format keeps no such mark.
+func (c *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+	if c.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
+		return nil
+	}
+	const doing = "noting the end of calls that nobody has claimed"
+	batch := ownership.Records{Acts: make([]ownership.Act, len(calls))}
+	for i, id := range calls {
+		batch.Acts[i] = ownership.Release{Call: id, App: app, Told: true, Why: whyEarly}
+	}
+	out, err := c.Do(ctx, batch)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	for _, err := range out.Errors {
+		if err != nil && !errors.Is(err, ownership.ErrConflict) { // that one was claimed meanwhile
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	if err := c.waitApplied(ctx, out.Index); err != nil {
+		return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
+	}
+	return nil
+}
+
+const whyEarly = "the cloud ended it before anybody had claimed it"

@@ -3,12 +3,15 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -80,15 +83,18 @@ func (c *renewals) catchUp() {
 	}
 }
 
-func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
-	if leader == c.self {
-		r := c.reign.Load()
-		if r == nil {
-			return lease.Grant{}, ownership.ErrNotLeader
-		}
-		return r.renew(ctx, in)
-	}
-	p := c.links.To(leader, addr)
+func (c *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (g lease.Grant, err error) {
+	err = c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+		g, err = l.Renew(ctx, in)
+		return err
+	}, func(p *transport.Peer) (err error) {
+		g, err = c.renewBy(ctx, p, in)
+		return err
+	})
+	return g, err
+}
+
+func (c *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Renewal) (lease.Grant, error) {
 	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
 		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
@@ -154,5 +160,53 @@ func (c *renewals) giveBack(ctx context.Context) {
 	p := c.links.To(leader, addr)
 	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
 		c.log.Debug("giving the lease back", "err", err)
+	}
+}
+
+// How long a lease may last.
+const (
+	shortestLease = 200 * time.Millisecond
+	longestLease  = time.Minute
+)
+
+// leaseLength is how long leases last now.
+func (c *standing) leaseLength() time.Duration { return leader.LeaseLength(c.tb, c.cfg.Timings) }
+
+// Lease gives how long leases last in the region, as this node knows it.
+func (c *standing) Lease() time.Duration { return c.leaseLength() }
+
+// longestLease is how long a lease granted by an earlier leader may last.
+func (c *standing) longestLease() time.Duration { return leader.LongestLease(c.tb, c.cfg.Timings) }
+
+// SetLease changes how long leases last, for the whole region and from any node.
+// What new ones last counts from their next renewal on. The error is ErrConflict
+// for a length outside of what the region can live with, or in a region that still
+// has nodes of older software, or ErrNoLeader.
+func (c *proposals) SetLease(ctx context.Context, length time.Duration) error {
+	if least := max(2*c.cfg.Timings.Heartbeat, shortestLease); length < least || length > longestLease {
+		return fmt.Errorf("setting the length of leases to %v: allowed are %v to %v, so that an election outlasts none: %w",
+			length, least, longestLease, ownership.ErrConflict)
+	}
+	if c.tb.Format() < ownership.FormatReservations {
+		return fmt.Errorf("setting the length of leases: some nodes have older software, upgrade them first: %w", ownership.ErrConflict)
+	}
+	// One change waits until the leases of before the last one are over.
+	bounded, cancel := context.WithTimeout(ctx, longestLease+2*c.cfg.Timings.Decide)
+	defer cancel()
+	return c.persistWithin(ctx, bounded, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		act := ownership.SetLease{Length: length}
+		out, err := c.proposeAt(ctx, at, addr, act)
+		if err == nil {
+			err = out.Err
+		}
+		return err
+	})
+}
+
+// follow says once that this node's file has another length than the region.
+func (c *renewals) follow(length time.Duration) {
+	if c.followed.Swap(int64(length)) != int64(length) && length != c.cfg.Timings.Lease {
+		c.log.Warn("leases last as long as the region says, not as long as cluster.lease of this node's file: change the file, or the region with tandem region lease",
+			"region", length, "file", c.cfg.Timings.Lease)
 	}
 }

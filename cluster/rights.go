@@ -54,7 +54,7 @@ func (c *proposals) member(id ownership.NodeID) error {
 		return nil
 	case ok:
 		return fmt.Errorf("node %s: %w", id, ownership.ErrGone)
-	case c.reign.Load() == nil:
+	case c.leading.Load() == nil:
 		return fmt.Errorf("node %s is not known here: %w", id, ownership.ErrNotLeader)
 	}
 	return fmt.Errorf("node %s is %w: it has to join first", id, ownership.ErrUnknown)

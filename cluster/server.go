@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/presence"
@@ -43,15 +44,15 @@ func (c *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 	if speaker := transport.SpeakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
-	r := c.reign.Load()
-	if r == nil {
-		return nil, ownership.ErrNotLeader
+	l, err := c.leads()
+	if err != nil {
+		return nil, err
 	}
 	if req.GetOver() {
-		r.leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
-		return &peerpb.RenewReply{Leader: string(c.self), Term: r.term}, nil
+		l.Leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
+		return &peerpb.RenewReply{Leader: string(c.self), Term: l.Term}, nil
 	}
-	g, err := r.renew(ctx, lease.Renewal{
+	g, err := l.Renew(ctx, lease.Renewal{
 		Node: ownership.NodeID(req.GetNode()), Incarnation: req.GetIncarnation(), Process: req.GetProcess(), Live: int(req.GetLive()),
 		Sum: req.GetSum(), Settings: req.GetSettings(),
 		Bot: req.GetBot(), Load: req.GetLoad(), Room: int(req.GetRoom()),
@@ -146,15 +147,15 @@ func (c *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.J
 	if !ok {
 		return nil, fmt.Errorf("joining a node: the request carries %T", act)
 	}
-	leader, _, changed := c.leader.now()
-	if leader == "" {
+	at, _, changed := c.leader.now()
+	if at == "" {
 		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
 	}
 	ctx, end := until(ctx, changed) // a leader that is lost may be so for want of this very node
 	defer end()
 	join.Node.Process = req.GetProcess()
 	ctx = c.vouching(ctx, join.Node)
-	voter, err := c.entry.Join(ctx, JoinRequest{
+	voter, err := c.entry.Join(ctx, leader.JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
 		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Token: req.GetToken(),
@@ -171,8 +172,7 @@ func (c *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.J
 
 func (c *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
-	left := req.GetLeft()
-	if left && transport.SpeakerOf(ctx) != id {
+	if req.GetLeft() && transport.SpeakerOf(ctx) != id {
 		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
 	}
 	if transport.SpeakerOf(ctx) != id {
@@ -180,14 +180,11 @@ func (c *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*pe
 			return nil, err
 		}
 	}
-	r := c.reign.Load()
-	if r == nil {
-		return nil, ownership.ErrNotLeader
+	l, err := c.leads()
+	if err != nil {
+		return nil, err
 	}
-	if req.GetProbe() {
-		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
-	}
-	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
+	return &peerpb.DismissReply{}, dismiss(ctx, l, req)
 }
 
 func (c *peerDoor) Yield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
@@ -202,7 +199,11 @@ func (c *peerDoor) Yield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb
 }
 
 func (c *peerDoor) Direct(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
-	to, err := c.directHere(ctx, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
+	l, err := c.leads()
+	if err != nil {
+		return nil, err
+	}
+	to, err := direct(ctx, l, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
 	if err != nil {
 		return nil, err
 	}
@@ -217,11 +218,11 @@ func (c *peerDoor) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*
 }
 
 func (c *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
-	r := c.reign.Load()
-	if r == nil {
-		return nil, ownership.ErrNotLeader
+	l, err := c.leads()
+	if err != nil {
+		return nil, err
 	}
-	index, err := r.barrier(ctx)
+	index, err := l.Barrier(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -247,14 +248,14 @@ func (c *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Rep
 }
 
 // barrierAt asks the leader for a barrier.
-func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr string) (uint64, error) {
-	if leader == c.self {
-		r := c.reign.Load()
-		if r == nil {
-			return 0, ownership.ErrNotLeader
-		}
-		return r.barrier(ctx)
-	}
-	res, err := c.links.To(leader, addr).Barrier(ctx, &peerpb.BarrierRequest{})
-	return res.GetApplied(), err
+func (c *proposals) barrierAt(ctx context.Context, at ownership.NodeID, addr string) (index uint64, err error) {
+	err = c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+		index, err = l.Barrier(ctx)
+		return err
+	}, func(p *transport.Peer) error {
+		res, err := p.Barrier(ctx, &peerpb.BarrierRequest{})
+		index = res.GetApplied()
+		return err
+	})
+	return index, err
 }

@@ -28,7 +28,7 @@ func setBack(t *testing.T) (nodes []*testNode, ldr, n, was *testNode) {
 	}
 	applied := ldr.tb.Applied()
 	eventually(t, "the leader has heard that the node has all of it", func() bool {
-		last, _ := ldr.reign.Load().leases.Last(n.id)
+		last, _ := ldr.leading.Load().Leases.Last(n.id)
 		return last.Applied >= applied
 	})
 	return nodes, ldr, n, was
@@ -60,16 +60,16 @@ func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	third := without(nodes, ldr)[1]
 	n.kill()
 	third.kill()
-	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
+	eventually(t, "nobody leads", func() bool { return ldr.leading.Load() == nil })
 	was.up(joining(ldr))
 	eventually(t, "it is told that its disk was set back", func() bool { return strings.Contains(was.Status().Trouble, "set back") })
-	if !was.trans.Deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
+	if !was.trans.Deaf.Load() || ldr.leading.Load() != nil || was.leading.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
 	third.up(joining(ldr), func(c *Config) { // started anew it remembers nothing, so the other is to lead
 		c.Timings.Heartbeat, c.Timings.Election = 5*time.Second, 5*time.Second
 	})
-	eventually(t, "the node that remembers leads", func() bool { return ldr.reign.Load() != nil })
+	eventually(t, "the node that remembers leads", func() bool { return ldr.leading.Load() != nil })
 	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
 	for i := range 20 {
 		if k, ok := ldr.Find(claimOf(i).Call); !ok || k.Partition == 0 {

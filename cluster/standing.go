@@ -2,14 +2,45 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
+	"tandem/store"
 )
+
+// shared is what every part of a Cluster knows. Start and open fill it in; then
+// only what is atomic or a signal changes.
+type shared struct {
+	cfg     Config
+	doors   Doors
+	self    ownership.NodeID
+	addr    string        // advertised
+	process string        // random, of this start
+	born    time.Time     // when it began
+	before  store.Lineage // of the disk, as this process found it
+	log     *slog.Logger
+	st      *store.Store
+	tb      *store.Table
+	m       *metrics
+	raft    *raft.Raft
+
+	applied signal      // fires after every act that the table applied
+	entered atomic.Bool // the table holds this node's record as it is now
+	renewAt signal      // fires when a renewal is due at once
+	enterAt signal      // fires when the node must announce itself again
+
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	stopping atomic.Bool
+}
 
 // standing is what this node knows of calls, partitions and nodes, and what it may
 // do by its lease. It changes nothing.
@@ -60,3 +91,31 @@ func (c *proposals) Fresh(ctx context.Context) error {
 // freshLimit bounds Fresh: longer than an election takes, shorter than a caller's
 // patience.
 const freshLimit = time.Second
+
+// signal wakes everybody who waits for the next thing to happen. The zero value
+// is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next gives a channel that is closed by the next fire. Take it before looking
+// at what it announces.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// fire wakes the waiting.
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/presence"
 	"tandem/ownership"
@@ -26,7 +27,7 @@ func (c *standing) named(id ownership.NodeID) string {
 func (c *standing) where(id ownership.NodeID) []string {
 	var all []string
 	add := func(addr string) {
-		if addr != "" && addr != string(elsewhere(raft.ServerID(id))) && !slices.Contains(all, addr) {
+		if addr != "" && addr != string(leader.Elsewhere(raft.ServerID(id))) && !slices.Contains(all, addr) {
 			all = append(all, addr)
 		}
 	}
@@ -66,4 +67,35 @@ func (c *entry) meet(b presence.Bearer) error {
 	}
 	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
 	return c.present.Meet(b, applied, time.Now())
+}
+
+// forsakenAfter is how long a node of the region may know no leader before it
+// asks around: far longer than any election.
+const forsakenAfter = 5 * time.Second
+
+// forsaken reports whether the node has been without a leader for so long that
+// the others may have gone on without it.
+func (c *entry) forsaken(now time.Time) bool {
+	if _, _, ok := c.Leader(); ok {
+		c.leaderless = time.Time{}
+		return false
+	}
+	if c.leaderless.IsZero() {
+		c.leaderless = now
+	}
+	return now.Sub(c.leaderless) > forsakenAfter
+}
+
+// around gives the addresses at which somebody of the region may be found.
+func (c *entry) around() []string {
+	all := c.invites.with(c.cfg.Join)
+	for _, n := range c.present.Addrs() { // of those who told: they have this node's address, and may be its region
+		all = append(all, n.GetAddr())
+	}
+	for _, n := range c.tb.Nodes() {
+		if n.State != ownership.NodeGone { // itself too: who answers at the address of its record?
+			all = append(all, c.where(n.ID)...)
+		}
+	}
+	return all
 }

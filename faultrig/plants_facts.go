@@ -72,19 +72,19 @@ func factPlants() []Plant {
 				Old:  "	case same && a.reserves() && !descends(n.Process, have.rec.Process, act.Ancestors):\n",
 				New:  "	case same && a.reserves() && !descends(n.Process, n.Process, act.Ancestors):\n",
 			}, {
-				File: "cluster/presence.go",
-				Old:  "	if s.process != b.process && s.process != \"\" {\n		switch {\n",
-				New:  "	if s.process != b.process && s.process != \"\" && b.process == \"\" {\n		switch {\n",
+				File: "cluster/presence/presence.go",
+				Old:  "	if s.process != b.Process && s.process != \"\" {\n		switch {\n",
+				New:  "	if s.process != b.Process && s.process != \"\" && b.Process == \"\" {\n		switch {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "have.Process == \"\" || have.Process == n.Process {\n",
 				New:  "have.Process == \"\" || have.Process != \"\" {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "	if !slices.Contains(req.Ancestors, have.Process) {\n",
 				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
 			}, {
-				File: "cluster/reign.go",
+				File: "cluster/leader/renew.go",
 				Old:  "	case n.Process != \"\" && n.Process != in.Process:\n",
 				New:  "	case n.Process == in.Process && in.Process == \"\":\n",
 			}},
