@@ -21,9 +21,9 @@ const (
 )
 
 // direct asks the leader which node is fittest to take a partition, but for some.
-func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
-	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
-		return c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+func (mv *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
+	err = mv.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		return mv.atLeader(at, addr, func(l *leader.Leadership) (err error) {
 			to, err = direct(ctx, l, id, but)
 			return err
 		}, func(p *transport.Peer) error {
@@ -59,28 +59,28 @@ func nodeIDs(names []string) []ownership.NodeID {
 // messages, so that a repeat that arrives there after the move finds its reply.
 // Nothing is handed on before the partition rests: what is under way is not yet in
 // the memory.
-func (c *moves) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
-	return c.send(ctx, id, c.memory(id), to)
+func (mv *moves) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+	return mv.send(ctx, id, mv.memory(id), to)
 }
 
-func (c *moves) memory(id ownership.PartitionID) []byte {
-	if c.doors.Memory == nil {
+func (mv *moves) memory(id ownership.PartitionID) []byte {
+	if mv.doors.Memory == nil {
 		return nil
 	}
-	return c.doors.Memory(id)
+	return mv.doors.Memory(id)
 }
 
-func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
+func (mv *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
 	if len(memory) == 0 {
 		return nil
 	}
-	n, ok := c.tb.Node(to)
+	n, ok := mv.tb.Node(to)
 	if !ok {
 		return fmt.Errorf("handing on its memory to node %s: %w", to, ownership.ErrUnknown)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Relay)
+	ctx, cancel := context.WithTimeout(ctx, mv.cfg.Timings.Relay)
 	defer cancel()
-	p := c.links.To(n.ID, n.ClusterAddr)
+	p := mv.links.To(n.ID, n.ClusterAddr)
 	stream, err := p.Take(ctx)
 	if err != nil {
 		return fmt.Errorf("handing on its memory: %w", p.Said(err))
@@ -100,23 +100,23 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 
 // Take takes the memory of a partition that is about to be this node's. It is
 // believed from its present owner only, and harmless if the move comes to nothing.
-func (c *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*peerpb.TakeReply, error) {
-	memory, id, err := c.readMemory(transport.SpeakerOf(ctx), stream)
+func (d *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*peerpb.TakeReply, error) {
+	memory, id, err := d.readMemory(transport.SpeakerOf(ctx), stream)
 	if err != nil {
 		return nil, fmt.Errorf("taking the memory of partition %s: %w", id, err)
 	}
-	if c.doors.Recall != nil {
-		c.doors.Recall(id, memory)
+	if d.doors.Recall != nil {
+		d.doors.Recall(id, memory)
 	}
 	return &peerpb.TakeReply{}, nil
 }
 
-func (c *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
+func (mv *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
 	for stream.Receive() {
 		m := stream.Msg()
 		if id == 0 {
 			id = ownership.PartitionID(m.GetPartition())
-			if p, ok := c.tb.Partition(id); !ok || p.Owner != from {
+			if p, ok := mv.tb.Partition(id); !ok || p.Owner != from {
 				return nil, id, fmt.Errorf("by this node's table it is not %s's: %w", from, ownership.ErrBehind)
 			}
 		}

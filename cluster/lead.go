@@ -60,8 +60,8 @@ func (c *Cluster) needs() leader.Needs {
 }
 
 // leads returns this node's leadership. The error is ErrNotLeader.
-func (c *proposals) leads() (*leader.Leadership, error) {
-	if l := c.leading.Load(); l != nil {
+func (pr *proposals) leads() (*leader.Leadership, error) {
+	if l := pr.leading.Load(); l != nil {
 		return l, nil
 	}
 	return nil, ownership.ErrNotLeader
@@ -69,11 +69,11 @@ func (c *proposals) leads() (*leader.Leadership, error) {
 
 // atLeader has the leader do something: here, where this node leads, else over the peer
 // link.
-func (c *proposals) atLeader(id ownership.NodeID, addr string, here func(*leader.Leadership) error, there func(*transport.Peer) error) error {
-	if id != c.self {
-		return there(c.links.To(id, addr))
+func (pr *proposals) atLeader(id ownership.NodeID, addr string, here func(*leader.Leadership) error, there func(*transport.Peer) error) error {
+	if id != pr.self {
+		return there(pr.links.To(id, addr))
 	}
-	l, err := c.leads()
+	l, err := pr.leads()
 	if err != nil {
 		return err
 	}

@@ -23,22 +23,22 @@ import (
 // incarnation and for an address that another node has, ownership.ErrUninvited for a node that
 // is new and that nobody has let in, ownership.ErrUnreachable when the node does not answer at
 // its address, or ErrNoLeader.
-func (c *entry) Join(ctx context.Context, req leader.JoinRequest) (voter bool, err error) {
-	if err := req.Check(c.cfg.Deployment, c.cfg.Region); err != nil {
+func (en *entry) Join(ctx context.Context, req leader.JoinRequest) (voter bool, err error) {
+	if err := req.Check(en.cfg.Deployment, en.cfg.Region); err != nil {
 		return false, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, leader.JoinLimit)
 	defer cancel()
-	err = c.persistWithin(ctx, bounded, fmt.Sprintf("joining node %s", req.Node.ID), anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
-		voter, err = c.joinAt(ctx, at, addr, req)
+	err = en.persistWithin(ctx, bounded, fmt.Sprintf("joining node %s", req.Node.ID), anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+		voter, err = en.joinAt(ctx, at, addr, req)
 		return err
 	})
 	return voter, err
 }
 
 // joinAt asks the leader to take a node in.
-func (c *entry) joinAt(ctx context.Context, at ownership.NodeID, addr string, req leader.JoinRequest) (voter bool, err error) {
-	err = c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+func (en *entry) joinAt(ctx context.Context, at ownership.NodeID, addr string, req leader.JoinRequest) (voter bool, err error) {
+	err = en.atLeader(at, addr, func(l *leader.Leadership) (err error) {
 		voter, err = l.Admit(ctx, req)
 		return err
 	}, func(p *transport.Peer) error { return askToJoin(ctx, p, req) })
@@ -57,11 +57,11 @@ func (c *Cluster) Remove(ctx context.Context, id ownership.NodeID) error {
 	return c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(id)})
 }
 
-func (c *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
-	bounded, cancel := context.WithTimeout(ctx, leader.DismissLimit(c.cfg.Timings))
+func (pr *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
+	bounded, cancel := context.WithTimeout(ctx, leader.DismissLimit(pr.cfg.Timings))
 	defer cancel()
-	return c.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
-		return c.atLeader(at, addr, func(l *leader.Leadership) error { return dismiss(ctx, l, req) }, func(p *transport.Peer) error {
+	return pr.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		return pr.atLeader(at, addr, func(l *leader.Leadership) error { return dismiss(ctx, l, req) }, func(p *transport.Peer) error {
 			_, err := p.Dismiss(ctx, req)
 			return err
 		})
@@ -78,14 +78,14 @@ func dismiss(ctx context.Context, l *leader.Leadership, req *peerpb.DismissReque
 }
 
 // Drain stops new calls for a node; until zero: with no deadline.
-func (c *proposals) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
-	_, err := c.Do(ctx, ownership.Drain{Node: id, Until: until})
+func (pr *proposals) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
+	_, err := pr.Do(ctx, ownership.Drain{Node: id, Until: until})
 	return err
 }
 
 // Undrain brings a draining node back.
-func (c *proposals) Undrain(ctx context.Context, id ownership.NodeID) error {
-	_, err := c.Do(ctx, ownership.Undrain{Node: id})
+func (pr *proposals) Undrain(ctx context.Context, id ownership.NodeID) error {
+	_, err := pr.Do(ctx, ownership.Undrain{Node: id})
 	return err
 }
 

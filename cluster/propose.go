@@ -40,19 +40,19 @@ const retryPause = 20 * time.Millisecond
 
 // persist tries something at the leader until it is done, refused for good, or
 // Timings.Decide is over. An attempt ends when the leader changes.
-func (c *proposals) persist(ctx context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
+func (pr *proposals) persist(ctx context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
+	bounded, cancel := context.WithTimeout(ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	return c.persistWithin(ctx, bounded, doing, safe, attempt)
+	return pr.persistWithin(ctx, bounded, doing, safe, attempt)
 }
 
-func (c *proposals) persistWithin(ctx, bounded context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
+func (pr *proposals) persistWithin(ctx, bounded context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
 	last := error(nil)
 	for {
-		if c.stopping.Load() {
+		if pr.stopping.Load() {
 			return fmt.Errorf("%s: %w", doing, ErrStopped)
 		}
-		leader, addr, changed := c.leader.now()
+		leader, addr, changed := pr.leader.now()
 		if leader != "" {
 			one, end := until(bounded, changed)
 			err := attempt(one, leader, addr)
@@ -65,7 +65,7 @@ func (c *proposals) persistWithin(ctx, bounded context.Context, doing string, sa
 		select {
 		case <-changed:
 		case <-time.After(retryPause):
-		case <-c.ctx.Done():
+		case <-pr.ctx.Done():
 		case <-bounded.Done():
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
@@ -110,7 +110,7 @@ func until(ctx context.Context, over <-chan struct{}) (context.Context, context.
 // leader fills in the time and the fitness of the nodes. The outcome's own
 // refusal is given as the error too. A Move is tried once: repeating it could
 // report a conflict with itself; use Cluster.Move, which asks the owner first.
-func (c *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	safe := anytime
 	switch act.(type) {
 	case ownership.Claims:
@@ -119,11 +119,11 @@ func (c *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outco
 		safe = whenUnsent
 	}
 	var out *ownership.Outcome
-	err := c.persist(ctx, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
-		if c.isRecord(act) {
-			out, err = c.record(ctx, at, act)
+	err := pr.persist(ctx, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+		if pr.isRecord(act) {
+			out, err = pr.record(ctx, at, act)
 		} else {
-			out, err = c.proposeAt(ctx, at, addr, act)
+			out, err = pr.proposeAt(ctx, at, addr, act)
 		}
 		return err
 	})
@@ -137,20 +137,20 @@ func (c *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outco
 }
 
 // proposeAt has the leader write one act to the log.
-func (c *proposals) proposeAt(ctx context.Context, at ownership.NodeID, addr string, act ownership.Act) (out *ownership.Outcome, err error) {
-	err = c.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+func (pr *proposals) proposeAt(ctx context.Context, at ownership.NodeID, addr string, act ownership.Act) (out *ownership.Outcome, err error) {
+	err = pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
 		out, err = l.Do(ctx, act)
 		return err
 	}, func(p *transport.Peer) (err error) {
-		out, err = c.forwardAct(ctx, p, act)
+		out, err = pr.forwardAct(ctx, p, act)
 		return err
 	})
 	return out, err
 }
 
 // proposeHere writes one act to the log, if this node leads.
-func (c *proposals) proposeHere(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
-	l, err := c.leads()
+func (pr *proposals) proposeHere(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	l, err := pr.leads()
 	if err != nil {
 		return nil, err
 	}
@@ -160,35 +160,35 @@ func (c *proposals) proposeHere(ctx context.Context, act ownership.Act) (*owners
 // ReadBarrier waits until this node's table holds everything that was
 // acknowledged anywhere in the region before the call: a read after it is
 // linearizable. The error is ErrNoLeader, or ErrStopped.
-func (c *proposals) ReadBarrier(ctx context.Context) error {
+func (pr *proposals) ReadBarrier(ctx context.Context) error {
 	const doing = "waiting for the table to be up to date"
 	var index uint64
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timings.Decide)
+	bounded, cancel := context.WithTimeout(ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	err := c.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
-		index, err = c.barriers.Do(ctx, struct{}{})
+	err := pr.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
+		index, err = pr.barriers.Do(ctx, struct{}{})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := c.waitApplied(bounded, index); err != nil {
+	if err := pr.waitApplied(bounded, index); err != nil {
 		return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
 	}
 	return nil
 }
 
 // askBarrier asks the leader once for all reads that wait.
-func (c *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	leader, addr, changed := c.leader.now()
+	leader, addr, changed := pr.leader.now()
 	if leader == "" {
 		return batch.FailAll[uint64](len(asks), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	index, err := c.barrierAt(ctx, leader, addr)
+	index, err := pr.barrierAt(ctx, leader, addr)
 	out := batch.FailAll[uint64](len(asks), err)
 	for i := range out {
 		out[i].Val = index
@@ -197,17 +197,17 @@ func (c *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
 }
 
 // waitApplied waits until the local table has applied an index.
-func (c *standing) waitApplied(ctx context.Context, index uint64) error {
+func (st *standing) waitApplied(ctx context.Context, index uint64) error {
 	for {
-		next := c.applied.next()
-		if c.tb.Applied() >= index {
+		next := st.applied.next()
+		if st.tb.Applied() >= index {
 			return nil
 		}
 		select {
 		case <-next:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-c.ctx.Done():
+		case <-st.ctx.Done():
 			return ErrStopped
 		}
 	}

@@ -107,7 +107,7 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 }
 
 // servers is raft's latest configuration.
-func (c *standing) servers() []raft.Server { return leader.Servers(c.raft) }
+func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
 // stranger reports whether a node with a good certificate has no business with
 // this region's raft: it was removed, or never joined. One message of a high term
@@ -115,25 +115,25 @@ func (c *standing) servers() []raft.Server { return leader.Servers(c.raft) }
 //
 // Without a valid lease nobody is a stranger: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
-func (c *standing) stranger(id ownership.NodeID) bool {
-	if !c.lease.Valid(time.Now()) {
+func (st *standing) stranger(id ownership.NodeID) bool {
+	if !st.lease.Valid(time.Now()) {
 		return false
 	}
-	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {
+	if n, ok := st.tb.Node(id); ok && n.State != ownership.NodeGone {
 		return false
 	}
-	return !c.inRaft(id)
+	return !st.inRaft(id)
 }
 
 // inRaft reports whether the node is in raft's latest configuration.
-func (c *standing) inRaft(id ownership.NodeID) bool {
-	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+func (st *standing) inRaft(id ownership.NodeID) bool {
+	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
 // voters counts the nodes with a vote.
-func (c *standing) voters() int {
+func (st *standing) voters() int {
 	n := 0
-	for _, s := range c.servers() {
+	for _, s := range st.servers() {
 		if s.Suffrage == raft.Voter {
 			n++
 		}
@@ -221,7 +221,7 @@ func (c *Cluster) watchLeader() {
 
 // Leader gives the region's leader and its cluster address; false: none is
 // known right now.
-func (c *standing) Leader() (ownership.NodeID, string, bool) {
-	id, addr, _ := c.leader.now()
+func (st *standing) Leader() (ownership.NodeID, string, bool) {
+	id, addr, _ := st.leader.now()
 	return id, addr, id != ""
 }

@@ -22,8 +22,8 @@ const maxRecords = 1 << 14
 // isRecord reports whether the act is one of those that owners report of their
 // calls, which go to the log in batches: a busy region has thousands a second. An
 // older region takes them one by one.
-func (c *proposals) isRecord(act ownership.Act) bool {
-	if c.tb.Format() < ownership.FormatReservations {
+func (pr *proposals) isRecord(act ownership.Act) bool {
+	if pr.tb.Format() < ownership.FormatReservations {
 		return false
 	}
 	switch a := act.(type) {
@@ -38,10 +38,10 @@ func (c *proposals) isRecord(act ownership.Act) bool {
 }
 
 // record applies one record with the others that are waiting.
-func (c *proposals) record(ctx context.Context, at ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
-	way := c.forwardRecords
-	if at == c.self {
-		way = c.leadRecords
+func (pr *proposals) record(ctx context.Context, at ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
+	way := pr.forwardRecords
+	if at == pr.self {
+		way = pr.leadRecords
 	}
 	r, err := way.Do(ctx, act)
 	if err != nil {
@@ -51,24 +51,24 @@ func (c *proposals) record(ctx context.Context, at ownership.NodeID, act ownersh
 }
 
 // write is the leader's end: one raft entry for the whole batch.
-func (c *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	out, err := c.proposeHere(ctx, ownership.Records{Acts: acts})
+	out, err := pr.proposeHere(ctx, ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 
 // sendRecords is a follower's end: one request to the leader.
-func (c *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	at, addr, changed := c.leader.now()
-	if at == "" || at == c.self {
+	at, addr, changed := pr.leader.now()
+	if at == "" || at == pr.self {
 		return batch.FailAll[recorded](len(acts), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, c.links.To(at, addr), ownership.Records{Acts: acts})
+	out, err := pr.forwardAct(ctx, pr.links.To(at, addr), ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 
@@ -92,9 +92,9 @@ func perRecord(acts []ownership.Act, out *ownership.Outcome, err error) []batch.
 
 // recordsFor is the leader's answer to another node's batch: each record goes into
 // the leader's own combiner, so that batches of several nodes become one.
-func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
+func (pr *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
 	out := &ownership.Outcome{Errors: make([]error, len(acts))}
-	for i, w := range c.leadRecords.All(acts) {
+	for i, w := range pr.leadRecords.All(acts) {
 		select {
 		case r := <-w:
 			if r.Err != nil {
@@ -113,8 +113,8 @@ func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*owne
 // before: a claim of one may be under way, and must ring nowhere when it is carried
 // out after all. After nil Find knows each here: as ended, or as what a claim that
 // was quicker has made of it. A region of an older command format keeps no such mark.
-func (c *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
-	if c.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
+func (pr *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+	if pr.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
 		return nil
 	}
 	const doing = "noting the end of calls that nobody has claimed"
@@ -122,7 +122,7 @@ func (c *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...own
 	for i, id := range calls {
 		batch.Acts[i] = ownership.Release{Call: id, App: app, Told: true, Why: whyEarly}
 	}
-	out, err := c.Do(ctx, batch)
+	out, err := pr.Do(ctx, batch)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -131,7 +131,7 @@ func (c *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...own
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 	}
-	if err := c.waitApplied(ctx, out.Index); err != nil {
+	if err := pr.waitApplied(ctx, out.Index); err != nil {
 		return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
 	}
 	return nil

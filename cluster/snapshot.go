@@ -154,25 +154,25 @@ func sendSnapshot(ctx context.Context, p *transport.Peer, f io.Reader, terms own
 	return nil
 }
 
-func (c *peerDoor) Restore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*peerpb.RestoreReply, error) {
-	if err := c.operators(ctx, "restore", "the table"); err != nil {
+func (d *peerDoor) Restore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*peerpb.RestoreReply, error) {
+	if err := d.operators(ctx, "restore", "the table"); err != nil {
 		return nil, err
 	}
 	terms := ownership.RestoreTerms{Anyhow: stream.RequestHeader().Get(headerAnyhow) != "", Tokens: stream.RequestHeader().Get(headerTokens) != ""}
-	saved, err := c.spool(&chunkReader{stream: stream})
+	saved, err := d.spool(&chunkReader{stream: stream})
 	if err != nil {
 		return nil, err
 	}
 	defer saved.drop()
-	info, err := c.inspect(saved, terms)
+	info, err := d.inspect(saved, terms)
 	if err != nil {
 		return nil, err
 	}
-	l, err := c.leads()
+	l, err := d.leads()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.restoreHere(ctx, l, saved, info, terms); err != nil {
+	if err := d.restoreHere(ctx, l, saved, info, terms); err != nil {
 		return nil, err
 	}
 	return &peerpb.RestoreReply{}, nil

@@ -33,7 +33,7 @@ func factPlants() []Plant {
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
-				Old:  "	if !c.lease.Yield(id, epoch) {\n",
+				Old:  "	if !mv.lease.Yield(id, epoch) {\n",
 				New:  "	if false {\n",
 			}},
 			Finds: "F71", Shows: "I5: call",
