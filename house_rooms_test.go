@@ -42,15 +42,29 @@ var rooms = map[string]roomRule{
 	"federation":   {floor: 3, may: []string{"spelling", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 
+	"cluster/batch":     {floor: 0},
+	"cluster/clocks":    {floor: 0},
 	"cluster/peerpb":    {floor: 1},
+	"cluster/lease":     {floor: 2, may: []string{"ownership"}},
+	"cluster/presence":  {floor: 2, may: []string{"ownership", "cluster/peerpb"}},
 	"cluster/transport": {floor: 2, may: []string{"spelling", "addrlimit", "ownership", "cluster/peerpb"}},
-	"cluster":           {floor: 4, may: []string{"spelling", "ownership", "store", "cluster/peerpb", "cluster/transport"}},
+	"cluster/disk":      {floor: 3, may: []string{"store"}},
+	"cluster/leader": {
+		floor: 3,
+		may: []string{"spelling", "ownership", "store", "cluster/batch", "cluster/clocks", "cluster/lease", "cluster/peerpb",
+			"cluster/presence", "cluster/transport"},
+	},
+	"cluster": {
+		floor: 4,
+		may: []string{"spelling", "ownership", "store", "cluster/batch", "cluster/clocks", "cluster/disk", "cluster/leader",
+			"cluster/lease", "cluster/peerpb", "cluster/presence", "cluster/transport"},
+	},
 
 	"admin": {floor: 4, may: []string{"spelling", "addrlimit", "admin/api", "doorway", "ownership"}, tests: []string{"admin/client"}},
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/transport", "doorway", "federation", "graph", "ownership", "policy", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "graph", "ownership", "policy", "store",
 			"token", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
@@ -67,7 +81,7 @@ var rooms = map[string]roomRule{
 	// Apart: programs that measure, and tests.
 	"bench":     {floor: 8, may: []string{"graphsim", "token"}},
 	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},
-	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "cluster/transport", "graph", "ownership", "store", "token", "webhook"}},
+	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "cluster/clocks", "graph", "ownership", "store", "token", "webhook"}},
 }
 
 // refuses says what is wrong with one import, or nothing.
@@ -150,6 +164,10 @@ func TestTheListItselfFindsOffenders(t *testing.T) {
 		{"tandem/util", "tandem/ownership", false, true},
 		{"tandem/cluster", "tandem/webhook", false, true},
 		{"tandem/cluster/peerpb", "tandem/admin", false, true},
+		{"tandem/cluster/transport", "tandem/cluster/peerpb", false, false},
+		{"tandem/cluster/transport", "tandem/cluster", false, true},
+		{"tandem/cluster/transport", "tandem/store", false, true},
+		{"tandem/cluster/leader", "tandem/cluster", false, true},
 		{"tandem/store", "tandem/token", false, true},
 		{"tandem/cmd/tandem", "tandem/store", false, true},
 		{"tandem/faultrig/cmd/faultrig", "tandem/faultrig", false, false},

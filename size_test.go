@@ -18,7 +18,6 @@ const (
 
 // stillTooBig may only shrink: what is not too big any more leaves the list.
 var stillTooBig = map[string]int{
-	"tandem/cluster: files":          49,
 	"tandem/faultrig.Stage: methods": 64,
 	"tandem/faultrig: files":         41,
 	"tandem/graphsim.Report: fields": 38,

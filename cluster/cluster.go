@@ -170,18 +170,18 @@ func (c *Cluster) run() {
 
 // Ready waits until this node stands in the table, knows a leader and holds a
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
-func (c *entry) Ready(ctx context.Context) error {
+func (en *entry) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.Leased() {
-			if _, _, ok := c.Leader(); ok {
+		if en.entered.Load() && en.Leased() {
+			if _, _, ok := en.Leader(); ok {
 				return nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ctx.Err())
-		case <-c.ctx.Done():
-			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ErrStopped)
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", en.self, en.whyNot(), ctx.Err())
+		case <-en.ctx.Done():
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", en.self, en.whyNot(), ErrStopped)
 		case <-time.After(pollEvery):
 		}
 	}
@@ -190,30 +190,30 @@ func (c *entry) Ready(ctx context.Context) error {
 // pollEvery is how often a wait looks again at what has no signal of its own.
 const pollEvery = 10 * time.Millisecond
 
-func (c *standing) whyNot() string {
-	if t := c.trouble.Load(); t != nil {
+func (st *standing) whyNot() string {
+	if t := st.trouble.Load(); t != nil {
 		return *t
 	}
 	return "it is still looking for the others"
 }
 
-func (c *standing) setTrouble(text string) {
+func (st *standing) setTrouble(text string) {
 	if text == "" {
-		c.trouble.Store(nil)
+		st.trouble.Store(nil)
 		return
 	}
-	c.trouble.Store(&text)
+	st.trouble.Store(&text)
 }
 
 // fatal stops this node acting and tells the node, once, that it must end.
-func (c *standing) fatal(err error) {
-	c.fatalOnce.Do(func() {
-		c.lease.Drop()
-		c.setTrouble(err.Error())
-		c.log.Error("this node cannot go on", "err", err)
-		if c.doors.Fatal != nil {
+func (st *standing) fatal(err error) {
+	st.fatalOnce.Do(func() {
+		st.lease.Drop()
+		st.setTrouble(err.Error())
+		st.log.Error("this node cannot go on", "err", err)
+		if st.doors.Fatal != nil {
 			// Of its own, for it will most likely call Stop.
-			go c.doors.Fatal(err)
+			go st.doors.Fatal(err)
 		}
 	})
 }

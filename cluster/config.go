@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/spelling"
@@ -68,7 +71,6 @@ type Config struct {
 
 // Limits that no setting changes.
 const (
-	maxVoters    = 5   // raft votes beyond five cost every commit and win nothing
 	maxBatch     = 512 // claims in one raft entry
 	defaultPerIP = 128
 )
@@ -153,8 +155,8 @@ func (c Config) Check() error {
 		return errors.New("configuring the cluster: deployment, region and node id must be set")
 	case c.Listen == "":
 		return errors.New("configuring the cluster: the listen address must be set")
-	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxVoters:
-		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, maxVoters)
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > leader.MaxVoters:
+		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, leader.MaxVoters)
 	case c.Partitions <= 0 || c.Silence == nil:
 		return errors.New("configuring the cluster: the number of partitions must be above zero, and Silence be set")
 	case c.Timings.Renew*2 > c.Timings.Lease:
@@ -188,4 +190,37 @@ func (c Config) CheckFiles() error {
 // identity is who this node is.
 func (c Config) identity() transport.Identity {
 	return transport.Identity{Deployment: c.Deployment, Region: c.Region, Node: c.Node.ID}
+}
+
+// Ground is what the cluster stands on: the network and the disk. A field that is
+// nil is the machine's own; a simulation puts in what can be cut, delayed and lost.
+type Ground struct {
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, addr string) (net.Conn, error)
+	Lookup func(ctx context.Context, host string) ([]string, error) // all addresses of a name
+	Log    func(raft.LogStore) raft.LogStore                        // between raft and the log on disk
+	Table  func(raft.FSM) raft.FSM                                  // between raft and the table
+}
+
+func (g *Ground) fill() {
+	if g.Listen == nil {
+		g.Listen = listenTCP
+	}
+	if g.Dial == nil {
+		g.Dial = transport.DialTCP
+	}
+	if g.Lookup == nil {
+		g.Lookup = net.DefaultResolver.LookupHost
+	}
+	if g.Log == nil {
+		g.Log = func(log raft.LogStore) raft.LogStore { return log }
+	}
+	if g.Table == nil {
+		g.Table = func(table raft.FSM) raft.FSM { return table }
+	}
+}
+
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", addr)
 }

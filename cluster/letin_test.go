@@ -75,7 +75,7 @@ func TestD2_ACertificateAloneLetsNobodyIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.askToJoin(forged, "a", a.Addr(), req); !errors.Is(err, ownership.ErrUninvited) {
+	if err := askToJoin(forged, b.links.To("a", a.Addr()), req); !errors.Is(err, ownership.ErrUninvited) {
 		t.Errorf("a newcomer that names an operator itself gets %v", err)
 	}
 	if _, err := a.Meet(soon(t), b.Addr(), "", ""); err != nil {
@@ -173,25 +173,6 @@ func TestD2_WhoFoundedTogetherIsIn(t *testing.T) {
 		t.Error("the audit log does not say what let them in")
 	}
 	waitsOutside(t, r.knocking("d", addrs), leaderOf(t, nodes...))
-}
-
-// The audit log tells the same of one node once a minute, and what is remembered of it
-// has a bound.
-func TestD2_TheAuditLogIsNotFlooded(t *testing.T) {
-	var l lately
-	at := time.Unix(1e9, 0)
-	if what := (audited{"b", "i", false}); !l.due(what, at) || l.due(what, at.Add(time.Second)) || !l.due(what, at.Add(auditEvery)) {
-		t.Error("it is not told once a minute")
-	}
-	if !l.due(audited{"b", "i", true}, at) {
-		t.Error("that it came in is not told")
-	}
-	for i := range 10 * maxAudited {
-		l.due(audited{ownership.NodeID(fmt.Sprint(i)), "i", false}, at)
-	}
-	if len(l.told) > maxAudited {
-		t.Errorf("%d are remembered", len(l.told))
-	}
 }
 
 // A refusal keeps its kind between nodes, so a newcomer goes on waiting.

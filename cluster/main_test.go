@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
@@ -120,7 +121,7 @@ func (r *testRegion) form(n int) []*testNode {
 	}
 	eventually(r.t, "the votes are given", func() bool {
 		for _, n := range out {
-			if len(n.votersHere()) < min(len(out), maxVoters) {
+			if len(n.votersHere()) < min(len(out), leader.MaxVoters) {
 				return false
 			}
 			for _, s := range n.servers() {
@@ -297,12 +298,12 @@ func leaderOf(t testing.TB, nodes ...*testNode) *testNode {
 	eventually(t, "a leader that all know", func() bool {
 		found = nil
 		for _, n := range nodes {
-			if r := n.reign.Load(); r != nil {
-				select {
-				case <-r.ready:
+			if l := n.leading.Load(); l != nil {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				if l.Ready(ctx) == nil {
 					found = n
-				default:
 				}
+				cancel()
 			}
 		}
 		for _, n := range nodes {

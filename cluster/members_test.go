@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -18,7 +19,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 	nodes := r.form(7)
 	ldr := leaderOf(t, nodes...)
 	voters := func() (n int) { return len(ldr.votersHere()) }
-	if voters() != maxVoters || len(ldr.servers()) != 7 {
+	if voters() != leader.MaxVoters || len(ldr.servers()) != 7 {
 		t.Fatalf("%d voters of %d, want 5 of 7", voters(), len(ldr.servers()))
 	}
 	for _, n := range nodes {
@@ -48,7 +49,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 				n++
 			}
 		}
-		return n == maxVoters && len(ldr.votersHere()) == maxVoters
+		return n == leader.MaxVoters && len(ldr.votersHere()) == leader.MaxVoters
 	})
 	rec, _ := ldr.tb.Node(leaving.id)
 	if rec.State != ownership.NodeGone || len(ldr.tb.PartitionsOf(leaving.id)) != 0 {
@@ -141,7 +142,7 @@ func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
 			n.mu.Unlock()
 		}
 		eventually(t, "the leader knows how the bots are", func() bool {
-			fit := lead.reign.Load().leases.Fitness(time.Now())
+			fit := lead.leading.Load().Leases.Fitness(time.Now())
 			return fit[lead.id].Bot != sick && fit[other.id].Bot != sick
 		})
 	}

@@ -48,14 +48,14 @@ func readWord(r io.Reader, m proto.Message) error {
 }
 
 // openRaftTo opens a raft connection to a node, wherever it is.
-func (c *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+func (en *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
 	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
-	for _, addr := range c.dial.Resolved(ctx, c.where(id)) {
+	for _, addr := range en.dial.Resolved(ctx, en.where(id)) {
 		var conn net.Conn
-		if conn, err = c.dial.Dial(ctx, addr, true, id); err != nil {
+		if conn, err = en.dial.Dial(ctx, addr, true, id); err != nil {
 			continue
 		}
-		if conn, err = c.introduce(conn, id); err == nil {
+		if conn, err = en.introduce(conn, id); err == nil {
 			return conn, nil
 		}
 	}
@@ -64,16 +64,16 @@ func (c *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, 
 
 // introduce gives this process's word on a raft connection that it opened, and
 // takes the other's, who must be the node.
-func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
+func (en *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("opening a raft connection to node %s: %w", want, err)
 	}
 	if transport.NamesNoProcess(conn) {
-		return c.unnamed(conn, want)
+		return en.unnamed(conn, want)
 	}
-	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
-	if err := writePreface(conn, c.me()); err != nil {
+	_ = conn.SetDeadline(time.Now().Add(en.cfg.Timings.Handshake))
+	if err := writePreface(conn, en.me()); err != nil {
 		return fail(err)
 	}
 	reply := &peerpb.HelloReply{}
@@ -86,25 +86,25 @@ func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error
 	case b.Node != want:
 		return fail(fmt.Errorf("node %s answers there", b.Node))
 	default:
-		if err := c.meet(b); err != nil {
+		if err := en.meet(b); err != nil {
 			return fail(err)
 		}
 		_ = conn.SetDeadline(time.Time{})
-		return &boundConn{Conn: conn, present: c.present, node: b.Node, process: b.Process}, nil
+		return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process}, nil
 	}
 }
 
 // welcome takes the word of whoever opened a raft connection here and gives its
 // own. node is the one in its certificate, empty on a plain port.
-func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+func (en *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("taking a raft connection: %w", err)
 	}
 	if transport.NamesNoProcess(conn) {
-		return c.unnamed(conn, node)
+		return en.unnamed(conn, node)
 	}
-	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
+	_ = conn.SetDeadline(time.Now().Add(en.cfg.Timings.Handshake))
 	hello := &peerpb.HelloRequest{}
 	if err := readWord(conn, hello); err != nil {
 		return fail(err)
@@ -113,8 +113,8 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 	if node != "" && b.Node != node {
 		return fail(fmt.Errorf("node %s speaks for node %s", node, b.Node))
 	}
-	refusal := c.meet(b)
-	reply := c.replyAs()
+	refusal := en.meet(b)
+	reply := en.replyAs()
 	if refusal != nil {
 		reply.Refused = refusal.Error()
 	}
@@ -122,17 +122,17 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 		return fail(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &boundConn{Conn: conn, present: c.present, node: b.Node, process: b.Process}, nil
+	return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process}, nil
 }
 
 // unnamed lets older software speak raft, for as long as the region knows no
 // process of that node.
-func (c *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
-	if err := c.meet(presence.Bearer{Node: node}); err != nil {
+func (en *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+	if err := en.meet(presence.Bearer{Node: node}); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &boundConn{Conn: conn, present: c.present, node: node}, nil
+	return &boundConn{Conn: conn, present: en.present, node: node}, nil
 }
 
 // boundConn is a raft connection with one process. It ends when this node listens

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -107,14 +107,8 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 	return err
 }
 
-// servers gives raft's latest configuration. It comes from memory.
-func (c *standing) servers() []raft.Server {
-	f := c.raft.GetConfiguration()
-	if f.Error() != nil {
-		return nil
-	}
-	return f.Configuration().Servers
-}
+// servers is raft's latest configuration.
+func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
 // stranger reports whether a node with a good certificate has no business with
 // this region's raft: it was removed, or never joined. One message of a high term
@@ -122,24 +116,24 @@ func (c *standing) servers() []raft.Server {
 //
 // Without a valid lease nobody is a stranger: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
-func (c *standing) stranger(id ownership.NodeID) bool {
-	if !c.lease.Valid(time.Now()) {
+func (st *standing) stranger(id ownership.NodeID) bool {
+	if !st.lease.Valid(time.Now()) {
 		return false
 	}
-	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {
+	if n, ok := st.tb.Node(id); ok && n.State != ownership.NodeGone {
 		return false
 	}
-	return !c.inRaft(id)
+	return !st.inRaft(id)
 }
 
 // inRaft reports whether the node is in raft's latest configuration.
-func (c *standing) inRaft(id ownership.NodeID) bool {
-	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+func (st *standing) inRaft(id ownership.NodeID) bool {
+	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
 // votersHere returns who votes by raft's configuration as this node has it.
-func (c *standing) votersHere() (ids []string) {
-	for _, s := range c.servers() {
+func (st *standing) votersHere() (ids []string) {
+	for _, s := range st.servers() {
 		if s.Suffrage == raft.Voter {
 			ids = append(ids, string(s.ID))
 		}
@@ -149,8 +143,8 @@ func (c *standing) votersHere() (ids []string) {
 
 // lastTerm returns the term of the last entry in this node's raft log, which raft tells as
 // text only.
-func (c *standing) lastTerm() uint64 {
-	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
+func (st *standing) lastTerm() uint64 {
+	term, _ := strconv.ParseUint(st.raft.Stats()["last_log_term"], 10, 64)
 	return term
 }
 
@@ -234,20 +228,7 @@ func (c *Cluster) watchLeader() {
 
 // Leader gives the region's leader and its cluster address; false: none is
 // known right now.
-func (c *standing) Leader() (ownership.NodeID, string, bool) {
-	id, addr, _ := c.leader.now()
+func (st *standing) Leader() (ownership.NodeID, string, bool) {
+	id, addr, _ := st.leader.now()
 	return id, addr, id != ""
-}
-
-// raftRefusal tells what raft's errors mean to a caller here.
-func raftRefusal(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrRaftShutdown):
-		return fmt.Errorf("%w: %w", ownership.ErrNotLeader, err)
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -99,7 +100,7 @@ func Running(ctx context.Context, cfg Config) (map[ownership.NodeID]string, erro
 			return nil, fmt.Errorf("asking whether others of the region run: %w", err)
 		}
 	}
-	d := transport.NewDialer(creds, helloLimit)
+	d := transport.NewDialer(creds, leader.HelloLimit)
 	defer d.CloseAll()
 	found := make(map[ownership.NodeID]string)
 	met, _, _ := greetAt(ctx, transport.NewLinks(d, me), cfg.Join, &peerpb.HelloRequest{})

@@ -29,7 +29,7 @@ func setBack(t *testing.T) (nodes []*testNode, ldr, n, was *testNode) {
 	}
 	applied := ldr.tb.Applied()
 	eventually(t, "the leader has heard that the node has all of it", func() bool {
-		last, _ := ldr.reign.Load().leases.Last(n.id)
+		last, _ := ldr.leading.Load().Leases.Last(n.id)
 		return last.Applied >= applied
 	})
 	return nodes, ldr, n, was
@@ -62,13 +62,13 @@ func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	third := without(nodes, ldr)[1]
 	n.kill()
 	third.kill()
-	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
+	eventually(t, "nobody leads", func() bool { return ldr.leading.Load() == nil })
 	was.up(joining(ldr))
 	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
 	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") {
 		t.Errorf("it ended with %v", err)
 	}
-	if !was.trans.Deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
+	if !was.trans.Deaf.Load() || ldr.leading.Load() != nil || was.leading.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
 	was.kill()

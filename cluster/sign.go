@@ -24,11 +24,11 @@ const (
 
 // signOf gives a sign of life of the node that a hand-over for the call goes to, a new
 // one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
-func (c *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.Node, call ownership.CallID) (*transport.Sign, error) {
+func (st *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.Node, call ownership.CallID) (*transport.Sign, error) {
 	to := n.ID
-	k, reserved := c.reserved(call)
+	k, reserved := st.reserved(call)
 	reserved = reserved && k.Owner == to
-	doubtful, lasts := reserved || !c.present.Met(to), clockLasts
+	doubtful, lasts := reserved || !st.present.Met(to), clockLasts
 	why := fmt.Sprintf("node %s has not been met yet", to)
 	if reserved {
 		why = fmt.Sprintf("the call is reserved for node %s", to)
@@ -55,7 +55,7 @@ func (c *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.No
 		return nil, fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
 	}
 	s := &transport.Sign{At: time.Now(), Process: res.GetProcess(), Clock: res.GetClock()}
-	c.present.Hears(to, s.Process, s.At)
+	st.present.Hears(to, s.Process, s.At)
 	p.Sign.Store(s)
 	return s, nil
 }
@@ -71,16 +71,16 @@ func limit(ctx context.Context, s *transport.Sign, h *peerpb.HandOver) {
 }
 
 // clock is what this process's clock says.
-func (c *standing) clock() int64 { return int64(time.Since(c.born)) + 1 }
+func (st *standing) clock() int64 { return int64(time.Since(st.born)) + 1 }
 
 // inTime bounds a hand-over that came in by when its sender gives it up, and refuses
 // it when that is over: the cloud was told so and repeats it, or has gone on.
-func (c *standing) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
+func (st *standing) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
 	if h.GetUntil() == 0 {
 		return ctx, func() {}, nil
 	}
-	left := time.Duration(h.GetUntil() - c.clock())
-	if left <= 0 || h.GetToProcess() != c.process {
+	left := time.Duration(h.GetUntil() - st.clock())
+	if left <= 0 || h.GetToProcess() != st.process {
 		return nil, nil, fmt.Errorf("taking a relayed notification: it comes too late, its sender has given it up: %w", context.DeadlineExceeded)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)

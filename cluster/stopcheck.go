@@ -116,10 +116,10 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 }
 
 // pinnedOn counts the answered calls whose media are on the node.
-func (c *standing) pinnedOn(id ownership.NodeID) (int, error) {
+func (st *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
 	for cursor := ""; ; {
-		calls, next, err := c.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+		calls, next, err := st.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
 		if err != nil {
 			return 0, err
 		}

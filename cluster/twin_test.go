@@ -125,7 +125,7 @@ func TestARestartIsTheSameNode(t *testing.T) {
 			return len(n.st.Lineage().Ancestors) == 1
 		})
 	}
-	last, heard := leaderOf(t, nodes...).reign.Load().leases.Last(n.id)
+	last, heard := leaderOf(t, nodes...).leading.Load().Leases.Last(n.id)
 	if last.Process != n.process || heard.IsZero() {
 		t.Errorf("the leader heard process %q last, want %q", last.Process, n.process)
 	}

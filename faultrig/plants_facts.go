@@ -33,7 +33,7 @@ func factPlants() []Plant {
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
-				Old:  "	if !c.lease.Yield(id, epoch) {\n",
+				Old:  "	if !mv.lease.Yield(id, epoch) {\n",
 				New:  "	if false {\n",
 			}},
 			Finds: "F71", Shows: "I5: call",
@@ -76,15 +76,15 @@ func factPlants() []Plant {
 				Old:  "	if s.process != b.Process && s.process != \"\" {\n		switch {\n",
 				New:  "	if s.process != b.Process && s.process != \"\" && b.Process == \"\" {\n		switch {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "have.Process == \"\" || have.Process == n.Process {\n",
 				New:  "have.Process == \"\" || have.Process != \"\" {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "	if !slices.Contains(req.Ancestors, have.Process) {\n",
 				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
 			}, {
-				File: "cluster/reign.go",
+				File: "cluster/leader/renew.go",
 				Old:  "	case n.Process != \"\" && n.Process != in.Process:\n",
 				New:  "	case n.Process == in.Process && in.Process == \"\":\n",
 			}},

@@ -284,3 +284,9 @@ func ReplyOf(h *peerpb.HelloReply) Bearer {
 		Former: h.GetFormer(), Identity: h.GetIdentity(), Applied: h.GetApplied(), Confirmed: h.GetConfirmed(), Addr: h.GetAddr(), Last: h.GetLastIndex(),
 	}
 }
+
+// Twin is the error of a process whose node another one is, at an address.
+func Twin(id ownership.NodeID, at string) error {
+	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
+		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
+}

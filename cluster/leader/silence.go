@@ -1,21 +1,21 @@
-package cluster
+package leader
 
 import (
 	"context"
 	"math"
 	"slices"
 	"sync"
-	"time"
-
 	"tandem/cluster/lease"
 	"tandem/ownership"
+	"tandem/store"
+	"time"
 )
 
 // impatient gives the apps whose calls wait for no silent node.
-func (c *Config) impatient() []ownership.AppID {
+func (n *Needs) impatient() []ownership.AppID {
 	var out []ownership.AppID
-	for _, app := range c.Apps {
-		if c.Silence(app) <= 0 {
+	for _, app := range n.Apps {
+		if n.Silence(app) <= 0 {
 			out = append(out, app)
 		}
 	}
@@ -26,14 +26,14 @@ func (c *Config) impatient() []ownership.AppID {
 // waitedFor gives, of the apps that something is still reserved for, those whose
 // patience is over after so long a silence. all: it is over for every app, those
 // that this node does not know too. Nothing is due when both are empty.
-func (c *Config) waitedFor(reserved []reservation, silent time.Duration) (apps []ownership.AppID, all bool) {
+func (n *Needs) waitedFor(reserved []reservation, silent time.Duration) (apps []ownership.AppID, all bool) {
 	waiting := func(app ownership.AppID) bool {
-		return slices.ContainsFunc(reserved, func(r reservation) bool { return !r.HasLapsed(app) })
+		return slices.ContainsFunc(reserved, func(v reservation) bool { return !v.HasLapsed(app) })
 	}
-	all = waiting(ownership.AllApps) && silent >= c.Silence(ownership.AllApps)
-	for _, app := range c.Apps {
+	all = waiting(ownership.AllApps) && silent >= n.Silence(ownership.AllApps)
+	for _, app := range n.Apps {
 		switch {
-		case silent < c.Silence(app):
+		case silent < n.Silence(app):
 			all = false
 		case waiting(app):
 			apps = append(apps, app)
@@ -50,12 +50,12 @@ type reservation struct {
 }
 
 // reservedFor gives what is reserved for each node.
-func (c *standing) reservedFor() map[ownership.NodeID][]reservation {
+func reservedFor(tb *store.Table) map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
-	for _, p := range c.tb.Reserved() {
-		for _, r := range p.Reserved {
-			if !r.Final {
-				out[r.Node] = append(out[r.Node], reservation{r, p})
+	for _, p := range tb.Reserved() {
+		for _, v := range p.Reserved {
+			if !v.Final {
+				out[v.Node] = append(out[v.Node], reservation{v, p})
 			}
 		}
 	}
@@ -67,115 +67,103 @@ func (c *standing) reservedFor() map[ownership.NodeID][]reservation {
 // of gone nodes too, which keep theirs if nobody was fit to inherit when they went;
 // it ends the waiting for silent nodes; and it gives nodes that are back what
 // lapsed meanwhile.
-func (r *reign) failOver() {
-	for r.sleep(r.c.cfg.Timings.Renew / 4) {
-		if r.restoring.Load() { // nobody can renew, so silence says nothing
+func (l *Leadership) failOver() {
+	for l.sleep(l.Timings.Renew / 4) {
+		if l.restoring.Load() { // nobody can renew, so silence says nothing
 			continue
 		}
-		r.setFirstLength()
-		reserved := r.c.reservedFor()
-		applied := r.c.tb.Applied() // after that, so that it covers what was seen there
-		for _, n := range r.c.tb.Nodes() {
-			r.lookAfter(n.ID, reserved[n.ID], applied)
+		l.setFirstLength()
+		reserved := reservedFor(l.Table)
+		applied := l.Table.Applied() // after that, so that it covers what was seen there
+		for _, n := range l.Table.Nodes() {
+			l.lookAfter(n.ID, reserved[n.ID], applied)
 		}
 	}
 }
 
-func (r *reign) lookAfter(id ownership.NodeID, reserved []reservation, applied uint64) {
+func (l *Leadership) lookAfter(id ownership.NodeID, reserved []reservation, applied uint64) {
 	now := time.Now()
 	// A process that waits to go on as the node is admitted at the very moment at
 	// which the lease of the one before it is over. It is given a lease's time for it.
-	if r.leases.Waiting(id, now) && now.Before(r.leases.Over(id).Add(r.c.leaseLength())) {
+	if l.Leases.Waiting(id, now) && now.Before(l.Leases.Over(id).Add(l.leaseLength())) {
 		return
 	}
 	lapsed := slices.ContainsFunc(reserved, func(v reservation) bool { return len(v.Lapsed) > 0 })
 	if !lapsed {
-		r.returned.seen(id, applied)
+		l.returned.seen(id, applied)
 	}
-	apps, all := r.c.cfg.waitedFor(reserved, now.Sub(r.leases.Over(id)))
-	over := !now.Before(r.leases.Over(id))
+	apps, all := l.waitedFor(reserved, now.Sub(l.Leases.Over(id)))
+	over := !now.Before(l.Leases.Over(id))
 	switch {
-	case over && len(r.c.tb.PartitionsOf(id)) > 0 && r.heir(id):
-		if r.leases.RevokeIfOver(id, now) {
-			r.against(id, ownership.Failover{Node: id, Lapsed: r.lapsedAtOnce()})
+	case over && len(l.Table.PartitionsOf(id)) > 0 && l.heir(id):
+		if l.Leases.RevokeIfOver(id, now) {
+			l.against(id, ownership.Failover{Node: id, Lapsed: l.lapsedAtOnce()})
 		}
 	case over && (len(apps) > 0 || all):
 		// Revoked meanwhile, as for a failover: a lease granted before the act is
 		// applied would let the node act on what is another's by then.
-		if r.leases.RevokeIfOver(id, now) {
+		if l.Leases.RevokeIfOver(id, now) {
 			if all {
 				apps = nil // every one
 			}
-			r.against(id, ownership.Lapse{Node: id, Apps: apps})
+			l.against(id, ownership.Lapse{Node: id, Apps: apps})
 		}
-	case r.leases.Revoked(id):
-		r.reinstate(id)
-	case lapsed && r.leases.Acts(id, now):
-		r.giveBack(id)
+	case l.Leases.Revoked(id):
+		l.reinstate(id)
+	case lapsed && l.Leases.Acts(id, now):
+		l.giveBack(id)
 	}
 }
 
 // lapsedAtOnce gives the apps that a failover orphans at once; a region of an older
 // format knows no reservations.
-func (r *reign) lapsedAtOnce() []ownership.AppID {
-	if r.c.tb.Format() < ownership.FormatReservations {
+func (l *Leadership) lapsedAtOnce() []ownership.AppID {
+	if l.Table.Format() < ownership.FormatReservations {
 		return nil
 	}
-	return r.c.cfg.impatient()
+	return l.impatient()
 }
 
 // against proposes what takes something from a node whose leases are revoked. When it is not
 // known whether the act went through, they stay revoked, and the next round
 // tries again: the act is harmless when repeated.
-func (r *reign) against(id ownership.NodeID, act ownership.Act) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
+func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
 	defer cancel()
-	out, err := r.propose(ctx, act)
+	out, err := l.Propose(ctx, act)
 	if err == nil {
-		r.leases.Reinstate(id)
+		l.Leases.Reinstate(id)
 		err = out.Err
 	}
 	_, dead := act.(ownership.Failover)
 	switch {
-	case err != nil && r.ctx.Err() == nil:
-		r.c.log.Warn("giving away what a silent node left", "node", string(id), "err", err)
+	case err != nil && l.ctx.Err() == nil:
+		l.Log.Warn("giving away what a silent node left", "node", string(id), "err", err)
 	case err != nil:
 	case dead:
-		r.c.m.failovers.Inc()
-		r.c.log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
+		l.FailedOver()
+		l.Log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
 	default:
-		r.c.log.Warn("a node stayed silent; its calls with media of their own are orphans now", "node", string(id), "apps", act.(ownership.Lapse).Apps)
+		l.Log.Warn("a node stayed silent; its calls with media of their own are orphans now", "node", string(id), "apps", act.(ownership.Lapse).Apps)
 	}
 }
 
 // giveBack lets a node that is back have what lapsed while it was silent, but for
 // what others took up. It may act on that once the present owners have heard of it,
 // see holdings.
-func (r *reign) giveBack(id ownership.NodeID) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
+func (l *Leadership) giveBack(id ownership.NodeID) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
 	defer cancel()
-	r.returned.begin(id)
-	out, err := r.propose(ctx, ownership.Reclaim{Node: id})
+	l.returned.begin(id)
+	out, err := l.Propose(ctx, ownership.Reclaim{Node: id})
 	if err == nil {
 		err = out.Err
 	}
 	switch {
 	case err == nil:
-		r.c.log.Info("a node is back; it has its calls again that nobody took up", "node", string(id))
-	case r.ctx.Err() == nil:
-		r.c.log.Warn("giving a node back what it left", "node", string(id), "err", err)
-	}
-}
-
-// portRefused tells the leader that a node's process has most likely ended: its
-// machine answers, and nobody listens there.
-func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
-	r := c.reign.Load()
-	if r == nil {
-		return
-	}
-	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
-		r.leases.Refuses(id, time.Now())
+		l.Log.Info("a node is back; it has its calls again that nobody took up", "node", string(id))
+	case l.ctx.Err() == nil:
+		l.Log.Warn("giving a node back what it left", "node", string(id), "err", err)
 	}
 }
 
@@ -183,19 +171,19 @@ func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
 // calls that are reserved for it in others'. Of these a present owner may have
 // acted for as orphans, until its table held the return of the node; so they are
 // confirmed only when it has said so, or cannot act any more.
-func (r *reign) holdings(id ownership.NodeID) map[lease.Holding]bool {
+func (l *Leadership) holdings(id ownership.NodeID) map[lease.Holding]bool {
 	out := make(map[lease.Holding]bool)
-	for _, p := range r.c.tb.PartitionsOf(id) {
+	for _, p := range l.Table.PartitionsOf(id) {
 		out[lease.Holding{Partition: p.ID, Epoch: p.Epoch}] = true
 	}
-	reserved := r.c.reservedFor()[id] // before it is asked since when: what was given back by now was begun before
-	since, ok := r.returned.since(id)
+	reserved := reservedFor(l.Table)[id] // before it is asked since when: what was given back by now was begun before
+	since, ok := l.returned.since(id)
 	if !ok {
 		return out
 	}
 	now := time.Now()
 	for _, v := range reserved {
-		heard := v.in.Owner == id || r.leases.CaughtUp(v.in.Owner, since) || now.After(r.leases.Over(v.in.Owner))
+		heard := v.in.Owner == id || l.Leases.CaughtUp(v.in.Owner, since) || now.After(l.Leases.Over(v.in.Owner))
 		if heard && len(v.Lapsed) == 0 {
 			out[lease.Holding{Partition: v.in.ID, Epoch: v.Epoch}] = true
 		}
@@ -204,10 +192,10 @@ func (r *reign) holdings(id ownership.NodeID) map[lease.Holding]bool {
 }
 
 // returned remembers from which index on the table holds what each node got back
-// in this reign. It is safe for concurrent use.
+// in this leadership. It is safe for concurrent use.
 type returned struct {
 	mu   sync.Mutex
-	base uint64 // of the table when the reign began: an earlier leader may have given something back
+	base uint64 // of the table when the leadership began: an earlier leader may have given something back
 	at   map[ownership.NodeID]uint64
 }
 

@@ -1,4 +1,4 @@
-package cluster
+package leader
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 
 	"tandem/cluster/lease"
 	"tandem/ownership"
-	"tandem/store"
 )
 
 // upkeep runs raft-autopilot while this node leads: a non-voter that has caught up
@@ -17,57 +16,57 @@ import (
 // silent for Timings.DeadVoter loses its own, see voting. A dead voter is never
 // thrown out by itself: it keeps its place, its record and its partitions'
 // history, and may come back; an operator removes it.
-func (r *reign) upkeep() {
-	every := min(max(r.c.cfg.Timings.Stabilise/10, 20*time.Millisecond), r.c.cfg.Timings.Announce)
-	pilot := autopilot.New(r.c.raft, &upkeep{r},
-		autopilot.WithLogger(store.RaftLogger(r.c.cfg.Logger)),
-		autopilot.WithPromoter(&promoter{r}),
+func (l *Leadership) upkeep() {
+	every := min(max(l.Timings.Stabilise/10, 20*time.Millisecond), l.Timings.Announce)
+	pilot := autopilot.New(l.Raft, &upkeep{l},
+		autopilot.WithLogger(l.RaftLog),
+		autopilot.WithPromoter(&promoter{l}),
 		autopilot.WithUpdateInterval(every), autopilot.WithReconcileInterval(every))
-	pilot.Start(r.ctx)
+	pilot.Start(l.ctx)
 	defer func() { <-pilot.Stop() }()
 	for {
-		r.raiseFormat()
-		r.begin()
-		r.recordVotes()
-		r.dropGone()
-		r.dismissStrangers()
-		if !r.sleep(every) {
+		l.RaiseFormat()
+		l.begin()
+		l.recordVotes()
+		l.dropGone()
+		l.dismissStrangers()
+		if !l.sleep(every) {
 			return
 		}
 	}
 }
 
 // recordVotes brings the nodes' records up to what raft decided.
-func (r *reign) recordVotes() {
+func (l *Leadership) recordVotes() {
 	votes := make(map[ownership.NodeID]bool)
-	for _, s := range r.c.servers() {
+	for _, s := range Servers(l.Raft) {
 		votes[ownership.NodeID(s.ID)] = s.Suffrage == raft.Voter
 	}
-	for _, n := range r.c.tb.Nodes() {
+	for _, n := range l.Table.Nodes() {
 		voter, ok := votes[n.ID]
 		if !ok || n.State == ownership.NodeGone || n.Voter == voter {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
-		release, err := r.form(ctx)
+		ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
+		release, err := l.Form(ctx)
 		if err == nil {
 			n.Voter = voter
-			_, err = r.propose(ctx, ownership.Join{Node: n})
+			_, err = l.Propose(ctx, ownership.Join{Node: n})
 			release()
 		}
 		cancel()
-		if err != nil && r.ctx.Err() == nil {
-			r.c.log.Warn("recording a change of votes", "node", string(n.ID), "err", err)
+		if err != nil && l.ctx.Err() == nil {
+			l.Log.Warn("recording a change of votes", "node", string(n.ID), "err", err)
 		}
 	}
 }
 
 // upkeep tells autopilot what the leases tell the leader.
-type upkeep struct{ *reign }
+type upkeep struct{ *Leadership }
 
 // AutopilotConfig implements autopilot.ApplicationIntegration.
 func (u *upkeep) AutopilotConfig() *autopilot.Config {
-	t := u.c.cfg.Timings
+	t := u.Timings
 	return &autopilot.Config{
 		LastContactThreshold: t.Lease, MaxTrailingLogs: lease.MaxBehind, ServerStabilizationTime: t.Stabilise,
 		CleanupDeadServers: false,
@@ -87,7 +86,7 @@ func (u *upkeep) FetchServerStats(_ context.Context, servers map[raft.ServerID]*
 	out := make(map[raft.ServerID]*autopilot.ServerStats, len(servers))
 	now := time.Now()
 	for id := range servers {
-		last, heard := u.leases.Last(ownership.NodeID(id))
+		last, heard := u.Leases.Last(ownership.NodeID(id))
 		if heard.IsZero() {
 			continue
 		}
@@ -100,24 +99,24 @@ func (u *upkeep) FetchServerStats(_ context.Context, servers map[raft.ServerID]*
 func (u *upkeep) KnownServers() map[raft.ServerID]*autopilot.Server {
 	out := make(map[raft.ServerID]*autopilot.Server)
 	now := time.Now()
-	for _, n := range u.c.tb.Nodes() {
+	for _, n := range u.Table.Nodes() {
 		if n.State == ownership.NodeGone {
 			continue
 		}
 		status := autopilot.NodeAlive
-		if now.After(u.leases.Over(n.ID)) {
+		if now.After(u.Leases.Over(n.ID)) {
 			status = autopilot.NodeFailed
 		}
 		out[raft.ServerID(n.ID)] = &autopilot.Server{
 			ID: raft.ServerID(n.ID), Name: string(n.ID), Address: raft.ServerAddress(n.ClusterAddr), NodeStatus: status,
-			Version: n.Version, RaftVersion: int(raft.ProtocolVersionMax), IsLeader: n.ID == u.c.self, NodeType: autopilot.NodeVoter,
+			Version: n.Version, RaftVersion: int(raft.ProtocolVersionMax), IsLeader: n.ID == u.Self.ID, NodeType: autopilot.NodeVoter,
 		}
 	}
 	return out
 }
 
 // promoter decides who votes.
-type promoter struct{ *reign }
+type promoter struct{ *Leadership }
 
 // GetServerExt implements autopilot.Promoter.
 func (*promoter) GetServerExt(*autopilot.Config, *autopilot.ServerState) any { return nil }

@@ -1,4 +1,4 @@
-package cluster
+package leader
 
 import (
 	"context"
@@ -24,15 +24,15 @@ import (
 // the others elected another and gave its partitions away. (raft 1.8.0,
 // replication.go: heartbeat, notifyAll.) VerifyLeader also blocks for ever over
 // a stalled disk.
-func (r *reign) verifyRound(asks []struct{}) []batch.Result[struct{}] {
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Lease/2)
+func (l *Leadership) verifyRound(asks []struct{}) []batch.Result[struct{}] {
+	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Lease/2)
 	defer cancel()
-	return batch.FailAll[struct{}](len(asks), r.majority(ctx))
+	return batch.FailAll[struct{}](len(asks), l.majority(ctx))
 }
 
-func (r *reign) majority(ctx context.Context) error {
+func (l *Leadership) majority(ctx context.Context) error {
 	var voters []raft.Server
-	for _, s := range r.c.servers() {
+	for _, s := range Servers(l.Raft) {
 		if s.Suffrage == raft.Voter {
 			voters = append(voters, s)
 		}
@@ -40,18 +40,18 @@ func (r *reign) majority(ctx context.Context) error {
 	votes := make(chan vote, len(voters))
 	need, here := len(voters)/2+1, false
 	for _, s := range voters {
-		if s.ID == raft.ServerID(r.c.self) {
+		if s.ID == raft.ServerID(l.Self.ID) {
 			here = true
 			continue
 		}
 		go func() {
 			id, addr := ownership.NodeID(s.ID), string(s.Address)
-			if where := r.c.where(id); len(where) > 0 {
+			if where := l.Where(id); len(where) > 0 {
 				addr = where[0]
 			}
-			p := r.c.links.To(id, addr)
-			res, err := p.Term(ctx, &peerpb.TermRequest{Process: r.c.process})
-			if err == nil && !r.c.present.Hears(id, res.GetProcess(), time.Now()) {
+			p := l.Links.To(id, addr)
+			res, err := p.Term(ctx, &peerpb.TermRequest{Process: l.Process})
+			if err == nil && !l.Present.Hears(id, res.GetProcess(), time.Now()) {
 				err = fmt.Errorf("asking node %s: %w", id, ownership.ErrTwin)
 			}
 			votes <- vote{res.GetTerm(), err}
@@ -61,10 +61,10 @@ func (r *reign) majority(ctx context.Context) error {
 	if here {
 		asked, need = asked-1, need-1
 	}
-	if err := count(ctx, votes, asked, need, r.term); err != nil {
+	if err := count(ctx, votes, asked, need, l.Term); err != nil {
 		return fmt.Errorf("making sure of leadership: %w", err)
 	}
-	if r.c.raft.State() != raft.Leader || r.c.raft.CurrentTerm() != r.term {
+	if l.Raft.State() != raft.Leader || l.Raft.CurrentTerm() != l.Term {
 		return fmt.Errorf("making sure of leadership: %w", ownership.ErrNotLeader)
 	}
 	return nil
@@ -89,7 +89,7 @@ func count(ctx context.Context, votes <-chan vote, asked, need int, term uint64)
 			switch {
 			case v.err != nil:
 			case v.term > term:
-				return fmt.Errorf("a voter is at term %d, this reign has %d: %w", v.term, term, ownership.ErrNotLeader)
+				return fmt.Errorf("a voter is at term %d, this leadership has %d: %w", v.term, term, ownership.ErrNotLeader)
 			default:
 				need--
 			}

@@ -1,15 +1,14 @@
-package cluster
+package leader
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"time"
-
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
+	"time"
 )
 
 // Difference is a setting that must be equal on all nodes of a region and is not.
@@ -65,17 +64,16 @@ func (k *comparison) note(id ownership.NodeID, same bool, now time.Time, within 
 // index: one of the two answers for calls by what never was. For a lease's time
 // it is open which; then the node is the odd one, unless most of the others differ
 // from the leader too. Tables of different software may differ rightly.
-func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time) error {
-	c := r.c
-	if n.ID == c.self || in.Sum == 0 || n.Version != c.cfg.Node.Version {
+func (l *Leadership) compareTables(in lease.Renewal, n ownership.Node, now time.Time) error {
+	if n.ID == l.Self.ID || in.Sum == 0 || n.Version != l.Self.Version {
 		return nil
 	}
-	mine, known := c.tb.SumAt(in.Applied)
+	mine, known := l.Table.SumAt(in.Applied)
 	if !known {
 		return nil
 	}
-	lease := c.cfg.Timings.Lease
-	since, differ, agree := r.compared.note(n.ID, mine == in.Sum, now, 2*lease)
+	lease := l.Timings.Lease
+	since, differ, agree := l.compared.note(n.ID, mine == in.Sum, now, 2*lease)
 	switch {
 	case mine == in.Sum:
 		return nil
@@ -83,7 +81,7 @@ func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time)
 		return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's, it is open which is right: %w",
 			n.ID, in.Applied, ownership.ErrFenced)
 	case differ > 1 && differ > agree:
-		c.fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", c.self, in.Applied, ownership.ErrDiffers, presence.Heal))
+		l.Fatal(fmt.Errorf("node %s leads, and at entry %d its table differs from those of most others: %w: %s", l.Self.ID, in.Applied, ownership.ErrDiffers, presence.Heal))
 		return fmt.Errorf("renewing the lease of %s: the leader's table is the odd one: %w", n.ID, ownership.ErrFenced)
 	}
 	return fmt.Errorf("renewing the lease of %s: at entry %d its table differs from the leader's: %w: %s", n.ID, in.Applied, ownership.ErrDiffers, presence.Heal)
@@ -91,11 +89,11 @@ func (r *reign) compareTables(in lease.Renewal, n ownership.Node, now time.Time)
 
 // compareSettings notes in which settings a node differs from this leader, and logs
 // what is new of it.
-func (r *reign) compareSettings(id ownership.NodeID, theirs map[string]string) {
-	if theirs == nil || id == r.c.self {
+func (l *Leadership) compareSettings(id ownership.NodeID, theirs map[string]string) {
+	if theirs == nil || id == l.Self.ID {
 		return // of older software
 	}
-	mine := r.c.cfg.Settings
+	mine := l.Settings
 	var keys []string
 	for key := range mine {
 		if v, ok := theirs[key]; !ok || v != mine[key] {
@@ -108,7 +106,7 @@ func (r *reign) compareSettings(id ownership.NodeID, theirs map[string]string) {
 		}
 	}
 	slices.Sort(keys)
-	k := &r.compared
+	k := &l.compared
 	k.mu.Lock()
 	was := k.differs[id]
 	if k.differs == nil {
@@ -118,7 +116,7 @@ func (r *reign) compareSettings(id ownership.NodeID, theirs map[string]string) {
 	k.mu.Unlock()
 	for _, key := range keys {
 		if !slices.Contains(was, key) {
-			r.c.log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "node", string(id), "key", key, "leader", string(r.c.self))
+			l.Log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "node", string(id), "key", key, "leader", string(l.Self.ID))
 		}
 	}
 }
@@ -135,3 +133,7 @@ func (k *comparison) differences() []Difference {
 	}
 	return out
 }
+
+// Differences lists the settings that must be equal on all nodes and are not, by node
+// and key.
+func (l *Leadership) Differences() []Difference { return l.compared.differences() }
