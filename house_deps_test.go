@@ -33,11 +33,17 @@ func below(t *testing.T, pkg string) []listed {
 var raftMetrics = []string{"github.com/hashicorp/go-metrics", "github.com/armon/go-metrics"}
 
 // TestTheGroundNeedsLittle keeps the rules' language, the wire's encoding and HTTP
-// out of the words, and the language and HTTP out of the store.
+// out of the words, the language and HTTP out of the store, and what a door is built of
+// out of the admin door's API, its client and whoever asks by it.
 func TestTheGroundNeedsLittle(t *testing.T) {
+	asks := []string{"cel.dev/", "github.com/google/cel-go", "google.golang.org/protobuf", "github.com/danielgtaylor/huma",
+		"github.com/julienschmidt/httprouter", "github.com/prometheus"}
 	for room, without := range map[string][]string{
-		"ownership": {"cel.dev/", "google.golang.org/protobuf", "net/http"},
-		"store":     {"cel.dev/", "net/http"},
+		"ownership":    {"cel.dev/", "google.golang.org/protobuf", "net/http"},
+		"store":        {"cel.dev/", "net/http"},
+		"admin/api":    append(asks, "net/http"),
+		"admin/client": asks,
+		"faultrig":     asks,
 	} {
 		all := below(t, "./"+room)
 		if len(all) < 50 {

@@ -22,8 +22,16 @@ type listed struct {
 	GoFiles, TestGoFiles, XTestGoFiles []string
 }
 
+// room gives whose folder a package is: that of the deepest room around it.
 func room(path string) string {
-	return strings.SplitN(strings.TrimPrefix(path, "tandem/"), "/", 2)[0]
+	name := strings.TrimPrefix(path, "tandem/")
+	for {
+		at := strings.LastIndexByte(name, '/')
+		if _, known := rooms[name]; known || at < 0 {
+			return name
+		}
+		name = name[:at]
+	}
 }
 
 func packages(t *testing.T) []listed {

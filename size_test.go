@@ -16,11 +16,6 @@ const (
 	mostFiles   = 35
 )
 
-// stillTooBig may only shrink: what is not too big any more leaves the list.
-var stillTooBig = map[string]int{
-	"tandem/cluster: files": 59,
-}
-
 // TestNoTypeAndNoFolderOwnsEverything: a type that outgrows this is cut into parts
 // that know only what is below them, a folder into rooms.
 func TestNoTypeAndNoFolderOwnsEverything(t *testing.T) {
@@ -53,12 +48,8 @@ func TestNoTypeAndNoFolderOwnsEverything(t *testing.T) {
 
 func within(t *testing.T, what string, n, most int) {
 	t.Helper()
-	listed, known := stillTooBig[what]
-	switch {
-	case known && n <= most:
-		t.Errorf("%s are %d: it is not too big any more, take it from the list", what, n)
-	case n > max(most, listed):
-		t.Errorf("%s are %d, at most %d are allowed: cut it", what, n, max(most, listed))
+	if n > most {
+		t.Errorf("%s are %d, at most %d are allowed: cut it", what, n, most)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -18,35 +19,14 @@ type nodePath struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-// DrainAsk says when a drain ends by force.
-type DrainAsk struct {
-	Until time.Time `json:"until,omitzero" doc:"Absent: when its last call ends."`
-}
-
-// MoveAsk says where a partition goes.
-type MoveAsk struct {
-	To ownership.NodeID `json:"to" minLength:"1" maxLength:"64"`
-}
-
-// TransferAsk says who is to lead; empty: any voter.
-type TransferAsk struct {
-	To ownership.NodeID `json:"to,omitempty" maxLength:"64"`
-}
-
-// CallbackBody is the body of POST /v1/callback-uris.
-type CallbackBody struct {
-	App   ownership.AppID `json:"app" minLength:"1" maxLength:"64" doc:"App id as in the configuration."`
-	Group string          `json:"group,omitempty" maxLength:"512" doc:"Calls of one group get the same partition."`
-}
-
 // actRoutes puts everything that changes something on the door.
 func (d *Door) actRoutes() {
-	op := d.change("join-node", http.MethodPost, "/v1/nodes", RoleJoin, "Take a node into the region")
+	op := d.change("join-node", http.MethodPost, "/v1/nodes", api.RoleJoin, "Take a node into the region")
 	op.DefaultStatus = http.StatusCreated
 	op.Errors = append(op.Errors, http.StatusUnprocessableEntity)
 	huma.Register(d.api, op, d.join)
 
-	found := d.noContent(d.change("found-region", http.MethodPost, "/v1/region", RoleOperate, "Found the region, once, with this node as its first"))
+	found := d.noContent(d.change("found-region", http.MethodPost, "/v1/region", api.RoleOperate, "Found the region, once, with this node as its first"))
 	found.Description = "A region is founded once in its life, on one node; every other node joins, and a node whose disk was emptied joins again. " +
 		"409 when this node has data of a region already, or when a node of its join list does."
 	huma.Register(d.api, found, func(ctx context.Context, _ *empty) (*empty, error) {
@@ -54,15 +34,15 @@ func (d *Door) actRoutes() {
 	})
 	d.leaseRoutes()
 	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
-		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Remove(ctx, id) })
+		d.deps.Cluster.Remove)
 	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",
-		func(ctx context.Context, id ownership.NodeID) error { return d.deps.Cluster.Undrain(ctx, id) })
+		d.deps.Cluster.Undrain)
 
 	type drainAsked struct {
-		ID   string    `path:"id" maxLength:"64"`
-		Body *DrainAsk `required:"false"`
+		ID   string        `path:"id" maxLength:"64"`
+		Body *api.DrainAsk `required:"false"`
 	}
-	huma.Register(d.api, d.noContent(d.change("drain-node", http.MethodPut, "/v1/nodes/{id}/drain", RoleOperate, "Give a node no new calls")),
+	huma.Register(d.api, d.noContent(d.change("drain-node", http.MethodPut, "/v1/nodes/{id}/drain", api.RoleOperate, "Give a node no new calls")),
 		func(ctx context.Context, in *drainAsked) (*empty, error) {
 			var until time.Time
 			if in.Body != nil {
@@ -74,10 +54,10 @@ func (d *Door) actRoutes() {
 			return d.act(ctx, func(ctx context.Context) error { return d.deps.Cluster.Drain(ctx, ownership.NodeID(in.ID), until) })
 		})
 
-	huma.Register(d.api, d.noContent(d.change("move-partition", http.MethodPost, "/v1/partitions/{id}/move", RoleOperate, "Hand a partition over to another node")),
+	huma.Register(d.api, d.noContent(d.change("move-partition", http.MethodPost, "/v1/partitions/{id}/move", api.RoleOperate, "Hand a partition over to another node")),
 		func(ctx context.Context, in *struct {
 			ID   uint32 `path:"id" minimum:"1"`
-			Body MoveAsk
+			Body api.MoveAsk
 		}) (*empty, error) {
 			note(ctx, "to "+string(in.Body.To))
 			return d.act(ctx, func(ctx context.Context) error {
@@ -85,11 +65,11 @@ func (d *Door) actRoutes() {
 			})
 		})
 
-	huma.Register(d.api, d.noContent(d.change("release-call", http.MethodDelete, "/v1/calls/{id}", RoleOperate, "Forget a call that is over; the cloud is not told")), d.release)
+	huma.Register(d.api, d.noContent(d.change("release-call", http.MethodDelete, "/v1/calls/{id}", api.RoleOperate, "Forget a call that is over; the cloud is not told")), d.release)
 
-	huma.Register(d.api, d.noContent(d.change("transfer-leader", http.MethodPost, "/v1/raft/leader", RoleOperate, "Give the raft leadership to another voter")),
+	huma.Register(d.api, d.noContent(d.change("transfer-leader", http.MethodPost, "/v1/raft/leader", api.RoleOperate, "Give the raft leadership to another voter")),
 		func(ctx context.Context, in *struct {
-			Body *TransferAsk `required:"false"`
+			Body *api.TransferAsk `required:"false"`
 		}) (*empty, error) {
 			var to ownership.NodeID
 			if in.Body != nil {
@@ -99,46 +79,31 @@ func (d *Door) actRoutes() {
 			return d.act(ctx, func(ctx context.Context) error { return d.deps.Cluster.TransferLeader(ctx, to) })
 		})
 
-	leave := d.change("leave", http.MethodPost, "/v1/leave", RoleOperate, "Take this node out of the region")
+	leave := d.change("leave", http.MethodPost, "/v1/leave", api.RoleOperate, "Take this node out of the region")
 	leave.DefaultStatus = http.StatusAccepted
 	huma.Register(d.api, leave, func(ctx context.Context, _ *empty) (*empty, error) {
-		return d.act(ctx, func(ctx context.Context) error {
-			if d.deps.Leave != nil {
-				return d.deps.Leave(ctx, caller(ctx).Name)
-			}
-			return d.deps.Cluster.Leave(ctx)
-		})
+		return d.act(ctx, d.deps.Cluster.Leave)
 	})
 
-	cb := d.change("create-callback-uri", http.MethodPost, "/v1/callback-uris", RoleBot, "A signed callback URI on this node, for an outgoing call")
+	cb := d.change("create-callback-uri", http.MethodPost, "/v1/callback-uris", api.RoleBot, "A signed callback URI on this node, for an outgoing call")
 	cb.DefaultStatus = http.StatusCreated
-	huma.Register(d.api, cb, func(ctx context.Context, in *struct{ Body CallbackBody }) (*reply[CallbackURI], error) {
+	huma.Register(d.api, cb, func(ctx context.Context, in *struct{ Body api.CallbackBody }) (*reply[api.CallbackURI], error) {
 		if d.deps.Callbacks == nil {
 			return nil, absent("Signing callback URIs")
 		}
-		ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-		defer cancel()
-		uri, err := d.deps.Callbacks(ctx, CallbackAsk{App: in.Body.App, Group: in.Body.Group})
-		if err != nil {
-			return nil, problem(err)
-		}
-		return &reply[CallbackURI]{uri}, nil
+		return within(ctx, d, func(ctx context.Context) (api.CallbackURI, error) { return d.deps.Callbacks(ctx, in.Body) })
 	})
 }
 
 // act runs one change with the door's patience.
 func (d *Door) act(ctx context.Context, do func(context.Context) error) (*empty, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	if err := do(ctx); err != nil {
-		return nil, problem(err)
-	}
-	return nil, nil
+	_, err := within(ctx, d, func(ctx context.Context) (empty, error) { return empty{}, do(ctx) })
+	return nil, err
 }
 
 // actOnNode registers a change of one node that needs nothing but its id.
 func (d *Door) actOnNode(id, method, path, summary string, do func(context.Context, ownership.NodeID) error) {
-	huma.Register(d.api, d.noContent(d.change(id, method, path, RoleOperate, summary)),
+	huma.Register(d.api, d.noContent(d.change(id, method, path, api.RoleOperate, summary)),
 		func(ctx context.Context, in *nodePath) (*empty, error) {
 			return d.act(ctx, func(ctx context.Context) error { return do(ctx, ownership.NodeID(in.ID)) })
 		})
@@ -153,7 +118,7 @@ func (d *Door) noContent(op huma.Operation) huma.Operation {
 
 // joinAsked keeps the caller's token: a node without a region shows it to the other.
 type joinAsked struct {
-	Body  JoinRequest
+	Body  api.JoinRequest
 	token string
 }
 
@@ -167,22 +132,22 @@ func (j *joinAsked) Resolve(ctx huma.Context) []error {
 
 // join has the cluster bring two nodes together. What the newcomer says of
 // itself is checked there, against its certificate and its store's stamp.
-func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[Node], error) {
+func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[api.Node], error) {
 	note(ctx, "the node at "+in.Body.Address)
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	if err := d.useToken(ctx, in.Body.Address, false); err != nil {
-		return nil, problem(err)
-	}
-	n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
-	if err != nil {
-		return nil, problem(err)
-	}
-	if err := d.useToken(ctx, in.Body.Address, true); err != nil {
-		// The node is in; the token can bring in no other, and ends by its time.
-		d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
-	}
-	return &reply[Node]{d.node(n, d.counts())}, nil
+	return within(ctx, d, func(ctx context.Context) (api.Node, error) {
+		if err := d.useToken(ctx, in.Body.Address, false); err != nil {
+			return api.Node{}, err
+		}
+		n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
+		if err != nil {
+			return api.Node{}, err
+		}
+		if err := d.useToken(ctx, in.Body.Address, true); err != nil {
+			// The node is in; the token can bring in no other, and ends by its time.
+			d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
+		}
+		return d.node(n, d.counts()), nil
+	})
 }
 
 // release ends a call by an operator's word.
@@ -193,7 +158,7 @@ func (d *Door) release(ctx context.Context, in *struct {
 	if err != nil {
 		// This node may only lag behind: nobody is told that there is no such call
 		// unless the region says so.
-		if _, err := d.freshen(ctx, Asking{Consistency: Linearizable}); err != nil {
+		if _, err := d.freshen(ctx, Asking{Consistency: api.Linearizable}); err != nil {
 			return nil, err
 		}
 		if c, err = d.findCall(in.ID); err != nil {

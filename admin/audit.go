@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"unicode/utf8"
+
+	"tandem/admin/api"
 )
 
 // auditKept is how many changes the door remembers for GET /v1/audit; the log
@@ -16,7 +18,7 @@ type auditLog struct {
 	log *slog.Logger
 
 	mu   sync.Mutex
-	ring []Change
+	ring []api.Change
 	next int
 }
 
@@ -24,7 +26,7 @@ func newAuditLog(log *slog.Logger) *auditLog { return &auditLog{log: log} }
 
 // record writes one change down. Texts from the outside are cut to a length
 // that no line suffers from; escaping them is the log handler's part.
-func (a *auditLog) record(ctx context.Context, c Change) {
+func (a *auditLog) record(ctx context.Context, c api.Change) {
 	c.Subject, c.Detail = cut(c.Subject, 256), cut(c.Detail, 256)
 	a.log.LogAttrs(ctx, slog.LevelInfo, "audit",
 		slog.String("by", c.By), slog.String("from", c.From), slog.String("action", c.Action),
@@ -40,11 +42,11 @@ func (a *auditLog) record(ctx context.Context, c Change) {
 }
 
 // list gives the remembered changes, newest first, at most limit.
-func (a *auditLog) list(limit int) []Change {
+func (a *auditLog) list(limit int) []api.Change {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := min(limit, len(a.ring))
-	out := make([]Change, 0, n)
+	out := make([]api.Change, 0, n)
 	for i := range n {
 		out = append(out, a.ring[(a.next+len(a.ring)-1-i)%len(a.ring)])
 	}

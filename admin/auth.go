@@ -12,7 +12,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"tandem/addrlimit"
+	"tandem/admin/api"
 	"tandem/doorway"
+	"tandem/ownership"
 	"tandem/spelling"
 )
 
@@ -27,6 +29,23 @@ const (
 	lookUpIn = 2 * time.Second // with the waiting for one of these
 )
 
+// allRoles are the roles that a token can have.
+var allRoles = []api.Role{api.RoleRead, api.RoleOperate, api.RoleBot, api.RoleJoin}
+
+// anyRole is asked for where any token will do.
+const anyRole api.Role = "any"
+
+// visitor is a caller who was let in.
+type visitor struct {
+	api.Whoami
+	hash [sha256.Size]byte // of the token
+}
+
+// bearerOf is whoever shows a token.
+func bearerOf(t ownership.DoorToken) visitor {
+	return visitor{api.Whoami{Name: t.Name, Roles: rolesOf(t), Expires: t.Expires, Once: t.Once}, t.Hash}
+}
+
 // guard decides who a caller is.
 type guard struct {
 	file  string // empty: open to loopback
@@ -34,7 +53,7 @@ type guard struct {
 	table Table // the region's tokens stand beside the file's
 
 	mu     sync.RWMutex
-	tokens []token
+	tokens []ownership.DoorToken // of the file
 
 	barrier func(context.Context) error // see Cluster.ReadBarrier
 	lookUps chan struct{}               // one entry for each look-up under way
@@ -86,7 +105,7 @@ var (
 )
 
 // identify says who sent the request, by its Authorization header.
-func (g *guard) identify(r *http.Request) (Whoami, *refusal) {
+func (g *guard) identify(r *http.Request) (visitor, *refusal) {
 	return g.enter(r, bearer(r.Header.Get("Authorization")))
 }
 
@@ -96,7 +115,7 @@ const unreadable = "\x00"
 
 // enter says who sent the request, given the secret that came with it: in a header,
 // a cookie or a form.
-func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
+func (g *guard) enter(r *http.Request, secret string) (visitor, *refusal) {
 	who, refused := g.judge(r, secret)
 	if refused == nil {
 		doorway.Of(r.Context()).Known()
@@ -104,16 +123,16 @@ func (g *guard) enter(r *http.Request, secret string) (Whoami, *refusal) {
 	return who, refused
 }
 
-func (g *guard) judge(r *http.Request, secret string) (Whoami, *refusal) {
+func (g *guard) judge(r *http.Request, secret string) (visitor, *refusal) {
 	if g.open() {
 		// A web page whose name was pointed at 127.0.0.1 must not get in.
 		if !spelling.Loopback(r.Host) {
-			return Whoami{}, refusedPlace
+			return visitor{}, refusedPlace
 		}
-		return Whoami{Name: "loopback", Roles: allRoles, Open: true}, nil
+		return visitor{Whoami: api.Whoami{Name: "loopback", Roles: allRoles, Open: true}}, nil
 	}
 	if secret == "" {
-		return Whoami{}, refusedToken // nothing was tried, so nothing is counted
+		return visitor{}, refusedToken // nothing was tried, so nothing is counted
 	}
 	if !plausible(secret) {
 		secret = unreadable
@@ -126,7 +145,7 @@ func (g *guard) judge(r *http.Request, secret string) (Whoami, *refusal) {
 // what else a file may hold is its writer's choice. A bad one is looked for at the
 // leader, for it may have been made a moment ago at another node; that, and the
 // answers beyond, is what failures use up.
-func (g *guard) try(ctx context.Context, from, secret string) (Whoami, *refusal) {
+func (g *guard) try(ctx context.Context, from, secret string) (visitor, *refusal) {
 	now, sum := g.now(), sha256.Sum256([]byte(secret))
 	who, refused := g.known(sum, now)
 	if refused == nil {
@@ -134,23 +153,23 @@ func (g *guard) try(ctx context.Context, from, secret string) (Whoami, *refusal)
 	}
 	limit := g.limiter(from)
 	if !limit.AllowN(now, 1) {
-		return Whoami{}, refusedPace
+		return visitor{}, refusedPace
 	}
 	if refused != refusedToken || secret == unreadable {
-		return Whoami{}, refused
+		return visitor{}, refused
 	}
 	if !g.catchUp(ctx) {
-		return Whoami{}, refusedBehind
+		return visitor{}, refusedBehind
 	}
 	if who, again := g.known(sum, g.now()); again == nil {
 		limit.AllowN(now, -1) // it was no failure
 		return who, nil
 	}
-	return Whoami{}, refusedToken
+	return visitor{}, refusedToken
 }
 
 // known gives the bearer of a token that this node knows.
-func (g *guard) known(sum [sha256.Size]byte, now time.Time) (Whoami, *refusal) {
+func (g *guard) known(sum [sha256.Size]byte, now time.Time) (visitor, *refusal) {
 	who, refused := g.ofRegion(sum, now)
 	if refused == nil {
 		return who, nil
@@ -158,7 +177,7 @@ func (g *guard) known(sum [sha256.Size]byte, now time.Time) (Whoami, *refusal) {
 	if who, ok := g.ofFile(sum, now); ok {
 		return who, nil
 	}
-	return Whoami{}, refused
+	return visitor{}, refused
 }
 
 // catchUp makes sure that this node's table has what the leader's has; false: nobody
@@ -176,19 +195,19 @@ func (g *guard) catchUp(ctx context.Context) bool {
 }
 
 // ofFile gives the bearer of a token of the file that has not expired.
-func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (Whoami, bool) {
+func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (visitor, bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	t, ok := findToken(g.tokens, sum)
-	if !ok || t.expired(now) {
-		return Whoami{}, false
+	if !ok || t.Ended(now) {
+		return visitor{}, false
 	}
-	return Whoami{Name: t.name, Roles: t.roles, Expires: t.expires, hash: t.hash}, true
+	return bearerOf(t), true
 }
 
 // still reports whether the token of a hash has the role now. It is asked for a
 // caller that was let in before, so it counts no failure.
-func (g *guard) still(sum [sha256.Size]byte, role Role) bool {
+func (g *guard) still(sum [sha256.Size]byte, role api.Role) bool {
 	if g.open() {
 		return true
 	}
@@ -206,25 +225,25 @@ func (g *guard) limiter(remote string) *rate.Limiter {
 }
 
 // may reports whether the caller has the role; operate includes read.
-func (w Whoami) may(role Role) bool {
+func (v visitor) may(role api.Role) bool {
 	switch {
-	case slices.Contains(w.Roles, role):
+	case slices.Contains(v.Roles, role):
 		return true
-	case role == RoleRead:
-		return slices.Contains(w.Roles, RoleOperate)
+	case role == api.RoleRead:
+		return slices.Contains(v.Roles, api.RoleOperate)
 	default:
-		return role == anyRole && len(w.Roles) > 0
+		return role == anyRole && len(v.Roles) > 0
 	}
 }
 
 type callerKey struct{}
 
-func withCaller(ctx context.Context, w Whoami) context.Context {
-	return context.WithValue(ctx, callerKey{}, w)
+func withCaller(ctx context.Context, v visitor) context.Context {
+	return context.WithValue(ctx, callerKey{}, v)
 }
 
-// caller gives who was admitted; the zero Whoami on open paths.
-func caller(ctx context.Context) Whoami {
-	w, _ := ctx.Value(callerKey{}).(Whoami)
-	return w
+// caller gives who was admitted; the zero visitor on open paths.
+func caller(ctx context.Context) visitor {
+	v, _ := ctx.Value(callerKey{}).(visitor)
+	return v
 }

@@ -10,69 +10,71 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"tandem/admin/api"
 )
 
 // everyOperation is the whole door: one request for each path and method, with
 // the role it needs ("": open) and a status that shows that it got through.
 var everyOperation = []struct {
 	method, path, body string
-	role               Role
+	role               api.Role
 	passed             int
 }{
 	{"GET", "/livez", "", "", 200},
 	{"GET", "/readyz", "", "", 200},
-	{"GET", "/readyz?verbose", "", RoleRead, 200},
-	{"GET", "/metrics", "", RoleRead, 200},
-	{"GET", "/debug/pprof/", "", RoleOperate, 200},
-	{"GET", "/debug/pprof/goroutine?debug=1", "", RoleOperate, 200},
-	{"GET", "/debug/pprof/cmdline", "", RoleOperate, 200},
+	{"GET", "/readyz?verbose", "", api.RoleRead, 200},
+	{"GET", "/metrics", "", api.RoleRead, 200},
+	{"GET", "/debug/pprof/", "", api.RoleOperate, 200},
+	{"GET", "/debug/pprof/goroutine?debug=1", "", api.RoleOperate, 200},
+	{"GET", "/debug/pprof/cmdline", "", api.RoleOperate, 200},
 	{"GET", "/v1/openapi.json", "", "", 200},
 	{"GET", "/v1/docs", "", "", 200},
 	{"GET", "/v1/whoami", "", anyRole, 200},
-	{"GET", "/v1/status", "", RoleRead, 200},
-	{"GET", "/v1/guarantees", "", RoleRead, 200},
-	{"GET", "/v1/summary", "", RoleRead, 200},
-	{"GET", "/v1/nodes", "", RoleRead, 200},
-	{"GET", "/v1/nodes/emea-2", "", RoleRead, 200},
-	{"GET", "/v1/nodes/emea-2/stop-check", "", RoleRead, 501},
-	{"GET", "/v1/partitions", "", RoleRead, 200},
-	{"GET", "/v1/partitions/1", "", RoleRead, 200},
-	{"GET", "/v1/calls", "", RoleRead, 200},
-	{"GET", "/v1/calls/abc", "", RoleRead, 404},
-	{"GET", "/v1/calls/abc/explain", "", RoleRead, 404},
-	{"GET", "/v1/calls/abc/timeline", "", RoleRead, 404},
-	{"POST", "/v1/explain", "{}", RoleRead, 200},
-	{"GET", "/v1/regions", "", RoleRead, 200},
-	{"GET", "/v1/raft/peers", "", RoleRead, 200},
-	{"GET", "/v1/events?follow=false", "", RoleRead, 200},
-	{"GET", "/v1/tokens", "", RoleOperate, 200},
-	{"POST", "/v1/tokens", `{"name":"ci","roles":["read"]}`, RoleOperate, 201},
-	{"DELETE", "/v1/tokens/ci", "", RoleOperate, 204},
-	{"GET", "/v1/audit", "", RoleOperate, 200},
-	{"GET", "/v1/snapshot", "", RoleOperate, 200},
-	{"PUT", "/v1/snapshot", "bytes", RoleOperate, 204},
-	{"POST", "/v1/nodes", joinBody("10.0.0.9:8471"), RoleJoin, 201},
-	{"DELETE", "/v1/nodes/emea-3", "", RoleOperate, 204},
-	{"PUT", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},
-	{"DELETE", "/v1/nodes/emea-3/drain", "", RoleOperate, 204},
-	{"POST", "/v1/partitions/1/move", `{"to":"emea-2"}`, RoleOperate, 204},
-	{"DELETE", "/v1/calls/abc", "", RoleOperate, 404},
-	{"POST", "/v1/callback-uris", `{"app":"app-1"}`, RoleBot, 201},
-	{"POST", "/v1/raft/leader", "", RoleOperate, 204},
-	{"POST", "/v1/region", "", RoleOperate, 204},
-	{"GET", "/v1/region/lease", "", RoleRead, 200},
-	{"PUT", "/v1/region/lease", `{"length":"3s"}`, RoleOperate, 204},
-	{"POST", "/v1/leave", "", RoleOperate, 202},
-	{"POST", "/v1/region", "", RoleOperate, 204},
+	{"GET", "/v1/status", "", api.RoleRead, 200},
+	{"GET", "/v1/guarantees", "", api.RoleRead, 200},
+	{"GET", "/v1/summary", "", api.RoleRead, 200},
+	{"GET", "/v1/nodes", "", api.RoleRead, 200},
+	{"GET", "/v1/nodes/emea-2", "", api.RoleRead, 200},
+	{"GET", "/v1/nodes/emea-2/stop-check", "", api.RoleRead, 200},
+	{"GET", "/v1/partitions", "", api.RoleRead, 200},
+	{"GET", "/v1/partitions/1", "", api.RoleRead, 200},
+	{"GET", "/v1/calls", "", api.RoleRead, 200},
+	{"GET", "/v1/calls/abc", "", api.RoleRead, 404},
+	{"GET", "/v1/calls/abc/explain", "", api.RoleRead, 404},
+	{"GET", "/v1/calls/abc/timeline", "", api.RoleRead, 404},
+	{"POST", "/v1/explain", "{}", api.RoleRead, 200},
+	{"GET", "/v1/regions", "", api.RoleRead, 200},
+	{"GET", "/v1/raft/peers", "", api.RoleRead, 200},
+	{"GET", "/v1/events?follow=false", "", api.RoleRead, 200},
+	{"GET", "/v1/tokens", "", api.RoleOperate, 200},
+	{"POST", "/v1/tokens", `{"name":"ci","roles":["read"]}`, api.RoleOperate, 201},
+	{"DELETE", "/v1/tokens/ci", "", api.RoleOperate, 204},
+	{"GET", "/v1/audit", "", api.RoleOperate, 200},
+	{"GET", "/v1/snapshot", "", api.RoleOperate, 200},
+	{"PUT", "/v1/snapshot", "bytes", api.RoleOperate, 204},
+	{"POST", "/v1/nodes", joinBody("10.0.0.9:8471"), api.RoleJoin, 201},
+	{"DELETE", "/v1/nodes/emea-3", "", api.RoleOperate, 204},
+	{"PUT", "/v1/nodes/emea-3/drain", "", api.RoleOperate, 204},
+	{"DELETE", "/v1/nodes/emea-3/drain", "", api.RoleOperate, 204},
+	{"POST", "/v1/partitions/1/move", `{"to":"emea-2"}`, api.RoleOperate, 204},
+	{"DELETE", "/v1/calls/abc", "", api.RoleOperate, 404},
+	{"POST", "/v1/callback-uris", `{"app":"app-1"}`, api.RoleBot, 201},
+	{"POST", "/v1/raft/leader", "", api.RoleOperate, 204},
+	{"POST", "/v1/region", "", api.RoleOperate, 204},
+	{"GET", "/v1/region/lease", "", api.RoleRead, 200},
+	{"PUT", "/v1/region/lease", `{"length":"3s"}`, api.RoleOperate, 204},
+	{"POST", "/v1/leave", "", api.RoleOperate, 202},
+	{"POST", "/v1/region", "", api.RoleOperate, 204},
 }
 
 func TestB100_RolesMatrix(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	for _, op := range everyOperation {
-		for _, role := range []Role{RoleRead, RoleOperate, RoleBot, RoleJoin} {
+		for _, role := range []api.Role{api.RoleRead, api.RoleOperate, api.RoleBot, api.RoleJoin} {
 			want := op.passed
-			allowed := op.role == "" || op.role == anyRole || op.role == role || op.role == RoleRead && role == RoleOperate
+			allowed := op.role == "" || op.role == anyRole || op.role == role || op.role == api.RoleRead && role == api.RoleOperate
 			if !allowed {
 				want = http.StatusForbidden
 			}
@@ -133,9 +135,9 @@ func TestB100_WrongTokens(t *testing.T) {
 		"expired":         "Authorization: Bearer " + expiredSecret,
 		"webhook token":   "Authorization: Bearer " + jwt,
 		"basic":           "Authorization: Basic dXNlcjpwYXNz",
-		"no scheme":       "Authorization: " + secrets[RoleRead] + "x",
+		"no scheme":       "Authorization: " + secrets[api.RoleRead] + "x",
 		"empty":           "Authorization: Bearer ",
-		"the hash itself": "Authorization: Bearer " + HashToken(secrets[RoleRead]),
+		"the hash itself": "Authorization: Bearer " + HashToken(secrets[api.RoleRead]),
 		"endless":         "Authorization: Bearer " + strings.Repeat("a", 600),
 	} {
 		r.at.advance(2 * time.Second) // the limit is tested elsewhere
@@ -143,7 +145,7 @@ func TestB100_WrongTokens(t *testing.T) {
 			t.Errorf("B100 %s: the answer tells it from an absent token:\n%s\n%s", name, got, absent)
 		}
 	}
-	r.ask("GET", "/v1/status", "", "Authorization: bearer "+secrets[RoleRead]).want(t, 200)
+	r.ask("GET", "/v1/status", "", "Authorization: bearer "+secrets[api.RoleRead]).want(t, 200)
 }
 
 // A webhook token must not open the door even if somebody puts its hash into
@@ -222,7 +224,7 @@ func TestB100_FailedAttemptsAreLimited(t *testing.T) {
 	}
 	r.ask("GET", "/livez", "").want(t, 200)
 	r.at.advance(failEvery)
-	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+	r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 200)
 }
 
 // TestO33_AGoodTokenPasses: one of the file, too, while somebody keeps failing at its
@@ -232,7 +234,7 @@ func TestO33_AGoodTokenPasses(t *testing.T) {
 	r := tokenRoom(t)
 	for i := range 5 * failBurst {
 		r.ask("GET", "/v1/status", "", bearing(fmt.Sprint("guess-", i)))
-		r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+		r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 200)
 	}
 	r.ask("GET", "/v1/status", "", bearing("guess")).want(t, 429)
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -11,7 +12,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // callsAsked is the input of the list of calls.
@@ -74,14 +77,14 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
-	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", RoleRead, "Calls, filtered, page by page"), d.listCalls)
+	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), d.listCalls)
 	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
 	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
-	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (List[Event], error) {
+	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (api.List[history.Event], error) {
 		events, err := d.deps.Journal.Timeline(c.ID)
-		return List[Event]{orEmpty(events)}, err
+		return list(events), err
 	})
-	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", RoleRead, "What the webhook would do with a notification; nothing is changed")
+	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", api.RoleRead, "What the webhook would do with a notification; nothing is changed")
 	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
 		"with Tandem-Authorization in the place of Authorization."
 	dry.SkipValidateBody = true // what is wrong with it is the webhook's to say
@@ -90,7 +93,7 @@ func (d *Door) callRoutes() {
 
 // call registers a read of one call.
 func call[T any](d *Door, id, path, summary string, show func(ownership.Call) (T, error)) {
-	huma.Register(d.api, d.operation(id, http.MethodGet, path, RoleRead, summary),
+	huma.Register(d.api, d.operation(id, http.MethodGet, path, api.RoleRead, summary),
 		func(ctx context.Context, in *callAsked) (*answer[T], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
@@ -121,7 +124,7 @@ func (d *Door) findCall(raw string) (ownership.Call, error) {
 	return c, nil
 }
 
-func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage], error) {
+func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[api.CallPage], error) {
 	if in.Region != "" && ownership.Region(in.Region) != d.cfg.Region {
 		return nil, d.elsewhere(ownership.Region(in.Region))
 	}
@@ -137,7 +140,7 @@ func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[CallPage]
 	if err != nil {
 		return nil, problem(err)
 	}
-	return &answer[CallPage]{fresh, page}, nil
+	return &answer[api.CallPage]{fresh, page}, nil
 }
 
 // cursorMark stands before the id of a page's last call, so that what is no
@@ -146,40 +149,40 @@ const cursorMark = "after-"
 
 // page gives one page of calls. What is no cursor is the reader's mistake: taken
 // for one it would look like the end of the list.
-func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (CallPage, error) {
+func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
 	last, marked := strings.CutPrefix(cursor, cursorMark)
 	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
-		return CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
+		return api.CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
 	}
 	items, next, err := d.deps.Table.Calls(f, last, limit)
 	if next != "" {
 		next = cursorMark + next
 	}
-	return CallPage{Items: orEmpty(items), Next: next}, err
+	return api.CallPage{Items: orEmpty(items), Next: next}, err
 }
 
 // elsewhere says which door to ask about another region.
 func (d *Door) elsewhere(name ownership.Region) error {
 	for _, r := range d.regions() {
 		if r.Name == name {
-			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, orElse(r.AdminURL, "its admin door")))
+			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, cmp.Or(r.AdminURL, "its admin door")))
 		}
 	}
 	return huma.Error404NotFound(fmt.Sprintf("There is no region %q.", string(name)))
 }
 
 // explainCall puts the stored placement, and what came of it, into sentences.
-func (d *Door) explainCall(c ownership.Call) (CallExplanation, error) {
+func (d *Door) explainCall(c ownership.Call) (api.CallExplanation, error) {
 	events, err := d.deps.Journal.Timeline(c.ID)
 	if err != nil {
-		return CallExplanation{}, err
+		return api.CallExplanation{}, err
 	}
 	if len(c.Placement.Candidates) == 0 { // of an ended call only the history knows them
-		if i := slices.IndexFunc(events, func(e Event) bool { return len(e.Candidates) > 0 }); i >= 0 {
+		if i := slices.IndexFunc(events, func(e history.Event) bool { return len(e.Candidates) > 0 }); i >= 0 {
 			c.Placement.Candidates = events[i].Candidates
 		}
 	}
-	out := CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(events)}
+	out := api.CallExplanation{Call: c.ID, State: c.State, Placement: c.Placement, Timeline: orEmpty(events)}
 	out.Why = append(claimSentences(c), candidateSentences(c.Placement)...)
 	var since []string
 	out.Partition, since = d.sinceSentences(c)
@@ -226,7 +229,7 @@ func (d *Door) sinceSentences(c ownership.Call) (ownership.Partition, []string) 
 		out = append(out, fmt.Sprintf("Partition %d has changed owner since: %s owns it at epoch %d.", part.ID, part.Owner, part.Epoch))
 	}
 	if c.State == ownership.CallEnded {
-		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), orElse(c.Ending, "no reason was given")))
+		out = append(out, fmt.Sprintf("It ended at %s: %s.", c.EndedAt.UTC().Format(time.RFC3339Nano), cmp.Or(c.Ending, "no reason was given")))
 	}
 	return part, out
 }
@@ -238,13 +241,13 @@ func reserved(c ownership.Call, part ownership.Partition) bool {
 
 // standingSentences say what became of a call whose media are on a node that fell
 // silent.
-func standingSentences(c ownership.Call, part ownership.Partition, events []Event) []string {
+func standingSentences(c ownership.Call, part ownership.Partition, events []history.Event) []string {
 	answered := c.Epoch
 	for _, e := range events {
 		switch e.Kind {
-		case "answered":
+		case history.Answered:
 			answered = e.Epoch
-		case "taken-up":
+		case history.TakenUp:
 			if c.State == ownership.CallOrphaned {
 				return []string{fmt.Sprintf("Its media were on a node that fell silent, and the bot beside %s has taken it up since: it stays there.", e.Node)}
 			}
@@ -286,19 +289,16 @@ func reasonText(r ownership.Reason) string {
 	}
 }
 
-func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (*reply[Explanation], error) {
+func (d *Door) explainNotification(ctx context.Context, in *notificationAsked) (*reply[api.Explanation], error) {
 	if d.deps.Explain == nil {
 		return nil, absent("The webhook's dry run")
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-	defer cancel()
-	e, err := d.deps.Explain(ctx, Notification{
-		Target: in.Target, Header: in.Header, Body: in.RawBody,
-		App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+	return within(ctx, d, func(ctx context.Context) (api.Explanation, error) {
+		e, err := d.deps.Explain(ctx, ownership.Supposed{
+			Target: in.Target, Header: in.Header, Body: in.RawBody,
+			App: ownership.AppID(strings.ToLower(in.App)), Tenant: ownership.TenantID(strings.ToLower(in.Tenant)),
+		})
+		e.Steps = orEmpty(e.Steps)
+		return e, err
 	})
-	if err != nil {
-		return nil, problem(err)
-	}
-	e.Steps = orEmpty(e.Steps)
-	return &reply[Explanation]{e}, nil
 }

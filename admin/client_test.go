@@ -1,35 +1,32 @@
 package admin
 
 import (
-	"encoding/pem"
 	"errors"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
 func TestClientErrors(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	c, ctx := r.client(RoleRead), t.Context()
+	c, ctx := r.client(api.RoleRead), t.Context()
 	_, err := c.Node(ctx, "emea-77")
-	if !NotFound(err) || Unavailable(err) || !strings.Contains(err.Error(), `has no node "emea-77"`) {
+	if !client.NotFound(err) || client.Unavailable(err) || !strings.Contains(err.Error(), `has no node "emea-77"`) {
 		t.Errorf("404: %v", err)
 	}
-	var p *Problem
+	var p *client.Problem
 	if err := c.Remove(ctx, "emea-2"); !errors.As(err, &p) || p.Status != 403 {
 		t.Errorf("403: %v", err)
 	}
 	r.fake.set(func() { r.fake.fail = ownership.ErrNoLeader })
-	c.Consistency = Linearizable
+	c.Consistency = api.Linearizable
 	_, err = c.Nodes(ctx)
-	if !Unavailable(err) || NotFound(err) || !errors.As(err, &p) || p.RetryAfter != 2*time.Second {
+	if !client.Unavailable(err) || client.NotFound(err) || !errors.As(err, &p) || p.RetryAfter != 2*time.Second {
 		t.Errorf("503: %v", err)
 	}
 	c.Consistency = "eventual"
@@ -37,87 +34,14 @@ func TestClientErrors(t *testing.T) {
 		t.Errorf("422 does not say what is wrong: %v", err)
 	}
 	// Nobody listens there.
-	nobody, err := NewClient("127.0.0.1:1", "", "")
+	nobody, err := client.New("127.0.0.1:1", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nobody.Status(ctx); !Unavailable(err) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+	if _, err := nobody.Status(ctx); !client.Unavailable(err) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("a door that is not there: %v", err)
 	}
-	if err := nobody.Events(ctx, 0, true, nil); !Unavailable(err) {
+	if err := nobody.Events(ctx, 0, true, nil); !client.Unavailable(err) {
 		t.Errorf("following a door that is not there: %v", err)
-	}
-}
-
-func TestClientAddresses(t *testing.T) {
-	t.Parallel()
-	for addr, want := range map[string]string{
-		"127.0.0.1:8470": "http://127.0.0.1:8470", "https://tandem.example/": "https://tandem.example/", "tandem.example:443": "https://tandem.example:443", "http://localhost:8470": "http://localhost:8470",
-	} {
-		c, err := NewClient(addr, "secret", "")
-		if err != nil || c.base.String() != want {
-			t.Errorf("%s becomes %v, %v", addr, c, err)
-		}
-	}
-	for _, addr := range []string{"ftp://x", "http://", "::::", "http://10.0.0.1:8470", "tandem.example:8470"} {
-		if _, err := NewClient(addr, "canary-secret", ""); err == nil || strings.Contains(err.Error(), "canary-secret") {
-			t.Errorf("B110 %s with a token: %v", addr, err)
-		}
-	}
-	if _, err := NewClient("10.0.0.1:8470", "", ""); err != nil {
-		t.Errorf("plain http without a token: %v", err)
-	}
-}
-
-// B112: a redirect does not carry the token away.
-func TestB112_ClientFollowsNoRedirect(t *testing.T) {
-	t.Parallel()
-	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the client followed a redirect") }))
-	defer thief.Close()
-	door := httptest.NewServer(http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect))
-	defer door.Close()
-	c, err := NewClient(door.URL, "secret", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	var p *Problem
-	if _, err := c.Status(t.Context()); !errors.As(err, &p) || p.Status != http.StatusTemporaryRedirect {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestClientTrust(t *testing.T) {
-	t.Parallel()
-	door := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, 200, Whoami{Name: r.Header.Get("Authorization")})
-	}))
-	defer door.Close()
-	door.Config.ErrorLog = nil
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	addr := strings.TrimPrefix(door.URL, "https://")
-	c, err := NewClient(addr, "secret", ca)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if who, err := c.Whoami(t.Context()); err != nil || who.Name != "Bearer secret" {
-		t.Errorf("with the CA: %+v, %v", who, err)
-	}
-	stranger, err := NewClient(door.URL, "secret", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stranger.Close()
-	if _, err := stranger.Whoami(t.Context()); !Unavailable(err) {
-		t.Errorf("without the CA: %v", err)
-	}
-	for _, file := range []string{"/does/not/exist", os.DevNull} {
-		if _, err := NewClient(addr, "", file); err == nil {
-			t.Errorf("the CA file %s was taken", file)
-		}
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Deps is all that the private door needs from the rest of the node. The room
@@ -19,17 +20,15 @@ type Deps struct {
 	Journal Journal // required: the table's event history
 	Cluster Cluster // required: acts and membership, from any node
 
-	World     World                                                      // the other regions; nil: there are none
-	Explain   func(context.Context, Notification) (Explanation, error)   // the webhook's dry run; nil: 501
-	Callbacks func(context.Context, CallbackAsk) (CallbackURI, error)    // signs callback URIs; nil: 501
-	Promises  func() []Promise                                           // promises only the node knows of, added to /v1/guarantees
-	Warnings  func() []string                                            // what an operator should be told loudly, added to /v1/status
-	Checks    []Check                                                    // what /readyz asks, in this order
-	Leave     func(ctx context.Context, by string) error                 // starts this node's departure; nil: Cluster.Leave
-	StopCheck func(context.Context, ownership.NodeID) (StopCheck, error) // whether a node may be stopped now; nil: 501
-	Metrics   prometheus.Gatherer                                        // nil: /metrics answers 501
-	Logger    *slog.Logger                                               // nil: slog.Default()
-	Now       func() time.Time                                           // nil: time.Now
+	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
+	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
+	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
+	Promises  func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
+	Warnings  func() []string                                                    // what an operator should be told loudly, added to /v1/status
+	Checks    []Check                                                            // what /readyz asks, in this order
+	Metrics   prometheus.Gatherer                                                // nil: /metrics answers 501
+	Logger    *slog.Logger                                                       // nil: slog.Default()
+	Now       func() time.Time                                                   // nil: time.Now
 }
 
 // Table is the region's table as this node holds it, read from memory.
@@ -62,16 +61,16 @@ type Table interface {
 
 // Journal is the table's event history, kept for some time only.
 type Journal interface {
-	// Events gives at most limit events with an ID above after, oldest first,
-	// and the ID of the oldest event that is still kept (0: none is).
-	Events(after uint64, limit int) (events []Event, oldest uint64, err error)
+	// Events gives at most limit events with an ID above after, oldest first; after 0
+	// it begins with the oldest that is still kept.
+	Events(after uint64, limit int) ([]history.Event, error)
 	// Latest gives the newest events, at most limit, oldest first.
-	Latest(limit int) ([]Event, error)
+	Latest(limit int) ([]history.Event, error)
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
 	// Timeline gives the events of one call, oldest first.
-	Timeline(ownership.CallID) ([]Event, error)
+	Timeline(ownership.CallID) ([]history.Event, error)
 }
 
 // Cluster carries acts to the region's leader, from any node, and changes the
@@ -104,25 +103,21 @@ type Cluster interface {
 	Move(context.Context, ownership.PartitionID, ownership.NodeID) error
 	// TransferLeader gives the leadership away; to empty: to any voter.
 	TransferLeader(ctx context.Context, to ownership.NodeID) error
+	// SafeToStop says whether a node may be stopped now.
+	SafeToStop(context.Context, ownership.NodeID) (ownership.StopCheck, error)
 	// Peers gives the raft configuration with what this node knows of each.
-	Peers() []Peer
+	Peers() []api.Peer
 	// ReadBarrier returns once the table here holds everything that the leader had
 	// applied when it was asked; a quorum has confirmed by then that it leads.
 	ReadBarrier(context.Context) error
 	// Status says how this node stands in the cluster.
-	Status() ClusterStatus
+	Status() api.ClusterStatus
 	// SaveSnapshot writes the whole table with its stamp and checksum.
 	SaveSnapshot(context.Context, io.Writer) error
 	// RestoreSnapshot replaces the region's table. A snapshot that is foreign, older,
 	// cut short or damaged is refused with an error that says so; so is one of another
 	// history, and one that is not signed, unless the terms allow it.
 	RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error
-}
-
-// World is what this region knows of the others.
-type World interface {
-	// Regions gives what was last heard of every other region.
-	Regions() []Region
 }
 
 // Check is one named question of /readyz; nil means well. An advisory one is told with
@@ -132,20 +127,4 @@ type Check struct {
 	Name     string
 	Advisory bool
 	Ask      func(context.Context) error
-}
-
-// Notification is a webhook request to be explained, never acted upon.
-type Notification struct {
-	Target string      // path and query as the request line would carry them; empty: the webhook's path
-	Header http.Header // with Authorization where the token is to be judged too
-	Body   []byte
-	// App and Tenant are what its token would say, where Header holds none.
-	App    ownership.AppID
-	Tenant ownership.TenantID
-}
-
-// CallbackAsk asks for a signed callback URI on this node for an outgoing call.
-type CallbackAsk struct {
-	App   ownership.AppID
-	Group string // calls of one group get the same partition; empty: no group
 }

@@ -1,6 +1,7 @@
 // Package admin is the private door: the HTTP API with which operators,
 // scripts, bots, joining nodes and other regions look at a node and change its
-// region, the Go client of that API, and the console's pages beside it.
+// region, and the console's pages beside it. What the API carries is package api,
+// its Go client package client.
 //
 // The door knows no other room. What it needs is declared in deps.go; the room
 // node introduces the real ones. Reads come from the table in memory of the

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,12 +13,12 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 	"github.com/julienschmidt/httprouter"
 
-	"tandem/ownership"
+	"tandem/admin/api"
 )
 
 // Config is what the door is told by the configuration.
 type Config struct {
-	Identity
+	api.Identity
 	StartedAt time.Time
 
 	// URL is the region's public base URL and AdminURL this door's own, both
@@ -79,10 +80,10 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	cfg.BodyLimit = orElse(cfg.BodyLimit, 1<<20)
-	cfg.SnapshotLimit = orElse(cfg.SnapshotLimit, 4<<30)
-	cfg.Patience = orElse(cfg.Patience, 10*time.Second)
-	cfg.Streams = orElse(cfg.Streams, 64)
+	cfg.BodyLimit = cmp.Or(cfg.BodyLimit, 1<<20)
+	cfg.SnapshotLimit = cmp.Or(cfg.SnapshotLimit, 4<<30)
+	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
+	cfg.Streams = cmp.Or(cfg.Streams, 64)
 	d := &Door{
 		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now,
 		router:  httprouter.New(),
@@ -144,15 +145,4 @@ func (d *Door) routes() error {
 	}
 	d.handler = d.outer(r)
 	return nil
-}
-
-// here is this node's id.
-func (d *Door) here() ownership.NodeID { return d.cfg.Node }
-
-func orElse[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }

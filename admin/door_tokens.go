@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -26,21 +26,21 @@ const SecretPrefix = "tandem_"
 
 // tokenRoutes puts the door's own tokens on the door.
 func (d *Door) tokenRoutes() {
-	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", RoleOperate, "Names, roles and ends of the region's tokens and of this node's file; never the tokens"),
-		func(ctx context.Context, in *struct{ Asking }) (*answer[List[TokenInfo]], error) {
+	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", api.RoleOperate, "Names, roles and ends of the region's tokens and of this node's file; never the tokens"),
+		func(ctx context.Context, in *struct{ Asking }) (*answer[api.List[api.TokenInfo]], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
 				return nil, err
 			}
-			return &answer[List[TokenInfo]]{Freshness: fresh, Body: List[TokenInfo]{d.auth.list()}}, nil
+			return &answer[api.List[api.TokenInfo]]{Freshness: fresh, Body: list(d.auth.list())}, nil
 		})
 
-	made := d.change("make-token", http.MethodPost, "/v1/tokens", RoleOperate, "Make a token that opens the doors of all nodes of the region; its secret is told this once")
+	made := d.change("make-token", http.MethodPost, "/v1/tokens", api.RoleOperate, "Make a token that opens the doors of all nodes of the region; its secret is told this once")
 	made.DefaultStatus = http.StatusCreated
 	made.Errors = append(made.Errors, http.StatusUnprocessableEntity)
 	huma.Register(d.api, made, d.makeToken)
 
-	huma.Register(d.api, d.noContent(d.change("revoke-token", http.MethodDelete, "/v1/tokens/{name}", RoleOperate, "Take a token of the region back")),
+	huma.Register(d.api, d.noContent(d.change("revoke-token", http.MethodDelete, "/v1/tokens/{name}", api.RoleOperate, "Take a token of the region back")),
 		func(ctx context.Context, in *struct {
 			Name string `path:"name" maxLength:"64"`
 		}) (*empty, error) {
@@ -67,7 +67,7 @@ func (d *Door) tokenAct(ctx context.Context, act ownership.Act) error {
 	return d.deps.Cluster.ReadBarrier(ctx)
 }
 
-func (d *Door) makeToken(ctx context.Context, in *struct{ Body TokenAsk }) (*reply[TokenMade], error) {
+func (d *Door) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (*reply[api.TokenMade], error) {
 	ask := in.Body
 	roles := make([]string, len(ask.Roles))
 	for i, r := range ask.Roles {
@@ -75,9 +75,9 @@ func (d *Door) makeToken(ctx context.Context, in *struct{ Body TokenAsk }) (*rep
 	}
 	note(ctx, ask.Name+": "+strings.Join(roles, ", "))
 	switch {
-	case slices.ContainsFunc(ask.Roles, func(r Role) bool { return !slices.Contains(allRoles, r) }):
+	case slices.ContainsFunc(ask.Roles, func(r api.Role) bool { return !slices.Contains(allRoles, r) }):
 		return nil, huma.Error422UnprocessableEntity("A role is one of read, operate, bot, join.")
-	case ask.Once && !slices.Equal(ask.Roles, []Role{RoleJoin}):
+	case ask.Once && !slices.Equal(ask.Roles, []api.Role{api.RoleJoin}):
 		return nil, huma.Error422UnprocessableEntity("A token for one use has the role join and no other: the join is its use.")
 	case ask.Once && ask.Expires.IsZero():
 		return nil, huma.Error422UnprocessableEntity("A token for one use must expire.")
@@ -103,7 +103,7 @@ func (d *Door) makeToken(ctx context.Context, in *struct{ Body TokenAsk }) (*rep
 		return nil, err
 	}
 	t.MadeAt = at.UTC()
-	return &reply[TokenMade]{TokenMade{tokenInfo(t, at), secret}}, nil
+	return &reply[api.TokenMade]{api.TokenMade{TokenInfo: tokenInfo(t, api.OriginRegion, at), Token: secret}}, nil
 }
 
 // useToken says in the table that the caller's token for one use is used to
@@ -122,60 +122,53 @@ func (d *Door) useToken(ctx context.Context, address string, done bool) error {
 	return out.Err
 }
 
-// ErrTokenRefused says that it is no token of this region, it has ended, or its roles are others.
-var ErrTokenRefused = errors.New("the token it shows is not one of this region with the role join, or has ended")
+// errNoJoinToken says that it is no token of this region, it has ended, or its roles are others.
+var errNoJoinToken = fmt.Errorf("%w: the token it shows is not one of this region with the role join, or has ended", ownership.ErrUninvited)
 
 // LetIn says whose token it is that a node shows which asks to be taken in; done: it
-// is in, which is the use of a token for one. The error is ErrTokenRefused for what
+// is in, which is the use of a token for one. The error is ErrUninvited for what
 // lets nobody in, ErrConflict for one that was used for another node, or ErrNoLeader.
 func (d *Door) LetIn(ctx context.Context, secret string, node ownership.NodeID, done bool) (by string, err error) {
 	if !plausible(secret) {
-		return "", ErrTokenRefused
+		return "", errNoJoinToken
 	}
 	who, refused := d.auth.known(sha256.Sum256([]byte(secret)), d.now())
-	if refused != nil || !who.may(RoleJoin) {
-		return "", ErrTokenRefused
+	if refused != nil || !who.may(api.RoleJoin) {
+		return "", errNoJoinToken
 	}
 	if err := d.useToken(withCaller(ctx, who), string(node), done); err != nil {
 		if errors.Is(err, ownership.ErrConflict) {
-			err = fmt.Errorf("%w: %w", ErrTokenRefused, err)
+			err = fmt.Errorf("%w: %w", errNoJoinToken, err)
 		}
 		return "", err
 	}
 	return who.Name, nil
 }
 
-// ofRegion gives the bearer of a token of the region. It compares with every one,
-// as findToken does. A token for one use says that it has ended: only its bearer
-// hears it.
-func (g *guard) ofRegion(sum [sha256.Size]byte, now time.Time) (Whoami, *refusal) {
-	var found *ownership.DoorToken
-	all := g.table.DoorTokens()
-	for i := range all {
-		if subtle.ConstantTimeCompare(sum[:], all[i].Hash[:]) == 1 {
-			found = &all[i]
-		}
-	}
+// ofRegion returns the bearer of a token of the region. A token for one use says that
+// it has ended: only its bearer hears it.
+func (g *guard) ofRegion(sum [sha256.Size]byte, now time.Time) (visitor, *refusal) {
+	t, ok := findToken(g.table.DoorTokens(), sum)
 	switch {
-	case found == nil, found.Ended(now) && !found.Once:
-		return Whoami{}, refusedToken
-	case found.Ended(now):
-		return Whoami{}, refusedSpent
+	case !ok, t.Ended(now) && !t.Once:
+		return visitor{}, refusedToken
+	case t.Ended(now):
+		return visitor{}, refusedSpent
 	}
-	return Whoami{Name: found.Name, Roles: rolesOf(*found), Expires: found.Expires, Once: found.Once, hash: found.Hash}, nil
+	return bearerOf(t), nil
 }
 
 // list gives all tokens without their hashes, those of the file first.
-func (g *guard) list() []TokenInfo {
+func (g *guard) list() []api.TokenInfo {
 	now := g.now()
 	g.mu.RLock()
-	out := make([]TokenInfo, 0, len(g.tokens))
+	out := make([]api.TokenInfo, 0, len(g.tokens))
 	for _, t := range g.tokens {
-		out = append(out, TokenInfo{Name: t.name, Roles: t.roles, Origin: OriginFile, Expires: t.expires, Expired: t.expired(now)})
+		out = append(out, tokenInfo(t, api.OriginFile, now))
 	}
 	g.mu.RUnlock()
 	for _, t := range g.table.DoorTokens() {
-		out = append(out, tokenInfo(t, now))
+		out = append(out, tokenInfo(t, api.OriginRegion, now))
 	}
 	return out
 }
@@ -184,21 +177,21 @@ func (g *guard) list() []TokenInfo {
 func (g *guard) inFile(name string) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return slices.ContainsFunc(g.tokens, func(t token) bool { return t.name == name })
+	return slices.ContainsFunc(g.tokens, func(t ownership.DoorToken) bool { return t.Name == name })
 }
 
-func tokenInfo(t ownership.DoorToken, now time.Time) TokenInfo {
-	return TokenInfo{
-		Name: t.Name, Roles: rolesOf(t), Origin: OriginRegion, Once: t.Once, Expires: t.Expires,
+func tokenInfo(t ownership.DoorToken, origin string, now time.Time) api.TokenInfo {
+	return api.TokenInfo{
+		Name: t.Name, Roles: rolesOf(t), Origin: origin, Once: t.Once, Expires: t.Expires,
 		Expired: !t.Expires.IsZero() && !now.Before(t.Expires),
 		MadeBy:  t.MadeBy, MadeAt: t.MadeAt, UsedFor: t.UsedFor, UsedAt: t.UsedAt,
 	}
 }
 
-func rolesOf(t ownership.DoorToken) []Role {
-	out := make([]Role, len(t.Roles))
+func rolesOf(t ownership.DoorToken) []api.Role {
+	out := make([]api.Role, len(t.Roles))
 	for i, r := range t.Roles {
-		out[i] = Role(r)
+		out[i] = api.Role(r)
 	}
 	return out
 }

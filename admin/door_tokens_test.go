@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -63,10 +65,10 @@ func (f *fake) applyToken(a ownership.Act) error {
 }
 
 // make has the operator make a token, and gives its secret.
-func (r *room) make(body string) TokenMade {
+func (r *room) make(body string) api.TokenMade {
 	r.t.Helper()
-	var made TokenMade
-	a := r.ask("POST", "/v1/tokens", body, as(RoleOperate)).want(r.t, http.StatusCreated)
+	var made api.TokenMade
+	a := r.ask("POST", "/v1/tokens", body, as(api.RoleOperate)).want(r.t, http.StatusCreated)
 	if err := json.Unmarshal([]byte(a.text), &made); err != nil {
 		r.t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func TestTokenIsMadeUsedAndRevoked(t *testing.T) {
 	if !strings.HasPrefix(made.Token, SecretPrefix) || len(made.Token) < len(SecretPrefix)+26 {
 		t.Errorf("the token %q is not of 130 random bits", made.Token)
 	}
-	want := TokenInfo{Name: "ci", Roles: []Role{RoleRead, RoleBot}, Origin: OriginRegion, Expires: end, MadeBy: "operate-er", MadeAt: start}
+	want := api.TokenInfo{Name: "ci", Roles: []api.Role{api.RoleRead, api.RoleBot}, Origin: api.OriginRegion, Expires: end, MadeBy: "operate-er", MadeAt: start}
 	if got := fmt.Sprint(made.TokenInfo); got != fmt.Sprint(want) {
 		t.Errorf("made %v, want %v", got, want)
 	}
@@ -100,8 +102,8 @@ func TestTokenIsMadeUsedAndRevoked(t *testing.T) {
 	r.ask("POST", "/v1/leave", "", bearing(made.Token)).want(t, 403)
 
 	// Told once: nothing that is read afterwards holds it.
-	all := r.ask("GET", "/v1/tokens", "", as(RoleOperate)).want(t, 200).text
-	audit := r.ask("GET", "/v1/audit", "", as(RoleOperate)).want(t, 200).text
+	all := r.ask("GET", "/v1/tokens", "", as(api.RoleOperate)).want(t, 200).text
+	audit := r.ask("GET", "/v1/audit", "", as(api.RoleOperate)).want(t, 200).text
 	for where, text := range map[string]string{"the list": all, "the audit": audit, "the log": r.logs.String()} {
 		if strings.Contains(text, made.Token) || strings.Contains(text, HashToken(made.Token)) {
 			t.Errorf("B110 %s holds the token or its hash: %s", where, text)
@@ -114,11 +116,11 @@ func TestTokenIsMadeUsedAndRevoked(t *testing.T) {
 		t.Errorf("the list is not whole: %s", all)
 	}
 
-	r.ask("DELETE", "/v1/tokens/ci", "", as(RoleRead)).want(t, 403)
-	r.ask("DELETE", "/v1/tokens/ci", "", as(RoleOperate)).want(t, 204)
+	r.ask("DELETE", "/v1/tokens/ci", "", as(api.RoleRead)).want(t, 403)
+	r.ask("DELETE", "/v1/tokens/ci", "", as(api.RoleOperate)).want(t, 204)
 	r.ask("GET", "/v1/status", "", bearing(made.Token)).want(t, 401)
-	r.ask("DELETE", "/v1/tokens/ci", "", as(RoleOperate)).want(t, 404)
-	r.ask("DELETE", "/v1/tokens/read-er", "", as(RoleOperate)).want(t, 409)
+	r.ask("DELETE", "/v1/tokens/ci", "", as(api.RoleOperate)).want(t, 404)
+	r.ask("DELETE", "/v1/tokens/read-er", "", as(api.RoleOperate)).want(t, 409)
 }
 
 func TestTokenOfTheRegionExpires(t *testing.T) {
@@ -151,16 +153,16 @@ func TestTokenAsksThatAreRefused(t *testing.T) {
 		"already at an end":     {`{"name":"a","roles":["read"],"expires":"` + start.Format(time.RFC3339) + `"}`, 422},
 		"a name of the file":    {`{"name":"read-er","roles":["read"]}`, 409},
 	} {
-		if a := r.ask("POST", "/v1/tokens", c.body, as(RoleOperate)); a.StatusCode != c.status {
+		if a := r.ask("POST", "/v1/tokens", c.body, as(api.RoleOperate)); a.StatusCode != c.status {
 			t.Errorf("%s: answered %d, want %d: %s", name, a.StatusCode, c.status, a.text)
 		}
 	}
 	r.make(`{"name":"a","roles":["read"]}`)
-	r.ask("POST", "/v1/tokens", `{"name":"a","roles":["read"]}`, as(RoleOperate)).want(t, 409)
+	r.ask("POST", "/v1/tokens", `{"name":"a","roles":["read"]}`, as(api.RoleOperate)).want(t, 409)
 	r.fake.set(func() { r.fake.format = 1 })
-	r.ask("POST", "/v1/tokens", `{"name":"b","roles":["read"]}`, as(RoleOperate)).want(t, 409)
+	r.ask("POST", "/v1/tokens", `{"name":"b","roles":["read"]}`, as(api.RoleOperate)).want(t, 409)
 	r.fake.set(func() { r.fake.format, r.fake.fail = ownership.FormatTokens, ownership.ErrNoLeader })
-	r.ask("POST", "/v1/tokens", `{"name":"b","roles":["read"]}`, as(RoleOperate)).want(t, 503)
+	r.ask("POST", "/v1/tokens", `{"name":"b","roles":["read"]}`, as(api.RoleOperate)).want(t, 503)
 }
 
 func (r *room) onceToken() string {
@@ -183,7 +185,7 @@ func TestB101_JoinTokenIsUsedOnce(t *testing.T) {
 	if met := slices.DeleteFunc(r.fake.done(), func(s string) bool { return !strings.HasPrefix(s, "meet") }); len(met) != 2 {
 		t.Errorf("the cluster was asked for %v", met)
 	}
-	if list := r.ask("GET", "/v1/tokens", "", as(RoleOperate)).text; !strings.Contains(list, `"used_for":"10.0.0.9:8471","used_at":`) {
+	if list := r.ask("GET", "/v1/tokens", "", as(api.RoleOperate)).text; !strings.Contains(list, `"used_for":"10.0.0.9:8471","used_at":`) {
 		t.Errorf("the list does not tell its use: %s", list)
 	}
 }
@@ -226,7 +228,7 @@ func TestB100_RolesMatrixOfRegionTokens(t *testing.T) {
 				continue // in the matrix of the file's tokens; here they would change what is tested
 			}
 			want := op.passed
-			allowed := op.role == "" || op.role == anyRole || op.role == role || op.role == RoleRead && role == RoleOperate
+			allowed := op.role == "" || op.role == anyRole || op.role == role || op.role == api.RoleRead && role == api.RoleOperate
 			if !allowed {
 				want = http.StatusForbidden
 			}
@@ -240,20 +242,20 @@ func TestB100_RolesMatrixOfRegionTokens(t *testing.T) {
 func TestTokensOfTheClient(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	c := r.client(RoleOperate)
-	made, err := c.MakeToken(t.Context(), TokenAsk{Name: "ci", Roles: []Role{RoleRead}})
+	c := r.client(api.RoleOperate)
+	made, err := c.MakeToken(t.Context(), api.TokenAsk{Name: "ci", Roles: []api.Role{api.RoleRead}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.ask("GET", "/v1/status", "", bearing(made.Token)).want(t, 200)
 	all, err := c.Tokens(t.Context())
-	if err != nil || len(all) != 6 || all[5].Name != "ci" || all[5].Origin != OriginRegion {
+	if err != nil || len(all) != 6 || all[5].Name != "ci" || all[5].Origin != api.OriginRegion {
 		t.Errorf("the client lists %+v, %v", all, err)
 	}
 	if err := c.RevokeToken(t.Context(), "ci"); err != nil {
 		t.Error(err)
 	}
-	if err := c.RevokeToken(t.Context(), "ci"); !NotFound(err) {
+	if err := c.RevokeToken(t.Context(), "ci"); !client.NotFound(err) {
 		t.Errorf("revoking twice gives %v", err)
 	}
 }
@@ -263,14 +265,14 @@ func TestTokensOfTheClient(t *testing.T) {
 func TestD2_JoinTokensAtTheDoor(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	for role, good := range map[Role]bool{RoleJoin: true, RoleRead: false, RoleBot: false} {
+	for role, good := range map[api.Role]bool{api.RoleJoin: true, api.RoleRead: false, api.RoleBot: false} {
 		by, err := r.door.LetIn(t.Context(), secrets[role], "emea-9", false)
-		if good != (err == nil) || !good && !errors.Is(err, ErrTokenRefused) || good && by == "" {
+		if good != (err == nil) || !good && !errors.Is(err, ownership.ErrUninvited) || good && by == "" {
 			t.Errorf("a token with the role %s: %q, %v", role, by, err)
 		}
 	}
 	for _, bad := range []string{"", "\x00", "no-such-token", strings.Repeat("x", 1<<20)} {
-		if by, err := r.door.LetIn(t.Context(), bad, "emea-9", false); !errors.Is(err, ErrTokenRefused) || by != "" || strings.Contains(err.Error(), "no-such") {
+		if by, err := r.door.LetIn(t.Context(), bad, "emea-9", false); !errors.Is(err, ownership.ErrUninvited) || by != "" || strings.Contains(err.Error(), "no-such") {
 			t.Errorf("%.20q: %q, %v", bad, by, err)
 		}
 	}
@@ -284,7 +286,7 @@ func TestD2_JoinTokensAtTheDoor(t *testing.T) {
 		t.Errorf("its use is not in the table: %v", asked)
 	}
 	r.fake.set(func() { r.fake.fail = fmt.Errorf("used: %w", ownership.ErrConflict) })
-	if _, err := r.door.LetIn(t.Context(), "once", "emea-8", false); !errors.Is(err, ErrTokenRefused) {
+	if _, err := r.door.LetIn(t.Context(), "once", "emea-8", false); !errors.Is(err, ownership.ErrUninvited) {
 		t.Errorf("for another node: %v", err)
 	}
 }
@@ -293,7 +295,7 @@ func TestD2_JoinTokensAtTheDoor(t *testing.T) {
 func TestD2_TheTokenGoesWithTheJoin(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	if a := r.ask("POST", "/v1/nodes", joinBody("10.0.0.9:8471"), as(RoleJoin)); a.StatusCode != 201 || r.fake.shown != secrets[RoleJoin] {
-		t.Errorf("%d; the cluster got the token: %v", a.StatusCode, r.fake.shown == secrets[RoleJoin])
+	if a := r.ask("POST", "/v1/nodes", joinBody("10.0.0.9:8471"), as(api.RoleJoin)); a.StatusCode != 201 || r.fake.shown != secrets[api.RoleJoin] {
+		t.Errorf("%d; the cluster got the token: %v", a.StatusCode, r.fake.shown == secrets[api.RoleJoin])
 	}
 }

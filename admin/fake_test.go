@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // start is the moment at which the fake region's clock begins.
@@ -23,15 +25,15 @@ type fake struct {
 	nodes      map[ownership.NodeID]ownership.Node
 	partitions map[ownership.PartitionID]ownership.Partition
 	calls      map[ownership.CallID]ownership.Call
-	events     []Event
+	events     []history.Event
 	dropped    uint64 // events up to this ID are no longer kept
 	damaged    error  // what reading the history fails with
 	arrived    chan struct{}
 	applied    uint64
 	format     uint32
 	tokens     []ownership.DoorToken
-	status     ClusterStatus
-	peers      []Peer
+	status     api.ClusterStatus
+	peers      []api.Peer
 
 	meetFail error    // what meeting a node returns, if set
 	fail     error    // what every act and check returns, if set
@@ -47,7 +49,7 @@ func newFake() *fake {
 	f := &fake{
 		nodes: map[ownership.NodeID]ownership.Node{}, partitions: map[ownership.PartitionID]ownership.Partition{},
 		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, format: ownership.FormatTokens, snapshot: "a whole table",
-		status: ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
+		status: api.ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
 			LeaseUntil: start.Add(2 * time.Second), Voters: 3, Secure: true},
 	}
 	var part ownership.PartitionID
@@ -58,7 +60,7 @@ func newFake() *fake {
 		if state == ownership.NodeGone {
 			continue
 		}
-		f.peers = append(f.peers, Peer{ID: id, Address: f.nodes[id].ClusterAddr, Voter: true, Leader: i == 1, Known: true, Healthy: true})
+		f.peers = append(f.peers, api.Peer{ID: id, Address: f.nodes[id].ClusterAddr, Voter: true, Leader: i == 1, Known: true, Healthy: true})
 		for range 3 {
 			part++
 			f.partitions[part] = ownership.Partition{ID: part, Owner: id, Epoch: 1, BornOn: id}
@@ -85,11 +87,11 @@ func (f *fake) add(c ownership.Call) {
 	}
 	f.calls[c.ID] = c
 	f.mu.Unlock()
-	f.tell(Event{Kind: "claimed", Candidates: candidates, Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
+	f.tell(history.Event{Kind: "claimed", Candidates: candidates, Call: c.ID, Partition: p.ID, Node: p.Owner, Epoch: p.Epoch, At: c.ClaimedAt, Text: "placed on " + string(p.Owner)})
 }
 
 // tell appends an event and wakes the followers.
-func (f *fake) tell(e Event) {
+func (f *fake) tell(e history.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied++
@@ -215,25 +217,22 @@ func compare[T ~string](a, b T) int {
 	return 1
 }
 
-func (f *fake) Events(after uint64, limit int) ([]Event, uint64, error) {
+func (f *fake) Events(after uint64, limit int) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.damaged != nil {
-		return nil, 0, f.damaged
+		return nil, f.damaged
 	}
-	var out []Event
+	var out []history.Event
 	for _, e := range f.events {
 		if e.ID > after && len(out) < limit {
 			out = append(out, e)
 		}
 	}
-	if f.dropped == 0 {
-		return out, 0, nil
-	}
-	return out, f.dropped + 1, nil
+	return out, nil
 }
 
-func (f *fake) Latest(limit int) ([]Event, error) {
+func (f *fake) Latest(limit int) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.events[max(0, len(f.events)-limit):]), f.damaged
@@ -255,10 +254,10 @@ func (f *fake) Wait(ctx context.Context, after uint64) error {
 	}
 }
 
-func (f *fake) Timeline(id ownership.CallID) ([]Event, error) {
+func (f *fake) Timeline(id ownership.CallID) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []Event
+	var out []history.Event
 	for _, e := range f.events {
 		if e.Call == id {
 			out = append(out, e)
@@ -350,7 +349,10 @@ func (f *fake) Move(ctx context.Context, p ownership.PartitionID, to ownership.N
 func (f *fake) TransferLeader(ctx context.Context, to ownership.NodeID) error {
 	return f.ask(ctx, "transfer %s", to)
 }
-func (f *fake) Peers() []Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
+func (f *fake) SafeToStop(_ context.Context, id ownership.NodeID) (ownership.StopCheck, error) {
+	return ownership.StopCheck{Node: id, Safe: true, Voters: 3, Well: 2}, f.known(id)
+}
+func (f *fake) Peers() []api.Peer { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.peers) }
 func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Lock()
 	if f.catchUp != nil {
@@ -359,7 +361,7 @@ func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Unlock()
 	return f.ask(ctx, "read barrier")
 }
-func (f *fake) Status() ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
+func (f *fake) Status() api.ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 
 func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	if _, err := io.WriteString(w, f.snapshot); err != nil {
@@ -377,8 +379,8 @@ func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership
 	return f.ask(ctx, "restore")
 }
 
-// Regions makes the fake a World, too.
-func (f *fake) Regions() []Region {
-	return []Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
+// Regions are the others.
+func (f *fake) Regions() []api.Region {
+	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
 		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
 }

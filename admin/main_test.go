@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -27,8 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The secrets of the test tokens, one for each role. No answer, log line or
 // page may ever hold one.
-var secrets = map[Role]string{
-	RoleRead: "canary-read-5b1d", RoleOperate: "canary-operate-77aa", RoleBot: "canary-bot-c0de", RoleJoin: "canary-join-9e4f",
+var secrets = map[api.Role]string{
+	api.RoleRead: "canary-read-5b1d", api.RoleOperate: "canary-operate-77aa", api.RoleBot: "canary-bot-c0de", api.RoleJoin: "canary-join-9e4f",
 }
 
 const expiredSecret = "canary-expired-1111"
@@ -37,7 +40,7 @@ const expiredSecret = "canary-expired-1111"
 func tokensYAML() string {
 	var b strings.Builder
 	b.WriteString("tokens:\n")
-	for _, r := range []Role{RoleRead, RoleOperate, RoleBot, RoleJoin} {
+	for _, r := range []api.Role{api.RoleRead, api.RoleOperate, api.RoleBot, api.RoleJoin} {
 		fmt.Fprintf(&b, "  - {name: %s-er, roles: [%s], sha256: %s}\n", r, r, HashToken(secrets[r]))
 	}
 	fmt.Fprintf(&b, "  - {name: old, roles: [operate], sha256: %s, expires: 2026-01-01T00:00:00Z}\n", HashToken(expiredSecret))
@@ -92,24 +95,24 @@ func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
 	t.Helper()
 	r := &room{t: t, fake: newFake(), logs: &logBuffer{}, file: file, at: &clock{now: start}}
 	cfg := Config{
-		Identity:  Identity{Deployment: "contoso-bots", Region: "emea", Node: "emea-1", Incarnation: "inc-emea-1", Version: "0.1.0"},
+		Identity:  api.Identity{Deployment: "contoso-bots", Region: "emea", Node: "emea-1", Incarnation: "inc-emea-1", Version: "0.1.0"},
 		StartedAt: start.Add(-time.Hour), URL: "https://emea.bot.contoso.com", Loopback: true, TokensFile: file,
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_live_calls"}, func() float64 { return 3 }))
 	deps := Deps{
-		Table: r.fake, Journal: r.fake, Cluster: r.fake, World: r.fake, Metrics: metrics, Now: r.at.Now,
+		Table: r.fake, Journal: r.fake, Cluster: r.fake, Regions: r.fake.Regions, Metrics: metrics, Now: r.at.Now,
 		Logger: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Checks: []Check{{Name: "lease", Ask: func(context.Context) error { return r.fake.ready() }}},
-		Explain: func(_ context.Context, n Notification) (Explanation, error) {
-			return Explanation{Status: 202, Verdict: fmt.Sprintf("%d bytes for %s, authorization %q, scenario %q",
-				len(n.Body), orElse(n.Target, "the webhook"), n.Header.Get("Authorization"), n.Header.Get("Scenario-Id"))}, nil
+		Explain: func(_ context.Context, n ownership.Supposed) (api.Explanation, error) {
+			return api.Explanation{Status: 202, Verdict: fmt.Sprintf("%d bytes for %s, authorization %q, scenario %q",
+				len(n.Body), cmp.Or(n.Target, "the webhook"), http.Header(n.Header).Get("Authorization"), http.Header(n.Header).Get("Scenario-Id"))}, nil
 		},
-		Callbacks: func(_ context.Context, a CallbackAsk) (CallbackURI, error) {
+		Callbacks: func(_ context.Context, a api.CallbackBody) (api.CallbackURI, error) {
 			if a.App != "app-1" {
-				return CallbackURI{}, fmt.Errorf("finding the app %s: %w", a.App, ownership.ErrUnknown)
+				return api.CallbackURI{}, fmt.Errorf("finding the app %s: %w", a.App, ownership.ErrUnknown)
 			}
-			return CallbackURI{URI: "https://emea.bot.contoso.com/api/calls/emea/1/1/x?s=y&g=" + a.Group, Partition: 1, Epoch: 1}, nil
+			return api.CallbackURI{URI: "https://emea.bot.contoso.com/api/calls/emea/1/1/x?s=y&g=" + a.Group, Partition: 1, Epoch: 1}, nil
 		},
 	}
 	for _, c := range change {
@@ -156,9 +159,9 @@ func (r *room) noSecret(where, text string) {
 }
 
 // client is the Go client with a role's token; role empty: without one.
-func (r *room) client(role Role) *Client {
+func (r *room) client(role api.Role) *client.Client {
 	r.t.Helper()
-	c, err := NewClient(r.url, secrets[role], "")
+	c, err := client.New(r.url, secrets[role], "")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -208,8 +211,21 @@ func (r *room) ask(method, path, body string, header ...string) answered {
 	return answered{res, string(text)}
 }
 
+// told reads what a path answers to a role; empty: without a token.
+func told[T any](r *room, role api.Role, path string) (out T) {
+	r.t.Helper()
+	var header []string
+	if role != "" {
+		header = []string{as(role)}
+	}
+	if err := json.Unmarshal([]byte(r.ask("GET", path, "", header...).want(r.t, 200).text), &out); err != nil {
+		r.t.Fatalf("reading the answer of %s: %v", path, err)
+	}
+	return out
+}
+
 // as gives the Authorization line of a role.
-func as(role Role) string { return "Authorization: Bearer " + secrets[role] }
+func as(role api.Role) string { return "Authorization: Bearer " + secrets[role] }
 
 // want checks an answer's status and, for refusals, the shape of RFC 9457.
 func (a answered) want(t *testing.T, status int) answered {

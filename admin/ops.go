@@ -12,6 +12,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/julienschmidt/httprouter"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tandem/admin/api"
 )
 
 // checkTime is how long one check of /readyz may take.
@@ -20,13 +22,15 @@ const checkTime = 2 * time.Second
 // opsRoutes puts what monitors, operators and debuggers ask on the door.
 func (d *Door) opsRoutes() {
 	huma.Register(d.api, d.operation("whoami", http.MethodGet, "/v1/whoami", anyRole, "How this door knows the caller"),
-		func(ctx context.Context, _ *empty) (*reply[Whoami], error) { return &reply[Whoami]{caller(ctx)}, nil })
+		func(ctx context.Context, _ *empty) (*reply[api.Whoami], error) {
+			return &reply[api.Whoami]{caller(ctx).Whoami}, nil
+		})
 	type auditAsked struct {
 		Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}
-	huma.Register(d.api, d.operation("list-audit", http.MethodGet, "/v1/audit", RoleOperate, "The last changes asked of this node, newest first"),
-		func(_ context.Context, in *auditAsked) (*reply[List[Change]], error) {
-			return &reply[List[Change]]{List[Change]{d.audit.list(in.Limit)}}, nil
+	huma.Register(d.api, d.operation("list-audit", http.MethodGet, "/v1/audit", api.RoleOperate, "The last changes asked of this node, newest first"),
+		func(_ context.Context, in *auditAsked) (*reply[api.List[api.Change]], error) {
+			return &reply[api.List[api.Change]]{list(d.audit.list(in.Limit))}, nil
 		})
 
 	metrics := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -36,20 +40,20 @@ func (d *Door) opsRoutes() {
 		metrics = promhttp.HandlerFor(d.deps.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
 	}
 	d.router.HandlerFunc(http.MethodGet, "/livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, Readiness{Ready: true})
+		writeJSON(w, http.StatusOK, api.Readiness{Ready: true})
 	})
 	d.router.HandlerFunc(http.MethodGet, "/readyz", d.readyz)
-	d.router.Handler(http.MethodGet, "/metrics", d.only(RoleRead, metrics))
-	d.router.Handler(http.MethodGet, "/debug/pprof/*name", d.only(RoleOperate, http.HandlerFunc(profile)))
+	d.router.Handler(http.MethodGet, "/metrics", d.only(api.RoleRead, metrics))
+	d.router.Handler(http.MethodGet, "/debug/pprof/*name", d.only(api.RoleOperate, http.HandlerFunc(profile)))
 
 	d.document("/livez", "livez", "", "The process answers", "application/json")
 	d.document("/readyz", "readyz", "", "200 when this node can do its work, else 503; ?verbose names the checks, to callers with the role read", "application/json")
-	d.document("/metrics", "get-metrics", RoleRead, "Metrics for Prometheus", "text/plain")
-	d.document("/debug/pprof/{name}", "get-profile", RoleOperate, "Profiles of Go's runtime: empty, profile, trace, heap, goroutine, …", "application/octet-stream")
+	d.document("/metrics", "get-metrics", api.RoleRead, "Metrics for Prometheus", "text/plain")
+	d.document("/debug/pprof/{name}", "get-profile", api.RoleOperate, "Profiles of Go's runtime: empty, profile, trace, heap, goroutine, …", "application/octet-stream")
 }
 
 // document describes a plain handler in the OpenAPI document.
-func (d *Door) document(path, id string, role Role, summary, content string) {
+func (d *Door) document(path, id string, role api.Role, summary, content string) {
 	op := d.operation(id, http.MethodGet, path, role, summary)
 	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{content: {}}}}
 	if path == "/debug/pprof/{name}" {
@@ -62,14 +66,14 @@ func (d *Door) document(path, id string, role Role, summary, content string) {
 // the role read: a load balancer needs the status only.
 func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 	results := d.ready(r.Context())
-	out, status := Readiness{Ready: true}, http.StatusOK
+	out, status := api.Readiness{Ready: true}, http.StatusOK
 	for i, c := range results {
 		if !c.OK && !d.deps.Checks[i].Advisory {
 			out.Ready, status = false, http.StatusServiceUnavailable
 		}
 	}
 	if r.URL.Query().Has("verbose") {
-		if _, refused := d.admitted(r, RoleRead); refused != nil {
+		if _, refused := d.admitted(r, api.RoleRead); refused != nil {
 			d.refuse(w, refused)
 			return
 		}
@@ -80,7 +84,7 @@ func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 
 // ready asks every check and gives the answers in the checks' order. A check
 // that does not come back in time counts as failed, and is waited for no more.
-func (d *Door) ready(ctx context.Context) []CheckResult {
+func (d *Door) ready(ctx context.Context) []api.CheckResult {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	type done struct {
@@ -88,9 +92,9 @@ func (d *Door) ready(ctx context.Context) []CheckResult {
 		err error
 	}
 	answers := make(chan done, len(d.deps.Checks))
-	out := make([]CheckResult, len(d.deps.Checks))
+	out := make([]api.CheckResult, len(d.deps.Checks))
 	for i, c := range d.deps.Checks {
-		out[i] = CheckResult{Name: c.Name, Error: fmt.Sprintf("no answer within %s", checkTime)}
+		out[i] = api.CheckResult{Name: c.Name, Error: fmt.Sprintf("no answer within %s", checkTime)}
 		go func() { answers <- done{i, c.Ask(ctx)} }()
 	}
 	for range d.deps.Checks {

@@ -1,14 +1,17 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/admin/console"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // pageEvents is how many events the console's first page of them holds.
@@ -38,7 +41,7 @@ type consoleSource struct{ d *Door }
 // Login begins a session for whoever may read.
 func (s consoleSource) Login(r *http.Request, secret string) (string, int, string) {
 	who, refused := s.d.auth.enter(r, secret)
-	if refused == nil && !who.may(RoleRead) {
+	if refused == nil && !who.may(api.RoleRead) {
 		refused = refusedRole
 	}
 	if refused != nil {
@@ -51,7 +54,7 @@ func (s consoleSource) Login(r *http.Request, secret string) (string, int, strin
 func (s consoleSource) Enter(r *http.Request, session string) (string, int, string) {
 	if s.d.auth.open() {
 		session = ""
-	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, RoleRead) {
+	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, api.RoleRead) {
 		return who.Name, http.StatusOK, ""
 	} else if session != "" {
 		return "", refusedToken.status, refusedToken.text
@@ -70,7 +73,7 @@ func (s consoleSource) Logout(session string) { s.d.sessions.end(session) }
 func (s consoleSource) Frame() console.Frame {
 	st := s.d.status()
 	return console.Frame{
-		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: orElse(st.Version, "dev"),
+		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: cmp.Or(st.Version, "dev"),
 		Applied: s.d.deps.Table.Applied(), Now: st.Now, Open: s.d.auth.open(), Warnings: st.Warnings,
 	}
 }
@@ -80,12 +83,7 @@ func (s consoleSource) Overview() console.Overview {
 	sum := s.d.summary()
 	out := console.Overview{
 		Leader: s.d.deps.Cluster.Status().Leader, Live: sum.Live, Capacity: sum.Capacity, Active: sum.Active, Total: sum.Nodes,
-	}
-	for _, r := range s.d.regions() {
-		out.Regions = append(out.Regions, console.Region{
-			Name: r.Name, URL: r.URL, Healthy: r.Healthy, Here: r.Here, Partial: r.Partial, AsOf: r.AsOf,
-			Nodes: r.Nodes, Live: r.Live, Capacity: r.Capacity,
-		})
+		Regions: s.d.regions(), Promises: s.d.promises(),
 	}
 	owned := map[ownership.NodeID][]ownership.Partition{}
 	for _, p := range s.d.deps.Table.Partitions() {
@@ -94,10 +92,7 @@ func (s consoleSource) Overview() console.Overview {
 		}
 	}
 	for _, n := range s.d.nodes() {
-		out.Nodes = append(out.Nodes, console.Node{Node: n.Node, Live: n.Live, Leader: n.Leader, Here: n.Here, Partitions: owned[n.ID]})
-	}
-	for _, p := range s.d.promises() {
-		out.Promises = append(out.Promises, console.Promise{Text: p.Text, Why: p.Why, Holds: p.Holds, Unknown: p.Unknown})
+		out.Nodes = append(out.Nodes, console.Node{Node: n, Owned: owned[n.ID]})
 	}
 	return out
 }
@@ -135,7 +130,7 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 func (s consoleSource) row(c ownership.Call) console.CallRow {
 	p, known := s.d.deps.Table.Partition(c.Partition)
 	row := console.CallRow{Call: c, Reserved: known && reserved(c, p)}
-	row.Call.Owner = orElse(c.Owner, orElse(p.Owner, c.Placement.Owner))
+	row.Call.Owner = cmp.Or(c.Owner, cmp.Or(p.Owner, c.Placement.Owner))
 	return row
 }
 
@@ -157,19 +152,18 @@ func (s consoleSource) Call(raw string) (console.Call, error) {
 	}
 	return console.Call{
 		CallRow: s.row(c), Partition: part, Why: append(claimSentences(c), since...),
-		Timeline: pageEventsOf(events),
+		Timeline: pageTimes(events),
 	}, nil
 }
 
 // Latest gives the newest events, newest first.
-func (s consoleSource) Latest() []console.Event {
+func (s consoleSource) Latest() []history.Event {
 	latest, err := s.d.deps.Journal.Latest(pageEvents)
 	if err != nil {
 		s.d.log.Error("reading the newest events for the console", "err", err)
 	}
-	events := pageEventsOf(latest)
-	slices.Reverse(events)
-	return events
+	slices.Reverse(latest)
+	return pageTimes(latest)
 }
 
 // Stream serves the events without names, as a browser's onmessage wants them.
@@ -189,13 +183,10 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session st
 	s.d.pump(r.Context(), newEventStream(w, false), who.hash, after, true)
 }
 
-func pageEventsOf(events []Event) []console.Event {
-	out := make([]console.Event, 0, len(events))
-	for _, e := range events {
-		out = append(out, console.Event{
-			ID: e.ID, At: e.At.Truncate(time.Microsecond), Kind: e.Kind, Call: e.Call, Partition: e.Partition,
-			Node: e.Node, Epoch: e.Epoch, Text: e.Text,
-		})
+// pageTimes cuts the events' times to what pages show.
+func pageTimes(events []history.Event) []history.Event {
+	for i := range events {
+		events[i].At = events[i].At.Truncate(time.Microsecond)
 	}
-	return out
+	return events
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func TestConsolePages(t *testing.T) {
@@ -77,7 +79,7 @@ func TestConsoleEscapes(t *testing.T) {
 		r.fake.partitions[2] = ownership.Partition{ID: 2, Owner: evil, BornOn: evil, Epoch: 2}
 		r.fake.status.Leader = evil
 	})
-	r.fake.tell(Event{Kind: evil, Call: "57dab8b1", Node: evil, Text: evil, At: start})
+	r.fake.tell(history.Event{Kind: evil, Call: "57dab8b1", Node: evil, Text: evil, At: start})
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
 		"/console/", "/console/calls", "/console/calls/57dab8b1", "/console/events", "/console/login?next=" + q,
@@ -128,7 +130,7 @@ func TestConsoleLoginIsBounded(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	for padding, want := range map[int]int{1 << 10: 303, 2 << 20: 400} {
-		form := "token=" + secrets[RoleRead] + "&padding=" + strings.Repeat("x", padding)
+		form := "token=" + secrets[api.RoleRead] + "&padding=" + strings.Repeat("x", padding)
 		a := r.ask("POST", "/console/login", form, "Content-Type: application/x-www-form-urlencoded")
 		if a.StatusCode != want || (a.Header.Get("Set-Cookie") != "") != (want == 303) {
 			t.Errorf("a form of %d bytes is answered %d, cookie %q", len(form), a.StatusCode, a.Header.Get("Set-Cookie"))
@@ -151,7 +153,7 @@ func TestConsoleLogin(t *testing.T) {
 	form := func(token, next string) answered {
 		return r.ask("POST", "/console/login", url.Values{"token": {token}, "next": {next}}.Encode(), "Content-Type: application/x-www-form-urlencoded")
 	}
-	for token, want := range map[string]int{"": 401, "nobody": 401, expiredSecret: 401, secrets[RoleBot]: 403, secrets[RoleJoin]: 403} {
+	for token, want := range map[string]int{"": 401, "nobody": 401, expiredSecret: 401, secrets[api.RoleBot]: 403, secrets[api.RoleJoin]: 403} {
 		if a := form(token, ""); a.StatusCode != want || a.Header.Get("Set-Cookie") != "" {
 			t.Errorf("logging in with %q: %d, cookie %q", token, a.StatusCode, a.Header.Get("Set-Cookie"))
 		}
@@ -162,11 +164,11 @@ func TestConsoleLogin(t *testing.T) {
 		"/console/%5c..%5cv1": "/console/", "/consoles/": "/console/", "/console/calls/a": "/console/calls/a",
 		"/v1/leave": "/console/", `/console/\evil.example`: "/console/", "javascript:alert(1)": "/console/",
 	} {
-		if a := form(secrets[RoleRead], next); a.StatusCode != 303 || a.Header.Get("Location") != want {
+		if a := form(secrets[api.RoleRead], next); a.StatusCode != 303 || a.Header.Get("Location") != want {
 			t.Errorf("next %q leads to %d %s, want %s", next, a.StatusCode, a.Header.Get("Location"), want)
 		}
 	}
-	cookie := form(secrets[RoleRead], "").Header.Get("Set-Cookie")
+	cookie := form(secrets[api.RoleRead], "").Header.Get("Set-Cookie")
 	for _, part := range []string{"HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age="} {
 		if !strings.Contains(cookie, part) {
 			t.Errorf("the cookie %s lacks %s", cookie, part)
@@ -189,7 +191,7 @@ func TestConsoleLogin(t *testing.T) {
 		defer res.Body.Close()
 		return res.StatusCode
 	}
-	res, err := browser.PostForm(r.url+"/console/login", url.Values{"token": {secrets[RoleRead]}})
+	res, err := browser.PostForm(r.url+"/console/login", url.Values{"token": {secrets[api.RoleRead]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +202,7 @@ func TestConsoleLogin(t *testing.T) {
 	// The cookie opens the pages and nothing else: the API takes headers only,
 	// so no page of another site can use it.
 	cookies := jar.Cookies(res.Request.URL)
-	if len(cookies) != 1 || cookies[0].Name != "tandem_session" || strings.Contains(cookies[0].Value, secrets[RoleRead]) || len(cookies[0].Value) < 26 {
+	if len(cookies) != 1 || cookies[0].Name != "tandem_session" || strings.Contains(cookies[0].Value, secrets[api.RoleRead]) || len(cookies[0].Value) < 26 {
 		t.Fatalf("the browser keeps %v", cookies)
 	}
 	session := "Cookie: tandem_session=" + cookies[0].Value
@@ -245,7 +247,7 @@ func TestSecureCookie(t *testing.T) {
 	} {
 		r := tokenRoom(t, func(cfg *Config, _ *Deps) { cfg.Secure, cfg.Loopback = c.tls, c.loopback })
 		for _, a := range []answered{
-			r.ask("POST", "/console/login", "token="+secrets[RoleRead], "Content-Type: application/x-www-form-urlencoded"),
+			r.ask("POST", "/console/login", "token="+secrets[api.RoleRead], "Content-Type: application/x-www-form-urlencoded"),
 			r.ask("POST", "/console/logout", "", "X-Forwarded-Proto: https"),
 		} {
 			if cookie := a.Header.Get("Set-Cookie"); cookie == "" || strings.Contains(cookie, "Secure") != c.want {

@@ -26,10 +26,11 @@ func problem(err error) error {
 	case errors.Is(err, ownership.ErrForeign):
 		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, ownership.ErrConflict), errors.Is(err, ownership.ErrStaleEpoch), errors.Is(err, ownership.ErrFutureEpoch),
-		errors.Is(err, ownership.ErrTwin):
+		errors.Is(err, ownership.ErrTwin), errors.Is(err, ownership.ErrGone):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, ownership.ErrNoLeader), errors.Is(err, ownership.ErrFenced), errors.Is(err, ownership.ErrFull),
-		errors.Is(err, ownership.ErrNoBot), errors.Is(err, ownership.ErrBehind):
+		errors.Is(err, ownership.ErrNoBot), errors.Is(err, ownership.ErrBehind),
+		errors.Is(err, ownership.ErrUnreachable), errors.Is(err, ownership.ErrBusy):
 		return unavailable(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable("The region did not decide in time: " + err.Error())

@@ -8,33 +8,34 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
 // readRoutes puts the reads of nodes, partitions and regions on the door.
 func (d *Door) readRoutes() {
-	read(d, "get-status", "/v1/status", "How this node and its region are", func(context.Context) (Status, error) { return d.status(), nil })
-	read(d, "list-guarantees", "/v1/guarantees", "Which promises hold now", func(context.Context) (List[Promise], error) {
-		return List[Promise]{d.promises()}, nil
+	read(d, "get-status", "/v1/status", "How this node and its region are", func(context.Context) (api.Status, error) { return d.status(), nil })
+	read(d, "list-guarantees", "/v1/guarantees", "Which promises hold now", func(context.Context) (api.List[api.Promise], error) {
+		return list(d.promises()), nil
 	})
-	read(d, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (Summary, error) { return d.summary(), nil })
-	read(d, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (List[Node], error) { return List[Node]{d.nodes()}, nil })
-	read(d, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (List[ownership.Partition], error) {
-		return List[ownership.Partition]{orEmpty(d.deps.Table.Partitions())}, nil
+	read(d, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
+	read(d, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
+	read(d, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (api.List[ownership.Partition], error) {
+		return list(d.deps.Table.Partitions()), nil
 	})
-	read(d, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (List[Region], error) {
-		return List[Region]{d.regions()}, nil
+	read(d, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (api.List[api.Region], error) {
+		return list(d.regions()), nil
 	})
-	read(d, "list-peers", "/v1/raft/peers", "The servers of the raft group", func(context.Context) (List[Peer], error) {
-		return List[Peer]{orEmpty(d.deps.Cluster.Peers())}, nil
+	read(d, "list-peers", "/v1/raft/peers", "The servers of the raft group", func(context.Context) (api.List[api.Peer], error) {
+		return list(d.deps.Cluster.Peers()), nil
 	})
 
 	type nodeAsked struct {
 		Asking
 		ID string `path:"id" maxLength:"64"`
 	}
-	huma.Register(d.api, d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", RoleRead, "One node"),
-		func(ctx context.Context, in *nodeAsked) (*answer[Node], error) {
+	huma.Register(d.api, d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", api.RoleRead, "One node"),
+		func(ctx context.Context, in *nodeAsked) (*answer[api.Node], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
 				return nil, err
@@ -43,14 +44,14 @@ func (d *Door) readRoutes() {
 			if !ok {
 				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
 			}
-			return &answer[Node]{fresh, d.node(n, d.counts())}, nil
+			return &answer[api.Node]{fresh, d.node(n, d.counts())}, nil
 		})
 
 	type partitionAsked struct {
 		Asking
 		ID uint32 `path:"id" minimum:"1"`
 	}
-	huma.Register(d.api, d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", RoleRead, "One partition"),
+	huma.Register(d.api, d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"),
 		func(ctx context.Context, in *partitionAsked) (*answer[ownership.Partition], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
@@ -80,24 +81,24 @@ func (d *Door) counts() counts {
 	return c
 }
 
-func (d *Door) node(n ownership.Node, c counts) Node {
-	return Node{
+func (d *Door) node(n ownership.Node, c counts) api.Node {
+	return api.Node{
 		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
-		Leader: c.leader == n.ID, Here: n.ID == d.here(),
+		Leader: c.leader == n.ID, Here: n.ID == d.cfg.Node,
 	}
 }
 
-func (d *Door) nodes() []Node {
+func (d *Door) nodes() []api.Node {
 	records, counts := d.deps.Table.Nodes(), d.counts()
-	out := make([]Node, 0, len(records))
+	out := make([]api.Node, 0, len(records))
 	for _, n := range records {
 		out = append(out, d.node(n, counts))
 	}
 	return out
 }
 
-func (d *Door) summary() Summary {
-	s := Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), TableVersion: d.deps.Table.Applied()}
+func (d *Door) summary() api.Summary {
+	s := api.Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), TableVersion: d.deps.Table.Applied()}
 	for _, n := range d.deps.Table.Nodes() {
 		if n.State == ownership.NodeGone {
 			continue
@@ -121,15 +122,15 @@ func (d *Door) summary() Summary {
 	return s
 }
 
-func (d *Door) status() Status {
+func (d *Door) status() api.Status {
 	sum, c := d.summary(), d.deps.Cluster.Status()
 	now := d.now().UTC()
-	s := Status{
+	s := api.Status{
 		Identity: d.cfg.Identity, Cluster: c, Leased: now.Before(c.LeaseUntil),
-		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.here()), Capacity: sum.Capacity, Room: sum.Room,
+		Nodes: sum.Nodes, Live: sum.Live, LiveHere: d.deps.Table.Live(d.cfg.Node), Capacity: sum.Capacity, Room: sum.Room,
 		StartedAt: d.cfg.StartedAt.UTC(), Now: now, Warnings: []string{},
 	}
-	if n, ok := d.deps.Table.Node(d.here()); ok {
+	if n, ok := d.deps.Table.Node(d.cfg.Node); ok {
 		s.State = n.State
 	}
 	if d.auth.open() {
@@ -141,16 +142,16 @@ func (d *Door) status() Status {
 	return s
 }
 
-func (d *Door) regions() []Region {
+func (d *Door) regions() []api.Region {
 	sum := d.summary()
-	out := []Region{{
+	out := []api.Region{{
 		Name: d.cfg.Region, URL: d.cfg.URL, AdminURL: d.cfg.AdminURL, Healthy: sum.Healthy, Here: true,
 		AsOf: sum.AsOf, Nodes: sum.Nodes, Live: sum.Live, Capacity: sum.Capacity,
 	}}
-	if d.deps.World == nil {
+	if d.deps.Regions == nil {
 		return out
 	}
-	for _, r := range d.deps.World.Regions() {
+	for _, r := range d.deps.Regions() {
 		if r.Name != d.cfg.Region {
 			out = append(out, r)
 		}
@@ -159,9 +160,9 @@ func (d *Door) regions() []Region {
 }
 
 // promises says which guarantees hold at this moment, from what this node sees.
-func (d *Door) promises() []Promise {
+func (d *Door) promises() []api.Promise {
 	c, now := d.deps.Cluster.Status(), d.now()
-	out := []Promise{
+	out := []api.Promise{
 		promise("claims", "New calls get an owner.",
 			c.Leader != "" && c.Stalled == "", "The leader is "+string(c.Leader)+".", cmp.Or(c.Stalled, "The region has no leader right now.")),
 		promise("fenced", "This node acts as owner only under a valid lease.",
@@ -180,8 +181,8 @@ func (d *Door) promises() []Promise {
 
 // spare says whether the region can do without any one of its voters. Only the
 // leader hears from all of them.
-func (d *Door) spare(leader ownership.NodeID) Promise {
-	p := Promise{Name: "survives-one-node", Text: "The death of any one node loses no acknowledged claim and stops no claims for longer than an election."}
+func (d *Door) spare(leader ownership.NodeID) api.Promise {
+	p := api.Promise{Name: "survives-one-node", Text: "The death of any one node loses no acknowledged claim and stops no claims for longer than an election."}
 	voters, known, healthy := 0, 0, 0
 	for _, v := range d.deps.Cluster.Peers() {
 		if !v.Voter {
@@ -209,8 +210,8 @@ func (d *Door) spare(leader ownership.NodeID) Promise {
 	return p
 }
 
-func promise(name, text string, holds bool, yes, no string) Promise {
-	p := Promise{Name: name, Holds: holds, Text: text, Why: no}
+func promise(name, text string, holds bool, yes, no string) api.Promise {
+	p := api.Promise{Name: name, Holds: holds, Text: text, Why: no}
 	if holds {
 		p.Why = yes
 	}

@@ -1,8 +1,7 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // someCalls puts n calls into the fake: c00, c01, …
@@ -35,16 +37,16 @@ func TestReads(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	r.someCalls(10)
-	c, ctx := r.client(RoleRead), t.Context()
-	var fresh Freshness
-	c.Fresh = func(f Freshness) { fresh = f }
+	c, ctx := r.client(api.RoleRead), t.Context()
+	var fresh api.Freshness
+	c.Fresh = func(f api.Freshness) { fresh = f }
 
 	st, err := c.Status(ctx)
 	if err != nil || st.Deployment != "contoso-bots" || st.Node != "emea-1" || !st.Leased || st.Live != 8 || st.LiveHere != 4 || st.Nodes != 3 ||
 		st.Capacity != 150 || st.Room != 94 || st.State != ownership.NodeActive || len(st.Warnings) != 0 {
 		t.Errorf("status: %+v, %v", st, err)
 	}
-	if want := (Freshness{Local, r.fake.Applied(), start}); fresh != want {
+	if want := (api.Freshness{Consistency: api.Local, Applied: r.fake.Applied(), AsOf: start}); fresh != want {
 		t.Errorf("freshness: %+v, want %+v", fresh, want)
 	}
 	sum, err := c.Summary(ctx)
@@ -58,7 +60,7 @@ func TestReads(t *testing.T) {
 	if n, err := c.Node(ctx, "emea-2"); err != nil || n.ID != "emea-2" || !n.Leader {
 		t.Errorf("node: %+v, %v", n, err)
 	}
-	if _, err := c.Node(ctx, "emea-77"); !NotFound(err) {
+	if _, err := c.Node(ctx, "emea-77"); !client.NotFound(err) {
 		t.Errorf("an unknown node: %v", err)
 	}
 	if ps, err := c.Partitions(ctx); err != nil || len(ps) != 9 || ps[0].Owner != "emea-1" {
@@ -67,7 +69,7 @@ func TestReads(t *testing.T) {
 	if p, err := c.Partition(ctx, 4); err != nil || p.Owner != "emea-2" {
 		t.Errorf("partition: %+v, %v", p, err)
 	}
-	if _, err := c.Partition(ctx, 99); !NotFound(err) {
+	if _, err := c.Partition(ctx, 99); !client.NotFound(err) {
 		t.Errorf("an unknown partition: %v", err)
 	}
 	if rs, err := c.Regions(ctx); err != nil || len(rs) != 2 || !rs[0].Here || rs[1].Name != "amer" || !rs[1].Partial {
@@ -76,10 +78,10 @@ func TestReads(t *testing.T) {
 	if ps, err := c.Peers(ctx); err != nil || len(ps) != 3 || !ps[1].Leader {
 		t.Errorf("peers: %+v, %v", ps, err)
 	}
-	if who, err := c.Whoami(ctx); err != nil || who.Name != "read-er" || who.Open {
-		t.Errorf("whoami: %+v, %v", who, err)
+	if who := told[api.Whoami](r, api.RoleRead, "/v1/whoami"); who.Name != "read-er" || who.Open {
+		t.Errorf("whoami: %+v", who)
 	}
-	if ts, err := r.client(RoleOperate).Tokens(ctx); err != nil || len(ts) != 5 || !ts[4].Expired {
+	if ts, err := r.client(api.RoleOperate).Tokens(ctx); err != nil || len(ts) != 5 || !ts[4].Expired {
 		t.Errorf("tokens: %+v, %v", ts, err)
 	}
 }
@@ -142,7 +144,7 @@ func TestOneCall(t *testing.T) {
 			{Node: "emea-1", Score: 0.25}, {Node: "emea-2", Score: 0.5}, {Node: "emea-3", Rejected: "it is draining"}}},
 	})
 	r.fake.set(func() { r.fake.partitions[2] = ownership.Partition{ID: 2, Owner: "emea-2", Epoch: 2, BornOn: "emea-1"} })
-	r.fake.tell(Event{Kind: "moved", Call: "57dab8b1"})
+	r.fake.tell(history.Event{Kind: "moved", Call: "57dab8b1"})
 	c, ctx := r.client(""), t.Context()
 	// As the cloud spells it.
 	call, err := c.Call(ctx, "57DA-B8B1")
@@ -163,13 +165,11 @@ func TestOneCall(t *testing.T) {
 	if !slices.Equal(x.Why, want) {
 		t.Errorf("it was placed because\n%q, want\n%q", x.Why, want)
 	}
-	events, err := c.Timeline(ctx, "57dab8b1")
-	if err != nil || len(events) != 2 || events[0].Kind != "claimed" || events[1].Kind != "moved" {
-		t.Errorf("timeline: %+v, %v", events, err)
+	events := told[api.List[history.Event]](r, "", "/v1/calls/57dab8b1/timeline").Items
+	if len(events) != 2 || events[0].Kind != "claimed" || events[1].Kind != "moved" {
+		t.Errorf("timeline: %+v", events)
 	}
-	if _, err := c.Timeline(ctx, "0000"); !NotFound(err) {
-		t.Errorf("an unknown call's timeline: %v", err)
-	}
+	r.ask("GET", "/v1/calls/0000/timeline", "").want(t, 404)
 }
 
 // TestAHistoryThatCannotBeReadIsNoEmptyHistory: whoever asks what happened is
@@ -205,7 +205,7 @@ func TestConsistency(t *testing.T) {
 		if got := strings.Join(r.fake.done(), ", "); got != want {
 			t.Errorf("consistency %q asked the cluster for %q, want %q", level, got, want)
 		}
-		if got := a.Header.Get("Tandem-Consistency"); got != orElse(level, Local) {
+		if got := a.Header.Get("Tandem-Consistency"); got != cmp.Or(level, api.Local) {
 			t.Errorf("consistency %q is told as %q", level, got)
 		}
 		if a.Header.Get("Tandem-Applied-Index") != "4711" || a.Header.Get("Tandem-As-Of") != "2026-11-23T09:30:00Z" {
@@ -223,11 +223,11 @@ func TestConsistency(t *testing.T) {
 func TestPromises(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t, func(_ *Config, d *Deps) {
-		d.Promises = func() []Promise { return []Promise{{Name: "durable", Holds: true}} }
+		d.Promises = func() []api.Promise { return []api.Promise{{Name: "durable", Holds: true}} }
 	})
 	held := func() map[string]bool {
 		t.Helper()
-		ps, err := r.client(RoleRead).Guarantees(t.Context())
+		ps, err := r.client(api.RoleRead).Guarantees(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +259,7 @@ func TestPromises(t *testing.T) {
 	if held()["survives-one-node"] {
 		t.Error("survives-one-node holds although nobody asked the leader")
 	}
-	if a := r.ask("GET", "/v1/guarantees", "", as(RoleRead)).want(t, 200); !strings.Contains(a.text, `"name":"survives-one-node","holds":false,"unknown":true`) {
+	if a := r.ask("GET", "/v1/guarantees", "", as(api.RoleRead)).want(t, 200); !strings.Contains(a.text, `"name":"survives-one-node","holds":false,"unknown":true`) {
 		t.Errorf("what a follower cannot know it tells as %s", a.text)
 	}
 	if a := openRoom(t).ask("GET", "/v1/guarantees", "").want(t, 200); !strings.Contains(a.text, `"name":"operators-authenticated","holds":false`) {
@@ -270,7 +270,7 @@ func TestPromises(t *testing.T) {
 func TestExplainNotification(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	x, err := r.client(RoleRead).Explain(t.Context(), Notification{
+	x, err := r.client(api.RoleRead).Explain(t.Context(), ownership.Supposed{
 		Target: "/api/calls/emea/1/1/x?s=y", Body: []byte("{broken"),
 		Header: http.Header{"Authorization": {"Bearer of-the-cloud"}, "Scenario-Id": {"abc"}},
 	})
@@ -278,7 +278,7 @@ func TestExplainNotification(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", x.Verdict, err, want)
 	}
 	// The operator's own token must not reach the webhook's judgement.
-	a := r.ask("POST", "/v1/explain", "{}", as(RoleRead), "Cookie: tandem_token=x").want(t, 200)
+	a := r.ask("POST", "/v1/explain", "{}", as(api.RoleRead), "Cookie: tandem_token=x").want(t, 200)
 	if !strings.Contains(a.text, `authorization \"\"`) {
 		t.Errorf("the caller's own Authorization was taken over: %s", a.text)
 	}
@@ -289,12 +289,10 @@ func TestHealthAndMetrics(t *testing.T) {
 	r := tokenRoom(t, func(_ *Config, d *Deps) {
 		d.Checks = append(d.Checks, Check{Name: "keys", Ask: d.Checks[0].Ask})
 	})
-	c, ctx := r.client(RoleRead), t.Context()
-	if err := c.Live(ctx); err != nil {
-		t.Error(err)
-	}
+	c, ctx := r.client(api.RoleRead), t.Context()
+	r.ask("GET", "/livez", "").want(t, 200)
 	ready, err := c.Ready(ctx)
-	if err != nil || !ready.Ready || len(ready.Checks) != 2 || ready.Checks[0] != (CheckResult{Name: "lease", OK: true}) {
+	if err != nil || !ready.Ready || len(ready.Checks) != 2 || ready.Checks[0] != (api.CheckResult{Name: "lease", OK: true}) {
 		t.Errorf("ready: %+v, %v", ready, err)
 	}
 	r.fake.set(func() { r.fake.status.LeaseUntil = time.Time{} })
@@ -305,15 +303,13 @@ func TestHealthAndMetrics(t *testing.T) {
 	if a := r.ask("GET", "/readyz", ""); a.StatusCode != 503 || strings.Contains(a.text, "lease") {
 		t.Errorf("without a token: %d %s", a.StatusCode, a.text)
 	}
-	var text bytes.Buffer
-	if err := c.Metrics(ctx, &text); err != nil || !strings.Contains(text.String(), "tandem_live_calls 3") {
-		t.Errorf("metrics: %v, %s", err, text.String())
+	if a := r.ask("GET", "/metrics", "", as(api.RoleRead)).want(t, 200); !strings.Contains(a.text, "tandem_live_calls 3") {
+		t.Errorf("metrics: %s", a.text)
 	}
-	text.Reset()
-	if err := r.client(RoleOperate).Profile(ctx, "goroutine", 0, &text); err != nil || text.Len() == 0 {
-		t.Errorf("profile: %v, %d bytes", err, text.Len())
+	if a := r.ask("GET", "/debug/pprof/goroutine", "", as(api.RoleOperate)).want(t, 200); a.text == "" {
+		t.Error("the profile is empty")
 	}
-	r.ask("GET", "/debug/pprof/profile?seconds=3600", "", as(RoleOperate)).want(t, 400)
+	r.ask("GET", "/debug/pprof/profile?seconds=3600", "", as(api.RoleOperate)).want(t, 400)
 }
 
 var update = os.Getenv("UPDATE_GOLDEN") != ""
@@ -322,12 +318,7 @@ var update = os.Getenv("UPDATE_GOLDEN") != ""
 // changes.
 func TestOpenAPIGolden(t *testing.T) {
 	t.Parallel()
-	r := openRoom(t)
-	var text bytes.Buffer
-	if err := r.client("").OpenAPI(t.Context(), &text); err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
+	type document struct {
 		OpenAPI string `json:"openapi"`
 		Paths   map[string]map[string]struct {
 			OperationID string                `json:"operationId"`
@@ -335,9 +326,7 @@ func TestOpenAPIGolden(t *testing.T) {
 			Responses   map[string]any        `json:"responses"`
 		}
 	}
-	if err := json.Unmarshal(text.Bytes(), &doc); err != nil {
-		t.Fatal(err)
-	}
+	doc := told[document](openRoom(t), "", "/v1/openapi.json")
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("the document is OpenAPI %s", doc.OpenAPI)
 	}

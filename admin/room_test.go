@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -13,7 +14,7 @@ func TestD4_AnOverdueCallLeavesItsRoom(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	read := func() (live, room int) {
-		st, err := r.client(RoleRead).Status(t.Context())
+		st, err := r.client(api.RoleRead).Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

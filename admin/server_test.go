@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tandem/admin/api"
+	"tandem/admin/console"
 )
 
 // dial opens a connection to the door that no HTTP client cleans up after.
@@ -97,7 +100,7 @@ func TestD13_B105_ACrowdShutsNobodyOut(t *testing.T) {
 		return c
 	}
 	follower := dial()
-	if _, err := io.WriteString(follower, "GET /v1/events HTTP/1.1\r\nHost: x\r\n"+as(RoleRead)+"\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(follower, "GET /v1/events HTTP/1.1\r\nHost: x\r\n"+as(api.RoleRead)+"\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	told := make([]byte, 4096)
@@ -170,23 +173,23 @@ func TestD14_SessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	now := start
 	s := newSessions(func() time.Time { return now })
-	first := s.begin(Whoami{Name: "first"})
+	first := s.begin(visitor{Whoami: api.Whoami{Name: "first"}})
 	for range sessionsMax {
 		now = now.Add(time.Second)
-		s.begin(Whoami{})
+		s.begin(visitor{})
 	}
 	if _, ok := s.find(first); ok || len(s.all) != sessionsMax {
 		t.Errorf("the oldest of %d logins is there: %v", len(s.all), ok)
 	}
-	last := s.begin(Whoami{Name: "last"})
+	last := s.begin(visitor{Whoami: api.Whoami{Name: "last"}})
 	if who, ok := s.find(last); !ok || who.Name != "last" {
 		t.Error("a new login is not found")
 	}
-	now = now.Add(sessionLife)
+	now = now.Add(console.SessionLife)
 	if _, ok := s.find(last); ok {
 		t.Error("a login lasts for ever")
 	}
-	if s.begin(Whoami{}); len(s.all) != 1 {
+	if s.begin(visitor{}); len(s.all) != 1 {
 		t.Errorf("%d logins are kept after their end", len(s.all))
 	}
 }

@@ -5,12 +5,11 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"tandem/admin/console"
 )
 
-const (
-	sessionLife = 12 * time.Hour
-	sessionsMax = 1024 // at a time; the oldest gives way
-)
+const sessionsMax = 1024 // at a time; the oldest gives way
 
 // sessions are the console's logins at this node. A browser keeps a session's id,
 // not the token: an id opens the pages of one node for some hours, and nothing
@@ -22,7 +21,7 @@ type sessions struct {
 }
 
 type session struct {
-	who   Whoami // who logged in; its token is looked at again with each page
+	who   visitor // who logged in; its token is looked at again with each page
 	since time.Time
 }
 
@@ -31,13 +30,13 @@ func newSessions(now func() time.Time) *sessions {
 }
 
 // begin gives the id of a new session.
-func (s *sessions) begin(who Whoami) string {
+func (s *sessions) begin(who visitor) string {
 	id := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	oldest, now := "", s.now()
 	for key, one := range s.all {
-		if now.Sub(one.since) >= sessionLife {
+		if now.Sub(one.since) >= console.SessionLife {
 			delete(s.all, key)
 		} else if oldest == "" || one.since.Before(s.all[oldest].since) {
 			oldest = key
@@ -51,11 +50,11 @@ func (s *sessions) begin(who Whoami) string {
 }
 
 // find gives who began the session of an id.
-func (s *sessions) find(id string) (Whoami, bool) {
+func (s *sessions) find(id string) (visitor, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, ok := s.all[sessionKey(id)]
-	return one.who, ok && s.now().Sub(one.since) < sessionLife
+	return one.who, ok && s.now().Sub(one.since) < console.SessionLife
 }
 
 func (s *sessions) end(id string) {

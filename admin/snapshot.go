@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
-
-var eventType = reflect.TypeFor[Event]()
 
 // saveSnapshot streams the table. An error before the first byte becomes a
 // problem; one after it breaks the connection, so that half a file is never
@@ -24,10 +22,10 @@ func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, erro
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		_, w, _ := humahttprouter.Unwrap(ctx)
 		out := http.NewResponseController(w)
-		if err := out.SetWriteDeadline(time.Now().Add(snapshotTime)); err != nil {
+		if err := out.SetWriteDeadline(time.Now().Add(api.SnapshotTime)); err != nil {
 			d.log.Warn("a snapshot is written without a deadline of its own", "err", err)
 		}
-		c, cancel := context.WithTimeout(ctx.Context(), snapshotTime)
+		c, cancel := context.WithTimeout(ctx.Context(), api.SnapshotTime)
 		defer cancel()
 		file := &countingWriter{w: w, first: func() {
 			w.Header().Set("Content-Type", "application/octet-stream")
@@ -72,7 +70,7 @@ func (u *uploadAsked) Resolve(ctx huma.Context) []error {
 }
 
 func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, error) {
-	deadline := time.Now().Add(snapshotTime)
+	deadline := time.Now().Add(api.SnapshotTime)
 	out := http.NewResponseController(in.w)
 	if err := errors.Join(out.SetReadDeadline(deadline), out.SetWriteDeadline(deadline)); err != nil {
 		d.log.Warn("a snapshot is read without a deadline of its own", "err", err)

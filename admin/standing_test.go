@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // TestWhoActsForACallOfASilentNode: API and console name the node that a call is
@@ -27,7 +28,7 @@ func TestWhoActsForACallOfASilentNode(t *testing.T) {
 	}
 	r.fake.add(ownership.Call{ID: "57dab8b1", Partition: 2, State: ownership.CallAnswered, Pinned: true, Via: "emea-3", ClaimedAt: start,
 		Placement: ownership.Placement{Partition: 2, Epoch: 1, Owner: "emea-1", Reason: ownership.ReasonLeastLoaded}})
-	r.fake.tell(Event{Kind: "answered", Call: "57dab8b1", Partition: 2, Node: "emea-1", Epoch: 1})
+	r.fake.tell(history.Event{Kind: "answered", Call: "57dab8b1", Partition: 2, Node: "emea-1", Epoch: 1})
 	look := func(what, says string, pages ...string) {
 		t.Helper()
 		x, err := r.client("").ExplainCall(t.Context(), "57dab8b1")
@@ -54,6 +55,6 @@ func TestWhoActsForACallOfASilentNode(t *testing.T) {
 	look("lapsed", "If emea-1 is back before that bot takes it up", "emea-2", "pill orphaned")
 	part(ownership.Reservation{Final: true})
 	look("removed", "which was removed: the bot beside emea-2", "emea-2")
-	r.fake.tell(Event{Kind: "taken-up", Call: "57dab8b1", Partition: 2, Node: "emea-2", Epoch: 2})
+	r.fake.tell(history.Event{Kind: "taken-up", Call: "57dab8b1", Partition: 2, Node: "emea-2", Epoch: 2})
 	look("taken up", "the bot beside emea-2 has taken it up", "emea-2")
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,19 +9,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+
+	"tandem/admin/api"
+	"tandem/ownership/history"
 )
 
 const (
-	eventBatch   = 256              // events read from the journal at a time
-	eventBeat    = 15 * time.Second // a comment keeps idle streams alive
-	streamGrace  = 10 * time.Second // a follower must take a batch within this
-	snapshotTime = 15 * time.Minute // one snapshot, either way
+	eventBatch  = 256              // events read from the journal at a time
+	eventBeat   = 15 * time.Second // a comment keeps idle streams alive
+	streamGrace = 10 * time.Second // a follower must take a batch within this
 )
 
 // eventsAsked is the input of the event stream.
@@ -32,23 +36,23 @@ type eventsAsked struct {
 
 // streamRoutes puts the event stream and snapshots on the door.
 func (d *Door) streamRoutes() {
-	op := d.operation("follow-events", http.MethodGet, "/v1/events", RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
+	op := d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
 	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
-		"An event of kind " + EventGap + " says that older ones are no longer kept. " +
+		"An event of kind " + string(history.Gap) + " says that older ones are no longer kept. " +
 		"The stream breaks off when its token is revoked or expires."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events.",
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
-			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(eventType, true, "Event"),
+			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[history.Event](), true, "Event"),
 		}}},
 	}}
 	huma.Register(d.api, op, d.followEvents)
 
-	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", RoleOperate, "The whole table in one file, with stamp and checksum")
+	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
 	huma.Register(d.api, save, d.saveSnapshot)
 
-	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
+	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", api.RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
 	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge)
 	huma.Register(d.api, restore, d.restoreSnapshot)
@@ -62,7 +66,7 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
 	}
-	if _, _, err := d.deps.Journal.Events(after, 1); err != nil {
+	if _, _, err := d.events(after, 1); err != nil {
 		return nil, problem(err)
 	}
 	reader := caller(ctx).hash
@@ -76,9 +80,23 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 	}}, nil
 }
 
+// events gives at most limit events after an id, oldest first, and the id of the oldest
+// one that is still kept; 0: none is.
+func (d *Door) events(after uint64, limit int) (events []history.Event, oldest uint64, err error) {
+	first, err := d.deps.Journal.Events(0, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, e := range first {
+		oldest = e.ID
+	}
+	events, err = d.deps.Journal.Events(after, limit)
+	return events, oldest, err
+}
+
 // resumePoint reads where a follower left off: the header goes first.
 func resumePoint(header, query string) (uint64, error) {
-	text := orElse(header, query)
+	text := cmp.Or(header, query)
 	if text == "" {
 		return 0, nil
 	}
@@ -129,16 +147,16 @@ func (p *places) leave(token [sha256.Size]byte) {
 // the reader's token still holds: a stream must not outlive it.
 func (d *Door) pump(ctx context.Context, s *eventStream, reader [sha256.Size]byte, after uint64, follow bool) {
 	for {
-		if !d.auth.still(reader, RoleRead) {
+		if !d.auth.still(reader, api.RoleRead) {
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
 		}
-		events, oldest, err := d.deps.Journal.Events(after, eventBatch)
+		events, oldest, err := d.events(after, eventBatch)
 		if err != nil {
 			d.log.Error("reading the event history for a follower", "after", after, "err", err)
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
 		}
 		if after > 0 && oldest > after+1 {
-			gap := Event{ID: oldest - 1, At: d.now().UTC(), Kind: EventGap,
+			gap := history.Event{ID: oldest - 1, At: d.now().UTC(), Kind: history.Gap,
 				Text: fmt.Sprintf("Events after %d are no longer kept; the oldest one left is %d.", after, oldest)}
 			if s.send(gap) != nil {
 				return
@@ -213,7 +231,7 @@ func newEventStream(w http.ResponseWriter, named bool) *eventStream {
 	return &eventStream{w: w, out: http.NewResponseController(w), named: named}
 }
 
-func (s *eventStream) send(e Event) error {
+func (s *eventStream) send(e history.Event) error {
 	data, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("writing event %d: %w", e.ID, err)
@@ -223,7 +241,7 @@ func (s *eventStream) send(e Event) error {
 	}
 	name := ""
 	if s.named {
-		name = "event: " + fieldText(e.Kind) + "\n"
+		name = "event: " + fieldText(string(e.Kind)) + "\n"
 	}
 	_, err = fmt.Fprintf(s.w, "id: %d\n%sdata: %s\n\n", e.ID, name, data)
 	return err

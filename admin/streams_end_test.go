@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // follower is the connection of one stream: what came through, and whether the
@@ -105,9 +107,9 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 				streams := map[string]*follower{
 					"the API's":     follow(t, d, "/v1/events", "Authorization: Bearer "+secret),
-					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_session="+d.sessions.begin(Whoami{Name: "ci", hash: sha256.Sum256([]byte(secret))})),
+					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_session="+d.sessions.begin(visitor{api.Whoami{Name: "ci"}, sha256.Sum256([]byte(secret))})),
 				}
-				f.tell(Event{Kind: "claimed", Text: "before"})
+				f.tell(history.Event{Kind: "claimed", Text: "before"})
 				time.Sleep(3 * eventBeat)
 				for name, s := range streams {
 					if s.ended() || !strings.Contains(s.got(), "before") || !strings.Contains(s.got(), ":\n\n") {
@@ -116,7 +118,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 				end(t, f, d, file)
 				if busy {
-					f.tell(Event{Kind: "claimed", Text: "after"})
+					f.tell(history.Event{Kind: "claimed", Text: "after"})
 				} else {
 					time.Sleep(eventBeat)
 				}

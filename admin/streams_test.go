@@ -7,13 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func TestEventsToTheEnd(t *testing.T) {
@@ -21,7 +29,7 @@ func TestEventsToTheEnd(t *testing.T) {
 	r := tokenRoom(t)
 	r.someCalls(2*eventBatch + 10)
 	var ids []uint64
-	err := r.client(RoleRead).Events(t.Context(), 0, false, func(e Event) error { ids = append(ids, e.ID); return nil })
+	err := r.client(api.RoleRead).Events(t.Context(), 0, false, func(e history.Event) error { ids = append(ids, e.ID); return nil })
 	if err != nil || len(ids) != 2*eventBatch+10 || !slices.IsSorted(ids) {
 		t.Errorf("%d events, %v", len(ids), err)
 	}
@@ -31,8 +39,8 @@ func TestEventsOnTheWire(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	r.someCalls(1)
-	r.fake.tell(Event{Kind: "odd\nid: 99\nevent: forged", Text: "two\nlines", At: start})
-	a := r.ask("GET", "/v1/events?follow=false", "", as(RoleRead)).want(t, 200)
+	r.fake.tell(history.Event{Kind: "odd\nid: 99\nevent: forged", Text: "two\nlines", At: start})
+	a := r.ask("GET", "/v1/events?follow=false", "", as(api.RoleRead)).want(t, 200)
 	want := `id: 1
 event: claimed
 data: {"id":1,"index":4712,"at":"2026-11-23T09:30:00Z","kind":"claimed","call":"c00","partition":1,"node":"emea-1","epoch":1,"text":"placed on emea-1"}
@@ -45,23 +53,23 @@ data: {"id":2,"index":4713,"at":"2026-11-23T09:30:00Z","kind":"odd\nid: 99\neven
 	if a.text != want || a.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("got %s\n%s", a.Header.Get("Content-Type"), a.text)
 	}
-	r.ask("GET", "/v1/events", "", as(RoleRead), "Last-Event-ID: abc").want(t, 400)
-	r.ask("GET", "/v1/events?after=-1", "", as(RoleRead)).want(t, 422)
+	r.ask("GET", "/v1/events", "", as(api.RoleRead), "Last-Event-ID: abc").want(t, 400)
+	r.ask("GET", "/v1/events?after=-1", "", as(api.RoleRead)).want(t, 422)
 }
 
 func TestEventsResume(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	r.someCalls(5)
-	c := r.client(RoleRead)
+	c := r.client(api.RoleRead)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	got := make(chan Event, 100)
+	got := make(chan history.Event, 100)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- c.Events(ctx, 2, true, func(e Event) error { got <- e; return nil })
+		ended <- c.Events(ctx, 2, true, func(e history.Event) error { got <- e; return nil })
 	}()
-	expect := func(id uint64, kind string) {
+	expect := func(id uint64, kind history.Kind) {
 		t.Helper()
 		select {
 		case e := <-got:
@@ -75,15 +83,15 @@ func TestEventsResume(t *testing.T) {
 	for id := uint64(3); id <= 5; id++ {
 		expect(id, "claimed")
 	}
-	r.fake.tell(Event{Kind: "moved"})
+	r.fake.tell(history.Event{Kind: "moved"})
 	expect(6, "moved")
-	c.http.CloseIdleConnections()
+	c.Close()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the stream ended with %v", err)
 	}
 	stop := errors.New("enough")
-	if err := c.Events(t.Context(), 0, true, func(Event) error { return stop }); !errors.Is(err, stop) {
+	if err := c.Events(t.Context(), 0, true, func(history.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the caller's own error came back as %v", err)
 	}
 }
@@ -94,33 +102,44 @@ func TestEventsSurviveABrokenConnection(t *testing.T) {
 	t.Parallel()
 	r := openRoom(t)
 	r.someCalls(3)
-	c := r.client("")
-	cut := &cutting{next: c.http.Transport, after: 2}
-	c.http.Transport = cut
+	door, err := url.Parse(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := &cutting{next: http.DefaultTransport, after: 2}
+	way := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(q *httputil.ProxyRequest) { q.SetURL(door) }, Transport: cut, ErrorLog: log.New(io.Discard, "", 0),
+	})
+	defer way.Close()
+	c, err := client.New(way.URL, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var ids []uint64
-	err := c.Events(ctx, 0, true, func(e Event) error {
+	err = c.Events(ctx, 0, true, func(e history.Event) error {
 		if ids = append(ids, e.ID); e.ID == 3 {
 			cancel()
 		}
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) || !slices.Equal(ids, []uint64{1, 2, 3}) || cut.opened < 2 {
-		t.Errorf("events %v over %d connections, %v", ids, cut.opened, err)
+	if !errors.Is(err, context.Canceled) || !slices.Equal(ids, []uint64{1, 2, 3}) || cut.opened.Load() < 2 {
+		t.Errorf("events %v over %d connections, %v", ids, cut.opened.Load(), err)
 	}
 }
 
-// cutting breaks the first answer after a number of events.
+// cutting breaks the first answer that passes after a number of events.
 type cutting struct {
 	next   http.RoundTripper
 	after  int
-	opened int
+	opened atomic.Int32
 }
 
 func (c *cutting) RoundTrip(q *http.Request) (*http.Response, error) {
 	res, err := c.next.RoundTrip(q)
-	if c.opened++; err == nil && c.opened == 1 {
+	if n := c.opened.Add(1); err == nil && n == 1 {
 		res.Body = &cutBody{ReadCloser: res.Body, in: bufio.NewReader(res.Body), left: c.after}
 	}
 	return res, err
@@ -155,7 +174,7 @@ func TestEventsGap(t *testing.T) {
 		8: "claimed9 claimed10 ",
 	} {
 		var got strings.Builder
-		if err := r.client("").Events(t.Context(), after, false, func(e Event) error { fmt.Fprintf(&got, "%s%d ", e.Kind, e.ID); return nil }); err != nil {
+		if err := r.client("").Events(t.Context(), after, false, func(e history.Event) error { fmt.Fprintf(&got, "%s%d ", e.Kind, e.ID); return nil }); err != nil {
 			t.Error(err)
 		}
 		if got.String() != want {
@@ -201,7 +220,7 @@ func TestEventStreamsAreCapped(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	c := r.client(RoleOperate)
+	c := r.client(api.RoleOperate)
 	var file bytes.Buffer
 	if err := c.SaveSnapshot(t.Context(), &file); err != nil || file.String() != "a whole table" {
 		t.Fatalf("saved %q, %v", file.String(), err)
@@ -209,7 +228,7 @@ func TestSnapshot(t *testing.T) {
 	if err := c.RestoreSnapshot(t.Context(), &file, ownership.RestoreTerms{Tokens: true, Unsigned: true}); err != nil || r.fake.restored != "a whole table" || r.fake.terms != (ownership.RestoreTerms{Tokens: true, Unsigned: true}) {
 		t.Errorf("restored %q, %v", r.fake.restored, err)
 	}
-	if a := r.ask("GET", "/v1/snapshot", "", as(RoleOperate)).want(t, 200); a.Header.Get("Content-Disposition") != `attachment; filename="tandem-emea-4711.snapshot"` {
+	if a := r.ask("GET", "/v1/snapshot", "", as(api.RoleOperate)).want(t, 200); a.Header.Get("Content-Disposition") != `attachment; filename="tandem-emea-4711.snapshot"` {
 		t.Errorf("its name: %s", a.Header.Get("Content-Disposition"))
 	}
 	var lines []string

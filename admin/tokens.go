@@ -15,18 +15,10 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem/admin/api"
+	"tandem/ownership"
 )
-
-// token is one entry of the tokens file.
-type token struct {
-	name    string
-	roles   []Role
-	hash    [sha256.Size]byte
-	expires time.Time // zero: never
-}
-
-// expired reports whether the token has passed its end.
-func (t token) expired(now time.Time) bool { return !t.expires.IsZero() && !now.Before(t.expires) }
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
@@ -45,7 +37,7 @@ const (
 //
 // An unknown key, a name or hash that appears twice, a missing role and a file
 // that everybody may read are errors.
-func loadTokens(path string) ([]token, error) {
+func loadTokens(path string) ([]ownership.DoorToken, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the tokens file: %w", err)
@@ -75,11 +67,11 @@ func loadTokens(path string) ([]token, error) {
 // quoted is a text of the file in an error of its parser.
 var quoted = regexp.MustCompile("`[^`]*`")
 
-func parseTokens(body []byte) ([]token, error) {
+func parseTokens(body []byte) ([]ownership.DoorToken, error) {
 	var file struct {
 		Tokens []struct {
 			Name    string    `yaml:"name"`
-			Roles   []Role    `yaml:"roles"`
+			Roles   []string  `yaml:"roles"`
 			SHA256  string    `yaml:"sha256"`
 			Expires time.Time `yaml:"expires"`
 		} `yaml:"tokens"`
@@ -94,9 +86,9 @@ func parseTokens(body []byte) ([]token, error) {
 		return nil, errors.New("it holds no token, so nobody could enter")
 	}
 	names, hashes := map[string]bool{}, map[[sha256.Size]byte]bool{}
-	out := make([]token, 0, len(file.Tokens))
+	out := make([]ownership.DoorToken, 0, len(file.Tokens))
 	for i, e := range file.Tokens {
-		t := token{name: e.Name, roles: e.Roles, expires: e.Expires}
+		t := ownership.DoorToken{Name: e.Name, Roles: e.Roles, Expires: e.Expires}
 		switch {
 		case !tokenName.MatchString(e.Name):
 			return nil, fmt.Errorf("entry %d: its name must match %s", i+1, tokenName)
@@ -106,8 +98,8 @@ func parseTokens(body []byte) ([]token, error) {
 			return nil, fmt.Errorf("entry %q has no roles; choose from read, operate, bot, join", e.Name)
 		}
 		for _, r := range e.Roles {
-			if !slices.Contains(allRoles, r) {
-				return nil, fmt.Errorf("entry %q: %q is none of the roles read, operate, bot, join", e.Name, string(r))
+			if !slices.Contains(allRoles, api.Role(r)) {
+				return nil, fmt.Errorf("entry %q: %q is none of the roles read, operate, bot, join", e.Name, r)
 			}
 		}
 		raw, err := hex.DecodeString(e.SHA256)
@@ -115,11 +107,11 @@ func parseTokens(body []byte) ([]token, error) {
 			// The text is not shown: somebody may have pasted the token itself.
 			return nil, fmt.Errorf("entry %q: its sha256 must be 64 hex digits", e.Name)
 		}
-		t.hash = [sha256.Size]byte(raw)
-		if hashes[t.hash] {
+		t.Hash = [sha256.Size]byte(raw)
+		if hashes[t.Hash] {
 			return nil, fmt.Errorf("entry %q has the token of another entry", e.Name)
 		}
-		names[t.name], hashes[t.hash] = true, true
+		names[t.Name], hashes[t.Hash] = true, true
 		out = append(out, t)
 	}
 	return out, nil
@@ -137,17 +129,17 @@ func CheckTokensFile(path string) error {
 	return err
 }
 
-// findToken compares a secret's hash with every entry and never stops early, so
+// findToken compares a secret's hash with every token and never stops early, so
 // that the time it takes tells nothing about which one was close.
-func findToken(tokens []token, sum [sha256.Size]byte) (token, bool) {
+func findToken(tokens []ownership.DoorToken, sum [sha256.Size]byte) (ownership.DoorToken, bool) {
 	at := -1
 	for i := range tokens {
-		if subtle.ConstantTimeCompare(sum[:], tokens[i].hash[:]) == 1 {
+		if subtle.ConstantTimeCompare(sum[:], tokens[i].Hash[:]) == 1 {
 			at = i
 		}
 	}
 	if at < 0 {
-		return token{}, false
+		return ownership.DoorToken{}, false
 	}
 	return tokens[at], true
 }

@@ -4,26 +4,28 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"tandem/admin/api"
 )
 
 func TestTokensAreReloaded(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200)
+	r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 200)
 	if err := os.WriteFile(r.file, []byte("tokens: nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.door.ReloadTokens(); err == nil {
 		t.Error("a bad file was taken")
 	}
-	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 200) // the old tokens stay
+	r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 200) // the old tokens stay
 	if err := os.WriteFile(r.file, []byte("tokens: [{name: new, roles: [read], sha256: "+HashToken("fresh")+"}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.door.ReloadTokens(); err != nil {
 		t.Fatal(err)
 	}
-	r.ask("GET", "/v1/status", "", as(RoleRead)).want(t, 401)
+	r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 401)
 	r.ask("GET", "/v1/status", "", "Authorization: Bearer fresh").want(t, 200)
 }
 

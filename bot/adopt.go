@@ -13,7 +13,7 @@ import (
 
 // adoption says what Look has to do for a call that is this node's now. The lock
 // is held.
-func (d *adoptions) adoption(l *line, c ownership.Call, uri func(ownership.Call) string) *todo {
+func (d *adoptions) adoption(l *callQueue, c ownership.Call, uri func(ownership.Call) string) *todo {
 	t := &todo{event: ownership.EventAdopted}
 	if c.State == ownership.CallOrphaned || c.Pinned && l.letGo && c.State == ownership.CallAnswered {
 		t.event = ownership.EventRejoin
@@ -23,7 +23,7 @@ func (d *adoptions) adoption(l *line, c ownership.Call, uri func(ownership.Call)
 	if t.ring = c.State == ownership.CallClaimed && !overdue; c.State == ownership.CallClaimed {
 		t.first = c.Epoch // a repeat of the first notification finds it in hand
 	}
-	t.do = func(ctx context.Context, t *todo, e *entry) (ownership.Reply, error) {
+	t.do = func(ctx context.Context, t *todo, e *delivery) (ownership.Reply, error) {
 		// The body is written only now: a dead node leaves many calls at once.
 		h, err := eventOf(t.event, c, uri(c))
 		if err != nil {
@@ -48,7 +48,7 @@ func (d *adoptions) adoption(l *line, c ownership.Call, uri func(ownership.Call)
 
 // unhold forgets that the bot was to be told of a call, so that the next Look may
 // begin anew.
-func (d *queues) unhold(l *line, h ownership.HandOver) {
+func (d *queues) unhold(l *callQueue, h ownership.HandOver) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.held == h.Epoch {
@@ -60,7 +60,7 @@ func (d *queues) unhold(l *line, h ownership.HandOver) {
 // own. A node that starts again learns of its partitions before
 // it has a lease, and after a power cut the others may be hours away: nobody
 // would tell it again, for its epochs stay the same.
-func (d *adoptions) awaitLease(ctx context.Context, l *line, h ownership.HandOver) bool {
+func (d *adoptions) awaitLease(ctx context.Context, l *callQueue, h ownership.HandOver) bool {
 	for wait := leasePause; !d.ledger.Holds(h.Call, h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
 		if !d.ledger.Owns(h.Call, h.Partition, h.Epoch) || d.over(l) || !d.waitToTell(ctx, wait) {
 			return false
@@ -71,14 +71,14 @@ func (d *adoptions) awaitLease(ctx context.Context, l *line, h ownership.HandOve
 
 // adoptRinging answers, or has the bot answer. The router's answer comes first
 // and by itself: what the bot is told of it waits in the other lane.
-func (d *adoptions) adoptRinging(ctx context.Context, l *line, h ownership.HandOver, e *entry) (ownership.Reply, error) {
+func (d *adoptions) adoptRinging(ctx context.Context, l *callQueue, h ownership.HandOver, e *delivery) (ownership.Reply, error) {
 	if l.app.Answer == AnswerByRouter {
 		d.settle(e, accepted())
 		if err := d.answer(ctx, l, h, l.app.AnswerWith, true); err != nil {
 			return accepted(), err
 		}
 		t := &todo{event: h.Event}
-		t.do = func(ctx context.Context, t *todo, _ *entry) (ownership.Reply, error) { return d.tell(ctx, l, t, h) }
+		t.do = func(ctx context.Context, t *todo, _ *delivery) (ownership.Reply, error) { return d.tell(ctx, l, t, h) }
 		if d.planAlone(l, t) {
 			return accepted(), nil
 		}
@@ -95,8 +95,8 @@ func (d *adoptions) adoptRinging(ctx context.Context, l *line, h ownership.HandO
 	}
 }
 
-// planAlone puts the bot's being told into its lane, if nothing waits in the line.
-func (d *adoptions) planAlone(l *line, t *todo) bool {
+// planAlone puts the bot's being told into its lane, if nothing waits in the queue.
+func (d *adoptions) planAlone(l *callQueue, t *todo) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.todo != nil || len(l.queue) > 1 {
@@ -108,7 +108,7 @@ func (d *adoptions) planAlone(l *line, t *todo) bool {
 
 // adoptOverdue asks Graph about a call that the table holds as ringing though
 // its time is over: the dead owner may have answered and died before it said so.
-func (d *adoptions) adoptOverdue(ctx context.Context, l *line, t *todo, h ownership.HandOver) (ownership.Reply, error) {
+func (d *adoptions) adoptOverdue(ctx context.Context, l *callQueue, t *todo, h ownership.HandOver) (ownership.Reply, error) {
 	cause := &graph.CallError{Op: "answer", Call: h.RawCall, Kind: graph.ErrRetryable}
 	if err := d.verdict(l, h, cause, true); err != nil && d.over(l) {
 		return ownership.Reply{}, err
@@ -118,7 +118,7 @@ func (d *adoptions) adoptOverdue(ctx context.Context, l *line, t *todo, h owners
 
 // adoptAnswered tells the bot, asks it as it were whether it has the call's media,
 // and tells the table of an orphan that the bot has taken up.
-func (d *adoptions) adoptAnswered(ctx context.Context, l *line, t *todo, c ownership.Call, h ownership.HandOver) (ownership.Reply, error) {
+func (d *adoptions) adoptAnswered(ctx context.Context, l *callQueue, t *todo, c ownership.Call, h ownership.HandOver) (ownership.Reply, error) {
 	reply, err := d.tell(ctx, l, t, h)
 	if err == nil && reply.Status/100 == 4 && t.event == ownership.EventAdopted && c.Pinned {
 		d.log.Info("the bot does not know a call of its own: it is told to rejoin", "call", h.Call, "epoch", h.Epoch, "status", reply.Status)
@@ -133,7 +133,7 @@ func (d *adoptions) adoptAnswered(ctx context.Context, l *line, t *todo, c owner
 		return reply, err
 	}
 	if k, ok := d.ledger.Find(h.Call); ok && k.Owner != "" && d.compare(l, k) {
-		d.tellLost([]*line{l}) // it went while the bot was told
+		d.tellLost([]*callQueue{l}) // it went while the bot was told
 		return reply, nil
 	}
 	if reply.Status/100 == 2 && c.State == ownership.CallOrphaned {

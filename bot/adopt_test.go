@@ -219,7 +219,7 @@ func TestEventsAreToldUntilTheyAreTaken(t *testing.T) {
 		s.look(3, past, other) // fenced, and unserved
 		time.Sleep(time.Minute)
 		if n := len(s.bot.handed()); n != 3 {
-			t.Errorf("%d deliveries of what is not this desk's", n-3)
+			t.Errorf("%d deliveries of what is not this dispatcher's", n-3)
 		}
 	})
 }

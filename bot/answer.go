@@ -26,7 +26,7 @@ const (
 // and the new owner answers.
 //
 // inherited: an earlier owner of the partition may have answered already.
-func (d *delivery) answer(ctx context.Context, l *line, h ownership.HandOver, with json.RawMessage, inherited bool) error {
+func (d *deliverer) answer(ctx context.Context, l *callQueue, h ownership.HandOver, with json.RawMessage, inherited bool) error {
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
 	payload := graph.AnswerPayload{CallbackURI: h.CallbackURI, With: with}
@@ -35,7 +35,7 @@ func (d *delivery) answer(ctx context.Context, l *line, h ownership.HandOver, wi
 		err := d.answerOnce(ctx, l, h, payload)
 		if errors.Is(err, ownership.ErrFenced) {
 			ours = true // an attempt before the lease was lost may have got through
-			// A desk that closes has no lease to come: its node left or stops.
+			// A dispatcher that closes has no lease to come: its node left or stops.
 			if d.open.Err() == nil && pause(ctx, leasePause) {
 				continue
 			}
@@ -51,7 +51,7 @@ func (d *delivery) answer(ctx context.Context, l *line, h ownership.HandOver, wi
 
 // answerOnce is one effect with what follows from it: a move that is planned
 // waits until the table has heard of the answer.
-func (d *delivery) answerOnce(ctx context.Context, l *line, h ownership.HandOver, payload graph.AnswerPayload) error {
+func (d *deliverer) answerOnce(ctx context.Context, l *callQueue, h ownership.HandOver, payload graph.AnswerPayload) error {
 	defer d.effects.begin(h.Partition)()
 	err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
 	if err == nil {
@@ -63,7 +63,7 @@ func (d *delivery) answerOnce(ctx context.Context, l *line, h ownership.HandOver
 // verdict decides what an answer that Graph did not take means for the call.
 // ours: an earlier answer of this region may have been taken. Then no refusal
 // speaks for itself, a 404 no more than a 409: Graph is asked before anything ends.
-func (d *delivery) verdict(l *line, h ownership.HandOver, cause error, ours bool) error {
+func (d *deliverer) verdict(l *callQueue, h ownership.HandOver, cause error, ours bool) error {
 	var ce *graph.CallError
 	switch {
 	case errors.Is(cause, ownership.ErrFenced):
@@ -118,7 +118,7 @@ func sameBase(a, b string) bool {
 }
 
 // permit is the fence: asked before each attempt at Graph.
-func (d *delivery) permit(h ownership.HandOver) graph.Permit {
+func (d *deliverer) permit(h ownership.HandOver) graph.Permit {
 	return graph.Permit{Epoch: uint64(h.Epoch), Check: func() error {
 		if d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 			return nil
@@ -128,7 +128,7 @@ func (d *delivery) permit(h ownership.HandOver) graph.Permit {
 }
 
 // untilDeadline bounds an action by the cloud's clock for the call.
-func (d *delivery) untilDeadline(ctx context.Context, h ownership.HandOver) (context.Context, context.CancelFunc) {
+func (d *deliverer) untilDeadline(ctx context.Context, h ownership.HandOver) (context.Context, context.CancelFunc) {
 	now := d.conf.Now()
 	if h.Received.IsZero() {
 		h.Received = now
@@ -142,7 +142,7 @@ func (d *delivery) untilDeadline(ctx context.Context, h ownership.HandOver) (con
 	return context.WithTimeout(ctx, max(h.Deadline.Sub(now), leastToReply))
 }
 
-func (d *delivery) logAction(op string, h ownership.HandOver, err error) {
+func (d *deliverer) logAction(op string, h ownership.HandOver, err error) {
 	log := d.log.With("op", op, "call", h.Call, "app", h.App, "partition", h.Partition, "epoch", h.Epoch)
 	if err != nil {
 		log.Warn("Graph action failed", "err", err)

@@ -22,8 +22,8 @@ func (emptyReplies) RoundTrip(r *http.Request) (*http.Response, error) {
 		Body: http.NoBody, Request: r, ProtoMajor: 1, ProtoMinor: 1}, nil
 }
 
-// benchDesk is a desk with a bot over HTTP and a ledger that takes everything.
-func benchDesk(b *testing.B) *Desk {
+// benchDispatcher is a dispatcher with a bot over HTTP and a ledger that takes everything.
+func benchDispatcher(b *testing.B) *Dispatcher {
 	b.Helper()
 	over, err := NewHTTPBot(HTTPConfig{URL: "https://bot.example/"})
 	if err != nil {
@@ -71,7 +71,7 @@ func benchUpdate(call, message int) ownership.HandOver {
 func BenchmarkIdleCall(b *testing.B) {
 	const calls = 100_000
 	for b.Loop() {
-		d := benchDesk(b)
+		d := benchDispatcher(b)
 		before := heap()
 		for i := range calls {
 			if _, err := d.Update(b.Context(), benchUpdate(i, 0)); err != nil {
@@ -87,7 +87,7 @@ func BenchmarkIdleCall(b *testing.B) {
 func BenchmarkRememberedMessage(b *testing.B) {
 	const calls, messages = 1000, 256
 	for b.Loop() {
-		d := benchDesk(b)
+		d := benchDispatcher(b)
 		fill := func(from, to int) {
 			for i := range calls {
 				for m := from; m < to; m++ {
@@ -106,12 +106,12 @@ func BenchmarkRememberedMessage(b *testing.B) {
 	}
 }
 
-// waitForRest waits until the lines' goroutines have ended.
-func waitForRest(d *Desk) { d.work.Wait() }
+// waitForRest waits until the queues' goroutines have ended.
+func waitForRest(d *Dispatcher) { d.work.Wait() }
 
-// BenchmarkUpdate is a notification of a known call: line, bot, reply.
+// BenchmarkUpdate is a notification of a known call: queue, bot, reply.
 func BenchmarkUpdate(b *testing.B) {
-	d := benchDesk(b)
+	d := benchDispatcher(b)
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
@@ -123,10 +123,10 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 // BenchmarkHousekeeping tells how long one round holds every hand-over up, with
-// 300,000 live calls at the desk.
+// 300,000 live calls at the dispatcher.
 func BenchmarkHousekeeping(b *testing.B) {
 	const calls = 300_000
-	d := benchDesk(b)
+	d := benchDispatcher(b)
 	for i := range calls {
 		if _, err := d.Update(b.Context(), benchUpdate(i, 0)); err != nil {
 			b.Fatal(err)

@@ -1,11 +1,11 @@
-// Package bot is the desk beside a node: every notification that the node owns
+// Package bot is the dispatcher beside a node: every notification that the node owns
 // passes over it to the bot, and every action at Graph that follows from one is
 // taken here.
 //
 // # What it promises
 //
 // For one call, hand-overs reach the bot one after the other, in the order in
-// which they reached the desk; different calls run side by side. A message id
+// which they reached the dispatcher; different calls run side by side. A message id
 // has its effect once: a repeat waits for the first delivery or gets its reply
 // again. What the bot did not take (unreachable, too slow, a 5xx) is not
 // recorded: the door answers 503, the cloud sends it again with the same id, and
@@ -14,7 +14,7 @@
 //
 // The memory of message ids lasts 15 min. It outlives a stop in order (Memory,
 // Recall) and goes along when a partition is moved (MemoryOf, RecallOf). A call
-// that the table has as answered is never rung again, whatever the desk
+// that the table has as answered is never rung again, whatever the dispatcher
 // remembers. What remains at-least-once is the notification that a bot had taken
 // when its node crashed, and Tandem's own events, which are offered until the bot
 // takes them: Tandem-Call and Tandem-Epoch tell.
@@ -24,12 +24,12 @@
 // Ends and answers are told to the table behind the callers' back, those of one
 // call in the order in which they happened. Rest waits for them, a stop keeps
 // what it could not tell for the next start, and whenever the table shows a call
-// alive that this desk knows as ended, or ringing that it knows as answered, it
+// alive that this dispatcher knows as ended, or ringing that it knows as answered, it
 // is told again: both are facts that nobody can take back.
 //
 // # Whose call it is
 //
-// Look compares the desk with the table whenever a partition's calls may stand
+// Look compares the dispatcher with the table whenever a partition's calls may stand
 // differently. The bot hears `adopted` of a call that is this node's now, `rejoin`
 // of one whose media died with its node, and `lost`, once, of one that it had and
 // that is another node's now. That is told only under a lease and a moment later:
@@ -59,9 +59,9 @@
 //
 // # Locks
 //
-// One mutex guards the lines (the calls' queues), what is remembered of them and
+// One mutex guards the calls' queues, what is remembered of them, and
 // what the table is to be told. It is never held while the bot, Graph or the
-// Ledger is spoken to, nor for a walk over all lines. Each line with work has one
+// Ledger is spoken to, nor for a walk over all queues. Each call with work has one
 // goroutine; it ends when its queue is empty.
 package bot
 
@@ -86,7 +86,7 @@ type Bot interface {
 	Handle(ctx context.Context, h ownership.HandOver) (ownership.Reply, error)
 }
 
-// Ledger is the table as the desk needs it; the cluster is one.
+// Ledger is the table as the dispatcher needs it; the cluster is one.
 type Ledger interface {
 	// Do applies an act through the region's leader.
 	Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error)
@@ -95,7 +95,7 @@ type Ledger interface {
 	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
 	// Owns is Holds without the lease, which may come back.
 	Owns(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
-	// Find gives what this node knows of a call, ended ones too.
+	// Find returns what this node knows of a call, ended ones too.
 	Find(ownership.CallID) (ownership.Known, bool)
 }
 
@@ -127,7 +127,7 @@ type App struct {
 	Timeout    time.Duration   // of one hand-over to the bot
 }
 
-// Config says what the desk serves. Zero values mean the shipped defaults.
+// Config says what the dispatcher serves. Zero values mean the shipped defaults.
 type Config struct {
 	Node        ownership.NodeID
 	Apps        []App
@@ -144,63 +144,63 @@ type Config struct {
 
 // The times that hold a call's life together.
 const (
-	beatEvery    = 10 * time.Minute // Microsoft's samples; the cloud ends a call after 45 min without
-	beatRetry    = time.Minute
-	rememberFor  = 15 * time.Minute // an ended call and a message id: the life of a tombstone
-	idleLimit    = 2 * time.Hour    // a silent line: past the reaper's 60 min
-	rememberIDs  = 1024             // message ids of one call
-	seenEvery    = 5 * time.Minute  // how often the table is told of a call's activity
-	houseEvery   = 15 * time.Second // between two rounds of housekeeping
-	lostPause    = 2 * time.Second  // under a lease, before a bot hears that a call is lost
-	leastToReply = time.Second      // for an answer whose deadline seems over: clocks differ
+	beatEvery     = 10 * time.Minute // Microsoft's samples; the cloud ends a call after 45 min without
+	beatRetry     = time.Minute
+	rememberFor   = 15 * time.Minute // an ended call and a message id: the life of a tombstone
+	idleLimit     = 2 * time.Hour    // a silent queue: past the reaper's 60 min
+	rememberIDs   = 1024             // message ids of one call
+	seenEvery     = 5 * time.Minute  // how often the table is told of a call's activity
+	maintainEvery = 15 * time.Second // between two rounds of maintenance
+	lostPause     = 2 * time.Second  // under a lease, before a bot hears that a call is lost
+	leastToReply  = time.Second      // for an answer whose deadline seems over: clocks differ
 )
 
-// Desk hands notifications to the bots of one node. Make it with New.
-type Desk struct {
-	*delivery
+// Dispatcher hands notifications to the bots of one node. Make it with New.
+type Dispatcher struct {
+	*deliverer
 	*adoptions
-	*housekeeping
+	*maintenance
 }
 
-// New checks the configuration and starts the health checks and housekeeping;
+// New checks the configuration and starts the health checks and maintenance;
 // Close ends them.
-func New(c Config, ledger Ledger) (*Desk, error) {
+func New(c Config, ledger Ledger) (*Dispatcher, error) {
 	r := &records{
 		queues: &queues{
 			conf: c.withDefaults(), ledger: ledger, apps: map[ownership.AppID]*served{},
-			parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*line{},
+			parts: map[ownership.PartitionID]*part{}, dues: map[int32][]*callQueue{},
 		},
 		register: register{calls: map[ownership.CallID]*owing{}},
 	}
-	to := &delivery{r}
-	d := &Desk{delivery: to, adoptions: &adoptions{to}, housekeeping: &housekeeping{to}}
+	to := &deliverer{r}
+	d := &Dispatcher{deliverer: to, adoptions: &adoptions{to}, maintenance: &maintenance{to}}
 	d.log = d.conf.Logger.With("room", "bot")
 	if ledger == nil {
-		return nil, errors.New("setting up the desk: it needs a ledger")
+		return nil, errors.New("setting up the dispatcher: it needs a ledger")
 	}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	for _, a := range c.Apps {
 		if a.Bot == nil || a.Answer == AnswerByRouter && a.Graph == nil {
-			return nil, fmt.Errorf("setting up the desk for app %s: it has no bot, or answer: router and no credentials for Graph", a.ID)
+			return nil, fmt.Errorf("setting up the dispatcher for app %s: it has no bot, or answer: router and no credentials for Graph", a.ID)
 		}
 		d.apps[a.ID] = newServed(a)
 	}
 	var err error
 	if d.count, err = newMetrics(c.Metrics, d); err != nil {
-		return nil, fmt.Errorf("setting up the desk's metrics: %w", err)
+		return nil, fmt.Errorf("setting up the dispatcher's metrics: %w", err)
 	}
 	d.base, d.cancel = context.WithCancel(context.Background())
 	d.open, d.shut = context.WithCancel(d.base)
 	d.watchHealth()
-	d.loops.Go(d.keepHouse)
+	d.loops.Go(d.maintain)
 	return d, nil
 }
 
 // Close takes no more hand-overs, waits until queues and acts are done or ctx
 // ends, then stops what is left. The error says how much that was.
-func (d *Desk) Close(ctx context.Context) error {
+func (d *Dispatcher) Close(ctx context.Context) error {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -222,12 +222,12 @@ func (d *Desk) Close(ctx context.Context) error {
 		case d.waiting == 0 && errors.Is(context.Cause(ctx), errNobodyTakes):
 			d.log.Warn("nobody takes what the table is yet to be told; the next start tells it", "calls", told)
 		case d.waiting+told > 0:
-			err = fmt.Errorf("closing the desk: %d hand-overs were cut off, and the table is not told of %d calls yet: %w",
+			err = fmt.Errorf("closing the dispatcher: %d hand-overs were cut off, and the table is not told of %d calls yet: %w",
 				d.waiting, told, context.Cause(ctx))
 		}
 		d.cancel()
 	})
-	d.loops.Wait() // first: housekeeping starts work
+	d.loops.Wait() // first: maintenance starts work
 	d.work.Wait()
 	if !stop() {
 		<-cut
@@ -238,7 +238,7 @@ func (d *Desk) Close(ctx context.Context) error {
 
 var errNobodyTakes = errors.New("this node has no lease any more")
 
-// hopelessAfter is how long a desk that closes waits for a lease to come back: an
+// hopelessAfter is how long a dispatcher that closes waits for a lease to come back: an
 // election takes less.
 const hopelessAfter = 3 * time.Second
 
@@ -301,7 +301,7 @@ func (c Config) Check() error {
 			err = errors.New("it is listed twice")
 		}
 		if err != nil {
-			return fmt.Errorf("setting up the desk for app %s: %w", a.ID, err)
+			return fmt.Errorf("setting up the dispatcher for app %s: %w", a.ID, err)
 		}
 		seen[a.ID] = true
 	}

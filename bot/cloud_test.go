@@ -104,7 +104,7 @@ func response(status int, body string, header ...string) *http.Response {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ProtoMajor: 1, ProtoMinor: 1}
 }
 
-// newCloudStand is a desk with the real client of the calls API.
+// newCloudStand is a dispatcher with the real client of the calls API.
 func newCloudStand(t *testing.T, c *cloud) *stand {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "secret")
@@ -175,7 +175,7 @@ func TestF41_OneAnswerForACallAndEpoch(t *testing.T) {
 				}
 				start := time.Now()
 				h := incoming("m1")
-				h.Recording, h.Deadline = tt.recording, time.Time{} // the desk knows the clocks
+				h.Recording, h.Deadline = tt.recording, time.Time{} // the dispatcher knows the clocks
 				if _, err := s.Incoming(t.Context(), h); err != nil {
 					t.Fatal(err)
 				}

@@ -15,12 +15,12 @@ const (
 	longestTellPause = 5 * time.Second
 )
 
-// delivery hands things over to bots and acts at Graph.
-type delivery struct{ *records }
+// deliverer hands things over to bots and acts at Graph.
+type deliverer struct{ *records }
 
 // Update takes any later notification of a call and gives the bot's reply. One
 // that comes after the call's end is 202 and goes no further.
-func (d *Desk) Update(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+func (d *Dispatcher) Update(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
 	h.Event = ownership.EventUpdate
 	app := d.apps[h.App]
 	if app == nil {
@@ -37,15 +37,15 @@ func (d *Desk) Update(ctx context.Context, h ownership.HandOver) (ownership.Repl
 	return d.await(ctx, h, e)
 }
 
-// follow finds or makes the entry of an update. No entry and no error: it was
+// follow finds or makes the delivery of an update. No delivery and no error: it was
 // handled, or there is nothing to do; then the reply stands.
-func (d *Desk) follow(app *served, h ownership.HandOver, k ownership.Known) (*entry, ownership.Reply, error) {
+func (d *Dispatcher) follow(app *served, h ownership.HandOver, k ownership.Known) (*delivery, ownership.Reply, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil, ownership.Reply{}, ErrClosed
 	}
-	l, err := d.lineOf(app, h)
+	l, err := d.queueOf(app, h)
 	if err != nil {
 		return nil, ownership.Reply{}, err
 	}
@@ -66,13 +66,13 @@ func (d *Desk) follow(app *served, h ownership.HandOver, k ownership.Known) (*en
 	// An epoch in the callback URI that has passed means "adopted since": the bot
 	// and the table hear the present one.
 	h.Partition, h.Epoch = l.partition, l.epoch
-	e = &entry{key: keyOf(h), outside: true, work: func(ctx context.Context, _ *entry) (ownership.Reply, error) {
+	e = &delivery{key: keyOf(h), outside: true, work: func(ctx context.Context, _ *delivery) (ownership.Reply, error) {
 		return d.pass(ctx, l, h)
 	}}
 	return e, ownership.Reply{}, d.push(l, e)
 }
 
-// place gives what the table knows of a hand-over's call. Where the table says
+// place returns what the table knows of a hand-over's call. Where the table says
 // that this node acts for it, the hand-over's epoch is the one at which it does.
 func (d *queues) place(h *ownership.HandOver) ownership.Known {
 	k, ok := d.ledger.Find(h.Call)
@@ -86,7 +86,7 @@ func (d *queues) place(h *ownership.HandOver) ownership.Known {
 }
 
 // pass hands an update to the bot and draws what follows for the call.
-func (d *delivery) pass(ctx context.Context, l *line, h ownership.HandOver) (ownership.Reply, error) {
+func (d *deliverer) pass(ctx context.Context, l *callQueue, h ownership.HandOver) (ownership.Reply, error) {
 	if d.over(l) { // its end stood before it in the queue
 		d.count.late.Inc()
 		return accepted(), nil
@@ -108,9 +108,9 @@ func (d *delivery) pass(ctx context.Context, l *line, h ownership.HandOver) (own
 }
 
 // deliver hands one hand-over to the bot, once.
-func (d *delivery) deliver(ctx context.Context, l *line, h ownership.HandOver) (reply ownership.Reply, err error) {
+func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandOver) (reply ownership.Reply, err error) {
 	defer d.effects.begin(h.Partition)()
-	// Asked again here: the hand-over may have waited in its call's line, or the
+	// Asked again here: the hand-over may have waited in its call's queue, or the
 	// process may have stood still, while the call went to another node.
 	if !d.may(h) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
@@ -150,7 +150,7 @@ func (d *delivery) deliver(ctx context.Context, l *line, h ownership.HandOver) (
 
 // may is the fence of hand-overs. That a call is lost is told by a node that does
 // not act for it, and only for as long as it does not.
-func (d *delivery) may(h ownership.HandOver) bool {
+func (d *deliverer) may(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		k, ok := d.ledger.Find(h.Call)
 		return ok && k.Owner != "" && k.Owner != d.conf.Node && k.State != ownership.CallEnded
@@ -173,10 +173,10 @@ func kindOf(err error) error {
 
 // tell offers one of Tandem's own events to the bot until it takes it, and gives
 // its reply: nobody else would send it again. It gives up when the call is over, when it
-// is another node's, or when the desk closes. After TellFor it makes way for the
+// is another node's, or when the dispatcher closes. After TellFor it makes way for the
 // call's notifications, and the event is owed. A lease that was lost may come
 // back with the same epoch: it waits for that too.
-func (d *delivery) tell(ctx context.Context, l *line, t *todo, h ownership.HandOver) (ownership.Reply, error) {
+func (d *deliverer) tell(ctx context.Context, l *callQueue, t *todo, h ownership.HandOver) (ownership.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
 	for wait := firstTellPause; ; wait = min(2*wait, longestTellPause) {
@@ -204,14 +204,14 @@ func (d *delivery) tell(ctx context.Context, l *line, t *todo, h ownership.HandO
 }
 
 // stands reports whether an event is still to be told, with a lease or without.
-func (d *delivery) stands(h ownership.HandOver) bool {
+func (d *deliverer) stands(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		return d.may(h)
 	}
 	return d.ledger.Owns(h.Call, h.Partition, h.Epoch)
 }
 
-func (d *delivery) waitToTell(ctx context.Context, wait time.Duration) bool {
+func (d *deliverer) waitToTell(ctx context.Context, wait time.Duration) bool {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

@@ -39,7 +39,7 @@ func (f *effects) begin(p ownership.PartitionID) (end func()) {
 	}
 }
 
-// resting gives a channel that is closed when nothing is under way any more; nil:
+// resting returns a channel that is closed when nothing is under way any more; nil:
 // nothing is.
 func (f *effects) resting(p ownership.PartitionID) <-chan struct{} {
 	f.mu.Lock()
@@ -53,10 +53,10 @@ func (f *effects) resting(p ownership.PartitionID) <-chan struct{} {
 	return f.rests[p]
 }
 
-// Rest waits until no hand-over and no Graph action of the partition is under
+// Quiesce waits until no hand-over and no Graph action of the partition is under
 // way, and until the table has heard what became of them. Ask when this node has
 // stopped acting on it: more would come otherwise.
-func (d *Desk) Rest(ctx context.Context, p ownership.PartitionID) error {
+func (d *Dispatcher) Quiesce(ctx context.Context, p ownership.PartitionID) error {
 	rests := d.effects.resting(p)
 	if rests == nil {
 		return nil

@@ -24,7 +24,7 @@ func TestRestWaitsForWhatIsUnderWay(t *testing.T) {
 			slow()
 			return ownership.Reply{Status: 202}, nil
 		}
-		if err := s.Rest(t.Context(), 7); err != nil {
+		if err := s.Quiesce(t.Context(), 7); err != nil {
 			t.Fatalf("nothing is under way: %v", err)
 		}
 		begun := time.Now()
@@ -34,14 +34,14 @@ func TestRestWaitsForWhatIsUnderWay(t *testing.T) {
 		synctest.Wait()
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := s.Rest(short, 7); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.Quiesce(short, 7); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("while Graph is spoken to: %v", err)
 		}
-		if err := s.Rest(t.Context(), 8); err != nil {
+		if err := s.Quiesce(t.Context(), 8); err != nil {
 			t.Errorf("another partition: %v", err)
 		}
 		s.ledger.hold(0) // stopped acting: the bot is not told any more
-		if err := s.Rest(t.Context(), 7); err != nil || time.Since(begun) < 3*time.Second {
+		if err := s.Quiesce(t.Context(), 7); err != nil || time.Since(begun) < 3*time.Second {
 			t.Errorf("%v after %s, want the end of the answer", err, time.Since(begun))
 		}
 		if n := len(s.bot.handed()); n != 0 {
@@ -67,7 +67,7 @@ func TestRestWaitsForAHandOver(t *testing.T) {
 		}()
 		synctest.Wait()
 		s.ledger.hold(0) // stopped acting while the bot has it
-		if err := s.Rest(t.Context(), 7); err != nil || time.Since(begun) < 3*time.Second {
+		if err := s.Quiesce(t.Context(), 7); err != nil || time.Since(begun) < 3*time.Second {
 			t.Errorf("%v after %s, want the end of the hand-over", err, time.Since(begun))
 		}
 		if err := <-done; err != nil {

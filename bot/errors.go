@@ -7,7 +7,7 @@ import (
 	"tandem/ownership"
 )
 
-// Errors of the desk; test with errors.Is. With each of them nothing was
+// Errors of the dispatcher; test with errors.Is. With each of them nothing was
 // recorded as handled: the door answers 503 and the cloud sends it again.
 // ownership.ErrFenced comes too, when the node has lost its lease, and
 // ownership.ErrOtherApp for a call of another app, which nobody should repeat.
@@ -21,8 +21,8 @@ var (
 	ErrReply = errors.New("the bot's reply cannot be used")
 	// ErrBusy: too many hand-overs wait, for the call or in all.
 	ErrBusy = errors.New("too many hand-overs wait for the bot")
-	// ErrClosed: the desk is closing.
-	ErrClosed = errors.New("the desk is closing")
+	// ErrClosed: the dispatcher is closing.
+	ErrClosed = errors.New("the dispatcher is closing")
 	// ErrUnserved: no bot of this node serves the app.
 	ErrUnserved = errors.New("no bot of this node serves the app")
 )
@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the kind and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Kind}

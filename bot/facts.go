@@ -10,7 +10,7 @@ const whyTold = "the cloud ended it"
 // wasAnswered notes that the cloud has taken an answer: the table is told once,
 // and again when a later notification first tells where the meeting is or whose,
 // and the router begins to keep a movable call of its own alive.
-func (d *records) wasAnswered(l *line, h ownership.HandOver) {
+func (d *records) wasAnswered(l *callQueue, h ownership.HandOver) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	known := l.answered != 0
@@ -34,12 +34,12 @@ func (d *records) wasAnswered(l *line, h ownership.HandOver) {
 }
 
 // end notes that the call is over and has the table release it.
-func (d *records) end(l *line, h ownership.HandOver, why string) { d.isOver(l, h, why, false) }
+func (d *records) end(l *callQueue, h ownership.HandOver, why string) { d.isOver(l, h, why, false) }
 
 // endTold is end by the cloud's own word: the end of a call is a fact at any epoch.
-func (d *records) endTold(l *line, h ownership.HandOver) { d.isOver(l, h, whyTold, true) }
+func (d *records) endTold(l *callQueue, h ownership.HandOver) { d.isOver(l, h, whyTold, true) }
 
-func (d *records) isOver(l *line, h ownership.HandOver, why string, told bool) {
+func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, told bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.endedAt != 0 {
@@ -51,7 +51,7 @@ func (d *records) isOver(l *line, h ownership.HandOver, why string, told bool) {
 }
 
 // reconcile tells the table again what it should know of a call.
-func (d *records) reconcile(l *line) {
+func (d *records) reconcile(l *callQueue) {
 	if k, ok := d.ledger.Find(l.call); ok {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -62,7 +62,7 @@ func (d *records) reconcile(l *line) {
 // tellAgain tells the table anew of an end or an answer that it shows no sign of:
 // it was restored, or the record was lost with a node that stopped. The lock is
 // held.
-func (d *records) tellAgain(l *line, k ownership.Known) {
+func (d *records) tellAgain(l *callQueue, k ownership.Known) {
 	if k.App != l.app.ID || k.Partition != l.partition || d.register.calls[l.call] != nil {
 		return
 	}

@@ -71,7 +71,7 @@ func (b *fakeBot) handed() []ownership.HandOver {
 	return slices.Clone(b.taken)
 }
 
-// words gives what the bot was handed as "event message".
+// words returns what the bot was handed as "event message".
 func (b *fakeBot) words() []string {
 	var w []string
 	for _, h := range b.handed() {
@@ -91,11 +91,14 @@ type fakeLedger struct {
 	acts  []ownership.Act
 	tries int
 	known map[ownership.CallID]ownership.Known
+
+	finds, fences int // how often it was asked
 }
 
 func (l *fakeLedger) Holds(_ ownership.CallID, p ownership.PartitionID, e ownership.Epoch) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fences++
 	return p == 7 && e == l.epoch
 }
 
@@ -110,6 +113,7 @@ func (l *fakeLedger) Owns(_ ownership.CallID, p ownership.PartitionID, e ownersh
 func (l *fakeLedger) Find(c ownership.CallID) (ownership.Known, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.finds++
 	k, ok := l.known[c]
 	return k, ok
 }
@@ -146,7 +150,7 @@ func (l *fakeLedger) Do(_ context.Context, act ownership.Act) (*ownership.Outcom
 	return &ownership.Outcome{}, nil
 }
 
-// records gives the acts as words: "answered 3", "release 3 why", "seen 2".
+// records returns the acts as words: "answered 3", "release 3 why", "seen 2".
 func (l *fakeLedger) records() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -244,7 +248,7 @@ func refusal(kind error, status int, maybe bool) *graph.CallError {
 	return &graph.CallError{Op: "answer", Call: "x", Kind: kind, Status: status, Maybe: maybe}
 }
 
-// logs is what a desk wrote.
+// logs is what a dispatcher wrote.
 type logs struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -262,9 +266,9 @@ func (l *logs) String() string {
 	return l.b.String()
 }
 
-// stand is a desk with everything around it. It holds partition 7 at epoch 3.
+// stand is a dispatcher with everything around it. It holds partition 7 at epoch 3.
 type stand struct {
-	*Desk
+	*Dispatcher
 	bot    *fakeBot
 	ledger *fakeLedger
 	graph  *fakeGraph
@@ -275,7 +279,7 @@ type stand struct {
 // usualTimeout is the shipped apps[].bot.timeout.
 const usualTimeout = 4 * time.Second
 
-// newStand opens a desk for one app; change may alter it. It is closed at the
+// newStand opens a dispatcher for one app; change may alter it. It is closed at the
 // end of the test.
 func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	t.Helper()
@@ -288,7 +292,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 		change(&c)
 	}
 	var err error
-	if s.Desk, err = New(c, s.ledger); err != nil {
+	if s.Dispatcher, err = New(c, s.ledger); err != nil {
 		t.Fatal(err)
 	}
 	s.look(3)
@@ -303,7 +307,7 @@ func newStand(t *testing.T, answer AnswerBy, change func(*Config)) *stand {
 	return s
 }
 
-// look shows the desk the calls of partition 7, this node's own at that epoch.
+// look shows the dispatcher the calls of partition 7, this node's own at that epoch.
 func (s *stand) look(epoch ownership.Epoch, calls ...ownership.Call) {
 	for i := range calls {
 		if calls[i].Owner == "" {

@@ -10,7 +10,7 @@ import (
 	"tandem/ownership"
 )
 
-// A notification that waited in its call's line while the partition went to
+// A notification that waited in its call's queue while the partition went to
 // another node is not handed over any more: its sender tries again, and finds
 // the new owner.
 func TestF13_WhatWaitedInLineIsFenced(t *testing.T) {
@@ -104,7 +104,7 @@ func TestF13_TellingWaitsForTheLease(t *testing.T) {
 	}
 }
 
-// A node that left its region gets no lease any more: its desk closes without
+// A node that left its region gets no lease any more: its dispatcher closes without
 // waiting out the clocks of the calls that ring; their new owner answers them.
 func TestClosingDoesNotWaitForALeaseThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

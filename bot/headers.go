@@ -28,7 +28,7 @@ const (
 var connectionHeaders = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate",
 	"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Host", "Expect"}
 
-// headersToBot gives what an HTTP bot is sent with a hand-over.
+// headersToBot returns what an HTTP bot is sent with a hand-over.
 func headersToBot(h ownership.HandOver) http.Header {
 	out := endToEnd(withoutToken(h.Header))
 	for name := range out {
@@ -61,7 +61,7 @@ func withoutToken(in map[string][]string) map[string][]string {
 	return out
 }
 
-// headersFromBot gives what of a bot's reply passes on to the cloud. Location
+// headersFromBot returns what of a bot's reply passes on to the cloud. Location
 // does not: every address that Tandem sends the cloud to comes from the
 // configuration.
 func headersFromBot(in map[string][]string) http.Header {

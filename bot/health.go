@@ -35,7 +35,7 @@ const (
 	firstTrial, longestTrial = 5 * time.Second, time.Minute
 )
 
-// patient is one app's bot as the desk sees it.
+// patient is one app's bot as the dispatcher sees it.
 type patient struct {
 	app   *served
 	gauge func(bool)
@@ -54,7 +54,7 @@ type patient struct {
 }
 
 // watchHealth asks the bots for their health, each on its own.
-func (d *Desk) watchHealth() {
+func (d *Dispatcher) watchHealth() {
 	for id, a := range d.apps {
 		r, asks := a.Bot.(Reporter)
 		if h, ok := a.Bot.(*HTTPBot); ok && h.health == "" {
@@ -70,7 +70,7 @@ func (d *Desk) watchHealth() {
 	}
 }
 
-func (d *Desk) watch(a *served, r Reporter) {
+func (d *Dispatcher) watch(a *served, r Reporter) {
 	t := time.NewTicker(d.conf.HealthEvery)
 	defer t.Stop()
 	for {
@@ -83,7 +83,7 @@ func (d *Desk) watch(a *served, r Reporter) {
 	}
 }
 
-func (d *Desk) check(a *served, r Reporter) {
+func (d *Dispatcher) check(a *served, r Reporter) {
 	ctx, cancel := context.WithTimeout(d.open, healthTime)
 	defer cancel()
 	report, err := r.Health(ctx)
@@ -111,7 +111,7 @@ func (d *Desk) check(a *served, r Reporter) {
 }
 
 // judge counts how a hand-over went.
-func (d *delivery) judge(a *served, call ownership.CallID, err error, reply ownership.Reply) {
+func (d *deliverer) judge(a *served, call ownership.CallID, err error, reply ownership.Reply) {
 	p := &a.health
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -161,7 +161,7 @@ func (p *patient) fitness() ownership.AppFitness {
 }
 
 // Health says app by app whether its bot takes new calls, with what it reported.
-func (d *Desk) Health() map[ownership.AppID]ownership.AppFitness {
+func (d *Dispatcher) Health() map[ownership.AppID]ownership.AppFitness {
 	out := make(map[ownership.AppID]ownership.AppFitness, len(d.apps))
 	for id, a := range d.apps {
 		out[id] = a.health.fitness()

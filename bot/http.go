@@ -140,7 +140,7 @@ func (b *HTTPBot) Health(ctx context.Context) (Report, error) {
 	return r, nil
 }
 
-// sortNetError gives the kind, with net/http's "Post <URL>" taken off.
+// sortNetError returns the kind, with net/http's "Post <URL>" taken off.
 func sortNetError(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -18,7 +18,7 @@ import (
 	"tandem/ownership"
 )
 
-// newHTTPStand is a desk before a real HTTP bot.
+// newHTTPStand is a dispatcher before a real HTTP bot.
 func newHTTPStand(t *testing.T, serve http.HandlerFunc, change func(*HTTPConfig, *App)) *stand {
 	t.Helper()
 	srv := httptest.NewServer(serve)

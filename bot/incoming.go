@@ -13,16 +13,16 @@ import (
 
 // Incoming takes the first notification of a call that this node owns.
 //
-// With answer: router the reply is 202 at once; the desk then answers at Graph,
+// With answer: router the reply is 202 at once; the dispatcher then answers at Graph,
 // records it, and tells the bot before any later notification of the call. With
 // answer: bot the bot's own reply comes back, but for an instruction
 // ({"answer":{…}}, {"reject":{"reason":"busy"}}): then the reply is 202 and the
-// desk does as told.
+// dispatcher does as told.
 //
 // A repeat of the message gets the first reply. Other messages that tell of the
 // same call at the same epoch (the cloud may post from two data centres) wait
 // for the first one and get 202.
-func (d *Desk) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+func (d *Dispatcher) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
 	h.Event = ownership.EventIncoming
 	app := d.apps[h.App]
 	if app == nil {
@@ -48,15 +48,15 @@ func (d *Desk) Incoming(ctx context.Context, h ownership.HandOver) (ownership.Re
 	return reply, err
 }
 
-// first finds or makes the entry of the call's first notification. No entry and
+// first finds or makes the delivery of the call's first notification. No delivery and
 // no error: it was handled, or there is nothing to do; then the reply stands.
-func (d *Desk) first(app *served, h ownership.HandOver, k ownership.Known) (*entry, ownership.Reply, error) {
+func (d *Dispatcher) first(app *served, h ownership.HandOver, k ownership.Known) (*delivery, ownership.Reply, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil, ownership.Reply{}, ErrClosed
 	}
-	l, err := d.lineOf(app, h)
+	l, err := d.queueOf(app, h)
 	if err != nil {
 		return nil, ownership.Reply{}, err
 	}
@@ -89,11 +89,13 @@ func (d *Desk) first(app *served, h ownership.HandOver, k ownership.Known) (*ent
 		return nil, accepted(), nil
 	}
 	inherited := d.partOf(h.Partition).seen < h.Epoch
-	e = &entry{key: keyOf(h), outside: true, first: h.Epoch}
-	e.work = func(ctx context.Context, e *entry) (ownership.Reply, error) { return d.offer(ctx, l, h, e, inherited) }
+	e = &delivery{key: keyOf(h), outside: true, first: h.Epoch}
+	e.work = func(ctx context.Context, e *delivery) (ownership.Reply, error) {
+		return d.offer(ctx, l, h, e, inherited)
+	}
 	if app.Answer == AnswerByRouter {
 		e.own = true
-		e.work = func(ctx context.Context, _ *entry) (ownership.Reply, error) {
+		e.work = func(ctx context.Context, _ *delivery) (ownership.Reply, error) {
 			return accepted(), d.pickUp(ctx, l, h, inherited)
 		}
 	}
@@ -109,19 +111,19 @@ func (d *Desk) first(app *served, h ownership.HandOver, k ownership.Known) (*ent
 }
 
 // pickUp answers a call by the router's own means, then tells the bot.
-func (d *delivery) pickUp(ctx context.Context, l *line, h ownership.HandOver, inherited bool) error {
+func (d *deliverer) pickUp(ctx context.Context, l *callQueue, h ownership.HandOver, inherited bool) error {
 	if err := d.answer(ctx, l, h, l.app.AnswerWith, inherited); err != nil {
 		return err
 	}
 	t := &todo{event: h.Event}
-	t.do = func(ctx context.Context, t *todo, _ *entry) (ownership.Reply, error) { return d.tell(ctx, l, t, h) }
+	t.do = func(ctx context.Context, t *todo, _ *delivery) (ownership.Reply, error) { return d.tell(ctx, l, t, h) }
 	_, err := d.tell(ctx, l, t, h)
 	return err
 }
 
 // offer hands a new call to the bot and follows its instruction, if it gives
 // one. inherited: see answer.
-func (d *delivery) offer(ctx context.Context, l *line, h ownership.HandOver, e *entry, inherited bool) (ownership.Reply, error) {
+func (d *deliverer) offer(ctx context.Context, l *callQueue, h ownership.HandOver, e *delivery, inherited bool) (ownership.Reply, error) {
 	reply, err := d.deliver(ctx, l, h)
 	if err != nil || reply.Status/100 != 2 {
 		return reply, err
@@ -150,7 +152,7 @@ type instruction struct {
 	} `json:"reject"`
 }
 
-// readInstruction gives nil where the body is none: those replies pass through.
+// readInstruction returns nil where the body is none: those replies pass through.
 func readInstruction(body []byte) (*instruction, error) {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 || body[0] != '{' {
@@ -188,7 +190,7 @@ func readInstruction(body []byte) (*instruction, error) {
 
 // reject declines the call as the bot asked. The call is over for this region
 // either way: if Graph cannot be reached, the cloud's own clock ends it.
-func (d *delivery) reject(ctx context.Context, l *line, h ownership.HandOver, reason string) error {
+func (d *deliverer) reject(ctx context.Context, l *callQueue, h ownership.HandOver, reason string) error {
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
 	defer d.effects.begin(h.Partition)()

@@ -154,6 +154,26 @@ func TestIncomingInstructions(t *testing.T) {
 	}
 }
 
+// TestANewCallAsksTheTableOnce: beside that there are three fences, before the promise
+// to the cloud, before the hand-over and before the answer at Graph.
+func TestANewCallAsksTheTableOnce(t *testing.T) {
+	for by, fences := range map[AnswerBy]int{AnswerByRouter: 3, AnswerByBot: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStand(t, by, nil)
+			s.ledger.finds, s.ledger.fences = 0, 0
+			if r, err := s.Incoming(t.Context(), incoming("m1")); err != nil || r.Status/100 != 2 {
+				t.Fatalf("Incoming: %+v, %v", r, err)
+			}
+			synctest.Wait()
+			s.ledger.mu.Lock()
+			defer s.ledger.mu.Unlock()
+			if s.ledger.finds != 1 || s.ledger.fences != fences {
+				t.Errorf("answer: %s: the table is asked %d times and stands before %d effects, want 1 and %d", by, s.ledger.finds, s.ledger.fences, fences)
+			}
+		})
+	}
+}
+
 // The bot fails: nothing is recorded, and the cloud's retry is delivered.
 func TestIncomingBotFails(t *testing.T) {
 	tests := []struct {
@@ -197,7 +217,7 @@ func TestIncomingBotFails(t *testing.T) {
 	}
 }
 
-// With answer: router the 202 is out when the bot fails, so the desk itself
+// With answer: router the 202 is out when the bot fails, so the dispatcher itself
 // tries again, and later notifications stay behind.
 func TestIncomingRouterTellsUntilTheBotTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

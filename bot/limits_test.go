@@ -68,14 +68,14 @@ func TestRetryJoinsADeliveryUnderWay(t *testing.T) {
 	})
 }
 
-// A hand-over that comes when the line's goroutine has done its last entry, but
+// A hand-over that comes when the queue's goroutine has done its last entry, but
 // has not ended yet, is left to that goroutine.
 func TestOneGoroutineForALine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, AnswerByBot, nil)
 		app := s.apps[appID]
 		s.mu.Lock()
-		l, _ := s.lineOf(app, update("m1"))
+		l, _ := s.queueOf(app, update("m1"))
 		l.busy = true // the goroutine that is about to look once more
 		s.mu.Unlock()
 		if _, _, err := s.follow(app, update("m1"), ownership.Known{}); err != nil {

@@ -19,9 +19,9 @@ type Sight struct {
 }
 
 // adoptions is what a change of owner asks of the node that has the call now.
-type adoptions struct{ *delivery }
+type adoptions struct{ *deliverer }
 
-// Look compares the desk with what the table shows of a partition, whenever calls
+// Look compares the dispatcher with what the table shows of a partition, whenever calls
 // of it may stand differently: this node got it or lost it, started, or what is
 // reserved for a silent node has lapsed, was reclaimed, came or went. It returns
 // without waiting for bots; the work goes on per call, those that ring first, by
@@ -66,13 +66,13 @@ func (d *adoptions) Look(s Sight) {
 	d.mu.Lock()
 	p := d.partOf(s.Partition)
 	p.seen = max(p.seen, s.Epoch)
-	lines := make([]*line, 0, len(p.lines))
-	for _, l := range p.lines {
-		lines = append(lines, l)
+	queues := make([]*callQueue, 0, len(p.queues))
+	for _, l := range p.queues {
+		queues = append(queues, l)
 	}
 	d.mu.Unlock()
-	var lost []*line
-	for _, l := range lines {
+	var lost []*callQueue
+	for _, l := range queues {
 		if k, ok := d.ledger.Find(l.call); ok && k.Owner != "" && d.compare(l, k) {
 			lost = append(lost, l)
 		}
@@ -80,7 +80,7 @@ func (d *adoptions) Look(s Sight) {
 	d.tellLost(lost)
 }
 
-// takeOn gives a call of this node's a line, and the line what it has to do.
+// takeOn gives a call of this node's a queue, and the queue what it has to do.
 func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 	app := d.apps[c.App]
 	if app == nil {
@@ -89,7 +89,7 @@ func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.partOf(c.Partition).lines[c.ID]
+	l := d.partOf(c.Partition).queues[c.ID]
 	fresh := d.partOf(c.Partition).seen < s.Epoch // so are the calls that this epoch began with
 	switch ringing := c.State == ownership.CallClaimed; {
 	case d.closed:
@@ -98,11 +98,11 @@ func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 		return // a new call; its first notification is on its way here
 	case l == nil:
 		var err error
-		if l, err = d.lineOf(app, ownership.HandOver{Call: c.ID, RawCall: rawID(c), Partition: c.Partition, Epoch: c.Epoch}); err != nil {
-			return // it cannot be: there was no line
+		if l, err = d.queueOf(app, ownership.HandOver{Call: c.ID, RawCall: rawID(c), Partition: c.Partition, Epoch: c.Epoch}); err != nil {
+			return // it cannot be: there was no queue
 		}
 	case l.app != app:
-		d.log.Error("a call was not adopted: the desk knows it as another app's", "call", c.ID, "app", c.App, "epoch", c.Epoch)
+		d.log.Error("a call was not adopted: the dispatcher knows it as another app's", "call", c.ID, "app", c.App, "epoch", c.Epoch)
 		return
 	case l.endedAt != 0:
 		return // compare tells the table again
@@ -135,12 +135,12 @@ func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 	d.plan(l, d.adoption(l, c, s.URI))
 }
 
-func (l *line) hasFirst(epoch ownership.Epoch) bool {
+func (l *callQueue) hasFirst(epoch ownership.Epoch) bool {
 	e, k := l.findFirst(epoch)
 	return e != nil || k != nil
 }
 
-// lostBefore gives a line to a call that was this node's before the router
+// lostBefore makes a queue for a call that was this node's before the router
 // started anew, and that died as far as the region knows: a bot that lived on
 // has to let go of it.
 func (d *queues) lostBefore(c ownership.Call) {
@@ -150,18 +150,18 @@ func (d *queues) lostBefore(c ownership.Call) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.partOf(c.Partition).lines[c.ID] != nil {
+	if d.closed || d.partOf(c.Partition).queues[c.ID] != nil {
 		return
 	}
 	h := ownership.HandOver{Call: c.ID, RawCall: rawID(c), Partition: c.Partition, Epoch: c.Epoch}
-	if l, err := d.lineOf(app, h); err == nil {
+	if l, err := d.queueOf(app, h); err == nil {
 		l.had, l.answered = true, c.Placement.Epoch
 	}
 }
 
-// compare brings a line and the table's word of its call together, and reports
+// compare brings a queue and the table's word of its call together, and reports
 // whether the bot is to hear that the call is lost.
-func (d *records) compare(l *line, k ownership.Known) (lost bool) {
+func (d *records) compare(l *callQueue, k ownership.Known) (lost bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -187,8 +187,8 @@ func (d *records) compare(l *line, k ownership.Known) (lost bool) {
 	return true
 }
 
-// ended ends a line. The lock is held.
-func (d *queues) ended(l *line, told bool) {
+// ended ends a queue. The lock is held.
+func (d *queues) ended(l *callQueue, told bool) {
 	if l.endedAt == 0 {
 		l.endedAt, l.told = d.now(), told
 		d.dueAt(l, l.endedAt.add(rememberFor))
@@ -199,8 +199,8 @@ func (d *queues) ended(l *line, told bool) {
 // tellLost tells bots of calls that are another node's now. It takes its time: a
 // node that was away is asked to come back first, and gets again what nobody has
 // taken up.
-func (d *adoptions) tellLost(lines []*line) {
-	if len(lines) == 0 {
+func (d *adoptions) tellLost(queues []*callQueue) {
+	if len(queues) == 0 {
 		return
 	}
 	d.spawn(func() {
@@ -215,10 +215,10 @@ func (d *adoptions) tellLost(lines []*line) {
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		for _, l := range lines {
+		for _, l := range queues {
 			if t := l.todo; t != nil && t.event == ownership.EventLost && t.held {
 				t.held = false
-				t.do = func(ctx context.Context, t *todo, _ *entry) (ownership.Reply, error) { return d.letGo(ctx, l, t) }
+				t.do = func(ctx context.Context, t *todo, _ *delivery) (ownership.Reply, error) { return d.letGo(ctx, l, t) }
 				d.plan(l, t)
 			}
 		}
@@ -226,7 +226,7 @@ func (d *adoptions) tellLost(lines []*line) {
 }
 
 // letGo tells the bot that a call is lost.
-func (d *adoptions) letGo(ctx context.Context, l *line, t *todo) (ownership.Reply, error) {
+func (d *adoptions) letGo(ctx context.Context, l *callQueue, t *todo) (ownership.Reply, error) {
 	k, ok := d.ledger.Find(l.call)
 	if !ok || k.Owner == d.conf.Node || k.State == ownership.CallEnded || d.over(l) {
 		return accepted(), nil
@@ -247,7 +247,7 @@ func (d *adoptions) letGo(ctx context.Context, l *line, t *todo) (ownership.Repl
 	return reply, err
 }
 
-// spawn runs work that no line does, unless the desk closes.
+// spawn runs work that no queue does, unless the dispatcher closes.
 func (d *queues) spawn(work func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

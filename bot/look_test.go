@@ -20,14 +20,14 @@ func pinned(owner ownership.NodeID, epoch ownership.Epoch, state ownership.CallS
 	return c
 }
 
-// see has the table show the call, and the desk look at it.
+// see has the table show the call, and the dispatcher look at it.
 func (s *stand) see(partition ownership.Epoch, c ownership.Call) {
 	s.ledger.show(c.ID, c.Owner, c.Epoch, c.State)
 	s.look(partition, c)
 	synctest.Wait()
 }
 
-// events gives what the bot was told of Tandem's own since the last time.
+// events returns what the bot was told of Tandem's own since the last time.
 func (s *stand) events() (w []string) {
 	s.bot.mu.Lock()
 	defer s.bot.mu.Unlock()

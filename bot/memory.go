@@ -12,7 +12,7 @@ import (
 	"tandem/ownership"
 )
 
-// Memory is what a desk knows of the messages that it handled, and what the table
+// Memory is what a dispatcher knows of the messages that it handled, and what the table
 // has not heard of them. A node that stops in order keeps it for its next start,
 // so that a repeat by the cloud finds its reply across the restart and not the
 // bot a second time.
@@ -57,10 +57,10 @@ type RecordMemory struct {
 // that were silent longest are left out.
 const memoryLimit = 8 << 20
 
-// Memory gives what the desk knows. Call it after Close. Left out is what the
-// next desk has to do anew: calls that were not answered, and Tandem's own
+// Memory returns what the dispatcher knows. Call it after Close. Left out is what the
+// next dispatcher has to do anew: calls that were not answered, and Tandem's own
 // events, which a bot that was restarted as well has to hear again.
-func (d *Desk) Memory() Memory {
+func (d *Dispatcher) Memory() Memory {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var m Memory
@@ -85,17 +85,17 @@ func (d *Desk) Memory() Memory {
 }
 
 func (p *part) memory(now moment) (calls []CallMemory) {
-	for _, l := range p.lines {
+	for _, l := range p.queues {
 		l.prune(now)
-		if l.answered == 0 && l.endedAt == 0 || len(l.kept) == 0 && l.endedAt == 0 {
+		if l.answered == 0 && l.endedAt == 0 || len(l.handled) == 0 && l.endedAt == 0 {
 			continue
 		}
 		c := CallMemory{
 			Call: l.call, RawCall: l.rawCall, App: l.app.ID, Partition: l.partition, Epoch: l.epoch, Answered: l.answered,
 			EndedAt: l.endedAt.time(), Told: l.told, Active: l.active.time(),
 		}
-		for i := range l.kept {
-			switch k := &l.kept[i]; {
+		for i := range l.handled {
+			switch k := &l.handled[i]; {
 			case k.own:
 			case k.reply == nil && k.status/100 == 2:
 				c.Keys = k.pack(c.Keys)
@@ -108,9 +108,9 @@ func (p *part) memory(now moment) (calls []CallMemory) {
 	return calls
 }
 
-// MemoryOf gives what the desk knows of one partition, for its next owner; nil:
+// MemoryOf returns what the dispatcher knows of one partition, for its next owner; nil:
 // nothing. Ask after Rest.
-func (d *Desk) MemoryOf(id ownership.PartitionID) []byte {
+func (d *Dispatcher) MemoryOf(id ownership.PartitionID) []byte {
 	d.mu.Lock()
 	var calls []CallMemory
 	if p := d.parts[id]; p != nil {
@@ -131,8 +131,8 @@ func (d *Desk) MemoryOf(id ownership.PartitionID) []byte {
 }
 
 // RecallOf takes what the partition's owner gave with MemoryOf, or a part of it
-// that ends with a call. Calls that this desk knows already are added to.
-func (d *Desk) RecallOf(id ownership.PartitionID, memory []byte) error {
+// that ends with a call. Calls that this dispatcher knows already are added to.
+func (d *Dispatcher) RecallOf(id ownership.PartitionID, memory []byte) error {
 	for text := range strings.Lines(string(memory)) {
 		var c CallMemory
 		if err := json.Unmarshal([]byte(text), &c); err != nil {
@@ -147,10 +147,10 @@ func (d *Desk) RecallOf(id ownership.PartitionID, memory []byte) error {
 	return nil
 }
 
-// Recall begins with the memory of the node's desk before this one. Call it
+// Recall begins with the memory of the node's dispatcher before this one. Call it
 // before the first hand-over. What is older than any repeat is left out; what the
 // table has not heard is told.
-func (d *Desk) Recall(m Memory) {
+func (d *Dispatcher) Recall(m Memory) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range m.Calls {
@@ -170,13 +170,13 @@ func (d *Desk) Recall(m Memory) {
 
 // recallCall takes up what was known of one call. had: its bot is the one here.
 // The lock is held.
-func (d *Desk) recallCall(c CallMemory, had bool) {
+func (d *Dispatcher) recallCall(c CallMemory, had bool) {
 	app := d.apps[c.App]
 	now := d.now()
 	if app == nil || now.since(at(c.Active)) > rememberFor {
 		return
 	}
-	l, err := d.lineOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
+	l, err := d.queueOf(app, ownership.HandOver{Call: c.Call, RawCall: c.RawCall, Partition: c.Partition, Epoch: c.Epoch})
 	if err != nil {
 		return
 	}
@@ -192,7 +192,7 @@ func (d *Desk) recallCall(c CallMemory, had bool) {
 	}
 	handled := unpack(c.Keys)
 	for _, r := range c.Replies {
-		k := kept{first: r.First, at: at(r.At), status: int16(r.Reply.Status)}
+		k := handledMessage{first: r.First, at: at(r.At), status: int16(r.Reply.Status)}
 		if b, err := hex.DecodeString(r.Key); err == nil && len(b) == len(k.key) {
 			k.key = key(b)
 		} else {
@@ -203,7 +203,7 @@ func (d *Desk) recallCall(c CallMemory, had bool) {
 		}
 		handled = append(handled, k)
 	}
-	slices.SortStableFunc(handled, func(a, b kept) int { return int(min(max(a.at-b.at, -1), 1)) })
+	slices.SortStableFunc(handled, func(a, b handledMessage) int { return int(min(max(a.at-b.at, -1), 1)) })
 	for _, k := range handled {
 		if e, old := l.find(k.key); e == nil && old == nil && now.since(k.at) <= rememberFor {
 			l.keep(k)
@@ -216,16 +216,16 @@ func (d *Desk) recallCall(c CallMemory, had bool) {
 // handled (Unix seconds), its status, and the epoch of a first notification.
 const packed = len(key{}) + 4 + 2 + 8
 
-func (k *kept) pack(b []byte) []byte {
+func (k *handledMessage) pack(b []byte) []byte {
 	b = append(b, k.key[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(k.at.time().Unix()))
 	b = binary.BigEndian.AppendUint16(b, uint16(k.status))
 	return binary.BigEndian.AppendUint64(b, uint64(k.first))
 }
 
-func unpack(b []byte) (list []kept) {
+func unpack(b []byte) (list []handledMessage) {
 	for ; len(b) >= packed; b = b[packed:] {
-		k := kept{key: key(b[:len(key{})])}
+		k := handledMessage{key: key(b[:len(key{})])}
 		rest := b[len(key{}):]
 		k.at = at(time.Unix(int64(binary.BigEndian.Uint32(rest)), 0))
 		k.status = int16(binary.BigEndian.Uint16(rest[4:]))

@@ -12,7 +12,7 @@ import (
 	"tandem/ownership"
 )
 
-// restart closes a stand's desk and gives one that begins with its memory,
+// restart closes a stand's dispatcher and gives one that begins with its memory,
 // through JSON as the node keeps it.
 func restart(t *testing.T, s *stand) *stand {
 	t.Helper()
@@ -32,7 +32,7 @@ func restart(t *testing.T, s *stand) *stand {
 	return next
 }
 
-// TestI4_ARepeatFindsItsReplyAcrossARestart: what the desk before handled is not
+// TestI4_ARepeatFindsItsReplyAcrossARestart: what the dispatcher before handled is not
 // handed over again; what it did not is.
 func TestI4_ARepeatFindsItsReplyAcrossARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -108,12 +108,12 @@ func take(t *testing.T, s *stand, h ownership.HandOver) ownership.Reply {
 	return r
 }
 
-// move shows the desk of the next owner what the one before handed on, as a
+// move shows the dispatcher of the next owner what the one before handed on, as a
 // planned move does it, and that the call is its own at epoch 4.
 func move(t *testing.T, s *stand, state ownership.CallState) *stand {
 	t.Helper()
 	s.ledger.hold(0)
-	if err := s.Rest(t.Context(), 7); err != nil {
+	if err := s.Quiesce(t.Context(), 7); err != nil {
 		t.Fatal(err)
 	}
 	memory := s.MemoryOf(7)

@@ -22,7 +22,7 @@ type metrics struct {
 	healthy       *prometheus.GaugeVec
 }
 
-func newMetrics(r prometheus.Registerer, d *Desk) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, d *Dispatcher) (*metrics, error) {
 	m := &metrics{
 		handOvers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tandem_bot_hand_overs_total",
 			Help: "Hand-overs to the bot by event and result (ok, refused, failed, unreachable, timeout, reply)."}, []string{"event", "result"}),
@@ -55,11 +55,11 @@ func newMetrics(r prometheus.Registerer, d *Desk) (*metrics, error) {
 		defer d.mu.Unlock()
 		return float64(d.waiting)
 	})
-	lines := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_lines",
-		Help: "Calls the desk remembers, ended ones too."}, func() float64 {
+	queues := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_lines",
+		Help: "Calls the dispatcher remembers, ended ones too."}, func() float64 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return float64(d.lines)
+		return float64(d.calls)
 	})
 	records := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_records",
 		Help: "Calls whose end or answer the table has yet to hear."}, func() float64 {
@@ -68,7 +68,7 @@ func newMetrics(r prometheus.Registerer, d *Desk) (*metrics, error) {
 		return float64(len(d.register.calls))
 	})
 	for _, c := range []prometheus.Collector{m.handOvers, m.seconds, m.repeats, m.late, m.untold, m.answerTime,
-		m.lost, m.beats, m.recordRetries, m.healthy, waiting, lines, records} {
+		m.lost, m.beats, m.recordRetries, m.healthy, waiting, queues, records} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ type outcome struct {
 	twice   bool
 }
 
-// post runs the cloud against a desk in a bubble.
+// post runs the cloud against a dispatcher in a bubble.
 func post(t *testing.T, all []posting) outcome {
 	o := outcome{effects: map[string]int{}, order: map[string][]string{}, replies: map[string][]string{}}
 	synctest.Test(t, func(t *testing.T) {
@@ -296,10 +296,10 @@ func TestFailureTakesThoseBehindAlong(t *testing.T) {
 			t.Errorf("%d deliveries in %v, want one in a second", n, took)
 		}
 		synctest.Wait()
-		s.Desk.mu.Lock()
-		defer s.Desk.mu.Unlock()
-		if s.Desk.waiting != 0 {
-			t.Errorf("%d still count as waiting", s.Desk.waiting)
+		s.Dispatcher.mu.Lock()
+		defer s.Dispatcher.mu.Unlock()
+		if s.Dispatcher.waiting != 0 {
+			t.Errorf("%d still count as waiting", s.Dispatcher.waiting)
 		}
 	})
 }

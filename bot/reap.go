@@ -36,7 +36,7 @@ type Reaped struct {
 // other 2xx that it lives. Orphaned calls are asked about as well. One call
 // after the other; an app of which nobody can say is left for the next round, so
 // that its slow bot does not hold the others up. The error is ctx's.
-func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped, error) {
+func (d *Dispatcher) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped, error) {
 	var r Reaped
 	unclear := map[ownership.AppID]int{} // in a row
 	for c := range calls {
@@ -75,12 +75,12 @@ func (d *Desk) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped
 	return r, nil
 }
 
-// livesHere reports whether the desk has seen life that the table was not told
+// livesHere reports whether the dispatcher has seen life that the table was not told
 // of yet.
 func (d *queues) livesHere(c ownership.Call) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.partOf(c.Partition).lines[c.ID]
+	l := d.partOf(c.Partition).queues[c.ID]
 	return l != nil && l.endedAt == 0 && l.active > l.seenTold && d.now().since(l.active) < silentFor
 }
 
@@ -88,12 +88,12 @@ func (d *queues) livesHere(c ownership.Call) bool {
 func (d *records) closeLine(c ownership.Call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l := d.partOf(c.Partition).lines[c.ID]; l != nil {
+	if l := d.partOf(c.Partition).queues[c.ID]; l != nil {
 		d.ended(l, false)
 	}
 }
 
-func (d *Desk) isGone(ctx context.Context, app *served, c ownership.Call) (bool, error) {
+func (d *Dispatcher) isGone(ctx context.Context, app *served, c ownership.Call) (bool, error) {
 	if app.Graph == nil {
 		return d.confirm(ctx, app, c)
 	}
@@ -104,10 +104,10 @@ func (d *Desk) isGone(ctx context.Context, app *served, c ownership.Call) (bool,
 	return false, err
 }
 
-// confirm asks the bot. It goes past the call's line: nothing was heard of the
+// confirm asks the bot. It goes past the call's queue: nothing was heard of the
 // call for an hour, and the question is no notification. Only 410 Gone ends the
 // call: anything in front of the bot may answer 404.
-func (d *Desk) confirm(ctx context.Context, app *served, c ownership.Call) (bool, error) {
+func (d *Dispatcher) confirm(ctx context.Context, app *served, c ownership.Call) (bool, error) {
 	body, err := json.Marshal(struct {
 		Event string         `json:"event"`
 		Call  ownership.Call `json:"call"`
@@ -117,7 +117,7 @@ func (d *Desk) confirm(ctx context.Context, app *served, c ownership.Call) (bool
 	}
 	h := ownership.HandOver{Event: ownership.EventUpdate, App: c.App, Tenant: c.Tenant, Call: c.ID, RawCall: rawID(c),
 		Partition: c.Partition, Epoch: c.Epoch, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
-	reply, err := d.deliver(ctx, &line{app: app}, h)
+	reply, err := d.deliver(ctx, &callQueue{app: app}, h)
 	switch {
 	case err != nil:
 		return false, err

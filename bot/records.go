@@ -21,7 +21,7 @@ var ErrOver = errors.New("the region takes nothing from this node any more")
 
 // register is what the table is to be told, by call: the acts of one call are
 // told in their order, one after the other. A bounded number of goroutines tells
-// them. Desk.mu guards it.
+// them. Dispatcher.mu guards it.
 type register struct {
 	calls   map[ownership.CallID]*owing
 	ready   []*owing // with an act that is not under way, first come first served
@@ -49,7 +49,7 @@ type records struct {
 }
 
 // record has the table apply an act of a call, behind the caller's back, until it
-// is done, refused for good, or the desk is closed. It is called by work that
+// is done, refused for good, or the dispatcher is closed. It is called by work that
 // Close waits for.
 func (d *records) record(act ownership.Act, h ownership.HandOver) {
 	d.mu.Lock()
@@ -58,7 +58,7 @@ func (d *records) record(act ownership.Act, h ownership.HandOver) {
 }
 
 // recordNow is record with the lock held. With working unset it is no work that
-// Close waits for: once the desk closes, the act is only kept.
+// Close waits for: once the dispatcher closes, the act is only kept.
 func (d *records) recordNow(act ownership.Act, call ownership.CallID, p ownership.PartitionID, working bool) {
 	r := &d.register
 	o := r.calls[call]
@@ -144,7 +144,7 @@ func (d *records) settleRecord(o *owing, err error) {
 	d.register.ready = append(d.register.ready, o)
 }
 
-// renewed gives the act at the call's present epoch, where the table refused it
+// renewed returns the act at the call's present epoch, where the table refused it
 // for its epoch alone and it tells a fact at any epoch: a region of an older
 // command format compares epochs all the same. nil: the refusal stands.
 func (d *records) renewed(act ownership.Act, err error) ownership.Act {

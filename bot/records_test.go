@@ -25,7 +25,7 @@ func TestRestWaitsForWhatIsOnItsWayToTheTable(t *testing.T) {
 		}
 		s.ledger.hold(0) // stopped acting, see cluster.yield
 		begun := time.Now()
-		if err := s.Rest(t.Context(), 7); err != nil {
+		if err := s.Quiesce(t.Context(), 7); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.ledger.records(); !slices.Equal(got, []string{"release 3 the cloud ended it"}) || time.Since(begun) != 30*time.Millisecond {
@@ -48,7 +48,7 @@ func TestRestGivesUpWithoutALeader(t *testing.T) {
 		take(t, s, ending("m-end"))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if err := s.Rest(ctx, 7); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.Quiesce(ctx, 7); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want the end of the time", err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -209,7 +209,7 @@ func TestTheLastToStopWaitsForNobody(t *testing.T) {
 	})
 }
 
-// A table that shows a call alive whose end this desk knows, or ringing though it
+// A table that shows a call alive whose end this dispatcher knows, or ringing though it
 // was answered, is told again: it was restored, or a record was lost with a node.
 func TestTheTableIsToldAgain(t *testing.T) {
 	for name, ask := range map[string]func(t *testing.T, s *stand){

@@ -14,16 +14,16 @@ const (
 	beatAtOnce = 16 // keepAlives
 )
 
-// served is one app at this desk: its bot, and every bound that its calls share.
+// served is one app at this dispatcher: its bot, and every bound that its calls share.
 // Nothing here is shared with another app, so that a bot which is slow, sick or
-// flooded costs its own calls only. Desk.mu guards the fields below App.
+// flooded costs its own calls only. Dispatcher.mu guards the fields below App.
 type served struct {
 	App
 	waiting    int // notifications from outside, waiting or under way
 	ring, tell lane
-	owed       []*line // with an event that the bot could not be told in time
-	beats      []*line // whose keepAlive is due
-	beating    int     // goroutines that send them
+	owed       []*callQueue // with an event that the bot could not be told in time
+	beats      []*callQueue // whose keepAlive is due
+	beating    int          // goroutines that send them
 
 	health patient
 }
@@ -32,25 +32,25 @@ func newServed(a App) *served {
 	return &served{App: a, ring: lane{most: ringAtOnce}, tell: lane{most: tellAtOnce}}
 }
 
-// lane lets a bounded number of lines begin what they have to do of Tandem's own.
+// lane lets a bounded number of queues begin what they have to do of Tandem's own.
 type lane struct {
 	most, busy int
-	waits      []*line // with a todo, or brought forward since
+	waits      []*callQueue // with a todo, or brought forward since
 }
 
-// todo is what a line has to do of Tandem's own, and has not begun.
+// todo is what a queue has to do of Tandem's own, and has not begun.
 type todo struct {
 	event ownership.Event
 	first ownership.Epoch // of a call that rings: another first notification finds it in hand
 	ring  bool            // it is to be answered: it has a lane of its own
 	held  bool            // of a call that is lost: its moment has not come
 	owed  bool            // the bot could not be told in time; once it is well it is tried once in a round
-	do    func(ctx context.Context, t *todo, e *entry) (ownership.Reply, error)
+	do    func(ctx context.Context, t *todo, e *delivery) (ownership.Reply, error)
 }
 
-// plan gives a line something to do and puts it into its app's lane. Whatever it
+// plan gives a queue something to do and puts it into its app's lane. Whatever it
 // had not begun is replaced. The lock is held.
-func (d *queues) plan(l *line, t *todo) {
+func (d *queues) plan(l *callQueue, t *todo) {
 	l.todo = t
 	in := l.app.lane(t)
 	in.waits = append(in.waits, l)
@@ -83,28 +83,28 @@ func (d *queues) step(in *lane) {
 	}
 }
 
-// begin puts what the line has to do into its queue. The lock is held.
-func (d *queues) begin(l *line, after func()) {
+// begin puts what is to do for a call into its queue. The lock is held.
+func (d *queues) begin(l *callQueue, after func()) {
 	t := l.todo
 	l.todo = nil
-	e := &entry{own: true, first: t.first, after: after}
-	e.work = func(ctx context.Context, e *entry) (ownership.Reply, error) { return t.do(ctx, t, e) }
-	if err := d.push(l, e); err != nil && after != nil { // the desk closes
+	e := &delivery{own: true, first: t.first, after: after}
+	e.work = func(ctx context.Context, e *delivery) (ownership.Reply, error) { return t.do(ctx, t, e) }
+	if err := d.push(l, e); err != nil && after != nil { // the dispatcher closes
 		after()
 	}
 }
 
-// bringForward begins what the line has to do before a notification of it is
+// bringForward begins what the queue has to do before a notification of it is
 // handed over, without waiting for the lane: the one brings the other's place.
 // The lock is held.
-func (d *queues) bringForward(l *line) {
+func (d *queues) bringForward(l *callQueue) {
 	if l.todo != nil && !l.todo.owed && !l.todo.held {
 		d.begin(l, nil)
 	}
 }
 
-// owe keeps an event that the bot could not be told in time, for payOff.
-func (d *queues) owe(l *line, t *todo) {
+// owe keeps an event that the bot could not be told in time, for notifyOwed.
+func (d *queues) owe(l *callQueue, t *todo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.todo != nil || d.closed { // something newer is to be told
@@ -115,8 +115,8 @@ func (d *queues) owe(l *line, t *todo) {
 	l.app.owed = append(l.app.owed, l)
 }
 
-// payOff tells the bots that are well again, once in a round, what they are owed.
-func (d *queues) payOff() {
+// notifyOwed tells the bots that are well again, once in a round, what they are owed.
+func (d *queues) notifyOwed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range d.apps {
@@ -143,7 +143,7 @@ func at(t time.Time) moment {
 	return moment(t.UnixNano())
 }
 
-// now is the desk's clock.
+// now is the dispatcher's clock.
 func (d *queues) now() moment { return at(d.conf.Now()) }
 
 func (m moment) time() time.Time {

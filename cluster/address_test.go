@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"tandem/ownership"
 	"testing"
 	"time"
-
-	"tandem/ownership"
 )
 
 // TestO5_TwoNodesSwapTheirAddresses: known nodes are taken where they are now.
@@ -110,7 +109,7 @@ func TestF53_NobodyIsSentToWhereANodeWas(t *testing.T) {
 			t.Errorf("%s sends callers of %s to %s, where nobody is", n.id, c.id, o.PublicURL)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		if _, err := n.Relay(ctx, c.id, ownership.HandOver{Call: "c1", Partition: 1, Epoch: 1}); !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+		if _, err := n.Relay(ctx, c.id, ownership.HandOver{Call: "c1", Partition: 1, Epoch: 1}); !errors.Is(err, ownership.ErrUnreachable) || ctx.Err() != nil {
 			t.Errorf("relaying to a node that is away: %v", err)
 		}
 		cancel()
@@ -154,11 +153,4 @@ func TestO9_EachAddressOfANameIsGreeted(t *testing.T) {
 	r.nodes["b"] = b
 	b.up(func(c *Config) { c.Join = []string{net.JoinHostPort("localhost", port)} })
 	b.ready()
-}
-
-func TestResolved(t *testing.T) {
-	got := newDialer(nil, time.Second).resolved(t.Context(), []string{"127.0.0.1:1", "nobody.invalid:2", "127.0.0.1:1", "[::1]:3"})
-	if len(got) != 3 || got[0] != "127.0.0.1:1" || got[1] != "nobody.invalid:2" || got[2] != "[::1]:3" {
-		t.Errorf("resolved gave %q", got)
-	}
 }

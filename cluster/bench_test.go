@@ -7,12 +7,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tandem/cluster/clocks"
 )
 
 // BenchmarkLeaderLost kills the leader under the shipped timings and measures
 // until a survivor has a new claim acknowledged.
 func BenchmarkLeaderLost(b *testing.B) {
-	r := newRegion(b, func(c *Config) { c.Timings = Timings{} })
+	r := newRegion(b, func(c *Config) { c.Timings = clocks.Timings{} })
 	nodes := r.form(3)
 	var gaps []time.Duration
 	call := 0
@@ -37,7 +39,7 @@ func BenchmarkLeaderLost(b *testing.B) {
 // BenchmarkClaims claims new calls on the leader and on a follower, by the
 // number of clients.
 func BenchmarkClaims(b *testing.B) {
-	r := newRegion(b, func(c *Config) { c.Timings, c.Node.Capacity = Timings{}, 1<<30 })
+	r := newRegion(b, func(c *Config) { c.Timings, c.Node.Capacity = clocks.Timings{}, 1<<30 })
 	nodes := r.form(3)
 	ldr := leaderOf(b, nodes...)
 	var call atomic.Int64

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"tandem/cluster/batch"
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store/record"
 )
@@ -33,7 +35,7 @@ var questions = batch.Limits{Width: 2, Size: 1 << 16, Closed: ErrStopped}
 // batches are the limits of a combiner of acts of which at most so many may wait
 // (0: any number).
 func batches(width, most int) batch.Limits {
-	return batch.Limits{Width: width, Size: maxBatch, Most: most, Full: ErrBusy, Closed: ErrStopped}
+	return batch.Limits{Width: width, Size: maxBatch, Most: most, Full: ownership.ErrBusy, Closed: ErrStopped}
 }
 
 // Claim gives a call its owner. A known call is answered from memory. A new one
@@ -44,14 +46,14 @@ func batches(width, most int) batch.Limits {
 // ErrFull or ErrNoBot (the placement tells in its candidates why), ErrNoLeader when there
 // was nobody to decide, ErrOtherApp for a call of another app, or ErrStopped.
 // After a nil error Find and Owner know the call on this node.
-func (c *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
-	if p, ok, err := c.known(cl); ok {
+func (pr *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+	if p, ok, err := pr.known(cl); ok {
 		return p, err
 	}
 	if cl.Via == "" {
-		cl.Via = c.self
+		cl.Via = pr.self
 	}
-	if c.leader.gone(time.Now()) > c.cfg.Timings.Lease {
+	if pr.leader.gone(time.Now()) > pr.cfg.Timings.Lease {
 		// This is no election: the node is cut off, or the region has no quorum. Who
 		// asks had better ask again, at another node perhaps, than wait here.
 		var cancel context.CancelFunc
@@ -59,19 +61,19 @@ func (c *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Pl
 		defer cancel()
 	}
 	var d decided
-	err := c.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, leader ownership.NodeID, _ string) (err error) {
-		way := c.forward
-		if leader == c.self {
-			way = c.lead
+	err := pr.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, at ownership.NodeID, _ string) (err error) {
+		way := pr.forward
+		if at == pr.self {
+			way = pr.lead
 		}
 		d, err = way.Do(ctx, cl)
 		return err
 	})
-	c.m.claim(err)
+	pr.m.claim(err)
 	if err != nil {
 		return d.placement, err
 	}
-	c.ahead.put(cl, d.placement, d.index, c.tb.Applied())
+	pr.ahead.put(cl, d.placement, d.index, pr.tb.Applied())
 	return d.placement, nil
 }
 
@@ -79,8 +81,8 @@ func (c *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.Pl
 const hopeless = 100 * time.Millisecond
 
 // known answers for a call that this node knows already.
-func (c *standing) known(cl ownership.Claim) (ownership.Placement, bool, error) {
-	k, ok := c.Find(cl.Call)
+func (st *standing) known(cl ownership.Claim) (ownership.Placement, bool, error) {
+	k, ok := st.Find(cl.Call)
 	if !ok {
 		return ownership.Placement{}, false, nil
 	}
@@ -91,7 +93,7 @@ func (c *standing) known(cl ownership.Claim) (ownership.Placement, bool, error) 
 	if k.State == ownership.CallEnded {
 		p.Reason = ownership.ReasonEnded
 	}
-	if o, ok := c.OwnerOf(cl.Call, k.Partition); ok {
+	if o, ok := st.OwnerOf(cl.Call, k.Partition); ok {
 		p.Owner, p.Epoch = o.Node, o.Epoch
 	}
 	return p, true, nil
@@ -99,32 +101,32 @@ func (c *standing) known(cl ownership.Claim) (ownership.Placement, bool, error) 
 
 // Find gives what routing needs of a call, from memory; false: this node knows
 // no such call.
-func (c *standing) Find(id ownership.CallID) (ownership.Known, bool) {
-	applied := c.tb.Applied() // before the table is asked: what it drops later was in it
-	if k, ok := c.tb.Known(id); ok {
+func (st *standing) Find(id ownership.CallID) (ownership.Known, bool) {
+	applied := st.tb.Applied() // before the table is asked: what it drops later was in it
+	if k, ok := st.tb.Known(id); ok {
 		return k, true
 	}
-	return c.ahead.call(id, applied)
+	return st.ahead.call(id, applied)
 }
 
 // Owner gives who owns a partition, from memory, with whether this node may act
 // as it right now.
-func (c *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
-	node, epoch := c.ownerOf(id, 0)
+func (st *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
+	node, epoch := st.ownerOf(id, 0)
 	if node == "" {
 		return ownership.Owner{}, false
 	}
-	o := c.owner(node, id, epoch)
-	o.Acting = o.Here && c.HoldsPartition(id, epoch)
+	o := st.owner(node, id, epoch)
+	o.Acting = o.Here && st.HoldsPartition(id, epoch)
 	return o, true
 }
 
 // owner makes an owner's words. A caller who is sent to a dead address is lost until
 // it begins anew, so a node that has not been met since this process began is
 // reachable by relay only: that finds out at once whether it is there.
-func (c *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
-	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == c.self}
-	if n, ok := c.tb.Node(node); ok && (o.Here || c.present.met(node)) {
+func (st *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
+	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == st.self}
+	if n, ok := st.tb.Node(node); ok && (o.Here || st.present.Met(node)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o
@@ -132,9 +134,9 @@ func (c *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch 
 
 // ownerOf gives the newest owner and epoch that this node has heard of; least
 // is an epoch known from elsewhere.
-func (c *standing) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
-	p, ok := c.tb.Partition(id)
-	if owner, epoch, heard := c.ahead.partition(id); heard && (!ok || epoch > p.Epoch) {
+func (st *standing) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
+	p, ok := st.tb.Partition(id)
+	if owner, epoch, heard := st.ahead.partition(id); heard && (!ok || epoch > p.Epoch) {
 		return owner, epoch
 	}
 	if !ok || p.Retired {
@@ -144,61 +146,57 @@ func (c *standing) ownerOf(id ownership.PartitionID, least ownership.Epoch) (own
 }
 
 // Leased reports whether this node may act as an owner at all now.
-func (c *standing) Leased() bool { return c.lease.Acts(c.tb.Applied(), time.Now()) }
+func (st *standing) Leased() bool { return st.lease.Acts(st.tb.Applied(), time.Now()) }
 
 // Holds is the fence: by its table this node acts for the call at that epoch, and
 // its lease is valid now. Ask right before each effect; the answer is worth
 // nothing later.
-func (c *standing) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
-	applied := c.tb.Applied() // before the table is asked: it may only look older than it is
+func (st *standing) Holds(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+	applied := st.tb.Applied() // before the table is asked: it may only look older than it is
 	switch {
-	case !c.Owns(call, id, epoch):
+	case !st.Owns(call, id, epoch):
 		return false
-	case c.ownsPartition(id, epoch):
-		return c.lease.Holds(id, epoch, applied, time.Now())
+	case st.ownsPartition(id, epoch):
+		return st.lease.Holds(id, epoch, applied, time.Now())
 	default:
-		return c.lease.HoldsReserved(id, epoch, applied, time.Now())
+		return st.lease.HoldsReserved(id, epoch, applied, time.Now())
 	}
 }
 
 // Owns reports whether this node's table says that it acts for the call at that
 // epoch. Without a lease that is no right to act, but one that may come back. A
 // call that the table does not know is its partition's owner's.
-func (c *standing) Owns(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
-	if k, ok := c.tb.Known(call); ok {
-		return k.Owner == c.self && k.Partition == id && k.Epoch == epoch
+func (st *standing) Owns(call ownership.CallID, id ownership.PartitionID, epoch ownership.Epoch) bool {
+	if k, ok := st.tb.Known(call); ok {
+		return k.Owner == st.self && k.Partition == id && k.Epoch == epoch
 	}
-	return c.ownsPartition(id, epoch)
+	return st.ownsPartition(id, epoch)
 }
 
 // HoldsPartition is Holds for the partition as such: new calls in it, and moves.
-func (c *standing) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
-	applied := c.tb.Applied()
-	return c.ownsPartition(id, epoch) && c.lease.Holds(id, epoch, applied, time.Now())
+func (st *standing) HoldsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
+	applied := st.tb.Applied()
+	return st.ownsPartition(id, epoch) && st.lease.Holds(id, epoch, applied, time.Now())
 }
 
-func (c *standing) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
-	p, ok := c.tb.Partition(id)
-	return ok && !p.Retired && p.Owner == c.self && p.Epoch == epoch
+func (st *standing) ownsPartition(id ownership.PartitionID, epoch ownership.Epoch) bool {
+	p, ok := st.tb.Partition(id)
+	return ok && !p.Retired && p.Owner == st.self && p.Epoch == epoch
 }
 
 // decide is the leader's end of a claim: one raft entry for the whole batch.
-func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	r := c.reign.Load()
-	if r == nil {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+	l, err := pr.leads()
+	if err == nil {
+		err = l.Settled(ctx)
 	}
-	select {
-	case <-r.settled:
-	case <-r.ctx.Done():
-		return batch.FailAll[decided](len(claims), errNotLeader)
-	case <-ctx.Done():
-		return batch.FailAll[decided](len(claims), fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader))
+	if err != nil {
+		return batch.FailAll[decided](len(claims), err)
 	}
-	c.m.batch(len(claims))
-	out, err := r.propose(ctx, ownership.Claims{Claims: claims})
+	pr.m.batch(len(claims))
+	out, err := l.Propose(ctx, ownership.Claims{Claims: claims})
 	if err == nil && out.Err != nil {
 		err = out.Err
 	}
@@ -217,23 +215,23 @@ func (c *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 			res[i].Err = out.Errors[i]
 		}
 		if why := out.Placements[i].Reason; res[i].Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
-			r.leases.Placed(out.Placements[i].Owner, 1, now)
+			l.Leases.Placed(out.Placements[i].Owner, 1, now)
 		}
 	}
 	return res
 }
 
 // forwardClaims is a follower's end of a claim: one request to the leader.
-func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	leader, addr, changed := c.leader.now()
-	if leader == "" || leader == c.self {
-		return batch.FailAll[decided](len(claims), errNotLeader)
+	at, addr, changed := pr.leader.now()
+	if at == "" || at == pr.self {
+		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Claims{Claims: claims})
+	out, err := pr.forwardAct(ctx, pr.links.To(at, addr), ownership.Claims{Claims: claims})
 	if err != nil {
 		return batch.FailAll[decided](len(claims), err)
 	}
@@ -252,13 +250,12 @@ func (c *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decid
 }
 
 // forwardAct sends an act to the leader.
-func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
-	b, err := record.EncodeAct(act, c.tb.Format())
+func (pr *proposals) forwardAct(ctx context.Context, p *transport.Peer, act ownership.Act) (*ownership.Outcome, error) {
+	b, err := record.EncodeAct(act, pr.tb.Format())
 	if err != nil {
 		return nil, err
 	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+	res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 	if err != nil {
 		return nil, err
 	}
@@ -267,12 +264,12 @@ func (c *proposals) forwardAct(ctx context.Context, leader ownership.NodeID, add
 
 // claimsFor is the leader's answer to another node's batch: each claim goes
 // into the leader's own combiner, so that batches of several nodes become one.
-func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*ownership.Outcome, error) {
+func (pr *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*ownership.Outcome, error) {
 	out := &ownership.Outcome{Placements: make([]ownership.Placement, len(claims)), Errors: make([]error, len(claims))}
-	for i, w := range c.lead.All(claims) {
+	for i, w := range pr.lead.All(claims) {
 		select {
 		case r := <-w:
-			if errors.Is(r.Err, errNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
+			if errors.Is(r.Err, ownership.ErrNotLeader) || errors.Is(r.Err, ownership.ErrNoLeader) {
 				return nil, r.Err
 			}
 			out.Placements[i], out.Errors[i] = r.Val.placement, r.Err
@@ -282,4 +279,63 @@ func (c *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*o
 		}
 	}
 	return out, nil
+}
+
+// WhatIf gives the placement that Claim would, and changes nothing. The leader
+// says it, for only the leader knows how the nodes fare; the errors are those of
+// Claim.
+func (pr *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {
+	if p, ok, err := pr.known(cl); ok {
+		return p, err
+	}
+	if cl.Via == "" {
+		cl.Via = pr.self
+	}
+	var p ownership.Placement
+	err := pr.persist(ctx, "asking where call "+string(cl.Call)+" would go", anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+		return pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+			p, err = l.WhatIf(ctx, cl)
+			return err
+		}, func(peer *transport.Peer) (err error) {
+			p, err = whatIfBy(ctx, peer, cl)
+			return err
+		})
+	})
+	return p, err
+}
+
+func whatIfBy(ctx context.Context, peer *transport.Peer, cl ownership.Claim) (ownership.Placement, error) {
+	act, err := record.EncodeAct(ownership.Claims{Claims: []ownership.Claim{cl}}, 1)
+	if err != nil {
+		return ownership.Placement{}, err
+	}
+	res, err := peer.WhatIf(ctx, &peerpb.ProposeRequest{Act: act})
+	if err != nil {
+		return ownership.Placement{}, err
+	}
+	out := outcomeFromWire(res.GetOutcome())
+	if len(out.Placements) != 1 || len(out.Errors) != 1 {
+		return ownership.Placement{}, fmt.Errorf("asking where call %s would go: the leader gave %d placements for one call", cl.Call, len(out.Placements))
+	}
+	return out.Placements[0], out.Errors[0]
+}
+
+func (d *peerDoor) WhatIf(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+	act, err := record.DecodeAct(req.GetAct())
+	if err != nil {
+		return nil, err
+	}
+	claims, ok := act.(ownership.Claims)
+	if !ok || len(claims.Claims) != 1 {
+		return nil, fmt.Errorf("asking where a call would go: the request carries %T, not one claim", act)
+	}
+	l, err := d.leads()
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.WhatIf(ctx, claims.Claims[0])
+	if err != nil && !errors.Is(err, ownership.ErrFull) && !errors.Is(err, ownership.ErrNoBot) {
+		return nil, err
+	}
+	return &peerpb.ProposeReply{Outcome: outcomeToWire(&ownership.Outcome{Placements: []ownership.Placement{p}, Errors: []error{err}})}, nil
 }

@@ -240,7 +240,7 @@ func TestDrainedAndSickNodesGetNoCalls(t *testing.T) {
 	b.mu.Lock()
 	b.sick = true
 	b.mu.Unlock()
-	eventually(t, "the leader hears of the sick bot", func() bool { l, _ := ldr.reign.Load().leases.Last(b.id); return !l.Bot })
+	eventually(t, "the leader hears of the sick bot", func() bool { l, _ := ldr.leading.Load().Leases.Last(b.id); return !l.Bot })
 	for i := range 10 {
 		if p := claim(t, nodes[i%3], i); p.Owner != c.id {
 			t.Errorf("call %d went to %s (%s), want %s", i, p.Owner, p.Reason, c.id)

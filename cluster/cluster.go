@@ -15,6 +15,8 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/store/record"
@@ -32,8 +34,8 @@ type Cluster struct {
 	*entry
 	*renewals
 
-	creds *credentials // nil: plain, loopback only
-	port  *port
+	creds *transport.Credentials // nil: plain, loopback only
+	port  *transport.Port
 	http  *http.Server
 
 	orphans orphans
@@ -90,14 +92,17 @@ func newCluster(sh *shared) *Cluster {
 
 // open opens the port and raft, and leaves nothing open when it fails.
 func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
-	me := identity{c.cfg.Deployment, c.cfg.Region, c.self}
+	me := c.cfg.identity()
 	c.before, c.process = c.st.Lineage(), rand.Text()
+	if why := c.before.SetBack; why != "" {
+		return fmt.Errorf("%w: this disk takes part no more: %s", ownership.ErrDiffers, why)
+	}
 	if err := c.st.Begin(c.process); err != nil { // before it says or does anything
 		return err
 	}
-	c.present = newPresence(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
+	c.present = presence.New(func() time.Duration { return c.longestLease() + c.cfg.Timings.Drift }, c.named)
 	if c.cfg.TLS != nil {
-		if c.creds, err = loadCredentials(*c.cfg.TLS, me); err != nil {
+		if c.creds, err = transport.Load(*c.cfg.TLS, me); err != nil {
 			return err
 		}
 	}
@@ -117,16 +122,16 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if c.cfg.Node.State == 0 {
 		c.cfg.Node.State = ownership.NodeActive
 	}
-	c.dial = newDialer(c.creds, c.cfg.Timings.Handshake)
-	c.dial.refused = c.portRefused
-	c.dial.reach, c.dial.lookup = c.cfg.Ground.Dial, c.cfg.Ground.Lookup
-	c.links = newLinks(c.dial, me)
-	c.port = newPort(ln, c.creds, &c.cfg, c.m.refuse)
+	c.dial = transport.NewDialer(c.creds, c.cfg.Timings.Handshake)
+	c.dial.Refused, c.dial.Reach, c.dial.Lookup = c.portRefused, c.cfg.Ground.Dial, c.cfg.Ground.Lookup
+	c.links = transport.NewLinks(c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
-	c.trans = newRaftTransport(advertised(c.addr), c.openRaftTo, c.welcome, rlog, c.m.refuse)
-	c.trans.stranger = c.stranger
-	c.port.raft = c.trans.take
-	c.trans.deaf.Store(true)
+	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
+		Open: c.openRaftTo, Welcome: c.welcome, Stranger: c.stranger, Refused: c.m.refuse, Logger: rlog,
+	})
+	c.port = transport.NewPort(ln, c.creds, transport.PortConfig{
+		Handshake: c.cfg.Timings.Handshake, MaxConnsPerIP: c.cfg.MaxConnsPerIP, Logger: c.cfg.Logger, Refused: c.m.refuse, Raft: c.trans.Take,
+	})
 	c.lead = batch.New(batches(leadWidth, 0), c.decide)
 	c.forward = batch.New(batches(forwardWidth, 0), c.forwardClaims)
 	c.leadRecords = batch.New(batches(leadWidth, maxRecords), c.write)
@@ -139,20 +144,23 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		_ = ln.Close()
 		return err
 	}
-	c.http = (&peerDoor{c}).peerServer(me)
+	door := &peerDoor{c}
+	c.http = transport.NewServer(c.creds, door, transport.ServerConfig{
+		Self: me, Handshake: c.cfg.Timings.Handshake, Guard: door.membersOnly, Refused: c.m.refuse, Logger: c.log,
+	})
 	return nil
 }
 
 // run starts the goroutines; Stop waits for each.
 func (c *Cluster) run() {
-	c.port.serve()
+	c.port.Serve()
 	c.wg.Go(func() {
-		if err := c.http.Serve(c.port.peer); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := c.http.Serve(c.port.PeerLink()); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			c.log.Error("serving the peer link", "err", err)
 		}
 	})
 	c.wg.Go(c.watchLeader)
-	c.wg.Go(c.watchPeers)
+	c.wg.Go(func() { transport.WatchPeers(c.ctx, c.raft, c.log) })
 	c.wg.Go(c.rule)
 	c.wg.Go(c.keepLease)
 	c.wg.Go(c.enter)
@@ -163,18 +171,18 @@ func (c *Cluster) run() {
 
 // Ready waits until this node stands in the table, knows a leader and holds a
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
-func (c *entry) Ready(ctx context.Context) error {
+func (en *entry) Ready(ctx context.Context) error {
 	for {
-		if c.entered.Load() && c.Leased() {
-			if _, _, ok := c.Leader(); ok {
+		if en.entered.Load() && en.Leased() {
+			if _, _, ok := en.Leader(); ok {
 				return nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ctx.Err())
-		case <-c.ctx.Done():
-			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", c.self, c.whyNot(), ErrStopped)
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", en.self, en.whyNot(), ctx.Err())
+		case <-en.ctx.Done():
+			return fmt.Errorf("waiting for node %s to be part of its region: %s: %w", en.self, en.whyNot(), ErrStopped)
 		case <-time.After(pollEvery):
 		}
 	}
@@ -183,30 +191,30 @@ func (c *entry) Ready(ctx context.Context) error {
 // pollEvery is how often a wait looks again at what has no signal of its own.
 const pollEvery = 10 * time.Millisecond
 
-func (c *standing) whyNot() string {
-	if t := c.trouble.Load(); t != nil {
+func (st *standing) whyNot() string {
+	if t := st.trouble.Load(); t != nil {
 		return *t
 	}
 	return "it is still looking for the others"
 }
 
-func (c *standing) setTrouble(text string) {
+func (st *standing) setTrouble(text string) {
 	if text == "" {
-		c.trouble.Store(nil)
+		st.trouble.Store(nil)
 		return
 	}
-	c.trouble.Store(&text)
+	st.trouble.Store(&text)
 }
 
 // fatal stops this node acting and tells the node, once, that it must end.
-func (c *standing) fatal(err error) {
-	c.fatalOnce.Do(func() {
-		c.lease.Drop()
-		c.setTrouble(err.Error())
-		c.log.Error("this node cannot go on", "err", err)
-		if c.doors.Fatal != nil {
+func (st *standing) fatal(err error) {
+	st.fatalOnce.Do(func() {
+		st.lease.Drop()
+		st.setTrouble(err.Error())
+		st.log.Error("this node cannot go on", "err", err)
+		if st.doors.Fatal != nil {
 			// Of its own, for it will most likely call Stop.
-			go c.doors.Fatal(err)
+			go st.doors.Fatal(err)
 		}
 	})
 }
@@ -216,18 +224,25 @@ func (c *standing) fatal(err error) {
 func (c *Cluster) diskFailed(err error) {
 	c.lease.Drop()
 	_ = c.trans.Close()
-	c.dial.closeAll()
-	c.port.closeAll()
+	c.dial.CloseAll()
+	c.port.CloseAll()
 	c.fatal(err)
 }
 
-// ReloadTLS reads the certificate, key and CA files again. On an error the old
-// ones stay in force.
+// ReloadTLS reads the certificate, key and CA files again, and puts them in force for
+// the open connections too: a peer that the new authority does not vouch for is cut off.
+// That is how a stolen key is taken out of use. On an error the old files stay in force.
 func (c *Cluster) ReloadTLS() error {
 	if c.creds == nil {
 		return nil
 	}
-	return c.reloadTLS()
+	if err := c.creds.Reload(); err != nil {
+		return err
+	}
+	for _, err := range append(c.port.Vet(), c.dial.Vet()...) {
+		c.log.Warn("a peer's certificate does not hold any more", "err", err)
+	}
+	return nil
 }
 
 // TLSEnds says when this node's certificate in force ends, and the authority that has
@@ -236,7 +251,7 @@ func (c *Cluster) TLSEnds() (cert, authority time.Time) {
 	if c.creds == nil {
 		return time.Time{}, time.Time{}
 	}
-	return c.creds.ends()
+	return c.creds.Ends()
 }
 
 // Addr gives the advertised cluster address.
@@ -263,7 +278,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	c.stopping.Store(true)
 	c.lease.Drop()
 	var errs []error
-	if c.raft.State() == raft.Leader && c.voters() > 1 {
+	if c.raft.State() == raft.Leader && len(c.votersHere()) > 1 {
 		tctx, cancel := context.WithTimeout(ctx, transferLimit)
 		if err := c.handLead(tctx, func() raft.Future { return c.raft.LeadershipTransfer() }); err != nil {
 			c.log.Warn("handing on leadership before stopping", "err", err)
@@ -272,7 +287,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	}
 	c.giveBack(ctx)
 	c.cancel()
-	c.trans.beats.end()
+	c.trans.LetGo()
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
@@ -281,16 +296,16 @@ func (c *Cluster) stop(ctx context.Context) error {
 	// has nothing to say any more, so they are cut short.
 	down := c.raft.Shutdown()
 	_ = c.trans.Close()
-	c.links.close()
-	c.dial.closeAll()
-	c.port.closeAll()
+	c.links.Close()
+	c.dial.CloseAll()
+	c.port.CloseAll()
 	go func() {
 		defer close(c.ended)
 		if err := down.Error(); err != nil {
 			c.log.Warn("stopping raft", "err", err)
 		}
-		c.port.wait()
-		c.trans.wait()
+		c.port.Wait()
+		c.trans.Wait()
 		c.wg.Wait()
 		c.lead.Close()
 		c.forward.Close()

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/lease"
 	"tandem/ownership"
 )
@@ -20,11 +20,11 @@ func asksWith(ldr, n *testNode, sum func(applied, sum uint64) uint64) error {
 		return nil
 	}
 	in.Sum = sum(in.Applied, mine)
-	r := ldr.reign.Load()
+	r := ldr.leading.Load()
 	if r == nil {
-		return errNotLeader
+		return ownership.ErrNotLeader
 	}
-	_, err := r.renew(context.Background(), in)
+	_, err := r.Renew(context.Background(), in)
 	return err
 }
 
@@ -46,7 +46,7 @@ func TestATableThatDiffersIsNoticed(t *testing.T) {
 			if err == nil {
 				t.Fatal("it got a lease")
 			}
-			return errors.Is(err, ErrDiffers) && strings.Contains(err.Error(), "empty its data directory")
+			return errors.Is(err, ownership.ErrDiffers) && strings.Contains(err.Error(), "empty its data directory")
 		})
 		if len(ldr.fatals()) > 0 {
 			t.Errorf("the leader ended: %v", ldr.fatals())
@@ -61,13 +61,13 @@ func TestATableThatDiffersIsNoticed(t *testing.T) {
 		}
 		eventually(t, "the leader ends", func() bool {
 			for _, n := range without(nodes, ldr) {
-				if err := asksWith(ldr, n, wrong); err == nil || errors.Is(err, ErrDiffers) {
+				if err := asksWith(ldr, n, wrong); err == nil || errors.Is(err, ownership.ErrDiffers) {
 					t.Fatalf("%s was answered with %v", n.id, err)
 				}
 			}
 			return len(ldr.fatals()) > 0
 		})
-		if err := ldr.fatals()[0]; !errors.Is(err, ErrDiffers) {
+		if err := ldr.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -87,24 +87,8 @@ func TestO25_SettingsThatDifferAreNamed(t *testing.T) {
 	if err := nodes[0].TransferLeader(soon(t), "a"); err != nil {
 		t.Fatal(err)
 	}
-	want := []Difference{{"b", "cluster.lease"}, {"b", "tombstones"}}
+	want := []leader.Difference{{Node: "b", Key: "cluster.lease"}, {Node: "b", Key: "tombstones"}}
 	eventually(t, "the differences are named", func() bool {
 		return slices.Equal(leaderOf(t, nodes...).Status().Differs, want)
 	})
-}
-
-func TestComparison(t *testing.T) {
-	var k comparison
-	now := time.Unix(100, 0)
-	k.note("b", true, now, time.Second)
-	since, differ, agree := k.note("c", false, now.Add(time.Second/2), time.Second)
-	if differ != 1 || agree != 1 || !since.Equal(now.Add(time.Second/2)) {
-		t.Errorf("since %v, %d differ and %d agree", since, differ, agree)
-	}
-	if since, differ, agree = k.note("c", false, now.Add(2*time.Second), time.Second); differ != 1 || agree != 0 || !since.Equal(now.Add(time.Second/2)) {
-		t.Errorf("later: since %v, %d differ and %d agree", since, differ, agree)
-	}
-	if since, _, agree = k.note(ownership.NodeID("c"), true, now.Add(3*time.Second), time.Second); !since.IsZero() || agree != 1 {
-		t.Error("a node that is the same again still differs")
-	}
 }

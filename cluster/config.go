@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/spelling"
 )
@@ -26,7 +31,7 @@ type Config struct {
 	// the address the listener got.
 	Advertise string
 	// TLS is mandatory unless Listen and Advertise are loopback addresses.
-	TLS *TLS
+	TLS *transport.Files
 	// BootstrapExpect founds the region as soon as that many nodes without
 	// state, this one counted, see each other. Below 2: only Cluster.Found founds one.
 	BootstrapExpect int
@@ -41,7 +46,7 @@ type Config struct {
 	// Settings are what must be equal on all nodes of the region, by configuration
 	// key: the leader says which node differs in which.
 	Settings map[string]string
-	Timings  Timings
+	Timings  clocks.Timings
 	// Partitions is how many partitions are born on a joining node.
 	Partitions int
 	// MaxConnsPerIP bounds the connections of one remote address, or of one /64
@@ -64,53 +69,10 @@ type Config struct {
 	Ground  Ground
 }
 
-// TLS names the PEM files of the mutual TLS between nodes.
-type TLS struct {
-	CertFile string
-	KeyFile  string
-	CAFile   string
-}
-
-// Timings are the clocks of a region; zero fields take the shipped default.
-// They must be the same on all nodes of a region.
-type Timings struct {
-	Heartbeat     time.Duration // raft: silence before an election; 350 ms
-	Election      time.Duration // raft: silence of a candidate; 350 ms
-	LeaderLease   time.Duration // raft: a leader without quorum steps down; 300 ms
-	Commit        time.Duration // raft: how soon followers learn of a commit when idle; 25 ms
-	Renew         time.Duration // a node renews its lease this often; 500 ms
-	Lease         time.Duration // how long a lease lasts; 2 s
-	Drift         time.Duration // margin over a lease for clocks of different speed; 250 ms
-	Settle        time.Duration // how long a new leader waits to hear from the nodes before it places calls; 100 ms
-	Decide        time.Duration // bound of Claim and Do, elections included; 1 s
-	Handshake     time.Duration // TLS handshake or preface of a new connection; 5 s
-	Relay         time.Duration // bound of a relay whose context has none; 10 s
-	Canary        time.Duration // disk watchdog: writes this often; 500 ms
-	DiskStall     time.Duration // disk watchdog: a write may take this long; 3 s
-	Announce      time.Duration // how often a node that is not yet in asks again; 250 ms
-	Stabilise     time.Duration // how long a non-voter must be well before it gets a vote; 10 s
-	DeadVoter     time.Duration // how long a voter may be silent before a well non-voter takes its vote; 30 s
-	SnapshotEvery time.Duration // raft: how often it looks whether a snapshot is due; 2 min
-}
-
-var shipped = Timings{
-	Heartbeat: 350 * time.Millisecond, Election: 350 * time.Millisecond,
-	LeaderLease: 300 * time.Millisecond, Commit: 25 * time.Millisecond,
-	Renew: 500 * time.Millisecond, Lease: 2 * time.Second, Drift: 250 * time.Millisecond,
-	Settle: 100 * time.Millisecond, Decide: time.Second,
-	Handshake: 5 * time.Second, Relay: 10 * time.Second,
-	Canary: 500 * time.Millisecond, DiskStall: 3 * time.Second,
-	Announce: 250 * time.Millisecond, Stabilise: 10 * time.Second,
-	DeadVoter: 30 * time.Second, SnapshotEvery: 2 * time.Minute,
-}
-
 // Limits that no setting changes.
 const (
-	maxVoters       = 5       // raft votes beyond five cost every commit and win nothing
-	maxPeerMessage  = 8 << 20 // bytes of one peer message: a hand-over carries a body of 1 MiB and its headers
-	maxBatch        = 512     // claims in one raft entry
-	defaultPerIP    = 128
-	maxSnapshotSize = 64 << 30 // bytes that a peer may announce for a raft snapshot
+	maxBatch     = 512 // claims in one raft entry
+	defaultPerIP = 128
 )
 
 // Doors are what the cluster needs from the rest of the node. Health may be
@@ -167,38 +129,14 @@ type Change struct {
 
 // Errors of this room, beside the ones of ownership.
 var (
-	// ErrUnreachable: a peer could not be reached or did not answer in time
-	// (the caller answers 503).
-	ErrUnreachable = errors.New("the node cannot be reached")
-	// ErrBusy: this node does as much of it at once as it may (503 too).
-	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrRelayed: a notification that was relayed once is not relayed again.
 	ErrRelayed = errors.New("the notification was relayed already")
-	// ErrGone: the node was removed from the region.
-	ErrGone = errors.New("the node was removed from the region")
-	// ErrDiffers: the node's table is not that of its region.
-	ErrDiffers = errors.New("the node's table is not the region's")
 	// ErrStopped: the cluster is stopping or has stopped.
 	ErrStopped = errors.New("this node is stopping")
 )
 
 func (c *Config) fill() error {
-	t, d := &c.Timings, shipped
-	for _, f := range []struct {
-		v *time.Duration
-		d time.Duration
-	}{
-		{&t.Heartbeat, d.Heartbeat}, {&t.Election, d.Election}, {&t.LeaderLease, d.LeaderLease},
-		{&t.Commit, d.Commit}, {&t.Renew, d.Renew}, {&t.Lease, d.Lease}, {&t.Drift, d.Drift},
-		{&t.Settle, d.Settle}, {&t.Decide, d.Decide}, {&t.Handshake, d.Handshake},
-		{&t.Relay, d.Relay}, {&t.Canary, d.Canary}, {&t.DiskStall, d.DiskStall},
-		{&t.Announce, d.Announce}, {&t.Stabilise, d.Stabilise}, {&t.DeadVoter, d.DeadVoter},
-		{&t.SnapshotEvery, d.SnapshotEvery},
-	} {
-		if *f.v == 0 {
-			*f.v = f.d
-		}
-	}
+	c.Timings.Fill()
 	if c.MaxConnsPerIP == 0 {
 		c.MaxConnsPerIP = defaultPerIP
 	}
@@ -217,8 +155,8 @@ func (c Config) Check() error {
 		return errors.New("configuring the cluster: deployment, region and node id must be set")
 	case c.Listen == "":
 		return errors.New("configuring the cluster: the listen address must be set")
-	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxVoters:
-		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, maxVoters)
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > leader.MaxVoters:
+		return fmt.Errorf("configuring the cluster: bootstrap_expect is %d, allowed are 0 to %d", c.BootstrapExpect, leader.MaxVoters)
 	case c.Partitions <= 0 || c.Silence == nil:
 		return errors.New("configuring the cluster: the number of partitions must be above zero, and Silence be set")
 	case c.Timings.Renew*2 > c.Timings.Lease:
@@ -238,4 +176,51 @@ func (c Config) Check() error {
 		}
 	}
 	return nil
+}
+
+// CheckFiles reads the certificates, and says if they are no pair, or name another node.
+func (c Config) CheckFiles() error {
+	if c.TLS == nil {
+		return nil
+	}
+	_, err := transport.Load(*c.TLS, c.identity())
+	return err
+}
+
+// identity is who this node is.
+func (c Config) identity() transport.Identity {
+	return transport.Identity{Deployment: c.Deployment, Region: c.Region, Node: c.Node.ID}
+}
+
+// Ground is what the cluster stands on: the network and the disk. A field that is
+// nil is the machine's own; a simulation puts in what can be cut, delayed and lost.
+type Ground struct {
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, addr string) (net.Conn, error)
+	Lookup func(ctx context.Context, host string) ([]string, error) // all addresses of a name
+	Log    func(raft.LogStore) raft.LogStore                        // between raft and the log on disk
+	Table  func(raft.FSM) raft.FSM                                  // between raft and the table
+}
+
+func (g *Ground) fill() {
+	if g.Listen == nil {
+		g.Listen = listenTCP
+	}
+	if g.Dial == nil {
+		g.Dial = transport.DialTCP
+	}
+	if g.Lookup == nil {
+		g.Lookup = net.DefaultResolver.LookupHost
+	}
+	if g.Log == nil {
+		g.Log = func(log raft.LogStore) raft.LogStore { return log }
+	}
+	if g.Table == nil {
+		g.Table = func(table raft.FSM) raft.FSM { return table }
+	}
+}
+
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", addr)
 }

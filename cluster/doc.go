@@ -18,5 +18,6 @@
 // leader, counted from the moment the request was sent, and granted only after
 // the leader made sure of its leadership with a quorum in the same round. So a
 // lease is over before the leader (this one, or the next after waiting a whole
-// lease) gives the partitions to others. See lease.go and reign.go.
+// lease) gives the partitions to others. See the rooms lease
+// and leader.
 package cluster

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,9 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store/record"
 )
@@ -20,8 +22,8 @@ import (
 // it meets, and what it says of itself.
 type entry struct {
 	*proposals
-	trans      *raftTransport
-	dial       *dialer
+	trans      *transport.Raft
+	dial       *transport.Dialer
 	naming     naming
 	swaps      atomic.Uint64 // odd while a snapshot replaces the table
 	found      founding
@@ -33,26 +35,29 @@ type entry struct {
 // nodes agree, asks to join until the table holds its record as it is now, and asks again
 // when its record or its partitions are gone. The same start command thus does
 // for the first node, the others, a restart, and a restart at a new address.
-func (c *entry) enter() {
-	tick := time.NewTicker(c.cfg.Timings.Announce)
+func (en *entry) enter() {
+	tick := time.NewTicker(en.cfg.Timings.Announce)
 	defer tick.Stop()
 	for {
-		wake := c.enterAt.next()
-		if err := c.enterOnce(c.ctx); err != nil && c.ctx.Err() == nil {
-			if errors.Is(err, ErrUninvited) && c.whyNot() != err.Error() {
-				c.log.Warn("this node waits to be let into its region", "err", err)
+		wake := en.enterAt.next()
+		if err := en.enterOnce(en.ctx); err != nil && en.ctx.Err() == nil {
+			if errors.Is(err, ownership.ErrUninvited) && en.whyNot() != err.Error() {
+				en.log.Warn("this node waits to be let into its region", "err", err)
 			}
-			c.setTrouble(err.Error())
-			c.log.Debug("entering the region", "err", err)
+			en.setTrouble(err.Error())
+			en.log.Debug("entering the region", "err", err)
 			if forGood(err) {
-				c.fatal(err)
+				if errors.Is(err, ownership.ErrDiffers) {
+					err = errors.Join(err, en.st.MarkSetBack(err.Error()))
+				}
+				en.fatal(err)
 				return
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-wake:
-		case <-c.ctx.Done():
+		case <-en.ctx.Done():
 			return
 		}
 	}
@@ -60,152 +65,150 @@ func (c *entry) enter() {
 
 // forGood reports whether a refusal is one that no time heals.
 func forGood(err error) bool {
-	return errors.Is(err, ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
-		errors.Is(err, ErrDiffers)
+	return errors.Is(err, ownership.ErrGone) || errors.Is(err, ownership.ErrForeign) || errors.Is(err, ownership.ErrConflict) || errors.Is(err, ownership.ErrTwin) ||
+		errors.Is(err, ownership.ErrDiffers)
 }
 
-func (c *entry) enterOnce(ctx context.Context) error {
-	if c.lease.Dropped() {
+func (en *entry) enterOnce(ctx context.Context) error {
+	if en.lease.Dropped() {
 		return nil
 	}
-	trouble := c.trouble.Load()
-	if err := c.keepLineage(); err != nil {
+	trouble := en.trouble.Load()
+	if err := en.keepLineage(); err != nil {
 		return err
 	}
-	if c.inTable() && !c.trans.deaf.Load() {
-		if !c.entered.Swap(true) {
-			c.setTrouble("")
-			c.invites.show("")
-			c.log.Info("this node is part of its region", "addr", c.addr)
-			c.renewAt.fire()
+	if en.inTable() && !en.trans.Deaf.Load() {
+		if !en.entered.Swap(true) {
+			en.setTrouble("")
+			en.invites.show("")
+			en.log.Info("this node is part of its region", "addr", en.addr)
+			en.renewAt.fire()
 		}
-		if !c.ownsTooFew() && !c.forsaken(time.Now()) {
+		if !en.ownsTooFew() && !en.forsaken(time.Now()) {
 			// What was wrong has healed; what was said meanwhile stands.
-			c.trouble.CompareAndSwap(trouble, nil)
+			en.trouble.CompareAndSwap(trouble, nil)
 			return nil
 		}
 		// Others got its partitions while it was silent, or it gave them away at a
 		// stop: joining again bears it what it lacks. Or it hears of no leader: one that it asks for
 		// may be leading a region that was recovered without it, and say so.
 	}
-	if len(c.servers()) == 0 {
-		founded, err := c.mayFound(ctx)
+	if len(en.servers()) == 0 {
+		founded, err := en.mayFound(ctx)
 		if err != nil || !founded {
 			return err
 		}
 	}
-	return c.announce(ctx)
+	return en.announce(ctx)
 }
 
 // announce asks the leader, or any node that knows it, to take this node in. When
 // nobody knows a leader, those who vote vouch for each other first.
-func (c *entry) announce(ctx context.Context) (err error) {
-	req, noToken := c.joining()
+func (en *entry) announce(ctx context.Context) (err error) {
+	req, noToken := en.joining()
 	defer func() {
-		if noToken != nil && errors.Is(err, ErrUninvited) {
+		if noToken != nil && errors.Is(err, ownership.ErrUninvited) {
 			err = fmt.Errorf("%w; %w", err, noToken)
 		}
 	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
-	if leader, addr, ok := c.Leader(); ok && (leader != c.self || !c.trans.deaf.Load()) {
-		if leader == c.self {
-			r := c.reign.Load()
-			if r == nil {
-				return errNotLeader
-			}
-			_, err := r.admit(ctx, req)
-			return err
-		}
-		return c.askToJoin(ctx, leader, addr, req)
+	if at, addr, ok := en.Leader(); ok && (at != en.self || !en.trans.Deaf.Load()) {
+		_, err := en.joinAt(ctx, at, addr, req)
+		return err
 	}
 	err = fmt.Errorf("joining the region: %w", ownership.ErrNoLeader)
-	hello := c.me()
+	hello := en.me()
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
-	hello.Vouch = c.trans.deaf.Load() && len(c.servers()) > 0
-	met, self, refused := c.greetAt(ctx, c.around(), hello)
-	if len(met) == 0 && len(c.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
+	hello.Vouch = en.trans.Deaf.Load() && len(en.servers()) > 0
+	met, self, refused := en.greetAt(ctx, en.around(), hello)
+	if len(met) == 0 && len(en.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
 	}
-	if hello.GetVouch() && c.needed(met) {
-		_ = c.vouched(met, self) // a leader that can decide nothing without this vote cannot admit it first
+	if hello.GetVouch() && en.needed(met) {
+		_ = en.vouched(met, self) // a leader that can decide nothing without this vote cannot admit it first
 	}
 	for id, h := range met {
 		if h.GetLeaderAddr() == "" && h.GetLeader() == "" {
 			continue
 		}
-		if h.GetLeader() == string(c.self) && h.GetLeaderAddr() == c.addr { // it has not noticed the restart
+		if h.GetLeader() == string(en.self) && h.GetLeaderAddr() == en.addr { // it has not noticed the restart
 			continue
 		}
 		// The one that answers passes it on, so that the leader's own address counts
 		// only when it calls back.
-		if err = c.askToJoin(ctx, id, h.addr, req); err == nil {
+		if err = askToJoin(ctx, en.links.To(id, h.addr), req); err == nil {
 			return nil
 		}
-		if again, _ := retryable(err); !again && !errors.Is(err, ErrUninvited) { // another one may have been asked to take it in
+		if again, _ := retryable(err); !again && !errors.Is(err, ownership.ErrUninvited) { // another one may have been asked to take it in
 			return err
 		}
 	}
-	if hello.GetVouch() && c.trans.deaf.Load() {
-		return c.vouched(met, self)
+	if hello.GetVouch() && en.trans.Deaf.Load() {
+		return en.vouched(met, self)
 	}
 	return err
 }
 
-// votes reports whether raft's configuration, as it is known here, gives a node a
-// vote.
-func (c *standing) votes(id ownership.NodeID) bool {
-	for _, s := range c.servers() {
-		if s.ID == raft.ServerID(id) {
-			return s.Suffrage == raft.Voter
-		}
-	}
-	return false
-}
-
 // needed reports whether too few other voters are here to decide anything without
 // this one's vote.
-func (c *entry) needed(met map[ownership.NodeID]greeting) bool {
-	others := 0
+func (en *entry) needed(met map[ownership.NodeID]greeting) bool {
+	voters, others := en.electorate(met), 0
 	for id := range met {
-		if c.votes(id) {
+		if slices.Contains(voters, string(id)) {
 			others++
 		}
 	}
-	return c.votes(c.self) && others < quorum(c.voters())
+	return slices.Contains(voters, string(en.self)) && others < leader.Quorum(len(voters))
+}
+
+// electorate returns who votes by the newest log among this node's and those of the nodes
+// that it met. Its own log may end before the entry that gave it a vote, or that took one
+// from a node which is gone for good.
+func (en *entry) electorate(met map[ownership.NodeID]greeting) []string {
+	voters, term, index := en.votersHere(), en.lastTerm(), en.raft.LastIndex()
+	for _, h := range met {
+		if newer := cmp.Or(cmp.Compare(h.GetLastTerm(), term), cmp.Compare(h.GetLastIndex(), index)); newer > 0 && len(h.GetVoters()) > 0 {
+			voters, term, index = h.GetVoters(), h.GetLastTerm(), h.GetLastIndex()
+		}
+	}
+	return voters
 }
 
 // vouched lets this process take part in raft when so many other voters vouch that
 // they know no other living process of its id that with it they are a majority.
 // No leader is known then who could admit it, or none could without its vote.
 // Whoever knows of another one stops it.
-func (c *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
+func (en *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
-		if h.GetProcess() != c.process {
-			return twinOf(c.self, h.addr)
+		if h.GetProcess() != en.process {
+			return presence.Twin(en.self, h.addr)
 		}
 	}
-	have := 0
-	if c.votes(c.self) {
+	voters, have := en.electorate(met), 0
+	if slices.Contains(voters, string(en.self)) {
 		have++
 	}
 	for id, h := range met {
+		if err := transport.FromFault(h.GetRefusal()); errors.Is(err, ownership.ErrDiffers) { // no time heals that
+			return fmt.Errorf("node %s says: %w", id, err)
+		}
 		if h.GetRefused() != "" {
 			return fmt.Errorf("waiting for the word of node %s: %s", id, h.GetRefused())
 		}
-		if h.GetVouched() && c.votes(id) {
+		if h.GetVouched() && slices.Contains(voters, string(id)) {
 			have++
 		}
 	}
-	if need := c.voters()/2 + 1; have < need {
+	if need := leader.Quorum(len(voters)); have < need {
 		return fmt.Errorf("waiting for a leader, or for enough other voters: %d of the %d that are needed are here: %w", have, need, ownership.ErrNoLeader)
 	}
-	c.admitted()
+	en.admitted()
 	return nil
 }
 
-func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr string, req JoinRequest) error {
-	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+func askToJoin(ctx context.Context, p *transport.Peer, req leader.JoinRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, leader.JoinLimit)
 	defer cancel()
 	n := req.Node
 	n.Process, n.GoneAt = "", time.Time{} // the oldest format goes without
@@ -213,8 +216,7 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	if err != nil {
 		return err
 	}
-	p := c.links.to(node, addr)
-	_, err = ask(ctx, p, p.join, &peerpb.JoinRequest{
+	_, err = p.Join(ctx, &peerpb.JoinRequest{
 		Act: act, Deployment: req.Stamp.Deployment, Region: string(req.Stamp.Region), Node: string(req.Stamp.Node),
 		Incarnation: req.Stamp.Incarnation, Format: req.Stamp.Format, Identity: req.Identity, HasState: req.HasState,
 		Process: req.Node.Process, Ancestors: req.Ancestors, Over: req.Over, LastIndex: req.LastIndex, Settings: req.Settings,
@@ -222,10 +224,6 @@ func (c *entry) askToJoin(ctx context.Context, node ownership.NodeID, addr strin
 	})
 	return err
 }
-
-// joinLimit bounds one request to join: the leader calls the node back, changes
-// raft's configuration and writes the record.
-const joinLimit = 10 * time.Second
 
 // mayFound founds the region when this node is the one to do it, by the agreement
 // of bootstrap_expect. false, nil: the node should ask to join, or wait and look
@@ -235,36 +233,36 @@ const joinLimit = 10 * time.Second
 // founder needs the word of as many nodes as were expected, a node without state
 // gives its word to one founder at a time, and nobody founds who sees a node of
 // Join that has state.
-func (c *entry) mayFound(ctx context.Context) (join bool, err error) {
-	has, err := c.st.HasState()
+func (en *entry) mayFound(ctx context.Context) (join bool, err error) {
+	has, err := en.st.HasState()
 	if err != nil {
 		return false, fmt.Errorf("founding the region: %w", err)
 	}
 	if has {
 		return true, nil // raft has yet to read it
 	}
-	if c.cfg.BootstrapExpect < 2 { // the word of one empty node is worth nothing: it may have lost its disk
+	if en.cfg.BootstrapExpect < 2 { // the word of one empty node is worth nothing: it may have lost its disk
 		return true, nil
 	}
-	around := c.greetAll(ctx, "")
+	around := en.greetAll(ctx, "")
 	for _, h := range around {
 		if h.GetHasState() {
 			return true, nil
 		}
 	}
-	if len(around)+1 < c.cfg.BootstrapExpect {
-		return false, fmt.Errorf("founding the region: %d of %d nodes are here", len(around)+1, c.cfg.BootstrapExpect)
+	if len(around)+1 < en.cfg.BootstrapExpect {
+		return false, fmt.Errorf("founding the region: %d of %d nodes are here", len(around)+1, en.cfg.BootstrapExpect)
 	}
 	for id := range around {
-		if id < c.self {
+		if id < en.self {
 			return false, fmt.Errorf("founding the region: waiting for node %s to do it", id)
 		}
 	}
-	agreed := map[ownership.NodeID]string{c.self: c.cfg.Node.Incarnation}
-	if !c.found.grant(c.self, time.Now()) {
+	agreed := map[ownership.NodeID]string{en.self: en.cfg.Node.Incarnation}
+	if !en.found.grant(en.self, time.Now()) {
 		return false, fmt.Errorf("founding the region: this node gave its word to another founder")
 	}
-	for id, h := range c.greetAll(ctx, c.self) {
+	for id, h := range en.greetAll(ctx, en.self) {
 		if h.GetHasState() {
 			return true, nil
 		}
@@ -272,34 +270,34 @@ func (c *entry) mayFound(ctx context.Context) (join bool, err error) {
 			agreed[id] = h.GetIncarnation()
 		}
 	}
-	if len(agreed) < c.cfg.BootstrapExpect {
-		return false, fmt.Errorf("founding the region: %d of %d nodes agree", len(agreed), c.cfg.BootstrapExpect)
+	if len(agreed) < en.cfg.BootstrapExpect {
+		return false, fmt.Errorf("founding the region: %d of %d nodes agree", len(agreed), en.cfg.BootstrapExpect)
 	}
-	c.found.agree(agreed)
-	return true, c.foundRegion(ctx)
+	en.found.agree(agreed)
+	return true, en.foundRegion(ctx)
 }
 
 // greetAll says hello to every address of Join and gives the other nodes of this
 // region that answered, by id.
-func (c *entry) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
-	hello := c.me()
+func (en *entry) greetAll(ctx context.Context, founder ownership.NodeID) map[ownership.NodeID]greeting {
+	hello := en.me()
 	hello.Founder = string(founder)
-	met, _, _ := c.greetAt(ctx, c.cfg.Join, hello)
+	met, _, _ := en.greetAt(ctx, en.cfg.Join, hello)
 	return met
 }
 
 // greetAt says hello at the addresses, this node's own left out, and remembers
 // where it met whom. self are answers under this node's own id, refused is what one
 // said that takes this node for a stranger.
-func (c *entry) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting, refused error) {
-	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == c.addr })
-	met, self, refused = greetAt(ctx, c.links, addrs, hello)
-	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == c.process }) // by another of its addresses
+func (en *entry) greetAt(ctx context.Context, addrs []string, hello *peerpb.HelloRequest) (met map[ownership.NodeID]greeting, self []greeting, refused error) {
+	addrs = slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == en.addr })
+	met, self, refused = greetAt(ctx, en.links, addrs, hello)
+	self = slices.DeleteFunc(self, func(h greeting) bool { return h.GetProcess() == en.process }) // by another of its addresses
 	for _, h := range met {
-		c.present.tells(bearerOfReply(h.HelloReply), time.Now())
+		en.present.Tells(presence.ReplyOf(h.HelloReply), time.Now())
 		for _, n := range h.GetNodes() {
-			if other := ownership.NodeID(n.GetNode()); other != c.self {
-				c.present.hint(other, n.GetAddr())
+			if other := ownership.NodeID(n.GetNode()); other != en.self {
+				en.present.Hint(other, n.GetAddr())
 			}
 		}
 	}
@@ -315,27 +313,27 @@ type greeting struct {
 // greetAt says hello at all the addresses at once, each that a name resolves to,
 // and gives the other nodes of the region that answered in time, by id, the answers
 // under the own id, and a refusal by a node of another deployment or region.
-func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	out := make(map[ownership.NodeID]greeting)
 	var self []greeting
 	var refused error
-	for _, addr := range l.d.resolved(ctx, addrs) {
+	for _, addr := range l.Dialer.Resolved(ctx, addrs) {
 		wg.Go(func() {
-			p := l.to("", addr)
-			h, err := ask(ctx, p, p.hello, hello)
+			p := l.To("", addr)
+			h, err := p.Hello(ctx, hello)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ownership.ErrForeign) {
 				refused = fmt.Errorf("greeting the node at %s: %w", addr, err)
 			}
-			if err != nil || h.GetDeployment() != l.self.deployment || h.GetRegion() != string(l.self.region) {
+			if err != nil || h.GetDeployment() != l.Self.Deployment || h.GetRegion() != string(l.Self.Region) {
 				return
 			}
-			if h.GetNode() == string(l.self.node) {
+			if h.GetNode() == string(l.Self.Node) {
 				self = append(self, greeting{h, addr})
 				return
 			}
@@ -345,9 +343,6 @@ func greetAt(ctx context.Context, l *links, addrs []string, hello *peerpb.HelloR
 	wg.Wait()
 	return out, self, refused
 }
-
-// helloLimit bounds a round of hellos.
-const helloLimit = 2 * time.Second
 
 // founding remembers to whom this node gave its word, and who gave theirs to it when
 // it founded the region.

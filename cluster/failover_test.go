@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -190,46 +191,16 @@ func TestVerifyRefusesWhenAVoterIsAtANewerTerm(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
-	re := ldr.reign.Load()
-	if _, err := re.verify.Do(soon(t), struct{}{}); err != nil {
+	l := ldr.leading.Load()
+	if err := l.Sure(soon(t)); err != nil {
 		t.Fatalf("the leader cannot make sure of its lead: %v", err)
 	}
-	// As if this reign were of the term before: what a leader finds that was
+	// As if this leadership were of the term before: what a leader finds that was
 	// paused while the others elected another.
-	old := &reign{c: ldr.Cluster, term: re.term - 1, ctx: re.ctx}
-	if err := old.majority(soon(t)); err == nil {
+	old := leader.New(t.Context(), ldr.needs())
+	defer old.End()
+	old.Term = l.Term - 1
+	if err := old.Sure(soon(t)); err == nil {
 		t.Error("a leader of a past term is sure of its lead")
-	}
-}
-
-func TestCountWantsAMajorityOfThisTerm(t *testing.T) {
-	silent := vote{err: errors.New("unreachable")}
-	for _, tc := range []struct {
-		name  string
-		votes []vote
-		asked int
-		need  int
-		want  error // nil: sure
-	}{
-		{"alone", nil, 0, 0, nil},
-		{"a majority of three", []vote{{term: 5}}, 2, 1, nil},
-		{"one of three is silent", []vote{silent, {term: 4}}, 2, 1, nil},
-		{"both others are silent", []vote{silent, silent}, 2, 1, ownership.ErrNoLeader},
-		{"F13 another was elected meanwhile", []vote{{term: 6}, {term: 6}}, 2, 1, errNotLeader},
-		{"two of five are enough with itself", []vote{silent, {term: 5}, silent, {term: 5}}, 4, 2, nil},
-		{"one of five is not", []vote{silent, {term: 5}, silent, silent}, 4, 2, ownership.ErrNoLeader},
-		{"nobody answers in time", nil, 2, 1, ownership.ErrNoLeader},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			votes := make(chan vote, len(tc.votes))
-			for _, v := range tc.votes {
-				votes <- v
-			}
-			ctx, cancel := context.WithTimeout(soon(t), 20*time.Millisecond)
-			defer cancel()
-			if err := count(ctx, votes, tc.asked, tc.need, 5); !errors.Is(err, tc.want) {
-				t.Errorf("count gave %v, want %v", err, tc.want)
-			}
-		})
 	}
 }

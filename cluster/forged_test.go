@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,13 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
 // forgedStream is a raft.StreamLayer that only dials, as it is told.
 type forgedStream struct {
-	*handedListener
+	nobody
 	open func(addr string, timeout time.Duration) (net.Conn, error)
 }
 
@@ -34,13 +36,31 @@ func (s forgedStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.
 	return s.open(string(addr), timeout)
 }
 
+// nobody is a listener that is never called.
+type nobody struct {
+	over chan struct{}
+	once *sync.Once
+}
+
+func newNobody() nobody { return nobody{make(chan struct{}), new(sync.Once)} }
+
+func (n nobody) Accept() (net.Conn, error) { <-n.over; return nil, net.ErrClosed }
+func (n nobody) Close() error              { n.once.Do(func() { close(n.over) }); return nil }
+func (n nobody) Addr() net.Addr            { return advertised("evil:1") }
+
+// The words by which a plain port tells its protocols apart.
+const (
+	prefaceRaft = "TANDEM-RAFT/2\n"
+	prefacePeer = "TANDEM-PEER/1\n"
+)
+
 // attacker is the published attack on a raft port that asks nobody who they are:
 // a transport of the same library, and messages of a term that no election will
 // ever reach.
 func attacker(t *testing.T, open func(addr string, timeout time.Duration) (net.Conn, error)) *raft.NetworkTransport {
 	t.Helper()
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  forgedStream{newHandedListener(advertised("evil:1")), open},
+		Stream:  forgedStream{newNobody(), open},
 		MaxPool: 0, Timeout: time.Second, Logger: hclog.NewNullLogger(),
 	})
 	t.Cleanup(func() { _ = trans.Close() })
@@ -85,7 +105,7 @@ func (r *testRegion) webCert(ofRegionsCA bool) tls.Certificate {
 	}
 	parent, signer := tmpl, any(key)
 	if ofRegionsCA {
-		ca, err := tls.LoadX509KeyPair(filepath.Join(r.ca, CACertFile), filepath.Join(r.ca, CAKeyFile))
+		ca, err := tls.LoadX509KeyPair(filepath.Join(r.ca, transport.CACertFile), filepath.Join(r.ca, transport.CAKeyFile))
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -101,7 +121,7 @@ func (r *testRegion) webCert(ofRegionsCA bool) tls.Certificate {
 func overTLS(cert tls.Certificate) func(string, time.Duration) (net.Conn, error) {
 	return func(addr string, timeout time.Duration) (net.Conn, error) {
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", addr,
-			&tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}, GetClientCertificate: shown(cert)})
+			&tls.Config{InsecureSkipVerify: true, NextProtos: []string{transport.ALPNRaft}, GetClientCertificate: shown(cert)})
 		if err != nil {
 			return nil, err
 		}
@@ -209,10 +229,12 @@ func TestB103_ANodeThatIsNotOfTheRegionSpeaksInVain(t *testing.T) {
 
 // forger speaks raft with a node's own certificate.
 func (r *testRegion) forger(node ownership.NodeID, process string) *raft.NetworkTransport {
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
+	d := transport.NewDialer(r.credsOf(r.ca, testDeployment, "emea", node, time.Minute), time.Second)
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: &dialStream{handedListener: newHandedListener(advertised("forger:1")), open: func(ctx context.Context, addr ownership.NodeID) (net.Conn, error) {
-			conn, err := d.dial(ctx, string(addr), true, "")
+		Stream: forgedStream{newNobody(), func(addr string, timeout time.Duration) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			conn, err := d.Dial(ctx, addr, true, "")
 			if err != nil {
 				return nil, err
 			}
@@ -223,7 +245,7 @@ func (r *testRegion) forger(node ownership.NodeID, process string) *raft.Network
 	r.t.Cleanup(func() {
 		_ = trans.Close()
 		trans.CloseStreams()
-		d.closeAll()
+		d.CloseAll()
 	})
 	return trans
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -58,7 +59,7 @@ func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
 	}
 	leaderOf(t, nodes...)
 	for _, n := range nodes {
-		eventually(t, "all three vote", func() bool { return n.voters() == 3 })
+		eventually(t, "all three vote", func() bool { return len(n.votersHere()) == 3 })
 	}
 }
 
@@ -66,7 +67,7 @@ func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	ldr := r.form(1)[0]
-	leases := ldr.reign.Load().leases
+	leases := ldr.leading.Load().Leases
 	eventually(t, "the leader is long in office", func() bool { return time.Now().After(leases.Over("b")) })
 	b := &testNode{r: r, id: "b", dir: r.dir + "/b"}
 	r.nodes["b"] = b
@@ -194,8 +195,8 @@ func wipedNodeGivesNoVote(t *testing.T, stamped bool) {
 	wiped.dir += "-new"
 	again(wiped)
 	again(behind)
-	p := behind.links.to(wiped.self, wiped.Addr())
-	if res, err := ask(t.Context(), p, p.term, &peerpb.TermRequest{}); err == nil {
+	p := behind.links.To(wiped.self, wiped.Addr())
+	if res, err := p.Term(t.Context(), &peerpb.TermRequest{}); err == nil {
 		t.Errorf("the wiped node confirms leaders up to term %d", res.GetTerm())
 	}
 	eventually(t, "the node with data asks for votes in vain", func() bool { return behind.Status().State == "candidate" })
@@ -231,32 +232,32 @@ func TestB101_F29_ForeignJoinIsRefused(t *testing.T) {
 	nodes := r.form(2)
 	ldr := leaderOf(t, nodes...)
 	other := nodes[1]
-	good := JoinRequest{Node: ldr.cfg.Node, Stamp: ldr.st.Stamp()}
+	good := leader.JoinRequest{Node: ldr.cfg.Node, Stamp: ldr.st.Stamp()}
 	good.Node.ID, good.Stamp.Node = "x", "x"
 	good.Node.Incarnation, good.Stamp.Incarnation = "inc", "inc"
 	good.Node.ClusterAddr = "127.0.0.1:1"
 	for _, tc := range []struct {
 		name   string
-		change func(*JoinRequest)
+		change func(*leader.JoinRequest)
 		want   error
 	}{
-		{"B101 other deployment", func(q *JoinRequest) { q.Stamp.Deployment = "fabrikam" }, ownership.ErrForeign},
-		{"B101 other region", func(q *JoinRequest) { q.Stamp.Region = "amer" }, ownership.ErrForeign},
-		{"B101 record of another region", func(q *JoinRequest) { q.Node.Region = "amer" }, ownership.ErrForeign},
-		{"B101 record and stamp differ", func(q *JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
-		{"B101 own id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
-		{"B101 known id with another incarnation", func(q *JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
-		{"B101 address of another node", func(q *JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ErrUnreachable},
-		{"B101 nobody at the address", func(*JoinRequest) {}, ErrUnreachable},
+		{"B101 other deployment", func(q *leader.JoinRequest) { q.Stamp.Deployment = "fabrikam" }, ownership.ErrForeign},
+		{"B101 other region", func(q *leader.JoinRequest) { q.Stamp.Region = "amer" }, ownership.ErrForeign},
+		{"B101 record of another region", func(q *leader.JoinRequest) { q.Node.Region = "amer" }, ownership.ErrForeign},
+		{"B101 record and stamp differ", func(q *leader.JoinRequest) { q.Stamp.Node = "y" }, ownership.ErrConflict},
+		{"B101 own id with another incarnation", func(q *leader.JoinRequest) { q.Node.ID, q.Stamp.Node = ldr.id, ldr.id }, ownership.ErrConflict},
+		{"B101 known id with another incarnation", func(q *leader.JoinRequest) { q.Node.ID, q.Stamp.Node = other.id, other.id }, ownership.ErrConflict},
+		{"B101 address of another node", func(q *leader.JoinRequest) { q.Node.ClusterAddr = other.Addr() }, ownership.ErrUnreachable},
+		{"B101 nobody at the address", func(*leader.JoinRequest) {}, ownership.ErrUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, n := range nodes { // by the leader itself, and forwarded
 				req := good
 				tc.change(&req)
 				ctx := soon(t)
-				if tc.want == ErrUnreachable { // it is tried again until the bound
-					r := ldr.reign.Load()
-					if _, err := r.admit(ctx, req); !errors.Is(err, tc.want) {
+				if tc.want == ownership.ErrUnreachable { // it is tried again until the bound
+					r := ldr.leading.Load()
+					if _, err := r.Admit(ctx, req); !errors.Is(err, tc.want) {
 						t.Errorf("admitted with %v, want %v", err, tc.want)
 					}
 					continue

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -19,20 +20,20 @@ import (
 //
 // The error is ErrConflict when this node has data of a region already, or a node
 // of its join list does, or ErrNoLeader when ctx ends first.
-func (c *entry) Found(ctx context.Context) error {
+func (en *entry) Found(ctx context.Context) error {
 	fail := func(err error) error {
-		return fmt.Errorf("founding region %s on node %s: %w", c.cfg.Region, c.self, err)
+		return fmt.Errorf("founding region %s on node %s: %w", en.cfg.Region, en.self, err)
 	}
-	has, err := c.st.HasState()
+	has, err := en.st.HasState()
 	if err != nil {
 		return fail(err)
 	}
 	if has {
 		return fail(fmt.Errorf("this node has data of a region already, and goes on in that one: %w", ownership.ErrConflict))
 	}
-	met, self, _ := c.greetAt(ctx, c.around(), c.me())
+	met, self, _ := en.greetAt(ctx, en.around(), en.me())
 	for _, h := range self {
-		return fail(fmt.Errorf("another process runs as node %s at %s; stop it, or give this one an id of its own: %w", c.self, h.addr, ownership.ErrConflict))
+		return fail(fmt.Errorf("another process runs as node %s at %s; stop it, or give this one an id of its own: %w", en.self, h.addr, ownership.ErrConflict))
 	}
 	for id, h := range met {
 		if h.GetHasState() {
@@ -40,13 +41,13 @@ func (c *entry) Found(ctx context.Context) error {
 				"If that region knows this node with other data, remove it there first: %w", id, h.addr, ownership.ErrConflict))
 		}
 	}
-	if !c.found.grant(c.self, time.Now()) {
+	if !en.found.grant(en.self, time.Now()) {
 		return fail(fmt.Errorf("this node has just agreed that another one founds it: %w", ownership.ErrConflict))
 	}
-	if err := c.foundRegion(ctx); err != nil {
+	if err := en.foundRegion(ctx); err != nil {
 		return fail(err)
 	}
-	if err := c.Ready(ctx); err != nil {
+	if err := en.Ready(ctx); err != nil {
 		return fail(fmt.Errorf("%w: %w", ownership.ErrNoLeader, err))
 	}
 	return nil
@@ -54,24 +55,24 @@ func (c *entry) Found(ctx context.Context) error {
 
 // foundRegion makes this node the only voter of a new region, whose identity is
 // random; the others join.
-func (c *entry) foundRegion(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+func (en *entry) foundRegion(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
-	if err := c.st.Belong(rand.Text()); err != nil {
+	if err := en.st.Belong(rand.Text()); err != nil {
 		return fmt.Errorf("founding the region: %w", err)
 	}
-	err := await(ctx, func() raft.Future {
-		return c.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
-			{ID: raft.ServerID(c.self), Address: raft.ServerAddress(c.addr), Suffrage: raft.Voter},
+	err := leader.Await(ctx, func() raft.Future {
+		return en.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
+			{ID: raft.ServerID(en.self), Address: raft.ServerAddress(en.addr), Suffrage: raft.Voter},
 		}})
 	})
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return fmt.Errorf("founding the region: %w", err)
 	}
 	if err == nil {
-		c.admitted()
-		c.enterAt.fire()
-		c.log.Info("this node founded the region", "deployment", c.cfg.Deployment, "region", string(c.cfg.Region), "identity", c.identity())
+		en.admitted()
+		en.enterAt.fire()
+		en.log.Info("this node founded the region", "deployment", en.cfg.Deployment, "region", string(en.cfg.Region), "identity", en.identity())
 	}
 	return nil
 }
@@ -81,51 +82,27 @@ func (c *entry) foundRegion(ctx context.Context) error {
 // vote, and with two nodes of three such a vote is enough to lose acknowledged
 // claims; a process on a copied disk is a second vote under one id. So every process
 // is deaf until its leader has looked at it, or enough others vouch for it.
-func (c *entry) admitted() {
-	if c.trans.deaf.Swap(false) {
-		c.log.Info("this process takes part in raft", "process", c.process)
+func (en *entry) admitted() {
+	if en.trans.Deaf.Swap(false) {
+		en.log.Info("this process takes part in raft", "process", en.process)
 	}
 }
 
 // identity is the region's: random, made when it was founded. Empty: this node
 // belongs to none yet, or to one that was founded by older software.
-func (c *standing) identity() string {
-	if id := c.tb.Identity(); id != "" {
+func (st *standing) identity() string {
+	if id := st.tb.Identity(); id != "" {
 		return id
 	}
-	return c.st.Lineage().Identity
+	return st.st.Lineage().Identity
 }
 
 // formerly is the region's identity before a snapshot of another founding was
 // restored while this process ran; empty: none was. Those who have yet to get that
 // snapshot know it by that one.
-func (c *standing) formerly() string {
-	if id := c.former.Load(); id != nil {
+func (st *standing) formerly() string {
+	if id := st.former.Load(); id != nil {
 		return *id
 	}
 	return ""
-}
-
-// begin gives a region its newest format and its identity before anything else is
-// in its table, or as soon as every node reads the format that has one.
-func (r *reign) begin() {
-	if len(r.c.tb.Nodes()) == 0 {
-		r.raiseFormat()
-	}
-	if r.c.tb.Identity() != "" || r.c.tb.Format() < ownership.FormatReservations {
-		return
-	}
-	id := r.c.st.Lineage().Identity
-	if id == "" {
-		id = rand.Text()
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, r.c.cfg.Timings.Decide)
-	defer cancel()
-	out, err := r.propose(ctx, ownership.Found{Identity: id})
-	if err == nil {
-		err = out.Err
-	}
-	if err != nil && r.ctx.Err() == nil {
-		r.c.log.Warn("giving the region its identity", "err", err)
-	}
 }

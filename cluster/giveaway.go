@@ -32,18 +32,18 @@ type Given struct {
 // partition, so the partition is what moves. What could not be moved is counted
 // and this node goes on acting on it; the error is ctx's, or the last one that
 // kept a partition here.
-func (c *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
+func (mv *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
 	var out Given
 	var last error
 	failed := make(map[ownership.NodeID]bool)
-	for _, p := range c.tb.PartitionsOf(c.self) {
+	for _, p := range mv.tb.PartitionsOf(mv.self) {
 		if err := ctx.Err(); err != nil {
 			return out, fmt.Errorf("giving this node's partitions away: %w", err)
 		}
 		if p.Live == 0 && !what.Empty {
 			continue
 		}
-		pinned, ringing, err := c.stuck(p)
+		pinned, ringing, err := mv.stuck(p)
 		switch {
 		case err != nil:
 			return out, fmt.Errorf("giving this node's partitions away: %w", err)
@@ -56,9 +56,9 @@ func (c *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
 		}
 		// No target: the leader knows who is fit to take it, but for those that this
 		// node has just tried in vain.
-		_, to, err := c.yield(ctx, p.ID, p.Epoch, "", slices.Collect(maps.Keys(failed))...)
+		_, to, err := mv.yield(ctx, p.ID, p.Epoch, "", slices.Collect(maps.Keys(failed))...)
 		if err != nil {
-			if to != "" && (errors.Is(err, ErrUnreachable) || errors.Is(err, ownership.ErrBehind)) {
+			if to != "" && (errors.Is(err, ownership.ErrUnreachable) || errors.Is(err, ownership.ErrBehind)) {
 				failed[to] = true
 			}
 			out.Failed++
@@ -75,20 +75,20 @@ func (c *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
 
 // stuck says what speaks against moving a partition now: an answered call with
 // its media here, or a call that rings and is about to be answered here.
-func (c *standing) stuck(p ownership.Partition) (pinned, ringing bool, err error) {
+func (st *standing) stuck(p ownership.Partition) (pinned, ringing bool, err error) {
 	if p.Live == 0 {
 		return false, false, nil
 	}
 	now := time.Now()
 	for _, state := range []ownership.CallState{ownership.CallAnswered, ownership.CallClaimed} {
 		for cursor := ""; ; {
-			calls, next, err := c.tb.Calls(ownership.CallFilter{Partition: p.ID, State: state}, cursor, 0)
+			calls, next, err := st.tb.Calls(ownership.CallFilter{Partition: p.ID, State: state}, cursor, 0)
 			if err != nil {
 				return false, false, err
 			}
 			for _, k := range calls {
 				// What is reserved for another stays that one's, wherever the partition goes.
-				pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == c.self
+				pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == st.self
 				ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
 			}
 			if next == "" || pinned {
@@ -105,24 +105,24 @@ func (c *standing) stuck(p ownership.Partition) (pinned, ringing bool, err error
 // is dead, the failover has done it. The time in the table is by the clock of
 // whoever asked: a clock that is wrong moves calls early or late, and breaks
 // nothing.
-func (c *moves) keepDrain() {
-	tick := time.NewTicker(c.cfg.Timings.Renew)
+func (mv *moves) keepDrain() {
+	tick := time.NewTicker(mv.cfg.Timings.Renew)
 	defer tick.Stop()
 	var told Given
 	for {
 		select {
 		case <-tick.C:
-		case <-c.ctx.Done():
+		case <-mv.ctx.Done():
 			return
 		}
-		n, ok := c.tb.Node(c.self)
+		n, ok := mv.tb.Node(mv.self)
 		if !ok || n.State != ownership.NodeDraining || n.DrainBy.IsZero() || time.Now().Before(n.DrainBy) {
 			told = Given{}
 			continue
 		}
-		given, err := c.GiveAway(c.ctx, Giving{Ringing: true})
+		given, err := mv.GiveAway(mv.ctx, Giving{Ringing: true})
 		if given != told && given != (Given{}) {
-			c.log.Info("the drain's time is up: calls that can be moved are handed over", "partitions_moved", given.Moved,
+			mv.log.Info("the drain's time is up: calls that can be moved are handed over", "partitions_moved", given.Moved,
 				"partitions_kept_for_pinned_calls", given.Pinned, "partitions_not_moved", given.Failed, "err", err)
 		}
 		told = given

@@ -3,11 +3,14 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
+	"tandem/store"
 )
 
 // claimOn claims a call for a node.
@@ -112,14 +115,14 @@ func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 	if _, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true}); err != nil || len(n.tb.PartitionsOf(n.id)) != 0 {
 		t.Fatalf("it keeps %d partitions: %v", len(n.tb.PartitionsOf(n.id)), err)
 	}
-	reign := ldr.reign.Load()
-	release, err := reign.form(soon(t))
+	l := ldr.leading.Load()
+	release, err := l.Form(soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	reign.leases.Revoke(n.id)
+	l.Leases.Revoke(n.id)
 	eventually(t, "the lease ends while the removal is under way", func() bool { return !n.Status().Leased })
-	if !reign.leases.Revoked(n.id) {
+	if !l.Leases.Revoked(n.id) {
 		t.Error("it was reinstated in the middle of its removal")
 	}
 	release()
@@ -180,8 +183,8 @@ func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaderOf(t, nodes...)
-	reign := a.reign.Load()
-	reign.raiseFormat()
+	l := a.leading.Load()
+	l.RaiseFormat()
 	if got := a.tb.Format(); got != 1 {
 		t.Fatalf("the region writes format %d, which node a cannot read", got)
 	}
@@ -192,21 +195,10 @@ func TestCommandFormatIsRaisedWhenEveryNodeReadsIt(t *testing.T) {
 		eventually(t, "the gate opens on "+string(n.id), func() bool { return n.tb.Format() == 2 })
 	}
 	old := ownership.Node{ID: "d", Region: "emea", ClusterAddr: "127.0.0.1:1", Incarnation: "new", Format: 1}
-	if err := leaderOf(t, nodes[1:]...).reign.Load().checkNewcomer(JoinRequest{Node: old}); !errors.Is(err, ownership.ErrConflict) {
+	stamp := store.Stamp{Deployment: testDeployment, Region: "emea", Node: "d", Incarnation: "new"}
+	_, err := leaderOf(t, nodes[1:]...).leading.Load().Admit(soon(t), leader.JoinRequest{Node: old, Stamp: stamp})
+	if !errors.Is(err, ownership.ErrConflict) || !strings.Contains(err.Error(), "upgrade its software first") {
 		t.Errorf("a node of old software was let in with %v", err)
-	}
-}
-
-func TestCommonFormat(t *testing.T) {
-	nodes := []ownership.Node{
-		{ID: "a", Format: 3, State: ownership.NodeActive},
-		{ID: "b", Format: 2, State: ownership.NodeDraining},
-		{ID: "c", Format: 1, State: ownership.NodeGone},
-	}
-	for own, want := range map[uint32]uint32{1: 1, 2: 2, 3: 2, 4: 2} {
-		if got := commonFormat(nodes, own); got != want {
-			t.Errorf("a leader that reads %d gives %d, want %d", own, got, want)
-		}
 	}
 }
 

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"connectrpc.com/connect"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -20,57 +21,30 @@ const (
 )
 
 // direct asks the leader which node is fittest to take a partition, but for some.
-func (c *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
-	req := &peerpb.DirectRequest{Partition: uint32(id)}
-	for _, n := range but {
-		req.But = append(req.But, string(n))
-	}
-	err = c.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, leader ownership.NodeID, addr string) error {
-		var res *peerpb.DirectReply
-		var err error
-		if leader == c.self {
-			res, err = c.serveDirect(ctx, req)
-		} else {
-			p := c.links.to(leader, addr)
-			res, err = ask(ctx, p, p.direct, req)
-		}
-		to = ownership.NodeID(res.GetNode())
-		return err
+func (mv *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
+	err = mv.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		return mv.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+			to, err = direct(ctx, l, id, but)
+			return err
+		}, func(p *transport.Peer) error {
+			req := &peerpb.DirectRequest{Partition: uint32(id)}
+			for _, n := range but {
+				req.But = append(req.But, string(n))
+			}
+			res, err := p.Direct(ctx, req)
+			to = ownership.NodeID(res.GetNode())
+			return err
+		})
 	})
 	return to, err
 }
 
-func (c *moves) serveDirect(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
-	r := c.reign.Load()
-	if r == nil {
-		return nil, errNotLeader
+// direct is the leader's part of it.
+func direct(ctx context.Context, l *leader.Leadership, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
+	if err := l.Ready(ctx); err != nil {
+		return "", err
 	}
-	if err := r.waitReady(ctx); err != nil {
-		return nil, err
-	}
-	to, err := r.fittest(ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
-	return &peerpb.DirectReply{Node: string(to)}, err
-}
-
-// fittest gives the node that is fittest to take the partition, but for some.
-func (r *reign) fittest(id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
-	p, ok := r.c.tb.Partition(id)
-	if !ok {
-		return "", fmt.Errorf("moving partition %s: %w", id, ownership.ErrUnknown)
-	}
-	to, ok := ownership.Heir(r.c.tb, p, r.fitnessBut(but))
-	if !ok {
-		return "", fmt.Errorf("moving partition %s: no other active node has a lease and a healthy bot: %w", id, ownership.ErrFull)
-	}
-	return to, nil
-}
-
-func (r *reign) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]ownership.Fitness {
-	fit := r.leases.Fitness(time.Now())
-	for _, n := range but {
-		delete(fit, n)
-	}
-	return fit
+	return l.Fittest(id, but)
 }
 
 func nodeIDs(names []string) []ownership.NodeID {
@@ -81,43 +55,36 @@ func nodeIDs(names []string) []ownership.NodeID {
 	return ids
 }
 
-// direct gives a move without a target the node that is fittest to take it: those
-// of owners of older software have none.
-func (r *reign) direct(m ownership.Move) (ownership.Move, error) {
-	var err error
-	if m.To == "" {
-		m.To, err = r.fittest(m.Partition, nil)
-	}
-	return m, err
-}
-
 // handOn gives the next owner what this node knows of the partition's handled
 // messages, so that a repeat that arrives there after the move finds its reply.
 // Nothing is handed on before the partition rests: what is under way is not yet in
 // the memory.
-func (c *moves) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
-	return c.send(ctx, id, c.memory(id), to)
+func (mv *moves) handOn(ctx context.Context, id ownership.PartitionID, to ownership.NodeID) error {
+	return mv.send(ctx, id, mv.memory(id), to)
 }
 
-func (c *moves) memory(id ownership.PartitionID) []byte {
-	if c.doors.Memory == nil {
+func (mv *moves) memory(id ownership.PartitionID) []byte {
+	if mv.doors.Memory == nil {
 		return nil
 	}
-	return c.doors.Memory(id)
+	return mv.doors.Memory(id)
 }
 
-func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
+func (mv *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
 	if len(memory) == 0 {
 		return nil
 	}
-	n, ok := c.tb.Node(to)
+	n, ok := mv.tb.Node(to)
 	if !ok {
 		return fmt.Errorf("handing on its memory to node %s: %w", to, ownership.ErrUnknown)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Relay)
+	ctx, cancel := context.WithTimeout(ctx, mv.cfg.Timings.Relay)
 	defer cancel()
-	p := c.links.to(n.ID, n.ClusterAddr)
-	stream := p.take.CallClientStream(ctx)
+	p := mv.links.To(n.ID, n.ClusterAddr)
+	stream, err := p.Take(ctx)
+	if err != nil {
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
+	}
 	for rest := memory; len(rest) > 0; {
 		part := rest[:min(len(rest), memoryChunk)]
 		rest = rest[len(part):]
@@ -126,30 +93,30 @@ func (c *moves) send(ctx context.Context, id ownership.PartitionID, memory []byt
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fmt.Errorf("handing on its memory: %w", fromConnect(p.name(), err))
+		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
 	return nil
 }
 
-// serveTake takes the memory of a partition that is about to be this node's. It is
+// Take takes the memory of a partition that is about to be this node's. It is
 // believed from its present owner only, and harmless if the move comes to nothing.
-func (c *moves) serveTake(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*connect.Response[peerpb.TakeReply], error) {
-	memory, id, err := c.readMemory(speakerOf(ctx), stream)
+func (d *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb.TakeRequest]) (*peerpb.TakeReply, error) {
+	memory, id, err := d.readMemory(transport.SpeakerOf(ctx), stream)
 	if err != nil {
-		return nil, toConnect(fmt.Errorf("taking the memory of partition %s: %w", id, err))
+		return nil, fmt.Errorf("taking the memory of partition %s: %w", id, err)
 	}
-	if c.doors.Recall != nil {
-		c.doors.Recall(id, memory)
+	if d.doors.Recall != nil {
+		d.doors.Recall(id, memory)
 	}
-	return connect.NewResponse(&peerpb.TakeReply{}), nil
+	return &peerpb.TakeReply{}, nil
 }
 
-func (c *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
+func (mv *moves) readMemory(from ownership.NodeID, stream *connect.ClientStream[peerpb.TakeRequest]) (memory []byte, id ownership.PartitionID, err error) {
 	for stream.Receive() {
 		m := stream.Msg()
 		if id == 0 {
 			id = ownership.PartitionID(m.GetPartition())
-			if p, ok := c.tb.Partition(id); !ok || p.Owner != from {
+			if p, ok := mv.tb.Partition(id); !ok || p.Owner != from {
 				return nil, id, fmt.Errorf("by this node's table it is not %s's: %w", from, ownership.ErrBehind)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -97,7 +98,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 			if not := cut.Load(); not != nil && *not == [2]string{id, addr} {
 				return nil, errors.New("the way is cut")
 			}
-			return dialTCP(ctx, addr)
+			return transport.DialTCP(ctx, addr)
 		}
 	})
 	nodes := r.form(4)
@@ -117,7 +118,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 		return memory
 	}
 	cut.Store(&[2]string{string(n.id), mute.Addr()})
-	n.links.close()
+	n.links.Close()
 	theirs := n.tb.PartitionsOf(n.id)
 	if err := n.Leave(soon(t)); err != nil {
 		t.Fatal(err)
@@ -147,13 +148,13 @@ func TestO26_AMoveWithoutItsMemoryComesToNothing(t *testing.T) {
 	p := claimOn(t, n, 1, movable)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	to.cut()
-	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ErrUnreachable) {
+	if err := n.Move(soon(t), p.Partition, to.id); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Errorf("moving to a node that cannot be reached gave %v", err)
 	}
 	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {
 		t.Error("the owner no longer acts on what it kept")
 	}
-	if to, err := ldr.reign.Load().fittest(p.Partition, []ownership.NodeID{to.id}); err != nil || to != ldr.id {
+	if to, err := ldr.leading.Load().Fittest(p.Partition, []ownership.NodeID{to.id}); err != nil || to != ldr.id {
 		t.Errorf("without the node that failed, %s is the fittest (%v), want %s", to, err, ldr.id)
 	}
 }

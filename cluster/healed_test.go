@@ -96,28 +96,9 @@ func TestO36_IndexesOfTwoHistoriesSayNothing(t *testing.T) {
 	claim(t, ldr, 500)
 }
 
-// TestO20_OneLineOfASilentNode: a line when a node goes, one when it returns, a
-// reminder a minute; and raft's own lines, several a second, are not shown.
-func TestO20_OneLineOfASilentNode(t *testing.T) {
+// TestO20_RaftsLinesOfASilentNode: raft's own, several a second, are not shown.
+func TestO20_RaftsLinesOfASilentNode(t *testing.T) {
 	var log bytes.Buffer
-	c := newCluster(&shared{log: slog.New(slog.NewTextHandler(&log, nil))})
-	told := map[raft.ServerID]time.Time{}
-	at := time.Now()
-	for s := range 150 { // seconds
-		for range 5 {
-			c.tellOfPeer(told, raft.FailedHeartbeatObservation{PeerID: "b"}, at.Add(time.Duration(s)*time.Second))
-		}
-	}
-	c.tellOfPeer(told, raft.ResumedHeartbeatObservation{PeerID: "b"}, at)
-	c.tellOfPeer(told, raft.ResumedHeartbeatObservation{PeerID: "b"}, at)
-	c.tellOfPeer(told, raft.FailedHeartbeatObservation{PeerID: "b"}, at)
-	for text, want := range map[string]int{"a node does not answer": 2, "a node still does not answer": 2, "a node answers again": 1} {
-		if n := strings.Count(log.String(), text); n != want {
-			t.Errorf("%q is said %d times, want %d", text, n, want)
-		}
-	}
-
-	log.Reset()
 	l := store.RaftLogger(slog.New(slog.NewTextHandler(&log, nil)).With("node", "a"))
 	l.Error("failed to heartbeat to", "peer", "10.0.0.1:8471", "error", io.EOF)
 	l.Warn("failed to contact", "server-id", "b", "time", time.Second)

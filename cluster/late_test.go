@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -28,7 +29,7 @@ type held struct {
 }
 
 func (w *slowWay) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := dialTCP(ctx, addr)
+	conn, err := transport.DialTCP(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func TestARelayThatComesTooLateIsNotHandedOver(t *testing.T) {
 	}
 	way := ways[via.id]
 	way.close()
-	if err := relay("too late", 700*time.Millisecond); !errors.Is(err, ErrUnreachable) {
+	if err := relay("too late", 700*time.Millisecond); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Fatalf("a relay behind a cut gave %v", err)
 	}
 	way.heal(until) // that the node gave up has got lost

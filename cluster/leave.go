@@ -18,7 +18,7 @@ import (
 // its vote ends. Call Stop afterwards. The last voter cannot leave, nor one without
 // whom no quorum of living voters would be left: the error is ErrConflict.
 func (c *Cluster) Leave(ctx context.Context) error {
-	if c.voters() == 1 && c.votes(c.self) {
+	if slices.Equal(c.votersHere(), []string{string(c.self)}) {
 		return fmt.Errorf("leaving the region: node %s is its last voter: %w", c.self, ownership.ErrConflict)
 	}
 	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {
@@ -33,7 +33,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		}
 	}
 	err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Left: true, But: ignorant})
-	if errors.Is(err, ErrGone) {
+	if errors.Is(err, ownership.ErrGone) {
 		return nil // an attempt before it went through, and its answer was lost
 	}
 	if errors.Is(err, ownership.ErrConflict) && !c.stopping.Load() {
@@ -45,12 +45,12 @@ func (c *Cluster) Leave(ctx context.Context) error {
 // restAll waits until the table has heard what this node did as an owner, who acts no
 // more: whoever follows would take up calls that have ended here. It goes on without
 // after Timings.Decide.
-func (c *moves) restAll(ctx context.Context) {
+func (mv *moves) restAll(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, p := range c.tb.PartitionsOf(c.self) {
+	for _, p := range mv.tb.PartitionsOf(mv.self) {
 		all.Go(func() {
-			if err := c.rest(ctx, p.ID); err != nil {
-				c.log.Warn("leaving the region", "partition", p.ID.String(), "err", err)
+			if err := mv.rest(ctx, p.ID); err != nil {
+				mv.log.Warn("leaving the region", "partition", p.ID.String(), "err", err)
 			}
 		})
 	}
@@ -60,24 +60,24 @@ func (c *moves) restAll(ctx context.Context) {
 // bequeath hands the memory of this node's partitions to every other node: who
 // inherits which is known only when it does, and calls with media here go, too. It
 // gives those that could not take it.
-func (c *moves) bequeath(ctx context.Context) (ignorant []string) {
-	if c.tb.Format() < ownership.FormatReservations { // older nodes take no memory
+func (mv *moves) bequeath(ctx context.Context) (ignorant []string) {
+	if mv.tb.Format() < ownership.FormatReservations { // older nodes take no memory
 		return nil
 	}
 	memories := make(map[ownership.PartitionID][]byte)
-	for _, p := range c.tb.PartitionsOf(c.self) {
-		memories[p.ID] = c.memory(p.ID)
+	for _, p := range mv.tb.PartitionsOf(mv.self) {
+		memories[p.ID] = mv.memory(p.ID)
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for _, n := range c.tb.Nodes() {
-		if n.ID == c.self || n.State == ownership.NodeGone {
+	for _, n := range mv.tb.Nodes() {
+		if n.ID == mv.self || n.State == ownership.NodeGone {
 			continue
 		}
 		all.Go(func() {
 			for id, memory := range memories {
-				if err := c.send(ctx, id, memory, n.ID); err != nil {
-					c.log.Warn("leaving the region", "partition", id.String(), "not_inherited_by", string(n.ID), "err", err)
+				if err := mv.send(ctx, id, memory, n.ID); err != nil {
+					mv.log.Warn("leaving the region", "partition", id.String(), "not_inherited_by", string(n.ID), "err", err)
 					mu.Lock()
 					defer mu.Unlock()
 					ignorant = append(ignorant, string(n.ID))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -24,7 +25,7 @@ func (l *letters) letIn(_ context.Context, token string, node ownership.NodeID, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if token != "good" || l.node != "" && l.node != node {
-		return "", fmt.Errorf("its join token is not one of this region: %w", ErrUninvited)
+		return "", fmt.Errorf("its join token is not one of this region: %w", ownership.ErrUninvited)
 	}
 	l.node, l.done = node, l.done || done
 	return "alice", nil
@@ -50,7 +51,7 @@ func (r *testRegion) knocking(id ownership.NodeID, at []string, tune ...func(*Co
 
 func waitsOutside(t *testing.T, n *testNode, in *testNode) {
 	t.Helper()
-	eventually(t, "the newcomer hears why it is not let in", func() bool { return strings.Contains(n.whyNot(), ErrUninvited.Error()) })
+	eventually(t, "the newcomer hears why it is not let in", func() bool { return strings.Contains(n.whyNot(), ownership.ErrUninvited.Error()) })
 	if rec, ok := in.tb.Node(n.id); ok && rec.State != ownership.NodeGone || in.inRaft(n.id) {
 		t.Errorf("node %s is in all the same", n.id)
 	}
@@ -74,7 +75,7 @@ func TestD2_ACertificateAloneLetsNobodyIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.askToJoin(forged, "a", a.Addr(), req); !errors.Is(err, ErrUninvited) {
+	if err := askToJoin(forged, b.links.To("a", a.Addr()), req); !errors.Is(err, ownership.ErrUninvited) {
 		t.Errorf("a newcomer that names an operator itself gets %v", err)
 	}
 	if _, err := a.Meet(soon(t), b.Addr(), "", ""); err != nil {
@@ -174,29 +175,10 @@ func TestD2_WhoFoundedTogetherIsIn(t *testing.T) {
 	waitsOutside(t, r.knocking("d", addrs), leaderOf(t, nodes...))
 }
 
-// The audit log tells the same of one node once a minute, and what is remembered of it
-// has a bound.
-func TestD2_TheAuditLogIsNotFlooded(t *testing.T) {
-	var l lately
-	at := time.Unix(1e9, 0)
-	if what := (audited{"b", "i", false}); !l.due(what, at) || l.due(what, at.Add(time.Second)) || !l.due(what, at.Add(auditEvery)) {
-		t.Error("it is not told once a minute")
-	}
-	if !l.due(audited{"b", "i", true}, at) {
-		t.Error("that it came in is not told")
-	}
-	for i := range 10 * maxAudited {
-		l.due(audited{ownership.NodeID(fmt.Sprint(i)), "i", false}, at)
-	}
-	if len(l.told) > maxAudited {
-		t.Errorf("%d are remembered", len(l.told))
-	}
-}
-
 // A refusal keeps its kind between nodes, so a newcomer goes on waiting.
 func TestD2_ARefusalIsNotForGood(t *testing.T) {
-	err := fromFault(toFault(fmt.Errorf("joining node b: %w", ErrUninvited)))
-	if !errors.Is(err, ErrUninvited) || forGood(err) {
+	err := transport.FromFault(transport.ToFault(fmt.Errorf("joining node b: %w", ownership.ErrUninvited)))
+	if !errors.Is(err, ownership.ErrUninvited) || forGood(err) {
 		t.Errorf("%v is for good, or has no kind", err)
 	}
 }

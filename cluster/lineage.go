@@ -3,6 +3,8 @@ package cluster
 import (
 	"fmt"
 
+	"tandem/cluster/leader"
+	"tandem/cluster/presence"
 	"tandem/ownership"
 )
 
@@ -16,76 +18,71 @@ type naming struct {
 
 // keepLineage brings what stands beside the stamp up to what the table says, and
 // ends this process when the table names another one after it.
-func (c *entry) keepLineage() error {
-	if id := c.tb.Identity(); id != "" {
-		if err := c.st.Belong(id); err != nil {
+func (en *entry) keepLineage() error {
+	if id := en.tb.Identity(); id != "" {
+		if err := en.st.Belong(id); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	now := c.swaps.Load()
-	if now != c.naming.swaps {
-		c.naming = naming{swaps: now}
+	now := en.swaps.Load()
+	if now != en.naming.swaps {
+		en.naming = naming{swaps: now}
 	}
-	named := c.named(c.self)
-	if now%2 == 1 || now != c.swaps.Load() {
+	named := en.named(en.self)
+	if now%2 == 1 || now != en.swaps.Load() {
 		return nil // it is open which table that was
 	}
-	if named != c.process {
-		c.naming.at = 0
+	if named != en.process {
+		en.naming.at = 0
 	}
 	switch {
-	case named == c.process:
-		c.naming.seen = true
-		if c.naming.at == 0 {
-			c.naming.at = c.tb.Applied()
+	case named == en.process:
+		en.naming.seen = true
+		if en.naming.at == 0 {
+			en.naming.at = en.tb.Applied()
 		}
 		// Not before the table that names it is on disk: a node whose table is set back by
 		// a crash would not know any more whom it descends from.
-		if c.tb.Durable() < c.naming.at {
+		if en.tb.Durable() < en.naming.at {
 			return nil
 		}
-		if err := c.st.Confirm(c.process); err != nil {
+		if err := en.st.Confirm(en.process); err != nil {
 			return fmt.Errorf("keeping this process's id: %w", err)
 		}
-	case c.naming.seen && named != "":
-		return c.twin(c.where(c.self))
+	case en.naming.seen && named != "":
+		return en.twin(en.where(en.self))
 	}
 	return nil
 }
 
 // twin says what is wrong when two processes run on the data of one node, and what
 // to do.
-func (c *entry) twin(seen []string) error {
+func (en *entry) twin(seen []string) error {
 	at := "an address that is not known here"
 	for _, addr := range seen {
-		if addr != c.addr {
+		if addr != en.addr {
 			at = addr
 		}
 	}
-	return twinOf(c.self, at)
-}
-
-func twinOf(id ownership.NodeID, at string) error {
-	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
-		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
+	return presence.Twin(en.self, at)
 }
 
 // inTable reports whether the table holds this node's record as it is now.
-func (c *standing) inTable() bool {
-	n, ok := c.tb.Node(c.self)
+func (st *standing) inTable() bool {
+	n, ok := st.tb.Node(st.self)
 	if !ok || n.State == ownership.NodeGone {
 		return false
 	}
-	want := c.ownRecord()
+	want := st.ownRecord()
 	want.State, want.Voter, want.JoinedAt, want.DrainBy, want.GoneAt = n.State, n.Voter, n.JoinedAt, n.DrainBy, n.GoneAt
 	return n == want
 }
 
 // ownRecord is this node's record as the table should hold it: one of an older format
 // names no process.
-func (c *standing) ownRecord() ownership.Node {
-	n := c.cfg.Node
-	if c.tb.Format() < ownership.FormatReservations {
+func (st *standing) ownRecord() ownership.Node {
+	n := st.cfg.Node
+	if st.tb.Format() < ownership.FormatReservations {
 		n.Process = ""
 	}
 	return n
@@ -93,27 +90,27 @@ func (c *standing) ownRecord() ownership.Node {
 
 // ownsTooFew reports whether the node may take calls but lacks partitions. A region
 // of an older format bears some only to a node that has none.
-func (c *entry) ownsTooFew() bool {
-	n, ok := c.tb.Node(c.self)
-	if !ok || n.State != ownership.NodeActive || !c.Leased() {
+func (en *entry) ownsTooFew() bool {
+	n, ok := en.tb.Node(en.self)
+	if !ok || n.State != ownership.NodeActive || !en.Leased() {
 		return false
 	}
-	own := len(c.tb.PartitionsOf(c.self))
-	return own == 0 || own < c.cfg.Partitions && c.tb.Format() >= ownership.FormatReservations
+	own := len(en.tb.PartitionsOf(en.self))
+	return own == 0 || own < en.cfg.Partitions && en.tb.Format() >= ownership.FormatReservations
 }
 
 // joining is this node's request to be taken in, and why it has no token to show, if it
 // should have one.
-func (c *entry) joining() (req JoinRequest, noToken error) {
-	_, member := c.tb.Node(c.self)
+func (en *entry) joining() (req leader.JoinRequest, noToken error) {
+	_, member := en.tb.Node(en.self)
 	token := ""
 	if !member {
-		token, noToken = c.token()
+		token, noToken = en.token()
 	}
-	me := c.me()
-	return JoinRequest{
-		Node: c.cfg.Node, Partitions: c.cfg.Partitions, Stamp: c.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
-		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: c.raft.LastIndex(), Settings: c.cfg.Settings,
+	me := en.me()
+	return leader.JoinRequest{
+		Node: en.cfg.Node, Partitions: en.cfg.Partitions, Stamp: en.st.Stamp(), Identity: me.GetIdentity(), HasState: member,
+		Ancestors: me.GetAncestors(), Over: me.GetOver(), LastIndex: en.raft.LastIndex(), Settings: en.cfg.Settings,
 		Token: token,
 	}, noToken
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
+	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -50,7 +53,7 @@ func soon(t testing.TB) context.Context {
 
 // fast are the shipped timings, shortened for a busy machine under the race
 // detector.
-var fast = Timings{
+var fast = clocks.Timings{
 	Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, LeaderLease: 200 * time.Millisecond,
 	Renew: 200 * time.Millisecond, Lease: time.Second, Drift: 100 * time.Millisecond,
 	Announce: 50 * time.Millisecond, Handshake: 2 * time.Second,
@@ -94,7 +97,7 @@ func newRegion(t testing.TB, tune func(*Config)) *testRegion {
 	t.Helper()
 	r := &testRegion{t: t, dir: t.TempDir(), nodes: make(map[ownership.NodeID]*testNode), tune: tune}
 	r.ca = filepath.Join(r.dir, "ca")
-	if _, _, err := MakeCA(r.ca, "test", time.Hour); err != nil {
+	if _, _, err := transport.MakeCA(r.ca, "test", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -118,7 +121,7 @@ func (r *testRegion) form(n int) []*testNode {
 	}
 	eventually(r.t, "the votes are given", func() bool {
 		for _, n := range out {
-			if n.voters() < min(len(out), maxVoters) {
+			if len(n.votersHere()) < min(len(out), leader.MaxVoters) {
 				return false
 			}
 			for _, s := range n.servers() {
@@ -155,14 +158,14 @@ func (n *testNode) config() Config {
 	cert := filepath.Join(n.r.dir, "certs", string(n.id)+".pem")
 	key := filepath.Join(n.r.dir, "certs", string(n.id)+"-key.pem")
 	if _, err := os.Stat(cert); err != nil {
-		if _, _, err := MakeCert(filepath.Join(n.r.dir, "certs"), n.r.ca, testDeployment, "emea", n.id, []string{"127.0.0.1"}, time.Minute*30); err != nil {
+		if _, _, err := transport.MakeCert(filepath.Join(n.r.dir, "certs"), n.r.ca, testDeployment, "emea", n.id, []string{"127.0.0.1"}, time.Minute*30); err != nil {
 			n.r.t.Fatal(err)
 		}
 	}
 	return Config{
 		Deployment: testDeployment, Region: "emea",
 		Node:   ownership.Node{ID: n.id, Capacity: 10000, Version: "test"},
-		Listen: steadyAddr(n.r.t), TLS: &TLS{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, CACertFile)},
+		Listen: steadyAddr(n.r.t), TLS: &transport.Files{CertFile: cert, KeyFile: key, CAFile: filepath.Join(n.r.ca, transport.CACertFile)},
 		Timings: fast, Logger: testLogger(), Partitions: births, Silence: usualSilence,
 		JoinByCertificate: true, // who lets a node in is the matter of letin_test
 	}
@@ -260,8 +263,8 @@ func (n *testNode) stop() {
 // The node itself goes on and does not know.
 func (n *testNode) cut() {
 	_ = n.trans.Close()
-	n.dial.closeAll()
-	n.port.closeAll()
+	n.dial.CloseAll()
+	n.port.CloseAll()
 }
 
 // restart stops the node and starts it again, at the same address unless tuned.
@@ -295,12 +298,12 @@ func leaderOf(t testing.TB, nodes ...*testNode) *testNode {
 	eventually(t, "a leader that all know", func() bool {
 		found = nil
 		for _, n := range nodes {
-			if r := n.reign.Load(); r != nil {
-				select {
-				case <-r.ready:
+			if l := n.leading.Load(); l != nil {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				if l.Ready(ctx) == nil {
 					found = n
-				default:
 				}
+				cancel()
 			}
 		}
 		for _, n := range nodes {

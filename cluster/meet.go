@@ -7,7 +7,9 @@ import (
 	"slices"
 	"sync"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -20,44 +22,44 @@ import (
 // shows the token there.
 //
 // The error is ownership.ErrForeign for a node of another deployment or region,
-// ErrConflict when each belongs to a region of its own, ErrUnreachable when
+// ErrConflict when each belongs to a region of its own, ownership.ErrUnreachable when
 // nobody answers there, ErrBusy while maxMeetings others are being met, and
 // ErrNoLeader when neither has a region yet, or the newcomer did not come in
 // within ctx.
-func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
+func (en *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error) {
 	fail := func(err error) (ownership.Node, error) {
 		return ownership.Node{}, fmt.Errorf("meeting the node at %s: %w", addr, err)
 	}
-	if addr == c.addr {
+	if addr == en.addr {
 		return fail(fmt.Errorf("that is this node: %w", ownership.ErrConflict))
 	}
-	over, ok := c.invites.meet()
+	over, ok := en.invites.meet()
 	if !ok {
-		return fail(fmt.Errorf("%d others are being met: %w", maxMeetings, ErrBusy))
+		return fail(fmt.Errorf("%d others are being met: %w", maxMeetings, ownership.ErrBusy))
 	}
 	defer over()
-	inside := len(c.servers()) > 0
-	hello := c.me()
-	other, err := c.greet(ctx, addr, hello)
-	if errors.Is(err, ErrUnreachable) {
+	inside := len(en.servers()) > 0
+	hello := en.me()
+	other, err := en.greet(ctx, addr, hello)
+	if errors.Is(err, ownership.ErrUnreachable) {
 		// Whoever may have nodes met learns nothing of the ports of this network: open,
 		// closed and spoken by another program read the same.
-		c.log.Info("no node was met", "addr", addr, "err", err)
-		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", c.self, ErrUnreachable)
+		en.log.Info("no node was met", "addr", addr, "err", err)
+		err = fmt.Errorf("no node of this deployment answers there; the log of node %s says more: %w", en.self, ownership.ErrUnreachable)
 	}
 	if err != nil {
 		return fail(err)
 	}
 	newcomer, incarnation := ownership.NodeID(other.GetNode()), other.GetIncarnation()
-	switch known, ok := c.tb.Node(newcomer); {
-	case other.GetDeployment() != c.cfg.Deployment || other.GetRegion() != string(c.cfg.Region):
+	switch known, ok := en.tb.Node(newcomer); {
+	case other.GetDeployment() != en.cfg.Deployment || other.GetRegion() != string(en.cfg.Region):
 		return fail(fmt.Errorf("it is of %s/%s: %w", other.GetDeployment(), other.GetRegion(), ownership.ErrForeign))
 	case expected != "" && newcomer != expected:
 		return fail(fmt.Errorf("node %s answers there, not %s: %w", newcomer, expected, ownership.ErrConflict))
-	case newcomer == c.self:
+	case newcomer == en.self:
 		return fail(fmt.Errorf("it has this node's id: %w", ownership.ErrConflict))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation && known.State == ownership.NodeGone:
-		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ErrGone))
+		return fail(fmt.Errorf("node %s: %w: empty its data directory, then join it anew", newcomer, ownership.ErrGone))
 	case inside && other.GetHasState() && ok && known.Incarnation == incarnation:
 		return known, nil
 	case inside && other.GetHasState():
@@ -65,45 +67,45 @@ func (c *entry) Meet(ctx context.Context, addr string, expected ownership.NodeID
 	case !inside && !other.GetHasState():
 		return fail(fmt.Errorf("neither node has a region yet: found it on one of them (tandem found): %w", ownership.ErrNoLeader))
 	case !inside:
-		newcomer, incarnation = c.self, c.cfg.Node.Incarnation
-		c.invites.take(addr)
-		c.invites.show(token)
-		c.enterAt.fire()
+		newcomer, incarnation = en.self, en.cfg.Node.Incarnation
+		en.invites.take(addr)
+		en.invites.show(token)
+		en.enterAt.fire()
 	default:
-		defer c.invites.want(newcomer, incarnation, ownership.Operator(ctx))()
-		hello.Invite = c.addr
-		if _, err := c.greet(ctx, addr, hello); err != nil {
+		defer en.invites.want(newcomer, incarnation, ownership.Operator(ctx))()
+		hello.Invite = en.addr
+		if _, err := en.greet(ctx, addr, hello); err != nil {
 			return fail(err)
 		}
 	}
-	n, err := c.awaitNode(ctx, newcomer, incarnation)
+	n, err := en.awaitNode(ctx, newcomer, incarnation)
 	if err != nil {
 		return fail(err)
 	}
 	return n, nil
 }
 
-func (c *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+func (en *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
-	p := c.links.to("", addr)
-	return ask(ctx, p, p.hello, req)
+	p := en.links.To("", addr)
+	return p.Hello(ctx, req)
 }
 
 // awaitNode waits until the table here holds the node as present.
-func (c *standing) awaitNode(ctx context.Context, id ownership.NodeID, incarnation string) (ownership.Node, error) {
+func (st *standing) awaitNode(ctx context.Context, id ownership.NodeID, incarnation string) (ownership.Node, error) {
 	for {
-		changed := c.applied.next()
-		if n, ok := c.tb.Node(id); ok && n.Incarnation == incarnation && n.State != ownership.NodeGone {
+		changed := st.applied.next()
+		if n, ok := st.tb.Node(id); ok && n.Incarnation == incarnation && n.State != ownership.NodeGone {
 			return n, nil
 		}
 		select {
 		case <-changed:
-		case <-c.ctx.Done():
+		case <-st.ctx.Done():
 			return ownership.Node{}, ErrStopped
 		case <-ctx.Done():
-			if id == c.self {
-				return ownership.Node{}, fmt.Errorf("this node has not come in yet: %s: %w", c.whyNot(), ownership.ErrNoLeader)
+			if id == st.self {
+				return ownership.Node{}, fmt.Errorf("this node has not come in yet: %s: %w", st.whyNot(), ownership.ErrNoLeader)
 			}
 			return ownership.Node{}, fmt.Errorf("node %s has not come in yet (its own log says why): %w", id, ownership.ErrNoLeader)
 		}
@@ -192,4 +194,32 @@ func (v *invites) with(more []string) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return append(slices.Clone(more), v.addrs...)
+}
+
+// A certificate says which node speaks. That the region wants it says an operator at a
+// node of the region, a token with the role join, the agreement by which the region was
+// founded, or a setting of the region.
+
+// vouching gives the context in which a request to join is passed on: with the name of
+// the operator who has the node met here, or of the one whom another member names. A
+// newcomer names nobody.
+func (en *entry) vouching(ctx context.Context, newcomer ownership.Node) context.Context {
+	by := en.invites.wantedBy(newcomer.ID, newcomer.Incarnation)
+	if by == "" && en.member(transport.SpeakerOf(ctx)) == nil {
+		by = ownership.Operator(ctx)
+	}
+	return ownership.By(ctx, by)
+}
+
+// token gives what this node shows for itself when it asks to be taken in: the token
+// of the operator who had it enter, else the one of its configuration. Empty: none.
+func (en *entry) token() (string, error) {
+	if t := en.invites.shown(); t != "" || en.cfg.JoinToken == nil {
+		return t, nil
+	}
+	t, err := en.cfg.JoinToken()
+	if err != nil {
+		return "", fmt.Errorf("reading the token to join with: %w", err)
+	}
+	return t, nil
 }

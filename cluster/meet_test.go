@@ -15,11 +15,7 @@ import (
 )
 
 func (n *testNode) remembers() (peers, conns int) {
-	n.links.mu.Lock()
-	defer n.links.mu.Unlock()
-	n.dial.open.mu.Lock()
-	defer n.dial.open.mu.Unlock()
-	return len(n.links.all), len(n.dial.open.all)
+	return n.links.Len(), n.dial.Open()
 }
 
 // Two thousand joins name addresses where nobody answers, and some where somebody
@@ -40,7 +36,7 @@ func TestB102_JoinsOfDeadAddressesLeaveNothingBehind(t *testing.T) {
 				flood.Go(func() {
 					for j := range 200 {
 						_, err := n.Meet(soon(t), fmt.Sprintf("127.%d.%d.%d:1", i+1, j/250, j%250+1), "", "")
-						if !errors.Is(err, ErrUnreachable) {
+						if !errors.Is(err, ownership.ErrUnreachable) {
 							t.Errorf("meeting nobody gives %v", err)
 							return
 						}
@@ -73,7 +69,7 @@ func TestB102_FewNodesAreMetAtATime(t *testing.T) {
 	var busy sync.WaitGroup
 	for range maxMeetings {
 		busy.Go(func() {
-			if _, err := n.Meet(ctx, ln.Addr().String(), "", ""); errors.Is(err, ErrBusy) {
+			if _, err := n.Meet(ctx, ln.Addr().String(), "", ""); errors.Is(err, ownership.ErrBusy) {
 				t.Errorf("one of the first %d gets %v", maxMeetings, err)
 			}
 		})
@@ -84,12 +80,12 @@ func TestB102_FewNodesAreMetAtATime(t *testing.T) {
 		return n.invites.meetings
 	}
 	eventually(t, "all are under way", func() bool { return underWay() == maxMeetings })
-	if _, err := n.Meet(ctx, "127.0.0.1:1", "", ""); !errors.Is(err, ErrBusy) {
+	if _, err := n.Meet(ctx, "127.0.0.1:1", "", ""); !errors.Is(err, ownership.ErrBusy) {
 		t.Errorf("one more gets %v", err)
 	}
 	cancel()
 	busy.Wait()
-	if _, err := n.Meet(t.Context(), "127.0.0.1:1", "", ""); !errors.Is(err, ErrUnreachable) {
+	if _, err := n.Meet(t.Context(), "127.0.0.1:1", "", ""); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Errorf("afterwards one gets %v", err)
 	}
 }
@@ -109,7 +105,7 @@ func TestB101_ANodeThatLeftIsNotJoined(t *testing.T) {
 		rec, _ := ldr.tb.Node(n.id)
 		return rec.State == ownership.NodeGone
 	})
-	if rec, err := ldr.Meet(soon(t), n.Addr(), "", ""); !errors.Is(err, ErrGone) {
+	if rec, err := ldr.Meet(soon(t), n.Addr(), "", ""); !errors.Is(err, ownership.ErrGone) {
 		t.Errorf("it is taken for %+v, with %v, want ErrGone", rec, err)
 	}
 }
@@ -169,7 +165,7 @@ func TestD14_MeetingTellsNothingOfPorts(t *testing.T) {
 	texts := map[string]bool{}
 	for _, addr := range []string{closed.Addr().String(), serve(""), serve("SSH-2.0-OpenSSH_9.2\r\n"), serve("HTTP/1.1 400 Bad Request\r\n\r\n")} {
 		_, err := n.Meet(soon(t), addr, "", "")
-		if !errors.Is(err, ErrUnreachable) {
+		if !errors.Is(err, ownership.ErrUnreachable) {
 			t.Errorf("%s: %v", addr, err)
 			continue
 		}

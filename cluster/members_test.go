@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -17,8 +18,8 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 	r := newRegion(t, func(c *Config) { c.Timings.Lease = 15 * time.Second })
 	nodes := r.form(7)
 	ldr := leaderOf(t, nodes...)
-	voters := func() (n int) { return ldr.voters() }
-	if voters() != maxVoters || len(ldr.servers()) != 7 {
+	voters := func() (n int) { return len(ldr.votersHere()) }
+	if voters() != leader.MaxVoters || len(ldr.servers()) != 7 {
 		t.Fatalf("%d voters of %d, want 5 of 7", voters(), len(ldr.servers()))
 	}
 	for _, n := range nodes {
@@ -48,7 +49,7 @@ func TestFiveVotersThenNonVotersAndPromotion(t *testing.T) {
 				n++
 			}
 		}
-		return n == maxVoters && ldr.voters() == maxVoters
+		return n == leader.MaxVoters && len(ldr.votersHere()) == leader.MaxVoters
 	})
 	rec, _ := ldr.tb.Node(leaving.id)
 	if rec.State != ownership.NodeGone || len(ldr.tb.PartitionsOf(leaving.id)) != 0 {
@@ -108,7 +109,7 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 		}
 	}
 	eventually(t, "the removed node is told to end", func() bool { return len(n.fatals()) == 1 })
-	if !errors.Is(n.fatals()[0], ErrGone) {
+	if !errors.Is(n.fatals()[0], ownership.ErrGone) {
 		t.Errorf("it was told %v", n.fatals()[0])
 	}
 	if err := ldr.Remove(soon(t), "nobody"); !errors.Is(err, ownership.ErrUnknown) {
@@ -141,7 +142,7 @@ func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
 			n.mu.Unlock()
 		}
 		eventually(t, "the leader knows how the bots are", func() bool {
-			fit := lead.reign.Load().leases.Fitness(time.Now())
+			fit := lead.leading.Load().Leases.Fitness(time.Now())
 			return fit[lead.id].Bot != sick && fit[other.id].Bot != sick
 		})
 	}
@@ -180,7 +181,7 @@ func TestTheLeaderCanLeave(t *testing.T) {
 	rest := without(nodes, ldr)
 	leaderOf(t, rest...)
 	claim(t, rest[0], 1)
-	if got := rest[0].voters(); got != 2 {
+	if got := len(rest[0].votersHere()); got != 2 {
 		t.Errorf("%d voters after the leader left, want 2", got)
 	}
 }
@@ -253,9 +254,9 @@ func TestF27_JoinStormIsSerialised(t *testing.T) {
 	for _, n := range all {
 		n.ready()
 	}
-	eventually(t, "all five vote", func() bool { return leaderOf(t, all...).voters() == 5 })
+	eventually(t, "all five vote", func() bool { return len(leaderOf(t, all...).votersHere()) == 5 })
 	if ldr := leaderOf(t, all...); len(ldr.tb.Partitions()) != 5*births {
-		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", ldr.voters(), len(ldr.tb.Partitions()))
+		t.Errorf("%d voters and %d partitions after five joins, want 5 and 40", len(ldr.votersHere()), len(ldr.tb.Partitions()))
 	}
 	converge(t, all)
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -44,59 +47,74 @@ func readWord(r io.Reader, m proto.Message) error {
 	return proto.Unmarshal(b, m)
 }
 
+// openRaftTo opens a raft connection to a node, wherever it is.
+func (en *entry) openRaftTo(ctx context.Context, id ownership.NodeID) (net.Conn, error) {
+	err := fmt.Errorf("connecting to node %s: nobody knows where it is", id)
+	for _, addr := range en.dial.Resolved(ctx, en.where(id)) {
+		var conn net.Conn
+		if conn, err = en.dial.Dial(ctx, addr, true, id); err != nil {
+			continue
+		}
+		if conn, err = en.introduce(conn, id); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
 // introduce gives this process's word on a raft connection that it opened, and
 // takes the other's, who must be the node.
-func (c *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
+func (en *entry) introduce(conn net.Conn, want ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("opening a raft connection to node %s: %w", want, err)
 	}
-	if _, ok := conn.(firstRaft); ok {
-		return c.unnamed(conn, want)
+	if transport.NamesNoProcess(conn) {
+		return en.unnamed(conn, want)
 	}
-	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
-	if err := writePreface(conn, c.me()); err != nil {
+	_ = conn.SetDeadline(time.Now().Add(en.cfg.Timings.Handshake))
+	if err := writePreface(conn, en.me()); err != nil {
 		return fail(err)
 	}
 	reply := &peerpb.HelloReply{}
 	if err := readWord(conn, reply); err != nil {
 		return fail(err)
 	}
-	switch b := bearerOfReply(reply); {
+	switch b := presence.ReplyOf(reply); {
 	case reply.GetRefused() != "":
 		return fail(errors.New(reply.GetRefused()))
-	case b.node != want:
-		return fail(fmt.Errorf("node %s answers there", b.node))
+	case b.Node != want:
+		return fail(fmt.Errorf("node %s answers there", b.Node))
 	default:
-		if err := c.meet(b); err != nil {
+		if err := en.meet(b); err != nil {
 			return fail(err)
 		}
 		_ = conn.SetDeadline(time.Time{})
-		return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
+		return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process}, nil
 	}
 }
 
 // welcome takes the word of whoever opened a raft connection here and gives its
 // own. node is the one in its certificate, empty on a plain port.
-func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+func (en *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("taking a raft connection: %w", err)
 	}
-	if _, ok := conn.(firstRaft); ok {
-		return c.unnamed(conn, node)
+	if transport.NamesNoProcess(conn) {
+		return en.unnamed(conn, node)
 	}
-	_ = conn.SetDeadline(time.Now().Add(c.cfg.Timings.Handshake))
+	_ = conn.SetDeadline(time.Now().Add(en.cfg.Timings.Handshake))
 	hello := &peerpb.HelloRequest{}
 	if err := readWord(conn, hello); err != nil {
 		return fail(err)
 	}
-	b := bearerOf(hello)
-	if node != "" && b.node != node {
-		return fail(fmt.Errorf("node %s speaks for node %s", node, b.node))
+	b := presence.Of(hello)
+	if node != "" && b.Node != node {
+		return fail(fmt.Errorf("node %s speaks for node %s", node, b.Node))
 	}
-	refusal := c.meet(b)
-	reply := c.replyAs()
+	refusal := en.meet(b)
+	reply := en.replyAs()
 	if refusal != nil {
 		reply.Refused = refusal.Error()
 	}
@@ -104,24 +122,24 @@ func (c *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error) 
 		return fail(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &boundConn{Conn: conn, present: c.present, node: b.node, process: b.process}, nil
+	return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process}, nil
 }
 
 // unnamed lets older software speak raft, for as long as the region knows no
 // process of that node.
-func (c *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
-	if err := c.meet(bearer{node: node}); err != nil {
+func (en *entry) unnamed(conn net.Conn, node ownership.NodeID) (net.Conn, error) {
+	if err := en.meet(presence.Bearer{Node: node}); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &boundConn{Conn: conn, present: c.present, node: node}, nil
+	return &boundConn{Conn: conn, present: en.present, node: node}, nil
 }
 
 // boundConn is a raft connection with one process. It ends when this node listens
 // to another process of that id.
 type boundConn struct {
 	net.Conn
-	present *presence
+	present *presence.Book
 	node    ownership.NodeID
 	process string
 }
@@ -129,7 +147,7 @@ type boundConn struct {
 // Read implements net.Conn.
 func (b *boundConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
-	if n > 0 && !b.present.hears(b.node, b.process, time.Now()) {
+	if n > 0 && !b.present.Hears(b.node, b.process, time.Now()) {
 		_ = b.Close()
 		return 0, fmt.Errorf("reading from node %s: %w", b.node, ownership.ErrTwin)
 	}

@@ -1,16 +1,18 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/store/record"
@@ -26,7 +28,7 @@ const maxAppendEntries = 256
 
 // raftConfig gives raft's settings. PreVote is on (raft's default): a node that
 // comes back from behind a partition does not disturb a stable leader.
-func raftConfig(id ownership.NodeID, t Timings, log hclog.Logger) *raft.Config {
+func raftConfig(id ownership.NodeID, t clocks.Timings, log hclog.Logger) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(id)
 	rc.HeartbeatTimeout, rc.ElectionTimeout = t.Heartbeat, t.Election
@@ -95,7 +97,7 @@ func (f *tableFSM) Apply(l *raft.Log) any {
 func (f *tableFSM) Restore(r io.ReadCloser) error {
 	before, today := f.Table.Identity(), f.Table.Nodes()
 	f.c.swaps.Add(1)
-	err := f.c.present.replace(func() error { return f.Table.Restore(r) })
+	err := f.c.present.Replace(func() error { return f.Table.Restore(r) })
 	f.c.swaps.Add(1)
 	f.c.shifts.Add(1)
 	if now := f.Table.Identity(); before != "" && before != now {
@@ -106,14 +108,8 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 	return err
 }
 
-// servers gives raft's latest configuration. It comes from memory.
-func (c *standing) servers() []raft.Server {
-	f := c.raft.GetConfiguration()
-	if f.Error() != nil {
-		return nil
-	}
-	return f.Configuration().Servers
-}
+// servers is raft's latest configuration.
+func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
 // stranger reports whether a node with a good certificate has no business with
 // this region's raft: it was removed, or never joined. One message of a high term
@@ -121,30 +117,36 @@ func (c *standing) servers() []raft.Server {
 //
 // Without a valid lease nobody is a stranger: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
-func (c *standing) stranger(id ownership.NodeID) bool {
-	if !c.lease.Valid(time.Now()) {
+func (st *standing) stranger(id ownership.NodeID) bool {
+	if !st.lease.Valid(time.Now()) {
 		return false
 	}
-	if n, ok := c.tb.Node(id); ok && n.State != ownership.NodeGone {
+	if n, ok := st.tb.Node(id); ok && n.State != ownership.NodeGone {
 		return false
 	}
-	return !c.inRaft(id)
+	return !st.inRaft(id)
 }
 
 // inRaft reports whether the node is in raft's latest configuration.
-func (c *standing) inRaft(id ownership.NodeID) bool {
-	return slices.ContainsFunc(c.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+func (st *standing) inRaft(id ownership.NodeID) bool {
+	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
 }
 
-// voters counts the nodes with a vote.
-func (c *standing) voters() int {
-	n := 0
-	for _, s := range c.servers() {
+// votersHere returns who votes by raft's configuration as this node has it.
+func (st *standing) votersHere() (ids []string) {
+	for _, s := range st.servers() {
 		if s.Suffrage == raft.Voter {
-			n++
+			ids = append(ids, string(s.ID))
 		}
 	}
-	return n
+	return ids
+}
+
+// lastTerm returns the term of the last entry in this node's raft log, which raft tells as
+// text only.
+func (st *standing) lastTerm() uint64 {
+	term, _ := strconv.ParseUint(st.raft.Stats()["last_log_term"], 10, 64)
+	return term
 }
 
 // leaderView is who leads, as raft on this node sees it.
@@ -227,20 +229,7 @@ func (c *Cluster) watchLeader() {
 
 // Leader gives the region's leader and its cluster address; false: none is
 // known right now.
-func (c *standing) Leader() (ownership.NodeID, string, bool) {
-	id, addr, _ := c.leader.now()
+func (st *standing) Leader() (ownership.NodeID, string, bool) {
+	id, addr, _ := st.leader.now()
 	return id, addr, id != ""
-}
-
-// raftRefusal tells what raft's errors mean to a caller here.
-func raftRefusal(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrRaftShutdown):
-		return fmt.Errorf("%w: %w", errNotLeader, err)
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
-	}
-	return err
 }

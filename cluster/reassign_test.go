@@ -81,7 +81,7 @@ func TestCompareTellsWhereReservationsChanged(t *testing.T) {
 	}
 }
 
-// TestALateAnswerIsLookedAt: both nodes compare their desks with the table when a
+// TestALateAnswerIsLookedAt: both nodes compare their dispatchers with the table when a
 // former owner's answer, recorded late, has made an orphan of a call that rang.
 func TestALateAnswerIsLookedAt(t *testing.T) {
 	var o orphans

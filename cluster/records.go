@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tandem/cluster/batch"
@@ -21,8 +22,8 @@ const maxRecords = 1 << 14
 // isRecord reports whether the act is one of those that owners report of their
 // calls, which go to the log in batches: a busy region has thousands a second. An
 // older region takes them one by one.
-func (c *proposals) isRecord(act ownership.Act) bool {
-	if c.tb.Format() < ownership.FormatReservations {
+func (pr *proposals) isRecord(act ownership.Act) bool {
+	if pr.tb.Format() < ownership.FormatReservations {
 		return false
 	}
 	switch a := act.(type) {
@@ -37,10 +38,10 @@ func (c *proposals) isRecord(act ownership.Act) bool {
 }
 
 // record applies one record with the others that are waiting.
-func (c *proposals) record(ctx context.Context, leader ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
-	way := c.forwardRecords
-	if leader == c.self {
-		way = c.leadRecords
+func (pr *proposals) record(ctx context.Context, at ownership.NodeID, act ownership.Act) (*ownership.Outcome, error) {
+	way := pr.forwardRecords
+	if at == pr.self {
+		way = pr.leadRecords
 	}
 	r, err := way.Do(ctx, act)
 	if err != nil {
@@ -50,24 +51,24 @@ func (c *proposals) record(ctx context.Context, leader ownership.NodeID, act own
 }
 
 // write is the leader's end: one raft entry for the whole batch.
-func (c *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	out, err := c.proposeHere(ctx, ownership.Records{Acts: acts})
+	out, err := pr.proposeHere(ctx, ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 
 // sendRecords is a follower's end: one request to the leader.
-func (c *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timings.Decide)
+func (pr *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	leader, addr, changed := c.leader.now()
-	if leader == "" || leader == c.self {
-		return batch.FailAll[recorded](len(acts), errNotLeader)
+	at, addr, changed := pr.leader.now()
+	if at == "" || at == pr.self {
+		return batch.FailAll[recorded](len(acts), ownership.ErrNotLeader)
 	}
 	ctx, end := until(ctx, changed)
 	defer end()
-	out, err := c.forwardAct(ctx, leader, addr, ownership.Records{Acts: acts})
+	out, err := pr.forwardAct(ctx, pr.links.To(at, addr), ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 
@@ -91,9 +92,9 @@ func perRecord(acts []ownership.Act, out *ownership.Outcome, err error) []batch.
 
 // recordsFor is the leader's answer to another node's batch: each record goes into
 // the leader's own combiner, so that batches of several nodes become one.
-func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
+func (pr *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*ownership.Outcome, error) {
 	out := &ownership.Outcome{Errors: make([]error, len(acts))}
-	for i, w := range c.leadRecords.All(acts) {
+	for i, w := range pr.leadRecords.All(acts) {
 		select {
 		case r := <-w:
 			if r.Err != nil {
@@ -107,3 +108,33 @@ func (c *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*owne
 	}
 	return out, nil
 }
+
+// Ended makes the region know that calls of an app have ended which it did not know
+// before: a claim of one may be under way, and must ring nowhere when it is carried
+// out after all. After nil Find knows each here: as ended, or as what a claim that
+// was quicker has made of it. A region of an older command format keeps no such mark.
+func (pr *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+	if pr.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
+		return nil
+	}
+	const doing = "noting the end of calls that nobody has claimed"
+	batch := ownership.Records{Acts: make([]ownership.Act, len(calls))}
+	for i, id := range calls {
+		batch.Acts[i] = ownership.Release{Call: id, App: app, Told: true, Why: whyEarly}
+	}
+	out, err := pr.Do(ctx, batch)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	for _, err := range out.Errors {
+		if err != nil && !errors.Is(err, ownership.ErrConflict) { // that one was claimed meanwhile
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	if err := pr.waitApplied(ctx, out.Index); err != nil {
+		return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
+	}
+	return nil
+}
+
+const whyEarly = "the cloud ended it before anybody had claimed it"

@@ -8,7 +8,10 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/clocks"
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 )
@@ -48,8 +51,11 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 		logger = slog.Default()
 	}
 	_, trans := raft.NewInmemTransport("")
-	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, clocks.Shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
 	if err = errors.Join(err, trans.Close()); err != nil {
+		return fail(err)
+	}
+	if err := st.MarkSetBack(""); err != nil { // nobody knows better any more
 		return fail(err)
 	}
 	return nil
@@ -86,18 +92,18 @@ func Last(st *store.Store) (term, index uint64, err error) {
 // runs there, and gives those that answer, by id. Of cfg it needs who this node
 // is, and TLS.
 func Running(ctx context.Context, cfg Config) (map[ownership.NodeID]string, error) {
-	me := identity{cfg.Deployment, cfg.Region, cfg.Node.ID}
-	var creds *credentials
+	me := cfg.identity()
+	var creds *transport.Credentials
 	if cfg.TLS != nil {
 		var err error
-		if creds, err = loadCredentials(*cfg.TLS, me); err != nil {
+		if creds, err = transport.Load(*cfg.TLS, me); err != nil {
 			return nil, fmt.Errorf("asking whether others of the region run: %w", err)
 		}
 	}
-	d := newDialer(creds, helloLimit)
-	defer d.closeAll()
+	d := transport.NewDialer(creds, leader.HelloLimit)
+	defer d.CloseAll()
 	found := make(map[ownership.NodeID]string)
-	met, _, _ := greetAt(ctx, newLinks(d, me), cfg.Join, &peerpb.HelloRequest{})
+	met, _, _ := greetAt(ctx, transport.NewLinks(d, me), cfg.Join, &peerpb.HelloRequest{})
 	for id, h := range met {
 		if h.GetHasState() {
 			found[id] = h.addr

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -16,7 +17,7 @@ type relayedKey struct{}
 // as relayed: with the context that the other side's HandOver got, Relay refuses
 // with ErrRelayed, so a notification makes at most one such hop.
 //
-// The error is ErrUnreachable when the node cannot be reached or does not answer
+// The error is ownership.ErrUnreachable when the node cannot be reached or does not answer
 // in time (then the notification may or may not have been handled: the cloud
 // repeats it, and the owner knows it by its message id), ErrUnknown for a node
 // that is not in the table, or what the other side said, such as ErrFenced. What
@@ -47,20 +48,20 @@ func (c *Cluster) relay(ctx context.Context, to ownership.NodeID, h ownership.Ha
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timings.Relay)
 		defer cancel()
 	}
-	p := c.links.to(to, n.ClusterAddr)
+	p := c.links.To(to, n.ClusterAddr)
 	s, err := c.signOf(ctx, p, n, h.Call)
 	if err != nil {
 		return ownership.Reply{}, err
 	}
 	w := handOverToWire(h)
-	s.limit(ctx, w)
-	res, err := ask(ctx, p, p.relay, w)
+	limit(ctx, s, w)
+	res, err := p.Relay(ctx, w)
 	if err != nil {
-		p.sign.CompareAndSwap(s, nil) // another process may be there
+		p.Sign.CompareAndSwap(s, nil) // another process may be there
 		return ownership.Reply{}, err
 	}
-	if clock := res.GetClock(); clock != 0 && s.clock != 0 {
-		p.sign.CompareAndSwap(s, &sign{time.Now(), s.process, clock})
+	if clock := res.GetClock(); clock != 0 && s.Clock != 0 {
+		p.Sign.CompareAndSwap(s, &transport.Sign{At: time.Now(), Process: s.Process, Clock: clock})
 	}
 	return replyFromWire(res), nil
 }

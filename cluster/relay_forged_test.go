@@ -3,18 +3,21 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
+	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -81,36 +84,46 @@ func TestB106_RelayIsForNodesOnly(t *testing.T) {
 	}
 	n.mu.Unlock()
 	ho := handOverToWire(ownership.HandOver{Event: ownership.EventUpdate, Call: "c1", Partition: 1, Epoch: 1, Body: []byte("{}")})
-	relay := func(creds *credentials, addr string) error {
-		d := newDialer(creds, time.Second)
-		defer d.closeAll()
-		l := newLinks(d, identity{testDeployment, "emea", "b"})
-		defer l.close()
-		p := l.to(n.id, addr)
-		_, err := ask(soon(t), p, p.relay, ho)
+	relay := func(creds *transport.Credentials, addr string) error {
+		d := transport.NewDialer(creds, time.Second)
+		defer d.CloseAll()
+		l := transport.NewLinks(d, transport.Identity{Deployment: testDeployment, Region: "emea", Node: "b"})
+		defer l.Close()
+		_, err := l.To(n.id, addr).Relay(soon(t), ho)
 		return err
 	}
-	ca, err := os.ReadFile(filepath.Join(r.ca, CACertFile))
-	if err != nil {
-		t.Fatal(err)
+	web := func(ofRegionsCA bool) error {
+		protocols := new(http.Protocols)
+		protocols.SetHTTP2(true)
+		tr := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{
+			InsecureSkipVerify: true, GetClientCertificate: shown(r.webCert(ofRegionsCA)),
+		}}
+		defer tr.CloseIdleConnections()
+		ctx, call := connect.NewClientContext(soon(t))
+		for header, is := range map[string]string{"Tandem-Deployment": testDeployment, "Tandem-Region": "emea", "Tandem-Node": "b"} {
+			call.RequestHeader().Set(header, is)
+		}
+		_, err := peerpb.NewPeerClient(&http.Client{Transport: tr}, "https://"+n.Addr()).Relay(ctx, ho)
+		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	web := func(ofRegionsCA bool) *credentials {
-		c := &credentials{self: identity{testDeployment, "emea", "b"}}
-		c.now.Store(&material{cert: r.webCert(ofRegionsCA), roots: roots})
-		return c
-	}
-	for name, creds := range map[string]*credentials{
-		"B106 with a webhook certificate":                web(false),
-		"B106 with a webhook certificate of the same CA": web(true),
-		"B106 from another region":                       r.credsOf(r.ca, testDeployment, "amer", "b", time.Minute),
-		"B106 from another deployment":                   r.credsOf(r.ca, "fabrikam", "emea", "b", time.Minute),
-		"B106 with another node's certificate":           r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute),
-		"B106 expired":                                   r.credsOf(r.ca, testDeployment, "emea", "b", time.Nanosecond),
+	for name, forged := range map[string]func() error{
+		"B106 with a webhook certificate":                func() error { return web(false) },
+		"B106 with a webhook certificate of the same CA": func() error { return web(true) },
+		"B106 from another region": func() error {
+			return relay(r.credsOf(r.ca, testDeployment, "amer", "b", time.Minute), n.Addr())
+		},
+		"B106 from another deployment": func() error {
+			return relay(r.credsOf(r.ca, "fabrikam", "emea", "b", time.Minute), n.Addr())
+		},
+		"B106 with another node's certificate": func() error {
+			return relay(r.credsOf(r.ca, testDeployment, "emea", "c", time.Minute), n.Addr())
+		},
+		"B106 expired": func() error {
+			return relay(r.credsOf(r.ca, testDeployment, "emea", "b", time.Nanosecond), n.Addr())
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := relay(creds, n.Addr()); err == nil {
+			if err := forged(); err == nil {
 				t.Error("it was taken")
 			}
 		})
@@ -125,7 +138,7 @@ func TestB106_RelayIsForNodesOnly(t *testing.T) {
 				return
 			}
 			defer func() { _ = conn.Close() }()
-			_, _ = io.WriteString(conn, "POST "+procRelay+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(conn, "POST "+peerpb.PeerRelayProcedure+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n")
 			closedUnanswered(t, conn)
 		})
 	}

@@ -3,12 +3,14 @@ package cluster
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"sync/atomic"
 	"time"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -21,75 +23,78 @@ type renewals struct {
 
 // keepLease renews this node's lease until the node stops, four times in its
 // length.
-func (c *renewals) keepLease() {
+func (rn *renewals) keepLease() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	wake := c.renewAt.next()
+	wake := rn.renewAt.next()
 	for {
 		select {
 		case <-timer.C:
 		case <-wake:
-		case <-c.ctx.Done():
+		case <-rn.ctx.Done():
 			return
 		}
-		wake = c.renewAt.next()
-		timer.Reset(c.renewOnce())
+		wake = rn.renewAt.next()
+		timer.Reset(rn.renewOnce())
 	}
 }
 
 // renewOnce asks for one renewal and gives how long to wait for the next one.
-func (c *renewals) renewOnce() time.Duration {
-	length := c.leaseLength()
-	every := min(c.cfg.Timings.Renew, length/4)
-	if c.lease.Dropped() || !c.entered.Load() {
+func (rn *renewals) renewOnce() time.Duration {
+	length := rn.leaseLength()
+	every := min(rn.cfg.Timings.Renew, length/4)
+	if rn.lease.Dropped() || !rn.entered.Load() {
 		return every / 4
 	}
-	leader, addr, changed := c.leader.now()
+	leader, addr, changed := rn.leader.now()
 	if leader == "" {
 		return every / 4
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, length/2)
+	ctx, cancel := context.WithTimeout(rn.ctx, length/2)
 	defer cancel()
 	ctx, end := until(ctx, changed)
 	defer end()
-	in := c.renewal()
+	in := rn.renewal()
 	sent := time.Now()
-	g, err := c.renewAtLeader(ctx, leader, addr, in)
+	g, err := rn.renewAtLeader(ctx, leader, addr, in)
 	if err != nil {
-		c.m.renewals.WithLabelValues("failed").Inc()
-		c.renewFailed(err)
+		rn.m.renewals.WithLabelValues("failed").Inc()
+		rn.renewFailed(err)
 		return every / 4
 	}
-	if c.lease.Renew(sent, time.Now(), g) {
-		c.wg.Go(c.catchUp)
+	if rn.lease.Renew(sent, time.Now(), g) {
+		rn.wg.Go(rn.catchUp)
 	}
-	c.follow(g.Length)
-	if n, ok := c.tb.Node(c.self); ok && n.Incarnation == c.cfg.Node.Incarnation {
-		c.unseated.Store(nil) // a leader that grants leases has finished what a restore began
+	rn.follow(g.Length)
+	if n, ok := rn.tb.Node(rn.self); ok && n.Incarnation == rn.cfg.Node.Incarnation {
+		rn.unseated.Store(nil) // a leader that grants leases has finished what a restore began
 	}
-	c.m.renewals.WithLabelValues("granted").Inc()
+	rn.m.renewals.WithLabelValues("granted").Inc()
 	return max(every-time.Since(sent), 0)
 }
 
 // catchUp tells the leader at once when this node acts again after a break: until
 // then it gets no new calls and inherits nothing.
-func (c *renewals) catchUp() {
-	floor, ok := c.lease.Floor(time.Now())
-	if ok && c.waitApplied(c.ctx, floor) == nil {
-		c.renewAt.fire()
+func (rn *renewals) catchUp() {
+	floor, ok := rn.lease.Floor(time.Now())
+	if ok && rn.waitApplied(rn.ctx, floor) == nil {
+		rn.renewAt.fire()
 	}
 }
 
-func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
-	if leader == c.self {
-		r := c.reign.Load()
-		if r == nil {
-			return lease.Grant{}, errNotLeader
-		}
-		return r.renew(ctx, in)
-	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{
+func (rn *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (g lease.Grant, err error) {
+	err = rn.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+		g, err = l.Renew(ctx, in)
+		return err
+	}, func(p *transport.Peer) (err error) {
+		g, err = rn.renewBy(ctx, p, in)
+		return err
+	})
+	return g, err
+}
+
+func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Renewal) (lease.Grant, error) {
+	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
 		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
 		Applied: in.Applied, LastIndex: in.LastIndex, Term: in.Term, Behind: in.Behind, Apps: appsToWire(in.Apps),
@@ -99,7 +104,7 @@ func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, a
 	}
 	g := lease.Grant{Length: time.Duration(res.GetLength()), Term: res.GetTerm(), Applied: res.GetApplied(), Holdings: make(map[lease.Holding]bool, len(res.GetHoldings()))}
 	if g.Length <= 0 {
-		g.Length = c.cfg.Timings.Lease // a leader of older software says nothing, and means its own
+		g.Length = rn.cfg.Timings.Lease // a leader of older software says nothing, and means its own
 	}
 	for _, h := range res.GetHoldings() {
 		g.Holdings[lease.Holding{Partition: ownership.PartitionID(h.GetPartition()), Epoch: ownership.Epoch(h.GetEpoch())}] = true
@@ -108,51 +113,98 @@ func (c *renewals) renewAtLeader(ctx context.Context, leader ownership.NodeID, a
 }
 
 // renewal is what this node says of itself.
-func (c *renewals) renewal() lease.Renewal {
+func (rn *renewals) renewal() lease.Renewal {
 	h := Health{Bot: true}
-	if c.doors.Health != nil {
-		h = c.doors.Health()
+	if rn.doors.Health != nil {
+		h = rn.doors.Health()
 	}
-	// raft gives the term of its last log entry as text only.
-	term, _ := strconv.ParseUint(c.raft.Stats()["last_log_term"], 10, 64)
-	applied := c.tb.Applied()
-	sum, known := c.tb.SumAt(applied)
+	term := rn.lastTerm()
+	applied := rn.tb.Applied()
+	sum, known := rn.tb.SumAt(applied)
 	if !known {
 		sum = 0
 	}
 	return lease.Renewal{
-		Node: c.self, Incarnation: c.cfg.Node.Incarnation, Process: c.process, Live: h.Live, Bot: h.Bot, Load: h.Load, Room: h.Room,
-		Applied: applied, Sum: sum, Settings: c.cfg.Settings, LastIndex: c.raft.LastIndex(), Term: term,
-		Behind: !c.lease.Acts(applied, time.Now()), Apps: h.Apps,
+		Node: rn.self, Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Live: h.Live, Bot: h.Bot, Load: h.Load, Room: h.Room,
+		Applied: applied, Sum: sum, Settings: rn.cfg.Settings, LastIndex: rn.raft.LastIndex(), Term: term,
+		Behind: !rn.lease.Acts(applied, time.Now()), Apps: h.Apps,
 	}
 }
 
 // renewFailed acts on refusals that another try cannot change.
-func (c *renewals) renewFailed(err error) {
+func (rn *renewals) renewFailed(err error) {
 	switch {
 	case forGood(err):
-		if !c.stopping.Load() {
-			c.fatal(err)
+		if !rn.stopping.Load() {
+			rn.fatal(err)
 		}
 	case errors.Is(err, ownership.ErrUnknown):
-		c.entered.Store(false)
-		c.enterAt.fire()
+		rn.entered.Store(false)
+		rn.enterAt.fire()
 	default:
-		c.log.Debug("renewing the lease", "err", err)
+		rn.log.Debug("renewing the lease", "err", err)
 	}
 }
 
 // giveBack tells the leader that this process acts no more, so that the next one
 // of this node need not wait for its lease. The disk says so too.
-func (c *renewals) giveBack(ctx context.Context) {
-	leader, addr, ok := c.Leader()
-	if !ok || leader == c.self || !c.entered.Load() {
+func (rn *renewals) giveBack(ctx context.Context) {
+	leader, addr, ok := rn.Leader()
+	if !ok || leader == rn.self || !rn.entered.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timings.Renew)
+	ctx, cancel := context.WithTimeout(ctx, rn.cfg.Timings.Renew)
 	defer cancel()
-	p := c.links.to(leader, addr)
-	if _, err := ask(ctx, p, p.renew, &peerpb.RenewRequest{Node: string(c.self), Incarnation: c.cfg.Node.Incarnation, Process: c.process, Over: true}); err != nil {
-		c.log.Debug("giving the lease back", "err", err)
+	p := rn.links.To(leader, addr)
+	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(rn.self), Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Over: true}); err != nil {
+		rn.log.Debug("giving the lease back", "err", err)
+	}
+}
+
+// How long a lease may last.
+const (
+	shortestLease = 200 * time.Millisecond
+	longestLease  = time.Minute
+)
+
+// leaseLength is how long leases last now.
+func (st *standing) leaseLength() time.Duration { return leader.LeaseLength(st.tb, st.cfg.Timings) }
+
+// Lease gives how long leases last in the region, as this node knows it.
+func (st *standing) Lease() time.Duration { return st.leaseLength() }
+
+// longestLease is how long a lease granted by an earlier leader may last.
+func (st *standing) longestLease() time.Duration { return leader.LongestLease(st.tb, st.cfg.Timings) }
+
+// SetLease changes how long leases last, for the whole region and from any node.
+// What new ones last counts from their next renewal on. The error is ErrConflict
+// for a length outside of what the region can live with, or in a region that still
+// has nodes of older software, or ErrNoLeader.
+func (pr *proposals) SetLease(ctx context.Context, length time.Duration) error {
+	if least := max(2*pr.cfg.Timings.Heartbeat, shortestLease); length < least || length > longestLease {
+		return fmt.Errorf("setting the length of leases to %v: allowed are %v to %v, so that an election outlasts none: %w",
+			length, least, longestLease, ownership.ErrConflict)
+	}
+	if pr.tb.Format() < ownership.FormatReservations {
+		return fmt.Errorf("setting the length of leases: some nodes have older software, upgrade them first: %w", ownership.ErrConflict)
+	}
+	// One change waits until the leases of before the last one are over.
+	bounded, cancel := context.WithTimeout(ctx, longestLease+2*pr.cfg.Timings.Decide)
+	defer cancel()
+	return pr.persistWithin(ctx, bounded, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		act := ownership.SetLease{Length: length}
+		out, err := pr.proposeAt(ctx, at, addr, act)
+		if err == nil {
+			err = out.Err
+		}
+		return err
+	})
+}
+
+// follow says once that this node's file has another length than the region.
+func (rn *renewals) follow(length time.Duration) {
+	if rn.followed.Swap(int64(length)) != int64(length) && length != rn.cfg.Timings.Lease {
+		rn.log.Warn("leases last as long as the region says, not as long as cluster.lease of this node's file: change the file, or the region with tandem region lease",
+			"region", length, "file", rn.cfg.Timings.Lease)
 	}
 }

@@ -74,7 +74,7 @@ func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 	if n := both.Load(); n > 0 {
 		t.Errorf("%d times a look showed one node that acted by the table of before and another by the restored one", n)
 	}
-	if now := ldr.raft.CurrentTerm(); now != term || ldr.reign.Load() == nil {
+	if now := ldr.raft.CurrentTerm(); now != term || ldr.leading.Load() == nil {
 		t.Errorf("the lead changed in term %d, now %d", term, now)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"unicode/utf8"
 
-	"connectrpc.com/connect"
-
+	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -16,31 +16,27 @@ import (
 // anything to say: a certificate may have been made for a node that never came, and
 // it outlives the removal of its node. What a member may ask for is in rights.
 
-// headerOperator names the operator in whose name a peer asks, in the escapes of a
-// URL's query.
-const headerOperator = "Tandem-Operator"
-
 // maxOperator bounds such a name, in bytes.
 const maxOperator = 256
 
 // openToAll are the procedures by which a node becomes a member.
-var openToAll = map[string]bool{procHello: true, procJoin: true}
+var openToAll = map[string]bool{peerpb.PeerHelloProcedure: true, peerpb.PeerJoinProcedure: true}
 
 // membersOnly answers for the table before a byte of a request's body is read.
-func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
+func (d *peerDoor) membersOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		if !openToAll[r.URL.Path] {
-			if err := c.member(speakerOf(ctx)); err != nil {
-				c.m.refuse("not of the region")
-				_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: %w", err)))
+			if err := d.member(transport.SpeakerOf(ctx)); err != nil {
+				d.m.refuse("not of the region")
+				transport.Refuse(w, r, fmt.Errorf("taking a peer's request: %w", err))
 				return
 			}
 		}
-		by, err := url.QueryUnescape(r.Header.Get(headerOperator))
+		by, err := url.QueryUnescape(r.Header.Get(transport.HeaderOperator))
 		if err != nil || len(by) > maxOperator || !utf8.ValidString(by) {
-			c.m.refuse("operator's name")
-			_ = connect.NewErrorWriter().Write(w, r, toConnect(fmt.Errorf("taking a peer's request: its %s header is no name", headerOperator)))
+			d.m.refuse("operator's name")
+			transport.Refuse(w, r, fmt.Errorf("taking a peer's request: its %s header is no name", transport.HeaderOperator))
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(ownership.By(ctx, by)))
@@ -49,17 +45,17 @@ func (c *peerDoor) membersOnly(next http.Handler) http.Handler {
 
 // member reports whether a node belongs to the region: by the table, or by raft's
 // configuration, which a node without state has before it has a table. The error
-// is ErrGone for one that was removed, and errNotLeader where another node may know
+// is ownership.ErrGone for one that was removed, and ownership.ErrNotLeader where another node may know
 // better, so that a newcomer asks on.
-func (c *proposals) member(id ownership.NodeID) error {
-	n, ok := c.tb.Node(id)
+func (pr *proposals) member(id ownership.NodeID) error {
+	n, ok := pr.tb.Node(id)
 	switch {
-	case ok && n.State != ownership.NodeGone, c.inRaft(id):
+	case ok && n.State != ownership.NodeGone, pr.inRaft(id):
 		return nil
 	case ok:
-		return fmt.Errorf("node %s: %w", id, ErrGone)
-	case c.reign.Load() == nil:
-		return fmt.Errorf("node %s is not known here: %w", id, errNotLeader)
+		return fmt.Errorf("node %s: %w", id, ownership.ErrGone)
+	case pr.leading.Load() == nil:
+		return fmt.Errorf("node %s is not known here: %w", id, ownership.ErrNotLeader)
 	}
 	return fmt.Errorf("node %s is %w: it has to join first", id, ownership.ErrUnknown)
 }
@@ -67,13 +63,13 @@ func (c *proposals) member(id ownership.NodeID) error {
 // mayPropose refuses acts that are not a peer's to propose: what leaders do by
 // their own judgement, what belongs to another node, and what only an operator may
 // want, unless one is named. What an operator wants is audited.
-func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
-	speaker := speakerOf(ctx)
+func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
+	speaker := transport.SpeakerOf(ctx)
 	subject := ""
 	switch a := act.(type) {
 	case ownership.Records:
 		for _, act := range a.Acts {
-			if err := c.mayPropose(ctx, act); err != nil {
+			if err := d.mayPropose(ctx, act); err != nil {
 				return err
 			}
 		}
@@ -86,7 +82,7 @@ func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 		}
 		subject = "call " + string(a.Call)
 	case ownership.Move:
-		if p, ok := c.tb.Partition(a.Partition); ok && p.Owner == speaker {
+		if p, ok := d.tb.Partition(a.Partition); ok && p.Owner == speaker {
 			return nil
 		}
 		return fmt.Errorf("node %s proposes to move partition %s: only its owner may: %w", speaker, a.Partition, ownership.ErrConflict)
@@ -111,15 +107,15 @@ func (c *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 	default:
 		return fmt.Errorf("node %s proposes %T: that is its leader's to do: %w", speaker, act, ownership.ErrConflict)
 	}
-	return c.operators(ctx, fmt.Sprintf("%T", act), subject)
+	return d.operators(ctx, fmt.Sprintf("%T", act), subject)
 }
 
 // operators refuses what a peer asks for in nobody's name, and audits the rest.
-func (c *peerDoor) operators(ctx context.Context, action, subject string) error {
-	speaker, by := speakerOf(ctx), ownership.Operator(ctx)
+func (d *peerDoor) operators(ctx context.Context, action, subject string) error {
+	speaker, by := transport.SpeakerOf(ctx), ownership.Operator(ctx)
 	if by == "" {
 		return fmt.Errorf("node %s asks for %s (%s) in no operator's name: %w", speaker, action, subject, ownership.ErrConflict)
 	}
-	c.log.Info("audit", "by", by, "from", "node "+string(speaker), "action", action, "subject", subject)
+	d.log.Info("audit", "by", by, "from", "node "+string(speaker), "action", action, "subject", subject)
 	return nil
 }

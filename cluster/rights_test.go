@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,17 +12,18 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store/record"
 )
 
 // spoken is the peer link to a node, as whoever holds a node's certificate has it.
-func (r *testRegion) spoken(as ownership.NodeID, to *testNode) *peer {
+func (r *testRegion) spoken(as ownership.NodeID, to *testNode) *transport.Peer {
 	r.t.Helper()
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", as, time.Minute), time.Second)
-	l := newLinks(d, identity{testDeployment, "emea", as})
-	r.t.Cleanup(func() { l.close(); d.closeAll() })
-	return l.to(to.id, to.Addr())
+	d := transport.NewDialer(r.credsOf(r.ca, testDeployment, "emea", as, time.Minute), time.Second)
+	l := transport.NewLinks(d, transport.Identity{Deployment: testDeployment, Region: "emea", Node: as})
+	r.t.Cleanup(func() { l.Close(); d.CloseAll() })
+	return l.To(to.id, to.Addr())
 }
 
 // TestD1_WhoIsNoMemberGetsNothing: a certificate that was made for a node which
@@ -40,25 +40,25 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []string{
-		procPropose, procRenew, procTerm, procDismiss, procYield, procDirect, procTransfer, procBarrier, procRelay, procWhatIf, procTake, procRestore,
+		peerpb.PeerProposeProcedure, peerpb.PeerRenewProcedure, peerpb.PeerTermProcedure, peerpb.PeerDismissProcedure, peerpb.PeerYieldProcedure, peerpb.PeerDirectProcedure,
+		peerpb.PeerTransferProcedure, peerpb.PeerBarrierProcedure, peerpb.PeerRelayProcedure, peerpb.PeerWhatIfProcedure, peerpb.PeerTakeProcedure, peerpb.PeerRestoreProcedure,
 	}
 	for _, who := range []struct {
 		id   ownership.NodeID
 		want error
-	}{{"z", ownership.ErrUnknown}, {gone.id, ErrGone}} {
+	}{{"z", ownership.ErrUnknown}, {gone.id, ownership.ErrGone}} {
 		p := r.spoken(who.id, n)
 		for _, proc := range all {
 			// A message that none of the procedures but one takes.
-			client := &http.Client{Transport: &speaking{self: identity{testDeployment, "emea", who.id}, next: p.http}}
-			garbage := dialProc[peerpb.HandOver, peerpb.HelloReply](client, "https://"+n.Addr()+proc)
+			garbage := connect.NewClient[peerpb.HandOver, peerpb.HelloReply](p.Via, "https://"+n.Addr()+proc)
 			_, err := garbage.CallUnary(ownership.By(soon(t), "mallory"), connect.NewRequest(&peerpb.HandOver{Call: "c", Body: []byte("{}")}))
 			if err == nil {
 				t.Errorf("node %s was answered at %s", who.id, proc)
-			} else if err = fromConnect(p.name(), err); !errors.Is(err, who.want) {
+			} else if err = p.Said(err); !errors.Is(err, who.want) {
 				t.Errorf("node %s at %s: %v, want %v", who.id, proc, err, who.want)
 			}
 		}
-		if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{Node: string(who.id)}); err != nil {
+		if _, err := p.Hello(soon(t), &peerpb.HelloRequest{Node: string(who.id)}); err != nil {
 			t.Errorf("node %s may say hello: %v", who.id, err)
 		}
 	}
@@ -81,11 +81,11 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := ask(ctx, p, p.propose, &peerpb.ProposeRequest{Act: b})
+		res, err := p.Propose(ctx, &peerpb.ProposeRequest{Act: b})
 		if err != nil {
 			return err
 		}
-		return fromFault(res.GetOutcome().GetFault())
+		return transport.FromFault(res.GetOutcome().GetFault())
 	}
 	now := time.Now()
 	token := ownership.GrantToken{At: now, Token: ownership.DoorToken{Name: "mine", Hash: [32]byte{1}, Roles: []string{"operate"}, Expires: now.Add(time.Hour)}}
@@ -120,7 +120,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 			t.Errorf("%T in nobody's name: %v", act, err)
 		}
 	}
-	if _, err := ask(nobodys, p, p.dismiss, &peerpb.DismissRequest{Node: string(other.id)}); !errors.Is(err, ownership.ErrConflict) {
+	if _, err := p.Dismiss(nobodys, &peerpb.DismissRequest{Node: string(other.id)}); !errors.Is(err, ownership.ErrConflict) {
 		t.Errorf("a removal in nobody's name: %v", err)
 	}
 	if _, ok := n.tb.Node("z"); ok || len(n.tb.DoorTokens()) > 0 || n.tb.PartitionsOf(other.id)[0].Epoch != theirs.Epoch {
@@ -147,12 +147,12 @@ func TestD7_AStrangersLengthTakesNoMemory(t *testing.T) {
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	n.ready()
-	d := newDialer(r.credsOf(r.ca, testDeployment, "emea", "z", time.Minute), time.Second)
-	defer d.closeAll()
+	d := transport.NewDialer(r.credsOf(r.ca, testDeployment, "emea", "z", time.Minute), time.Second)
+	defer d.CloseAll()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range 4 {
-		conn, err := d.dial(soon(t), n.Addr(), true, "")
+		conn, err := d.Dial(soon(t), n.Addr(), true, "")
 		if err != nil {
 			t.Fatal(err)
 		}

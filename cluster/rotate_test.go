@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -51,12 +52,12 @@ func ownCAFile(t *testing.T) func(*Config) {
 func (r *testRegion) newAuthority() (dir, both string) {
 	r.t.Helper()
 	dir, both = filepath.Join(r.dir, "new-ca"), filepath.Join(r.dir, "both.pem")
-	if _, _, err := MakeCA(dir, "new", time.Hour); err != nil {
+	if _, _, err := transport.MakeCA(dir, "new", time.Hour); err != nil {
 		r.t.Fatal(err)
 	}
 	var text []byte
 	for _, d := range []string{r.ca, dir} {
-		b, err := os.ReadFile(filepath.Join(d, CACertFile))
+		b, err := os.ReadFile(filepath.Join(d, transport.CACertFile))
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -122,7 +123,7 @@ func TestF47_AuthorityAndCertificatesChangeUnderTraffic(t *testing.T) {
 	}
 	reload("both authorities are trusted")
 	for _, n := range nodes {
-		cert, key, err := MakeCert(filepath.Join(r.dir, "renewed"), newCA, testDeployment, "emea", n.id, nil, time.Minute*30)
+		cert, key, err := transport.MakeCert(filepath.Join(r.dir, "renewed"), newCA, testDeployment, "emea", n.id, nil, time.Minute*30)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,14 +131,14 @@ func TestF47_AuthorityAndCertificatesChangeUnderTraffic(t *testing.T) {
 	}
 	reload("certificates of the new one")
 	for _, n := range nodes {
-		put(t, map[string]string{n.cfg.TLS.CAFile: filepath.Join(newCA, CACertFile)})
+		put(t, map[string]string{n.cfg.TLS.CAFile: filepath.Join(newCA, transport.CACertFile)})
 	}
 	reload("the old one is trusted no more")
 	close(stop)
 	traffic.Wait()
 
 	old := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute)
-	conf := old.client(alpnRaft, "")
+	conf := old.Client(transport.ALPNRaft, "")
 	conf.VerifyConnection = nil
 	if conn, err := tls.Dial("tcp", nodes[0].Addr(), conf); err == nil {
 		defer func() { _ = conn.Close() }()
@@ -171,9 +172,9 @@ func TestF47_B103_AnExpiredPeerIsRefusedInClearWords(t *testing.T) {
 	expired := r.credsOf(r.ca, testDeployment, "emea", "b", time.Nanosecond)
 
 	// It knocks.
-	d := newDialer(expired, time.Second)
-	defer d.closeAll()
-	if conn, err := d.dial(soon(t), n.Addr(), true, "a"); err == nil {
+	d := transport.NewDialer(expired, time.Second)
+	defer d.CloseAll()
+	if conn, err := d.Dial(soon(t), n.Addr(), true, "a"); err == nil {
 		closedUnanswered(t, conn)
 	}
 	eventually(t, "the refusal in the log", func() bool {
@@ -182,7 +183,7 @@ func TestF47_B103_AnExpiredPeerIsRefusedInClearWords(t *testing.T) {
 
 	// It is called.
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{expired.now.Load().cert}, NextProtos: []string{alpnRaft}, MinVersion: tls.VersionTLS13,
+		Certificates: []tls.Certificate{expired.Client(transport.ALPNRaft, "").Certificates[0]}, NextProtos: []string{transport.ALPNRaft}, MinVersion: tls.VersionTLS13,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +200,7 @@ func TestF47_B103_AnExpiredPeerIsRefusedInClearWords(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	_, err = n.dial.dial(soon(t), ln.Addr().String(), true, "b")
+	_, err = n.dial.Dial(soon(t), ln.Addr().String(), true, "b")
 	if err == nil || !strings.Contains(err.Error(), "checking a peer's certificate") || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("calling a node with an expired certificate gives: %v", err)
 	}

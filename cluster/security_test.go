@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"math"
@@ -16,23 +17,25 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"tandem/cluster/clocks"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
 // credsOf makes a certificate signed by the CA in caDir and reads it as a node
 // would that trusts the region's CA.
-func (r *testRegion) credsOf(caDir, deployment string, region ownership.Region, node ownership.NodeID, lifetime time.Duration) *credentials {
+func (r *testRegion) credsOf(caDir, deployment string, region ownership.Region, node ownership.NodeID, lifetime time.Duration) *transport.Credentials {
 	r.t.Helper()
 	dir, err := os.MkdirTemp(r.dir, "creds")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	cert, key, err := MakeCert(dir, caDir, deployment, region, node, nil, lifetime)
+	cert, key, err := transport.MakeCert(dir, caDir, deployment, region, node, nil, lifetime)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c, err := loadCredentials(TLS{cert, key, filepath.Join(r.ca, CACertFile)}, identity{deployment, region, node})
+	c, err := transport.Load(transport.Files{CertFile: cert, KeyFile: key, CAFile: filepath.Join(r.ca, transport.CACertFile)}, transport.Identity{Deployment: deployment, Region: region, Node: node})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -63,22 +66,22 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	otherCA := filepath.Join(r.dir, "other-ca")
-	if _, _, err := MakeCA(otherCA, "other", time.Hour); err != nil {
+	if _, _, err := transport.MakeCA(otherCA, "other", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	before := n.raft.CurrentTerm()
 	for _, tc := range []struct {
 		name  string
-		creds *credentials
+		creds *transport.Credentials
 	}{
 		{"B103 certificate of another CA", r.credsOf(otherCA, testDeployment, "emea", "b", time.Minute)},
 		{"B103 another deployment", r.credsOf(r.ca, "fabrikam", "emea", "b", time.Minute)},
 		{"B103 another region", r.credsOf(r.ca, testDeployment, "amer", "b", time.Minute)},
 		{"B103 expired", r.credsOf(r.ca, testDeployment, "emea", "b", time.Nanosecond)},
 	} {
-		for _, proto := range []string{alpnRaft, alpnPeer} {
+		for _, proto := range []string{transport.ALPNRaft, transport.ALPNPeer} {
 			t.Run(tc.name+" over "+proto, func(t *testing.T) {
-				conf := tc.creds.client(proto, "")
+				conf := tc.creds.Client(proto, "")
 				conf.VerifyConnection = nil // the stranger is not picky
 				conf.GetClientCertificate = shown(conf.Certificates[0])
 				conn, err := tls.Dial("tcp", n.Addr(), conf)
@@ -94,7 +97,7 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 		}
 	}
 	t.Run("B103 no client certificate", func(t *testing.T) {
-		conn, err := tls.Dial("tcp", n.Addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnRaft}})
+		conn, err := tls.Dial("tcp", n.Addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{transport.ALPNRaft}})
 		if err != nil {
 			return
 		}
@@ -102,7 +105,7 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 		closedUnanswered(t, conn)
 	})
 	t.Run("B103 TLS 1.2", func(t *testing.T) {
-		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).client(alpnRaft, "")
+		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).Client(transport.ALPNRaft, "")
 		conf.MinVersion, conf.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 		if conn, err := tls.Dial("tcp", n.Addr(), conf); err == nil {
 			_ = conn.Close()
@@ -110,7 +113,7 @@ func TestB103_StrangersAreRefusedOnTheClusterPort(t *testing.T) {
 		}
 	})
 	t.Run("B103 neither protocol", func(t *testing.T) {
-		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).client("http/1.1", "")
+		conf := r.credsOf(r.ca, testDeployment, "emea", "b", time.Minute).Client("http/1.1", "")
 		conf.VerifyConnection = nil
 		if conn, err := tls.Dial("tcp", n.Addr(), conf); err == nil {
 			defer func() { _ = conn.Close() }()
@@ -188,28 +191,28 @@ func TestB103_ANodeCannotSpeakForAnother(t *testing.T) {
 
 	// The same on the peer link.
 	creds := r.credsOf(r.ca, testDeployment, "emea", third.id, time.Minute)
-	d := newDialer(creds, time.Second)
-	defer d.closeAll()
-	l := newLinks(d, identity{testDeployment, "emea", ldr.id})
-	defer l.close()
-	p := l.to(victim.id, victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err == nil {
+	d := transport.NewDialer(creds, time.Second)
+	defer d.CloseAll()
+	l := transport.NewLinks(d, transport.Identity{Deployment: testDeployment, Region: "emea", Node: ldr.id})
+	defer l.Close()
+	p := l.To(victim.id, victim.Addr())
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); err == nil {
 		t.Error("a peer request that names another node than its certificate was answered")
 	}
-	l2 := newLinks(d, identity{testDeployment, "emea", third.id})
-	defer l2.close()
-	p = l2.to(victim.id, victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); err != nil {
+	l2 := transport.NewLinks(d, transport.Identity{Deployment: testDeployment, Region: "emea", Node: third.id})
+	defer l2.Close()
+	p = l2.To(victim.id, victim.Addr())
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); err != nil {
 		t.Errorf("an honest peer request was refused: %v", err)
 	}
-	if _, err := ask(soon(t), p, p.renew, &peerpb.RenewRequest{Node: string(ldr.id)}); err == nil {
+	if _, err := p.Renew(soon(t), &peerpb.RenewRequest{Node: string(ldr.id)}); err == nil {
 		t.Error("a node renewed another node's lease")
 	}
-	if _, err := ask(soon(t), p, p.dismiss, &peerpb.DismissRequest{Node: string(ldr.id), Left: true}); err == nil {
+	if _, err := p.Dismiss(soon(t), &peerpb.DismissRequest{Node: string(ldr.id), Left: true}); err == nil {
 		t.Error("a node said for another that it has left")
 	}
-	p = l2.to("z", victim.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ErrUnreachable) {
+	p = l2.To("z", victim.Addr())
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrUnreachable) {
 		t.Errorf("dialling z where %s answers gave %v", victim.id, err)
 	}
 }
@@ -248,7 +251,7 @@ func TestB104_GarbageIsClosed(t *testing.T) {
 		"B104 unknown raft message":    {0x63, 0x80},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := tls.Dial("tcp", n.Addr(), creds.client(alpnRaft, "a"))
+			conn, err := tls.Dial("tcp", n.Addr(), creds.Client(transport.ALPNRaft, "a"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,38 +264,6 @@ func TestB104_GarbageIsClosed(t *testing.T) {
 	if n.raft.State() != raft.Leader {
 		t.Error("garbage deposed the leader")
 	}
-}
-
-func TestB105_ConnectionsOfOneAddressAreCapped(t *testing.T) {
-	long(t)
-	r := newRegion(t, func(c *Config) { c.MaxConnsPerIP, c.Timings.Handshake = 20, 10*time.Second })
-	n := r.form(1)[0]
-	var conns []net.Conn
-	defer func() {
-		for _, c := range conns {
-			_ = c.Close()
-		}
-	}()
-	for range 100 {
-		c, err := net.Dial("tcp", n.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, c)
-	}
-	eventually(t, "80 of 100 idle connections are refused", func() bool {
-		return testutil.ToFloat64(n.m.refused.WithLabelValues("too many connections")) >= 80
-	})
-	n.port.open.mu.Lock()
-	open := len(n.port.open.all)
-	n.port.open.mu.Unlock()
-	if open > 20 {
-		t.Errorf("%d connections are open, 20 are allowed", open)
-	}
-	for _, c := range conns {
-		_ = c.Close()
-	}
-	eventually(t, "the closed ones no longer count", func() bool { return n.port.counts.Len() == 0 })
 }
 
 func TestPlainIsForLoopbackOnly(t *testing.T) {
@@ -309,9 +280,9 @@ func TestPlainIsForLoopbackOnly(t *testing.T) {
 		{"advertised elsewhere", func(c *Config) { c.Advertise = "10.0.0.1:8471" }, false},
 		{"joining elsewhere", func(c *Config) { c.Join = []string{"10.0.0.1:8471"} }, false},
 		{"a name that looks local", func(c *Config) { c.Listen = "localhost.example:0" }, false},
-		{"all addresses with TLS", func(c *Config) { c.Listen, c.TLS = "0.0.0.0:0", &TLS{} }, true},
-		{"a lease shorter than two renewals", func(c *Config) { c.Timings = Timings{Renew: time.Second, Lease: time.Second} }, false},
-		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
+		{"all addresses with TLS", func(c *Config) { c.Listen, c.TLS = "0.0.0.0:0", &transport.Files{} }, true},
+		{"a lease shorter than two renewals", func(c *Config) { c.Timings = clocks.Timings{Renew: time.Second, Lease: time.Second} }, false},
+		{"a leader's lease over the heartbeat", func(c *Config) { c.Timings = clocks.Timings{LeaderLease: time.Second, Heartbeat: time.Millisecond} }, false},
 		{"too many to expect", func(c *Config) { c.BootstrapExpect = 6 }, false},
 		{"no partitions", func(c *Config) { c.Partitions = 0 }, false},
 		{"no silence", func(c *Config) { c.Silence = nil }, false},
@@ -327,7 +298,7 @@ func TestPlainIsForLoopbackOnly(t *testing.T) {
 			}
 		})
 	}
-	if _, err := newDialer(nil, time.Second).dial(context.Background(), "10.0.0.1:1", true, ""); err == nil {
+	if _, err := transport.NewDialer(nil, time.Second).Dial(context.Background(), "10.0.0.1:1", true, ""); err == nil {
 		t.Error("a plain connection was tried to another machine")
 	}
 }
@@ -341,12 +312,12 @@ func TestPlainRegionOnLoopback(t *testing.T) {
 	}
 	converge(t, nodes)
 	// Without certificates the speaker's word still has to fit.
-	d := newDialer(nil, time.Second)
-	defer d.closeAll()
-	l := newLinks(d, identity{"fabrikam", "emea", "b"})
-	defer l.close()
-	p := l.to(ldr.id, ldr.Addr())
-	if _, err := ask(soon(t), p, p.hello, &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrForeign) {
+	d := transport.NewDialer(nil, time.Second)
+	defer d.CloseAll()
+	l := transport.NewLinks(d, transport.Identity{Deployment: "fabrikam", Region: "emea", Node: "b"})
+	defer l.Close()
+	p := l.To(ldr.id, ldr.Addr())
+	if _, err := p.Hello(soon(t), &peerpb.HelloRequest{}); !errors.Is(err, ownership.ErrForeign) {
 		t.Errorf("a node of another deployment was answered with %v", err)
 	}
 	conn, err := net.Dial("tcp", ldr.Addr())
@@ -363,10 +334,11 @@ func TestF47_CertificatesAreReloaded(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(2)
 	n := nodes[1]
-	old := n.creds.now.Load()
+	inForce := func() *x509.Certificate { return n.creds.Client(transport.ALPNPeer, "").Certificates[0].Leaf }
+	old := inForce()
 	files := *n.cfg.TLS
 	dir := filepath.Join(r.dir, "fresh")
-	cert, key, err := MakeCert(dir, r.ca, testDeployment, "emea", n.id, nil, time.Minute)
+	cert, key, err := transport.MakeCert(dir, r.ca, testDeployment, "emea", n.id, nil, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,14 +350,14 @@ func TestF47_CertificatesAreReloaded(t *testing.T) {
 	if err := n.ReloadTLS(); err != nil {
 		t.Fatal(err)
 	}
-	fresh := n.creds.now.Load()
+	fresh := inForce()
 	if fresh == old {
 		t.Error("the certificate was not read again")
 	}
 	if err := os.WriteFile(files.CertFile, []byte("half a fi"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.ReloadTLS(); err == nil || n.creds.now.Load() != fresh {
+	if err := n.ReloadTLS(); err == nil || inForce() != fresh {
 		t.Errorf("F48: a broken file gave %v and replaced the certificate in force", err)
 	}
 	claim(t, n, 1)

@@ -3,14 +3,13 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"time"
 
-	"connectrpc.com/connect"
-
+	"tandem/cluster/leader"
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/presence"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/store/record"
@@ -19,74 +18,22 @@ import (
 // peerDoor serves the peer link.
 type peerDoor struct{ *Cluster }
 
-// peerServer is the other end of the peer link.
-func (c *peerDoor) peerServer(me identity) *http.Server {
-	mux := http.NewServeMux()
-	serve(mux, procPropose, c.servePropose)
-	serve(mux, procRenew, c.serveRenew)
-	serve(mux, procTerm, c.serveTerm)
-	serve(mux, procHello, c.serveHello)
-	serve(mux, procJoin, c.serveJoin)
-	serve(mux, procDismiss, c.serveDismiss)
-	serve(mux, procYield, c.serveYield)
-	serve(mux, procDirect, c.serveDirect)
-	serve(mux, procTransfer, c.serveTransfer)
-	serve(mux, procBarrier, c.serveBarrier)
-	serve(mux, procRelay, c.serveRelay)
-	serve(mux, procWhatIf, c.serveWhatIf)
-	mux.Handle(procTake, connect.NewClientStreamHandler(procTake, c.serveTake, handlerOptions()))
-	mux.Handle(procRestore, connect.NewClientStreamHandler(procRestore, c.serveRestore, handlerOptions()))
-
-	protocols := new(http.Protocols)
-	if c.creds == nil {
-		protocols.SetUnencryptedHTTP2(true)
-	} else {
-		protocols.SetHTTP2(true)
-	}
-	return &http.Server{
-		Handler:           heldAgainst(c.creds, me, c.m.refuse, c.membersOnly(mux)),
-		Protocols:         protocols,
-		ReadHeaderTimeout: c.cfg.Timings.Handshake,
-		IdleTimeout:       2 * idleLimit, // the dialling side closes first
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
-	}
-}
-
-func serve[Req, Res any](mux *http.ServeMux, proc string, handle func(context.Context, *Req) (*Res, error)) {
-	mux.Handle(proc, connect.NewUnaryHandler(proc, func(ctx context.Context, req *connect.Request[Req]) (*connect.Response[Res], error) {
-		res, err := handle(ctx, req.Msg)
-		if err != nil {
-			return nil, toConnect(err)
-		}
-		return connect.NewResponse(res), nil
-	}, handlerOptions()))
-}
-
-// compressFrom is how long an answer is that is worth the time of compressing it.
-// Nearly all of them have a few dozen bytes.
-const compressFrom = 16 << 10
-
-func handlerOptions() connect.HandlerOption {
-	return connect.WithHandlerOptions(connect.WithReadMaxBytes(maxPeerMessage), connect.WithCompressMinBytes(compressFrom))
-}
-
-func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+func (d *peerDoor) Propose(ctx context.Context, req *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
 	act, err := record.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
 	}
-	if err := c.mayPropose(ctx, act); err != nil {
+	if err := d.mayPropose(ctx, act); err != nil {
 		return nil, err
 	}
 	var out *ownership.Outcome
 	switch a := act.(type) {
 	case ownership.Claims:
-		out, err = c.claimsFor(ctx, a.Claims)
+		out, err = d.claimsFor(ctx, a.Claims)
 	case ownership.Records:
-		out, err = c.recordsFor(ctx, a.Acts)
+		out, err = d.recordsFor(ctx, a.Acts)
 	default:
-		out, err = c.proposeHere(ctx, act)
+		out, err = d.proposeHere(ctx, act)
 	}
 	if err != nil {
 		return nil, err
@@ -94,19 +41,19 @@ func (c *peerDoor) servePropose(ctx context.Context, req *peerpb.ProposeRequest)
 	return &peerpb.ProposeReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
-	if speaker := speakerOf(ctx); string(speaker) != req.GetNode() {
+func (d *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.RenewReply, error) {
+	if speaker := transport.SpeakerOf(ctx); string(speaker) != req.GetNode() {
 		return nil, fmt.Errorf("renewing the lease of %s: node %s may not ask for it", req.GetNode(), speaker)
 	}
-	r := c.reign.Load()
-	if r == nil {
-		return nil, errNotLeader
+	l, err := d.leads()
+	if err != nil {
+		return nil, err
 	}
 	if req.GetOver() {
-		r.leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
-		return &peerpb.RenewReply{Leader: string(c.self), Term: r.term}, nil
+		l.Leases.Next.GaveBack(ownership.NodeID(req.GetNode()), req.GetProcess())
+		return &peerpb.RenewReply{Leader: string(d.self), Term: l.Term}, nil
 	}
-	g, err := r.renew(ctx, lease.Renewal{
+	g, err := l.Renew(ctx, lease.Renewal{
 		Node: ownership.NodeID(req.GetNode()), Incarnation: req.GetIncarnation(), Process: req.GetProcess(), Live: int(req.GetLive()),
 		Sum: req.GetSum(), Settings: req.GetSettings(),
 		Bot: req.GetBot(), Load: req.GetLoad(), Room: int(req.GetRoom()),
@@ -115,84 +62,84 @@ func (c *peerDoor) serveRenew(ctx context.Context, req *peerpb.RenewRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	res := &peerpb.RenewReply{Leader: string(c.self), Term: g.Term, Applied: g.Applied, Length: int64(g.Length)}
+	res := &peerpb.RenewReply{Leader: string(d.self), Term: g.Term, Applied: g.Applied, Length: int64(g.Length)}
 	for h := range g.Holdings {
 		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.Partition), Epoch: uint64(h.Epoch)})
 	}
 	return res, nil
 }
 
-// serveTerm tells a leader which term this voter knows. One that has forgotten
+// Term tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
-func (c *peerDoor) serveTerm(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
-	if c.trans.deaf.Load() {
-		return nil, errNotAdmitted
+func (d *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
+	if d.trans.Deaf.Load() {
+		return nil, transport.ErrNotAdmitted
 	}
-	return &peerpb.TermReply{Term: c.raft.CurrentTerm(), Applied: c.tb.Applied(), Acting: c.Leased(), Process: c.process, Clock: c.clock()}, nil
+	return &peerpb.TermReply{Term: d.raft.CurrentTerm(), Applied: d.tb.Applied(), Acting: d.Leased(), Process: d.process, Clock: d.clock()}, nil
 }
 
-func (c *peerDoor) serveHello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
-	b := bearerOf(req)
-	if b.node == "" {
-		b.node = speakerOf(ctx) // older software says no more
-	} else if speaker := speakerOf(ctx); speaker != b.node {
-		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.node)
+func (d *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
+	b := presence.Of(req)
+	if b.Node == "" {
+		b.Node = transport.SpeakerOf(ctx) // older software says no more
+	} else if speaker := transport.SpeakerOf(ctx); speaker != b.Node {
+		return nil, fmt.Errorf("answering a hello: node %s speaks for node %s", speaker, b.Node)
 	}
-	if by := req.GetInvite(); by != "" && len(c.servers()) == 0 {
-		c.invites.take(by)
-		c.enterAt.fire()
+	if by := req.GetInvite(); by != "" && len(d.servers()) == 0 {
+		d.invites.take(by)
+		d.enterAt.fire()
 	}
-	if b.node != c.self {
-		c.present.tells(b, time.Now())
+	if b.Node != d.self {
+		d.present.Tells(b, time.Now())
 	}
-	if req.GetAdmit() == c.cfg.Node.Incarnation {
-		if err := c.admittedBy(b); err != nil {
+	if req.GetAdmit() == d.cfg.Node.Incarnation {
+		if err := d.admittedBy(b); err != nil {
 			return nil, err
 		}
 	}
-	res := c.replyAs()
-	if req.GetVouch() && b.node != c.self {
-		if err := c.meet(b); err != nil {
-			res.Refused = err.Error()
+	res := d.replyAs()
+	if req.GetVouch() && b.Node != d.self {
+		if err := d.meet(b); err != nil {
+			res.Refused, res.Refusal = err.Error(), transport.ToFault(err)
 		} else {
 			res.Vouched = true
 		}
 	}
 	if f := ownership.NodeID(req.GetFounder()); f != "" && !res.HasState {
-		res.Granted = c.found.grant(f, time.Now())
+		res.Granted = d.found.grant(f, time.Now())
 	}
 	return res, nil
 }
 
 // replyAs is this process's answer to a hello, or to a raft connection's first word.
-func (c *entry) replyAs() *peerpb.HelloReply {
-	leader, addr, _ := c.Leader()
-	me := c.me()
+func (en *entry) replyAs() *peerpb.HelloReply {
+	leader, addr, _ := en.Leader()
+	me := en.me()
 	return &peerpb.HelloReply{
-		Deployment: c.cfg.Deployment, Region: string(c.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
-		HasState: len(c.servers()) > 0, Expect: uint32(c.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
+		Deployment: en.cfg.Deployment, Region: string(en.cfg.Region), Node: me.GetNode(), Incarnation: me.GetIncarnation(),
+		HasState: len(en.servers()) > 0, Expect: uint32(en.cfg.BootstrapExpect), Leader: string(leader), LeaderAddr: addr,
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
-		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: c.present.addrs(),
-		LastIndex: me.GetLastIndex(),
+		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: en.present.Addrs(),
+		LastIndex: me.GetLastIndex(), LastTerm: en.lastTerm(), Voters: en.votersHere(),
 	}
 }
 
 // admittedBy takes the leader's word that this process is the node's.
-func (c *entry) admittedBy(leader bearer) error {
-	if leader.identity != "" {
-		if mine := c.identity(); mine != "" && mine != leader.identity && mine != leader.former {
+func (en *entry) admittedBy(leader presence.Bearer) error {
+	if leader.Identity != "" {
+		if mine := en.identity(); mine != "" && mine != leader.Identity && mine != leader.Former {
 			return fmt.Errorf("this node has the data of another region of this name: %w", ownership.ErrForeign)
 		}
-		if err := c.st.Belong(leader.identity); err != nil {
+		if err := en.st.Belong(leader.Identity); err != nil {
 			return fmt.Errorf("keeping the region's identity: %w", err)
 		}
 	}
-	c.present.bind(leader.node, leader.process, leader.addr, time.Now())
-	c.admitted()
+	en.present.Bind(leader.Node, leader.Process, leader.Addr, time.Now())
+	en.admitted()
 	return nil
 }
 
-func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
+func (d *peerDoor) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
 	act, err := record.DecodeAct(req.GetAct())
 	if err != nil {
 		return nil, err
@@ -201,15 +148,15 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	if !ok {
 		return nil, fmt.Errorf("joining a node: the request carries %T", act)
 	}
-	leader, _, changed := c.leader.now()
-	if leader == "" {
+	at, _, changed := d.leader.now()
+	if at == "" {
 		return nil, fmt.Errorf("joining node %s: %w", join.Node.ID, ownership.ErrNoLeader) // at once: it asks again
 	}
 	ctx, end := until(ctx, changed) // a leader that is lost may be so for want of this very node
 	defer end()
 	join.Node.Process = req.GetProcess()
-	ctx = c.vouching(ctx, join.Node)
-	voter, err := c.Join(ctx, JoinRequest{
+	ctx = d.vouching(ctx, join.Node)
+	voter, err := d.entry.Join(ctx, leader.JoinRequest{
 		Node: join.Node, Partitions: join.Partitions, Identity: req.GetIdentity(), HasState: req.GetHasState(),
 		Ancestors: req.GetAncestors(), Over: req.GetOver(), LastIndex: req.GetLastIndex(), Settings: req.GetSettings(),
 		Token: req.GetToken(),
@@ -224,85 +171,92 @@ func (c *peerDoor) serveJoin(ctx context.Context, req *peerpb.JoinRequest) (*pee
 	return &peerpb.JoinReply{Voter: voter}, nil
 }
 
-func (c *peerDoor) serveDismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
+func (d *peerDoor) Dismiss(ctx context.Context, req *peerpb.DismissRequest) (*peerpb.DismissReply, error) {
 	id := ownership.NodeID(req.GetNode())
-	left := req.GetLeft()
-	if left && speakerOf(ctx) != id {
+	if req.GetLeft() && transport.SpeakerOf(ctx) != id {
 		return nil, fmt.Errorf("dismissing node %s: only the node itself may say that it has stopped", id)
 	}
-	if speakerOf(ctx) != id {
-		if err := c.operators(ctx, "remove", "node "+string(id)); err != nil {
+	if transport.SpeakerOf(ctx) != id {
+		if err := d.operators(ctx, "remove", "node "+string(id)); err != nil {
 			return nil, err
 		}
 	}
-	r := c.reign.Load()
-	if r == nil {
-		return nil, errNotLeader
-	}
-	if req.GetProbe() {
-		return &peerpb.DismissReply{}, r.mayDismiss(ctx, id)
-	}
-	return &peerpb.DismissReply{}, r.dismiss(ctx, id, left, nodeIDs(req.GetBut())...)
-}
-
-func (c *peerDoor) serveYield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
-	if err := c.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
+	l, err := d.leads()
+	if err != nil {
 		return nil, err
 	}
-	out, _, err := c.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
+	return &peerpb.DismissReply{}, dismiss(ctx, l, req)
+}
+
+func (d *peerDoor) Yield(ctx context.Context, req *peerpb.YieldRequest) (*peerpb.YieldReply, error) {
+	if err := d.operators(ctx, "move", "partition "+ownership.PartitionID(req.GetPartition()).String()+" to node "+req.GetTo()); err != nil {
+		return nil, err
+	}
+	out, _, err := d.yield(ctx, ownership.PartitionID(req.GetPartition()), ownership.Epoch(req.GetEpoch()), ownership.NodeID(req.GetTo()))
 	if err != nil {
 		return nil, err
 	}
 	return &peerpb.YieldReply{Outcome: outcomeToWire(out)}, nil
 }
 
-func (c *peerDoor) serveTransfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
-	if err := c.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
+func (d *peerDoor) Direct(ctx context.Context, req *peerpb.DirectRequest) (*peerpb.DirectReply, error) {
+	l, err := d.leads()
+	if err != nil {
 		return nil, err
 	}
-	return &peerpb.TransferReply{}, c.transferHere(ctx, ownership.NodeID(req.GetTo()))
+	to, err := direct(ctx, l, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
+	if err != nil {
+		return nil, err
+	}
+	return &peerpb.DirectReply{Node: string(to)}, nil
 }
 
-func (c *peerDoor) serveBarrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
-	r := c.reign.Load()
-	if r == nil {
-		return nil, errNotLeader
+func (d *peerDoor) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+	if err := d.operators(ctx, "hand on the lead", "to node "+req.GetTo()); err != nil {
+		return nil, err
 	}
-	index, err := r.barrier(ctx)
+	return &peerpb.TransferReply{}, d.transferHere(ctx, ownership.NodeID(req.GetTo()))
+}
+
+func (d *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peerpb.BarrierReply, error) {
+	l, err := d.leads()
+	if err != nil {
+		return nil, err
+	}
+	index, err := l.Barrier(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &peerpb.BarrierReply{Applied: index}, nil
 }
 
-func (c *peerDoor) serveRelay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
-	if c.doors.HandOver == nil {
+func (d *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
+	if d.doors.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
-	ctx, end, err := c.inTime(ctx, req)
+	ctx, end, err := d.inTime(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	reply, err := c.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
+	reply, err := d.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
 	if err != nil {
 		return nil, err
 	}
 	w := replyToWire(reply)
-	w.Clock = c.clock()
+	w.Clock = d.clock()
 	return w, nil
 }
 
 // barrierAt asks the leader for a barrier.
-func (c *proposals) barrierAt(ctx context.Context, leader ownership.NodeID, addr string) (uint64, error) {
-	if leader == c.self {
-		r := c.reign.Load()
-		if r == nil {
-			return 0, errNotLeader
-		}
-		return r.barrier(ctx)
-	}
-	p := c.links.to(leader, addr)
-	res, err := ask(ctx, p, p.barrier, &peerpb.BarrierRequest{})
-	return res.GetApplied(), err
+func (pr *proposals) barrierAt(ctx context.Context, at ownership.NodeID, addr string) (index uint64, err error) {
+	err = pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
+		index, err = l.Barrier(ctx)
+		return err
+	}, func(p *transport.Peer) error {
+		res, err := p.Barrier(ctx, &peerpb.BarrierRequest{})
+		index = res.GetApplied()
+		return err
+	})
+	return index, err
 }

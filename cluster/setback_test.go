@@ -3,9 +3,12 @@ package cluster
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"tandem/cluster/peerpb"
+	"tandem/ownership"
 )
 
 // setBack makes a region of three, and of one that does not lead a copy of its disk from
@@ -26,7 +29,7 @@ func setBack(t *testing.T) (nodes []*testNode, ldr, n, was *testNode) {
 	}
 	applied := ldr.tb.Applied()
 	eventually(t, "the leader has heard that the node has all of it", func() bool {
-		last, _ := ldr.reign.Load().leases.Last(n.id)
+		last, _ := ldr.leading.Load().Leases.Last(n.id)
 		return last.Applied >= applied
 	})
 	return nodes, ldr, n, was
@@ -41,37 +44,72 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 	n.stop()
 	was.up(joining(without(nodes, n)...))
 	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
-	if err := was.fatals()[0]; !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
+	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("it ended with %v", err)
 	}
-	if !was.trans.deaf.Load() {
+	if !was.trans.Deaf.Load() {
 		t.Error("it takes part in raft")
 	}
 }
 
 // TestWhoRemembersVouchesForNoDiskThatWasSetBack: without a leader the others vouch for
 // a process. With the vote of one that has forgotten entries, and the node that has
-// them away, the region would go on without acknowledged claims.
+// them away, the region would go on without acknowledged claims. What the disk was told
+// holds for its later starts, too.
 func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	long(t)
 	nodes, ldr, n, was := setBack(t)
 	third := without(nodes, ldr)[1]
 	n.kill()
 	third.kill()
-	eventually(t, "nobody leads", func() bool { return ldr.reign.Load() == nil })
+	eventually(t, "nobody leads", func() bool { return ldr.leading.Load() == nil })
 	was.up(joining(ldr))
-	eventually(t, "it is told that its disk was set back", func() bool { return strings.Contains(was.Status().Trouble, "set back") })
-	if !was.trans.deaf.Load() || ldr.reign.Load() != nil || was.reign.Load() != nil {
+	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") {
+		t.Errorf("it ended with %v", err)
+	}
+	if !was.trans.Deaf.Load() || ldr.leading.Load() != nil || was.leading.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
-	third.up(joining(ldr), func(c *Config) { // started anew it remembers nothing, so the other is to lead
-		c.Timings.Heartbeat, c.Timings.Election = 5*time.Second, 5*time.Second
-	})
-	eventually(t, "the node that remembers leads", func() bool { return ldr.reign.Load() != nil })
-	eventually(t, "it is refused", func() bool { return len(was.fatals()) > 0 })
+	was.kill()
+	// Who is started anew remembers nothing; the disk itself does.
+	ldr.kill()
+	ldr.up(joining(third))
+	if err := was.tryUp(joining(ldr)); !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") {
+		t.Errorf("a disk that was refused starts again with %v", err)
+	}
+	third.up(joining(ldr))
+	ldr = leaderOf(t, ldr, third)
 	for i := range 20 {
 		if k, ok := ldr.Find(claimOf(i).Call); !ok || k.Partition == 0 {
 			t.Errorf("the acknowledged claim %d is lost", i)
+		}
+	}
+}
+
+// TestTheNewestLogSaysWhoVotes: a voter may have been away when the entry came that gave
+// it its vote, and its log may name as voters nodes that are gone for good.
+func TestTheNewestLogSaysWhoVotes(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	claim(t, n, 1)
+	told := func(term, index uint64, voters ...string) map[ownership.NodeID]greeting {
+		return map[ownership.NodeID]greeting{"x": {HelloReply: &peerpb.HelloReply{LastTerm: term, LastIndex: index, Voters: voters}}}
+	}
+	own, term, index := []string{string(n.id)}, n.lastTerm(), n.raft.LastIndex()
+	for name, tt := range map[string]struct {
+		met  map[ownership.NodeID]greeting
+		want []string
+	}{
+		"nobody is here":           {nil, own},
+		"a log of a later term":    {told(term+1, 1, "x", "y"), []string{"x", "y"}},
+		"a longer log":             {told(term, index+1, "x", "y"), []string{"x", "y"}},
+		"a shorter log":            {told(term, index-1, "x", "y"), own},
+		"a log of an earlier term": {told(term-1, index+9, "x", "y"), own},
+		"software that says none":  {told(term+1, index+1), own},
+	} {
+		if got := n.electorate(tt.met); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v vote, want %v", name, got, tt.want)
 		}
 	}
 }

@@ -7,17 +7,9 @@ import (
 	"time"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
-
-// sign is a peer's last sign of life: that its process was there, and what its clock
-// said. No clocks are compared: whoever read the clock here at the time at knows that
-// it shows no less than clock and the time since then.
-type sign struct {
-	at      time.Time
-	process string
-	clock   int64
-}
 
 // A node that a call is reserved for was silent once, and may still be: a frozen
 // process takes connections and answers nothing. So it is asked for a sign of life
@@ -32,11 +24,11 @@ const (
 
 // signOf gives a sign of life of the node that a hand-over for the call goes to, a new
 // one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
-func (c *standing) signOf(ctx context.Context, p *peer, n ownership.Node, call ownership.CallID) (*sign, error) {
+func (st *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.Node, call ownership.CallID) (*transport.Sign, error) {
 	to := n.ID
-	k, reserved := c.reserved(call)
+	k, reserved := st.reserved(call)
 	reserved = reserved && k.Owner == to
-	doubtful, lasts := reserved || !c.present.met(to), clockLasts
+	doubtful, lasts := reserved || !st.present.Met(to), clockLasts
 	why := fmt.Sprintf("node %s has not been met yet", to)
 	if reserved {
 		why = fmt.Sprintf("the call is reserved for node %s", to)
@@ -48,47 +40,47 @@ func (c *standing) signOf(ctx context.Context, p *peer, n ownership.Node, call o
 		defer cancel()
 	}
 	// The clock of a process that has gone says nothing of the one after it.
-	if s := p.sign.Load(); s != nil && time.Since(s.at) < lasts && (n.Process == "" || s.process == n.Process) {
+	if s := p.Sign.Load(); s != nil && time.Since(s.At) < lasts && (n.Process == "" || s.Process == n.Process) {
 		return s, nil
 	}
-	res, err := ask(ctx, p, p.term, &peerpb.TermRequest{})
+	res, err := p.Term(ctx, &peerpb.TermRequest{})
 	switch {
 	case err != nil && doubtful:
 		return nil, fmt.Errorf("%s, which gives no sign of life: %w", why, err)
-	case errors.Is(err, ErrUnreachable):
+	case errors.Is(err, ownership.ErrUnreachable):
 		return nil, err
 	case err != nil:
-		return &sign{}, nil // it is there, and does not tell now
+		return &transport.Sign{}, nil // it is there, and does not tell now
 	case doubtful && !res.GetActing():
 		return nil, fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
 	}
-	s := &sign{time.Now(), res.GetProcess(), res.GetClock()}
-	c.present.hears(to, s.process, s.at)
-	p.sign.Store(s)
+	s := &transport.Sign{At: time.Now(), Process: res.GetProcess(), Clock: res.GetClock()}
+	st.present.Hears(to, s.Process, s.At)
+	p.Sign.Store(s)
 	return s, nil
 }
 
 // limit puts the deadline of ctx on a hand-over, by the clock of the process that
-// takes it: its own count of the time begins when the request comes in, and that may
-// be long after the sender gave it up.
-func (s *sign) limit(ctx context.Context, h *peerpb.HandOver) {
+// takes it and its last sign of life: its own count of the time begins when the request
+// comes in, and that may be long after the sender gave it up.
+func limit(ctx context.Context, s *transport.Sign, h *peerpb.HandOver) {
 	until, ok := ctx.Deadline()
-	if ok && s.clock != 0 {
-		h.Until, h.ToProcess = s.clock+int64(until.Sub(s.at)), s.process
+	if ok && s.Clock != 0 {
+		h.Until, h.ToProcess = s.Clock+int64(until.Sub(s.At)), s.Process
 	}
 }
 
 // clock is what this process's clock says.
-func (c *standing) clock() int64 { return int64(time.Since(c.born)) + 1 }
+func (st *standing) clock() int64 { return int64(time.Since(st.born)) + 1 }
 
 // inTime bounds a hand-over that came in by when its sender gives it up, and refuses
 // it when that is over: the cloud was told so and repeats it, or has gone on.
-func (c *standing) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
+func (st *standing) inTime(ctx context.Context, h *peerpb.HandOver) (context.Context, context.CancelFunc, error) {
 	if h.GetUntil() == 0 {
 		return ctx, func() {}, nil
 	}
-	left := time.Duration(h.GetUntil() - c.clock())
-	if left <= 0 || h.GetToProcess() != c.process {
+	left := time.Duration(h.GetUntil() - st.clock())
+	if left <= 0 || h.GetToProcess() != st.process {
 		return nil, nil, fmt.Errorf("taking a relayed notification: it comes too late, its sender has given it up: %w", context.DeadlineExceeded)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)

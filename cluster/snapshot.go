@@ -1,20 +1,22 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 	"tandem/store"
+	"tandem/store/files"
 	"tandem/store/snapfile"
 )
 
@@ -79,16 +81,13 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 	}
 	ctx, cancel := context.WithTimeout(ctx, restoreLimit)
 	defer cancel()
-	leader, addr, ok := c.Leader()
-	switch {
-	case !ok:
+	if at, addr, ok := c.Leader(); ok {
+		err = c.atLeader(at, addr, func(l *leader.Leadership) error { return c.restoreHere(ctx, l, saved, info, terms) },
+			func(p *transport.Peer) error { return sendSnapshot(ctx, p, saved, terms) })
+	} else {
 		err = ownership.ErrNoLeader
-	case leader == c.self:
-		err = c.restoreHere(ctx, saved, info, terms)
-	default:
-		err = c.sendSnapshot(ctx, leader, addr, saved, terms)
 	}
-	if errors.Is(err, errNotLeader) { // any more
+	if errors.Is(err, ownership.ErrNotLeader) { // any more
 		err = fmt.Errorf("%w: %w", ownership.ErrNoLeader, err)
 	}
 	if err != nil {
@@ -98,167 +97,24 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 }
 
 // restoreHere is the leader's part.
-func (c *Cluster) restoreHere(ctx context.Context, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
-	r := c.reign.Load()
-	if r == nil {
-		return errNotLeader
-	}
-	if err := r.waitReady(ctx); err != nil {
-		return err
-	}
-	release, err := r.form(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	today, fit := c.tb.Nodes(), r.leases.Fitness(time.Now())
-	r.restoring.Store(true)
-	defer r.restoring.Store(false)
-	if err := r.standStill(ctx); err != nil {
-		return err
-	}
-	if !terms.Tokens {
-		if f, info, err = c.keepTokens(f); err != nil {
-			return err
-		}
-		defer f.drop()
-	}
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
-	done := make(chan error, 1)
-	go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		return raftRefusal(err)
-	}
-	// Every node gets a whole lease to renew for the first time, or whoever is the
-	// first to do it would inherit all that the others have.
-	r.leases.Begin(c.leaseLength(), time.Now())
-	return r.reseat(ctx, today, fit)
-}
-
-// standStill waits until every lease is certainly over, while no new one is granted:
-// nobody may act by the table of before while another acts by the restored one. Then
-// it makes sure that this node still leads: raft replaces a leader's own table before
-// it asks anybody.
-func (r *reign) standStill(ctx context.Context) error {
-	for {
-		var over time.Time
-		for _, n := range r.c.tb.Nodes() {
-			if at := r.leases.Over(n.ID); at.After(over) {
-				over = at
+func (c *Cluster) restoreHere(ctx context.Context, l *leader.Leadership, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
+	return l.Restore(ctx, func() (err error) {
+		if !terms.Tokens {
+			if f, info, err = c.keepTokens(f); err != nil {
+				return err
 			}
+			defer f.drop()
 		}
-		wait := time.Until(over)
-		if wait <= 0 {
-			_, err := r.verify.Do(ctx, struct{}{})
-			return r.over(err)
+		meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
+		done := make(chan error, 1)
+		go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !r.sleep(wait) {
-			return errNotLeader
-		}
-	}
-}
-
-// reseat puts the nodes of today into a table that was restored from the past. fit
-// is how they were before: since then nobody could renew.
-func (r *reign) reseat(ctx context.Context, today []ownership.Node, fit map[ownership.NodeID]ownership.Fitness) error {
-	left := make(map[ownership.PartitionID]bool) // by the machines of before
-	for _, n := range today {
-		if n.State == ownership.NodeGone {
-			continue
-		}
-		old, ok := r.c.tb.Node(n.ID)
-		if ok && old.Incarnation != n.Incarnation && old.State != ownership.NodeGone {
-			out, err := r.propose(ctx, ownership.Depart{Node: n.ID, Fitness: fit})
-			if err != nil {
-				return fmt.Errorf("retiring the former node %s: %w", n.ID, err)
-			}
-			for _, m := range out.Moves {
-				left[m.Partition] = true
-			}
-		}
-		act := ownership.Join{Node: n, Partitions: r.c.cfg.Partitions}
-		if ok && old.Incarnation == n.Incarnation && old.Process != "" {
-			act.Ancestors = []string{old.Process} // of another day
-		}
-		out, err := r.propose(ctx, act)
-		if err == nil {
-			err = out.Err
-		}
-		if err != nil {
-			return fmt.Errorf("putting node %s back: %w", n.ID, err)
-		}
-	}
-	return r.share(ctx, left, fit)
-}
-
-// share spreads the partitions of the machines of before over the nodes of today, the
-// heaviest first: who took the place of the first of them could inherit from all the
-// others, who took that of the last one from nobody. Nobody has a lease, so nobody has
-// to stop first.
-func (r *reign) share(ctx context.Context, left map[ownership.PartitionID]bool, fit map[ownership.NodeID]ownership.Fitness) error {
-	var heirs []ownership.NodeID
-	for _, n := range r.c.tb.Nodes() {
-		if n.State == ownership.NodeActive && fit[n.ID].Leased && fit[n.ID].Bot {
-			heirs = append(heirs, n.ID)
-		}
-	}
-	if len(heirs) == 0 {
-		return nil
-	}
-	estate := slices.DeleteFunc(r.c.tb.Partitions(), func(p ownership.Partition) bool { return p.Retired || !left[p.ID] })
-	slices.SortFunc(estate, func(a, b ownership.Partition) int { return cmp.Or(b.Live-a.Live, cmp.Compare(a.ID, b.ID)) })
-	for i, p := range estate {
-		to := heirs[i%len(heirs)]
-		if p.Owner == to {
-			continue
-		}
-		out, err := r.propose(ctx, ownership.Move{Partition: p.ID, Epoch: p.Epoch, To: to})
-		if err == nil {
-			err = out.Err
-		}
-		if err != nil {
-			return fmt.Errorf("giving partition %s to node %s: %w", p.ID, to, err)
-		}
-	}
-	return nil
-}
-
-// seatAll finishes a restore of which the leader lost the lead in the middle: by the
-// table of another founding all nodes of today are strangers, and nobody would let
-// any of them in. false: the reign ended.
-func (r *reign) seatAll() bool {
-	today := r.c.unseated.Load()
-	if today == nil {
-		return true
-	}
-	fit := make(map[ownership.NodeID]ownership.Fitness)
-	strangers := slices.DeleteFunc(slices.Clone(*today), func(n ownership.Node) bool {
-		fit[n.ID] = ownership.Fitness{Leased: true, Bot: true} // as far as anybody knows
-		now, ok := r.c.tb.Node(n.ID)
-		return n.State == ownership.NodeGone || ok && now.Incarnation == n.Incarnation
+		return leader.Refusal(err)
 	})
-	for len(strangers) > 0 {
-		ctx, cancel := context.WithTimeout(r.ctx, restoreLimit)
-		err := r.reseat(ctx, strangers, fit)
-		cancel()
-		if err == nil {
-			r.c.log.Info("finished the restore that the leader before had begun", "nodes", len(strangers))
-			break
-		}
-		r.c.log.Warn("finishing a restore; trying again", "err", err)
-		if !r.sleep(retryPause) {
-			return false
-		}
-	}
-	return true
 }
 
 // snapshotChunk is how much of a snapshot goes into one message.
@@ -271,13 +127,16 @@ const (
 	headerTokens = "Tandem-Restore-Tokens"
 )
 
-func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, addr string, f io.Reader, terms ownership.RestoreTerms) error {
-	p := c.links.to(leader, addr)
-	stream := p.restore.CallClientStream(ctx)
+func sendSnapshot(ctx context.Context, p *transport.Peer, f io.Reader, terms ownership.RestoreTerms) error {
+	ctx, call := connect.NewClientContext(ctx)
 	for header, wanted := range map[string]bool{headerAnyhow: terms.Anyhow, headerTokens: terms.Tokens} {
 		if wanted {
-			stream.RequestHeader().Set(header, "yes")
+			call.RequestHeader().Set(header, "yes")
 		}
+	}
+	stream, err := p.Restore(ctx)
+	if err != nil {
+		return p.Said(err)
 	}
 	buf := make([]byte, snapshotChunk)
 	for {
@@ -292,29 +151,33 @@ func (c *Cluster) sendSnapshot(ctx context.Context, leader ownership.NodeID, add
 		}
 	}
 	if _, err := stream.CloseAndReceive(); err != nil {
-		return fromConnect(p.name(), err)
+		return p.Said(err)
 	}
 	return nil
 }
 
-func (c *peerDoor) serveRestore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*connect.Response[peerpb.RestoreReply], error) {
-	if err := c.operators(ctx, "restore", "the table"); err != nil {
-		return nil, toConnect(err)
+func (d *peerDoor) Restore(ctx context.Context, stream *connect.ClientStream[peerpb.RestoreChunk]) (*peerpb.RestoreReply, error) {
+	if err := d.operators(ctx, "restore", "the table"); err != nil {
+		return nil, err
 	}
 	terms := ownership.RestoreTerms{Anyhow: stream.RequestHeader().Get(headerAnyhow) != "", Tokens: stream.RequestHeader().Get(headerTokens) != ""}
-	saved, err := c.spool(&chunkReader{stream: stream})
+	saved, err := d.spool(&chunkReader{stream: stream})
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
 	defer saved.drop()
-	info, err := c.inspect(saved, terms)
+	info, err := d.inspect(saved, terms)
 	if err != nil {
-		return nil, toConnect(err)
+		return nil, err
 	}
-	if err := c.restoreHere(ctx, saved, info, terms); err != nil {
-		return nil, toConnect(err)
+	l, err := d.leads()
+	if err != nil {
+		return nil, err
 	}
-	return connect.NewResponse(&peerpb.RestoreReply{}), nil
+	if err := d.restoreHere(ctx, l, saved, info, terms); err != nil {
+		return nil, err
+	}
+	return &peerpb.RestoreReply{}, nil
 }
 
 // chunkReader reads a stream of chunks as one.
@@ -337,4 +200,78 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
+}
+
+// spooled is a copy of a saved snapshot in the data directory.
+type spooled struct {
+	snapfile.Saved
+	file *os.File
+}
+
+func (s spooled) drop() { _ = errors.Join(s.file.Close(), os.Remove(s.file.Name())) } // a copy
+
+// tempFile makes a file beside the table.
+func (c *Cluster) tempFile() (*os.File, error) { return os.CreateTemp(c.st.Dir(), "restore-*.tmp") }
+
+// spool brings a snapshot to disk.
+func (c *Cluster) spool(from io.Reader) (_ spooled, err error) {
+	f, err := c.tempFile()
+	if err != nil {
+		return spooled{}, err
+	}
+	s := spooled{file: f}
+	defer func() {
+		if err != nil {
+			s.drop()
+		}
+	}()
+	n, err := io.Copy(f, io.LimitReader(from, transport.MaxSnapshot+1))
+	if err != nil {
+		return s, err
+	}
+	if n > transport.MaxSnapshot {
+		return s, fmt.Errorf("it is longer than %d bytes: %w", int64(transport.MaxSnapshot), files.ErrDamaged)
+	}
+	s.Saved, err = snapfile.OpenSaved(f, n)
+	return s, err
+}
+
+// inspect verifies a snapshot, and that it may take the place of the table of today.
+func (c *Cluster) inspect(saved spooled, terms ownership.RestoreTerms) (info store.SnapshotInfo, err error) {
+	if info, err = store.Inspect(saved); err != nil {
+		return info, err
+	}
+	if info.Deployment != c.cfg.Deployment || info.Region != c.cfg.Region {
+		return info, fmt.Errorf("it is of %s/%s, this is %s/%s: %w", info.Deployment, info.Region, c.cfg.Deployment, c.cfg.Region, store.ErrForeign)
+	}
+	live := 0
+	for _, p := range c.tb.Partitions() {
+		live += p.Live
+	}
+	switch same := info.Identity == c.tb.Identity(); {
+	case !same && !terms.Anyhow && live > 0:
+		return info, fmt.Errorf("it is of another history: the region was founded anew since it was taken, so nobody can tell which is newer; "+
+			"the %d live calls of today would be lost; say --yes if they may: %w", live, ownership.ErrConflict)
+	case same && info.Applied < c.tb.Applied():
+		return info, fmt.Errorf("it ends at entry %d, the table is at %d: owners that were replaced since would come back: %w",
+			info.Applied, c.tb.Applied(), ownership.ErrConflict)
+	}
+	_, err = saved.Seek(0, io.SeekStart)
+	return info, err
+}
+
+// keepTokens copies a snapshot with the tokens of today in place of its own.
+func (c *Cluster) keepTokens(saved spooled) (_ spooled, info store.SnapshotInfo, err error) {
+	f, err := c.tempFile()
+	if err != nil {
+		return spooled{}, info, err
+	}
+	out := spooled{file: f}
+	if info, err = store.WithTokens(saved, f, c.tb.DoorTokens()); err == nil {
+		out.Saved, err = snapfile.OpenSaved(f, info.Bytes)
+	}
+	if err != nil {
+		out.drop()
+	}
+	return out, info, err
 }

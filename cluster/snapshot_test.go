@@ -49,12 +49,16 @@ func TestSnapshotSaveAndRestore(t *testing.T) {
 		}
 	}
 
-	re := ldr.reign.Load()
-	re.restoring.Store(true)
-	if _, err := re.renew(soon(t), ldr.renewal()); !errors.Is(err, ownership.ErrFenced) {
-		t.Errorf("a lease was granted while the table is being replaced: %v", err)
+	l, given := ldr.leading.Load(), errors.New("given up")
+	err = l.Restore(soon(t), func() error {
+		if _, err := l.Renew(soon(t), ldr.renewal()); !errors.Is(err, ownership.ErrFenced) {
+			t.Errorf("a lease was granted while the table is being replaced: %v", err)
+		}
+		return given
+	})
+	if !errors.Is(err, given) {
+		t.Errorf("a restore that was given up ended with %v", err)
 	}
-	re.restoring.Store(false)
 
 	// All disks are lost; new nodes of the old names restore the region, one
 	// through a follower.
@@ -113,20 +117,18 @@ func TestF63_ARestoreOutlivesItsLeader(t *testing.T) {
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
-	re := ldr.reign.Load() // what restoreHere does, up to the point where the lead is lost
-	if _, err := re.form(soon(t)); err != nil {
-		t.Fatal(err)
-	}
-	re.restoring.Store(true)
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
-	if err := ldr.raft.Restore(meta, bytes.NewReader(saved.Bytes()), patience); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "all nodes have the restored table", func() bool {
-		return !slices.ContainsFunc(nodes, func(n *testNode) bool { return n.tb.Identity() != was.tb.Identity() })
+	err = ldr.leading.Load().Restore(soon(t), func() error { // the lead is lost in the middle of it
+		meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
+		if err := ldr.raft.Restore(meta, bytes.NewReader(saved.Bytes()), patience); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all nodes have the restored table", func() bool {
+			return !slices.ContainsFunc(nodes, func(n *testNode) bool { return n.tb.Identity() != was.tb.Identity() })
+		})
+		return ldr.raft.LeadershipTransfer().Error()
 	})
-	if err := ldr.raft.LeadershipTransfer().Error(); err != nil {
-		t.Fatal(err)
+	if !errors.Is(err, ownership.ErrNotLeader) && !errors.Is(err, ownership.ErrNoLeader) {
+		t.Fatalf("the restore ended with %v", err)
 	}
 	for _, n := range nodes {
 		eventually(t, "the nodes of today are in the restored table and act", func() bool {
@@ -191,7 +193,7 @@ func TestF30_RecoverFromPermanentQuorumLoss(t *testing.T) {
 	second := nodes[1]
 	second.up(func(c *Config) { c.Listen, c.Join = second.Addr(), []string{addr} })
 	eventually(t, "the second survivor is refused", func() bool { return len(second.fatals()) == 1 })
-	if err := second.fatals()[0]; !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
+	if err := second.fatals()[0]; !errors.Is(err, ownership.ErrGone) || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("the second survivor ended with %v", err)
 	}
 	second.stop()

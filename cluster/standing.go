@@ -2,13 +2,45 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"tandem/cluster/lease"
+	"tandem/cluster/presence"
 	"tandem/ownership"
+	"tandem/store"
 )
+
+// shared is what every part of a Cluster knows. Start and open fill it in; then
+// only what is atomic or a signal changes.
+type shared struct {
+	cfg     Config
+	doors   Doors
+	self    ownership.NodeID
+	addr    string        // advertised
+	process string        // random, of this start
+	born    time.Time     // when it began
+	before  store.Lineage // of the disk, as this process found it
+	log     *slog.Logger
+	st      *store.Store
+	tb      *store.Table
+	m       *metrics
+	raft    *raft.Raft
+
+	applied signal      // fires after every act that the table applied
+	entered atomic.Bool // the table holds this node's record as it is now
+	renewAt signal      // fires when a renewal is due at once
+	enterAt signal      // fires when the node must announce itself again
+
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	stopping atomic.Bool
+}
 
 // standing is what this node knows of calls, partitions and nodes, and what it may
 // do by its lease. It changes nothing.
@@ -16,7 +48,7 @@ type standing struct {
 	*shared
 	lease     lease.Lease
 	ahead     *overlay
-	present   *presence
+	present   *presence.Book
 	former    atomic.Pointer[string] // see formerly
 	leader    leaderView
 	trouble   atomic.Pointer[string] // why the table does not hold this node, or why it cannot go on
@@ -27,35 +59,63 @@ type standing struct {
 // this node may do so right now: the call's standing where this node knows the
 // call, else the partition's owner. The two differ for calls that are reserved
 // for a node that fell silent.
-func (c *standing) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
-	k, reserved := c.reserved(call)
+func (st *standing) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ownership.Owner, bool) {
+	k, reserved := st.reserved(call)
 	if !reserved || k.Partition != id {
-		return c.Owner(id)
+		return st.Owner(id)
 	}
-	o := c.owner(k.Owner, id, k.Epoch)
-	o.Acting = o.Here && c.Holds(call, id, k.Epoch)
+	o := st.owner(k.Owner, id, k.Epoch)
+	o.Acting = o.Here && st.Holds(call, id, k.Epoch)
 	return o, true
 }
 
 // reserved gives a call whose standing is not its partition's.
-func (c *standing) reserved(call ownership.CallID) (ownership.Known, bool) {
-	k, ok := c.tb.Known(call)
+func (st *standing) reserved(call ownership.CallID) (ownership.Known, bool) {
+	k, ok := st.tb.Known(call)
 	if !ok || k.Owner == "" || k.State == ownership.CallEnded {
 		return k, false
 	}
-	p, ok := c.tb.Partition(k.Partition)
+	p, ok := st.tb.Partition(k.Partition)
 	return k, ok && (k.Owner != p.Owner || k.Epoch != p.Epoch)
 }
 
 // Fresh returns once this node knows every call that the region knew when it was
 // asked, within a second. Then what Find does not know does not exist. The error
 // is ErrNoLeader when nobody could tell in time.
-func (c *proposals) Fresh(ctx context.Context) error {
+func (pr *proposals) Fresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, freshLimit)
 	defer cancel()
-	return c.ReadBarrier(ctx)
+	return pr.ReadBarrier(ctx)
 }
 
 // freshLimit bounds Fresh: longer than an election takes, shorter than a caller's
 // patience.
 const freshLimit = time.Second
+
+// signal wakes everybody who waits for the next thing to happen. The zero value
+// is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next gives a channel that is closed by the next fire. Take it before looking
+// at what it announces.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// fire wakes the waiting.
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}

@@ -56,7 +56,7 @@ func TestO22_AReservedCallStandsWithTheSilentNode(t *testing.T) {
 	}()
 	start := time.Now()
 	_, err = rest[0].Relay(soon(t), silent.id, ownership.HandOver{Event: ownership.EventUpdate, App: "app", Call: kept, Partition: p.Partition, Epoch: p.Epoch})
-	if took := time.Since(start); !errors.Is(err, ErrUnreachable) || took > 3*time.Second {
+	if took := time.Since(start); !errors.Is(err, ownership.ErrUnreachable) || took > 3*time.Second {
 		t.Errorf("a relay to a silent node gave %v after %s", err, took)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -46,14 +47,14 @@ type Status struct {
 	Peers       []Peer           `json:"peers"`
 	// Differs lists the settings that must be equal on all nodes and are not, as
 	// the leader knows them; empty elsewhere.
-	Differs []Difference `json:"differs,omitempty"`
+	Differs []leader.Difference `json:"differs,omitempty"`
 }
 
 // Peers lists the nodes in raft's configuration, which is what votes and
 // replicates; the table's nodes may be fewer for a moment, while one joins.
 func (c *Cluster) Peers() []Peer {
 	leader, _, _ := c.Leader()
-	r, now := c.reign.Load(), time.Now()
+	l, now := c.leading.Load(), time.Now()
 	var out []Peer
 	for _, s := range c.servers() {
 		p := Peer{ID: ownership.NodeID(s.ID), Voter: s.Suffrage == raft.Voter}
@@ -61,9 +62,9 @@ func (c *Cluster) Peers() []Peer {
 			p.Addr = where[0]
 		}
 		p.Leader, p.Self = p.ID == leader, p.ID == c.self
-		if r != nil {
-			p.Leased = r.leases.Leased(p.ID, now)
-			if said, heard := r.leases.Last(p.ID); !heard.IsZero() {
+		if l != nil {
+			p.Leased = l.Leases.Leased(p.ID, now)
+			if said, heard := l.Leases.Last(p.ID); !heard.IsZero() {
 				p.Bot, p.HeardAgo = said.Bot, now.Sub(heard)
 			}
 		}
@@ -82,8 +83,8 @@ func (c *Cluster) Status() Status {
 		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Addr: c.addr, Peers: c.Peers(),
 	}
 	s.Identity, s.Process = c.identity(), c.process
-	if r := c.reign.Load(); r != nil {
-		s.Differs = r.compared.differences()
+	if l := c.leading.Load(); l != nil {
+		s.Differs = l.Differences()
 	}
 	if s.Leased {
 		s.LeaseLeft = time.Until(s.LeaseUntil)

@@ -14,19 +14,6 @@ import (
 	"tandem/ownership"
 )
 
-// StopCheck says whether a node may be stopped now, for a restart or an upgrade.
-type StopCheck struct {
-	Node   ownership.NodeID
-	Voter  bool
-	Leader bool // it hands the lead on when it stops; stop it last
-	// Voters counts the region's voters, Well those beside the node that answer,
-	// act as owners and follow the table.
-	Voters, Well int
-	Live         int      // live calls on its partitions
-	Pinned       int      // those of them whose media are on it: they end with their bot
-	Against      []string // what speaks against it, in sentences; empty: it is safe
-}
-
 // stopCheckLimit bounds the questions to the other nodes.
 const stopCheckLimit = time.Second
 
@@ -34,15 +21,15 @@ const stopCheckLimit = time.Second
 // region can do without one of them: all other voters must be well, so that never
 // two of them are down, and another active node must be there to take its calls.
 // The error is ErrUnknown for a node that is not in the table.
-func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (StopCheck, error) {
+func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (ownership.StopCheck, error) {
 	n, ok := c.tb.Node(id)
 	if !ok || n.State == ownership.NodeGone {
-		return StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
+		return ownership.StopCheck{}, fmt.Errorf("looking whether node %s may stop: %w", id, ownership.ErrUnknown)
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopCheckLimit)
 	defer cancel()
 	leader, _, _ := c.Leader()
-	out := StopCheck{Node: id, Leader: id == leader, Live: c.tb.Live(id)}
+	out := ownership.StopCheck{Node: id, Leader: id == leader, Live: c.tb.Live(id)}
 	var err error
 	if out.Pinned, err = c.pinnedOn(id); err != nil {
 		return out, fmt.Errorf("looking whether node %s may stop: %w", id, err)
@@ -58,11 +45,12 @@ func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (StopChec
 	}
 	out.Voter, out.Voters = votes[id], len(votes)
 	c.weighOthers(ctx, &out, votes)
+	out.Safe = len(out.Against) == 0
 	return out, nil
 }
 
 // weighOthers asks every node but the one in question how it is.
-func (c *Cluster) weighOthers(ctx context.Context, out *StopCheck, votes map[ownership.NodeID]bool) {
+func (c *Cluster) weighOthers(ctx context.Context, out *ownership.StopCheck, votes map[ownership.NodeID]bool) {
 	commit := c.tb.Applied()
 	heir := false
 	findings := c.askAll(ctx, out.Node, commit)
@@ -113,8 +101,8 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.Leased()}
 	if n.ID != c.self {
 		var err error
-		p := c.links.to(n.ID, n.ClusterAddr)
-		if res, err = ask(ctx, p, p.term, &peerpb.TermRequest{}); err != nil {
+		p := c.links.To(n.ID, n.ClusterAddr)
+		if res, err = p.Term(ctx, &peerpb.TermRequest{}); err != nil {
 			return "does not answer"
 		}
 	}
@@ -128,10 +116,10 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 }
 
 // pinnedOn counts the answered calls whose media are on the node.
-func (c *standing) pinnedOn(id ownership.NodeID) (int, error) {
+func (st *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
 	for cursor := ""; ; {
-		calls, next, err := c.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+		calls, next, err := st.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
 		if err != nil {
 			return 0, err
 		}

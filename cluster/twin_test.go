@@ -74,7 +74,7 @@ func TestO1_OneOfTwoProcessesOnCopiedDataActs(t *testing.T) {
 			if len(lives.fatals()) > 0 {
 				t.Errorf("the other one ended too: %v", lives.fatals())
 			}
-			if !ends.trans.deaf.Load() {
+			if !ends.trans.Deaf.Load() {
 				t.Error("the process that ended took part in raft: two votes under one id")
 			}
 		})
@@ -96,7 +96,7 @@ func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
 	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
 		t.Errorf("it ended with %v", err)
 	}
-	if !twin.trans.deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
+	if !twin.trans.Deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
 		t.Errorf("the copy was admitted, or the living one suffered: %v", n.fatals())
 	}
 }
@@ -125,7 +125,7 @@ func TestARestartIsTheSameNode(t *testing.T) {
 			return len(n.st.Lineage().Ancestors) == 1
 		})
 	}
-	last, heard := leaderOf(t, nodes...).reign.Load().leases.Last(n.id)
+	last, heard := leaderOf(t, nodes...).leading.Load().Leases.Last(n.id)
 	if last.Process != n.process || heard.IsZero() {
 		t.Errorf("the leader heard process %q last, want %q", last.Process, n.process)
 	}
@@ -196,109 +196,6 @@ func TestAllNodesAreKilledAndComeBack(t *testing.T) {
 	claim(t, nodes[1], 2)
 }
 
-// TestAWordIsKept: a node that gave its word to one process of an id admits no other
-// one as a leader, as long as the first may be alive.
-func TestAWordIsKept(t *testing.T) {
-	now := time.Unix(100, 0)
-	first, other := bearer{node: "n", process: "2", ancestors: []string{"1"}}, bearer{node: "n", process: "3", ancestors: []string{"1"}}
-	heir := bearer{node: "n", process: "4", ancestors: []string{"1", "2"}, over: true}
-	if newPresence(twoSeconds, func(ownership.NodeID) string { return "1" }).promised(first, now) {
-		t.Error("it keeps a word that it has not given")
-	}
-	for what, c := range map[string]struct {
-		b     bearer
-		named string
-		after time.Duration
-		want  bool
-	}{
-		"it":                    {first, "1", time.Second, false},
-		"another":               {other, "1", time.Second, true},
-		"another, later":        {other, "1", 3 * time.Second, false},
-		"one after it":          {heir, "1", time.Second, false},
-		"the table names it":    {other, "2", time.Second, false},
-		"a region without them": {other, "", time.Second, false},
-	} {
-		t.Run(what, func(t *testing.T) {
-			named := "1"
-			p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
-			if err := p.meet(first, 5, now); err != nil {
-				t.Fatal(err)
-			}
-			named = c.named
-			if got := p.promised(c.b, now.Add(c.after)); got != c.want {
-				t.Errorf("%v, want %v", got, c.want)
-			}
-		})
-	}
-}
-
-func TestPresence(t *testing.T) {
-	now := time.Unix(100, 0)
-	type step struct {
-		b       bearer
-		named   string
-		applied uint64
-		after   time.Duration
-		want    error
-	}
-	b := func(process string, applied uint64, ancestors ...string) bearer {
-		return bearer{node: "n", process: process, ancestors: ancestors, applied: applied}
-	}
-	over := b("2", 5, "1")
-	over.over = true
-	log := func(last uint64, b bearer) bearer {
-		b.last = last
-		return b
-	}
-	for name, steps := range map[string][]step{
-		"the first one":                     {{b("1", 5), "", 5, 0, nil}, {b("1", 5), "", 5, time.Second, nil}},
-		"a successor waits":                 {{b("1", 5), "1", 5, 0, nil}, {b("2", 5, "1"), "1", 5, time.Second, errAlive}, {b("2", 5, "1"), "1", 5, 3 * time.Second, nil}, {b("1", 5), "1", 5, 4 * time.Second, errAlive}},
-		"after a stop in order it need not": {{b("1", 5), "1", 5, 0, nil}, {over, "1", 5, time.Second, nil}},
-		"a copy":                            {{b("2", 9, "1"), "1", 9, 0, nil}, {b("2", 9, "1"), "2", 10, time.Second, nil}, {b("3", 9, "1"), "2", 10, time.Minute, ownership.ErrTwin}},
-		"the one before wakes up":           {{b("2", 9, "1"), "2", 10, 0, nil}, {b("1", 9), "2", 10, time.Minute, ownership.ErrTwin}},
-		"this table lags":                   {{b("7", 90, "6"), "1", 10, 0, nil}},
-		"a disk that was set back":          {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(4, b("2", 4, "1")), "1", 5, 3 * time.Second, ErrDiffers}},
-		"its heir has all of it":            {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(5, b("2", 4, "1")), "1", 5, 3 * time.Second, nil}},
-		"its own word, overtaken":           {{log(5, b("1", 5)), "1", 5, 0, nil}, {log(3, b("1", 3)), "1", 5, time.Second, nil}, {log(4, b("2", 4, "1")), "1", 5, 4 * time.Second, ErrDiffers}},
-		"older software":                    {{b("", 0), "", 0, 0, nil}, {b("1", 5), "", 5, 3 * time.Second, nil}, {b("", 0), "1", 6, time.Minute, ownership.ErrTwin}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			named := ""
-			p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
-			for i, s := range steps {
-				named = s.named
-				if err := p.meet(s.b, s.applied, now.Add(s.after)); !errors.Is(err, s.want) || (err == nil) != (s.want == nil) {
-					t.Errorf("step %d: process %s was met with %v, want %v", i, s.b.process, err, s.want)
-				}
-			}
-		})
-	}
-}
-
-// TestASnapshotUnbindsNobody: the processes that a snapshot of another day names are
-// not those of today, neither while it takes the table's place nor after.
-func TestASnapshotUnbindsNobody(t *testing.T) {
-	now, named := time.Unix(100, 0), "today"
-	p := newPresence(twoSeconds, func(ownership.NodeID) string { return named })
-	hears := func() bool { return p.hears("n", "today", now) }
-	if !hears() {
-		t.Fatal("the process that the table names is not heard")
-	}
-	err := p.replace(func() error {
-		named = "of another day"
-		if !hears() {
-			t.Error("not heard while the table is replaced")
-		}
-		return nil
-	})
-	if err != nil || !hears() {
-		t.Errorf("not heard afterwards (%v)", err)
-	}
-	if named = "the next one"; hears() {
-		t.Error("the table's word does not count any more")
-	}
-}
-
 // TestAncestorsAreKeptUntilTheTableIsOnDisk: a crash sets a table back to what is on
 // disk, which may name the process of before. The node must know then that it descends
 // from that one, or the others take it for a copy.
@@ -327,8 +224,6 @@ func TestAncestorsAreKeptUntilTheTableIsOnDisk(t *testing.T) {
 	}
 }
 
-func twoSeconds() time.Duration { return 2 * time.Second }
-
 // TestO1_AProcessIsAliveForAsLongAsTheRegionsLeasesLast, whatever its own file says:
 // a word given earlier would let two processes of one node act.
 func TestO1_AProcessIsAliveForAsLongAsTheRegionsLeasesLast(t *testing.T) {
@@ -339,7 +234,7 @@ func TestO1_AProcessIsAliveForAsLongAsTheRegionsLeasesLast(t *testing.T) {
 	if err := n.SetLease(soon(t), length); err != nil {
 		t.Fatal(err)
 	}
-	if got := n.present.alive(); got < length+n.cfg.Timings.Drift {
+	if got := n.present.Alive(); got < length+n.cfg.Timings.Drift {
 		t.Errorf("a process counts as alive for %v, its lease may last %v", got, length)
 	}
 }

@@ -11,31 +11,6 @@ import (
 	"tandem/ownership"
 )
 
-func TestVoting(t *testing.T) {
-	for _, tc := range []struct{ voters, dead, ready, promote, demote int }{
-		{1, 0, 1, 1, 0},
-		{3, 0, 0, 0, 0},
-		{3, 1, 0, 0, 0}, // two would both be needed
-		{3, 1, 1, 1, 0}, // promote first
-		{4, 1, 0, 0, 1}, // then demote
-		{4, 1, 1, 1, 0},
-		{5, 0, 1, 0, 0},
-		{5, 1, 0, 0, 0},
-		{5, 1, 1, 1, 0},
-		{6, 1, 0, 0, 1},
-		{6, 1, 3, 0, 1},
-		{5, 2, 0, 0, 2},
-		{4, 2, 0, 0, 0}, // nobody could decide it, and the leader's log would say it all the same
-		{3, 2, 0, 0, 0},
-		{3, 2, 1, 0, 0},
-		{2, 1, 1, 0, 0},
-	} {
-		if p, d := voting(tc.voters, tc.dead, tc.ready); p != tc.promote || d != tc.demote {
-			t.Errorf("%d voters, %d dead, %d ready: promote %d and demote %d, want %d and %d", tc.voters, tc.dead, tc.ready, p, d, tc.promote, tc.demote)
-		}
-	}
-}
-
 // TestO2_VotesFollowTheLiving: three nodes are replaced one by one under new names.
 // When the newcomer votes the dead one does not, so the next death stops nothing.
 func TestO2_VotesFollowTheLiving(t *testing.T) {
@@ -75,8 +50,8 @@ func TestARemovalThatLeavesNoLivingQuorumIsRefused(t *testing.T) {
 	healthy, dead := without(nodes, ldr)[0], without(nodes, ldr)[1]
 	dead.kill()
 	eventually(t, "the leader misses it", func() bool {
-		r := ldr.reign.Load()
-		return r != nil && r.quorumWithout(healthy.id) != nil
+		l := ldr.leading.Load()
+		return l != nil && l.MayDismiss(soon(t), healthy.id) != nil
 	})
 	err := ldr.Remove(soon(t), healthy.id)
 	if !errors.Is(err, ownership.ErrConflict) || !strings.Contains(err.Error(), "start "+string(dead.id)+" again or remove it first") {

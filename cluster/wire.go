@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"tandem/cluster/peerpb"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
 func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
-	w := &peerpb.Outcome{Index: o.Index, Fault: toFault(o.Err)}
+	w := &peerpb.Outcome{Index: o.Index, Fault: transport.ToFault(o.Err)}
 	for _, p := range o.Placements {
 		w.Placements = append(w.Placements, placementToWire(p))
 	}
@@ -17,7 +18,7 @@ func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
 		if i < len(o.Errors) {
 			err = o.Errors[i]
 		}
-		w.Faults = append(w.Faults, toFault(err))
+		w.Faults = append(w.Faults, transport.ToFault(err))
 	}
 	for _, m := range o.Moves {
 		w.Moves = append(w.Moves, &peerpb.Reassignment{Partition: uint32(m.Partition), From: string(m.From), To: string(m.To), Epoch: uint64(m.Epoch)})
@@ -26,7 +27,7 @@ func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
 }
 
 func outcomeFromWire(w *peerpb.Outcome) *ownership.Outcome {
-	o := &ownership.Outcome{Index: w.GetIndex(), Err: fromFault(w.GetFault())}
+	o := &ownership.Outcome{Index: w.GetIndex(), Err: transport.FromFault(w.GetFault())}
 	faults := w.GetFaults()
 	for _, p := range w.GetPlacements() {
 		o.Placements = append(o.Placements, placementFromWire(p))
@@ -34,7 +35,7 @@ func outcomeFromWire(w *peerpb.Outcome) *ownership.Outcome {
 	for i := range max(len(o.Placements), len(faults)) {
 		var err error
 		if i < len(faults) {
-			err = fromFault(faults[i])
+			err = transport.FromFault(faults[i])
 		}
 		o.Errors = append(o.Errors, err)
 	}

@@ -64,7 +64,7 @@ func New(inner net.Listener, c Config) *Door {
 	return d
 }
 
-// Accept gives the next connection that has a place.
+// Accept returns the next connection that has a place.
 func (d *Door) Accept() (net.Conn, error) {
 	for {
 		c, err := d.next()
@@ -133,7 +133,7 @@ func (d *Door) enter(c net.Conn) *Place {
 	return p
 }
 
-// of gives the crowd of a place's address; nil: it is not counted.
+// of returns the crowd of a place's address; nil: it is not counted.
 func (d *Door) of(p *Place) *crowd {
 	if !p.capped {
 		return nil
@@ -144,7 +144,7 @@ func (d *Door) of(p *Place) *crowd {
 	return d.each[p.addr]
 }
 
-// first gives who has to go first; nil: everybody is at work.
+// first returns who has to go first; nil: everybody is at work.
 func (c *crowd) first() *Place {
 	for _, l := range []*list.List{&c.strangers, &c.idle} {
 		if e := l.Front(); e != nil {

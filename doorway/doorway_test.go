@@ -200,7 +200,7 @@ func TestWithoutADoor(t *testing.T) {
 	}
 }
 
-// soon gives a context for what takes no time.
+// soon returns a context for what takes no time.
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)

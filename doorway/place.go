@@ -93,14 +93,14 @@ func (p *Place) in(c *crowd) *list.List {
 
 type placeKey struct{}
 
-// Of gives the place that a request came by; nil, which all methods take, where its
+// Of returns the place that a request came by; nil, which all methods take, where its
 // server is at no door of this package.
 func Of(ctx context.Context) *Place {
 	p, _ := ctx.Value(placeKey{}).(*Place)
 	return p
 }
 
-// placeOf gives the place below a server's connection.
+// placeOf returns the place below a server's connection.
 func placeOf(c net.Conn) *Place {
 	if over, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
 		c = over.NetConn()

@@ -19,7 +19,7 @@ func within(all []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// Caller gives the address, as addrlimit.Key would, of whoever sent a request through any
+// Caller returns the address, as addrlimit.Key would, of whoever sent a request through any
 // number of trusted proxies: of what they wrote into X-Forwarded-For the last
 // address that is not one of theirs, for what stands before it is the caller's own
 // word. Those of whom no proxy tells count together.

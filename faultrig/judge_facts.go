@@ -10,10 +10,10 @@ import (
 	"slices"
 	"time"
 
-	"tandem/admin"
 	"tandem/faultrig/fleet"
 	"tandem/graphsim"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 const (
@@ -125,11 +125,11 @@ func join(text []string) string {
 // history: the history is a part of the table, the same on every node over
 // the stretch that all still have.
 func (j judge) history(ctx context.Context) {
-	all := map[*fleet.Node][]admin.Event{}
+	all := map[*fleet.Node][]history.Event{}
 	var from, to uint64
 	for _, n := range j.Nodes {
 		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
-		err := n.API.Events(reading, 0, false, func(e admin.Event) error {
+		err := n.API.Events(reading, 0, false, func(e history.Event) error {
 			all[n] = append(all[n], e)
 			return nil
 		})
@@ -146,7 +146,7 @@ func (j judge) history(ctx context.Context) {
 	}
 	first, sum := j.Nodes[0], ""
 	for _, n := range j.Nodes {
-		all[n] = slices.DeleteFunc(all[n], func(e admin.Event) bool { return e.ID < from || e.ID > to })
+		all[n] = slices.DeleteFunc(all[n], func(e history.Event) bool { return e.ID < from || e.ID > to })
 		hash := sha256.New()
 		for _, e := range all[n] {
 			text, _ := json.Marshal(e) // plain fields always marshal
@@ -162,7 +162,7 @@ func (j judge) history(ctx context.Context) {
 }
 
 // apart names the first event in which two histories differ.
-func apart(a, b []admin.Event) string {
+func apart(a, b []history.Event) string {
 	for i := range min(len(a), len(b)) {
 		if !reflect.DeepEqual(a[i], b[i]) {
 			return fmt.Sprintf("%+v here, %+v there", a[i], b[i])

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
@@ -166,7 +166,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 	s.Desk.NewRegion() // once more: epochs of the snapshot's partitions are its own
 	restored := time.Now()
 	switch err := leader.API.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{}); {
-	case admin.Unavailable(err):
+	case client.Unavailable(err):
 		s.Note("the leader of the restore lost the lead; the next one is to finish it: %v", err)
 	case err != nil:
 		s.Break("restoring a snapshot under traffic: %v", err)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/faultrig/fleet"
 	"tandem/ownership"
 )
@@ -42,7 +42,7 @@ func rollingRestart(ctx context.Context, s *Stage) error {
 }
 
 func (s *Stage) restart(ctx context.Context, n *fleet.Node) error {
-	var st admin.Status
+	var st api.Status
 	if err := fleet.Insist(ctx, func() (err error) { st, err = n.Status(ctx); return err }); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func storm(ctx context.Context, s *Stage) error {
 		case 2:
 			err = by.API.Undrain(act, s.Nodes[(i-2)%len(s.Nodes)].ID)
 		default:
-			_, err = by.API.Join(act, admin.JoinRequest{Address: n.PeerAt})
+			_, err = by.API.Join(act, api.JoinRequest{Address: n.PeerAt})
 		}
 		cancel()
 		if err != nil {

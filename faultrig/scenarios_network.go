@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/faultrig/fleet"
 )
 
@@ -140,7 +140,7 @@ func oneWay(ctx context.Context, s *Stage) error {
 }
 
 // terms breaks when the term has risen by more than a few elections.
-func (s *Stage) terms(ctx context.Context, before admin.Status, most uint64) {
+func (s *Stage) terms(ctx context.Context, before api.Status, most uint64) {
 	var after uint64
 	for _, n := range s.Nodes {
 		if st, err := n.Status(ctx); err == nil {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/faultrig/claims"
 	"tandem/faultrig/desk"
 	"tandem/faultrig/fleet"
@@ -164,7 +164,7 @@ func partitionsOf(ctx context.Context, n *fleet.Node, owner ownership.NodeID) ([
 
 // refusedWith reports whether the admin door said no in words.
 func refusedWith(err error) bool {
-	return err != nil && !admin.Unavailable(err)
+	return err != nil && !client.Unavailable(err)
 }
 
 // rewrite changes a node's configuration and starts it anew.

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// token gives the bearer token for the region's admin door; empty: none.
+// token returns the bearer token for the region's admin door; empty: none.
 func (r Region) token() (string, error) {
 	if r.TokenFile == "" {
 		return r.Token, nil

@@ -16,7 +16,7 @@ import (
 
 // A region is known by several doors: those of the configuration, each address of
 // their names, and those that the region tells of its nodes. One dead node, or one
-// that is cut off from its region, must not take the whole region out of the world.
+// that is cut off from its region, must not make the whole region count as down.
 
 const (
 	maxDoors     = 16               // asked of one region
@@ -37,7 +37,7 @@ type doorKey struct {
 	addr netip.Addr
 }
 
-// adminURLs gives the admin doors of the configuration, each once.
+// adminURLs returns the admin doors of the configuration, each once.
 func (r Region) adminURLs() []string {
 	var all []string
 	for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
@@ -48,7 +48,7 @@ func (r Region) adminURLs() []string {
 	return all
 }
 
-// doors gives what is to be asked now.
+// doors returns what is to be asked now.
 func (f *follower) doors(ctx context.Context) []*door {
 	bases := f.region.adminURLs()
 	if len(bases) == 0 {

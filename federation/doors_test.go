@@ -54,7 +54,7 @@ func tells(version int, doors ...string) func(*http.Request) (*http.Response, er
 	return says(200, fmt.Sprintf(`{"region":"amer","nodes":3,"live":%d,"capacity":150,"table_version":%d,"healthy":true,"doors":["%s"]}`, version, version, strings.Join(doors, `","`)))
 }
 
-func doorsWorld(t *testing.T, d *doorsOf, admin ...string) *World {
+func doorsWorld(t *testing.T, d *doorsOf, admin ...string) *Regions {
 	t.Helper()
 	w, err := Start(t.Context(), Config{Self: "emea", Transport: d, Regions: []Region{{Name: "amer", URL: amer.URL, AdminURLs: admin, Token: "canary-token"}}})
 	if err != nil {

@@ -43,7 +43,7 @@ type Config struct {
 	Misses   int           // in a row, until a region is down
 
 	Transport http.RoundTripper // for the questions; nil: one of its own for each door
-	// Resolve gives the addresses of a door's name, which are asked one by one. nil:
+	// Resolve returns the addresses of a door's name, which are asked one by one. nil:
 	// the system's resolver, or none if there is a Transport.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
@@ -77,9 +77,9 @@ type Summary struct {
 	Error        string           `json:"error,omitempty"` // why the last look failed or was partial
 }
 
-// World is the other regions as this node knows them. All its methods answer
+// Regions is the other regions as this node knows them. All its methods answer
 // from memory and are safe for concurrent use.
-type World struct {
+type Regions struct {
 	self    ownership.Region
 	regions []*follower // in the order of the configuration, without self
 	byName  map[ownership.Region]*follower
@@ -91,12 +91,12 @@ type World struct {
 
 // Start begins to follow the regions, until Close or the end of ctx. Its errors
 // are mistakes in the configuration; a region that does not answer is none.
-func Start(ctx context.Context, cfg Config) (*World, error) {
+func Start(ctx context.Context, cfg Config) (*Regions, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	w := &World{self: cfg.Self, byName: map[ownership.Region]*follower{}}
+	w := &Regions{self: cfg.Self, byName: map[ownership.Region]*follower{}}
 	for _, r := range cfg.Regions {
 		if r.Name == cfg.Self {
 			w.selfURL = r.URL
@@ -121,14 +121,14 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 }
 
 // Close stops following and waits until every question has ended.
-func (w *World) Close() {
+func (w *Regions) Close() {
 	w.stop()
 	w.done.Wait()
 }
 
 // Healthy reports whether calls may be sent to a region. This region always is;
 // one that the configuration does not name never is.
-func (w *World) Healthy(r ownership.Region) bool {
+func (w *Regions) Healthy(r ownership.Region) bool {
 	if r == w.self {
 		return true
 	}
@@ -136,9 +136,9 @@ func (w *World) Healthy(r ownership.Region) bool {
 	return ok && f.state.Load().Healthy
 }
 
-// URL gives the public base URL of a region as the configuration spells it;
+// URL returns the public base URL of a region as the configuration spells it;
 // false: the configuration has none.
-func (w *World) URL(r ownership.Region) (string, bool) {
+func (w *Regions) URL(r ownership.Region) (string, bool) {
 	if r == w.self {
 		return w.selfURL, w.selfURL != ""
 	}
@@ -149,9 +149,9 @@ func (w *World) URL(r ownership.Region) (string, bool) {
 	return f.region.URL, true
 }
 
-// Regions gives what is known of the other regions, in the order of the
+// Regions returns what is known of the other regions, in the order of the
 // configuration.
-func (w *World) Regions() []Summary {
+func (w *Regions) Regions() []Summary {
 	all := make([]Summary, len(w.regions))
 	for i, f := range w.regions {
 		all[i] = *f.state.Load()

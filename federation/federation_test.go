@@ -62,7 +62,7 @@ func summary(live int, healthy bool) func(*http.Request) (*http.Response, error)
 var amer = Region{Name: "amer", URL: "https://amer.example", AdminURL: "https://amer-admin.example/", Token: "canary-token"}
 
 // world starts following one region in the bubble of a synctest.
-func world(t *testing.T, d *distant, change ...func(*Config)) *World {
+func world(t *testing.T, d *distant, change ...func(*Config)) *Regions {
 	t.Helper()
 	cfg := Config{Self: "emea", Regions: []Region{amer}, Transport: d}
 	for _, f := range change {

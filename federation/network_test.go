@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// awaitLook gives the first state of the only region that passes, within 10 s.
-func awaitLook(t *testing.T, w *World, what string, passes func(Summary) bool) Summary {
+// awaitLook returns the first state of the only region that passes, within 10 s.
+func awaitLook(t *testing.T, w *Regions, what string, passes func(Summary) bool) Summary {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

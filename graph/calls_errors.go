@@ -55,7 +55,7 @@ func (e *CallError) Error() string {
 	return s
 }
 
-// Unwrap gives the kind and the cause.
+// Unwrap returns the kind and the cause.
 func (e *CallError) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Kind}

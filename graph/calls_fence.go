@@ -17,7 +17,7 @@ type fence struct {
 	refused atomic.Pointer[error]
 }
 
-// open gives the body for one transmission; the transport may ask for another.
+// open returns the body for one transmission; the transport may ask for another.
 func (f *fence) open() (io.ReadCloser, error) {
 	return &fencedBody{f: f, r: bytes.NewReader(f.body)}, nil
 }

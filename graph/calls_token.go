@@ -62,7 +62,7 @@ func (t *tokens) close() {
 	t.wg.Wait()
 }
 
-// get gives a token that is valid now.
+// get returns a token that is valid now.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	now := t.conf.Now()

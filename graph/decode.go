@@ -31,7 +31,7 @@ const (
 	Graph
 )
 
-// String gives "legacy" or "graph".
+// String returns "legacy" or "graph".
 func (k MessageKind) String() string { return wordOf([]string{"", "legacy", "graph"}, int(k)) }
 
 // Message is one decoded body. A legacy one has no notifications: nothing of it
@@ -54,7 +54,7 @@ const (
 	Deleted
 )
 
-// String gives the word as the documentation spells it.
+// String returns the word as the documentation spells it.
 func (c Change) String() string {
 	return wordOf([]string{"other", "created", "updated", "deleted"}, int(c))
 }
@@ -71,7 +71,7 @@ const (
 	EndOfCall
 )
 
-// String gives "update", "new call" or "end of call".
+// String returns "update", "new call" or "end of call".
 func (k NotificationKind) String() string {
 	return wordOf([]string{"", "update", "new call", "end of call"}, int(k))
 }

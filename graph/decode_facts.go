@@ -197,7 +197,7 @@ func (c *Call) keepIdentity(path, text []byte) {
 	}
 }
 
-// lastTarget gives the target being read; targets that is no array has none.
+// lastTarget returns the target being read; targets that is no array has none.
 func (c *Call) lastTarget() *target {
 	if len(c.targets) == 0 {
 		return nil

@@ -25,7 +25,7 @@ func scan(body []byte, depth int) error {
 	return nil
 }
 
-// scanString gives the index of the quote that ends the string at i.
+// scanString returns the index of the quote that ends the string at i.
 func scanString(body []byte, i int) (int, bool) {
 	for ; i < len(body); i++ {
 		switch body[i] {

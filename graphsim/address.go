@@ -27,7 +27,7 @@ func (c *Cloud) firstParcel(k *call, body string, other bool, notices ...*notice
 	}
 }
 
-// hostCallback gives the callback URI of the live call that invites another one.
+// hostCallback returns the callback URI of the live call that invites another one.
 func (c *Cloud) hostCallback(k *call) string {
 	if k.host == nil {
 		return ""

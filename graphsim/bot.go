@@ -30,7 +30,7 @@ type Bot struct {
 	work     time.Duration
 }
 
-// Bot gives the bot beside a node; it is made when first asked for.
+// Bot returns the bot beside a node; it is made when first asked for.
 func (c *Cloud) Bot(node string) *Bot {
 	c.botsMu.Lock()
 	defer c.botsMu.Unlock()

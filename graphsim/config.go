@@ -105,7 +105,7 @@ type Rates struct {
 	CallsFail   float64 // of requests to the calls API: 429 or 503
 }
 
-// Unkind gives the default rates.
+// Unkind returns the default rates.
 func Unkind() Rates {
 	return Rates{
 		Legacy: 0.5, Meeting: 0.15, Recording: 0.25, NewIDs: 0.1, Paired: 0.1,
@@ -115,7 +115,7 @@ func Unkind() Rates {
 	}
 }
 
-// Kind gives rates without any unkindness: one plain Graph notification after
+// Kind returns rates without any unkindness: one plain Graph notification after
 // the other. For tests that plant one fault and want no other.
 func Kind() Rates { return Rates{} }
 

@@ -203,7 +203,7 @@ func TestF39_ProcessesShareKeys(t *testing.T) {
 	}
 }
 
-func TestF38_F41_F42_EndpointsFailAsTold(t *testing.T) {
+func TestEndpointsFailAsTold(t *testing.T) {
 	cloud, client := start(t, Config{})
 	for _, tc := range []struct {
 		name  string

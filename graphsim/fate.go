@@ -15,7 +15,7 @@ type Fate struct {
 	Told       bool      // its end was told, and answered with 2xx
 }
 
-// Fates gives the fate of every call by its normalised id. Those that ended long
+// Fates returns the fate of every call by its normalised id. Those that ended long
 // ago are among them with Config.Remember only.
 func (c *Cloud) Fates() map[string]Fate {
 	l := c.ledger

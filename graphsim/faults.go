@@ -62,7 +62,7 @@ func (c *Cloud) SetFault(e Endpoint, f Fault) {
 	c.faults.set[e] = f
 }
 
-// Requests gives the number of requests an endpoint has had.
+// Requests returns the number of requests an endpoint has had.
 func (c *Cloud) Requests(e Endpoint) int {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()

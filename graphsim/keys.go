@@ -86,7 +86,7 @@ var stock struct {
 	keys []*signingKey
 }
 
-// fresh gives a key that this ring has not had.
+// fresh returns a key that this ring has not had.
 func (r *keyRing) fresh() (*signingKey, error) {
 	stock.mu.Lock()
 	defer stock.mu.Unlock()

@@ -18,7 +18,7 @@ const (
 	pemCert = "CERTIFICATE"
 )
 
-// fileKeys gives the signing keys that a file holds. Where there is no file it
+// fileKeys returns the signing keys that a file holds. Where there is no file it
 // gets those that fresh gives, and only its owner may read it.
 func fileKeys(file string, fresh func() ([]*signingKey, error)) ([]*signingKey, error) {
 	text, err := os.ReadFile(file)

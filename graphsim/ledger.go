@@ -108,7 +108,7 @@ func normal(callID string) string {
 
 func noticeKey(callID, message string) string { return callID + " " + message }
 
-// next gives the next number; the lock is held.
+// next returns the next number; the lock is held.
 func (l *ledger) next() uint64 {
 	l.seq++
 	if l.changed != nil {

@@ -138,7 +138,7 @@ func nearby(region string) Origin {
 	return Origin{Geo: region, Country: country, Near: region}
 }
 
-// newCall gives birth to a call; its random choices are its own.
+// newCall begins a call; its random choices are its own.
 func (c *Cloud) newCall(f draft) *call {
 	c.birthsMu.Lock()
 	c.births++

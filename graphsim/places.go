@@ -62,7 +62,7 @@ func (c *Cloud) SetRegionURLs(bases map[string]string) error {
 	return nil
 }
 
-// names gives the regions that have targets, in the targets' order.
+// names returns the regions that have targets, in the targets' order.
 func (p *places) names() []string {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -137,7 +137,7 @@ func (y *toy) serve(n *toyNode, w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(out.body))
 }
 
-// elsewhere gives the Location when the first notification belongs to another
+// elsewhere returns the Location when the first notification belongs to another
 // region or node.
 func (y *toy) elsewhere(n *toyNode, id string, data map[string]any, r *http.Request) string {
 	source, _ := data["source"].(map[string]any)
@@ -194,7 +194,7 @@ func (y *toy) other(n *toyNode) *toyNode {
 	return n
 }
 
-// hand gives one notification to the owner's bot, once, in order.
+// hand hands one notification to the owner's bot, once, in order.
 func (y *toy) hand(id, event string, header http.Header, body []byte) reply {
 	c := y.find(id, "")
 	if c.owner == nil {

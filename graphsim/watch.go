@@ -23,7 +23,7 @@ type watchers struct {
 	chans  map[chan Happening]struct{}
 }
 
-// Watch gives the happenings from now on, until ctx ends or the cloud closes.
+// Watch returns the happenings from now on, until ctx ends or the cloud closes.
 func (c *Cloud) Watch(ctx context.Context) <-chan Happening {
 	w := &c.watchers
 	ch := make(chan Happening, 256)

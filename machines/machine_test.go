@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -90,7 +90,7 @@ func publicURL(options []string) []string {
 	return options[at : at+2]
 }
 
-// path gives a file of the machine.
+// path returns a file of the machine.
 func (m *machine) path(name string) string { return filepath.Join(m.root, name) }
 
 // start starts the node as the unit of systemd does.
@@ -197,8 +197,8 @@ func read[T any](m *machine, args ...string) (T, error) {
 
 // sight is what one node tells of its region's table.
 type sight struct {
-	status     admin.Status
-	nodes      []admin.Node
+	status     api.Status
+	nodes      []api.Node
 	partitions []ownership.Partition
 	calls      []ownership.Call
 }
@@ -207,15 +207,15 @@ type sight struct {
 func (m *machine) inspect() (sight, error) {
 	var s sight
 	var errs [4]error
-	s.status, errs[0] = read[admin.Status](m, "status")
-	s.nodes, errs[1] = read[[]admin.Node](m, "nodes")
+	s.status, errs[0] = read[api.Status](m, "status")
+	s.nodes, errs[1] = read[[]api.Node](m, "nodes")
 	s.partitions, errs[2] = read[[]ownership.Partition](m, "partitions")
 	for cursor := ""; ; {
 		args := []string{"calls", "--limit", "500"}
 		if cursor != "" {
 			args = append(args, "--cursor", cursor)
 		}
-		page, err := read[admin.CallPage](m, args...)
+		page, err := read[api.CallPage](m, args...)
 		s.calls = append(s.calls, page.Items...)
 		if cursor = page.Next; err != nil || cursor == "" {
 			errs[3] = err
@@ -225,7 +225,7 @@ func (m *machine) inspect() (sight, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// owners gives the owner and the epoch of each partition.
+// owners returns the owner and the epoch of each partition.
 func (s sight) owners() map[ownership.PartitionID]ownership.Partition {
 	all := map[ownership.PartitionID]ownership.Partition{}
 	for _, p := range s.partitions {
@@ -235,7 +235,7 @@ func (s sight) owners() map[ownership.PartitionID]ownership.Partition {
 	return all
 }
 
-// owned gives where each call lives and how far it is.
+// owned returns where each call lives and how far it is.
 func (s sight) owned() map[ownership.CallID]string {
 	all := map[ownership.CallID]string{}
 	for _, c := range s.calls {
@@ -247,7 +247,7 @@ func (s sight) owned() map[ownership.CallID]string {
 	return all
 }
 
-// placed gives the node that each call was first placed on.
+// placed returns the node that each call was first placed on.
 func (s sight) placed() map[ownership.CallID]ownership.NodeID {
 	all := map[ownership.CallID]ownership.NodeID{}
 	for _, c := range s.calls {

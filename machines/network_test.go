@@ -114,7 +114,7 @@ table inet firewall {
 	must(n.t, c)
 }
 
-// dropped gives the number of packets that a machine's firewall dropped.
+// dropped returns the number of packets that a machine's firewall dropped.
 func (n *network) dropped(name string) int {
 	n.t.Helper()
 	var list struct {
@@ -201,7 +201,7 @@ func forget(t *testing.T, name string) {
 	}
 }
 
-// run gives what a command printed, on both streams.
+// run returns what a command printed, on both streams.
 func run(c *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/graphsim"
 )
 
@@ -41,7 +41,7 @@ func (s *stage) tell(format string, args ...any) {
 	s.t.Logf("%5.1f s  "+format, append([]any{time.Since(s.begun).Seconds()}, args...)...)
 }
 
-// of gives the machines of a region whose node was not killed.
+// of returns the machines of a region whose node was not killed.
 func (s *stage) of(region string) []*machine {
 	return slices.DeleteFunc(slices.Clone(s.machines), func(m *machine) bool { return m.region != region || m.killed })
 }
@@ -171,7 +171,7 @@ func (s *stage) form() {
 			case !seen.status.Leased || seen.status.Room == 0:
 				return fmt.Sprintf("%s has no lease or no room", m.name)
 			}
-			known, err := read[[]admin.Region](m, "regions")
+			known, err := read[[]api.Region](m, "regions")
 			if err != nil {
 				return err.Error()
 			}

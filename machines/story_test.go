@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -135,7 +135,7 @@ func (s *stage) killAmidCalls(victim *machine, before sight) (time.Duration, gra
 	s.t.Helper()
 	s.cloud.tell(order{Run: 10 * time.Second, Rate: 10})
 	eventually(s.t, 10*time.Second, "calls on "+victim.name, func() string {
-		page, err := read[admin.CallPage](victim, "calls", "--node", victim.name, "--state", "answered")
+		page, err := read[api.CallPage](victim, "calls", "--node", victim.name, "--state", "answered")
 		if err != nil {
 			return err.Error()
 		}

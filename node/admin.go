@@ -1,12 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/ownership"
 	"tandem/webhook"
@@ -18,7 +20,7 @@ func (n *Node) openAdmin(context.Context) error {
 	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
-		World: adminWorld{n}, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, StopCheck: n.stopCheck,
+		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises,
 		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -40,7 +42,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "lease", Ask: func(context.Context) error {
 			if s := n.region.Status(); !s.Leased {
-				return fmt.Errorf("this node may not act as owner now: %s", first(s.Trouble, "it has no valid lease"))
+				return fmt.Errorf("this node may not act as owner now: %s", cmp.Or(s.Trouble, "it has no valid lease"))
 			}
 			return nil
 		}},
@@ -52,7 +54,7 @@ func (n *Node) checks() []admin.Check {
 		}},
 		{Name: "tokens", Ask: func(context.Context) error { return n.tokens.Ready() }},
 		{Name: "bot", Ask: func(context.Context) error {
-			if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
+			if healthy, _, _ := bot.Worst(n.dispatcher.Health()); !healthy {
 				return errors.New("the bot beside this node is not healthy, so it gets no new calls")
 			}
 			return nil
@@ -113,26 +115,26 @@ func (n *Node) warnings() []string {
 }
 
 // explain runs a notification through the public door without effects.
-func (n *Node) explain(ctx context.Context, ask admin.Notification) (admin.Explanation, error) {
-	x := n.door.Explain(ctx, webhook.Supposed{Target: ask.Target, Header: ask.Header, Body: ask.Body, App: ask.App, Tenant: ask.Tenant})
-	out := admin.Explanation{
+func (n *Node) explain(ctx context.Context, ask ownership.Supposed) (api.Explanation, error) {
+	x := n.door.Explain(ctx, ask)
+	out := api.Explanation{
 		Status: x.Response.Status, Verdict: verdict(x), Location: x.Response.Location,
-		Steps: []admin.ExplainStep{
+		Steps: []api.ExplainStep{
 			{Name: "token", OK: x.Token == "valid" || x.Token == "absent", Text: x.Token},
 			{Name: "decode", OK: x.Message != "unreadable", Text: x.Message},
 		},
 	}
 	for _, k := range x.Calls {
-		e := admin.ExplainCall{Call: k.Call, Kind: k.Kind, Known: k.Known, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
+		e := api.ExplainCall{Call: k.Call, Kind: k.Kind, Known: k.Known, Placement: k.Placement, Why: k.Why, Route: k.Decision, Region: n.Region()}
 		if x.Token == "absent" && k.Facts != nil && k.Facts.Tenant == "" {
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "tenant", Text: "the body tells none and there is no token to tell it, so rules over call.tenant were judged without one: name the tenant"})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "tenant", Text: "the body tells none and there is no token to tell it, so rules over call.tenant were judged without one: name the tenant"})
 		}
 		if k.Region != nil {
 			e.Region = k.Region.Region
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "region", OK: true, Text: k.Region.Step.String() + ": " + k.Region.Why})
 		}
 		if k.Owner != nil {
-			out.Steps = append(out.Steps, admin.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
+			out.Steps = append(out.Steps, api.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
 		}
 		out.Calls = append(out.Calls, e)
 	}
@@ -155,26 +157,22 @@ func verdict(x webhook.Explanation) string {
 // callbackURI signs a callback URI on this node for an outgoing call. Calls of
 // one group get the partition that the group's live calls are in, if that is
 // this node's.
-func (n *Node) callbackURI(_ context.Context, ask admin.CallbackAsk) (admin.CallbackURI, error) {
-	known := false
-	for _, a := range n.cfg.Apps {
-		known = known || ownership.AppID(a.ID) == ask.App
-	}
-	if !known {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
+func (n *Node) callbackURI(_ context.Context, ask api.CallbackBody) (api.CallbackURI, error) {
+	if !slices.ContainsFunc(n.cfg.Apps, func(a App) bool { return ownership.AppID(a.ID) == ask.App }) {
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI for app %q: %w", ask.App, ownership.ErrUnknown)
 	}
 	p, ok := n.outgoingPartition(ownership.GroupKey(ask.Group))
 	if !ok {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI: this node owns no partition: %w", ownership.ErrFenced)
 	}
 	if !n.region.HoldsPartition(p.ID, p.Epoch) {
-		return admin.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
+		return api.CallbackURI{}, fmt.Errorf("making a callback URI: %w", ownership.ErrFenced)
 	}
 	uri := n.door.CallbackURI(p.ID, p.Epoch, webhook.OutgoingRef(ask.App))
-	return admin.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
+	return api.CallbackURI{URI: uri, Partition: p.ID, Epoch: p.Epoch}, nil
 }
 
-// outgoingPartition gives the partition for a call that this node's bot makes: that
+// outgoingPartition returns the partition for a call that this node's bot makes: that
 // of its group's calls here, else the one that the next new call would go to.
 func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition, bool) {
 	if group != "" {
@@ -187,38 +185,24 @@ func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition,
 	return ownership.Home(n.table, n.ID())
 }
 
-// adminWorld tells the admin door of this region and the others.
-type adminWorld struct{ n *Node }
-
-func (w adminWorld) Regions() []admin.Region {
-	var all []admin.Region
-	for _, s := range w.n.world.Regions() {
-		all = append(all, admin.Region{
+// adminRegions tells the admin door of the other regions.
+func (n *Node) adminRegions() []api.Region {
+	var all []api.Region
+	for _, s := range n.regions.Regions() {
+		all = append(all, api.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
-			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: w.adminURL(s.Name), Error: s.Error,
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: n.cfg.adminURLOf(s.Name), Error: s.Error,
 		})
 	}
 	return all
 }
 
-// adminURL is where the configuration says that a region can be asked.
-func (w adminWorld) adminURL(name ownership.Region) string {
-	for _, r := range w.n.cfg.Regions {
+// adminURLOf is where the configuration says that a region can be asked.
+func (c Config) adminURLOf(name ownership.Region) string {
+	for _, r := range c.Regions {
 		if ownership.Region(r.Name) == name {
-			for _, u := range append([]string{r.AdminURL}, r.AdminURLs...) {
-				if u != "" {
-					return u
-				}
-			}
+			return cmp.Or(append([]string{r.AdminURL}, r.AdminURLs...)...)
 		}
 	}
 	return ""
-}
-
-// since gives the moment that lies d in the past; zero for a zero d.
-func since(d time.Duration) time.Time {
-	if d == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(-d)
 }

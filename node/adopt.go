@@ -9,7 +9,7 @@ import (
 )
 
 // reassigned is told of which partitions this node has just got or lost, and in
-// which calls may stand differently. The desk compares them with what it has: it
+// which calls may stand differently. The dispatcher compares them with what it has: it
 // answers what rings here now, and its bots hear what else came and went. The
 // fence in front of every effect refuses whatever has become another's.
 func (n *Node) reassigned(ch cluster.Change) {
@@ -31,12 +31,12 @@ func (n *Node) reassigned(ch cluster.Change) {
 			n.look(p, "")
 		}
 		for _, m := range ch.Lost {
-			n.desk.Look(bot.Sight{Partition: m.Partition})
+			n.dispatcher.Look(bot.Sight{Partition: m.Partition})
 		}
 	})
 }
 
-// look shows the desk the live calls of one partition.
+// look shows the dispatcher the live calls of one partition.
 func (n *Node) look(id ownership.PartitionID, from ownership.NodeID) {
 	sight := bot.Sight{Partition: id, URI: func(c ownership.Call) string {
 		return n.door.CallbackURI(c.Partition, c.Epoch, string(c.ID))
@@ -48,7 +48,7 @@ func (n *Node) look(id ownership.PartitionID, from ownership.NodeID) {
 	}
 	count := 0
 	sight.Calls = n.liveCalls(id, &count)
-	n.desk.Look(sight)
+	n.dispatcher.Look(sight)
 	if count > 0 {
 		n.log.Info("looked at the calls of a partition", "partition", id, "from", from, "epoch", sight.Epoch, "calls", count)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"tandem/admin"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -74,7 +73,7 @@ func (n *Node) openTokens(ctx context.Context) error {
 	return nil
 }
 
-// ledger lets the desk act on the table; the region opens after the desk. Until
+// ledger lets the dispatcher act on the table; the region opens after the dispatcher. Until
 // then nothing is known, and nothing taken.
 type ledger struct{ n *Node }
 
@@ -89,7 +88,7 @@ func (l ledger) open() bool {
 }
 
 // Do has the region apply an act. A node that has left or stopped will never
-// get it applied: its desk keeps it for the next start.
+// get it applied: its dispatcher keeps it for the next start.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	if !l.open() {
 		return nil, fmt.Errorf("applying %T: this node is still starting: %w", act, ownership.ErrNoLeader)
@@ -98,7 +97,7 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan
 	}
 	out, err := l.n.region.Do(ctx, act)
-	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+	if errors.Is(err, ownership.ErrGone) || errors.Is(err, cluster.ErrStopped) {
 		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
@@ -132,8 +131,8 @@ func (n *Node) openRegion(ctx context.Context) error {
 		LetIn:        n.letIn,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
-		Rest:         n.desk.Rest,
-		Memory:       n.desk.MemoryOf,
+		Rest:         n.dispatcher.Quiesce,
+		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
 		Fatal:        n.fatal,
 	})
@@ -143,9 +142,9 @@ func (n *Node) openRegion(ctx context.Context) error {
 	n.region = r
 	n.stops.add("adoptions", n.adopting.Wait) // the region, which starts them, has stopped by then
 	n.stops.addWaiting("region", r.Stop)
-	// The desk opened before the region, which carries its acts; it closes before
+	// The dispatcher opened before the region, which carries its acts; it closes before
 	// it as well, or what it still has to record and to answer would be lost.
-	n.stops.addWaiting("bot's desk", n.closeDesk)
+	n.stops.addWaiting("bot's dispatcher", n.closeDispatcher)
 	return nil
 }
 
@@ -166,16 +165,12 @@ func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, d
 	default:
 		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
 	}
-	by, err := n.private.LetIn(ctx, token, node, done)
-	if errors.Is(err, admin.ErrTokenRefused) {
-		err = fmt.Errorf("%w: %w", cluster.ErrUninvited, err)
-	}
-	return by, err
+	return n.private.LetIn(ctx, token, node, done)
 }
 
 // health is what this node tells the leader at each renewal of its lease.
 func (n *Node) health() cluster.Health {
-	apps := n.desk.Health()
+	apps := n.dispatcher.Health()
 	healthy, load, room := bot.Worst(apps)
 	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID()), Apps: apps}
 }
@@ -183,7 +178,7 @@ func (n *Node) health() cluster.Health {
 // takeMemory takes what the present owner of a partition knows of its handled
 // messages: the partition is about to be this node's.
 func (n *Node) takeMemory(id ownership.PartitionID, memory []byte) {
-	if err := n.desk.RecallOf(id, memory); err != nil {
+	if err := n.dispatcher.RecallOf(id, memory); err != nil {
 		n.log.Warn("taking over what is known of handled messages; the bot may be handed repeats", "partition", id, "err", err)
 	}
 }
@@ -194,7 +189,7 @@ func (n *Node) openDoor(context.Context) error {
 		return err
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
-		Tokens: n.tokens, Table: n.region, Desk: n.desk, World: n.world,
+		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: n.regions,
 		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -36,9 +36,9 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	}})
 	x := s.seats[0]
 	cfg := x.config()
-	client, err := admin.NewClient(x.admin, canaryAdmin, "")
+	door, err := client.New(x.admin, canaryAdmin, "")
 	must(t, err)
-	defer client.Close()
+	defer door.Close()
 
 	secrets := map[string]string{
 		"the client secret": canarySecret, "the bots' secret": canaryBot, "the handle key": canaryHandle, "the admin token": canaryAdmin, "the meeting's token": canaryMeeting,
@@ -101,7 +101,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 			t.Errorf("%s is answered with %d", path, a.status)
 		}
 	}
-	page, err := client.Calls(t.Context(), ownership.CallFilter{}, "", 1000)
+	page, err := door.Calls(t.Context(), ownership.CallFilter{}, "", 1000)
 	must(t, err)
 	for _, c := range page.Items {
 		for _, path := range []string{"", "/explain", "/timeline"} {
@@ -112,7 +112,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 		t.Errorf("only %d pages and %d calls were looked at", pages, len(page.Items))
 	}
 	// What is kept and handed on in files.
-	must(t, client.SaveSnapshot(t.Context(), heard))
+	must(t, door.SaveSnapshot(t.Context(), heard))
 
 	log := s.log.all()
 	if !strings.Contains(log, `"level":"DEBUG"`) || len(log) < 10_000 {

@@ -20,7 +20,7 @@ type pair struct {
 	now   atomic.Pointer[tls.Certificate]
 }
 
-// server gives the TLS settings of a listener, or nil where TLS is off.
+// server returns the TLS settings of a listener, or nil where TLS is off.
 func (c *certificates) server(key string, files ServerTLS) (*tls.Config, error) {
 	if files.Off || files == (ServerTLS{}) {
 		return nil, nil

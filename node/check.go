@@ -16,7 +16,7 @@ import (
 // line, each with the key's path and what to write instead. Files are not read:
 // CheckFiles does that.
 func (c Config) Check() error {
-	c = c.filled()
+	c = c.Filled()
 	if err := c.checkKeys(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"slices"
@@ -241,10 +242,10 @@ func Defaults() Config {
 	}
 }
 
-// filled takes one value from another where the user left it out, and what stands for
-// an app where the user says nothing.
-func (c Config) filled() Config {
-	c.Public.RegionURL = first(c.Public.RegionURL, c.Public.URL)
+// Filled returns the configuration with what the user left out: values that are taken from
+// others, and what stands for an app where the user says nothing.
+func (c Config) Filled() Config {
+	c.Public.RegionURL = cmp.Or(c.Public.RegionURL, c.Public.URL)
 	c.Apps = slices.Clone(c.Apps)
 	for i, a := range c.Apps {
 		c.Apps[i] = a.filled()
@@ -253,10 +254,10 @@ func (c Config) filled() Config {
 }
 
 func (a App) filled() App {
-	a.Profile = first(a.Profile, "public")
-	a.Hosting = first(a.Hosting, "app")
-	a.Answer = first(a.Answer, "bot")
-	a.Graph.BaseURL = first(a.Graph.BaseURL, "https://graph.microsoft.com/v1.0")
+	a.Profile = cmp.Or(a.Profile, "public")
+	a.Hosting = cmp.Or(a.Hosting, "app")
+	a.Answer = cmp.Or(a.Answer, "bot")
+	a.Graph.BaseURL = cmp.Or(a.Graph.BaseURL, "https://graph.microsoft.com/v1.0")
 	if a.Silence == nil {
 		silence := 30 * time.Second
 		a.Silence = &silence

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"tandem/admin"
 	"tandem/cluster"
 	"tandem/ownership"
 )
@@ -94,14 +93,7 @@ func (n drains) linger(ctx context.Context, begun time.Time) {
 // handOnLead gives the lead away before anything else: an election while calls
 // are moved would hold them up.
 func (n drains) handOnLead(ctx context.Context) {
-	s := n.region.Status()
-	voters := 0
-	for _, p := range s.Peers {
-		if p.Voter {
-			voters++
-		}
-	}
-	if s.State != "leader" || voters < 2 {
+	if s := n.region.Status(); s.State != "leader" || voters(s) < 2 {
 		return
 	}
 	if err := n.region.TransferLeader(ctx, ""); err != nil {
@@ -169,16 +161,4 @@ func (n drains) endOwnDrain(ctx context.Context) error {
 	}
 	n.log.Info("back from the last stop: this node takes new calls")
 	return nil
-}
-
-// stopCheck says whether a node may be stopped now, in the admin door's words.
-func (n *Node) stopCheck(ctx context.Context, id ownership.NodeID) (admin.StopCheck, error) {
-	c, err := n.region.SafeToStop(ctx, id)
-	if err != nil {
-		return admin.StopCheck{}, doorError(err)
-	}
-	return admin.StopCheck{
-		Node: c.Node, Safe: len(c.Against) == 0, Against: c.Against, Voter: c.Voter, Leader: c.Leader,
-		Voters: c.Voters, Well: c.Well, Live: c.Live, Pinned: c.Pinned,
-	}, nil
 }

@@ -118,9 +118,9 @@ func (n *Node) watchEndings(ctx context.Context) error {
 
 // watch looks at files and ends.
 type watch struct {
-	n     *Node
-	files []*watched
-	told  map[string]int // the stage of each key that the log knows
+	n        *Node
+	files    []*watched
+	notified map[string]int // the stage of each key that the log knows
 }
 
 // watched are files that are put in force together.
@@ -133,7 +133,7 @@ type watched struct {
 }
 
 func (n *Node) newWatch() *watch {
-	w := &watch{n: n, told: map[string]int{}}
+	w := &watch{n: n, notified: map[string]int{}}
 	for _, p := range n.certs.pairs {
 		w.files = append(w.files, &watched{key: p.key, names: []string{p.files.CertFile, p.files.KeyFile}, take: p.reload})
 	}
@@ -201,10 +201,10 @@ func (w *watch) tell() {
 	now := w.n.now()
 	for _, e := range w.n.endings() {
 		stage := e.stage(now)
-		if stage > w.told[e.key] {
+		if stage > w.notified[e.key] {
 			w.n.log.Warn(e.text(now))
 		}
-		w.told[e.key] = stage
+		w.notified[e.key] = stage
 	}
 }
 

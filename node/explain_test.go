@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
@@ -13,10 +13,10 @@ import (
 // then posts the same.
 func explainAgrees(t *testing.T, s *stage) {
 	one, two := s.seats[0], s.seats[1]
-	api := one.api()
-	explain := func(target, tenant, body string) admin.Explanation {
+	door := one.api()
+	explain := func(target, tenant, body string) api.Explanation {
 		t.Helper()
-		x, err := api.Explain(t.Context(), admin.Notification{
+		x, err := door.Explain(t.Context(), ownership.Supposed{
 			Target: target, Body: []byte(body),
 			Header: http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + s.token(tenant)}},
 		})
@@ -29,7 +29,7 @@ func explainAgrees(t *testing.T, s *stage) {
 	if len(x.Calls) != 1 || x.Calls[0].Known || x.Calls[0].Placement == nil || x.Calls[0].Placement.Owner != two.node.ID() {
 		t.Fatalf("of a new call of %s it says %+v", two.name, x)
 	}
-	if got, err := api.Calls(t.Context(), ownership.CallFilter{}, "", 1000); err != nil || contains(got, id) {
+	if got, err := door.Calls(t.Context(), ownership.CallFilter{}, "", 1000); err != nil || contains(got, id) {
 		t.Errorf("explaining has claimed the call (%v)", err)
 	}
 	a := s.post(one.webhook(), s.token(tenantOf(1)), body)
@@ -50,7 +50,7 @@ func explainAgrees(t *testing.T, s *stage) {
 	}
 }
 
-func contains[T ~string](page admin.CallPage, id T) bool {
+func contains[T ~string](page api.CallPage, id T) bool {
 	for _, c := range page.Items {
 		if string(c.ID) == string(id) {
 			return true

@@ -19,7 +19,7 @@ import (
 // that their authority did not sign, or that are for another host. Notices are what an
 // operator should know beside that.
 func (c Config) CheckFiles(now time.Time) (notices []string, err error) {
-	c = c.filled()
+	c = c.Filled()
 	if err := c.readFiles(); err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func signed(t PeerTLS, now time.Time) error {
 	return err
 }
 
-// firstOf gives the first certificate in a PEM file.
+// firstOf returns the first certificate in a PEM file.
 func firstOf(file string) (*x509.Certificate, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tandem/admin"
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -21,12 +21,12 @@ func soundFiles(t *testing.T) Config {
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
-	ca, _, err := cluster.MakeCA(dir, "the files", 3*time.Hour)
+	ca, _, err := transport.MakeCA(dir, "the files", 3*time.Hour)
 	must(t, err)
-	c.Public.TLS.CertFile, c.Public.TLS.KeyFile, err = cluster.MakePublicCert(dir, dir, "public", []string{"emea-1.bot.contoso.com", "emea.bot.contoso.com"}, time.Hour)
+	c.Public.TLS.CertFile, c.Public.TLS.KeyFile, err = transport.MakePublicCert(dir, dir, "public", []string{"emea-1.bot.contoso.com", "emea.bot.contoso.com"}, time.Hour)
 	must(t, err)
 	c.Cluster.TLS.CAFile = ca
-	c.Cluster.TLS.CertFile, c.Cluster.TLS.KeyFile, err = cluster.MakeCert(dir, dir, c.Deployment, ownership.Region(c.Node.Region), ownership.NodeID(c.Node.ID), nil, 2*time.Hour)
+	c.Cluster.TLS.CertFile, c.Cluster.TLS.KeyFile, err = transport.MakeCert(dir, dir, c.Deployment, ownership.Region(c.Node.Region), ownership.NodeID(c.Node.ID), nil, 2*time.Hour)
 	must(t, err)
 	c.Node.DataDir = filepath.Join(dir, "data")
 	c.HandleKeysFile = write("handle-keys", "k1:"+canaryHandle+"\n")
@@ -75,7 +75,7 @@ func TestCheckFilesReadsWhatIsNamed(t *testing.T) {
 				t.Errorf("it says %v, wanted %q", err, f.says)
 			}
 			if f.start {
-				if err := c.filled().readFiles(); err != nil {
+				if err := c.Filled().readFiles(); err != nil {
 					t.Errorf("a node would not start: %v", err)
 				}
 				return

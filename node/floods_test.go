@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 // floodTime is how long each flood lasts: scripts/floods sets more.
 func floodTime(t *testing.T) time.Duration {
 	t.Helper()
-	d, err := time.ParseDuration(first(os.Getenv("TANDEM_FLOOD"), "3s"))
+	d, err := time.ParseDuration(cmp.Or(os.Getenv("TANDEM_FLOOD"), "3s"))
 	must(t, err)
 	return d
 }
@@ -93,6 +94,10 @@ func knowsAnotherApp(c *graphsim.Config) {
 	c.Capacity = 4000
 }
 
+// pastTheFlood is the life of the floods' good tokens. The cloud's own end after five
+// minutes, and the skew of clocks after five more.
+const pastTheFlood = 4 * time.Hour
+
 // flooding is one flood under way.
 type flooding struct {
 	s    *stage
@@ -148,19 +153,21 @@ func (f *flooding) good(tokens []string, d time.Duration) (answered, asked int64
 func (s *stage) mintMany(n int) []string {
 	all := make([]string, n)
 	for i := range all {
-		all[i] = s.token(testTenant)
+		token, err := s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Life: pastTheFlood})
+		must(s.t, err)
+		all[i] = token
 	}
 	return all
 }
 
-// badSignature gives tokens that are right but for their signatures, which differ.
+// badSignature returns tokens that are right but for their signatures, which differ.
 func (f *flooding) badSignature() func(int64) string {
 	good := f.s.token(testTenant)
 	head := good[:strings.LastIndexByte(good, '.')+1]
 	return func(n int64) string { return head + fmt.Sprintf("%0342d", n*4) }
 }
 
-// unknownKey gives tokens of keys that nobody knows, each of another.
+// unknownKey returns tokens of keys that nobody knows, each of another.
 func (f *flooding) unknownKey() func(int64) string {
 	raw, err := f.s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Key: graphsim.KeyUnknown})
 	must(f.s.t, err)
@@ -227,7 +234,7 @@ func (f *flooding) requests(rate int, forwarded bool, token func(int64) string) 
 // crowds posts bodies that name a thousand new calls each, with a good token of
 // another app, as fast as they are answered.
 func (f *flooding) crowds() {
-	token, err := f.s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Audience: anotherApp})
+	token, err := f.s.cloud.Mint(graphsim.TokenOptions{Tenant: testTenant, Audience: anotherApp, Life: pastTheFlood})
 	must(f.s.t, err)
 	var all []string
 	for i := range 1000 {
@@ -321,7 +328,7 @@ func (f *flooding) windows() {
 	}
 }
 
-// peakMemory gives the most KB of memory that a node's process ever had.
+// peakMemory returns the most KB of memory that a node's process ever had.
 func peakMemory(t *testing.T, x *seat) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.child.cmd.Process.Pid))

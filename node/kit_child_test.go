@@ -17,7 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tandem/admin"
+	"tandem/admin/client"
 )
 
 // childEnv names the configuration of a node that runs in this process instead
@@ -106,11 +106,11 @@ func (x *seat) startChild(c Config) {
 		t.Fatalf("node %s did not start in its process", x.name)
 	}
 	if x.founds() {
-		client, err := admin.NewClient(x.admin, x.s.plan.token, "")
+		door, err := client.New(x.admin, x.s.plan.token, "")
 		must(t, err)
 		eventually(t, "founding the region at "+x.name, func() error {
-			err := client.Found(t.Context())
-			if admin.Unavailable(err) {
+			err := door.Found(t.Context())
+			if client.Unavailable(err) {
 				return err
 			}
 			must(t, err)

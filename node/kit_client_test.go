@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -29,7 +29,7 @@ func (s *stage) client() *http.Client {
 	}
 }
 
-// trust gives the TLS settings of whoever connects to the public doors; nil
+// trust returns the TLS settings of whoever connects to the public doors; nil
 // where they are plain.
 func (s *stage) trust() *tls.Config {
 	s.t.Helper()
@@ -39,7 +39,7 @@ func (s *stage) trust() *tls.Config {
 	if s.roots != nil {
 		return &tls.Config{RootCAs: s.roots}
 	}
-	text, err := os.ReadFile(filepath.Join(s.path("ca"), cluster.CACertFile))
+	text, err := os.ReadFile(filepath.Join(s.path("ca"), transport.CACertFile))
 	must(s.t, err)
 	s.roots = x509.NewCertPool()
 	s.roots.AppendCertsFromPEM(text)
@@ -124,7 +124,7 @@ func sample(t *testing.T, name string, id ownership.CallID) string {
 
 var calls atomic.Uint64
 
-// newCall gives the id of a call that nobody knows yet.
+// newCall returns the id of a call that nobody knows yet.
 func newCall() ownership.CallID {
 	return ownership.CallID(fmt.Sprintf("%032x", 0xca11<<48|calls.Add(1)))
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -30,7 +31,7 @@ func (s *stage) newSeat(region string, i int) *seat {
 // certify makes a certificate for the seat's node in a directory of the stage.
 func (x *seat) certify(dir string) (certFile, keyFile string) {
 	x.s.t.Helper()
-	certFile, keyFile, err := cluster.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
+	certFile, keyFile, err := transport.MakeCert(x.s.path(dir), x.s.path("ca"), "stories", ownership.Region(x.region), x.id(), []string{"127.0.0.1"}, time.Hour)
 	must(x.s.t, err)
 	return certFile, keyFile
 }
@@ -81,7 +82,7 @@ func (x *seat) config() Config {
 	c.Public.Grace = 3 * time.Second
 	c.Public.Linger = time.Second
 	c.Admin.Listen = x.admin
-	c.Cluster.Listen = first(x.cluster, steadyAddr(x.s.t))
+	c.Cluster.Listen = cmp.Or(x.cluster, steadyAddr(x.s.t))
 	c.Cluster.JoinByCert = true
 	c.Cluster.Election = time.Second // the machines that run the tests are busy
 	if s.plan.nodes == 1 {
@@ -95,7 +96,7 @@ func (x *seat) config() Config {
 	if s.plan.secure {
 		c.Cluster.TLS = PeerTLS{
 			CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem"),
-			CAFile: filepath.Join(s.path("ca"), cluster.CACertFile),
+			CAFile: filepath.Join(s.path("ca"), transport.CACertFile),
 		}
 	}
 	c.Auth.Profiles = []Profile{{
@@ -183,7 +184,7 @@ func (x *seat) stop() {
 	}
 }
 
-// steadyAddr gives a loopback address that nobody listens on, below the ports
+// steadyAddr returns a loopback address that nobody listens on, below the ports
 // that the kernel hands out to outgoing connections (32768 and up): a node that
 // restarts finds it free.
 func steadyAddr(t *testing.T) string {

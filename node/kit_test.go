@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
-	"tandem/cluster"
+	"tandem/admin/client"
+	"tandem/cluster/transport"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -70,7 +70,7 @@ type seat struct {
 	child              *child // nil: down, or in this process
 	seen               *recorder
 	asks               sync.Once
-	client             *admin.Client
+	client             *client.Client
 }
 
 // deploy starts a cloud and the nodes of a plan, and returns once all of them
@@ -150,7 +150,7 @@ func (s *stage) writeSecrets() {
 	must(s.t, os.WriteFile(s.path("bot-secret"), []byte(canaryBot+"\n"), 0o600))
 	must(s.t, os.WriteFile(s.path("handle-keys"), []byte("k1:"+canaryHandle+"\n"), 0o600))
 	if s.plan.secure || s.plan.https {
-		_, _, err := cluster.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
+		_, _, err := transport.MakeCA(s.path("ca"), "the stories", 2*time.Hour)
 		must(s.t, err)
 	}
 }
@@ -170,7 +170,7 @@ func (s *stage) stopAll() {
 	all.Wait()
 }
 
-// of gives the seats of a region; the first one founds it.
+// of returns the seats of a region; the first one founds it.
 func (s *stage) of(region string) []*seat {
 	return slices.DeleteFunc(slices.Clone(s.seats), func(x *seat) bool { return x.region != region })
 }
@@ -232,7 +232,7 @@ func (s *stage) meet() {
 		for _, region := range s.plan.regions {
 			if x.node != nil && region != x.region {
 				eventually(s.t, x.name+" sees "+region, func() error {
-					return not(x.node.world.Healthy(ownership.Region(region)), "it does not")
+					return not(x.node.regions.Healthy(ownership.Region(region)), "it does not")
 				})
 			}
 		}
@@ -258,10 +258,10 @@ func (s *stage) aim(seats ...*seat) {
 func (x *seat) id() ownership.NodeID { return ownership.NodeID(x.name) }
 
 // api is a client of the seat's admin door.
-func (x *seat) api() *admin.Client {
+func (x *seat) api() *client.Client {
 	x.s.t.Helper()
 	x.asks.Do(func() {
-		c, err := admin.NewClient(x.admin, x.s.plan.token, "")
+		c, err := client.New(x.admin, x.s.plan.token, "")
 		must(x.s.t, err)
 		x.s.t.Cleanup(c.Close)
 		x.client = c

@@ -13,7 +13,7 @@ import (
 	"tandem/bot"
 	"tandem/graphsim"
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // journal keeps what the nodes log.
@@ -76,14 +76,14 @@ func (r *recorder) answerWith(f func(ownership.HandOver) ownership.Reply) {
 	r.reply = f
 }
 
-// of gives the hand-overs of a call, all calls' for "".
+// of returns the hand-overs of a call, all calls' for "".
 func (r *recorder) of(call ownership.CallID) []ownership.HandOver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.list), func(h ownership.HandOver) bool { return call != "" && h.Call != call })
 }
 
-// running gives a region's nodes that run in this process.
+// running returns a region's nodes that run in this process.
 func (s *stage) running(region string) []*Node {
 	var all []*Node
 	for _, x := range s.of(region) {
@@ -94,7 +94,7 @@ func (s *stage) running(region string) []*Node {
 	return all
 }
 
-// leader gives a region's leading node, once there is one.
+// leader returns a region's leading node, once there is one.
 func (s *stage) leader(region string) *seat {
 	s.t.Helper()
 	var lead *seat
@@ -204,9 +204,9 @@ func (s *stage) history(n *Node) map[ownership.CallID]bool {
 	owner, newest, claimed := map[term]ownership.NodeID{}, map[ownership.PartitionID]ownership.Epoch{}, map[ownership.CallID]bool{}
 	for _, e := range events {
 		switch e.Kind {
-		case record.EventClaimed:
+		case history.Claimed:
 			claimed[e.Call] = true
-		case record.EventBorn, record.EventMoved, record.EventAdopted:
+		case history.Born, history.Moved, history.Adopted:
 		default:
 			continue
 		}

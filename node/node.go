@@ -36,19 +36,19 @@ type Node struct {
 	level     *slog.LevelVar
 	startedAt time.Time
 
-	store    *store.Store
-	table    *store.Table
-	tokens   *token.Verifier
-	handles  *webhook.Handles
-	rules    *policy.Rules
-	pins     *policy.Pins
-	desk     *bot.Desk
-	region   *cluster.Cluster
-	world    *federation.World
-	door     *webhook.Handler
-	private  *admin.Door
-	certs    certificates
-	outbound []outbound // the apps' clients at Graph
+	store      *store.Store
+	table      *store.Table
+	tokens     *token.Verifier
+	handles    *webhook.Handles
+	rules      *policy.Rules
+	pins       *policy.Pins
+	dispatcher *bot.Dispatcher
+	region     *cluster.Cluster
+	regions    *federation.Regions
+	door       *webhook.Handler
+	private    *admin.Door
+	certs      certificates
+	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
 	// its values change with a reload.
 	botSecrets map[string]*atomic.Value
@@ -75,7 +75,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 			}
 		}
 	}()
-	c = c.filled()
+	c = c.Filled()
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
@@ -104,7 +104,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDesk, n.openRegion, n.openWorld, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.keepHouse, drains{n}.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

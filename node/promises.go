@@ -1,11 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
@@ -17,14 +18,14 @@ const slowDisk = time.Second
 
 // promises are those that only the whole node can judge; the admin door adds its
 // own. Each is looked at anew, from memory, at every question.
-func (n *Node) promises() []admin.Promise {
+func (n *Node) promises() []api.Promise {
 	disk := n.diskTrouble()
 	noHeir, heir := heirOf(n.region.Status(), n.table.Nodes())
 	table := ""
 	if err := n.table.Err(); err != nil {
 		table = err.Error()
 	}
-	return []admin.Promise{
+	return []api.Promise{
 		judged("known-calls-routed", "Notifications of known calls are routed from memory, with or without a leader.",
 			n.routingTrouble(), "The table is in memory, and this node may act on its own calls."),
 		judged("calls-answered", "New calls that are placed here are answered in time.",
@@ -38,13 +39,13 @@ func (n *Node) promises() []admin.Promise {
 		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
 			textOf(n.ended("")), "None of them has ended."),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
-			n.worldTrouble(), "Every other region is healthy."),
+			n.regionsTrouble(), "Every other region is healthy."),
 	}
 }
 
 // judged makes a promise that holds as long as there is no trouble.
-func judged(name, text, trouble, why string) admin.Promise {
-	p := admin.Promise{Name: name, Holds: trouble == "", Text: text, Why: trouble}
+func judged(name, text, trouble, why string) api.Promise {
+	p := api.Promise{Name: name, Holds: trouble == "", Text: text, Why: trouble}
 	if p.Holds {
 		p.Why = why
 	}
@@ -79,6 +80,16 @@ func stalled(s cluster.Status) string {
 	return ""
 }
 
+// voters counts the region's voters.
+func voters(s cluster.Status) (n int) {
+	for _, p := range s.Peers {
+		if p.Voter {
+			n++
+		}
+	}
+	return n
+}
+
 // heirOf says who takes this node's calls over when it dies, or why nobody may.
 // A dead node stays active in the table while no majority is there to change
 // that, so the table alone proves nothing: the leader knows who renewed, the
@@ -93,11 +104,8 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 	}
 	leads := s.Leader == s.Node
 	var heir ownership.NodeID
-	voters, left := 0, 0 // of the voters, those that may be there without this node
+	voters, left := voters(s), 0 // of the voters, those that may be there without this node
 	for _, p := range s.Peers {
-		if p.Voter {
-			voters++
-		}
 		if p.Voter && !p.Self && (p.Leased || !leads) {
 			left++
 		}
@@ -120,19 +128,19 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 
 func (n *Node) routingTrouble() string {
 	if s := n.region.Status(); !s.Leased {
-		return "this node may not act on its own calls now: " + first(s.Trouble, "it has no valid lease") + "; those of others it relays"
+		return "this node may not act on its own calls now: " + cmp.Or(s.Trouble, "it has no valid lease") + "; those of others it relays"
 	}
 	return ""
 }
 
 func (n *Node) answeringTrouble() string {
-	if healthy, _, _ := bot.Worst(n.desk.Health()); !healthy {
+	if healthy, _, _ := bot.Worst(n.dispatcher.Health()); !healthy {
 		return "the bot beside this node is not healthy, so it gets no new calls"
 	}
 	return textOf(errors.Join(n.tokens.Ready(), n.outboundTrouble()))
 }
 
-// textOf gives an error's text; empty: there is none.
+// textOf returns an error's text; empty: there is none.
 func textOf(err error) string {
 	if err == nil {
 		return ""
@@ -140,8 +148,8 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-func (n *Node) worldTrouble() string {
-	for _, r := range n.world.Regions() {
+func (n *Node) regionsTrouble() string {
+	for _, r := range n.regions.Regions() {
 		if r.Name != n.Region() && !r.Healthy {
 			return fmt.Sprintf("region %s is not healthy, or cannot be reached", r.Name)
 		}

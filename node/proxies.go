@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// proxies gives the networks of the trusted proxies; an address alone is one, too.
+// proxies returns the networks of the trusted proxies; an address alone is one, too.
 func (p Public) proxies() ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for i, s := range p.TrustedProxies {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (s *Survivor) Close() error { return s.st.Close() }
 // the table nor those of cluster.join: they might go on as a region without this
 // one, or have been recovered already.
 func (s *Survivor) Alone(ctx context.Context) error {
-	cfg := s.c.filled().clusterConfig()
+	cfg := s.c.Filled().clusterConfig()
 	for _, n := range s.st.Table().Nodes() {
 		if n.ID != cfg.Node.ID && n.State != ownership.NodeGone {
 			cfg.Join = append(cfg.Join, n.ClusterAddr)
@@ -71,6 +72,6 @@ func (s *Survivor) Alone(ctx context.Context) error {
 // Recover makes this node the only voter of its region. Every other node of the
 // region must be stopped, and stay so until its data directory is empty.
 func (s *Survivor) Recover() error {
-	addr := first(s.c.Cluster.Advertise, s.c.Cluster.Listen)
+	addr := cmp.Or(s.c.Cluster.Advertise, s.c.Cluster.Listen)
 	return cluster.Recover(s.st, []cluster.Peer{{ID: ownership.NodeID(s.c.Node.ID), Addr: addr, Voter: true}}, s.c.Logger)
 }

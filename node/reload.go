@@ -16,7 +16,7 @@ import (
 // waits for a restart, and the log says so.
 func (n *Node) Reload(c Config) error {
 	c.Bot = n.cfg.Bot
-	c = c.filled()
+	c = c.Filled()
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/graphsim"
 )
 
@@ -74,16 +75,16 @@ func TestF47_F48_ReloadSwapsUnderCalls(t *testing.T) {
 	x := s.seats[0]
 	cfg := x.config()
 	x.s.tokensFile("first")
-	client, err := admin.NewClient(x.admin, "first", "")
+	first, err := client.New(x.admin, "first", "")
 	must(t, err)
-	defer client.Close()
-	ask := func(c *admin.Client) string {
+	defer first.Close()
+	ask := func(c *client.Client) string {
 		t.Helper()
 		u, err := c.CallbackURI(t.Context(), testApp, "")
 		must(t, err)
 		return u.URI
 	}
-	before := ask(client)
+	before := ask(first)
 	// The simulated bot has no such call and says 404 itself; the door's own word
 	// for a signature that is not good has a code.
 	verifies := func(uri string) bool {
@@ -106,7 +107,7 @@ func TestF47_F48_ReloadSwapsUnderCalls(t *testing.T) {
 	if a, b := x.asked("first"), x.asked("second"); a != http.StatusUnauthorized || b != http.StatusOK {
 		t.Errorf("the old admin token gets %d, the new one %d", a, b)
 	}
-	later, err := admin.NewClient(x.admin, "second", "")
+	later, err := client.New(x.admin, "second", "")
 	must(t, err)
 	defer later.Close()
 	fresh := ask(later)

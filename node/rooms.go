@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/clocks"
+	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
 	"tandem/ownership"
@@ -43,9 +47,9 @@ func (c Config) checkRooms() error {
 			say(at+".graph", a.graphConfig().Check())
 		}
 	}
-	desk, err := c.botConfig()
+	dispatcher, err := c.botConfig()
 	p.when(err != nil, "%w", err)
-	say("apps", desk.Check())
+	say("apps", dispatcher.Check())
 	say("cluster", c.clusterConfig().Check())
 	say("regions", c.federationConfig().Check())
 	door, err := c.webhookConfig()
@@ -87,7 +91,7 @@ func (p Profile) openIDs() []string {
 	return append([]string{p.OpenIDURL}, p.OpenIDs...)
 }
 
-// botConfig is what the desk is told, but for its apps' Bot and Graph.
+// botConfig is what the dispatcher is told, but for its apps' Bot and Graph.
 func (c Config) botConfig() (bot.Config, error) {
 	cfg := bot.Config{Node: ownership.NodeID(c.Node.ID), Logger: c.Logger, Metrics: c.metrics(), Now: c.Now}
 	for i, a := range c.Apps {
@@ -120,7 +124,7 @@ func (a App) httpBot(secret func() string) bot.HTTPConfig {
 func (a App) graphConfig() graph.Config {
 	return graph.Config{
 		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: first(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
+		ClientID: cmp.Or(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
 	}
 }
 
@@ -135,7 +139,7 @@ func (c Config) clusterConfig() cluster.Config {
 		BootstrapExpect: c.Cluster.BootstrapExpect, Join: slices.Clone(c.Cluster.Join),
 		JoinToken: c.Cluster.joinToken, JoinByCertificate: c.Cluster.JoinByCert,
 		Partitions: c.Cluster.Partitions, Settings: c.shared(), Silence: c.silence,
-		Timings: cluster.Timings{
+		Timings: clocks.Timings{
 			Lease: c.Cluster.Lease, Renew: c.Cluster.Lease / 4,
 			Heartbeat: c.Cluster.Election, Election: c.Cluster.Election, LeaderLease: c.Cluster.Election * 6 / 7,
 			DiskStall: c.Cluster.StalledDisk,
@@ -148,12 +152,12 @@ func (c Config) clusterConfig() cluster.Config {
 	return cfg
 }
 
-// files gives the files of the cluster's TLS; nil: none is configured.
-func (t PeerTLS) files() *cluster.TLS {
+// files returns the files of the cluster's TLS; nil: none is configured.
+func (t PeerTLS) files() *transport.Files {
 	if t == (PeerTLS{}) {
 		return nil
 	}
-	return &cluster.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
+	return &transport.Files{CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile}
 }
 
 // silence is how long the calls of an app whose media are with its bot wait for a
@@ -202,7 +206,7 @@ func (c Config) webhookConfig() (webhook.Config, error) {
 // the start.
 func (c Config) adminConfig() admin.Config {
 	return admin.Config{
-		Identity: admin.Identity{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Version: c.Version},
+		Identity: api.Identity{Deployment: c.Deployment, Region: ownership.Region(c.Node.Region), Node: ownership.NodeID(c.Node.ID), Version: c.Version},
 		URL:      c.Public.RegionURL, AdminURL: c.adminURL(),
 		Loopback: spelling.Loopback(c.Admin.Listen), TokensFile: c.Admin.TokensFile,
 		Secure: c.Admin.TLS.CertFile != "",

@@ -69,9 +69,9 @@ func TestB108_NothingButTheWebhookOnThePublicListener(t *testing.T) {
 	}
 }
 
-// TestB95_B96_B97_LocationsComeFromTheConfiguration: whatever a request says of
+// TestLocationsComeFromTheConfiguration: whatever a request says of
 // its own address, a redirect leads to the configured bases, on the raw bytes.
-func TestB95_B96_B97_LocationsComeFromTheConfiguration(t *testing.T) {
+func TestLocationsComeFromTheConfiguration(t *testing.T) {
 	t.Parallel()
 	s := deploy(t, plan{nodes: 2, shape: func(x *seat, c *Config) {
 		mixed(x, c)

@@ -110,5 +110,5 @@ func TestB65_B72_SlowHTTPTest(t *testing.T) {
 	})
 }
 
-// tail gives the last of what a program wrote.
+// tail returns the last of what a program wrote.
 func tail(out string) string { return out[max(0, len(out)-2000):] }

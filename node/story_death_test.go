@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -61,8 +61,8 @@ func (s *stage) live(at *seat, owner ownership.NodeID, state ownership.CallState
 	return len(page.Items)
 }
 
-// status gives what a node says of itself.
-func (x *seat) status() admin.Status {
+// status returns what a node says of itself.
+func (x *seat) status() api.Status {
 	x.s.t.Helper()
 	st, err := x.api().Status(x.s.t.Context())
 	must(x.s.t, err)

@@ -9,7 +9,7 @@ import (
 
 	"tandem/graphsim"
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // terminate stops the seat's node as `tandem start` does on SIGTERM.
@@ -30,11 +30,11 @@ func (s *stage) noneOnDraining(n *Node) {
 	draining := map[ownership.NodeID]bool{}
 	for _, e := range events {
 		switch e.Kind {
-		case record.EventDraining:
+		case history.Draining:
 			draining[e.Node] = true
-		case record.EventUndrained:
+		case history.Undrained:
 			delete(draining, e.Node)
-		case record.EventClaimed:
+		case history.Claimed:
 			if draining[e.Node] && e.Reason != ownership.ReasonTogether {
 				s.t.Errorf("call %s was placed on %s while it drained: %s", e.Call, e.Node, e.Reason)
 			}

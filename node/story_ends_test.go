@@ -142,7 +142,5 @@ func TestO4_RefusedCredentialsAreKnownBeforeACall(t *testing.T) {
 // metrics reads what a node tells Prometheus.
 func (s *stage) metrics(x *seat) string {
 	s.t.Helper()
-	var text strings.Builder
-	must(s.t, x.api().Metrics(s.t.Context(), &text))
-	return text.String()
+	return s.send(http.MethodGet, "http://"+x.admin+"/metrics", "", nil).body
 }

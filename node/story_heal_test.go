@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 )
 
-// promise gives one of the guarantees as a node's admin door tells it.
-func (x *seat) promise(name string) admin.Promise {
+// promise returns one of the guarantees as a node's admin door tells it.
+func (x *seat) promise(name string) api.Promise {
 	x.s.t.Helper()
 	all, err := x.api().Guarantees(x.s.t.Context())
 	must(x.s.t, err)
@@ -22,7 +22,7 @@ func (x *seat) promise(name string) admin.Promise {
 		}
 	}
 	x.s.t.Fatalf("there is no guarantee %q among %+v", name, all)
-	return admin.Promise{}
+	return api.Promise{}
 }
 
 // TestALostQuorumHealsByItself: two of three nodes stop. The one that is left

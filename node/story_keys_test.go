@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/graphsim"
 )
 
@@ -22,7 +22,7 @@ func TestF38_ADayWithoutKeys(t *testing.T) {
 	x := s.seats[0]
 	keys := func() error {
 		a := s.send(http.MethodGet, "http://"+x.admin+"/readyz?verbose", "", nil)
-		var r admin.Readiness
+		var r api.Readiness
 		must(t, json.Unmarshal([]byte(a.body), &r))
 		for _, c := range r.Checks {
 			if c.Name == "tokens" && !c.OK {

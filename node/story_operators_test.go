@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -46,7 +46,7 @@ func (s *stage) asked(what string, act func() error) {
 	s.t.Helper()
 	eventually(s.t, what, func() error {
 		err := act()
-		if err != nil && !admin.Unavailable(err) {
+		if err != nil && !client.Unavailable(err) {
 			s.t.Fatalf("%s: %v", what, err)
 		}
 		return err

@@ -53,7 +53,7 @@ func TestF22_ARegionThatIsDown(t *testing.T) {
 	}
 	amer.stop()
 	eventually(t, "emea calls amer down", func() error {
-		return not(!emea.node.world.Healthy("amer"), "it does not")
+		return not(!emea.node.regions.Healthy("amer"), "it does not")
 	})
 	id := newCall()
 	if a := s.post(emea.webhook(), s.token(tenantOf(0)), sample(t, incoming, id)); a.status != http.StatusAccepted {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 	"tandem/store/snapfile"
 	"tandem/webhook"
@@ -26,7 +28,7 @@ func TestD2_ATokenFileLetsANodeIn(t *testing.T) {
 		c.Cluster.JoinTokenFile = x.s.path("join-token")
 	}})
 	one := s.seats[0]
-	c, err := admin.NewClient(one.admin, "the-first", "")
+	c, err := client.New(one.admin, "the-first", "")
 	must(t, err)
 	t.Cleanup(c.Close)
 	must(t, os.WriteFile(s.path("join-token"), []byte("tandem_guessed\n"), 0o600))
@@ -36,7 +38,7 @@ func TestD2_ATokenFileLetsANodeIn(t *testing.T) {
 	eventually(t, "the newcomer says why it is not in", func() error {
 		return not(strings.Contains(strings.Join(two.node.warnings(), "\n"), "the token it shows is not one of this region"), "it does not")
 	})
-	once, err := c.MakeToken(t.Context(), admin.TokenAsk{Name: "for-two", Roles: []admin.Role{admin.RoleJoin}, Once: true, Expires: time.Now().Add(time.Hour)})
+	once, err := c.MakeToken(t.Context(), api.TokenAsk{Name: "for-two", Roles: []api.Role{api.RoleJoin}, Once: true, Expires: time.Now().Add(time.Hour)})
 	must(t, err)
 	must(t, os.WriteFile(s.path("join-token"), []byte(once.Token+"\n"), 0o600))
 	s.ready(two)
@@ -67,7 +69,7 @@ func TestD2_ATokenFileLetsANodeIn(t *testing.T) {
 func TestD10_NodesSignWhatTheySave(t *testing.T) {
 	t.Parallel()
 	s := deploy(t, plan{nodes: 1})
-	c, err := admin.NewClient(s.seats[0].admin, "", "")
+	c, err := client.New(s.seats[0].admin, "", "")
 	must(t, err)
 	t.Cleanup(c.Close)
 	var file bytes.Buffer

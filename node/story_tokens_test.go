@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 )
 
 // TestB101_TokensOfTheRegion: a token that is made at one door opens those of
@@ -25,9 +27,9 @@ func TestB101_TokensOfTheRegion(t *testing.T) {
 		}
 	}, token: "the-first"})
 	one, two := s.seats[0], s.seats[1]
-	door := func(x *seat, token string) *admin.Client {
+	door := func(x *seat, token string) *client.Client {
 		t.Helper()
-		c, err := admin.NewClient(x.admin, token, "")
+		c, err := client.New(x.admin, token, "")
 		must(t, err)
 		t.Cleanup(c.Close)
 		return c
@@ -36,7 +38,7 @@ func TestB101_TokensOfTheRegion(t *testing.T) {
 		_, err := door(x, token).Nodes(t.Context())
 		return err
 	}
-	made, err := door(two, "the-first").MakeToken(t.Context(), admin.TokenAsk{Name: "watcher", Roles: []admin.Role{admin.RoleRead}})
+	made, err := door(two, "the-first").MakeToken(t.Context(), api.TokenAsk{Name: "watcher", Roles: []api.Role{api.RoleRead}})
 	must(t, err)
 	must(t, opens(two, made.Token)) // at once where it was made
 	eventually(t, "the token opens the other node's door", func() error { return opens(one, made.Token) })
@@ -47,15 +49,15 @@ func TestB101_TokensOfTheRegion(t *testing.T) {
 	two.start()
 	eventually(t, "the token opens the door after a restart", func() error { return opens(two, made.Token) })
 
-	once, err := door(one, "the-first").MakeToken(t.Context(), admin.TokenAsk{
-		Name: "emea-3", Roles: []admin.Role{admin.RoleJoin}, Once: true, Expires: time.Now().Add(time.Hour),
+	once, err := door(one, "the-first").MakeToken(t.Context(), api.TokenAsk{
+		Name: "emea-3", Roles: []api.Role{api.RoleJoin}, Once: true, Expires: time.Now().Add(time.Hour),
 	})
 	must(t, err)
 	three := s.newSeat("emea", 2)
 	s.seats = append(s.seats, three)
 	three.start()
 	eventually(t, "the newcomer is brought in", func() error {
-		n, err := door(one, once.Token).Join(t.Context(), admin.JoinRequest{Address: three.cluster})
+		n, err := door(one, once.Token).Join(t.Context(), api.JoinRequest{Address: three.cluster})
 		if err == nil && string(n.ID) != three.name {
 			return fmt.Errorf("%s came in", n.ID)
 		}

@@ -32,7 +32,7 @@ func TestO21_OneDeadNodeIsNotItsRegion(t *testing.T) {
 	})
 	var asOf time.Time
 	eventually(t, "a look after amer told of all of them", func() error {
-		r := emea.node.world.Regions()[0]
+		r := emea.node.regions.Regions()[0]
 		if asOf.IsZero() {
 			asOf = r.AsOf
 		}
@@ -41,7 +41,7 @@ func TestO21_OneDeadNodeIsNotItsRegion(t *testing.T) {
 	dead := time.Now()
 	amer[0].stop()
 	eventually(t, "looks for longer than a region is given, none of them bad", func() error {
-		r := emea.node.world.Regions()[0]
+		r := emea.node.regions.Regions()[0]
 		if !r.Healthy {
 			t.Fatalf("%s after one of three nodes died the region is called down: %+v", time.Since(dead), r)
 		}

@@ -48,7 +48,7 @@ func FuzzWhatValidatesStarts(f *testing.F) {
 		c := sound()
 		put(&c, field, text, number)
 		put(&c, other, otherText, number)
-		c = c.filled()
+		c = c.Filled()
 		if c.checkKeys() != nil {
 			return
 		}

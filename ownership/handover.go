@@ -42,3 +42,14 @@ type Reply struct {
 	Header map[string][]string
 	Body   []byte
 }
+
+// Supposed is a notification that has not arrived: what would be done with it is to be
+// explained, and nothing of it done.
+type Supposed struct {
+	Target string              // path and query of a callback URI or of a redirect; empty: the webhook's path
+	Header map[string][]string // its own headers, with its token in Authorization where that is to be judged
+	Body   []byte
+	// App and Tenant are what its token would say, where Header holds none.
+	App    AppID
+	Tenant TenantID
+}

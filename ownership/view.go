@@ -131,4 +131,17 @@ var (
 	ErrForeign = errors.New("the node belongs to another deployment or region")
 	// ErrConflict: the change contradicts what the table holds.
 	ErrConflict = errors.New("the table holds something else")
+	// ErrUnreachable: a peer could not be reached or did not answer in time (503).
+	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrBusy: a node does as much of it at once as it may (503).
+	ErrBusy = errors.New("the node is busy, try again in a moment")
+	// ErrGone: the node was removed from the region (409).
+	ErrGone = errors.New("the node was removed from the region")
+	// ErrNotLeader: this node does not lead, another one may.
+	ErrNotLeader = errors.New("this node is not the leader")
+	// ErrDiffers: the node's table is not that of its region.
+	ErrDiffers = errors.New("the node's table is not the region's")
+	// ErrUninvited: the region does not know the node, and nobody has let it in.
+	ErrUninvited = errors.New("nobody has let it in: ask for it at a node of the region with 'tandem join', " +
+		"or give it a token with the role join in cluster.join_token_file")
 )

@@ -33,7 +33,7 @@ func (s *section) ConvertToNative(t reflect.Type) (any, error) {
 	return nil, fmt.Errorf("reading %s: it cannot become a %s", s.of.TypeName(), t)
 }
 
-// ConvertToType gives the section's type, and an error for any other wish.
+// ConvertToType returns the section's type, and an error for any other wish.
 func (s *section) ConvertToType(t ref.Type) ref.Val {
 	if t.TypeName() == types.TypeType.TypeName() {
 		return s.of
@@ -47,13 +47,13 @@ func (s *section) Equal(other ref.Val) ref.Val {
 	return types.Bool(ok && o.of == s.of && o.facts == s.facts)
 }
 
-// Type gives the section's type.
+// Type returns the section's type.
 func (s *section) Type() ref.Type { return s.of }
 
-// Value gives the section itself, on which its fields are read.
+// Value returns the section itself, on which its fields are read.
 func (s *section) Value() any { return s }
 
-// ResolveName gives the one variable of the language.
+// ResolveName returns the one variable of the language.
 func (s *section) ResolveName(name string) (any, bool) { return s, name == "call" }
 
 // Parent is none: there are no other variables.

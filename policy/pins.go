@@ -54,7 +54,7 @@ func (p *Pins) Version() string {
 	return p.version
 }
 
-// For gives the pin of a call: that of the first condition that matches, or
+// For returns the pin of a call: that of the first condition that matches, or
 // none.
 func (p *Pins) For(f Facts) PinVerdict {
 	v := PinVerdict{Rule: -1, Why: "no pin matches"}

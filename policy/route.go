@@ -18,7 +18,7 @@ const (
 
 var steps = []string{"", "here", "redirect", "refuse"}
 
-// String gives the word users meet.
+// String returns the word users meet.
 func (s Step) String() string {
 	if s == 0 || int(s) >= len(steps) {
 		return "unknown"

@@ -72,7 +72,7 @@ func (r *Rules) Version() string {
 	return r.version
 }
 
-// Home gives the region that a new call belongs to: that of the first rule that
+// Home returns the region that a new call belongs to: that of the first rule that
 // matches, or here when none does. A rule that fails on this call does not
 // match, and is reported in the verdict.
 func (r *Rules) Home(f Facts, here ownership.Region) RegionVerdict {
@@ -90,7 +90,7 @@ func (r *Rules) Home(f Facts, here ownership.Region) RegionVerdict {
 	return v
 }
 
-// first gives the index of the first condition that holds, -1 for none, and the
+// first returns the index of the first condition that holds, -1 for none, and the
 // conditions before it that failed.
 func first(when []expression, f *Facts) (int, []RuleError) {
 	var errs []RuleError

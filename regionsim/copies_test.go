@@ -70,6 +70,10 @@ func rollBack(g *stage, s step) {
 		at.stop()
 		g.startAgain(at)
 		doze(g.ctx, s.length/2)
+		if !g.bears(at) { // the others were well when it began
+			g.tell("not done: the region could not bear it")
+			return
+		}
 		at.crash(s.n%3 == 0)
 		at.wipe()
 		at.dir = dir

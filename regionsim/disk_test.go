@@ -84,7 +84,7 @@ func (l slowLog) StoreLogs(entries []*raft.Log) error {
 	return err
 }
 
-// shelf gives a place for the data of a simulation.
+// shelf returns a place for the data of a simulation.
 func shelf() (string, error) {
 	for _, in := range []string{"/dev/shm", ""} {
 		if dir, err := os.MkdirTemp(in, "regionsim"); err == nil {

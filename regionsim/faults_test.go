@@ -64,7 +64,7 @@ type stage struct {
 	ctx context.Context
 }
 
-// seat gives the seat that a step means.
+// seat returns the seat that a step means.
 func (g *stage) seat(s step) *seat {
 	all := g.all()
 	if s.leader {
@@ -77,7 +77,7 @@ func (g *stage) seat(s step) *seat {
 	return all[s.node%len(all)]
 }
 
-// other gives another seat than at.
+// other returns another seat than at.
 func (g *stage) other(s step, at *seat) *seat {
 	all := g.all()
 	for i := range all {
@@ -98,7 +98,7 @@ func (g *stage) with(at *seat, do func()) {
 
 func (g *stage) rest(s step) { doze(g.ctx, s.length) }
 
-// waysOf gives the ways from and to a host.
+// waysOf returns the ways from and to a host.
 func (g *stage) waysOf(host string) (out, in []way) {
 	for _, x := range g.all() {
 		if h := x.place(); h != host {

@@ -18,10 +18,8 @@ func giveAway(g *stage, p *process) {
 	g.tell("%s gives away: %+v %v", p, given, err)
 }
 
-// spare reports whether the region can do without the node's data: a majority of
-// its voters, as the leader sees them, runs and stands in the table beside it. More
-// than that no region bears. It keeps others from taking data away until let is
-// called; nil: not now.
+// spare reports whether the region can do without the node's data, see bears. It keeps
+// others from taking data away until let is called; nil: not now.
 func (g *stage) spare(at *seat) (let func()) {
 	select {
 	case g.taking <- struct{}{}:
@@ -29,6 +27,17 @@ func (g *stage) spare(at *seat) (let func()) {
 		return nil
 	}
 	let = func() { <-g.taking }
+	if !g.bears(at) {
+		let()
+		return nil
+	}
+	return let
+}
+
+// bears reports whether a majority of the region's voters, as the leader sees them, runs
+// and stands in the table beside the node, each with a log that says that it votes. More
+// than the loss of the others no region bears.
+func (g *stage) bears(at *seat) bool {
 	for _, p := range g.running() {
 		now := p.cl.Load().Status()
 		if now.State != "leader" || !now.Leased {
@@ -40,16 +49,17 @@ func (g *stage) spare(at *seat) (let func()) {
 				continue
 			}
 			voters++
-			if q := g.processOf(peer.ID); q != nil && peer.ID != at.id && q.ended.Load() == nil && q.cl.Load().Status().Joined {
-				well++
+			if q := g.processOf(peer.ID); q != nil && peer.ID != at.id && q.ended.Load() == nil {
+				if s := q.cl.Load().Status(); s.Joined && s.Voter {
+					well++
+				}
 			}
 		}
 		if well >= voters/2+1 {
-			return let
+			return true
 		}
 	}
-	let()
-	return nil
+	return false
 }
 
 // apart does something that takes a node's data away, if the region can bear it.
@@ -156,7 +166,7 @@ func (g *stage) revive(at *seat) {
 	}
 	why := *p.ended.Load()
 	at.stop()
-	for _, unwanted := range []error{cluster.ErrGone, ownership.ErrForeign, cluster.ErrDiffers, ownership.ErrConflict, ownership.ErrTwin} {
+	for _, unwanted := range []error{ownership.ErrGone, ownership.ErrForeign, ownership.ErrDiffers, ownership.ErrConflict, ownership.ErrTwin} {
 		if errors.Is(why, unwanted) {
 			g.renew(at)
 			return

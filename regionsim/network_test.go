@@ -286,7 +286,7 @@ func dialFailed(ctx context.Context, to string, err error) error {
 	return fmt.Errorf("dial tcp %s: %w", to, err)
 }
 
-// listening gives who listens there; nil: the machine runs and refuses. A machine
+// listening returns who listens there; nil: the machine runs and refuses. A machine
 // without power says nothing.
 func (n *network) listening(at string, stop <-chan struct{}) (*listener, error) {
 	for {

@@ -176,7 +176,7 @@ func (p *process) view(id ownership.CallID) string {
 	return fmt.Sprintf("\t%s at index %d: %+v in %+v", p, tb.Applied(), k, part)
 }
 
-// actors gives who may act for a call, two of them at most.
+// actors returns who may act for a call, two of them at most.
 func (o *oracle) actors(running []*process, id ownership.CallID) (a, b *process) {
 	for _, p := range running {
 		cl := p.cl.Load()

@@ -15,6 +15,7 @@ import (
 
 	"tandem/bot"
 	"tandem/cluster"
+	"tandem/cluster/clocks"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/token"
@@ -32,10 +33,10 @@ type process struct {
 	disk disk
 	bot  *fakeBot
 
-	st   *store.Store
-	cl   atomic.Pointer[cluster.Cluster]
-	desk *bot.Desk
-	door *webhook.Handler
+	st         *store.Store
+	cl         atomic.Pointer[cluster.Cluster]
+	dispatcher *bot.Dispatcher
+	door       *webhook.Handler
 
 	opened   chan struct{}
 	closing  chan struct{}
@@ -44,8 +45,8 @@ type process struct {
 	seen     uint64                // index of its table when the oracle looked last
 }
 
-// deskFile keeps what the desk knows over a stop in order.
-const deskFile = "desk.json"
+// handledFile keeps what the dispatcher knows over a stop in order.
+const handledFile = "desk.json"
 
 const (
 	regionName = "emea"
@@ -80,27 +81,27 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		Deployment: "sim", Region: regionName, Listen: host + ":7000", Join: r.addrs(), JoinByCertificate: true, Logger: log, Partitions: 8,
 		Node: ownership.Node{ID: id, Capacity: 10000, Version: "sim", PublicURL: r.publicURL(id)},
 		Apps: []ownership.AppID{appMovable, appHosted}, Silence: func(ownership.AppID) time.Duration { return r.silence },
-		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: cluster.Timings{SnapshotEvery: r.snapshots},
+		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: clocks.Timings{SnapshotEvery: r.snapshots},
 		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log, Table: p.disk.Table},
 	}
 	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{
-		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.desk.Rest, Fatal: p.fatal,
-		Memory: p.desk.MemoryOf,
+		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.dispatcher.Quiesce, Fatal: p.fatal,
+		Memory: p.dispatcher.MemoryOf,
 		Recall: func(id ownership.PartitionID, memory []byte) {
-			if err := p.desk.RecallOf(id, memory); err != nil {
+			if err := p.dispatcher.RecallOf(id, memory); err != nil {
 				r.t.Errorf("%s: taking over a memory: %v", p, err)
 			}
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(err, p.desk.Close(context.Background()), p.st.Close())
+		return nil, errors.Join(err, p.dispatcher.Close(context.Background()), p.st.Close())
 	}
 	p.cl.Store(cl)
 	return p, p.openDoor(cl)
 }
 
 func (p *process) openDesk() (err error) {
-	p.desk, err = bot.New(bot.Config{
+	p.dispatcher, err = bot.New(bot.Config{
 		Node: p.id, Logger: p.r.log.With("node", string(p.id), "run", p.run),
 		Apps: []bot.App{
 			{ID: appMovable, Answer: bot.AnswerByRouter, AnswerWith: answerWith, Bot: p.bot, Graph: graphDoor{p}, Timeout: 4 * time.Second},
@@ -111,7 +112,7 @@ func (p *process) openDesk() (err error) {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(p.dir, deskFile)
+	file := filepath.Join(p.dir, handledFile)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil //nolint:nilerr // a first start, or one after a crash
@@ -120,7 +121,7 @@ func (p *process) openDesk() (err error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return err
 	}
-	p.desk.Recall(m)
+	p.dispatcher.Recall(m)
 	return os.Remove(file)
 }
 
@@ -129,7 +130,7 @@ func (p *process) openDoor(cl *cluster.Cluster) (err error) {
 		Path: hookPath, Region: regionName, Node: p.id, PublicURL: p.r.publicURL(p.id), RegionURL: regionURL,
 		Apps:           []webhook.App{{ID: appMovable}, {ID: appHosted, Pinned: true}},
 		RedirectStatus: http.StatusFound, Midcall: webhook.MidcallRelay, BodyLimit: 1 << 20, HandOver: 5 * time.Second,
-	}, webhook.Deps{Tokens: tokens{}, Table: table{cl, p}, Desk: p.desk, World: world{}, Handles: p.r.handles})
+	}, webhook.Deps{Tokens: tokens{}, Table: table{cl, p}, Dispatcher: p.dispatcher, Regions: regions{}, Handles: p.r.handles})
 	if err == nil {
 		close(p.opened)
 	}
@@ -159,12 +160,12 @@ func (p *process) relayed(ctx context.Context, h ownership.HandOver) (ownership.
 }
 
 func (p *process) health() cluster.Health {
-	apps := p.desk.Health()
+	apps := p.dispatcher.Health()
 	well, load, room := bot.Worst(apps)
 	return cluster.Health{Bot: well, Load: load, Room: room, Live: p.st.Table().Live(p.id), Apps: apps}
 }
 
-// reassigned is the node room's: the desk compares what it has with the table.
+// reassigned is the node room's: the dispatcher compares what it has with the table.
 func (p *process) reassigned(ch cluster.Change) {
 	p.adopting.Go(func() {
 		select {
@@ -179,7 +180,7 @@ func (p *process) reassigned(ch cluster.Change) {
 			p.look(id)
 		}
 		for _, m := range ch.Lost {
-			p.desk.Look(bot.Sight{Partition: m.Partition})
+			p.dispatcher.Look(bot.Sight{Partition: m.Partition})
 		}
 	})
 }
@@ -198,18 +199,18 @@ func (p *process) look(id ownership.PartitionID) {
 	}
 	calls = slices.DeleteFunc(calls, func(c ownership.Call) bool { return c.State == ownership.CallEnded })
 	sight.Calls = slices.Values(calls)
-	p.desk.Look(sight)
+	p.dispatcher.Look(sight)
 }
 
 // closeRooms ends the process's goroutines, in the order of the node room.
 func (p *process) closeRooms(ctx context.Context, inOrder bool) error {
 	close(p.closing)
 	grace, cancel := context.WithTimeout(ctx, 3*time.Second)
-	err := p.desk.Close(grace)
+	err := p.dispatcher.Close(grace)
 	cancel()
 	if inOrder {
-		text, wrong := json.Marshal(p.desk.Memory())
-		err = errors.Join(wrong, os.WriteFile(filepath.Join(p.dir, deskFile), text, 0o600))
+		text, wrong := json.Marshal(p.dispatcher.Memory())
+		err = errors.Join(wrong, os.WriteFile(filepath.Join(p.dir, handledFile), text, 0o600))
 	}
 	if wrong := p.cl.Load().Stop(ctx); wrong != nil && inOrder {
 		p.r.tell("%s: %v", p, wrong) // a node behind a cut cannot say goodbye
@@ -249,7 +250,7 @@ func (p *process) crash(silent bool) (dir string) {
 	return dir
 }
 
-// ledger is the desk's view of the cluster, which opens after the desk.
+// ledger is the dispatcher's view of the cluster, which opens after the dispatcher.
 type ledger struct{ p *process }
 
 func (l ledger) open() bool {
@@ -267,7 +268,7 @@ func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, 
 		return nil, ownership.ErrNoLeader
 	}
 	out, err := l.p.cl.Load().Do(ctx, act)
-	if errors.Is(err, cluster.ErrGone) || errors.Is(err, cluster.ErrStopped) {
+	if errors.Is(err, ownership.ErrGone) || errors.Is(err, cluster.ErrStopped) {
 		err = fmt.Errorf("%w: %w", bot.ErrOver, err)
 	}
 	return out, err
@@ -318,10 +319,10 @@ func (k tokens) Look(ctx context.Context, h http.Header) (token.Claims, error) {
 	return k.Verify(ctx, h)
 }
 
-type world struct{}
+type regions struct{}
 
-// Healthy implements webhook.World.
-func (world) Healthy(ownership.Region) bool { return true }
+// Healthy implements webhook.Regions.
+func (regions) Healthy(ownership.Region) bool { return true }
 
-// URL implements webhook.World.
-func (world) URL(ownership.Region) (string, bool) { return regionURL, true }
+// URL implements webhook.Regions.
+func (regions) URL(ownership.Region) (string, bool) { return regionURL, true }

@@ -160,7 +160,7 @@ func (r *region) removeSeat(s *seat) {
 
 func hostOf(n int) string { return fmt.Sprintf("127.0.%d.%d", n/200, 1+n%200) }
 
-// newHost gives the address of a machine that was not there before.
+// newHost returns the address of a machine that was not there before.
 func (r *region) newHost() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,7 +196,7 @@ func (r *region) addrs() []string {
 	return out
 }
 
-// running gives the processes that may act.
+// running returns the processes that may act.
 func (r *region) running() []*process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -253,14 +253,14 @@ func (s *seat) take() (leave func()) {
 	}
 }
 
-// now gives the process that runs; nil: none.
+// now returns the process that runs; nil: none.
 func (s *seat) now() *process {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
 	return s.proc
 }
 
-// place gives the host on which it runs.
+// place returns the host on which it runs.
 func (s *seat) place() string {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()

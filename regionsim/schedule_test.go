@@ -24,13 +24,13 @@ func (s step) String() string {
 	if s.leader {
 		who = "the leader"
 	}
-	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n%1000)
+	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n)
 }
 
 // second is the first seed of the second edition.
 const second = 1 << 40
 
-// kinds gives the faults that a seed draws from. Two of three seeds of the second
+// kinds returns the faults that a seed draws from. Two of three seeds of the second
 // edition take three kinds only: what one of them breaks the others do not hide.
 func kinds(seed uint64) []fault {
 	all := faults
@@ -53,7 +53,7 @@ func kinds(seed uint64) []fault {
 	return few
 }
 
-// draw gives the schedule of a seed.
+// draw returns the schedule of a seed.
 func draw(seed uint64, span time.Duration) (nodes int, steps []step) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	nodes = []int{3, 3, 3, 4, 5}[rng.IntN(5)]

@@ -145,7 +145,7 @@ func rafts(left string) bool {
 	return ours == 0
 }
 
-// stuck gives the goroutines that are left in a bubble.
+// stuck returns the goroutines that are left in a bubble.
 func stuck() string {
 	all := make([]byte, 8<<20)
 	all = all[:runtime.Stack(all, true)]
@@ -169,8 +169,9 @@ func (r *region) settle() {
 	}
 }
 
-// alike reports whether all nodes run, lead or follow with a lease, and show the
-// same table.
+// alike reports whether all nodes run, lead or follow with a lease, show the same
+// table, and have no entry under way: a write that began while the disk was slow may
+// last for two seconds after it.
 func (r *region) alike() bool {
 	sums := map[string]bool{}
 	for _, s := range r.all() {
@@ -178,7 +179,7 @@ func (r *region) alike() bool {
 		if p == nil || p.ended.Load() != nil {
 			return false
 		}
-		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" {
+		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" || now.Commit != now.LastIndex {
 			return false
 		}
 		hash, at := p.st.Table().Hash()

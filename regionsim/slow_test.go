@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"tandem/cluster"
+	"tandem/ownership"
 )
 
 // pause stops a process, as a busy hypervisor does: nothing that it says gets out,
@@ -101,7 +101,7 @@ func rename(g *stage, s step) {
 		}
 		err := g.insist("removing "+string(old.id), func(ctx context.Context, p *process) error {
 			if p.id == old.id {
-				return cluster.ErrUnreachable
+				return ownership.ErrUnreachable
 			}
 			return p.cl.Load().Remove(ctx, old.id)
 		})

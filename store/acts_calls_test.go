@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 func TestClaims(t *testing.T) {
@@ -215,7 +215,7 @@ func TestAnEndBeforeItsCall(t *testing.T) {
 	last := r.lastEvent()
 	r.must(early(1, "app-1"))
 	r.must(early(1, "app-1"))
-	if got := r.kinds(last); !slices.Equal(got, []record.EventKind{record.EventEnded}) {
+	if got := r.kinds(last); !slices.Equal(got, []history.Kind{history.Ended}) {
 		t.Errorf("the history has %v", got)
 	}
 	for _, when := range []string{"at once", "after a start"} {
@@ -226,7 +226,7 @@ func TestAnEndBeforeItsCall(t *testing.T) {
 		if c := r.table.Counts(); c.Live != 0 || c.Calls != 1 {
 			t.Errorf("%s the table counts %+v", when, c)
 		}
-		if line, err := r.table.Timeline(callID(1)); err != nil || len(line) != 1 || line[0].Kind != record.EventEnded {
+		if line, err := r.table.Timeline(callID(1)); err != nil || len(line) != 1 || line[0].Kind != history.Ended {
 			t.Errorf("%s its timeline is %+v, %v", when, line, err)
 		}
 		r.reopen()

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -31,7 +32,7 @@ func TestJoin(t *testing.T) {
 	if n.Version != "1.1" || !n.JoinedAt.Equal(at(0)) || len(r.table.Partitions()) != 2 {
 		t.Errorf("joining again with the same incarnation gave %+v and %d partitions", n, len(r.table.Partitions()))
 	}
-	want := []record.EventKind{record.EventJoined, record.EventBorn, record.EventBorn, record.EventUpdated}
+	want := []history.Kind{history.Joined, history.Born, history.Born, history.Updated}
 	if got := r.kinds(0); !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -169,7 +170,7 @@ func TestDrain(t *testing.T) {
 	r.must(ownership.Depart{At: at(7), Node: "a", Fitness: fit("b")})
 	r.refused(ownership.Drain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
 	r.refused(ownership.Undrain{At: at(8), Node: "a"}, ownership.ErrConflict, "was removed")
-	want := []record.EventKind{record.EventDraining, record.EventClaimed, record.EventUpdated, record.EventUndrained, record.EventMoved, record.EventMoved, record.EventGone}
+	want := []history.Kind{history.Draining, history.Claimed, history.Updated, history.Undrained, history.Moved, history.Moved, history.Gone}
 	if got := r.kinds(0)[6:]; !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -235,9 +236,9 @@ func TestFailover(t *testing.T) {
 	}
 	for _, e := range events {
 		switch e.Kind {
-		case record.EventAdopted:
+		case history.Adopted:
 			adopted++
-		case record.EventOrphaned:
+		case history.Orphaned:
 			orphaned++
 			if e.Call != callID(3) || e.From != "a" || e.Node == "a" {
 				t.Errorf("the event of the orphan is %+v", e)

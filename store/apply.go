@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -119,6 +120,6 @@ func (a *applier) setFormat(act ownership.SetFormat) error {
 		return nil
 	}
 	a.st.format, a.st.changed = act.Format, true
-	a.emit(record.Event{Kind: record.EventFormat, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
+	a.emit(history.Event{Kind: history.Format, Text: fmt.Sprintf("the region writes command format %d", act.Format)})
 	return nil
 }

@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/files"
 	"tandem/store/index"
-	"tandem/store/record"
 )
 
 // claims places each claim of the batch; the next one sees the one before.
@@ -48,8 +48,8 @@ func (a *applier) admit(c *ownership.Claim, p ownership.Placement) {
 		App: call.App, Partition: call.Partition, Epoch: call.Epoch, State: call.State, Pinned: call.Pinned,
 	}, seconds(a.at))
 	a.st.enterGroups(ref, call.Groups, call.Observed, call.Paired, call.Deadline)
-	a.emit(record.Event{
-		Kind: record.EventClaimed, Call: call.ID, App: call.App, Tenant: call.Tenant, Partition: p.Partition, Epoch: p.Epoch,
+	a.emit(history.Event{
+		Kind: history.Claimed, Call: call.ID, App: call.App, Tenant: call.Tenant, Partition: p.Partition, Epoch: p.Epoch,
 		Node: p.Owner, Reason: p.Reason, Candidates: p.Candidates,
 	})
 }
@@ -97,7 +97,7 @@ func (a *applier) answered(act ownership.Answered, out *ownership.Outcome) error
 	}
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))
-	a.emit(a.about(record.EventAnswered, &c))
+	a.emit(a.about(history.Answered, &c))
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (a *applier) release(act ownership.Release) error {
 	if !ok {
 		return a.lost(act.Call)
 	}
-	ev := a.about(record.EventEnded, &c)
+	ev := a.about(history.Ended, &c)
 	ev.Text = act.Why
 	c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.at, act.Why
 	if a.reserves() {
@@ -210,7 +210,7 @@ func (a *applier) entomb(act ownership.Release) error {
 	}
 	a.putCall(&c, 0)
 	a.st.addCall(c.ID, ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State}, seconds(a.at))
-	ev := a.about(record.EventEnded, &c)
+	ev := a.about(history.Ended, &c)
 	ev.Text = act.Why
 	a.emit(ev)
 	return nil
@@ -317,9 +317,9 @@ func (a *applier) notAhead(e *index.Entry, epoch ownership.Epoch) error {
 }
 
 // about makes an event about a call and who acts for it.
-func (a *applier) about(kind record.EventKind, c *ownership.Call) record.Event {
+func (a *applier) about(kind history.Kind, c *ownership.Call) history.Event {
 	p := &a.st.parts[c.Partition].rec
-	ev := record.Event{Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, Node: p.Owner}
+	ev := history.Event{Kind: kind, Call: c.ID, App: c.App, Tenant: c.Tenant, Partition: c.Partition, Epoch: c.Epoch, Node: p.Owner}
 	if a.reserves() {
 		at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
 		ev.Epoch, ev.Node = at.Epoch, at.Owner

@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/index"
-	"tandem/store/record"
 )
 
 // failover gives the partitions of a node whose lease has ended to survivors.
@@ -83,7 +83,7 @@ func (a *applier) rewrite(m ownership.Reassignment) {
 	rec := p.rec
 	rec.Owner, rec.Epoch = m.To, m.Epoch
 	a.putPartition(rec)
-	a.emit(record.Event{Kind: record.EventMoved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From})
+	a.emit(history.Event{Kind: history.Moved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From})
 	// By id: the ring's order depends on how often this node was restarted, and
 	// the events must be the same everywhere.
 	var refs []uint32
@@ -108,9 +108,9 @@ func (a *applier) inherit(ref uint32, id ownership.CallID, m ownership.Reassignm
 	if !ok {
 		return // the table has stopped
 	}
-	kind := record.EventAdopted
+	kind := history.Adopted
 	if c.State == ownership.CallAnswered && c.Pinned {
-		kind = record.EventOrphaned
+		kind = history.Orphaned
 		c.State = ownership.CallOrphaned
 	} else {
 		c.Epoch = m.Epoch

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 const (
@@ -35,17 +35,17 @@ func (a *applier) join(act ownership.Join) error {
 		n.State, n.JoinedAt, n.DrainBy = have.rec.State, have.rec.JoinedAt, have.rec.DrainBy
 		if n != have.rec {
 			a.putNode(n)
-			a.emit(record.Event{Kind: record.EventUpdated, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
+			a.emit(history.Event{Kind: history.Updated, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
 		}
 		wanted -= a.kept(have)
 	} else {
 		n.State, n.JoinedAt, n.DrainBy = ownership.NodeActive, a.at, time.Time{}
 		a.putNode(n)
-		a.emit(record.Event{Kind: record.EventJoined, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
+		a.emit(history.Event{Kind: history.Joined, Node: n.ID, Text: fmt.Sprintf("version %s at %s", n.Version, n.ClusterAddr)})
 	}
 	for _, p := range ownership.Births(n.ID, a.st.next, wanted) {
 		a.putPartition(p)
-		a.emit(record.Event{Kind: record.EventBorn, Node: n.ID, Partition: p.ID, Epoch: p.Epoch})
+		a.emit(history.Event{Kind: history.Born, Node: n.ID, Partition: p.ID, Epoch: p.Epoch})
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (a *applier) settle(n *ownership.Node) {
 		if other.ID != n.ID && other.State != ownership.NodeGone && n.ClusterAddr != "" && other.ClusterAddr == n.ClusterAddr {
 			other.ClusterAddr = ""
 			a.putNode(other)
-			a.emit(record.Event{Kind: record.EventUpdated, Node: other.ID, Text: fmt.Sprintf("node %s is at its address %s now", n.ID, n.ClusterAddr)})
+			a.emit(history.Event{Kind: history.Updated, Node: other.ID, Text: fmt.Sprintf("node %s is at its address %s now", n.ID, n.ClusterAddr)})
 		}
 	}
 }
@@ -167,7 +167,7 @@ func (a *applier) drain(act ownership.Drain) error {
 	if !act.Until.IsZero() {
 		text = "until its last call ends, at the latest " + act.Until.Format(time.RFC3339)
 	}
-	a.emit(record.Event{Kind: record.EventDraining, Node: n.ID, Text: text})
+	a.emit(history.Event{Kind: history.Draining, Node: n.ID, Text: text})
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (a *applier) undrain(act ownership.Undrain) error {
 	}
 	n.State, n.DrainBy = ownership.NodeActive, time.Time{}
 	a.putNode(n)
-	a.emit(record.Event{Kind: record.EventUndrained, Node: n.ID})
+	a.emit(history.Event{Kind: history.Undrained, Node: n.ID})
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (a *applier) markGone(rec ownership.Node) {
 		rec.GoneAt = a.at
 	}
 	a.putNode(rec)
-	a.emit(record.Event{Kind: record.EventGone, Node: rec.ID})
+	a.emit(history.Event{Kind: history.Gone, Node: rec.ID})
 }
 
 func later(a, b time.Time) time.Time {

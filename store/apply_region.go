@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // found gives the region its identity, once.
@@ -18,7 +18,7 @@ func (a *applier) found(act ownership.Found) error {
 		return fmt.Errorf("founding the region: it was founded before: %w", ownership.ErrConflict)
 	}
 	a.st.identity, a.st.changed = act.Identity, true
-	a.emit(record.Event{Kind: record.EventFounded, Text: "the region was founded"})
+	a.emit(history.Event{Kind: history.Founded, Text: "the region was founded"})
 	return nil
 }
 
@@ -31,6 +31,6 @@ func (a *applier) setLease(act ownership.SetLease) error {
 		return nil // a repeat: what went before must stay known
 	}
 	a.st.lease, a.st.leaseBefore, a.st.changed = act.Length, a.st.lease, true
-	a.emit(record.Event{Kind: record.EventLease, Text: fmt.Sprintf("leases last %s", act.Length)})
+	a.emit(history.Event{Kind: history.Lease, Text: fmt.Sprintf("leases last %s", act.Length)})
 	return nil
 }

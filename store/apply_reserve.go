@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // reserve gives a partition its new owner. It touches no call: what a call's record
@@ -26,7 +26,7 @@ func (a *applier) reserve(m ownership.Reassignment, lapsed []ownership.AppID) {
 	}
 	rec.Owner, rec.Epoch = m.To, m.Epoch
 	a.putPartition(rec)
-	a.emit(record.Event{Kind: record.EventMoved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From, Text: text})
+	a.emit(history.Event{Kind: history.Moved, Partition: rec.ID, Epoch: rec.Epoch, Node: m.To, From: m.From, Text: text})
 }
 
 func fate(r *ownership.Reservation) string {
@@ -65,7 +65,7 @@ func (a *applier) lapse(act ownership.Lapse) error {
 }
 
 func (a *applier) lapseAll(id ownership.NodeID, apps []ownership.AppID) {
-	a.eachReserved(id, record.EventLapsed, func(r *ownership.Reservation) bool {
+	a.eachReserved(id, history.Lapsed, func(r *ownership.Reservation) bool {
 		if r.Final {
 			return false
 		}
@@ -81,7 +81,7 @@ func (a *applier) reclaim(act ownership.Reclaim) error {
 	if _, err := a.present(act.Node); err != nil {
 		return fmt.Errorf("reclaiming: %w", err)
 	}
-	a.eachReserved(act.Node, record.EventReclaimed, func(r *ownership.Reservation) bool {
+	a.eachReserved(act.Node, history.Reclaimed, func(r *ownership.Reservation) bool {
 		changed := !r.Final && len(r.Lapsed) > 0
 		if changed {
 			r.Lapsed = nil
@@ -93,7 +93,7 @@ func (a *applier) reclaim(act ownership.Reclaim) error {
 
 // finish ends for good whatever is reserved for a node.
 func (a *applier) finish(id ownership.NodeID) {
-	a.eachReserved(id, record.EventLapsed, func(r *ownership.Reservation) bool {
+	a.eachReserved(id, history.Lapsed, func(r *ownership.Reservation) bool {
 		changed := !r.Final
 		r.Final = true
 		return changed
@@ -102,7 +102,7 @@ func (a *applier) finish(id ownership.NodeID) {
 
 // eachReserved changes the reservations of a node, and tells of each partition in
 // which one was changed.
-func (a *applier) eachReserved(id ownership.NodeID, kind record.EventKind, change func(*ownership.Reservation) bool) {
+func (a *applier) eachReserved(id ownership.NodeID, kind history.Kind, change func(*ownership.Reservation) bool) {
 	for _, pid := range a.st.partIDs {
 		p := a.st.parts[pid]
 		if !slices.ContainsFunc(p.rec.Reserved, func(r ownership.Reservation) bool { return r.Node == id }) {
@@ -123,9 +123,9 @@ func (a *applier) eachReserved(id ownership.NodeID, kind record.EventKind, chang
 			continue
 		}
 		a.putPartition(rec)
-		ev := record.Event{Kind: kind, Partition: rec.ID, Epoch: rec.Epoch, Node: rec.Owner, From: id,
+		ev := history.Event{Kind: kind, Partition: rec.ID, Epoch: rec.Epoch, Node: rec.Owner, From: id,
 			Text: fmt.Sprintf("%d calls wait for node %s no longer", -calls, id)}
-		if kind == record.EventReclaimed {
+		if kind == history.Reclaimed {
 			ev.Node, ev.From, ev.Text = id, rec.Owner, fmt.Sprintf("%d calls are node %s's again", calls, id)
 		}
 		a.emit(ev)
@@ -155,7 +155,7 @@ func (a *applier) takeUp(act ownership.TakeUp) error {
 	c.State, c.Epoch, c.SeenAt = ownership.CallOrphaned, act.Epoch, later(c.SeenAt, a.at)
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))
-	a.emit(a.about(record.EventTakenUp, &c))
+	a.emit(a.about(history.TakenUp, &c))
 	a.vacate(c.Partition)
 	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // retire takes empty partitions out of use for good: those born on a node that
@@ -22,7 +22,7 @@ func (a *applier) retire() {
 			rec.RetiredAt = a.at
 		}
 		a.putPartition(rec)
-		a.emit(record.Event{Kind: record.EventRetired, Partition: rec.ID, Epoch: rec.Epoch, Node: rec.Owner})
+		a.emit(history.Event{Kind: history.Retired, Partition: rec.ID, Epoch: rec.Epoch, Node: rec.Owner})
 	}
 }
 
@@ -63,7 +63,7 @@ func (a *applier) clear(before time.Time) {
 			a.putNode(rec)
 		case rec.GoneAt.Before(before) && !used[rec.ID]:
 			a.dropNode(&rec)
-			a.emit(record.Event{Kind: record.EventForgotten, Node: rec.ID})
+			a.emit(history.Event{Kind: history.Forgotten, Node: rec.ID})
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -43,7 +44,7 @@ func (a tokenActs) grant(act ownership.GrantToken) error {
 	if t.Once {
 		text += ", for one use"
 	}
-	a.emit(record.Event{Kind: record.EventTokenMade, Text: text})
+	a.emit(history.Event{Kind: history.TokenMade, Text: text})
 	return nil
 }
 
@@ -84,7 +85,7 @@ func (a tokenActs) revoke(act ownership.RevokeToken) error {
 	}
 	name := a.st.tokens[i].Name
 	a.drop(name)
-	a.emit(record.Event{Kind: record.EventTokenRevoked, Text: name})
+	a.emit(history.Event{Kind: history.TokenRevoked, Text: name})
 	return nil
 }
 
@@ -118,7 +119,7 @@ func (a tokenActs) use(act ownership.UseToken) error {
 	t.UsedFor = act.For
 	if act.Done {
 		t.UsedAt = a.at
-		a.emit(record.Event{Kind: record.EventTokenUsed, Text: t.Name + " for " + t.UsedFor})
+		a.emit(history.Event{Kind: history.TokenUsed, Text: t.Name + " for " + t.UsedFor})
 	}
 	a.put(t)
 	return nil

@@ -11,13 +11,14 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
 // Events gives up to limit events after an id, oldest first; limit 0 or less:
 // all of them. After 0 it begins with the oldest that the history still has.
-func (t *Table) Events(after uint64, limit int) ([]record.Event, error) {
-	var out []record.Event
+func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
+	var out []history.Event
 	err := t.eachEvent(after, func(key, value []byte) (bool, error) {
 		e, err := record.ReadEvent(key, value)
 		if err != nil {
@@ -35,8 +36,8 @@ func (t *Table) Events(after uint64, limit int) ([]record.Event, error) {
 // Timeline gives what the history still has of one call, oldest first, and of its
 // partition while the call was live: whoever got the partition got the call, or had
 // it kept. It looks through the whole history.
-func (t *Table) Timeline(call ownership.CallID) ([]record.Event, error) {
-	var out []record.Event
+func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
+	var out []history.Event
 	var in ownership.PartitionID
 	from := 0 // where in out the present life of the call begins
 	if c, ok := t.Call(call); ok && !c.ClaimedAt.IsZero() {
@@ -52,12 +53,12 @@ func (t *Table) Timeline(call ownership.CallID) ([]record.Event, error) {
 		case err != nil:
 			return false, err
 		case e.Call == call:
-			if e.Kind == record.EventClaimed {
+			if e.Kind == history.Claimed {
 				out = out[:from] // of before the claim
 				in = e.Partition
 			}
 			out = append(out, e)
-			if e.Kind == record.EventEnded {
+			if e.Kind == history.Ended {
 				in, from = 0, len(out)
 			}
 		case e.Call == "" && e.Partition == in && movesCalls(e.Kind):
@@ -73,13 +74,13 @@ func (t *Table) Timeline(call ownership.CallID) ([]record.Event, error) {
 
 // movesCalls reports whether an event about a partition changes who acts for calls
 // in it.
-func movesCalls(k record.EventKind) bool {
-	return k == record.EventMoved || k == record.EventLapsed || k == record.EventReclaimed
+func movesCalls(k history.Kind) bool {
+	return k == history.Moved || k == history.Lapsed || k == history.Reclaimed
 }
 
 // tellsOfPartition looks for such an event without reading it.
 func tellsOfPartition(sealed []byte) bool {
-	for _, k := range []record.EventKind{record.EventMoved, record.EventLapsed, record.EventReclaimed} {
+	for _, k := range []history.Kind{history.Moved, history.Lapsed, history.Reclaimed} {
 		if bytes.Contains(sealed, []byte(k)) {
 			return true
 		}
@@ -88,13 +89,13 @@ func tellsOfPartition(sealed []byte) bool {
 }
 
 // Latest gives the newest events, at most limit, oldest first.
-func (t *Table) Latest(limit int) ([]record.Event, error) {
+func (t *Table) Latest(limit int) ([]history.Event, error) {
 	pending, tx, err := t.pendingEvents(0)
 	if err != nil {
 		return nil, fmt.Errorf("reading the end of the history: %w", err)
 	}
 	pending = pending[max(0, len(pending)-limit):]
-	var out []record.Event // newest first
+	var out []history.Event // newest first
 	for _, e := range slices.Backward(pending) {
 		read, err := record.ReadEvent(record.EventKey(e.id), e.value)
 		if err != nil {
@@ -200,7 +201,7 @@ func (t *Table) Watch(after uint64) *Watcher {
 // history has forgotten events between the last one given and the first one
 // here: the watcher was too slow and should read again what it mirrors. The
 // error is ErrClosed, the context's, or one of reading the history.
-func (w *Watcher) Next(ctx context.Context) (events []record.Event, lagged bool, err error) {
+func (w *Watcher) Next(ctx context.Context) (events []history.Event, lagged bool, err error) {
 	for {
 		lagged, err = w.fellBehind()
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -39,11 +40,11 @@ func TestEvents(t *testing.T) {
 	if len(all) != 3+60 {
 		t.Fatalf("the history has %d events, want 63", len(all))
 	}
-	if !slices.IsSortedFunc(all, func(a, b record.Event) int { return int(a.ID) - int(b.ID) }) {
+	if !slices.IsSortedFunc(all, func(a, b history.Event) int { return int(a.ID) - int(b.ID) }) {
 		t.Error("the history is not in order")
 	}
 	e := all[4] // the second claim of entry 2
-	if e.ID != 2<<record.EventIDShift|1 || e.Index != 2 || e.Kind != record.EventClaimed || e.Call != callID(100) || e.Node != "a" || len(e.Candidates) != 1 || !e.At.Equal(at(0)) {
+	if e.ID != 2<<record.EventIDShift|1 || e.Index != 2 || e.Kind != history.Claimed || e.Call != callID(100) || e.Node != "a" || len(e.Candidates) != 1 || !e.At.Equal(at(0)) {
 		t.Errorf("the event is %+v", e)
 	}
 	for i := range all {
@@ -105,15 +106,15 @@ func TestTimeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var kinds []record.EventKind
+	var kinds []history.Kind
 	for _, e := range got {
-		if e.Call != callID(1) && (e.Kind != record.EventMoved || e.Partition != got[0].Partition) {
+		if e.Call != callID(1) && (e.Kind != history.Moved || e.Partition != got[0].Partition) {
 			t.Errorf("a stranger: %+v", e)
 		}
 		kinds = append(kinds, e.Kind)
 	}
 	// Call 1 was pinned and answered on one of the nodes.
-	if len(kinds) < 3 || kinds[0] != record.EventClaimed || kinds[1] != record.EventAnswered || kinds[len(kinds)-1] != record.EventEnded {
+	if len(kinds) < 3 || kinds[0] != history.Claimed || kinds[1] != history.Answered || kinds[len(kinds)-1] != history.Ended {
 		t.Errorf("the timeline is %v", kinds)
 	}
 	if got[len(got)-1].Text != "hung up" {

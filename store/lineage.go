@@ -25,6 +25,7 @@ type Lineage struct {
 	Ancestors []string `json:"ancestors,omitempty"`
 	Over      bool     `json:"over,omitempty"`     // the last of them stopped in order: it acts no more
 	Identity  string   `json:"identity,omitempty"` // of the region that the data belong to; empty: none yet
+	SetBack   string   `json:"set_back,omitempty"` // who said that this disk has forgotten what it held; empty: nobody did
 }
 
 // lineageFile is lineage.json: the lineage and its CRC-32C.
@@ -134,4 +135,14 @@ func (s *Store) Belong(identity string) error {
 		return nil
 	}
 	return s.changeLineage(func(l *Lineage) { l.Identity = identity })
+}
+
+// MarkSetBack notes that the disk has forgotten what it held, by somebody's word, so that
+// a later start, when nobody remembers any more, does not take part with it. An empty why
+// takes that back.
+func (s *Store) MarkSetBack(why string) error {
+	if s.Lineage().SetBack == why {
+		return nil
+	}
+	return s.changeLineage(func(l *Lineage) { l.SetBack = why })
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -23,7 +24,7 @@ type pen struct {
 func (p *pen) reserves() bool { return p.st.format >= ownership.FormatReservations }
 
 // emit adds an event to the history.
-func (p *pen) emit(e record.Event) {
+func (p *pen) emit(e history.Event) {
 	e.At = p.at
 	id := p.index<<record.EventIDShift | p.seq
 	p.seq++

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
-	"tandem/store/record"
+	"tandem/ownership/history"
 )
 
 // call is how one stands: who acts for it, at which epoch, and how far it is.
@@ -143,7 +143,7 @@ func TestO22_TheTimelineTells(t *testing.T) {
 	r.must(ownership.TakeUp{At: at(7), Call: callID(1), Epoch: 4})
 	r.must(ownership.Release{At: at(8), Call: callID(1), Epoch: 4, Why: "over"})
 	r.must(ownership.Move{At: at(9), Partition: 1, Epoch: 4, To: "a"})
-	want := []record.EventKind{record.EventMoved, record.EventMoved, record.EventLapsed, record.EventReclaimed, record.EventLapsed, record.EventTakenUp, record.EventEnded, record.EventMoved}
+	want := []history.Kind{history.Moved, history.Moved, history.Lapsed, history.Reclaimed, history.Lapsed, history.TakenUp, history.Ended, history.Moved}
 	if got := r.kinds(last); !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -151,11 +151,11 @@ func TestO22_TheTimelineTells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []record.EventKind
+	var got []history.Kind
 	for _, e := range line {
 		got = append(got, e.Kind)
 	}
-	want = []record.EventKind{record.EventClaimed, record.EventAnswered, record.EventMoved, record.EventLapsed, record.EventReclaimed, record.EventLapsed, record.EventTakenUp, record.EventEnded}
+	want = []history.Kind{history.Claimed, history.Answered, history.Moved, history.Lapsed, history.Reclaimed, history.Lapsed, history.TakenUp, history.Ended}
 	if !slices.Equal(got, want) {
 		t.Errorf("the call's timeline is %v, want %v", got, want)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -193,7 +194,7 @@ func (r *rig) call(id ownership.CallID) ownership.Call {
 	return c
 }
 
-func (r *rig) kinds(after uint64) (kinds []record.EventKind) {
+func (r *rig) kinds(after uint64) (kinds []history.Kind) {
 	r.Helper()
 	events, err := r.table.Events(after, 0)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 	"tandem/store/record"
 )
 
@@ -72,7 +73,7 @@ func TestTokensAreKept(t *testing.T) {
 	if again, _ := r.table.Hash(); again != sum {
 		t.Errorf("the hash was %s, read back it is %s", sum, again)
 	}
-	if diff := cmp.Diff([]record.EventKind{record.EventTokenMade, record.EventTokenMade, record.EventTokenUsed}, r.kinds(before)); diff != "" {
+	if diff := cmp.Diff([]history.Kind{history.TokenMade, history.TokenMade, history.TokenUsed}, r.kinds(before)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 

@@ -15,7 +15,7 @@ type headerCase struct {
 	want   Code
 }
 
-func TestB01_B02_B03_B04_B05_B06_B07_B08_B09_B10_Header(t *testing.T) {
+func TestHeader(t *testing.T) {
 	judgeHeaders(t, []headerCase{
 		{"B01 no header at all", nil, CodeNoToken},
 		{"B01 other headers only", http.Header{"Accept": {"*/*"}}, CodeNoToken},

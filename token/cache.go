@@ -43,7 +43,7 @@ func newCache() *cache {
 	return &cache{young: make(map[[sha256.Size]byte]*verdict)}
 }
 
-// get gives the verdict if it still holds.
+// get returns the verdict if it still holds.
 func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*verdict, bool) {
 	c.mu.RLock()
 	v, isYoung := c.young[sum]
@@ -84,7 +84,7 @@ func (c *cache) purge(now time.Time) {
 	}
 }
 
-// size gives the number of verdicts kept.
+// size returns the number of verdicts kept.
 func (c *cache) size() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -68,7 +68,7 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// jwk gives the public part of a key as a JWK, with members added or replaced.
+// jwk returns the public part of a key as a JWK, with members added or replaced.
 func jwk(id string, k *rsa.PrivateKey, change ...obj) obj {
 	o := obj{
 		"kty": "RSA", "kid": id, "x5t": id, "use": "sig", "endorsements": []string{"msteams"},
@@ -224,7 +224,7 @@ func verify(v *Verifier, raw string) (Claims, error) {
 	return v.Verify(context.Background(), http.Header{"Authorization": {"Bearer " + raw}})
 }
 
-// codeOf gives the code of a refusal, or "" for nil.
+// codeOf returns the code of a refusal, or "" for nil.
 func codeOf(t testing.TB, err error) Code {
 	t.Helper()
 	if err == nil {
@@ -281,7 +281,7 @@ func realClaims(now time.Time) obj {
 
 func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// text gives JSON for an object, and text as it is.
+// text returns JSON for an object, and text as it is.
 func jsonText(v any) string {
 	if s, ok := v.(string); ok {
 		return s

@@ -34,7 +34,7 @@ type Config struct {
 	Profiles []Profile
 	// ClockSkew is forgiven at exp, nbf and iat.
 	ClockSkew time.Duration
-	// Now gives the time; nil means time.Now.
+	// Now returns the time; nil means time.Now.
 	Now func() time.Time
 	// HTTPClient fetches metadata and keys; nil means one of its own with tight
 	// limits. Its CheckRedirect is replaced: redirects stay on their origin.
@@ -67,7 +67,7 @@ type App struct {
 	Profile string   // name of a profile
 }
 
-// BuiltinProfiles gives the profiles that need no configuration.
+// BuiltinProfiles returns the profiles that need no configuration.
 //
 // public: the metadata URL and both issuers are those of Microsoft's calling
 // samples (microsoft-graph-comms-samples, AuthenticationProvider.cs).

@@ -3,8 +3,8 @@
 //
 // A Verifier is built once from profiles (one for each cloud: issuers,
 // metadata URLs, audiences) and apps. Verify takes the headers of a request
-// and gives the claims that may be trusted, or a *Refusal with a fixed text.
-// Explain gives the same judgement claim by claim, through the same checks.
+// and returns the claims that may be trusted, or a *Refusal with a fixed text.
+// Explain returns the same judgement claim by claim, through the same checks.
 //
 // # The way of a token
 //

@@ -91,7 +91,7 @@ func (e *Explanation) add(j *judgement, c *check) {
 	e.Checks = append(e.Checks, step)
 }
 
-// String gives the explanation as lines for a terminal.
+// String returns the explanation as lines for a terminal.
 func (e Explanation) String() string {
 	var b strings.Builder
 	if e.Accepted {
@@ -242,7 +242,7 @@ func showKey(j *judgement) string {
 	return fmt.Sprintf("RSA %d bits from %s", k.public.N.BitLen(), k.source.url)
 }
 
-// String gives the time, or "absent".
+// String returns the time, or "absent".
 func (i instant) String() string {
 	if !i.set {
 		return "absent"

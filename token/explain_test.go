@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stateOf gives the state of one check.
+// stateOf returns the state of one check.
 func stateOf(e Explanation, name string) State {
 	for _, c := range e.Checks {
 		if c.Name == name {

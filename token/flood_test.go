@@ -117,9 +117,9 @@ func TestF40_AFetchUnderWayDoesNotHideARotation(t *testing.T) {
 	})
 }
 
-// TestD9_F40_B23_JunkIsRefusedForGood once the set was fetched after it was first
+// TestJunkIsRefusedForGood once the set was fetched after it was first
 // asked for; while none may be, it is in doubt.
-func TestD9_F40_B23_JunkIsRefusedForGood(t *testing.T) {
+func TestJunkIsRefusedForGood(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cloud, v *Verifier) {
 		n := 0
 		junk := func(id string) string { n++; return goodToken(time.Now(), id, keyC(), n) }

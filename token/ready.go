@@ -21,7 +21,7 @@ type KeyStatus struct {
 	Failures int       `json:"failures,omitempty"` // failures in a row
 }
 
-// Ready gives nil when every profile in use has a key set that is not too old,
+// Ready returns nil when every profile in use has a key set that is not too old,
 // and otherwise an error that names the first profile without.
 func (v *Verifier) Ready() error {
 	now := v.now()
@@ -58,7 +58,7 @@ type bell struct {
 	ring chan struct{}
 }
 
-// next gives a channel that is closed when the bell rings next.
+// next returns a channel that is closed when the bell rings next.
 func (b *bell) next() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,7 +78,7 @@ func (b *bell) strike() {
 	}
 }
 
-// Status gives the state of every metadata URL in use.
+// Status returns the state of every metadata URL in use.
 func (v *Verifier) Status() []KeyStatus {
 	now := v.now()
 	var list []KeyStatus
@@ -92,7 +92,7 @@ func (v *Verifier) Status() []KeyStatus {
 	return list
 }
 
-// usable gives no code when the profile has at least one key set to judge by.
+// usable returns no code when the profile has at least one key set to judge by.
 func (p *profile) usable(now time.Time) Code {
 	code := CodeKeysNotLoaded
 	for _, s := range p.sources {

@@ -52,7 +52,7 @@ type Refusal struct {
 	Profile string // profile of the app the token named, if it got that far
 }
 
-// Error gives status, code, profile and reason in one line.
+// Error returns status, code, profile and reason in one line.
 func (r *Refusal) Error() string {
 	s := "token refused with " + strconv.Itoa(r.Status) + " " + string(r.Code)
 	if r.Profile != "" {

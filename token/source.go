@@ -209,7 +209,7 @@ func (s *source) serves(now time.Time) bool {
 	return set != nil && set.fresh(now)
 }
 
-// backoff gives the pause after n failures in a row: urgent while no set serves,
+// backoff returns the pause after n failures in a row: urgent while no set serves,
 // patient while an old one does.
 func backoff(n int, serving bool) time.Duration {
 	from, to := firstBackoff, firstBackoffTo
@@ -283,7 +283,7 @@ func (s *source) setNext(at time.Time) {
 	s.dueNano.Store(at.UnixNano())
 }
 
-// untilNext gives how long run may sleep.
+// untilNext returns how long run may sleep.
 func (s *source) untilNext() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,7 +35,7 @@ type sender struct {
 	app  string
 }
 
-// SenderOf gives the address that WithSender said; the zero one: nobody knows it.
+// SenderOf returns the address that WithSender said; the zero one: nobody knows it.
 func SenderOf(ctx context.Context) netip.Addr {
 	addr, _ := ctx.Value(senderKey{}).(netip.Addr)
 	return addr
@@ -121,7 +121,7 @@ func (t *turns) join(of sender) *waiter {
 	return w
 }
 
-// longest gives the longest line. It looks at all, which is dear only where there
+// longest returns the longest line. It looks at all, which is dear only where there
 // are many lines, and then each is short.
 func (t *turns) longest() *line {
 	var long *line
@@ -171,7 +171,7 @@ func (t *turns) giveUp(of sender, w *waiter) bool {
 	return false
 }
 
-// done gives the turn to the first of the next line.
+// done passes the turn to the first of the next line.
 func (t *turns) done() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -22,7 +22,7 @@ func (t *turns) wait(of sender) <-chan bool {
 	return got
 }
 
-// held gives turns of which the only one is taken.
+// held returns turns of which the only one is taken.
 func held(t *testing.T) *turns {
 	q := newTurns()
 	q.free = 1

@@ -104,7 +104,7 @@ func (v *Verifier) addApp(c Config, given App) error {
 	return nil
 }
 
-// useProfile gives the profile of a name, with its sources, once.
+// useProfile returns the profile of a name, with its sources, once.
 func (v *Verifier) useProfile(c Config, name string) (*profile, error) {
 	for _, p := range v.profiles {
 		if p.Name == name {
@@ -126,7 +126,7 @@ func (v *Verifier) useProfile(c Config, name string) (*profile, error) {
 	return p, nil
 }
 
-// useSource gives the source of a metadata URL; profiles may share one.
+// useSource returns the source of a metadata URL; profiles may share one.
 func (v *Verifier) useSource(c Config, url string) (*source, error) {
 	for _, s := range v.sources {
 		if s.url == url {

@@ -90,7 +90,7 @@ func TestB51_Explain(t *testing.T) {
 		if auth != "" {
 			h.Set("Authorization", auth)
 		}
-		if e := nd.door.Explain(context.Background(), Supposed{Header: h, Body: []byte(update("c1"))}); e.Response.Status != want {
+		if e := nd.door.Explain(context.Background(), ownership.Supposed{Header: h, Body: []byte(update("c1"))}); e.Response.Status != want {
 			t.Errorf("%+v, want %d", e.Response, want)
 		}
 	}

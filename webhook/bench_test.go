@@ -25,7 +25,7 @@ func followUp(t testing.TB, midcall string) func() plan {
 	raw := "s=" + testKeys().Sign(of)
 	header := http.Header{"X-Microsoft-Skype-Message-Id": {"m-1"}}
 	return func() plan {
-		q := inquiry{received: time.Now(), handle: &of, app: ourApp, tenant: ourTenant, header: header, body: body}
+		q := request{received: time.Now(), handle: &of, app: ourApp, tenant: ourTenant, header: header, body: body}
 		if err := h.readQuery(raw, &q); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func followUp(t testing.TB, midcall string) func() plan {
 		q.parts = split(msg, q.handle)
 		ds, _ := h.decide(context.Background(), &q)
 		p := h.choose(&q, ds)
-		if p.way == wayNode {
+		if p.route == routeNode {
 			if res := h.redirectToNode(&q, p.live[0].part, p.owner); res.location == "" {
 				t.Fatal("no location")
 			}
@@ -52,7 +52,7 @@ func TestFollowUpCost(t *testing.T) {
 		t.Skip("the race detector makes allocations of its own")
 	}
 	decide := followUp(t, MidcallRelay)
-	if p := decide(); p.way != wayHand || p.owner.Here {
+	if p := decide(); p.route != routeHand || p.owner.Here {
 		t.Fatalf("%+v", p)
 	}
 	for _, midcall := range []string{MidcallRelay, MidcallRedirect} {

@@ -10,22 +10,22 @@ import (
 	"tandem/policy"
 )
 
-// verb is what happens to one call of a body.
-type verb uint8
+// action is what happens to one call of a body.
+type action uint8
 
 const (
-	verbIgnore verb = iota + 1 // nothing to do, and 202: repeating it would change nothing
-	verbClaim                  // nobody knows the call: it needs an owner
-	verbOwner                  // it goes to its owner
-	verbRegion                 // it goes to another region
-	verbRefuse                 // nobody may answer now
-	verbAsk                    // it ends a call that this node does not know: does the region?
+	actionIgnore action = iota + 1 // nothing to do, and 202: repeating it would change nothing
+	actionClaim                    // nobody knows the call: it needs an owner
+	actionOwner                    // it goes to its owner
+	actionRegion                   // it goes to another region
+	actionRefuse                   // nobody may answer now
+	actionAsk                      // it ends a call that this node does not know: does the region?
 )
 
-// decision is the way of one call of a body.
+// decision is the action for one call of a body.
 type decision struct {
 	part      *part
-	verb      verb
+	action    action
 	why       string // one sentence, for explain
 	owner     ownership.Owner
 	refusal   refusal
@@ -42,13 +42,13 @@ func (d *decision) foreign() bool { return errors.Is(d.cause, ownership.ErrOther
 
 // decide finds out where each call of a body goes. It gives the decisions, or
 // the whole answer where the body as such cannot be routed.
-func (h *Handler) decide(ctx context.Context, q *inquiry) ([]decision, result) {
+func (h *Handler) decide(ctx context.Context, q *request) ([]decision, result) {
 	ds, res := h.locateAll(ctx, q)
 	if ds == nil {
 		return nil, res
 	}
 	for i := range ds {
-		if ds[i].verb == verbClaim {
+		if ds[i].action == actionClaim {
 			h.settle(ctx, q, &ds[i], h.table.Claim)
 			if ds[i].foreign() { // the leader knew it, this node did not yet
 				if ds[i].part.incoming {
@@ -63,7 +63,7 @@ func (h *Handler) decide(ctx context.Context, q *inquiry) ([]decision, result) {
 
 // locateAll does all of decide that needs no claim and has no effect; explain
 // uses it as well.
-func (h *Handler) locateAll(ctx context.Context, q *inquiry) ([]decision, result) {
+func (h *Handler) locateAll(ctx context.Context, q *request) ([]decision, result) {
 	if q.handle != nil {
 		if res, bad := h.checkHandle(q); bad {
 			return nil, res
@@ -80,7 +80,7 @@ func (h *Handler) locateAll(ctx context.Context, q *inquiry) ([]decision, result
 		// A body cannot be redirected in part: what belongs to another region stays
 		// here, unless a hard rule forbids it.
 		for i := range ds {
-			if ds[i].verb == verbRegion {
+			if ds[i].action == actionRegion {
 				ds[i] = h.locate(q, &q.parts[i], true)
 			}
 		}
@@ -91,8 +91,8 @@ func (h *Handler) locateAll(ctx context.Context, q *inquiry) ([]decision, result
 // makeSure finds out about the ends of calls that this node does not know. A node
 // that lags behind, or is cut off, may know less than its region: then to say 202
 // would swallow the end, and nobody repeats it.
-func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]decision, result) {
-	if !slices.ContainsFunc(ds, func(d decision) bool { return d.verb == verbAsk }) {
+func (h *Handler) makeSure(ctx context.Context, q *request, ds []decision) ([]decision, result) {
+	if !slices.ContainsFunc(ds, func(d decision) bool { return d.action == actionAsk }) {
 		return ds, result{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, freshLimit)
@@ -105,7 +105,7 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 	}
 	for i := range ds {
 		d := &ds[i]
-		if d.verb != verbAsk {
+		if d.action != actionAsk {
 			continue
 		}
 		_, known := h.table.Find(d.part.call)
@@ -113,9 +113,9 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 		case known:
 			*d = h.locate(q, d.part, true)
 		case err != nil:
-			d.verb, d.refusal, d.cause, d.why = verbRefuse, refuseBehind, err, why
+			d.action, d.refusal, d.cause, d.why = actionRefuse, refuseBehind, err, why
 		default:
-			d.verb, d.why = verbIgnore, "it is the end of a call that the region does not know"
+			d.action, d.why = actionIgnore, "it is the end of a call that the region does not know"
 		}
 		if d.foreign() {
 			return nil, refused(d.refusal, d.cause)
@@ -127,10 +127,10 @@ func (h *Handler) makeSure(ctx context.Context, q *inquiry, ds []decision) ([]de
 // remember tells the region of ends of calls that it does not know. The claim of
 // one may be under way, or have come to an end that nobody heard of: it must not
 // ring when it is carried out after all, for this end is told only once.
-func (h *Handler) remember(ctx context.Context, q *inquiry, ds []decision) error {
+func (h *Handler) remember(ctx context.Context, q *request, ds []decision) error {
 	var calls []ownership.CallID
 	for i := range ds {
-		if _, known := h.table.Find(ds[i].part.call); ds[i].verb == verbAsk && !known {
+		if _, known := h.table.Find(ds[i].part.call); ds[i].action == actionAsk && !known {
 			calls = append(calls, ds[i].part.call)
 		}
 	}
@@ -144,7 +144,7 @@ func (h *Handler) remember(ctx context.Context, q *inquiry, ds []decision) error
 const freshLimit = time.Second
 
 // checkHandle compares a verified callback URI with the table and the body.
-func (h *Handler) checkHandle(q *inquiry) (result, bool) {
+func (h *Handler) checkHandle(q *request) (result, bool) {
 	if q.handle.Outgoing() && !q.guessed && !madeFor(q.handle.Ref, q.app) {
 		return refused(refuseToken, ownership.ErrOtherApp), true
 	}
@@ -170,7 +170,7 @@ func (h *Handler) checkHandle(q *inquiry) (result, bool) {
 
 // aheadOfTable answers a callback URI with our signature that the table does
 // not bear out: this node lags behind, or the table was rolled back.
-func (h *Handler) aheadOfTable(q *inquiry, at ownership.Epoch) result {
+func (h *Handler) aheadOfTable(q *request, at ownership.Epoch) result {
 	if !q.dry {
 		h.count.future.Inc()
 		h.log.Error("a signed callback URI is ahead of the table: this node lags behind, or the table was rolled back",
@@ -189,7 +189,7 @@ func names(parts []part, ref string) bool {
 }
 
 // toHandleRegion sends a follow-up to the region of its callback URI.
-func (h *Handler) toHandleRegion(q *inquiry) result {
+func (h *Handler) toHandleRegion(q *request) result {
 	to := q.handle.Region
 	if q.hops.region || !h.mayRedirectTo(to) {
 		return refused(refuseResidency, errors.New("the callback URI belongs to a region that cannot be reached from here"))
@@ -200,7 +200,7 @@ func (h *Handler) toHandleRegion(q *inquiry) result {
 // sameRegion reports whether the whole body belongs to one other region.
 func sameRegion(ds []decision) bool {
 	for i := range ds {
-		if ds[i].verb != verbRegion || ds[i].step.Region != ds[0].step.Region {
+		if ds[i].action != actionRegion || ds[i].step.Region != ds[0].step.Region {
 			return false
 		}
 	}
@@ -208,11 +208,11 @@ func sameRegion(ds []decision) bool {
 }
 
 // locate decides as much as memory can tell about one call.
-func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
+func (h *Handler) locate(q *request, p *part, marked bool) decision {
 	d := decision{part: p}
 	if known, ok := h.table.Find(p.call); ok {
 		if q.foreign(known.App) {
-			d.verb, d.refusal, d.cause = verbRefuse, refuseToken, ownership.ErrOtherApp
+			d.action, d.refusal, d.cause = actionRefuse, refuseToken, ownership.ErrOtherApp
 			d.why = "the token is not for the call's app"
 			// Whoever claimed a call first need not be whose it is: the cloud's own word
 			// is who could answer it. Until then the cloud may come again.
@@ -222,15 +222,15 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 			return d
 		}
 		if known.State == ownership.CallEnded {
-			d.verb, d.why = verbIgnore, "the call has ended"
+			d.action, d.why = actionIgnore, "the call has ended"
 			return d
 		}
 		return h.toOwner(d, known.Partition, "the call stands in the table")
 	}
 	if q.handle != nil && q.handle.Ref == string(p.call) {
 		// The signature does not say whose call it is: its owner's table does, or the
-		// line at the owner's desk.
-		if d = h.toOwner(d, q.handle.Partition, "the signed callback URI names its partition"); d.verb == verbRefuse {
+		// line at the owner's dispatcher.
+		if d = h.toOwner(d, q.handle.Partition, "the signed callback URI names its partition"); d.action == actionRefuse {
 			d.refusal = *h.aheadOfTable(q, 0).refused
 		}
 		return d
@@ -238,16 +238,16 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 	d.facts = q.facts(p)
 	d.verdict = h.policy.Load().rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
-	d.step = policy.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.hale)
+	d.step = policy.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.regionUp)
 	switch d.step.Step {
 	case policy.StepRedirect:
-		d.verb, d.why = verbRegion, d.step.Why
+		d.action, d.why = actionRegion, d.step.Why
 	case policy.StepRefuse:
-		d.verb, d.why, d.refusal = verbRefuse, d.step.Why, refuseResidency
+		d.action, d.why, d.refusal = actionRefuse, d.step.Why, refuseResidency
 	default:
-		d.verb, d.why = verbClaim, "nobody knows the call"
+		d.action, d.why = actionClaim, "nobody knows the call"
 		if p.ends {
-			d.verb = verbAsk
+			d.action = actionAsk
 		}
 	}
 	return d
@@ -256,35 +256,35 @@ func (h *Handler) locate(q *inquiry, p *part, marked bool) decision {
 func (h *Handler) toOwner(d decision, p ownership.PartitionID, why string) decision {
 	owner, ok := h.table.OwnerOf(d.part.call, p)
 	if !ok {
-		d.verb, d.refusal, d.why = verbRefuse, refuseNoOwner, "this node does not know the partition yet"
+		d.action, d.refusal, d.why = actionRefuse, refuseNoOwner, "this node does not know the partition yet"
 		return d
 	}
-	d.verb, d.owner, d.why = verbOwner, owner, why
+	d.action, d.owner, d.why = actionOwner, owner, why
 	return d
 }
 
 // settle gives a call its owner.
-func (h *Handler) settle(ctx context.Context, q *inquiry, d *decision, ask func(context.Context, ownership.Claim) (ownership.Placement, error)) {
+func (h *Handler) settle(ctx context.Context, q *request, d *decision, ask func(context.Context, ownership.Claim) (ownership.Placement, error)) {
 	c := h.claim(q, d.part, d.facts)
 	h.pinTo(q, d.part, &c)
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.ClaimTimeout)
 	defer cancel()
 	place, err := ask(ctx, c)
 	if err != nil {
-		d.verb, d.cause, d.refusal = verbRefuse, err, refusalOfClaim(err)
+		d.action, d.cause, d.refusal = actionRefuse, err, refusalOfClaim(err)
 		d.why = "it could not be placed"
 		return
 	}
 	d.placement = place
 	if place.Reason == ownership.ReasonEnded {
-		d.verb, d.why = verbIgnore, "the call has ended"
+		d.action, d.why = actionIgnore, "the call has ended"
 		return
 	}
-	d.verb, d.owner, d.why = verbOwner, h.ownerOf(d.part.call, place), "the table gave it a place"
+	d.action, d.owner, d.why = actionOwner, h.ownerOf(d.part.call, place), "the table gave it a place"
 }
 
 // pinTo keeps a call on the node of the callback URI that it came on.
-func (h *Handler) pinTo(q *inquiry, p *part, c *ownership.Claim) {
+func (h *Handler) pinTo(q *request, p *part, c *ownership.Claim) {
 	if q.handle == nil {
 		return
 	}
@@ -296,16 +296,20 @@ func (h *Handler) pinTo(q *inquiry, p *part, c *ownership.Claim) {
 	}
 }
 
-// ownerOf turns a placement into an owner. This node's memory may not have seen
-// the claim applied yet; then the placement is the newer word, and it alone knows
-// where a call stands that the region knew already.
+// ownerOf turns a placement into an owner. One at this node stands: the hand-over asks
+// again. Of another's, this node's memory knows the address; but it may not have seen
+// the claim applied yet, then the placement is the newer word, and it alone knows where
+// a call stands that the region knew already.
 func (h *Handler) ownerOf(call ownership.CallID, p ownership.Placement) ownership.Owner {
+	if p.Owner == h.cfg.Node {
+		return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: true}
+	}
 	_, known := h.table.Find(call)
 	o, ok := h.table.OwnerOf(call, p.Partition)
 	if ok && o.Epoch >= p.Epoch && (known || p.Reason != ownership.ReasonKnown) {
 		return o
 	}
-	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch, Here: p.Owner == h.cfg.Node}
+	return ownership.Owner{Node: p.Owner, Partition: p.Partition, Epoch: p.Epoch}
 }
 
 func refusalOfClaim(err error) refusal {

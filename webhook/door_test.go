@@ -25,8 +25,8 @@ func (e everybody) Look(ctx context.Context, h http.Header) (token.Claims, error
 	return e.Verify(ctx, h)
 }
 
-// request makes a notification for ServeHTTP without a connection.
-func request(t testing.TB, nd *node, body string) *http.Request {
+// newRequest makes a notification for ServeHTTP without a connection.
+func newRequest(t testing.TB, nd *node, body string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, nd.url+hookPath, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -38,7 +38,7 @@ func recorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
 func TestNewRefuses(t *testing.T) {
 	nd := oneNode(t, setup{})
 	sound := nd.door.cfg
-	deps := Deps{Tokens: everybody{}, Table: nd, Desk: nd, World: newWorld(), Handles: testKeys()}
+	deps := Deps{Tokens: everybody{}, Table: nd, Dispatcher: nd, Regions: newWorld(), Handles: testKeys()}
 	if _, err := New(sound, deps); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestCrash(t *testing.T) {
 		}
 	}()
 	nd.door.tokens = everybody{}
-	nd.door.ServeHTTP(recorder(), request(t, nd, update("c1")))
+	nd.door.ServeHTTP(recorder(), newRequest(t, nd, update("c1")))
 }
 
 // TestIDsAgree: graph normalises ids by itself, being of the same floor as

@@ -48,7 +48,7 @@ func TestAnEndIsNeverSwallowed(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})
 	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
 	r.knows("c1", 2, ownership.CallClaimed)
-	ask := Supposed{Body: []byte(end("c1")), App: ourApp}
+	ask := ownership.Supposed{Body: []byte(end("c1")), App: ourApp}
 
 	one.forgot.Store(true)
 	one.cutOff = ownership.ErrNoLeader
@@ -95,7 +95,7 @@ func TestAnEndIsNeverSwallowed(t *testing.T) {
 func TestAnEndLeavesAMark(t *testing.T) {
 	r := newRegion(t, newWorld(), "emea", 2, setup{})
 	one, two := r.nodes["emea-1"], r.nodes["emea-2"]
-	ask := Supposed{Body: []byte(end("c1")), App: ourApp}
+	ask := ownership.Supposed{Body: []byte(end("c1")), App: ourApp}
 	if e := one.door.Explain(t.Context(), ask); e.Calls[0].Decision != "ignore" || r.ends != 0 {
 		t.Errorf("explain told the region: %+v", e)
 	}

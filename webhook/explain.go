@@ -59,22 +59,12 @@ type ExplainedResponse struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// Supposed is a notification that has not arrived.
-type Supposed struct {
-	Target string      // path and query of a callback URI or of a redirect; empty: the webhook's path
-	Header http.Header // its own headers, with its token in Authorization where that is to be judged
-	Body   []byte
-	// App and Tenant are what the token would say; a token in Header says it itself.
-	App    ownership.AppID
-	Tenant ownership.TenantID
-}
-
 // Explain tells what would happen to a notification that arrived now on this
 // node. It runs the functions that requests run, with Table.WhatIf in place of
 // Table.Claim: nothing is claimed, handed over, relayed, logged or counted.
 // Without a token it explains as if there were a valid one.
-func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
-	q := &inquiry{received: h.now(), header: s.Header, body: s.Body, dry: true}
+func (h *Handler) Explain(ctx context.Context, s ownership.Supposed) Explanation {
+	q := &request{received: h.now(), header: s.Header, body: s.Body, dry: true}
 	lost := h.readTarget(s.Target, q)
 	msg, err := h.decode(q)
 	e, no := h.explainToken(ctx, q, s, msg)
@@ -101,7 +91,7 @@ func (h *Handler) Explain(ctx context.Context, s Supposed) Explanation {
 }
 
 // readTarget reads a request's target as router and readQuery do.
-func (h *Handler) readTarget(target string, q *inquiry) error {
+func (h *Handler) readTarget(target string, q *request) error {
 	path, raw, _ := strings.Cut(target, "?")
 	rest := path
 	for _, p := range h.cfg.paths() {
@@ -125,7 +115,7 @@ func (h *Handler) readTarget(target string, q *inquiry) error {
 
 // explainToken judges the token. Where there is none it takes what was supposed,
 // and guesses the app.
-func (h *Handler) explainToken(ctx context.Context, q *inquiry, s Supposed, msg graph.Message) (Explanation, refusal) {
+func (h *Handler) explainToken(ctx context.Context, q *request, s ownership.Supposed, msg graph.Message) (Explanation, refusal) {
 	if len(q.header["Authorization"]) == 0 {
 		q.app, q.tenant = s.App, s.Tenant
 		if q.app == "" {
@@ -160,7 +150,7 @@ func (h *Handler) guessApp(msg graph.Message) ownership.AppID {
 	return ""
 }
 
-func (h *Handler) explainCalls(ctx context.Context, q *inquiry, e *Explanation) {
+func (h *Handler) explainCalls(ctx context.Context, q *request, e *Explanation) {
 	ds, res := h.locateAll(ctx, q)
 	if ds == nil {
 		e.Response = responseOf(res)
@@ -168,7 +158,7 @@ func (h *Handler) explainCalls(ctx context.Context, q *inquiry, e *Explanation) 
 	}
 	whatIf := h.table.WhatIf
 	for i := range ds {
-		claimed := ds[i].verb == verbClaim
+		claimed := ds[i].action == actionClaim
 		if claimed {
 			h.settle(ctx, q, &ds[i], whatIf)
 		}
@@ -177,11 +167,11 @@ func (h *Handler) explainCalls(ctx context.Context, q *inquiry, e *Explanation) 
 	e.Response = h.explainPlan(q, ds)
 }
 
-func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCall {
+func (h *Handler) explainCall(q *request, d *decision, claimed bool) ExplainedCall {
 	p := d.part
 	c := ExplainedCall{
 		Call: p.call, RawCall: p.raw, Kind: kindOf(p), Recording: p.recording,
-		Decision: d.verb.String(), Why: d.why, Groups: q.groups(p, d.facts),
+		Decision: d.action.String(), Why: d.why, Groups: q.groups(p, d.facts),
 	}
 	_, c.Known = h.table.Find(p.call)
 	if d.cause != nil {
@@ -202,34 +192,34 @@ func (h *Handler) explainCall(q *inquiry, d *decision, claimed bool) ExplainedCa
 			c.Known = c.Known || reason == ownership.ReasonKnown || reason == ownership.ReasonEnded
 		}
 	}
-	if d.verb == verbOwner {
+	if d.action == actionOwner {
 		c.Owner = &ExplainedOwner{Node: d.owner.Node, Partition: d.owner.Partition, Epoch: d.owner.Epoch, Here: d.owner.Here}
 	}
 	return c
 }
 
 // explainPlan tells the response without bringing it about.
-func (h *Handler) explainPlan(q *inquiry, ds []decision) ExplainedResponse {
+func (h *Handler) explainPlan(q *request, ds []decision) ExplainedResponse {
 	p := h.choose(q, ds)
-	switch p.way {
-	case wayRegion:
+	switch p.route {
+	case routeRegion:
 		return responseOf(h.redirectToRegion(q, ds[0].step.Region))
-	case wayNode:
+	case routeNode:
 		return responseOf(h.redirectToNode(q, p.live[0].part, p.owner))
-	case wayIgnore:
+	case routeIgnore:
 		return responseOf(accepted(outcomeIgnored))
 	}
 	for _, d := range p.live {
 		switch {
-		case d.verb != verbRefuse:
-		case p.way == wayHand:
+		case d.action != actionRefuse:
+		case p.route == routeHand:
 			return responseOf(refused(d.refusal, d.cause))
 		default:
 			return responseOf(refused(refusePartly, nil))
 		}
 	}
 	switch {
-	case p.way == wayEach:
+	case p.route == routeEach:
 		return ExplainedResponse{Action: string(outcomeSeveral)}
 	case p.owner.Here && !h.table.Holds(p.live[0].part.call, p.owner.Partition, p.owner.Epoch):
 		return responseOf(refused(refuseNoLease, nil))
@@ -260,16 +250,16 @@ func kindOf(p *part) string {
 	}
 }
 
-// String gives the word that explain shows.
-func (v verb) String() string {
+// String returns the word that explain shows.
+func (v action) String() string {
 	switch v {
-	case verbIgnore:
+	case actionIgnore:
 		return "ignore"
-	case verbClaim:
+	case actionClaim:
 		return "claim"
-	case verbOwner:
+	case actionOwner:
 		return "owner"
-	case verbRegion:
+	case actionRegion:
 		return "region"
 	default:
 		return "refuse"

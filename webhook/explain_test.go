@@ -57,7 +57,7 @@ func TestExplain(t *testing.T) {
 		{"no path of ours either", "/metrics", nil, update("c1"), "not read", "absent", 404, "not_found", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := one.door.Explain(context.Background(), Supposed{Target: c.target, Header: c.header, Body: []byte(c.body)})
+			e := one.door.Explain(context.Background(), ownership.Supposed{Target: c.target, Header: c.header, Body: []byte(c.body)})
 			if e.Message != c.message || !strings.HasPrefix(e.Token, c.token) || e.Response.Status != c.status || e.Response.Action != c.action || e.Response.Location != c.location {
 				t.Errorf("%+v", e)
 			}
@@ -78,7 +78,7 @@ func TestExplain(t *testing.T) {
 // TestExplainShowsWhatRulesSaw: facts, verdict, pin, placement, groups, clock.
 func TestExplainShowsWhatRulesSaw(t *testing.T) {
 	nd := oneNode(t, setup{rules: toAmer, pins: []policy.PinSpec{{When: `call.botData.clientLocation == "US"`, Pin: ownership.Pin{Zone: "a"}}}})
-	e := nd.door.Explain(context.Background(), Supposed{Header: http.Header{"X-Microsoft-Skype-Caller-Region": {"APAC"}}, Body: []byte(sampleBody(t, "graph-incoming-policy-recording.json"))})
+	e := nd.door.Explain(context.Background(), ownership.Supposed{Header: http.Header{"X-Microsoft-Skype-Caller-Region": {"APAC"}}, Body: []byte(sampleBody(t, "graph-incoming-policy-recording.json"))})
 	if len(e.Calls) != 1 {
 		t.Fatalf("%+v", e)
 	}
@@ -89,16 +89,16 @@ func TestExplainShowsWhatRulesSaw(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 	// Two apps and no token: the target that is one of ours is the app.
-	e = nd.door.Explain(context.Background(), Supposed{Body: []byte(incoming("c1", `"targets":[{"identity":{"application":{"id":"`+strings.ToUpper(mediaApp)+`"}}}]`))})
+	e = nd.door.Explain(context.Background(), ownership.Supposed{Body: []byte(incoming("c1", `"targets":[{"identity":{"application":{"id":"`+strings.ToUpper(mediaApp)+`"}}}]`))})
 	if e.App != mediaApp {
 		t.Errorf("the app is %q", e.App)
 	}
 	nd.in.refuse = ownership.ErrFull
-	if e = nd.door.Explain(context.Background(), Supposed{Body: []byte(incoming("c1"))}); e.Response.Status != 503 || e.Calls[0].Decision != "refuse" || !strings.Contains(e.Calls[0].Why, "another call") {
+	if e = nd.door.Explain(context.Background(), ownership.Supposed{Body: []byte(incoming("c1"))}); e.Response.Status != 503 || e.Calls[0].Decision != "refuse" || !strings.Contains(e.Calls[0].Why, "another call") {
 		t.Errorf("%+v", e)
 	}
 	nd.in.refuse, nd.leaseOff = nil, true
-	if e = nd.door.Explain(context.Background(), Supposed{Body: []byte(incoming("c1"))}); e.Response.Status != 503 || e.Response.Action != "no_lease" {
+	if e = nd.door.Explain(context.Background(), ownership.Supposed{Body: []byte(incoming("c1"))}); e.Response.Status != 503 || e.Response.Action != "no_lease" {
 		t.Errorf("%+v", e)
 	}
 }
@@ -111,14 +111,14 @@ func TestExplainByTheTokensTenant(t *testing.T) {
 	body := []byte(incoming("c1"))
 	bearer := http.Header{"Authorization": {"Bearer " + mint(t, ourApp, ourTenant)}}
 	for name, c := range map[string]struct {
-		ask    Supposed
+		ask    ownership.Supposed
 		status int
 	}{
-		"by a token":            {Supposed{Header: bearer}, 503},
-		"told":                  {Supposed{Tenant: ourTenant, App: ourApp}, 503},
-		"a token outweighs":     {Supposed{Header: bearer, Tenant: "another"}, 503},
-		"another tenant":        {Supposed{Tenant: "another"}, 0},
-		"nobody knows a tenant": {Supposed{}, 0},
+		"by a token":            {ownership.Supposed{Header: bearer}, 503},
+		"told":                  {ownership.Supposed{Tenant: ourTenant, App: ourApp}, 503},
+		"a token outweighs":     {ownership.Supposed{Header: bearer, Tenant: "another"}, 503},
+		"another tenant":        {ownership.Supposed{Tenant: "another"}, 0},
+		"nobody knows a tenant": {ownership.Supposed{}, 0},
 	} {
 		c.ask.Body = body
 		if e := nd.door.Explain(context.Background(), c.ask); e.Response.Status != c.status {
@@ -133,7 +133,7 @@ func TestExplainKnowsTombstones(t *testing.T) {
 	r := newRegion(t, w, "emea", 1, setup{})
 	r.knows("gone", 1, ownership.CallEnded)
 	for call, known := range map[string]bool{"gone": true, "c1": false} {
-		e := r.nodes["emea-1"].door.Explain(context.Background(), Supposed{Body: []byte(update(call))})
+		e := r.nodes["emea-1"].door.Explain(context.Background(), ownership.Supposed{Body: []byte(update(call))})
 		if len(e.Calls) != 1 || e.Calls[0].Known != known {
 			t.Errorf("%s: %+v", call, e.Calls)
 		}

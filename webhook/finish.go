@@ -16,7 +16,7 @@ const (
 )
 
 // finish writes, counts and logs a result.
-func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *inquiry) {
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *request) {
 	hurried := q != nil && (q.hurried() || res.refused.local() && q.rings())
 	if res.refused != nil && strange(r) {
 		h.tell(r, res, q)
@@ -38,9 +38,9 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *
 	}
 }
 
-func (h *Handler) tell(r *http.Request, res result, q *inquiry) {
+func (h *Handler) tell(r *http.Request, res result, q *request) {
 	level := slog.LevelDebug
-	if res.refused != nil && h.told.Allow() {
+	if res.refused != nil && h.refusals.Allow() {
 		level = slog.LevelInfo
 	}
 	if h.log.Enabled(r.Context(), level) {

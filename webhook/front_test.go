@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"tandem/ownership"
 )
 
 // TestO11_HealthPath: probes of balancers are told whether requests should come here,
@@ -61,7 +63,7 @@ func TestO16_APathInTheBase(t *testing.T) {
 			if w.Code != 204 {
 				t.Errorf("%s%s: %d %s", prefix, rest, w.Code, w.Body)
 			}
-			x := nd.door.Explain(t.Context(), Supposed{Target: prefix + hookPath + rest, Body: []byte(legacyBody)})
+			x := nd.door.Explain(t.Context(), ownership.Supposed{Target: prefix + hookPath + rest, Body: []byte(legacyBody)})
 			if x.Response.Status != 204 {
 				t.Errorf("explaining %s%s: %+v", prefix, rest, x.Response)
 			}

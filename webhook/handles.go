@@ -126,7 +126,7 @@ func (h *Handles) Replace(keys []Key) error {
 	return nil
 }
 
-// Derived gives a key for another purpose for each of the keys, in their order (HKDF
+// Derived returns a key for another purpose for each of the keys, in their order (HKDF
 // with SHA-256, RFC 5869): what signs the one proves nothing about the other.
 func (h *Handles) Derived(purpose string) [][]byte {
 	keys := h.ring.Load().keys
@@ -141,7 +141,7 @@ func (h *Handles) Derived(purpose string) [][]byte {
 	return out
 }
 
-// Sign gives the value of a callback URI's s parameter: key id, dot, MAC.
+// Sign returns the value of a callback URI's s parameter: key id, dot, MAC.
 func (h *Handles) Sign(of Handle) string {
 	var room [maxSigned]byte
 	return string(h.sign(room[:0], func(b []byte) []byte { return of.append(b) }))
@@ -152,7 +152,7 @@ func (h *Handles) Verify(of Handle, s string) error {
 	return h.verify(s, func(b []byte) []byte { return of.append(b) })
 }
 
-// CallbackURI gives base/region/partition/epoch/ref?s=…; base is the region's
+// CallbackURI returns base/region/partition/epoch/ref?s=…; base is the region's
 // public URL with the webhook path. Nothing in it comes from a request.
 func (h *Handles) CallbackURI(base string, of Handle) string {
 	var room [512]byte
@@ -235,7 +235,7 @@ func (h *Handles) verify(got string, text func([]byte) []byte) error {
 	return ErrForged
 }
 
-// write gives the truncated MAC of the text; it is valid until the next write.
+// write returns the truncated MAC of the text; it is valid until the next write.
 func (s *scribe) write(text func([]byte) []byte) []byte {
 	s.mac.Reset()
 	s.text = text(s.text[:0])
@@ -273,7 +273,7 @@ func ParseHandle(region, partition, epoch, ref string) (Handle, error) {
 // foundings of one region do not meet by chance.
 const identityLen = 8
 
-// shortIdentity gives what the handles of a region carry of its identity. A region
+// shortIdentity returns what the handles of a region carry of its identity. A region
 // that was founded anew numbers its partitions from 1 again, so a callback URI from
 // before would name a partition that has nothing to do with its call.
 func shortIdentity(identity string) string {

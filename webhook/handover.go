@@ -30,7 +30,7 @@ func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownershi
 	return reply, err
 }
 
-// deliver is the one way from this door to the desk, for notifications that
+// deliver is the one way from this door to the dispatcher, for notifications that
 // arrived here and for relayed ones. It makes sure, at the last moment, that
 // this node acts for the call and has a valid lease: as the partition's owner, or
 // as the node that the call is reserved for, at its older epoch.
@@ -44,7 +44,7 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 	case ho.Epoch > owner.Epoch:
 		return ownership.Reply{}, fmt.Errorf("handing over call %s of partition %d: it is at epoch %d here, not %d: %w", ho.Call, ho.Partition, owner.Epoch, ho.Epoch, ownership.ErrFutureEpoch)
 	case !owner.Acting || !h.table.Holds(ho.Call, ho.Partition, owner.Epoch):
-		if reply, ok := h.desk.Handled(ho); ok {
+		if reply, ok := h.dispatcher.Handled(ho); ok {
 			return reply, nil // the fence stands before acts, and this is none
 		}
 		return ownership.Reply{}, fmt.Errorf("handing over call %s: partition %d: %w", ho.Call, ho.Partition, ownership.ErrFenced)
@@ -62,7 +62,7 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 	ho.Epoch = owner.Epoch
 	ho.CallbackURI = h.CallbackURI(ho.Partition, owner.Epoch, string(ho.Call))
 	if ho.Event == ownership.EventIncoming {
-		return h.desk.Incoming(ctx, ho)
+		return h.dispatcher.Incoming(ctx, ho)
 	}
-	return h.desk.Update(ctx, ho)
+	return h.dispatcher.Update(ctx, ho)
 }

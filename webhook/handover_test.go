@@ -122,7 +122,7 @@ func TestHangUp(t *testing.T) {
 	nd := oneNode(t, setup{})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	r := request(t, nd, incoming("c1")).WithContext(ctx)
+	r := newRequest(t, nd, incoming("c1")).WithContext(ctx)
 	nd.door.tokens = everybody{}
 	w := recorder()
 	nd.door.ServeHTTP(w, r)

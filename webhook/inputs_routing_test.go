@@ -155,7 +155,7 @@ func TestUncleanPaths(t *testing.T) {
 func TestRouterByItself(t *testing.T) {
 	nd := oneNode(t, setup{})
 	for _, path := range []string{"/api/calls/", "/API/calls", "//api/calls", "/api/../api/calls", "/api/calls/emea/1/1/c1/"} {
-		r := request(t, nd, "{}")
+		r := newRequest(t, nd, "{}")
 		r.URL.Path = path
 		w := recorder()
 		nd.door.router.ServeHTTP(w, r)

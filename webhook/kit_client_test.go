@@ -120,7 +120,7 @@ func entry(change, call string, members ...string) string {
 
 const legacyBody = `{"id":"x","participants":[],"isMultiparty":false,"presentedModalityTypes":["audio"],"callState":"incoming"}`
 
-// uri gives a callback URI on this node's own address.
+// uri returns a callback URI on this node's own address.
 func (nd *node) uri(p ownership.PartitionID, e ownership.Epoch, ref string) string {
 	return testKeys().CallbackURI(nd.url+hookPath, Handle{Region: nd.in.name, Partition: p, Epoch: e, Ref: ref})
 }

@@ -58,7 +58,7 @@ func (keyServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// newVerifier gives the real verifier, with its keys loaded.
+// newVerifier returns the real verifier, with its keys loaded.
 func newVerifier(t testing.TB) *token.Verifier {
 	t.Helper()
 	v, err := token.New(context.Background(), token.Config{

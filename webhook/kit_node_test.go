@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -38,7 +39,7 @@ type region struct {
 	answer func(ownership.Placement) ownership.Placement // changes a placement
 }
 
-// node is one node: its door behind a real server, its desk, its view.
+// node is one node: its door behind a real server, its dispatcher, its view.
 type node struct {
 	id       ownership.NodeID
 	in       *region
@@ -55,14 +56,17 @@ type node struct {
 	relayErr error
 	cutOff   error // nobody can tell it whether its table is up to date
 
-	deskMu sync.Mutex
-	asked  int // times that it made sure of that
-	got    []ownership.HandOver
+	dispatcherMu sync.Mutex
+	asked        int // times that it made sure of that
+	got          []ownership.HandOver
 
 	remembers map[string]ownership.Reply // by message id, as handled
 
 	reply func(ownership.HandOver) (ownership.Reply, error)
 }
+
+// roomy lets every test's connections in.
+var roomy = Limits{Connections: 4096, Idle: time.Minute}
 
 // world is what the regions of a test see of each other.
 type world struct {
@@ -134,7 +138,7 @@ var testKeys = sync.OnceValue(func() *Handles {
 	return h
 })
 
-// secret gives 32 different bytes for each seed.
+// secret returns 32 different bytes for each seed.
 func secret(seed byte) []byte {
 	b := make([]byte, 32)
 	for i := range b {
@@ -197,7 +201,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 		t.Fatal(err)
 	}
 	deps := Deps{
-		Tokens: nd.tokens, Table: nd, Desk: nd, World: w, Handles: testKeys(), Rules: rules, Pins: pins,
+		Tokens: nd.tokens, Table: nd, Dispatcher: nd, Regions: w, Handles: testKeys(), Rules: rules, Pins: pins,
 		Logger:  slog.New(slog.NewJSONHandler(nd.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: nd.metrics,
 	}
@@ -207,6 +211,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 	if nd.door, err = New(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
+	s.limits.Connections, s.limits.Idle = cmp.Or(s.limits.Connections, roomy.Connections), cmp.Or(s.limits.Idle, roomy.Idle)
 	nd.server = NewServer(nd.door, s.limits)
 	nd.server.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(nd.log, nil), slog.LevelDebug)
 	if s.server != nil {

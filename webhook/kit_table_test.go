@@ -28,7 +28,7 @@ func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
 	return o, ok
 }
 
-// OwnerOf gives the node that a call is reserved for, else the partition's owner.
+// OwnerOf returns the node that a call is reserved for, else the partition's owner.
 func (nd *node) OwnerOf(id ownership.CallID, p ownership.PartitionID) (ownership.Owner, bool) {
 	if k, ok := nd.Find(id); ok && k.Owner != "" && k.Partition == p {
 		o := ownership.Owner{Node: k.Owner, Partition: p, Epoch: k.Epoch, PublicURL: nd.in.nodes[k.Owner].url, Here: k.Owner == nd.id}
@@ -39,8 +39,8 @@ func (nd *node) OwnerOf(id ownership.CallID, p ownership.PartitionID) (ownership
 }
 
 func (nd *node) Fresh(context.Context) error {
-	nd.deskMu.Lock()
-	defer nd.deskMu.Unlock()
+	nd.dispatcherMu.Lock()
+	defer nd.dispatcherMu.Unlock()
 	nd.asked++
 	if nd.cutOff != nil {
 		return nd.cutOff
@@ -132,10 +132,10 @@ func (r *region) claim(c ownership.Claim, keep bool) (ownership.Placement, error
 }
 
 func (nd *node) Relay(ctx context.Context, to ownership.NodeID, ho ownership.HandOver) (ownership.Reply, error) {
-	nd.deskMu.Lock()
+	nd.dispatcherMu.Lock()
 	nd.relays = append(nd.relays, ho)
 	err := nd.relayErr
-	nd.deskMu.Unlock()
+	nd.dispatcherMu.Unlock()
 	if err != nil {
 		return ownership.Reply{}, err
 	}
@@ -155,15 +155,15 @@ func (nd *node) Update(_ context.Context, ho ownership.HandOver) (ownership.Repl
 }
 
 func (nd *node) Handled(ho ownership.HandOver) (ownership.Reply, bool) {
-	nd.deskMu.Lock()
-	defer nd.deskMu.Unlock()
+	nd.dispatcherMu.Lock()
+	defer nd.dispatcherMu.Unlock()
 	reply, ok := nd.remembers[ho.MessageID]
 	return reply, ok
 }
 
 func (nd *node) take(ho ownership.HandOver) (ownership.Reply, error) {
-	nd.deskMu.Lock()
-	defer nd.deskMu.Unlock()
+	nd.dispatcherMu.Lock()
+	defer nd.dispatcherMu.Unlock()
 	nd.got = append(nd.got, ho)
 	if nd.reply != nil {
 		return nd.reply(ho)
@@ -171,17 +171,17 @@ func (nd *node) take(ho ownership.HandOver) (ownership.Reply, error) {
 	return ownership.Reply{Status: http.StatusAccepted}, nil
 }
 
-// handed gives what the node's desk got.
+// handed returns what the node's dispatcher got.
 func (nd *node) handed() []ownership.HandOver {
-	nd.deskMu.Lock()
-	defer nd.deskMu.Unlock()
+	nd.dispatcherMu.Lock()
+	defer nd.dispatcherMu.Unlock()
 	return append([]ownership.HandOver(nil), nd.got...)
 }
 
-// relayed gives what the node sent to others.
+// relayed returns what the node sent to others.
 func (nd *node) relayed() []ownership.HandOver {
-	nd.deskMu.Lock()
-	defer nd.deskMu.Unlock()
+	nd.dispatcherMu.Lock()
+	defer nd.dispatcherMu.Unlock()
 	return append([]ownership.HandOver(nil), nd.relays...)
 }
 

@@ -63,7 +63,7 @@ func TestD14_OutgoingURIsBelongToTheirApp(t *testing.T) {
 func TestD14_ExplainLeavesNoTrace(t *testing.T) {
 	nd := oneNode(t, setup{})
 	h := http.Header{"Authorization": {"Bearer " + mint(t, ourApp, ourTenant)}}
-	if e := nd.door.Explain(context.Background(), Supposed{Header: h, Body: []byte(update("c1"))}); e.Token != "valid" {
+	if e := nd.door.Explain(context.Background(), ownership.Supposed{Header: h, Body: []byte(update("c1"))}); e.Token != "valid" {
 		t.Errorf("%+v", e)
 	}
 	if n := nd.tokens.asked; n != 0 {

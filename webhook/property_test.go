@@ -103,7 +103,7 @@ func (d *doorRun) send(nd *node, target, body, bearer string) answered {
 	return a
 }
 
-// handedSince gives what the desks got since the last look, and checks that each
+// handedSince returns what the dispatchers got since the last look, and checks that each
 // of them was allowed to act.
 func (d *doorRun) handedSince() []ownership.HandOver {
 	var all []ownership.HandOver

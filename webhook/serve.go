@@ -91,12 +91,12 @@ func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) servePlain(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
-	q := inquiry{received: h.now()}
+	q := request{received: h.now()}
 	h.finish(w, r, h.receive(w, r, &q), &q)
 }
 
 func (h *Handler) serveHandle(w http.ResponseWriter, r *http.Request, seg httprouter.Params) {
-	q := inquiry{received: h.now()}
+	q := request{received: h.now()}
 	of, err := ParseHandle(seg[0].Value, seg[1].Value, seg[2].Value, seg[3].Value)
 	if err != nil {
 		h.finish(w, r, refused(refuseNotFound, err), &q)
@@ -106,8 +106,8 @@ func (h *Handler) serveHandle(w http.ResponseWriter, r *http.Request, seg httpro
 	h.finish(w, r, h.receive(w, r, &q), &q)
 }
 
-// inquiry is one admitted request: what of it decides, and what goes on.
-type inquiry struct {
+// request is one admitted request: what of it decides, and what goes on.
+type request struct {
 	app      ownership.AppID
 	tenant   ownership.TenantID // as the token says
 	header   http.Header
@@ -125,11 +125,11 @@ type inquiry struct {
 // foreign reports whether a call is another app's than the one that the token is
 // for: such a token says nothing about the call. Tenants are not compared, for
 // a bot is called from more than one.
-func (q *inquiry) foreign(app ownership.AppID) bool { return app != q.app && !q.guessed }
+func (q *request) foreign(app ownership.AppID) bool { return app != q.app && !q.guessed }
 
 // receive takes a request through the door: headers, token, handle, body, and
 // only then what it says.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) result {
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) result {
 	if no, bad := h.checkHeaders(r); bad {
 		return refused(no, nil)
 	}
@@ -178,7 +178,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *inquiry) re
 	if ds == nil {
 		return res
 	}
-	return h.carryOut(ctx, q, ds)
+	return h.respond(ctx, q, ds)
 }
 
 // newCalls is how many calls that this node does not know one body may name. The
@@ -200,7 +200,7 @@ func (h *Handler) manyNew(parts []part) bool {
 
 // decode reads the body. On a call's signed callback URI the body need not name the
 // call.
-func (h *Handler) decode(q *inquiry) (graph.Message, error) {
+func (h *Handler) decode(q *request) (graph.Message, error) {
 	l := h.limits
 	l.Addressed = q.handle != nil && !q.handle.Outgoing()
 	return graph.Decode(q.body, l)
@@ -244,7 +244,7 @@ func isJSON(values []string) bool {
 
 // readQuery verifies the handle's signature and keeps the hop mark for later:
 // it is bound to the call, which only the body names.
-func (h *Handler) readQuery(raw string, q *inquiry) error {
+func (h *Handler) readQuery(raw string, q *request) error {
 	mark, _, ok := query(raw, "h")
 	if !ok {
 		return ErrForged

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// Limits bounds what connections to the public listener may cost. Zero values
-// mean the defaults.
+// Limits bounds what connections to the public listener may cost. Connections and Idle
+// are settings of the node and must be above zero; zero values of the others mean the
+// defaults.
 type Limits struct {
+	Connections int           // at one time; then strangers give way, see Listener
+	Idle        time.Duration // between two requests of a connection
+	Each        int           // of the connections from one address (IPv6: from one /64); default an eighth
 	ReadHeader  time.Duration // from the first byte to the end of the headers; default 5 s
 	Read        time.Duration // to the end of the body; default 10 s
 	Write       time.Duration // from the end of the headers to the end of the answer; default 20 s
-	Idle        time.Duration // between two requests of a connection; default 620 s, more than any balancer's
 	HeaderBytes int           // of request line and headers; default 32 KiB, net/http adds 4 KiB of its own
-	Connections int           // at one time; default 4096; then strangers give way, see Listener
-	Each        int           // of them from one address (IPv6: from one /64); default an eighth
 	Streams     int           // of one HTTP/2 connection at one time; default 100
 }
 
@@ -23,15 +24,13 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.ReadHeader, 5*time.Second)
 	setDefault(&l.Read, 10*time.Second)
 	setDefault(&l.Write, 20*time.Second)
-	setDefault(&l.Idle, 620*time.Second)
 	setDefault(&l.HeaderBytes, 32<<10)
-	setDefault(&l.Connections, 4096)
 	setDefault(&l.Each, max(l.Connections/8, 1))
 	setDefault(&l.Streams, 100)
 	return l
 }
 
-// NewServer gives the server of the public listener: HTTP/1.1, and HTTP/2 over
+// NewServer returns the server of the public listener: HTTP/1.1, and HTTP/2 over
 // TLS from 1.2 on. The caller puts certificates into TLSConfig, or a TLSConfig of
 // its own in its place, sets ErrorLog, and serves it on a listener from
 // Handler.Listener, which watches it.

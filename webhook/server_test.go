@@ -108,8 +108,8 @@ func TestPipelining(t *testing.T) {
 
 // TestServerDefaults reads the shipped limits off the server.
 func TestServerDefaults(t *testing.T) {
-	s := NewServer(http.NotFoundHandler(), Limits{})
-	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 10*time.Second || s.WriteTimeout != 20*time.Second || s.MaxHeaderBytes != 32<<10 || s.IdleTimeout != 620*time.Second {
+	s := NewServer(http.NotFoundHandler(), roomy)
+	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 10*time.Second || s.WriteTimeout != 20*time.Second || s.MaxHeaderBytes != 32<<10 || s.IdleTimeout != roomy.Idle {
 		t.Errorf("%+v", s)
 	}
 	if !s.Protocols.HTTP1() || !s.Protocols.HTTP2() || s.Protocols.UnencryptedHTTP2() {
@@ -132,7 +132,7 @@ func overTLS(t *testing.T, nd *node) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(nd.door, Limits{})
+	s := NewServer(nd.door, roomy)
 	s.TLSConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 	s.ErrorLog = nd.server.ErrorLog
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -145,7 +145,7 @@ func overTLS(t *testing.T, nd *node) string {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	way := nd.door.Listener(l, Limits{})
+	way := nd.door.Listener(l, roomy)
 	way.Watch(s)
 	go func() {
 		defer close(done)

@@ -69,7 +69,7 @@ func TestO22_SilentOwner(t *testing.T) {
 	if len(one.handed())+len(two.handed())+len(three.handed()) != 0 {
 		t.Error("somebody took it")
 	}
-	if e := two.door.Explain(t.Context(), Supposed{Body: []byte(end("c1")), App: ourApp}); e.Calls[0].Owner == nil || e.Calls[0].Owner.Node != "emea-1" || e.Calls[0].Owner.Epoch != 1 {
+	if e := two.door.Explain(t.Context(), ownership.Supposed{Body: []byte(end("c1")), App: ourApp}); e.Calls[0].Owner == nil || e.Calls[0].Owner.Node != "emea-1" || e.Calls[0].Owner.Epoch != 1 {
 		t.Errorf("explain: %+v", e.Calls[0])
 	}
 }

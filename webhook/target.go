@@ -65,7 +65,7 @@ func cleanTarget(r *http.Request) bool {
 	return r.URL.RawPath == "" && !r.URL.ForceQuery && spelling.IsPath(r.URL.Path)
 }
 
-// query gives the value of a parameter that stands at most once. The values we
+// query returns the value of a parameter that stands at most once. The values we
 // write need no escapes, so none are read.
 func query(raw, name string) (value string, found, ok bool) {
 	for raw != "" {
@@ -99,6 +99,6 @@ func (c *baseCache) good(base string) bool {
 
 // mayRedirectTo reports whether a region is healthy and has an address.
 func (h *Handler) mayRedirectTo(to ownership.Region) bool {
-	base, ok := h.world.URL(to)
-	return ok && h.bases.good(base) && h.world.Healthy(to)
+	base, ok := h.regions.URL(to)
+	return ok && h.bases.good(base) && h.regions.Healthy(to)
 }

@@ -76,7 +76,7 @@ func TestO37_NoticesWithoutAnEnvelope(t *testing.T) {
 		if len(got) != i+1 || got[i].Call != "c1" || got[i].RawCall != "c1" || got[i].Event != ownership.EventUpdate || string(got[i].Body) != body {
 			t.Errorf("%s: %+v", name, got)
 		}
-		e := one.door.Explain(t.Context(), Supposed{Target: strings.TrimPrefix(one.uri(2, 1, "c1"), one.url), Body: []byte(body), App: ourApp})
+		e := one.door.Explain(t.Context(), ownership.Supposed{Target: strings.TrimPrefix(one.uri(2, 1, "c1"), one.url), Body: []byte(body), App: ourApp})
 		if e.Response.Action != "relayed" || len(e.Calls) != 1 || e.Calls[0].Call != "c1" {
 			t.Errorf("%s: explain says %+v", name, e)
 		}

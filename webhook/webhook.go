@@ -80,12 +80,12 @@ const (
 // Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics
 // and Now may be nil.
 type Deps struct {
-	Tokens  Tokens
-	Table   Table
-	Desk    Desk
-	World   World
-	Handles *Handles
-	// Identity gives the region's identity, random since its founding, which its
+	Tokens     Tokens
+	Table      Table
+	Dispatcher Dispatcher
+	Regions    Regions
+	Handles    *Handles
+	// Identity returns the region's identity, random since its founding, which its
 	// handles carry; empty: it has none yet. May be nil.
 	Identity func() string
 	// Healthy says to probes whether this node should get requests; nil: always.
@@ -99,27 +99,27 @@ type Deps struct {
 
 // Handler is the public door. It is safe for concurrent use.
 type Handler struct {
-	cfg      Config
-	apps     map[ownership.AppID]App
-	base     string // of this region's callback URIs
-	tokens   Tokens
-	table    Table
-	desk     Desk
-	world    World
-	handles  *Handles
-	identity func() string
-	healthy  func(context.Context) bool
-	policy   atomic.Pointer[policies]
-	now      func() time.Time
-	log      *slog.Logger
-	count    *counters
-	router   *httprouter.Router
-	limits   graph.Limits
-	inFlight chan struct{}
-	hale     func(ownership.Region) bool // a region that a redirect may lead to
-	bases    baseCache
-	attempts *attempts
-	told     *rate.Limiter // lines of refused requests in the log
+	cfg        Config
+	apps       map[ownership.AppID]App
+	base       string // of this region's callback URIs
+	tokens     Tokens
+	table      Table
+	dispatcher Dispatcher
+	regions    Regions
+	handles    *Handles
+	identity   func() string
+	healthy    func(context.Context) bool
+	policy     atomic.Pointer[policies]
+	now        func() time.Time
+	log        *slog.Logger
+	count      *counters
+	router     *httprouter.Router
+	limits     graph.Limits
+	inFlight   chan struct{}
+	regionUp   func(ownership.Region) bool // a region that a redirect may lead to
+	bases      baseCache
+	attempts   *attempts
+	refusals   *rate.Limiter // lines of refused requests in the log
 	// handshakes bounds what is said of handshakes that belong elsewhere.
 	handshakes rate.Sometimes
 }
@@ -136,12 +136,12 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	if deps.Tokens == nil || deps.Table == nil || deps.Desk == nil || deps.World == nil || deps.Handles == nil {
-		return nil, errors.New("opening the public door: it needs tokens, a table, a desk, a world and handles")
+	if deps.Tokens == nil || deps.Table == nil || deps.Dispatcher == nil || deps.Regions == nil || deps.Handles == nil {
+		return nil, errors.New("opening the public door: it needs tokens, a table, a dispatcher, regions and handles")
 	}
 	h := &Handler{
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
-		tokens: deps.Tokens, table: deps.Table, desk: deps.Desk, world: deps.World, handles: deps.Handles,
+		tokens: deps.Tokens, table: deps.Table, dispatcher: deps.Dispatcher, regions: deps.Regions, handles: deps.Handles,
 		identity: deps.Identity, healthy: deps.Healthy,
 		now: deps.Now, log: deps.Logger,
 		limits:     graph.Limits{Notifications: cfg.Notifications},
@@ -155,7 +155,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		h.now = time.Now
 	}
 	h.attempts = newAttempts(cfg.Attempts, h.now)
-	h.told = rate.NewLimiter(refusedLines, refusedBurst)
+	h.refusals = rate.NewLimiter(refusedLines, refusedBurst)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -163,7 +163,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
-	h.hale = h.mayRedirectTo
+	h.regionUp = h.mayRedirectTo
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil
@@ -174,7 +174,7 @@ func (h *Handler) SetPolicy(rules *policy.Rules, pins *policy.Pins) {
 	h.policy.Store(&policies{rules: rules, pins: pins})
 }
 
-// CallbackURI gives the signed callback URI of a call, or of an outgoing ref,
+// CallbackURI returns the signed callback URI of a call, or of an outgoing ref,
 // in this region.
 func (h *Handler) CallbackURI(p ownership.PartitionID, e ownership.Epoch, ref string) string {
 	return h.handles.CallbackURI(h.base, Handle{Region: h.cfg.Region, Partition: p, Epoch: e, Ref: ref, Identity: h.shortIdentity()})

@@ -17,6 +17,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"tandem/ownership/history"
 )
 
 //go:embed pages static
@@ -29,8 +31,8 @@ const Root = "/console/"
 // scripts' reach, never sent from other sites.
 const cookieName = "tandem_session"
 
-// cookieLife is how long a browser keeps it.
-const cookieLife = 12 * time.Hour
+// SessionLife is how long a login lasts, and a browser keeps the cookie.
+const SessionLife = 12 * time.Hour
 
 // policy lets the pages use this program's own files only. Templates hold no
 // inline style and no inline script.
@@ -49,7 +51,7 @@ type Source interface {
 	// Call gives one call, or ErrNotFound, or another error for a bad id.
 	Call(id string) (Call, error)
 	// Latest gives the newest events, newest first.
-	Latest() []Event
+	Latest() []history.Event
 	// Stream serves the events after the request's Last-Event-ID for as long as the
 	// session opens the pages.
 	Stream(w http.ResponseWriter, r *http.Request, session string)

@@ -38,7 +38,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: session, Path: Root, MaxAge: int(cookieLife.Seconds()),
+		Name: cookieName, Value: session, Path: Root, MaxAge: int(SessionLife.Seconds()),
 		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode,
 	})
 	http.Redirect(w, r, next, http.StatusSeeOther)

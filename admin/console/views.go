@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Frame is what every page shows around its content.
@@ -27,34 +29,15 @@ type Overview struct {
 	Leader         ownership.NodeID // empty: none
 	Live, Capacity int
 	Active, Total  int // nodes
-	Regions        []Region
+	Regions        []api.Region
 	Nodes          []Node
-	Promises       []Promise
-}
-
-// Region is one region of the deployment.
-type Region struct {
-	Name           ownership.Region
-	URL            string
-	Healthy, Here  bool
-	Partial        bool
-	AsOf           time.Time
-	Nodes          int
-	Live, Capacity int
+	Promises       []api.Promise
 }
 
 // Node is one node with its partitions.
 type Node struct {
-	ownership.Node
-	Live         int
-	Leader, Here bool
-	Partitions   []ownership.Partition
-}
-
-// Promise is one guarantee and whether it holds; unknown: this node cannot tell.
-type Promise struct {
-	Text, Why      string
-	Holds, Unknown bool
+	api.Node
+	Owned []ownership.Partition
 }
 
 // Query is what the table of calls is filtered by, as the reader typed it.
@@ -108,19 +91,7 @@ type Call struct {
 	CallRow
 	Partition ownership.Partition
 	Why       []string
-	Timeline  []Event
-}
-
-// Event is one line of the history.
-type Event struct {
-	ID        uint64
-	At        time.Time
-	Kind      string
-	Call      ownership.CallID
-	Partition ownership.PartitionID
-	Node      ownership.NodeID
-	Epoch     ownership.Epoch
-	Text      string
+	Timeline  []history.Event
 }
 
 // states are the words of the filter's list.

@@ -47,7 +47,7 @@ func verdicts(ctx context.Context, cloud *graphsim.Cloud, v *token.Verifier, ver
 	return nil
 }
 
-// judge gives the status of the public door's answer, 200 standing for a token
+// judge returns the status of the public door's answer, 200 standing for a token
 // that passes, and the refusal's code.
 func judge(ctx context.Context, v *token.Verifier, h http.Header) (int, token.Code) {
 	_, err := v.Verify(ctx, h)
@@ -73,7 +73,7 @@ type maker struct {
 	err   error
 }
 
-// mint gives a token as the issuer would make it.
+// mint returns a token as the issuer would make it.
 func (m *maker) mint(o graphsim.TokenOptions) string {
 	raw, err := m.cloud.Mint(o)
 	if err != nil && m.err == nil {
@@ -87,7 +87,7 @@ func (m *maker) good() string { return m.mint(graphsim.TokenOptions{}) }
 // bearer puts a token where it belongs.
 func bearer(raw string) http.Header { return http.Header{"Authorization": {"Bearer " + raw}} }
 
-// samples gives all of them, the good ones first. Their numbers are those of
+// samples returns all of them, the good ones first. Their numbers are those of
 // SECURITY.md.
 func samples(m *maker) []sample {
 	var all []sample

@@ -4,9 +4,9 @@
 // 	protoc        v3.21.12
 // source: peerpb/peer.proto
 
-// Messages of the peer link: what the nodes of one region say to each other
-// beside raft. Field numbers are never reused; unknown fields are ignored, so
-// that a rolling upgrade may add some.
+// The peer link: what the nodes of one region say to each other beside raft.
+// Field numbers are never reused; unknown fields are ignored, so that a rolling
+// upgrade may add some.
 
 package peerpb
 
@@ -1198,6 +1198,9 @@ type HelloReply struct {
 	Leader        string                 `protobuf:"bytes,18,opt,name=leader,proto3" json:"leader,omitempty"`
 	Former        string                 `protobuf:"bytes,19,opt,name=former,proto3" json:"former,omitempty"`
 	LastIndex     uint64                 `protobuf:"varint,20,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log
+	Refusal       *Fault                 `protobuf:"bytes,21,opt,name=refusal,proto3" json:"refusal,omitempty"`                       // what refused says, with its kind
+	LastTerm      uint64                 `protobuf:"varint,22,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`    // of its raft log's last entry
+	Voters        []string               `protobuf:"bytes,23,rep,name=voters,proto3" json:"voters,omitempty"`                         // by its raft configuration
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1370,6 +1373,27 @@ func (x *HelloReply) GetLastIndex() uint64 {
 		return x.LastIndex
 	}
 	return 0
+}
+
+func (x *HelloReply) GetRefusal() *Fault {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+func (x *HelloReply) GetLastTerm() uint64 {
+	if x != nil {
+		return x.LastTerm
+	}
+	return 0
+}
+
+func (x *HelloReply) GetVoters() []string {
+	if x != nil {
+		return x.Voters
+	}
+	return nil
 }
 
 type NodeAddr struct {
@@ -2675,7 +2699,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04over\x18\r \x01(\bR\x04over\x12\x16\n" +
 	"\x06former\x18\x0e \x01(\tR\x06former\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\x0f \x01(\x04R\tlastIndex\"\xbd\x04\n" +
+	"last_index\x18\x0f \x01(\x04R\tlastIndex\"\xa3\x05\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -2702,7 +2726,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06leader\x18\x12 \x01(\tR\x06leader\x12\x16\n" +
 	"\x06former\x18\x13 \x01(\tR\x06former\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\x14 \x01(\x04R\tlastIndex\"2\n" +
+	"last_index\x18\x14 \x01(\x04R\tlastIndex\x12/\n" +
+	"\arefusal\x18\x15 \x01(\v2\x15.tandem.peer.v1.FaultR\arefusal\x12\x1b\n" +
+	"\tlast_term\x18\x16 \x01(\x04R\blastTerm\x12\x16\n" +
+	"\x06voters\x18\x17 \x03(\tR\x06voters\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
@@ -2796,7 +2823,22 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01B\x17Z\x15tandem/cluster/peerpbb\x06proto3"
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\xc9\a\n" +
+	"\x04Peer\x12G\n" +
+	"\aPropose\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReply\x12A\n" +
+	"\x05Renew\x12\x1c.tandem.peer.v1.RenewRequest\x1a\x1a.tandem.peer.v1.RenewReply\x12>\n" +
+	"\x04Term\x12\x1b.tandem.peer.v1.TermRequest\x1a\x19.tandem.peer.v1.TermReply\x12A\n" +
+	"\x05Hello\x12\x1c.tandem.peer.v1.HelloRequest\x1a\x1a.tandem.peer.v1.HelloReply\x12>\n" +
+	"\x04Join\x12\x1b.tandem.peer.v1.JoinRequest\x1a\x19.tandem.peer.v1.JoinReply\x12G\n" +
+	"\aDismiss\x12\x1e.tandem.peer.v1.DismissRequest\x1a\x1c.tandem.peer.v1.DismissReply\x12A\n" +
+	"\x05Yield\x12\x1c.tandem.peer.v1.YieldRequest\x1a\x1a.tandem.peer.v1.YieldReply\x12D\n" +
+	"\x06Direct\x12\x1d.tandem.peer.v1.DirectRequest\x1a\x1b.tandem.peer.v1.DirectReply\x12@\n" +
+	"\x04Take\x12\x1b.tandem.peer.v1.TakeRequest\x1a\x19.tandem.peer.v1.TakeReply(\x01\x12J\n" +
+	"\bTransfer\x12\x1f.tandem.peer.v1.TransferRequest\x1a\x1d.tandem.peer.v1.TransferReply\x12G\n" +
+	"\aBarrier\x12\x1e.tandem.peer.v1.BarrierRequest\x1a\x1c.tandem.peer.v1.BarrierReply\x12G\n" +
+	"\aRestore\x12\x1c.tandem.peer.v1.RestoreChunk\x1a\x1c.tandem.peer.v1.RestoreReply(\x01\x128\n" +
+	"\x05Relay\x12\x18.tandem.peer.v1.HandOver\x1a\x15.tandem.peer.v1.Reply\x12F\n" +
+	"\x06WhatIf\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReplyB\x17Z\x15tandem/cluster/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -2866,17 +2908,46 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	36, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
 	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
 	16, // 10: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
-	37, // 11: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
-	5,  // 12: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	38, // 13: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	39, // 14: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	33, // 15: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	33, // 16: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	1,  // 11: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
+	37, // 12: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	5,  // 13: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
+	38, // 14: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	39, // 15: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	33, // 16: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	33, // 17: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	6,  // 18: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
+	8,  // 19: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
+	12, // 20: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
+	14, // 21: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	21, // 22: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	23, // 23: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	25, // 24: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	17, // 25: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	19, // 26: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	27, // 27: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	29, // 28: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	31, // 29: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	34, // 30: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 31: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	7,  // 32: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	11, // 33: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	13, // 34: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	15, // 35: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	22, // 36: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	24, // 37: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	26, // 38: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	18, // 39: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	20, // 40: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	28, // 41: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	30, // 42: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	32, // 43: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	35, // 44: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 45: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -2892,7 +2963,7 @@ func file_peerpb_peer_proto_init() {
 			NumEnums:      1,
 			NumMessages:   39,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_peerpb_peer_proto_goTypes,
 		DependencyIndexes: file_peerpb_peer_proto_depIdxs,

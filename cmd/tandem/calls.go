@@ -1,21 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 func (a *app) callsCommand() *cobra.Command {
 	var (
-		f                                                         ownership.CallFilter
-		region, node, partition, tenant, appID, group, state, cur string
-		limit                                                     int
+		f                        ownership.CallFilter
+		region                   ownership.Region
+		partition, state, cursor string
+		limit                    int
 	)
 	c := &cobra.Command{
 		Use:   "calls [list | [show] CALL]",
@@ -26,11 +29,10 @@ so that late notifications do no harm.`,
   tandem calls --node emea-1 --limit 20
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				return a.showCall(ctx, c, name)
 			}
-			f = ownership.CallFilter{Node: ownership.NodeID(node), Tenant: ownership.TenantID(tenant), App: ownership.AppID(appID), Group: ownership.GroupKey(group)}
 			if partition != "" {
 				id, err := partitionID(partition)
 				if err != nil {
@@ -45,7 +47,7 @@ so that late notifications do no harm.`,
 				}
 				f.State = s
 			}
-			page, err := c.CallsIn(ctx, ownership.Region(region), f, cur, limit)
+			page, err := c.CallsIn(ctx, region, f, cursor, limit)
 			if err != nil {
 				return err
 			}
@@ -61,14 +63,14 @@ so that late notifications do no harm.`,
 		}),
 	}
 	flags := c.Flags()
-	flags.StringVar(&region, "region", "", "the asked node's region; of another one it says whom to ask")
-	flags.StringVar(&node, "node", "", "only calls that this node acts for, those reserved for it included")
+	flags.StringVar((*string)(&region), "region", "", "the asked node's region; of another one it says whom to ask")
+	flags.StringVar((*string)(&f.Node), "node", "", "only calls that this node acts for, those reserved for it included")
 	flags.StringVar(&partition, "partition", "", "only calls of this partition")
-	flags.StringVar(&tenant, "tenant", "", "only calls of this tenant")
-	flags.StringVar(&appID, "app", "", "only calls of this app")
-	flags.StringVar(&group, "group", "", "only calls that carry this group key, such as thread:19:…")
+	flags.StringVar((*string)(&f.Tenant), "tenant", "", "only calls of this tenant")
+	flags.StringVar((*string)(&f.App), "app", "", "only calls of this app")
+	flags.StringVar((*string)(&f.Group), "group", "", "only calls that carry this group key, such as thread:19:…")
 	flags.StringVar(&state, "state", "", "only claimed, answered, orphaned or ended calls")
-	flags.StringVar(&cur, "cursor", "", "where the last page stopped")
+	flags.StringVar(&cursor, "cursor", "", "where the last page stopped")
 	flags.IntVar(&limit, "limit", 50, "at most so many")
 	return c
 }
@@ -77,21 +79,12 @@ func callRows(calls []ownership.Call) [][]string {
 	now := time.Now()
 	rows := [][]string{{"CALL", "STATE", "OWNER", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
 	for _, k := range calls {
-		rows = append(rows, []string{
-			string(k.ID), k.State.String(), dash(string(ownerNow(k, k.Placement.Owner))), k.Partition.String(), k.Epoch.String(),
+		rows = append(rows, []string{ // a node of older software says who acts of the partition only
+			string(k.ID), k.State.String(), dash(string(cmp.Or(k.Owner, k.Placement.Owner))), k.Partition.String(), k.Epoch.String(),
 			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
 		})
 	}
 	return rows
-}
-
-// ownerNow gives who acts for a call; a node of older software says it of the
-// partition only.
-func ownerNow(k ownership.Call, otherwise ownership.NodeID) ownership.NodeID {
-	if k.Owner != "" {
-		return k.Owner
-	}
-	return otherwise
 }
 
 // orphanRows shows what is needed to rejoin calls whose media died with their
@@ -108,7 +101,7 @@ func orphanRows(calls []ownership.Call) [][]string {
 	return rows
 }
 
-func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
+func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 	if _, err := callID(id); err != nil {
 		return err
 	}
@@ -123,15 +116,14 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 	both := struct {
 		Call     ownership.Call  `json:"call"`
 		Why      []string        `json:"why"`
-		Timeline []admin.Event   `json:"timeline"`
-		Now      ownership.Owner `json:"-"`
+		Timeline []history.Event `json:"timeline"`
 	}{Call: call, Why: why.Why, Timeline: why.Timeline}
 	return a.print(both, func() [][]string {
 		rows := [][]string{
 			{"call", string(call.ID)},
 			{"state", call.State.String()},
 			{"partition", call.Partition.String() + ", epoch " + call.Epoch.String()},
-			{"owner now", string(ownerNow(call, why.Partition.Owner))},
+			{"owner now", string(cmp.Or(call.Owner, why.Partition.Owner))},
 			{"tenant", dash(string(call.Tenant))},
 			{"app", dash(string(call.App))},
 			{"thread", dash(call.Thread)},
@@ -142,7 +134,7 @@ func (a *app) showCall(ctx context.Context, c *admin.Client, id string) error {
 			rows = append(rows, []string{"why", w})
 		}
 		for _, e := range why.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(e.Kind + "  " + e.Text)})
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
 		}
 		return rows
 	})

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -24,7 +24,7 @@ func (a *app) leaveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave",
 		Short: "take the asked node out of its region, handing its partitions over",
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			if err := c.Leave(ctx); err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (a *app) removeCommand() *cobra.Command {
 		Use:   "remove NODE",
 		Short: "take another node out, dead or alive",
 		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.Remove(ctx, ownership.NodeID(args[0])); err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func (a *app) undrainCommand() *cobra.Command {
 		Use:   "undrain NODE",
 		Short: "bring a draining node back",
 		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.Undrain(ctx, ownership.NodeID(args[0])); err != nil {
 				return err
 			}
@@ -71,7 +71,7 @@ func (a *app) moveCommand() *cobra.Command {
 		Long: `The owner stops acting, then the epoch grows and the new owner starts. Calls with
 app-hosted media cannot move: a partition that holds one is refused.`,
 		Args: cobra.ExactArgs(2),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := partitionID(args[0])
 			if err != nil {
 				return err
@@ -90,7 +90,7 @@ func (a *app) releaseCommand() *cobra.Command {
 		Use:   "release CALL",
 		Short: "end a call's record by hand; the call itself is not touched",
 		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			if _, err := callID(args[0]); err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func (a *app) snapshotCommand() *cobra.Command {
 		Use:   "save FILE",
 		Short: "write the whole table to a file, with its checksum",
 		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			return a.saveSnapshot(ctx, c, args[0])
 		}),
 	}
@@ -122,7 +122,7 @@ func (a *app) snapshotCommand() *cobra.Command {
 
 // saveSnapshot writes beside the file and renames, so that a broken download
 // never stands under the wanted name.
-func (a *app) saveSnapshot(ctx context.Context, c *admin.Client, file string) (err error) {
+func (a *app) saveSnapshot(ctx context.Context, c *client.Client, file string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), ".tandem-snapshot-*")
 	if err != nil {
 		return fmt.Errorf("making the snapshot file: %w", err)

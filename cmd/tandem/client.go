@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -39,7 +42,7 @@ func (f *clientFlags) check() error {
 	if !slices.Contains([]string{"table", "json", "yaml"}, f.format) {
 		return usage("--format is %q: table, json or yaml", f.format)
 	}
-	if !slices.Contains([]string{"", admin.Local, admin.Leader, admin.Linearizable}, f.consistency) {
+	if !slices.Contains([]string{"", api.Local, api.Leader, api.Linearizable}, f.consistency) {
 		return usage("--consistency is %q: local, leader or linearizable", f.consistency)
 	}
 	return nil
@@ -55,30 +58,17 @@ func (a *app) env(name string) string {
 	return ""
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // asking runs one request against the admin door, and turns the door's refusals
 // into exit codes.
-func (a *app) asking(do func(context.Context, *admin.Client, []string) error) func(*cobra.Command, []string) error {
+func (a *app) asking(do func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := admin.NewClient(first(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), first(a.client.caFile, a.env("TANDEM_CACERT")))
+		c, err := client.New(cmp.Or(a.client.addr, a.env("TANDEM_ADDR"), defaultAddr), a.env("TANDEM_TOKEN"), cmp.Or(a.client.caFile, a.env("TANDEM_CACERT")))
 		if err != nil {
 			return usage("%w", err)
 		}
 		defer c.Close()
 		c.Consistency = a.client.consistency
-		ctx := cmd.Context()
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return asExit(do(ctx, c, args))
 	}
@@ -86,15 +76,15 @@ func (a *app) asking(do func(context.Context, *admin.Client, []string) error) fu
 
 // asExit gives an error of the admin door its exit code.
 func asExit(err error) error {
-	var p *admin.Problem
+	var p *client.Problem
 	switch {
 	case err == nil:
 		return nil
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return exitError{exitNotFound, err}
 	case errors.As(err, &p) && p.Status == 0:
 		return exitError{exitUnavailable, fmt.Errorf("%w; is a node running there? name its admin door with --addr or TANDEM_ADDR", err)}
-	case admin.Unavailable(err):
+	case client.Unavailable(err):
 		return exitError{exitUnavailable, err}
 	case errors.As(err, &p) && p.Status == 401:
 		return exitError{exitFailure, fmt.Errorf("%w; put a token of the admin door into TANDEM_TOKEN", err)}
@@ -104,7 +94,7 @@ func asExit(err error) error {
 
 // listing is asking for the commands that list things or show one of them. The
 // words list and show may be left out, so that one alone is a name.
-func (a *app) listing(do func(ctx context.Context, c *admin.Client, name string) error) func(*cobra.Command, []string) error {
+func (a *app) listing(do func(ctx context.Context, c *client.Client, name string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		name := ""
 		switch {
@@ -116,7 +106,28 @@ func (a *app) listing(do func(ctx context.Context, c *admin.Client, name string)
 		default:
 			return usage("write list, or show and one name; see '%s --help'", cmd.CommandPath())
 		}
-		return a.asking(func(ctx context.Context, c *admin.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+		return a.asking(func(ctx context.Context, c *client.Client, _ []string) error { return do(ctx, c, name) })(cmd, args)
+	}
+}
+
+// insistPause lies between two attempts of a request that waits.
+const insistPause = time.Second
+
+// insist asks until it is done, refused for good, or the wait is over; each failure in
+// between is told.
+func insist(ctx context.Context, wait time.Duration, ask func() error, tell func(error)) error {
+	until := time.Now().Add(wait)
+	for {
+		err := ask()
+		if err == nil || !client.Unavailable(err) || time.Now().After(until) {
+			return err
+		}
+		tell(err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(insistPause):
+		}
 	}
 }
 

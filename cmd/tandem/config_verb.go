@@ -91,7 +91,7 @@ func (a *app) configShowCommand() *cobra.Command {
 			if origin {
 				return a.print(cfg.Settings, func() [][]string { return settingRows(cfg.Settings) })
 			}
-			text := mustYAML(cfg.Config)
+			text := mustYAML(cfg.Filled())
 			if a.client.format != "json" {
 				_, err = a.out.Write(text)
 				return err

@@ -46,11 +46,7 @@ func (a *app) devCommand() *cobra.Command {
 		Example: `  tandem dev
   tandem dev --duration 20s --rate 50 --report r.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return a.dev(ctx, f)
+			return a.dev(cmd.Context(), f)
 		},
 	}
 	c.Flags().DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")

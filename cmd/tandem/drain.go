@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -30,7 +31,7 @@ and exits with 1.`,
 		Example: `  tandem drain emea-2                     until its last call ends
   tandem drain emea-2 --within 30m --wait`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			id := ownership.NodeID(args[0])
 			var until time.Time
 			if within > 0 {
@@ -40,7 +41,7 @@ and exits with 1.`,
 				return err
 			}
 			if c.Consistency == "" {
-				c.Consistency = admin.Linearizable // the node that is asked may not have heard of the drain yet
+				c.Consistency = api.Linearizable // the node that is asked may not have heard of the drain yet
 			}
 			if wait {
 				return a.awaitDrained(ctx, c, id)
@@ -65,14 +66,14 @@ const (
 )
 
 // awaitDrained tells how a drain goes until the node has no live call.
-func (a *app) awaitDrained(ctx context.Context, c *admin.Client, id ownership.NodeID) error {
+func (a *app) awaitDrained(ctx context.Context, c *client.Client, id ownership.NodeID) error {
 	tick := time.NewTicker(drainLook)
 	defer tick.Stop()
 	told := -1
 	for {
 		n, err := c.Node(ctx, id)
 		switch {
-		case admin.Unavailable(err):
+		case client.Unavailable(err):
 			// The node that is asked may be the one that restarts.
 		case err != nil:
 			return err
@@ -96,7 +97,7 @@ func (a *app) awaitDrained(ctx context.Context, c *admin.Client, id ownership.No
 }
 
 // cannotMove lists what a drain had to leave.
-func (a *app) cannotMove(ctx context.Context, c *admin.Client, n admin.Node) error {
+func (a *app) cannotMove(ctx context.Context, c *client.Client, n api.Node) error {
 	page, err := c.Calls(ctx, ownership.CallFilter{Node: n.ID, State: ownership.CallAnswered}, "", 0)
 	if err != nil {
 		return err

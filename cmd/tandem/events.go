@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
+	"tandem/ownership/history"
 )
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -23,8 +24,8 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "what happened to the table, as it happens",
 		Example: `  tandem events --follow
   tandem events --after 1200 --format json`,
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
-			err := c.Events(ctx, after, follow, func(e admin.Event) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
+			err := c.Events(ctx, after, follow, func(e history.Event) error {
 				if a.client.format != "table" {
 					return json.NewEncoder(a.out).Encode(e) // a line an event
 				}
@@ -43,8 +44,8 @@ func (a *app) eventsCommand() *cobra.Command {
 }
 
 // eventLine tells an event; what it does not concern is left out.
-func eventLine(e admin.Event) string {
-	words := []string{e.At.Format("15:04:05.000"), strconv.FormatUint(e.ID, 10), e.Kind}
+func eventLine(e history.Event) string {
+	words := []string{e.At.Format("15:04:05.000"), strconv.FormatUint(e.ID, 10), string(e.Kind)}
 	if e.Call != "" {
 		words = append(words, string(e.Call))
 	}
@@ -57,11 +58,4 @@ func eventLine(e admin.Event) string {
 		}
 	}
 	return strings.Join(words, "  ")
-}
-
-// cutHeader reads "Name: value".
-func cutHeader(line string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(line, ":")
-	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	return name, value, ok && name != "" && !strings.ContainsAny(name+value, "\r\n\x00")
 }

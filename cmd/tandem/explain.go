@@ -6,10 +6,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
+	"tandem/ownership"
 )
 
 // maxExplained is the largest notification that explain reads.
@@ -18,7 +20,7 @@ const maxExplained = 4 << 20
 func (a *app) explainCommand() *cobra.Command {
 	var (
 		file    string
-		ask     admin.Notification
+		ask     ownership.Supposed
 		headers []string
 	)
 	c := &cobra.Command{
@@ -35,7 +37,7 @@ or say with --tenant what it would tell.`,
   tandem explain --notification incoming.json
   tandem explain --notification - --header 'X-Microsoft-Skype-Caller-Region: amer' < body.json`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			switch {
 			case len(args) == 1 && file == "":
 				return a.explainCall(ctx, c, args[0])
@@ -53,7 +55,7 @@ or say with --tenant what it would tell.`,
 	return c
 }
 
-func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error {
+func (a *app) explainCall(ctx context.Context, c *client.Client, id string) error {
 	if _, err := callID(id); err != nil {
 		return err
 	}
@@ -74,13 +76,13 @@ func (a *app) explainCall(ctx context.Context, c *admin.Client, id string) error
 			rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, verdict)})
 		}
 		for _, e := range x.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), e.Kind + "  " + e.Text})
+			rows = append(rows, []string{e.At.Format("15:04:05.000"), string(e.Kind) + "  " + e.Text})
 		}
 		return rows
 	})
 }
 
-func (a *app) explainNotification(ctx context.Context, c *admin.Client, file string, ask admin.Notification, headers []string) (err error) {
+func (a *app) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
 	var in io.Reader = os.Stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -129,11 +131,13 @@ func answerOf(status int) string {
 	return fmt.Sprintf("%d %s", status, http.StatusText(status))
 }
 
+// readHeaders reads lines of "Name: value".
 func readHeaders(lines []string) (http.Header, error) {
 	h := http.Header{}
 	for _, l := range lines {
-		name, value, ok := cutHeader(l)
-		if !ok {
+		name, value, ok := strings.Cut(l, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || name == "" || strings.ContainsAny(name+value, "\r\n\x00") {
 			return nil, usage("--header %q: write Name: value", l)
 		}
 		h.Add(name, value)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 )
 
 func (a *app) foundCommand() *cobra.Command {
@@ -29,8 +29,8 @@ Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role ope
 		Example: `  tandem found                 on the first node of a new region
   tandem found --wait 30s      right after its start, in a script`,
 		Args: cobra.NoArgs,
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
-			if err := a.found(ctx, c, wait); err != nil {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
+			if err := insist(ctx, wait, func() error { return c.Found(ctx) }, func(error) {}); err != nil {
 				return err
 			}
 			s, err := c.Status(ctx)
@@ -43,20 +43,4 @@ Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role ope
 	}
 	c.Flags().DurationVar(&wait, "wait", 0, "go on trying for so long while the node cannot answer yet")
 	return c
-}
-
-// found asks until it is done, refused for good, or the wait is over.
-func (a *app) found(ctx context.Context, c *admin.Client, wait time.Duration) error {
-	until := time.Now().Add(wait)
-	for {
-		err := c.Found(ctx)
-		if err == nil || !admin.Unavailable(err) || time.Now().After(until) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(joinPause):
-		}
-	}
 }

@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 )
 
 func (a *app) joinCommand() *cobra.Command {
@@ -27,8 +28,12 @@ tokens new NAME --once --for 1h'.`,
 		Example: `  tandem join 10.0.0.1:8471 --wait 60s       on the new node
   tandem join 10.0.0.3:8471                  on any node of the region`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
-			n, err := a.join(ctx, c, args[0], wait)
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
+			var n api.Node
+			err := insist(ctx, wait, func() (err error) {
+				n, err = c.Join(ctx, api.JoinRequest{Address: args[0]})
+				return err
+			}, func(err error) { a.done("not yet: %v", err) })
 			if err != nil {
 				return err
 			}
@@ -42,24 +47,4 @@ tokens new NAME --once --for 1h'.`,
 	}
 	c.Flags().DurationVar(&wait, "wait", 0, "go on trying for so long while nobody can answer")
 	return c
-}
-
-// joinPause lies between two attempts of a join that waits.
-const joinPause = time.Second
-
-// join asks until it is done, refused for good, or the wait is over.
-func (a *app) join(ctx context.Context, c *admin.Client, address string, wait time.Duration) (admin.Node, error) {
-	until := time.Now().Add(wait)
-	for {
-		n, err := c.Join(ctx, admin.JoinRequest{Address: address})
-		if err == nil || !admin.Unavailable(err) || time.Now().After(until) {
-			return n, err
-		}
-		a.done("not yet: %v", err)
-		select {
-		case <-ctx.Done():
-			return n, ctx.Err()
-		case <-time.After(joinPause):
-		}
-	}
 }

@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -25,7 +26,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "how the asked node stands, and which promises hold now",
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			s, err := c.Status(ctx)
 			if err != nil {
 				return err
@@ -35,8 +36,8 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			both := struct {
-				admin.Status
-				Guarantees []admin.Promise `json:"guarantees"`
+				api.Status
+				Guarantees []api.Promise `json:"guarantees"`
 			}{s, promises}
 			return a.print(both, func() [][]string {
 				rows := [][]string{
@@ -57,7 +58,7 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
-func verdictOn(p admin.Promise) string {
+func verdictOn(p api.Promise) string {
 	switch {
 	case p.Holds:
 		return "holds"
@@ -72,13 +73,13 @@ func (a *app) nodesCommand() *cobra.Command {
 		Use:   "nodes [list | [show] NODE]",
 		Short: "the nodes of the region, with their calls",
 		Args:  cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				n, err := c.Node(ctx, ownership.NodeID(name))
 				if err != nil {
 					return err
 				}
-				return a.print(n, func() [][]string { return nodeRows([]admin.Node{n}) })
+				return a.print(n, func() [][]string { return nodeRows([]api.Node{n}) })
 			}
 			nodes, err := c.Nodes(ctx)
 			if err != nil {
@@ -90,7 +91,7 @@ func (a *app) nodesCommand() *cobra.Command {
 	return c
 }
 
-func nodeRows(nodes []admin.Node) [][]string {
+func nodeRows(nodes []api.Node) [][]string {
 	rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
 	for _, n := range nodes {
 		state := n.State.String()
@@ -110,7 +111,7 @@ func (a *app) partitionsCommand() *cobra.Command {
 		Use:   "partitions [list | [show] NUMBER]",
 		Short: "who owns which partition, and in which epoch",
 		Args:  cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				id, err := partitionID(name)
 				if err != nil {
@@ -152,7 +153,7 @@ func (a *app) regionsCommand() *cobra.Command {
 		Use:   "regions [list | [show] REGION]",
 		Short: "what this region knows of itself and the others",
 		Args:  cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *admin.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			regions, err := c.Regions(ctx)
 			if err != nil {
 				return err
@@ -160,7 +161,7 @@ func (a *app) regionsCommand() *cobra.Command {
 			if name == "" {
 				return a.print(regions, func() [][]string { return regionRows(regions) })
 			}
-			at := slices.IndexFunc(regions, func(r admin.Region) bool { return string(r.Name) == name })
+			at := slices.IndexFunc(regions, func(r api.Region) bool { return string(r.Name) == name })
 			if at < 0 {
 				return exitError{exitNotFound, fmt.Errorf("this region knows of no region %q", name)}
 			}
@@ -169,7 +170,7 @@ func (a *app) regionsCommand() *cobra.Command {
 	}
 }
 
-func regionRows(regions []admin.Region) [][]string {
+func regionRows(regions []api.Region) [][]string {
 	rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "AS OF", "URL"}}
 	for _, r := range regions {
 		asOf := "now"

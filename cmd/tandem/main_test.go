@@ -10,7 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 
 // waitActive waits until a node takes new calls and owns partitions.
 func waitActive(ts *testscript.TestScript, _ bool, args []string) {
-	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), "", "")
+	c, err := client.New(ts.Getenv("TANDEM_ADDR"), "", "")
 	ts.Check(err)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -72,7 +72,7 @@ func waitActive(ts *testscript.TestScript, _ bool, args []string) {
 
 // waitReady waits until the node at TANDEM_ADDR may act as owner.
 func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
-	c, err := admin.NewClient(ts.Getenv("TANDEM_ADDR"), ts.Getenv("TANDEM_TOKEN"), "")
+	c, err := client.New(ts.Getenv("TANDEM_ADDR"), ts.Getenv("TANDEM_TOKEN"), "")
 	ts.Check(err)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/node"
 	"tandem/ownership"
 )
@@ -22,7 +24,7 @@ func (a *app) raftCommand() *cobra.Command {
 		Short: "who votes, who leads, who is heard of",
 		Long: `Lists the raft group as the asked node knows it. Whether the others are well
 only the leader knows: elsewhere HEALTHY says - of them.`,
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			peers, err := c.Peers(ctx)
 			if err != nil {
 				return err
@@ -40,7 +42,7 @@ only the leader knows: elsewhere HEALTHY says - of them.`,
 		Use:   "transfer-leader [NODE]",
 		Short: "give the leadership to a voter, or to any",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			var to ownership.NodeID
 			if len(args) == 1 {
 				to = ownership.NodeID(args[0])
@@ -48,7 +50,7 @@ only the leader knows: elsewhere HEALTHY says - of them.`,
 			if err := c.TransferLeader(ctx, to); err != nil {
 				return err
 			}
-			a.done("the leadership went to %s", first(string(to), "another voter"))
+			a.done("the leadership went to %s", cmp.Or(string(to), "another voter"))
 			return nil
 		}),
 	}
@@ -58,7 +60,7 @@ only the leader knows: elsewhere HEALTHY says - of them.`,
 
 // health says how a peer is, where the answering node knows: only the leader
 // hears from all of them.
-func health(p admin.Peer) string {
+func health(p api.Peer) string {
 	if !p.Known {
 		return "-"
 	}

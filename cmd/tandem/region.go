@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 )
 
 func (a *app) regionCommand() *cobra.Command {
@@ -33,7 +33,7 @@ admin.tokens_file is set.`,
 		Example: `  tandem region lease
   tandem region lease 3s`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) == 0 {
 				l, err := c.Lease(ctx)
 				if err != nil {

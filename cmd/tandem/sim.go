@@ -63,11 +63,7 @@ func (a *app) simCommand() *cobra.Command {
 		Example: `  tandem sim --listen 127.0.0.1:9500 --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
     --target emea/emea-1=http://127.0.0.1:8443 --region-url emea=http://127.0.0.1:8443 --duration 1m`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return a.sim(ctx, f)
+			return a.sim(cmd.Context(), f)
 		},
 	}
 	flags := c.Flags()

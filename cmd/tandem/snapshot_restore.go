@@ -13,7 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/node"
 	"tandem/ownership"
 )
@@ -37,13 +38,13 @@ The region keeps its tokens of the admin doors. With --with-tokens it gets those
 the snapshot instead: revoke again what was revoked since.`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.RunE = a.asking(func(ctx context.Context, client *admin.Client, args []string) error {
+	c.RunE = a.asking(func(ctx context.Context, door *client.Client, args []string) error {
 		f, info, err := openSnapshot(args[0])
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		lines, err := brings(ctx, client, info, terms.Tokens)
+		lines, err := brings(ctx, door, info, terms.Tokens)
 		if err != nil {
 			return err
 		}
@@ -56,7 +57,7 @@ the snapshot instead: revoke again what was revoked since.`,
 				return errors.New("nothing was restored: nobody said yes (y, or --yes)")
 			}
 		}
-		if err := client.RestoreSnapshot(ctx, f, terms); err != nil {
+		if err := door.RestoreSnapshot(ctx, f, terms); err != nil {
 			return err
 		}
 		a.done("the region has the table of %s", args[0])
@@ -96,7 +97,7 @@ func openSnapshot(name string) (_ *os.File, info node.SnapshotInfo, err error) {
 }
 
 // brings says what a snapshot holds, and what of it the region does not have now.
-func brings(ctx context.Context, c *admin.Client, info node.SnapshotInfo, tokens bool) ([]string, error) {
+func brings(ctx context.Context, c *client.Client, info node.SnapshotInfo, tokens bool) ([]string, error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil, err
@@ -106,14 +107,14 @@ func brings(ctx context.Context, c *admin.Client, info node.SnapshotInfo, tokens
 		return nil, err
 	}
 	knows := func(id ownership.NodeID) bool {
-		return slices.ContainsFunc(nodes, func(n admin.Node) bool { return n.ID == id && n.State != ownership.NodeGone })
+		return slices.ContainsFunc(nodes, func(n api.Node) bool { return n.ID == id && n.State != ownership.NodeGone })
 	}
 	var ids, held []string
 	for _, id := range info.NodeIDs {
 		ids = append(ids, marked(string(id), knows(id)))
 	}
 	for _, t := range info.DoorTokens {
-		known := slices.ContainsFunc(doors, func(d admin.TokenInfo) bool { return d.Name == t.Name && d.Origin == admin.OriginRegion })
+		known := slices.ContainsFunc(doors, func(d api.TokenInfo) bool { return d.Name == t.Name && d.Origin == api.OriginRegion })
 		held = append(held, marked(t.Name+" ("+strings.Join(t.Roles, ", ")+")", known))
 	}
 	what := "stay out: the region keeps its own (--with-tokens takes them)"

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 	"tandem/store"
 	"tandem/store/snapfile"
@@ -101,13 +101,13 @@ func TestD10_WhatASnapshotBrings(t *testing.T) {
 		NodeIDs: []ownership.NodeID{"emea-1", "evil\x1b[2J"}, Calls: 7, Live: 5, Partitions: 3,
 		DoorTokens: []store.TokenNote{{Name: "ours", Roles: []string{"read"}}, {Name: "filed", Roles: []string{"operate", "join"}}},
 	}
-	client, err := admin.NewClient(door.URL, "", "")
+	c, err := client.New(door.URL, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	defer c.Close()
 	for tokens, want := range map[bool]string{false: "stay out", true: "come in"} {
-		lines, err := brings(t.Context(), client, info, tokens)
+		lines, err := brings(t.Context(), c, info, tokens)
 		text := strings.Join(lines, "\n")
 		if err != nil || strings.Contains(text, "\x1b") {
 			t.Fatalf("%v: %q", err, text)

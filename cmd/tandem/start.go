@@ -55,9 +55,6 @@ Started again, it takes new calls again, unless an operator has drained it.`,
 // start runs the node until SIGTERM, SIGINT or a fault that ends it. SIGHUP
 // puts what reread gives in force.
 func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Config, error)) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	ends := make(chan os.Signal, 2)
 	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(ends)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/cluster"
+	"tandem/cluster/transport"
 	"tandem/ownership"
 )
 
@@ -46,7 +46,7 @@ func (a certificates) tlsCACommand() *cobra.Command {
 		Use:   "ca",
 		Short: "make a certificate authority: ca.pem and ca-key.pem",
 		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := cluster.MakeCA(dir, name, lifetime)
+			cert, key, err := transport.MakeCA(dir, name, lifetime)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func (a certificates) tlsCertCommand() *cobra.Command {
 		Use:   "cert",
 		Short: "make a node's certificate with the authority in the same directory",
 		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := cluster.MakeCert(dir, dir, deployment, ownership.Region(region), ownership.NodeID(node), hosts, lifetime)
+			cert, key, err := transport.MakeCert(dir, dir, deployment, ownership.Region(region), ownership.NodeID(node), hosts, lifetime)
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ func (a certificates) tlsPublicCommand() *cobra.Command {
 		Use:   "public",
 		Short: "make a certificate of a public or admin door, for trials",
 		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := cluster.MakePublicCert(dir, dir, name, hosts, lifetime)
+			cert, key, err := transport.MakePublicCert(dir, dir, name, hosts, lifetime)
 			if err != nil {
 				return err
 			}

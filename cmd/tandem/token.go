@@ -42,11 +42,7 @@ stand in the process list.`,
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return a.explainToken(ctx, cfg.Config, file)
+			return a.explainToken(cmd.Context(), cfg.Config, file)
 		},
 	}
 	f.register(explain)

@@ -13,6 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 )
 
 func (a *app) tokensCommand() *cobra.Command {
@@ -35,7 +37,7 @@ func (a *app) tokensListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "names, roles and ends of all tokens; never the tokens",
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			all, err := c.Tokens(ctx)
 			if err != nil {
 				return err
@@ -45,7 +47,7 @@ func (a *app) tokensListCommand() *cobra.Command {
 	}
 }
 
-func tokenRows(all []admin.TokenInfo, now time.Time) [][]string {
+func tokenRows(all []api.TokenInfo, now time.Time) [][]string {
 	rows := [][]string{{"NAME", "ROLES", "FROM", "MADE BY", "ENDS", "STATE"}}
 	for _, t := range all {
 		roles := make([]string, len(t.Roles))
@@ -90,13 +92,13 @@ region) and ends with that; the role is then join.`,
 	c.Flags().StringSliceVar(&roles, "role", nil, "what it may do: read, operate, bot, join; several with commas")
 	c.Flags().DurationVar(&lasts, "for", 0, "how long it is valid, such as 1h or 720h; 0: until it is revoked")
 	c.Flags().BoolVar(&once, "once", false, "for one node's join only")
-	c.RunE = a.asking(func(ctx context.Context, client *admin.Client, args []string) error {
-		ask := admin.TokenAsk{Name: args[0], Once: once}
+	c.RunE = a.asking(func(ctx context.Context, door *client.Client, args []string) error {
+		ask := api.TokenAsk{Name: args[0], Once: once}
 		if once && len(roles) == 0 {
-			roles = []string{string(admin.RoleJoin)}
+			roles = []string{string(api.RoleJoin)}
 		}
 		for _, r := range roles {
-			ask.Roles = append(ask.Roles, admin.Role(r))
+			ask.Roles = append(ask.Roles, api.Role(r))
 		}
 		switch {
 		case len(roles) == 0:
@@ -109,7 +111,7 @@ region) and ends with that; the role is then join.`,
 		if lasts > 0 {
 			ask.Expires = time.Now().Add(lasts).UTC()
 		}
-		made, err := client.MakeToken(ctx, ask)
+		made, err := door.MakeToken(ctx, ask)
 		if err != nil {
 			return err
 		}
@@ -128,7 +130,7 @@ func (a *app) tokensRevokeCommand() *cobra.Command {
 		Use:   "revoke NAME",
 		Short: "take a token of the region back, at once",
 		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RevokeToken(ctx, args[0]); err != nil {
 				return err
 			}
@@ -162,7 +164,7 @@ func (a *app) firstToken(name, file string) error {
 		return usage("name the file to make with --out")
 	}
 	secret := admin.SecretPrefix + rand.Text()
-	entry := map[string]any{"name": name, "roles": []admin.Role{admin.RoleOperate, admin.RoleJoin}, "sha256": admin.HashToken(secret)}
+	entry := map[string]any{"name": name, "roles": []api.Role{api.RoleOperate, api.RoleJoin}, "sha256": admin.HashToken(secret)}
 	text, err := yaml.Marshal(map[string]any{"tokens": []any{entry}})
 	if err != nil {
 		return fmt.Errorf("writing the tokens file: %w", err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -59,7 +59,7 @@ type upgradeStep struct {
 
 // upgradePlan orders the region's nodes: those without a vote, the followers, the
 // leader; by id.
-func upgradePlan(ctx context.Context, c *admin.Client) ([]upgradeStep, error) {
+func upgradePlan(ctx context.Context, c *client.Client) ([]upgradeStep, error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (a upgrades) upgradePlanCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "plan",
 		Short: "the order in which to restart the nodes, and what it would cost now",
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, _ []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
 			plan, err := upgradePlan(ctx, c)
 			if err != nil {
 				return err
@@ -127,7 +127,7 @@ func (a upgrades) upgradeCheckCommand() *cobra.Command {
 		Long: `All other voters must answer, act as owners and follow the table, so that never
 two of them are down; and another active node must be there to take its calls.`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			check, err := a.awaitSafe(ctx, c, ownership.NodeID(args[0]), wait)
 			if err != nil {
 				return err
@@ -147,14 +147,14 @@ two of them are down; and another active node must be there to take its calls.`,
 const upgradeLook = time.Second
 
 // awaitSafe asks until the node may be stopped or the wait is over.
-func (a upgrades) awaitSafe(ctx context.Context, c *admin.Client, id ownership.NodeID, wait time.Duration) (admin.StopCheck, error) {
+func (a upgrades) awaitSafe(ctx context.Context, c *client.Client, id ownership.NodeID, wait time.Duration) (ownership.StopCheck, error) {
 	until := time.Now().Add(wait)
 	told := ""
 	for {
 		check, err := c.StopCheck(ctx, id)
 		why := strings.Join(check.Against, "; ")
 		switch {
-		case err != nil && (!admin.Unavailable(err) || time.Now().After(until)):
+		case err != nil && (!client.Unavailable(err) || time.Now().After(until)):
 			return check, err
 		case err != nil:
 			why = err.Error()
@@ -185,7 +185,7 @@ func (a upgrades) upgradeRunCommand() *cobra.Command {
 started again. The loop stops at the first failure and says where.`,
 		Example: `  tandem upgrade run -- ssh {} sudo systemctl restart tandem`,
 		Args:    cobra.MinimumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *admin.Client, args []string) error {
+		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			plan, err := upgradePlan(ctx, c)
 			if err != nil {
 				return err

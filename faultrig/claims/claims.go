@@ -23,7 +23,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/faultrig/desk"
 	"tandem/faultrig/fleet"
 	"tandem/graphsim"
@@ -326,7 +326,7 @@ func (c *Load) read(node *fleet.Node, id ownership.CallID) (Told, error) {
 	api.Consistency = "linearizable"
 	found, err := api.Call(ctx, string(id))
 	switch {
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return Told{Said: SaidNothing}, nil
 	case err != nil:
 		return Told{}, err
@@ -342,7 +342,7 @@ func (c *Load) release(node *fleet.Node, id ownership.CallID) (Told, error) {
 	defer cancel()
 	err := node.API.Release(ctx, string(id))
 	switch {
-	case admin.NotFound(err):
+	case client.NotFound(err):
 		return Told{Said: SaidNothing}, nil
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Told{}, errors.Join(errUnsent, err)

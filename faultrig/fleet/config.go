@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"tandem/admin"
+	"tandem/admin/client"
 	"tandem/faultrig/desk"
 	"tandem/graphsim"
 	"tandem/ownership"
@@ -147,9 +147,9 @@ func (f *Fleet) apps(n *Node) []any {
 // connect makes the client of a node's admin door.
 func (f *Fleet) connect(n *Node) (err error) {
 	if f.tls != nil {
-		n.API, err = admin.NewClient("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
+		n.API, err = client.New("https://"+n.AdminAt, f.tls.token, f.tls.caFile)
 	} else {
-		n.API, err = admin.NewClient(n.AdminAt, "", "")
+		n.API, err = client.New(n.AdminAt, "", "")
 	}
 	if err != nil {
 		return fmt.Errorf("reaching the admin door of %s: %w", n.ID, err)

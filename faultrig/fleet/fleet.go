@@ -18,7 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/faultrig/desk"
 	"tandem/faultrig/plant"
 	"tandem/graphsim"
@@ -124,7 +124,7 @@ func New(ctx context.Context, binary string, opts Options) (*Fleet, error) {
 		}
 	}
 	for _, n := range f.everybody() { // a region of fewer votes is another one
-		if err := n.Await(ctx, 60*time.Second, "know all votes", func(s admin.Status) bool {
+		if err := n.Await(ctx, 60*time.Second, "know all votes", func(s api.Status) bool {
 			return s.Cluster.Voters >= min(f.sizeOf(n.Region), mostVotes)
 		}); err != nil {
 			return nil, errors.Join(err, f.Close())

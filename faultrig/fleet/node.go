@@ -12,7 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
 	"tandem/ownership"
 )
 
@@ -34,7 +35,7 @@ type Node struct {
 	fleet  *Fleet
 	Binary string
 	env    []string
-	API    *admin.Client
+	API    *client.Client
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -231,7 +232,7 @@ func (n *Node) Exits() []string {
 }
 
 // Status asks the node's admin door how it is.
-func (n *Node) Status(ctx context.Context) (admin.Status, error) {
+func (n *Node) Status(ctx context.Context) (api.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return n.API.Status(ctx)
@@ -239,13 +240,13 @@ func (n *Node) Status(ctx context.Context) (admin.Status, error) {
 
 // Ready waits until the node may act as an owner and knows a leader.
 func (n *Node) Ready(ctx context.Context, limit time.Duration) error {
-	return n.Await(ctx, limit, "be ready", func(s admin.Status) bool {
+	return n.Await(ctx, limit, "be ready", func(s api.Status) bool {
 		return s.Leased && s.Cluster.Leader != ""
 	})
 }
 
 // Await asks until the node's status is as wanted.
-func (n *Node) Await(ctx context.Context, limit time.Duration, what string, good func(admin.Status) bool) error {
+func (n *Node) Await(ctx context.Context, limit time.Duration, what string, good func(api.Status) bool) error {
 	var last error
 	ok := Until(ctx, limit, 25*time.Millisecond, func() bool {
 		s, err := n.Status(ctx)

@@ -33,7 +33,7 @@ func factPlants() []Plant {
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
-				Old:  "	if !c.lease.Yield(id, epoch) {\n",
+				Old:  "	if !mv.lease.Yield(id, epoch) {\n",
 				New:  "	if false {\n",
 			}},
 			Finds: "F71", Shows: "I5: call",
@@ -50,8 +50,8 @@ func factPlants() []Plant {
 		{
 			Name: "no-memory", What: "the memory of handled messages is lost over a restart",
 			Edits: []Edit{{
-				File: "node/desk.go",
-				Old:  "	n.desk.Recall(m)\n",
+				File: "node/dispatcher.go",
+				Old:  "	n.dispatcher.Recall(m)\n",
 				New:  "",
 			}},
 			Finds: "F73", Shows: "handled again: after a restart",
@@ -72,19 +72,19 @@ func factPlants() []Plant {
 				Old:  "	case same && a.reserves() && !descends(n.Process, have.rec.Process, act.Ancestors):\n",
 				New:  "	case same && a.reserves() && !descends(n.Process, n.Process, act.Ancestors):\n",
 			}, {
-				File: "cluster/presence.go",
-				Old:  "	if s.process != b.process && s.process != \"\" {\n		switch {\n",
-				New:  "	if s.process != b.process && s.process != \"\" && b.process == \"\" {\n		switch {\n",
+				File: "cluster/presence/presence.go",
+				Old:  "	if s.process != b.Process && s.process != \"\" {\n		switch {\n",
+				New:  "	if s.process != b.Process && s.process != \"\" && b.Process == \"\" {\n		switch {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "have.Process == \"\" || have.Process == n.Process {\n",
 				New:  "have.Process == \"\" || have.Process != \"\" {\n",
 			}, {
-				File: "cluster/admit.go",
+				File: "cluster/leader/admit.go",
 				Old:  "	if !slices.Contains(req.Ancestors, have.Process) {\n",
 				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
 			}, {
-				File: "cluster/reign.go",
+				File: "cluster/leader/renew.go",
 				Old:  "	case n.Process != \"\" && n.Process != in.Process:\n",
 				New:  "	case n.Process == in.Process && in.Process == \"\":\n",
 			}},

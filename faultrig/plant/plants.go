@@ -80,8 +80,8 @@ func All() []Plant {
 			Name: "no-epoch", What: "a node acts at an epoch that has passed",
 			Edits: []Edit{{
 				File: "cluster/claim.go",
-				Old:  "	switch {\n	case !c.Owns(call, id, epoch):\n",
-				New:  "	p, ok := c.tb.Partition(id)\n	switch {\n	case ok && !p.Retired && p.Epoch >= epoch:\n		return true\n	case !c.Owns(call, id, epoch):\n",
+				Old:  "	switch {\n	case !st.Owns(call, id, epoch):\n",
+				New:  "	p, ok := st.tb.Partition(id)\n	switch {\n	case ok && !p.Retired && p.Epoch >= epoch:\n		return true\n	case !st.Owns(call, id, epoch):\n",
 			}},
 			Finds: "F13", Shows: "I5: stale Graph actions",
 		},

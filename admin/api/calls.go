@@ -1,0 +1,62 @@
+package api
+
+import (
+	"tandem/ownership"
+	"tandem/ownership/history"
+)
+
+// CallPage is one page of calls.
+type CallPage struct {
+	Items []ownership.Call `json:"items"`
+	Next  string           `json:"next,omitempty" doc:"Cursor of the next page; absent at the end."`
+}
+
+// CallExplanation says why a call is where it is.
+type CallExplanation struct {
+	Call      ownership.CallID    `json:"call"`
+	State     ownership.CallState `json:"state"`
+	Placement ownership.Placement `json:"placement" doc:"As it was decided at the claim."`
+	Partition ownership.Partition `json:"partition" doc:"As it is now."`
+	Why       []string            `json:"why" doc:"The same in sentences."`
+	Timeline  []history.Event     `json:"timeline"`
+}
+
+// Explanation says what the webhook would do with a notification.
+type Explanation struct {
+	Status   int           `json:"status" doc:"The status the webhook would answer with; 0: the bot's own."`
+	Verdict  string        `json:"verdict" doc:"One sentence."`
+	Location string        `json:"location,omitempty" doc:"Where a redirect would lead."`
+	Steps    []ExplainStep `json:"steps"`
+	Calls    []ExplainCall `json:"calls,omitempty" doc:"One for each notification in the body."`
+}
+
+// ExplainStep is one stage of the webhook and its finding.
+type ExplainStep struct {
+	Name string `json:"name" doc:"token, decode, tenant, region, route"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text"`
+}
+
+// ExplainCall is what would happen to one call.
+type ExplainCall struct {
+	Call      ownership.CallID     `json:"call"`
+	Kind      string               `json:"kind"`
+	Region    ownership.Region     `json:"region,omitempty"`
+	Known     bool                 `json:"known" doc:"It stands in the table, ended or not."`
+	Placement *ownership.Placement `json:"placement,omitempty"`
+	Route     string               `json:"route" doc:"here, redirect, relay or refuse"`
+	Why       string               `json:"why"`
+}
+
+// CallbackURI is a signed callback URI for an outgoing call.
+type CallbackURI struct {
+	URI       string                `json:"uri"`
+	Partition ownership.PartitionID `json:"partition"`
+	Epoch     ownership.Epoch       `json:"epoch"`
+}
+
+// CallbackBody is the body of POST /v1/callback-uris.
+type CallbackBody struct {
+	App   ownership.AppID `json:"app" minLength:"1" maxLength:"64" doc:"App id as in the configuration."`
+	Group string          `json:"group,omitempty" maxLength:"512" doc:"Calls of one group get the same partition."`
+}

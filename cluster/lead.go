@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/cluster/leader"
+	"tandem/cluster/transport"
+	"tandem/ownership"
+	"tandem/store"
+)
+
+// rule begins a leadership when raft makes this node leader and ends it when raft
+// takes leadership away.
+func (c *Cluster) rule() {
+	var now *leader.Leadership
+	end := func() {
+		if now != nil {
+			c.leading.Store(nil)
+			now.End()
+			now = nil
+		}
+		c.m.leader.Set(0)
+	}
+	defer end()
+	for {
+		select {
+		case leads := <-c.raft.LeaderCh():
+			end()
+			if leads {
+				now = leader.New(c.ctx, c.needs())
+				c.leading.Store(now)
+				now.Start()
+				c.m.leader.Set(1)
+			}
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// needs is what a leadership of this node works with.
+func (c *Cluster) needs() leader.Needs {
+	return leader.Needs{
+		Self: c.cfg.Node, Process: c.process, Deployment: c.cfg.Deployment, Timings: c.cfg.Timings, Partitions: c.cfg.Partitions,
+		Settings: c.cfg.Settings, Apps: c.cfg.Apps, Silence: c.cfg.Silence, JoinByCertificate: c.cfg.JoinByCertificate,
+		Raft: c.raft, Table: c.tb, Links: c.links, Present: c.present, Log: c.log, RaftLog: store.RaftLogger(c.cfg.Logger),
+		Where: c.where, Me: c.me, Identity: func() string { return c.st.Lineage().Identity }, Formerly: c.formerly,
+		Unseated: func() []ownership.Node {
+			if today := c.unseated.Load(); today != nil {
+				return *today
+			}
+			return nil
+		},
+		Agreed: c.found.agreed, LetIn: c.doors.LetIn, Deaf: c.trans.Deaf.Load, Admitted: c.admitted, Fatal: c.fatal,
+		FailedOver: c.m.failovers.Inc,
+	}
+}
+
+// leads returns this node's leadership. The error is ErrNotLeader.
+func (pr *proposals) leads() (*leader.Leadership, error) {
+	if l := pr.leading.Load(); l != nil {
+		return l, nil
+	}
+	return nil, ownership.ErrNotLeader
+}
+
+// atLeader has the leader do something: here, where this node leads, else over the peer
+// link.
+func (pr *proposals) atLeader(id ownership.NodeID, addr string, here func(*leader.Leadership) error, there func(*transport.Peer) error) error {
+	if id != pr.self {
+		return there(pr.links.To(id, addr))
+	}
+	l, err := pr.leads()
+	if err != nil {
+		return err
+	}
+	return here(l)
+}
+
+// portRefused tells the leader that a node's process has most likely ended: its
+// machine answers, and nobody listens there.
+func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
+	l := c.leading.Load()
+	if l == nil {
+		return
+	}
+	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
+		l.Leases.Refuses(id, time.Now())
+	}
+}
+
+// handLead hands on the lead, as start asks raft to, one transfer at a time.
+func (c *Cluster) handLead(ctx context.Context, start func() raft.Future) error {
+	select {
+	case c.handing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrStopped
+	}
+	return leader.Await(ctx, func() raft.Future { return handed{start(), c.handing} })
+}
+
+type handed struct {
+	raft.Future
+	done chan struct{}
+}
+
+// Error implements raft.Future.
+func (h handed) Error() error {
+	defer func() { <-h.done }()
+	return h.Future.Error()
+}
+
+// leadHanded waits until raft has answered whoever has it hand on the lead: once it
+// is shut down it never does (1.8.0, leaderLoop). It takes an election's time at most,
+// unless the disk stalls.
+func (c *Cluster) leadHanded(ctx context.Context) {
+	look := time.NewTicker(pollEvery)
+	defer look.Stop()
+	for c.raft.State() != raft.Shutdown { // removed meanwhile
+		select {
+		case c.handing <- struct{}{}: // for good
+			return
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package leader
+
+import (
+	"context"
+	"fmt"
+	"tandem/cluster/lease"
+	"tandem/cluster/presence"
+	"tandem/ownership"
+	"time"
+)
+
+// Renew answers one node's renewal.
+func (l *Leadership) Renew(ctx context.Context, in lease.Renewal) (lease.Grant, error) {
+	if err := l.Ready(ctx); err != nil {
+		return lease.Grant{}, err
+	}
+	l.Leases.Next.Sees(in.Node, time.Now())
+	if l.restoring.Load() {
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.Node, ownership.ErrFenced)
+	}
+	n, ok := l.Table.Node(in.Node)
+	switch {
+	case !ok:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: it is %w", in.Node, ownership.ErrUnknown)
+	case n.Incarnation != in.Incarnation:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: another node of that id is in the region: %w", in.Node, ownership.ErrConflict)
+	case n.State == ownership.NodeGone:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, ownership.ErrGone)
+	case n.Process != "" && n.Process != in.Process:
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: %w", in.Node, presence.Twin(in.Node, n.ClusterAddr))
+	case l.Leases.Next.IsOver(in.Node, in.Process):
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: it gave its lease back: %w", in.Node, ownership.ErrFenced)
+	}
+	l.Leases.Next.Renewed(in.Node)
+	l.compareSettings(in.Node, in.Settings)
+	if err := l.compareTables(in, n, time.Now()); err != nil {
+		return lease.Grant{}, err
+	}
+	l.Present.Holds(in.Node, in.Incarnation, in.Process, in.Applied)
+	length := l.leaseLength()
+	if err := l.Leases.Receive(in, length, l.Table.Applied(), time.Now()); err != nil {
+		return lease.Grant{}, err
+	}
+	if err := l.Sure(ctx); err != nil {
+		return lease.Grant{}, err
+	}
+	if l.restoring.Load() { // since it came in; nothing may be granted that is not waited for
+		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.Node, ownership.ErrFenced)
+	}
+	return lease.Grant{Length: length, Term: l.Term, Applied: l.Table.Applied(), Holdings: l.holdings(in.Node)}, nil
+}
+
+// reinstate lets a node renew whose leases were revoked and has nothing to give, or nobody to
+// give it to: it would get no lease until the lead changes. What it was revoked
+// for may still be on its way through the log, so another act goes after it
+// first. A dismissal under way does its own reinstating.
+func (l *Leadership) reinstate(id ownership.NodeID) {
+	select {
+	case l.forming <- struct{}{}:
+		defer func() { <-l.forming }()
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
+	defer cancel()
+	if _, err := l.Propose(ctx, Through); err == nil {
+		l.Leases.Reinstate(id)
+	}
+}
+
+// heir reports whether anybody could inherit.
+func (l *Leadership) heir(dead ownership.NodeID) bool {
+	for id, f := range l.Leases.Fitness(time.Now()) {
+		if id == dead || !f.Leased || !f.Bot {
+			continue
+		}
+		if n, ok := l.Table.Node(id); ok && n.State != ownership.NodeGone {
+			return true
+		}
+	}
+	return false
+}
+
+// Through is an act without effect: once it is applied, whatever was sent before
+// it is applied too, or lost. A barrier does not show that: while a disk is
+// slow, entries wait for it under a leader that is sure of its lead.
+var Through = ownership.Seen{}

@@ -1,0 +1,65 @@
+// Package history says in which words a region's history is told: what happened to
+// its table, one event a line. The store writes it, the admin door tells it.
+package history
+
+import (
+	"time"
+
+	"tandem/ownership"
+)
+
+// Kind says in one word what happened.
+type Kind string
+
+// The kinds of events.
+const (
+	Claimed   Kind = "claimed"   // a call got its owner; the reason and the candidates are there
+	Answered  Kind = "answered"  // the cloud accepted the owner's answer
+	Ended     Kind = "ended"     // a call was released
+	Adopted   Kind = "adopted"   // a call went over to its partition's new owner
+	Orphaned  Kind = "orphaned"  // a call lost its media with its node
+	Joined    Kind = "joined"    // a node came
+	Updated   Kind = "updated"   // a node's record changed
+	Draining  Kind = "draining"  // a node takes no new calls
+	Undrained Kind = "undrained" // a node takes calls again
+	Gone      Kind = "gone"      // a node was removed
+	Born      Kind = "born"      // a partition came into being
+	Moved     Kind = "moved"     // a partition has a new owner
+	Retired   Kind = "retired"   // a partition is used no more
+	Format    Kind = "format"    // the region writes a newer command format
+	Founded   Kind = "founded"   // the region got its identity
+	Lease     Kind = "lease"     // leases have another length
+	Lapsed    Kind = "lapsed"    // calls that were reserved for a silent node are orphans
+	Reclaimed Kind = "reclaimed" // a node that came back has calls again that had lapsed
+	TakenUp   Kind = "taken-up"  // the bot beside the owner took an orphan
+	Forgotten Kind = "forgotten" // a removed node's record was dropped
+
+	TokenMade    Kind = "token-made"    // a token of the admin doors came into being
+	TokenUsed    Kind = "token-used"    // a token for one use was used
+	TokenRevoked Kind = "token-revoked" // a token was taken back
+
+	// Gap is never in a history: it tells a reader that older events than the next
+	// one, which it has not seen, are no longer kept.
+	Gap Kind = "gap"
+)
+
+// Event is one line of the region's history. It is the same on every node of the
+// region: ids, times and texts come from the raft log alone. In JSON it is what the
+// admin door tells; those names are promised.
+type Event struct {
+	ID        uint64                `json:"id"` // grows from one event to the next: a reader resumes after the last one it saw
+	Index     uint64                `json:"index,omitempty" doc:"Raft index."`
+	At        time.Time             `json:"at"` // by the clock of the leader that proposed the act
+	Kind      Kind                  `json:"kind"`
+	Call      ownership.CallID      `json:"call,omitempty"`
+	Partition ownership.PartitionID `json:"partition,omitempty"`
+	Node      ownership.NodeID      `json:"node,omitempty"` // the owner, or the node it is about
+	Epoch     ownership.Epoch       `json:"epoch,omitempty"`
+	Text      string                `json:"text,omitempty"` // a sentence for people
+
+	App        ownership.AppID       `json:"-"`
+	Tenant     ownership.TenantID    `json:"-"`
+	From       ownership.NodeID      `json:"-"` // the former owner
+	Reason     ownership.Reason      `json:"-"`
+	Candidates []ownership.Candidate `json:"-"` // of a claim
+}

@@ -1,0 +1,67 @@
+package webhook
+
+import (
+	"context"
+	"net/http"
+
+	"tandem/ownership"
+	"tandem/token"
+)
+
+// The interfaces below are what the webhook needs from elsewhere; the node
+// introduces the real ones.
+
+// Tokens verifies the bearer token of a request; *token.Verifier does. Its
+// errors are *token.Refusal.
+type Tokens interface {
+	Verify(ctx context.Context, header http.Header) (token.Claims, error)
+	// Look judges it without any effect, for explanations.
+	Look(ctx context.Context, header http.Header) (token.Claims, error)
+}
+
+// Table is the region's ownership table as this node sees it; the cluster is
+// one. All but Fresh, Ended, Claim, WhatIf and Relay answer from memory.
+type Table interface {
+	// Find returns what is known of a call, ended ones too.
+	Find(ownership.CallID) (ownership.Known, bool)
+	// Owner returns a partition's owner; false: no such partition.
+	Owner(ownership.PartitionID) (ownership.Owner, bool)
+	// OwnerOf returns who acts for a call of a partition, at which epoch: the call's
+	// standing where this node knows the call, else the partition's owner.
+	OwnerOf(ownership.CallID, ownership.PartitionID) (ownership.Owner, bool)
+	// Fresh returns once Find knows every call that the region knew when it was
+	// asked; an error says that nobody could tell within about a second.
+	Fresh(context.Context) error
+	// Ended makes the region know that calls of an app have ended which it did not know
+	// before, so that a claim of one that comes later rings nowhere. After nil Find
+	// knows each: as ended, or as what a claim that was quicker has made of it.
+	Ended(context.Context, ownership.AppID, ...ownership.CallID) error
+	// Holds reports whether this node acts for the call of the partition at that
+	// epoch and has a valid lease now: the fence before every effect.
+	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool
+	// Claim records a call, durably, and gives its place.
+	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
+	// WhatIf returns the place that Claim would, and changes nothing.
+	WhatIf(context.Context, ownership.Claim) (ownership.Placement, error)
+	// Relay sends a notification to another node's HandOver, once.
+	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
+}
+
+// Dispatcher takes the notifications of calls that this node owns.
+type Dispatcher interface {
+	// Incoming takes a new call.
+	Incoming(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Update takes any later notification.
+	Update(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Handled returns the reply to a message that was handled here, and acts on nothing:
+	// it needs no lease.
+	Handled(ownership.HandOver) (ownership.Reply, bool)
+}
+
+// Regions knows the other regions. Its URLs come from the configuration.
+type Regions interface {
+	// Healthy reports whether a region may be given calls now.
+	Healthy(ownership.Region) bool
+	// URL returns the base URL of a region.
+	URL(ownership.Region) (string, bool)
+}
