@@ -35,7 +35,7 @@ func seal(key []byte, m proto.Message) []byte {
 	return b
 }
 
-// unseal gives the content of a sealed value, which lives as long as the value.
+// unseal returns the content of a sealed value, which lives as long as the value.
 func unseal(key, value []byte) ([]byte, error) {
 	if len(value) < sealLen {
 		return nil, fmt.Errorf("the record %q is cut short: %w", key, ErrDamaged)

@@ -22,7 +22,7 @@ func (h *endings) put(e ending) {
 	}
 }
 
-// take gives the oldest one, if it is not after the second.
+// take returns the oldest one, if it is not after the second.
 func (h *endings) take(until uint32) (ending, bool) {
 	q := *h
 	if len(q) == 0 || q[0].at > until {

@@ -31,7 +31,7 @@ func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
 	return out, nil
 }
 
-// Timeline gives what the history still has of one call, oldest first, and of its
+// Timeline returns what the history still has of one call, oldest first, and of its
 // partition while the call was live: whoever got the partition got the call, or had
 // it kept. It looks through the whole history.
 func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
@@ -113,7 +113,7 @@ func (t *Table) eachEvent(after uint64, f func(key, value []byte) (bool, error))
 	return nil
 }
 
-// pendingEvents gives the events after an id that are not in the file yet, and
+// pendingEvents returns the events after an id that are not in the file yet, and
 // a view of the file that goes with them; nil when the file has none to add.
 func (t *Table) pendingEvents(after uint64) ([]pendingEvent, *bbolt.Tx, error) {
 	t.mu.RLock()

@@ -102,7 +102,7 @@ func hexDigit(c byte) byte {
 
 func (x *index) hash(key [16]byte) uint64 { return maphash.Comparable(x.seed, key) }
 
-// find gives the reference of a call, or 0.
+// find returns the reference of a call, or 0.
 func (x *index) find(id ownership.CallID) uint32 {
 	key, ok := guidKey(id)
 	if !ok {
@@ -137,7 +137,7 @@ func (x *index) drop(ref uint32) {
 	x.calls.give(ref)
 }
 
-// id gives a call's id.
+// id returns a call's id.
 func (x *index) id(ref uint32) ownership.CallID {
 	e := x.calls.at(ref)
 	if e.flags&flagOdd != 0 {
@@ -146,7 +146,7 @@ func (x *index) id(ref uint32) ownership.CallID {
 	return ownership.CallID(hex.EncodeToString(e.key[:]))
 }
 
-// number gives an app's number in this index. Apps are few, and calls many: a
+// number returns an app's number in this index. Apps are few, and calls many: a
 // number keeps the entry small and without pointers.
 func (x *index) number(app ownership.AppID) uint32 {
 	n, ok := x.numbers[app]
@@ -171,7 +171,7 @@ func (a *arena[T]) at(ref uint32) *T {
 	return &a.chunks[(ref-1)/chunkLen][(ref-1)%chunkLen]
 }
 
-// take gives a zeroed value.
+// take returns a zeroed value.
 func (a *arena[T]) take() (uint32, *T) {
 	if n := len(a.free); n > 0 {
 		ref := a.free[n-1]

@@ -8,7 +8,7 @@ import (
 	"tandem/ownership/history"
 )
 
-// Latest gives the newest events, at most limit, oldest first.
+// Latest returns the newest events, at most limit, oldest first.
 func (t *Table) Latest(limit int) ([]history.Event, error) {
 	pending, tx, err := t.pendingEvents(0)
 	if err != nil {

@@ -171,7 +171,7 @@ func (s *sums) clear() {
 	clear(s.ring[:])
 }
 
-// SumAt gives the checksum of all nodes, partitions and calls as it was when the
+// SumAt returns the checksum of all nodes, partitions and calls as it was when the
 // act at that index had just been applied; false: that is not known (any more).
 // Two nodes must have the same sum at the same index. It waits for no act.
 func (t *Table) SumAt(index uint64) (uint64, bool) {

@@ -34,7 +34,7 @@ func ShiftsOwners(entry []byte) bool {
 	return true
 }
 
-// Reserved gives the partitions in which something is reserved for a former owner,
+// Reserved returns the partitions in which something is reserved for a former owner,
 // by number. It waits for no act, as all that a renewal asks.
 func (t *Table) Reserved() []ownership.Partition {
 	var out []ownership.Partition

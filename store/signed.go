@@ -36,7 +36,7 @@ type SigningWriter struct {
 	mac hash.Hash
 }
 
-// SignTo gives a writer that signs what passes through it to another one.
+// SignTo returns a writer that signs what passes through it to another one.
 func SignTo(to io.Writer, key []byte) *SigningWriter {
 	return &SigningWriter{to: to, mac: hmac.New(sha256.New, key)}
 }

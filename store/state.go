@@ -201,7 +201,7 @@ func (s *state) setCall(ref uint32, state ownership.CallState, epoch ownership.E
 	s.count(was, s.part(e))
 }
 
-// stands gives who acts for a call.
+// stands returns who acts for a call.
 func (s *state) stands(e *entry) ownership.Standing {
 	return s.parts[ownership.PartitionID(e.partition)].rec.Stands(e.state, e.flags&flagPinned != 0, s.calls.apps[e.app], e.epoch.long())
 }
