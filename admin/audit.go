@@ -41,7 +41,7 @@ func (a *auditLog) record(ctx context.Context, c api.Change) {
 	a.next = (a.next + 1) % auditKept
 }
 
-// list gives the remembered changes, newest first, at most limit.
+// list returns the remembered changes, newest first, at most limit.
 func (a *auditLog) list(limit int) []api.Change {
 	a.mu.Lock()
 	defer a.mu.Unlock()

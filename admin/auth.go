@@ -168,7 +168,7 @@ func (g *guard) try(ctx context.Context, from, secret string) (visitor, *refusal
 	return visitor{}, refusedToken
 }
 
-// known gives the bearer of a token that this node knows.
+// known returns the bearer of a token that this node knows.
 func (g *guard) known(sum [sha256.Size]byte, now time.Time) (visitor, *refusal) {
 	who, refused := g.ofRegion(sum, now)
 	if refused == nil {
@@ -194,7 +194,7 @@ func (g *guard) catchUp(ctx context.Context) bool {
 	return g.barrier(ctx) == nil
 }
 
-// ofFile gives the bearer of a token of the file that has not expired.
+// ofFile returns the bearer of a token of the file that has not expired.
 func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (visitor, bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -242,7 +242,7 @@ func withCaller(ctx context.Context, v visitor) context.Context {
 	return context.WithValue(ctx, callerKey{}, v)
 }
 
-// caller gives who was admitted; the zero visitor on open paths.
+// caller returns who was admitted; the zero visitor on open paths.
 func caller(ctx context.Context) visitor {
 	v, _ := ctx.Value(callerKey{}).(visitor)
 	return v

@@ -207,7 +207,7 @@ func (r *room) enters(token string, opens bool) {
 	}
 }
 
-// sessionIn gives the cookie that an answer sets, as a browser sends it back.
+// sessionIn returns the cookie that an answer sets, as a browser sends it back.
 func sessionIn(a answered) string {
 	cookie, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), ";")
 	return cookie

@@ -147,7 +147,7 @@ func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[api.CallP
 // cursor, such as an id alone, is told from one.
 const cursorMark = "after-"
 
-// page gives one page of calls. What is no cursor is the reader's mistake: taken
+// page returns one page of calls. What is no cursor is the reader's mistake: taken
 // for one it would look like the end of the list.
 func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
 	last, marked := strings.CutPrefix(cursor, cursorMark)

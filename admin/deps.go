@@ -37,39 +37,39 @@ type Table interface {
 	Applied() uint64
 	// Format is the command format that the region writes.
 	Format() uint32
-	// DoorTokens gives the region's tokens of its admin doors, by name, ended
+	// DoorTokens returns the region's tokens of its admin doors, by name, ended
 	// ones too.
 	DoorTokens() []ownership.DoorToken
-	// Nodes gives all nodes, by id, gone ones too.
+	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []ownership.Node
-	// Node gives one node's record.
+	// Node returns one node's record.
 	Node(ownership.NodeID) (ownership.Node, bool)
-	// Partitions gives all partitions, by number, retired ones too.
+	// Partitions returns all partitions, by number, retired ones too.
 	Partitions() []ownership.Partition
-	// Partition gives one partition's record.
+	// Partition returns one partition's record.
 	Partition(ownership.PartitionID) (ownership.Partition, bool)
 	// Live counts the live calls on a node's partitions.
 	Live(ownership.NodeID) int
 	// Overdue counts those of them that were claimed and no longer ring, by app.
 	Overdue(ownership.NodeID, time.Time) map[ownership.AppID]int
-	// Call gives the full record of a call, tombstones too.
+	// Call returns the full record of a call, tombstones too.
 	Call(ownership.CallID) (ownership.Call, bool)
-	// Calls gives at most limit calls that match, and the cursor of the next
+	// Calls returns at most limit calls that match, and the cursor of the next
 	// page, empty at the end. The error is the table's, not the reader's.
 	Calls(f ownership.CallFilter, cursor string, limit int) (calls []ownership.Call, next string, err error)
 }
 
 // Journal is the table's event history, kept for some time only.
 type Journal interface {
-	// Events gives at most limit events with an ID above after, oldest first; after 0
+	// Events returns at most limit events with an ID above after, oldest first; after 0
 	// it begins with the oldest that is still kept.
 	Events(after uint64, limit int) ([]history.Event, error)
-	// Latest gives the newest events, at most limit, oldest first.
+	// Latest returns the newest events, at most limit, oldest first.
 	Latest(limit int) ([]history.Event, error)
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
-	// Timeline gives the events of one call, oldest first.
+	// Timeline returns the events of one call, oldest first.
 	Timeline(ownership.CallID) ([]history.Event, error)
 }
 
@@ -80,14 +80,14 @@ type Cluster interface {
 	// Do has the region apply one act.
 	Do(context.Context, ownership.Act) (*ownership.Outcome, error)
 	// Meet brings this node and the one at the cluster address into one region,
-	// and gives the newcomer's record. With an expected id, another node at that
+	// and returns the newcomer's record. With an expected id, another node at that
 	// address is ErrConflict; a node of another deployment or region is
 	// ErrForeign. A node that has no region yet shows the token where it asks.
 	Meet(ctx context.Context, addr string, expected ownership.NodeID, token string) (ownership.Node, error)
 	// Found founds the region with this node as its first: ErrConflict where there
 	// is one already.
 	Found(context.Context) error
-	// Lease gives how long leases last in the region, and SetLease changes it for all
+	// Lease returns how long leases last in the region, and SetLease changes it for all
 	// its nodes: ErrConflict for a length that the region cannot live with.
 	Lease() time.Duration
 	SetLease(context.Context, time.Duration) error
@@ -105,7 +105,7 @@ type Cluster interface {
 	TransferLeader(ctx context.Context, to ownership.NodeID) error
 	// SafeToStop says whether a node may be stopped now.
 	SafeToStop(context.Context, ownership.NodeID) (ownership.StopCheck, error)
-	// Peers gives the raft configuration with what this node knows of each.
+	// Peers returns the raft configuration with what this node knows of each.
 	Peers() []api.Peer
 	// ReadBarrier returns once the table here holds everything that the leader had
 	// applied when it was asked; a quorum has confirmed by then that it leads.

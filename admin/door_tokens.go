@@ -158,7 +158,7 @@ func (g *guard) ofRegion(sum [sha256.Size]byte, now time.Time) (visitor, *refusa
 	return bearerOf(t), nil
 }
 
-// list gives all tokens without their hashes, those of the file first.
+// list returns all tokens without their hashes, those of the file first.
 func (g *guard) list() []api.TokenInfo {
 	now := g.now()
 	g.mu.RLock()

@@ -279,7 +279,7 @@ func (f *fake) ask(ctx context.Context, format string, args ...any) error {
 	return fail
 }
 
-// done gives what was asked of the cluster so far.
+// done returns what was asked of the cluster so far.
 func (f *fake) done() []string { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.asked) }
 
 // set changes the fake under its lock.

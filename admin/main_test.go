@@ -224,7 +224,7 @@ func told[T any](r *room, role api.Role, path string) (out T) {
 	return out
 }
 
-// as gives the Authorization line of a role.
+// as returns the Authorization line of a role.
 func as(role api.Role) string { return "Authorization: Bearer " + secrets[role] }
 
 // want checks an answer's status and, for refusals, the shape of RFC 9457.

@@ -69,7 +69,7 @@ func (s consoleSource) Enter(r *http.Request, session string) (string, int, stri
 // Logout ends a session.
 func (s consoleSource) Logout(session string) { s.d.sessions.end(session) }
 
-// Frame gives what stands around every page.
+// Frame returns what stands around every page.
 func (s consoleSource) Frame() console.Frame {
 	st := s.d.status()
 	return console.Frame{
@@ -78,7 +78,7 @@ func (s consoleSource) Frame() console.Frame {
 	}
 }
 
-// Overview gives the first page.
+// Overview returns the first page.
 func (s consoleSource) Overview() console.Overview {
 	sum := s.d.summary()
 	out := console.Overview{
@@ -97,7 +97,7 @@ func (s consoleSource) Overview() console.Overview {
 	return out
 }
 
-// Calls gives one page of calls.
+// Calls returns one page of calls.
 func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 	in := callsAsked{Node: q.Node, Tenant: strings.TrimSpace(q.Tenant), App: strings.TrimSpace(q.App), Group: strings.TrimSpace(q.Group), State: q.State}
 	if p := strings.TrimSpace(q.Partition); p != "" {
@@ -134,7 +134,7 @@ func (s consoleSource) row(c ownership.Call) console.CallRow {
 	return row
 }
 
-// Call gives the page of one call.
+// Call returns the page of one call.
 func (s consoleSource) Call(raw string) (console.Call, error) {
 	id, err := ownership.ParseCallID(raw)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s consoleSource) Call(raw string) (console.Call, error) {
 	}, nil
 }
 
-// Latest gives the newest events, newest first.
+// Latest returns the newest events, newest first.
 func (s consoleSource) Latest() []history.Event {
 	latest, err := s.d.deps.Journal.Latest(pageEvents)
 	if err != nil {

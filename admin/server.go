@@ -11,7 +11,7 @@ import (
 	"tandem/doorway"
 )
 
-// NewServer gives an http.Server with the door's limits: 32 KiB of headers
+// NewServer returns an http.Server with the door's limits: 32 KiB of headers
 // within 5 s, 30 s for the rest of a request and for its answer (streams and
 // snapshots extend their own), and an idle time above that of balancers. Its Shutdown ends the event streams.
 func NewServer(d *Door) *http.Server {

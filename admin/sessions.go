@@ -29,7 +29,7 @@ func newSessions(now func() time.Time) *sessions {
 	return &sessions{all: map[string]session{}, now: now}
 }
 
-// begin gives the id of a new session.
+// begin returns the id of a new session.
 func (s *sessions) begin(who visitor) string {
 	id := rand.Text()
 	s.mu.Lock()
@@ -49,7 +49,7 @@ func (s *sessions) begin(who visitor) string {
 	return id
 }
 
-// find gives who began the session of an id.
+// find returns who began the session of an id.
 func (s *sessions) find(id string) (visitor, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -80,7 +80,7 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 	}}, nil
 }
 
-// events gives at most limit events after an id, oldest first, and the id of the oldest
+// events returns at most limit events after an id, oldest first, and the id of the oldest
 // one that is still kept; 0: none is.
 func (d *Door) events(after uint64, limit int) (events []history.Event, oldest uint64, err error) {
 	first, err := d.deps.Journal.Events(0, 1)

@@ -117,7 +117,7 @@ func parseTokens(body []byte) ([]ownership.DoorToken, error) {
 	return out, nil
 }
 
-// HashToken gives what a tokens file holds of a token: the SHA-256 in hex.
+// HashToken returns what a tokens file holds of a token: the SHA-256 in hex.
 func HashToken(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])

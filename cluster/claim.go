@@ -73,7 +73,7 @@ func (pr *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.P
 	if err != nil {
 		return d.placement, err
 	}
-	pr.ahead.put(cl, d.placement, d.index, pr.tb.Applied())
+	pr.pending.put(cl, d.placement, d.index, pr.tb.Applied())
 	return d.placement, nil
 }
 
@@ -99,17 +99,17 @@ func (st *standing) known(cl ownership.Claim) (ownership.Placement, bool, error)
 	return p, true, nil
 }
 
-// Find gives what routing needs of a call, from memory; false: this node knows
+// Find returns what routing needs of a call, from memory; false: this node knows
 // no such call.
 func (st *standing) Find(id ownership.CallID) (ownership.Known, bool) {
 	applied := st.tb.Applied() // before the table is asked: what it drops later was in it
 	if k, ok := st.tb.Known(id); ok {
 		return k, true
 	}
-	return st.ahead.call(id, applied)
+	return st.pending.call(id, applied)
 }
 
-// Owner gives who owns a partition, from memory, with whether this node may act
+// Owner returns who owns a partition, from memory, with whether this node may act
 // as it right now.
 func (st *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 	node, epoch := st.ownerOf(id, 0)
@@ -132,11 +132,11 @@ func (st *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch
 	return o
 }
 
-// ownerOf gives the newest owner and epoch that this node has heard of; least
+// ownerOf returns the newest owner and epoch that this node has heard of; least
 // is an epoch known from elsewhere.
 func (st *standing) ownerOf(id ownership.PartitionID, least ownership.Epoch) (ownership.NodeID, ownership.Epoch) {
 	p, ok := st.tb.Partition(id)
-	if owner, epoch, heard := st.ahead.partition(id); heard && (!ok || epoch > p.Epoch) {
+	if owner, epoch, heard := st.pending.partition(id); heard && (!ok || epoch > p.Epoch) {
 		return owner, epoch
 	}
 	if !ok || p.Retired {
@@ -281,7 +281,7 @@ func (pr *proposals) claimsFor(ctx context.Context, claims []ownership.Claim) (*
 	return out, nil
 }
 
-// WhatIf gives the placement that Claim would, and changes nothing. The leader
+// WhatIf returns the placement that Claim would, and changes nothing. The leader
 // says it, for only the leader knows how the nodes fare; the errors are those of
 // Claim.
 func (pr *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.Placement, error) {

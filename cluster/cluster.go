@@ -55,7 +55,7 @@ type Cluster struct {
 // and, until the node stands in the region's table, its attempts to join it. It returns as soon as the node listens; Ready waits for
 // the rest. ctx bounds the start only; Stop ends what Start began. The store
 // stays the caller's, to be closed after Stop.
-func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Cluster, error) {
+func Start(ctx context.Context, cfg Config, st *store.Store, doors Deps) (*Cluster, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 		return nil, fmt.Errorf("starting the cluster: registering its metrics: %w", err)
 	}
 	c := newCluster(&shared{
-		cfg: cfg, doors: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
+		cfg: cfg, deps: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
 		born: time.Now(), st: st, tb: st.Table(), m: m,
 	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -83,7 +83,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Doors) (*Clus
 }
 
 func newCluster(sh *shared) *Cluster {
-	p := &proposals{standing: &standing{shared: sh, ahead: newOverlay()}}
+	p := &proposals{standing: &standing{shared: sh, pending: newPendingClaims()}}
 	return &Cluster{
 		proposals: p, moves: &moves{p}, entry: &entry{proposals: p}, renewals: &renewals{proposals: p},
 		stopped: make(chan struct{}), ended: make(chan struct{}), handing: make(chan struct{}, 1),
@@ -127,7 +127,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.links = transport.NewLinks(c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
-		Open: c.openRaftTo, Welcome: c.welcome, Stranger: c.stranger, Refused: c.m.refuse, Logger: rlog,
+		Open: c.openRaftTo, Welcome: c.welcome, NotMember: c.notMember, Refused: c.m.refuse, Logger: rlog,
 	})
 	c.port = transport.NewPort(ln, c.creds, transport.PortConfig{
 		Handshake: c.cfg.Timings.Handshake, MaxConnsPerIP: c.cfg.MaxConnsPerIP, Logger: c.cfg.Logger, Refused: c.m.refuse, Raft: c.trans.Take,
@@ -212,9 +212,9 @@ func (st *standing) fatal(err error) {
 		st.lease.Drop()
 		st.setTrouble(err.Error())
 		st.log.Error("this node cannot go on", "err", err)
-		if st.doors.Fatal != nil {
+		if st.deps.Fatal != nil {
 			// Of its own, for it will most likely call Stop.
-			go st.doors.Fatal(err)
+			go st.deps.Fatal(err)
 		}
 	})
 }
@@ -254,7 +254,7 @@ func (c *Cluster) TLSEnds() (cert, authority time.Time) {
 	return c.creds.Ends()
 }
 
-// Addr gives the advertised cluster address.
+// Addr returns the advertised cluster address.
 func (c *Cluster) Addr() string { return c.addr }
 
 // Stop ends this node's part: it stops acting, gives leadership away if it has
@@ -328,7 +328,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	return nil
 }
 
-// Over gives a channel that is closed once nothing of the cluster uses the store
+// Over returns a channel that is closed once nothing of the cluster uses the store
 // any more. A store that is closed under a running raft makes raft panic.
 func (c *Cluster) Over() <-chan struct{} { return c.ended }
 

@@ -37,7 +37,7 @@ type Config struct {
 	BootstrapExpect int
 	// Join lists the cluster addresses of other nodes, in any number and order.
 	Join []string
-	// JoinToken gives a token with the role join, which this node shows when it asks to
+	// JoinToken returns a token with the role join, which this node shows when it asks to
 	// be taken in; empty: none. It is asked each time. May be nil.
 	JoinToken func() (string, error)
 	// JoinByCertificate lets in whoever has a certificate of the region, with nobody's
@@ -75,18 +75,18 @@ const (
 	defaultPerIP = 128
 )
 
-// Doors are what the cluster needs from the rest of the node. Health may be
+// Deps are what the cluster needs from the rest of the node. Health may be
 // nil (a healthy bot that reports nothing), the others too.
-type Doors struct {
+type Deps struct {
 	// HandOver takes a notification that another node relayed here. It must not
 	// relay it again; the cluster refuses if it tries.
 	HandOver func(context.Context, ownership.HandOver) (ownership.Reply, error)
 	// Health is asked at every renewal and must not block.
 	Health func() Health
-	// Rest waits until no effect of the partition is under way at this node's bot
+	// Quiesce waits until no effect of the partition is under way at this node's bot
 	// or at Graph. It is asked when a move has begun and Holds says no. May be nil.
-	Rest func(context.Context, ownership.PartitionID) error
-	// Memory gives what this node knows of the handled messages of a partition that
+	Quiesce func(context.Context, ownership.PartitionID) error
+	// Memory returns what this node knows of the handled messages of a partition that
 	// is about to move, once it rests; Recall takes it at the next owner, before the
 	// partition is its own. May be nil.
 	Memory func(ownership.PartitionID) []byte

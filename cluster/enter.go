@@ -77,14 +77,14 @@ func (en *entry) enterOnce(ctx context.Context) error {
 	if err := en.keepLineage(); err != nil {
 		return err
 	}
-	if en.inTable() && !en.trans.Deaf.Load() {
+	if en.inTable() && !en.trans.NotAdmitted.Load() {
 		if !en.entered.Swap(true) {
 			en.setTrouble("")
 			en.invites.show("")
 			en.log.Info("this node is part of its region", "addr", en.addr)
 			en.renewAt.fire()
 		}
-		if !en.ownsTooFew() && !en.forsaken(time.Now()) {
+		if !en.ownsTooFew() && !en.longLeaderless(time.Now()) {
 			// What was wrong has healed; what was said meanwhile stands.
 			en.trouble.CompareAndSwap(trouble, nil)
 			return nil
@@ -112,7 +112,7 @@ func (en *entry) announce(ctx context.Context) (err error) {
 		}
 	}()
 	// A region's only voter leads by itself; it still looks around before it acts.
-	if at, addr, ok := en.Leader(); ok && (at != en.self || !en.trans.Deaf.Load()) {
+	if at, addr, ok := en.Leader(); ok && (at != en.self || !en.trans.NotAdmitted.Load()) {
 		_, err := en.joinAt(ctx, at, addr, req)
 		return err
 	}
@@ -120,7 +120,7 @@ func (en *entry) announce(ctx context.Context) (err error) {
 	hello := en.me()
 	// Whether it has a vote the others may know better: the leader that gave it one may
 	// have gone before this node heard of it.
-	hello.Vouch = en.trans.Deaf.Load() && len(en.servers()) > 0
+	hello.Vouch = en.trans.NotAdmitted.Load() && len(en.servers()) > 0
 	met, self, refused := en.greetAt(ctx, en.around(), hello)
 	if len(met) == 0 && len(en.servers()) == 0 && errors.Is(refused, ownership.ErrForeign) {
 		return refused // it belongs to no region yet, and knows nobody but strangers
@@ -144,7 +144,7 @@ func (en *entry) announce(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if hello.GetVouch() && en.trans.Deaf.Load() {
+	if hello.GetVouch() && en.trans.NotAdmitted.Load() {
 		return en.vouched(met, self)
 	}
 	return err
@@ -311,7 +311,7 @@ type greeting struct {
 }
 
 // greetAt says hello at all the addresses at once, each that a name resolves to,
-// and gives the other nodes of the region that answered in time, by id, the answers
+// and returns the other nodes of the region that answered in time, by id, the answers
 // under the own id, and a refusal by a node of another deployment or region.
 func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *peerpb.HelloRequest) (map[ownership.NodeID]greeting, []greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)

@@ -283,7 +283,7 @@ func TestF29_StoreOfAnotherNodeIsRefused(t *testing.T) {
 	st := n.st
 	cfg := n.config()
 	cfg.Node.ID = "y"
-	if _, err := Start(soon(t), cfg, st, Doors{}); !errors.Is(err, ownership.ErrForeign) {
+	if _, err := Start(soon(t), cfg, st, Deps{}); !errors.Is(err, ownership.ErrForeign) {
 		t.Errorf("started over another node's store with %v", err)
 	}
 }

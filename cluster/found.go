@@ -81,9 +81,9 @@ func (en *entry) foundRegion(ctx context.Context) error {
 // node by its id alone. A node that lost its disk has forgotten its log and its
 // vote, and with two nodes of three such a vote is enough to lose acknowledged
 // claims; a process on a copied disk is a second vote under one id. So every process
-// is deaf until its leader has looked at it, or enough others vouch for it.
+// takes no part until its leader has looked at it, or enough others vouch for it.
 func (en *entry) admitted() {
-	if en.trans.Deaf.Swap(false) {
+	if en.trans.NotAdmitted.Swap(false) {
 		en.log.Info("this process takes part in raft", "process", en.process)
 	}
 }

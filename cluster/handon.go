@@ -64,10 +64,10 @@ func (mv *moves) handOn(ctx context.Context, id ownership.PartitionID, to owners
 }
 
 func (mv *moves) memory(id ownership.PartitionID) []byte {
-	if mv.doors.Memory == nil {
+	if mv.deps.Memory == nil {
 		return nil
 	}
-	return mv.doors.Memory(id)
+	return mv.deps.Memory(id)
 }
 
 func (mv *moves) send(ctx context.Context, id ownership.PartitionID, memory []byte, to ownership.NodeID) error {
@@ -105,8 +105,8 @@ func (d *peerDoor) Take(ctx context.Context, stream *connect.ClientStream[peerpb
 	if err != nil {
 		return nil, fmt.Errorf("taking the memory of partition %s: %w", id, err)
 	}
-	if d.doors.Recall != nil {
-		d.doors.Recall(id, memory)
+	if d.deps.Recall != nil {
+		d.deps.Recall(id, memory)
 	}
 	return &peerpb.TakeReply{}, nil
 }

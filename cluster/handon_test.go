@@ -24,8 +24,8 @@ type recalls struct {
 // it is given.
 func (n *testNode) remember(memory []byte) *recalls {
 	rec := &recalls{got: make(map[ownership.PartitionID][]byte), owned: make(map[ownership.PartitionID]bool)}
-	n.Cluster.doors.Memory = func(ownership.PartitionID) []byte { return memory }
-	n.Cluster.doors.Recall = func(id ownership.PartitionID, b []byte) {
+	n.Cluster.deps.Memory = func(ownership.PartitionID) []byte { return memory }
+	n.Cluster.deps.Recall = func(id ownership.PartitionID, b []byte) {
 		rec.mu.Lock()
 		defer rec.mu.Unlock()
 		p, _ := n.tb.Partition(id)
@@ -51,7 +51,7 @@ func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 	p := claimOn(t, n, 1, movable)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	var resting bool
-	n.Cluster.doors.Memory = func(id ownership.PartitionID) []byte {
+	n.Cluster.deps.Memory = func(id ownership.PartitionID) []byte {
 		resting = !n.HoldsPartition(id, p.Epoch)
 		return memory
 	}
@@ -67,9 +67,9 @@ func TestO26_AMoveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 	if got.owned[p.Partition] {
 		t.Error("the partition moved before its memory")
 	}
-	n.Cluster.doors.Memory = func(ownership.PartitionID) []byte { return memory }
+	n.Cluster.deps.Memory = func(ownership.PartitionID) []byte { return memory }
 	eventually(t, "the node has given them all away", func() bool {
-		given, err := n.GiveAway(soon(t), Giving{Empty: true})
+		given, err := n.HandOff(soon(t), HandingOff{Empty: true})
 		return err == nil && given.Failed == 0
 	})
 	if len(theirs) != births {
@@ -111,7 +111,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 	memory := []byte("handled")
 	p := claimOn(t, n, 1, pinned)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
-	n.Cluster.doors.Memory = func(id ownership.PartitionID) []byte {
+	n.Cluster.deps.Memory = func(id ownership.PartitionID) []byte {
 		if q, _ := n.tb.Partition(id); n.HoldsPartition(id, q.Epoch) {
 			t.Errorf("the memory of partition %s was taken while its owner still acted", id)
 		}

@@ -54,7 +54,7 @@ func (c *Cluster) needs() leader.Needs {
 			}
 			return nil
 		},
-		Agreed: c.found.agreed, LetIn: c.doors.LetIn, Deaf: c.trans.Deaf.Load, Admitted: c.admitted, Fatal: c.fatal,
+		Agreed: c.found.agreed, LetIn: c.deps.LetIn, NotAdmitted: c.trans.NotAdmitted.Load, Admitted: c.admitted, Fatal: c.fatal,
 		FailedOver: c.m.failovers.Inc,
 	}
 }

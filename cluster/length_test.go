@@ -81,7 +81,7 @@ func TestO34_ANodeThatComesBackHasItsPartitionsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it keeps the one with the call that cannot move", func() bool {
-		_, _ = n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
+		_, _ = n.HandOff(soon(t), HandingOff{Ringing: true, Empty: true})
 		return len(n.tb.PartitionsOf(n.id)) == 1
 	})
 	n.restart()

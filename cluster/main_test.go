@@ -72,7 +72,7 @@ type testRegion struct {
 	ca    string
 	nodes map[ownership.NodeID]*testNode
 	tune  func(*Config)
-	letIn func(context.Context, string, ownership.NodeID, bool) (string, error) // see Doors
+	letIn func(context.Context, string, ownership.NodeID, bool) (string, error) // see Deps
 }
 
 type testNode struct {
@@ -207,8 +207,8 @@ func (n *testNode) tryUp(tune ...func(*Config)) error {
 	return nil
 }
 
-func (n *testNode) doors() Doors {
-	return Doors{
+func (n *testNode) doors() Deps {
+	return Deps{
 		LetIn: n.r.letIn,
 		Health: func() Health {
 			n.halt.RLock() // a test may hold up the renewals here
@@ -227,7 +227,7 @@ func (n *testNode) doors() Doors {
 			defer n.mu.Unlock()
 			n.moved = append(n.moved, ch)
 		},
-		Rest: func(_ context.Context, p ownership.PartitionID) error {
+		Quiesce: func(_ context.Context, p ownership.PartitionID) error {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			if n.rest != nil {
@@ -356,7 +356,7 @@ func long(t *testing.T) {
 	}
 }
 
-// steadyAddr gives a loopback address that nobody listens on, below the ports
+// steadyAddr returns a loopback address that nobody listens on, below the ports
 // that the kernel hands out to outgoing connections (32768 and up): a node that
 // restarts finds it free.
 func steadyAddr(t testing.TB) string {

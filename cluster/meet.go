@@ -200,7 +200,7 @@ func (v *invites) with(more []string) []string {
 // node of the region, a token with the role join, the agreement by which the region was
 // founded, or a setting of the region.
 
-// vouching gives the context in which a request to join is passed on: with the name of
+// vouching returns the context in which a request to join is passed on: with the name of
 // the operator who has the node met here, or of the one whom another member names. A
 // newcomer names nobody.
 func (en *entry) vouching(ctx context.Context, newcomer ownership.Node) context.Context {
@@ -211,7 +211,7 @@ func (en *entry) vouching(ctx context.Context, newcomer ownership.Node) context.
 	return ownership.By(ctx, by)
 }
 
-// token gives what this node shows for itself when it asks to be taken in: the token
+// token returns what this node shows for itself when it asks to be taken in: the token
 // of the operator who had it enter, else the one of its configuration. Empty: none.
 func (en *entry) token() (string, error) {
 	if t := en.invites.shown(); t != "" || en.cfg.JoinToken == nil {

@@ -142,7 +142,11 @@ func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
 			n.mu.Unlock()
 		}
 		eventually(t, "the leader knows how the bots are", func() bool {
-			fit := lead.leading.Load().Leases.Fitness(time.Now())
+			l := lead.leading.Load()
+			if l == nil {
+				return false
+			}
+			fit := l.Leases.Fitness(time.Now())
 			return fit[lead.id].Bot != sick && fit[other.id].Bot != sick
 		})
 	}

@@ -103,12 +103,12 @@ func (mv *moves) yield(ctx context.Context, id ownership.PartitionID, epoch owne
 // the partition: one that reaches the bot or Graph after the new owner began
 // would carry a passed epoch.
 func (mv *moves) rest(ctx context.Context, id ownership.PartitionID) error {
-	if mv.doors.Rest == nil {
+	if mv.deps.Quiesce == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, mv.cfg.Timings.Decide)
 	defer cancel()
-	return mv.doors.Rest(ctx, id)
+	return mv.deps.Quiesce(ctx, id)
 }
 
 // takeBack lets this node act on a partition again whose move came to nothing.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// freeAddrs gives loopback addresses that were free a moment ago.
+// freeAddrs returns loopback addresses that were free a moment ago.
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
 	var out []string

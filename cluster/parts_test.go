@@ -10,7 +10,7 @@ import (
 )
 
 func TestOverlayForgetsWhatTheTableKnows(t *testing.T) {
-	o := newOverlay()
+	o := newPendingClaims()
 	p := ownership.Placement{Partition: 4, Epoch: 2, Owner: "b", Reason: ownership.ReasonLeastLoaded}
 	o.put(ownership.Claim{Call: "x"}, p, 9, 10)
 	if _, ok := o.call("x", 10); ok {
@@ -37,11 +37,11 @@ func TestOverlayForgetsWhatTheTableKnows(t *testing.T) {
 	if _, _, ok := o.partition(4); !ok {
 		t.Error("it forgot partition 4, of which a later placement told")
 	}
-	for i := range maxAhead + 100 {
+	for i := range maxPending + 100 {
 		o.put(ownership.Claim{Call: ownership.CallID(fmt.Sprint(i))}, p, uint64(20+i), 12)
 	}
-	if len(o.calls) > maxAhead+1 {
-		t.Errorf("it holds %d calls, at most %d are allowed", len(o.calls), maxAhead)
+	if len(o.calls) > maxPending+1 {
+		t.Errorf("it holds %d calls, at most %d are allowed", len(o.calls), maxPending)
 	}
 }
 

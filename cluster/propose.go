@@ -93,7 +93,7 @@ func retryable(err error) (again, surelyNot bool) {
 	return false, false
 }
 
-// until gives a context that also ends when the channel is closed.
+// until returns a context that also ends when the channel is closed.
 func until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

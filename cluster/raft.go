@@ -26,7 +26,7 @@ const logCacheEntries = 1024
 // 10 % more commits a second than raft's 64.
 const maxAppendEntries = 256
 
-// raftConfig gives raft's settings. PreVote is on (raft's default): a node that
+// raftConfig returns raft's settings. PreVote is on (raft's default): a node that
 // comes back from behind a partition does not disturb a stable leader.
 func raftConfig(id ownership.NodeID, t clocks.Timings, log hclog.Logger) *raft.Config {
 	rc := raft.DefaultConfig()
@@ -111,13 +111,13 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 // servers is raft's latest configuration.
 func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
-// stranger reports whether a node with a good certificate has no business with
+// notMember reports whether a node with a good certificate has no business with
 // this region's raft: it was removed, or never joined. One message of a high term
 // would be enough to depose the leader.
 //
-// Without a valid lease nobody is a stranger: this node has then lost touch, and
+// Without a valid lease nobody is a notMember: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
-func (st *standing) stranger(id ownership.NodeID) bool {
+func (st *standing) notMember(id ownership.NodeID) bool {
 	if !st.lease.Valid(time.Now()) {
 		return false
 	}
@@ -158,7 +158,7 @@ type leaderView struct {
 	lost    time.Time // when there was a leader last; zero: there is one, or never was
 }
 
-// gone gives how long there has been no leader any more.
+// gone returns how long there has been no leader any more.
 func (v *leaderView) gone(now time.Time) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -168,7 +168,7 @@ func (v *leaderView) gone(now time.Time) time.Duration {
 	return now.Sub(v.lost)
 }
 
-// now gives the leader (empty: none) and a channel closed by the next change.
+// now returns the leader (empty: none) and a channel closed by the next change.
 func (v *leaderView) now() (ownership.NodeID, string, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -227,7 +227,7 @@ func (c *Cluster) watchLeader() {
 	}
 }
 
-// Leader gives the region's leader and its cluster address; false: none is
+// Leader returns the region's leader and its cluster address; false: none is
 // known right now.
 func (st *standing) Leader() (ownership.NodeID, string, bool) {
 	id, addr, _ := st.leader.now()

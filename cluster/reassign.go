@@ -31,8 +31,8 @@ func (c *Cluster) watchPartitions() {
 			ch.Look = c.orphans.take(ch)
 			if len(ch.Got)+len(ch.Lost)+len(ch.Look) > 0 {
 				ch.Resumed = first
-				if c.doors.OnReassigned != nil {
-					c.doors.OnReassigned(ch)
+				if c.deps.OnReassigned != nil {
+					c.deps.OnReassigned(ch)
 				}
 			}
 			first = false
@@ -122,7 +122,7 @@ func (o *orphans) note(in []ownership.PartitionID) {
 	}
 }
 
-// take gives what is to be looked at for a change, with those partitions.
+// take returns what is to be looked at for a change, with those partitions.
 func (o *orphans) take(ch Change) []ownership.PartitionID {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -157,7 +157,7 @@ func (o *origins) note(moves []ownership.Reassignment, self ownership.NodeID) {
 	}
 }
 
-// of gives the former owner; empty for a partition that was born here, or one
+// of returns the former owner; empty for a partition that was born here, or one
 // that came in a snapshot.
 func (o *origins) of(p ownership.Partition) ownership.NodeID {
 	o.mu.Lock()

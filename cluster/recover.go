@@ -61,7 +61,7 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	return nil
 }
 
-// Last gives the term and index of the last raft entry in a store, by which
+// Last returns the term and index of the last raft entry in a store, by which
 // survivors are compared: the higher term is further, then the higher index.
 func Last(st *store.Store) (term, index uint64, err error) {
 	fail := func(err error) (uint64, uint64, error) {

@@ -115,8 +115,8 @@ func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Ren
 // renewal is what this node says of itself.
 func (rn *renewals) renewal() lease.Renewal {
 	h := Health{Bot: true}
-	if rn.doors.Health != nil {
-		h = rn.doors.Health()
+	if rn.deps.Health != nil {
+		h = rn.deps.Health()
 	}
 	term := rn.lastTerm()
 	applied := rn.tb.Applied()
@@ -170,7 +170,7 @@ const (
 // leaseLength is how long leases last now.
 func (st *standing) leaseLength() time.Duration { return leader.LeaseLength(st.tb, st.cfg.Timings) }
 
-// Lease gives how long leases last in the region, as this node knows it.
+// Lease returns how long leases last in the region, as this node knows it.
 func (st *standing) Lease() time.Duration { return st.leaseLength() }
 
 // longestLease is how long a lease granted by an earlier leader may last.

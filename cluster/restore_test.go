@@ -10,7 +10,7 @@ import (
 	"tandem/ownership"
 )
 
-// snapshotOfAnother gives a snapshot of a region of the same name with calls.
+// snapshotOfAnother returns a snapshot of a region of the same name with calls.
 func snapshotOfAnother(t *testing.T, calls int) []byte {
 	t.Helper()
 	r := newRegion(t, nil)

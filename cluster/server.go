@@ -72,7 +72,7 @@ func (d *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 // Term tells a leader which term this voter knows. One that has forgotten
 // its vote would confirm any leader, also one whose partitions have long moved.
 func (d *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply, error) {
-	if d.trans.Deaf.Load() {
+	if d.trans.NotAdmitted.Load() {
 		return nil, transport.ErrNotAdmitted
 	}
 	return &peerpb.TermReply{Term: d.raft.CurrentTerm(), Applied: d.tb.Applied(), Acting: d.Leased(), Process: d.process, Clock: d.clock()}, nil
@@ -231,7 +231,7 @@ func (d *peerDoor) Barrier(ctx context.Context, _ *peerpb.BarrierRequest) (*peer
 }
 
 func (d *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Reply, error) {
-	if d.doors.HandOver == nil {
+	if d.deps.HandOver == nil {
 		return nil, fmt.Errorf("taking a relayed notification: this node has no door for it: %w", ownership.ErrFenced)
 	}
 	ctx, end, err := d.inTime(ctx, req)
@@ -239,7 +239,7 @@ func (d *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Rep
 		return nil, err
 	}
 	defer end()
-	reply, err := d.doors.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
+	reply, err := d.deps.HandOver(context.WithValue(ctx, relayedKey{}, true), handOverFromWire(req))
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func TestADiskThatWasSetBackIsRefused(t *testing.T) {
 	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") || !strings.Contains(err.Error(), "empty its data directory") {
 		t.Errorf("it ended with %v", err)
 	}
-	if !was.trans.Deaf.Load() {
+	if !was.trans.NotAdmitted.Load() {
 		t.Error("it takes part in raft")
 	}
 }
@@ -68,7 +68,7 @@ func TestWhoRemembersVouchesForNoDiskThatWasSetBack(t *testing.T) {
 	if err := was.fatals()[0]; !errors.Is(err, ownership.ErrDiffers) || !strings.Contains(err.Error(), "set back") {
 		t.Errorf("it ended with %v", err)
 	}
-	if !was.trans.Deaf.Load() || ldr.leading.Load() != nil || was.leading.Load() != nil {
+	if !was.trans.NotAdmitted.Load() || ldr.leading.Load() != nil || was.leading.Load() != nil {
 		t.Error("it takes part in raft, or one of the two leads")
 	}
 	was.kill()

@@ -22,7 +22,7 @@ const (
 	clockLasts = time.Minute
 )
 
-// signOf gives a sign of life of the node that a hand-over for the call goes to, a new
+// signOf returns a sign of life of the node that a hand-over for the call goes to, a new
 // one if need be. A hand-over to a node that may be silent is so refused at once, and not after the time for bots.
 func (st *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.Node, call ownership.CallID) (*transport.Sign, error) {
 	to := n.ID

@@ -43,7 +43,7 @@ func freeze(t *testing.T, silence time.Duration) *frozen {
 	return f
 }
 
-// heir gives the node that owns a partition now.
+// heir returns the node that owns a partition now.
 func (f *frozen) heir(p ownership.Placement) *testNode {
 	q, _ := f.ldr.tb.Partition(p.Partition)
 	return f.nodes[slices.IndexFunc(f.nodes, func(n *testNode) bool { return n.id == q.Owner })]

@@ -19,7 +19,7 @@ import (
 // only what is atomic or a signal changes.
 type shared struct {
 	cfg     Config
-	doors   Doors
+	deps    Deps
 	self    ownership.NodeID
 	addr    string        // advertised
 	process string        // random, of this start
@@ -47,7 +47,7 @@ type shared struct {
 type standing struct {
 	*shared
 	lease     lease.Lease
-	ahead     *overlay
+	pending   *pendingClaims
 	present   *presence.Book
 	former    atomic.Pointer[string] // see formerly
 	leader    leaderView
@@ -55,7 +55,7 @@ type standing struct {
 	fatalOnce sync.Once
 }
 
-// OwnerOf gives who acts for a call of a partition, at which epoch, and whether
+// OwnerOf returns who acts for a call of a partition, at which epoch, and whether
 // this node may do so right now: the call's standing where this node knows the
 // call, else the partition's owner. The two differ for calls that are reserved
 // for a node that fell silent.
@@ -69,7 +69,7 @@ func (st *standing) OwnerOf(call ownership.CallID, id ownership.PartitionID) (ow
 	return o, true
 }
 
-// reserved gives a call whose standing is not its partition's.
+// reserved returns a call whose standing is not its partition's.
 func (st *standing) reserved(call ownership.CallID) (ownership.Known, bool) {
 	k, ok := st.tb.Known(call)
 	if !ok || k.Owner == "" || k.State == ownership.CallEnded {
@@ -99,7 +99,7 @@ type signal struct {
 	ch chan struct{}
 }
 
-// next gives a channel that is closed by the next fire. Take it before looking
+// next returns a channel that is closed by the next fire. Take it before looking
 // at what it announces.
 func (s *signal) next() <-chan struct{} {
 	s.mu.Lock()

@@ -74,7 +74,7 @@ func TestO1_OneOfTwoProcessesOnCopiedDataActs(t *testing.T) {
 			if len(lives.fatals()) > 0 {
 				t.Errorf("the other one ended too: %v", lives.fatals())
 			}
-			if !ends.trans.Deaf.Load() {
+			if !ends.trans.NotAdmitted.Load() {
 				t.Error("the process that ended took part in raft: two votes under one id")
 			}
 		})
@@ -96,7 +96,7 @@ func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
 	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
 		t.Errorf("it ended with %v", err)
 	}
-	if !twin.trans.Deaf.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
+	if !twin.trans.NotAdmitted.Load() || len(n.fatals()) > 0 || !n.lease.Valid(time.Now()) {
 		t.Errorf("the copy was admitted, or the living one suffered: %v", n.fatals())
 	}
 }

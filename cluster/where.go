@@ -13,7 +13,7 @@ import (
 	"tandem/ownership"
 )
 
-// named gives the process that the own table names for a node.
+// named returns the process that the own table names for a node.
 func (st *standing) named(id ownership.NodeID) string {
 	n, ok := st.tb.Node(id)
 	if !ok || n.State == ownership.NodeGone {
@@ -69,13 +69,13 @@ func (en *entry) meet(b presence.Bearer) error {
 	return en.present.Meet(b, applied, time.Now())
 }
 
-// forsakenAfter is how long a node of the region may know no leader before it
+// leaderlessAfter is how long a node of the region may know no leader before it
 // asks around: far longer than any election.
-const forsakenAfter = 5 * time.Second
+const leaderlessAfter = 5 * time.Second
 
-// forsaken reports whether the node has been without a leader for so long that
+// longLeaderless reports whether the node has been without a leader for so long that
 // the others may have gone on without it.
-func (en *entry) forsaken(now time.Time) bool {
+func (en *entry) longLeaderless(now time.Time) bool {
 	if _, _, ok := en.Leader(); ok {
 		en.leaderless = time.Time{}
 		return false
@@ -83,10 +83,10 @@ func (en *entry) forsaken(now time.Time) bool {
 	if en.leaderless.IsZero() {
 		en.leaderless = now
 	}
-	return now.Sub(en.leaderless) > forsakenAfter
+	return now.Sub(en.leaderless) > leaderlessAfter
 }
 
-// around gives the addresses at which somebody of the region may be found.
+// around returns the addresses at which somebody of the region may be found.
 func (en *entry) around() []string {
 	all := en.invites.with(en.cfg.Join)
 	for _, n := range en.present.Addrs() { // of those who told: they have this node's address, and may be its region

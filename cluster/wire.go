@@ -139,7 +139,7 @@ func appsToWire(apps map[ownership.AppID]ownership.AppFitness) []*peerpb.AppHeal
 	return out
 }
 
-// appsFromWire gives nil for a node of older software, which names no app.
+// appsFromWire returns nil for a node of older software, which names no app.
 func appsFromWire(in []*peerpb.AppHealth) map[ownership.AppID]ownership.AppFitness {
 	if len(in) == 0 {
 		return nil

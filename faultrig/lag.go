@@ -33,7 +33,7 @@ func (l *lag) watch(ctx context.Context) {
 // busy for bars in wall-clock time.
 const starvedAt = 60 * time.Millisecond
 
-// p99 gives the 99th percentile so far.
+// p99 returns the 99th percentile so far.
 func (l *lag) p99() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ const probeEvery = 20 * time.Millisecond
 
 var probes atomic.Uint64
 
-// fresh gives a call id that nobody has used.
+// fresh returns a call id that nobody has used.
 func (s *Stage) fresh() ownership.CallID {
 	return ownership.CallID(fmt.Sprintf("%016x%016x", s.opt.Seed^uint64(time.Now().UnixNano()), probes.Add(1)))
 }

@@ -216,7 +216,7 @@ func (s *Stage) isBroken() bool {
 	return len(s.broken) > 0
 }
 
-// Scenarios gives all faults that the rig can inject, in the order of their
+// Scenarios returns all faults that the rig can inject, in the order of their
 // numbers.
 func Scenarios() []Scenario {
 	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios(), silenceScenarios(), plannedScenarios(), bulkScenarios())
@@ -231,7 +231,7 @@ func Scenarios() []Scenario {
 	return all
 }
 
-// Find gives the scenario of a fault.
+// Find returns the scenario of a fault.
 func Find(fault string) (Scenario, error) {
 	for _, s := range Scenarios() {
 		if s.Fault == fault {

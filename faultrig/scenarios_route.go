@@ -100,7 +100,7 @@ func (s *Stage) busiest(ctx context.Context, leader *fleet.Node) (*fleet.Node, m
 	return victim, at[victim.ID], nil
 }
 
-// ringing gives the simulated calls that ring at each node.
+// ringing returns the simulated calls that ring at each node.
 func (s *Stage) ringing(ctx context.Context, ask *fleet.Node) (map[ownership.NodeID]map[string]bool, error) {
 	t, err := readTable(ctx, ask)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *Stage) claimAt(ctx context.Context, at *fleet.Node, want int) ([]owners
 	return nil, fmt.Errorf("only %d of 1000 claims were placed on %s", len(there), at.ID)
 }
 
-// lastAnswer gives when the cloud took the last answer to one of the calls, and
+// lastAnswer returns when the cloud took the last answer to one of the calls, and
 // those that still ring. A caller who hung up was never to be answered; what rang to
 // its end is judged with all other calls.
 func (s *Stage) lastAnswer(calls map[string]bool, since time.Time) (last time.Duration, open []string) {

@@ -101,7 +101,7 @@ func (l line) toldOf(id ownership.CallID, message string) (times int, by ownersh
 	return times, by
 }
 
-// events gives what the desk was told of a call by event, on all nodes.
+// events returns what the desk was told of a call by event, on all nodes.
 func (l line) events(id ownership.CallID, event ownership.Event) (all []desk.Told) {
 	for _, t := range l.desk.Of(id) {
 		if t.Event == event {
@@ -156,7 +156,7 @@ func (s *Stage) lead(ctx context.Context, to *fleet.Node) error {
 	return fmt.Errorf("making %s the leader: it is not after ten transfers", to.ID)
 }
 
-// partitionsOf gives the partitions that a node owns.
+// partitionsOf returns the partitions that a node owns.
 func partitionsOf(ctx context.Context, n *fleet.Node, owner ownership.NodeID) ([]ownership.Partition, error) {
 	all, err := n.API.Partitions(ctx)
 	return slices.DeleteFunc(all, func(p ownership.Partition) bool { return p.Owner != owner || p.Retired }), err

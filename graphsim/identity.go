@@ -61,7 +61,7 @@ func (b *bearers) issue(app App, token string, life time.Duration) {
 	b.app[token] = bearer{app, time.Now().Add(life)}
 }
 
-// own gives the bearer with which the sample bots act for an app.
+// own returns the bearer with which the sample bots act for an app.
 func (b *bearers) own(app App) string {
 	token := "bot-of-" + app.ID
 	b.issue(app, token, time.Hour)

@@ -126,12 +126,12 @@ func (l ledger) leased() bool { return l.open() && l.n.region.Leased() }
 func (n *Node) openRegion(ctx context.Context) error {
 	cfg := n.cfg.clusterConfig()
 	cfg.SnapshotKeys = func() [][]byte { return n.handles.Derived("saved snapshots") }
-	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Doors{
+	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Deps{
 		HandOver:     n.relayed,
 		LetIn:        n.letIn,
 		Health:       n.health,
 		OnReassigned: n.reassigned,
-		Rest:         n.dispatcher.Quiesce,
+		Quiesce:      n.dispatcher.Quiesce,
 		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
 		Fatal:        n.fatal,

@@ -50,7 +50,7 @@ func (n drains) drain(ctx context.Context) (left int) {
 	tick := time.NewTicker(drainRound)
 	defer tick.Stop()
 	for {
-		given, err := n.region.GiveAway(ctx, cluster.Giving{Ringing: time.Since(begun) >= min(ringPatience, patience), Empty: true})
+		given, err := n.region.HandOff(ctx, cluster.HandingOff{Ringing: time.Since(begun) >= min(ringPatience, patience), Empty: true})
 		left = n.table.Live(n.ID())
 		if given.Moved > 0 {
 			n.log.Info("handed partitions over", "partitions", given.Moved, "calls_left", left)
@@ -70,7 +70,7 @@ func (n drains) drain(ctx context.Context) (left int) {
 }
 
 // mayStop reports whether waiting longer would help nobody.
-func (n drains) mayStop(left int, given cluster.Given) bool {
+func (n drains) mayStop(left int, given cluster.HandedOff) bool {
 	// A node that may not act has nothing that anybody could lose.
 	return !n.region.Status().Leased || left == 0 && given.Ringing == 0
 }

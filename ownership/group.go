@@ -88,7 +88,7 @@ func (p *Placer) otherBundle(c *Claim, b *Bundle, g *group) bool {
 	return other
 }
 
-// actsFor gives the standing that acts for a bundle, and whether it owns the
+// actsFor returns the standing that acts for a bundle, and whether it owns the
 // bundle's partition too.
 func (p *Placer) actsFor(b *Bundle) (i int, owned, ok bool) {
 	part, ok := p.view.Partition(b.Partition)
@@ -114,7 +114,7 @@ func (p *Placer) count(b *Bundle, calls int) {
 	p.tally = append(p.tally, homestead{b.Partition, i, owned, calls})
 }
 
-// homestead gives the place with most calls that may take one more; nil: none.
+// homestead returns the place with most calls that may take one more; nil: none.
 func (p *Placer) homestead() *homestead {
 	var best *homestead
 	for k := range p.tally {

@@ -147,7 +147,7 @@ func (p *Placer) known(k Known) Placement {
 	return pl
 }
 
-// established gives the node on which a call already runs: an outgoing call is
+// established returns the node on which a call already runs: an outgoing call is
 // pinned to the node whose bot made it, and no drain, no limit and no missed
 // health check can change that. -1: the claim is of no such call.
 func (p *Placer) established(c *Claim) int {
@@ -165,7 +165,7 @@ func (p *Placer) established(c *Claim) int {
 	return i
 }
 
-// choose gives the least loaded node that may take the claim, by the pin if
+// choose returns the least loaded node that may take the claim, by the pin if
 // asked, apart from other legs if there are any; -1: none may. It leaves in
 // p.why what kept each of the others out.
 func (p *Placer) choose(c *Claim, g *group, call uint64, pin bool) int {
@@ -281,7 +281,7 @@ func (c *Claim) late(at time.Time) bool {
 	return !c.Answered && !c.Deadline.IsZero() && at.After(RingsUntil(c.Deadline))
 }
 
-// ownerOf gives the standing that owns a partition which can take calls.
+// ownerOf returns the standing that owns a partition which can take calls.
 func (p *Placer) ownerOf(id PartitionID) (int, bool) {
 	part, ok := p.view.Partition(id)
 	if !ok || part.Retired {

@@ -45,7 +45,7 @@ func Reassign(v View, dead NodeID, fit map[NodeID]Fitness) []Reassignment {
 	return moves
 }
 
-// Heir gives the node that takes one partition in a planned hand-over: of the
+// Heir returns the node that takes one partition in a planned hand-over: of the
 // active nodes with a lease and a healthy bot, other than its owner, the one
 // that is loaded least once it has the partition too. false: there is none. A
 // draining node never inherits here: it is about to hand over itself.
@@ -69,7 +69,7 @@ type heir struct {
 // legacy is a part of an estate.
 type legacy struct{ calls, partitions int }
 
-// survivors gives the nodes that may inherit, by id.
+// survivors returns the nodes that may inherit, by id.
 func survivors(v View, dead NodeID, fit map[NodeID]Fitness) []heir {
 	var active, draining []heir
 	for _, s := range standings(v, fit) {
@@ -127,7 +127,7 @@ func limit(heirs []heir, estate []Partition) {
 	}
 }
 
-// lightestWith gives the index of the heir for a partition: of those that are fit
+// lightestWith returns the index of the heir for a partition: of those that are fit
 // for it by rank the one that is loaded least once it has it; ties by the
 // rendezvous hash of the partition.
 func lightestWith(heirs []heir, p Partition) int {

@@ -23,7 +23,7 @@ type appSeats struct {
 	seats []seat
 }
 
-// seatsOf gives the seats of an app. They are weighed once for a batch, and then
+// seatsOf returns the seats of an app. They are weighed once for a batch, and then
 // after each call that takes one.
 func (p *Placer) seatsOf(app AppID) []seat {
 	if !p.modern {
@@ -80,7 +80,7 @@ func (p *Placer) liveOf(i int, app AppID) int {
 	return p.nodes[i].liveOf(p.view, app)
 }
 
-// seatOf gives the seat of an app on the node, not yet counted and weighed.
+// seatOf returns the seat of an app on the node, not yet counted and weighed.
 func (s *standing) seatOf(app AppID) seat {
 	if s.apps == nil {
 		return newSeat(s.capacity, AppFitness{Bot: s.fit.Bot, Load: s.fit.Load, Room: s.fit.Room}, true)

@@ -57,7 +57,7 @@ type standing struct {
 	emptiest   int         // index of the partition for the next call, -1 for none; or unread
 }
 
-// standings gives all nodes by id, whatever order the view has them in.
+// standings returns all nodes by id, whatever order the view has them in.
 func standings(v View, fit map[NodeID]Fitness) []standing {
 	nodes := v.Nodes()
 	all := make([]standing, len(nodes))
@@ -103,7 +103,7 @@ func (s *standing) took(i, places int) {
 	s.findEmptiest()
 }
 
-// home gives the index of the partition that the node's next call goes to; -1
+// home returns the index of the partition that the node's next call goes to; -1
 // when it has none. The first call reads the partitions.
 func (s *standing) home(v View) int {
 	if s.emptiest == unread {
@@ -120,7 +120,7 @@ func (s *standing) findEmptiest() {
 	s.emptiest = emptiest(s.partitions, s.id, s.modern)
 }
 
-// emptiest gives the index of the partition that a node's next call goes to.
+// emptiest returns the index of the partition that a node's next call goes to.
 // Those that were born on it come first: a partition that it inherited gets no
 // new call while there is another, so it empties and retires.
 func emptiest(own []Partition, id NodeID, bornFirst bool) int {
@@ -144,7 +144,7 @@ func emptiest(own []Partition, id NodeID, bornFirst bool) int {
 	return best
 }
 
-// Home gives the partition of a node that its next call goes to; false: it has
+// Home returns the partition of a node that its next call goes to; false: it has
 // none.
 func Home(v View, id NodeID) (Partition, bool) {
 	s := standing{id: id, modern: v.Format() >= FormatReservations, emptiest: unread}

@@ -20,7 +20,7 @@ type one struct {
 
 const theApp AppID = "app"
 
-// standing gives who acts for the call.
+// standing returns who acts for the call.
 func (o *one) standing() Standing { return o.part.Stands(o.state, o.pin, o.app, o.epoch) }
 
 // acts reports whether a node may act for the call at an epoch, as its fence asks.

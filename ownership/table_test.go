@@ -70,7 +70,7 @@ func (t *smallTable) put(c Call) {
 	t.parts[c.Partition].Live += t.weight(&c)
 }
 
-// stands gives who acts for a call, and weight what it adds to its partition.
+// stands returns who acts for a call, and weight what it adds to its partition.
 func (t *smallTable) stands(c *Call) Standing {
 	return t.parts[c.Partition].Stands(c.State, c.Pinned, c.App, c.Epoch)
 }

@@ -8,22 +8,22 @@ import (
 // View is what the rules may see of the table. The store's table is one; tests
 // use small ones made by hand.
 type View interface {
-	// Known gives what the index in memory holds of a call, ended ones too.
+	// Known returns what the index in memory holds of a call, ended ones too.
 	Known(CallID) (Known, bool)
-	// Legs gives the live calls that carry the key, oldest first. It costs as much
+	// Legs returns the live calls that carry the key, oldest first. It costs as much
 	// as the group has calls: only regions before FormatReservations place by it.
 	Legs(GroupKey) []Leg
 	// Bundles appends the live calls that carry the key, summed up: calls that
 	// differ in nothing that a Bundle tells are one, in no certain order. With an
 	// observed person it gives only those of a chain that observe that person.
 	Bundles(into []Bundle, key GroupKey, observed string) []Bundle
-	// Partition gives one partition's record.
+	// Partition returns one partition's record.
 	Partition(PartitionID) (Partition, bool)
-	// PartitionsOf gives a node's partitions, by number.
+	// PartitionsOf returns a node's partitions, by number.
 	PartitionsOf(NodeID) []Partition
-	// Node gives one node's record.
+	// Node returns one node's record.
 	Node(NodeID) (Node, bool)
-	// Nodes gives all nodes, by id, gone ones too.
+	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []Node
 	// Live counts the live calls that a node acts for.
 	Live(NodeID) int

@@ -73,10 +73,10 @@ func ParseCallID(s string) (CallID, error) {
 	return CallID(b.String()), nil
 }
 
-// String gives the partition's number in decimal.
+// String returns the partition's number in decimal.
 func (p PartitionID) String() string { return strconv.FormatUint(uint64(p), 10) }
 
-// String gives the epoch in decimal.
+// String returns the epoch in decimal.
 func (e Epoch) String() string { return strconv.FormatUint(uint64(e), 10) }
 
 // NodeState says what a node may be given. The zero value is no valid state.
@@ -108,10 +108,10 @@ var (
 	callStates = []string{"", "claimed", "answered", "orphaned", "ended"}
 )
 
-// String gives the word users meet.
+// String returns the word users meet.
 func (s NodeState) String() string { return word(nodeStates, int(s)) }
 
-// String gives the word users meet.
+// String returns the word users meet.
 func (s CallState) String() string { return word(callStates, int(s)) }
 
 // Live reports whether the call still counts against its node's capacity.
@@ -230,7 +230,7 @@ type Standing struct {
 	State CallState
 }
 
-// Stands gives who acts for a call of this partition. A call's own record is not
+// Stands returns who acts for a call of this partition. A call's own record is not
 // rewritten when its partition changes owner, so that a death costs the same
 // however many calls it leaves: what it means follows from here. epoch is the
 // one in the call's record: when it was claimed, answered or taken up.

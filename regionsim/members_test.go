@@ -14,7 +14,7 @@ import (
 func giveAway(g *stage, p *process) {
 	ctx, cancel := context.WithTimeout(g.ctx, 4*time.Second)
 	defer cancel()
-	given, err := p.cl.Load().GiveAway(ctx, cluster.Giving{Ringing: true, Empty: true})
+	given, err := p.cl.Load().HandOff(ctx, cluster.HandingOff{Ringing: true, Empty: true})
 	g.tell("%s gives away: %+v %v", p, given, err)
 }
 

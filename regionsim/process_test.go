@@ -84,8 +84,8 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: clocks.Timings{SnapshotEvery: r.snapshots},
 		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log, Table: p.disk.Table},
 	}
-	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Doors{
-		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Rest: p.dispatcher.Quiesce, Fatal: p.fatal,
+	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Deps{
+		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Quiesce: p.dispatcher.Quiesce, Fatal: p.fatal,
 		Memory: p.dispatcher.MemoryOf,
 		Recall: func(id ownership.PartitionID, memory []byte) {
 			if err := p.dispatcher.RecallOf(id, memory); err != nil {

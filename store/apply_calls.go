@@ -281,7 +281,7 @@ func (a *applier) forget(act ownership.Forget) {
 	}
 }
 
-// find gives a call's place in the index.
+// find returns a call's place in the index.
 func (a *applier) find(id ownership.CallID, doing string) (uint32, *index.Entry, error) {
 	ref := a.st.calls.Find(id)
 	if ref == 0 {

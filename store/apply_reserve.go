@@ -40,7 +40,7 @@ func fate(r *ownership.Reservation) string {
 	}
 }
 
-// lapsing gives the apps that are not waited for once those of more are not
+// lapsing returns the apps that are not waited for once those of more are not
 // either: sorted, each once.
 func lapsing(have, more []ownership.AppID) []ownership.AppID {
 	all := append(slices.Clone(have), more...)

@@ -186,7 +186,7 @@ func putTokens(tx *bbolt.Tx, records map[string][]byte) error {
 	return putAll(b, records, func(name string) []byte { return []byte(name) })
 }
 
-// DoorTokens gives the records of the admin doors' tokens, by name, ended ones
+// DoorTokens returns the records of the admin doors' tokens, by name, ended ones
 // too. The slice must not be changed.
 func (t *Table) DoorTokens() []ownership.DoorToken {
 	return look(t, func(r *reading) []ownership.DoorToken { return r.t.st.tokens })

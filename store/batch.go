@@ -150,7 +150,7 @@ func (t *Table) writeEvents(b *bbolt.Bucket, events []pendingEvent, disk *diskSt
 	return nil
 }
 
-// readMeta gives the record that says how far the file is.
+// readMeta returns the record that says how far the file is.
 func readMeta(value []byte) (*tablepb.Meta, error) {
 	content, err := record.Unseal(metaKey, value)
 	if err != nil {

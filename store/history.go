@@ -15,7 +15,7 @@ import (
 	"tandem/store/record"
 )
 
-// Events gives up to limit events after an id, oldest first; limit 0 or less:
+// Events returns up to limit events after an id, oldest first; limit 0 or less:
 // all of them. After 0 it begins with the oldest that the history still has.
 func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
 	var out []history.Event
@@ -33,7 +33,7 @@ func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
 	return out, nil
 }
 
-// Timeline gives what the history still has of one call, oldest first, and of its
+// Timeline returns what the history still has of one call, oldest first, and of its
 // partition while the call was live: whoever got the partition got the call, or had
 // it kept. It looks through the whole history.
 func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
@@ -88,7 +88,7 @@ func tellsOfPartition(sealed []byte) bool {
 	return false
 }
 
-// Latest gives the newest events, at most limit, oldest first.
+// Latest returns the newest events, at most limit, oldest first.
 func (t *Table) Latest(limit int) ([]history.Event, error) {
 	pending, tx, err := t.pendingEvents(0)
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *Table) eachEvent(after uint64, f func(key, value []byte) (bool, error))
 	return nil
 }
 
-// pendingEvents gives the events after an id that are not in the file yet, and
+// pendingEvents returns the events after an id that are not in the file yet, and
 // a view of the file that goes with them; nil when the file has none to add.
 func (t *Table) pendingEvents(after uint64) ([]pendingEvent, *bbolt.Tx, error) {
 	t.mu.RLock()

@@ -87,7 +87,7 @@ func (s *Store) changeLineage(change func(*Lineage)) error {
 	return nil
 }
 
-// Lineage gives what is known of the processes on this disk and of its region.
+// Lineage returns what is known of the processes on this disk and of its region.
 func (s *Store) Lineage() Lineage {
 	s.lineageMu.Lock()
 	defer s.lineageMu.Unlock()

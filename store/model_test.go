@@ -28,7 +28,7 @@ func newModel() *model {
 
 func (m *model) reserves() bool { return m.format >= ownership.FormatReservations }
 
-// stands gives a call as it stands by its partition's record.
+// stands returns a call as it stands by its partition's record.
 func (m *model) stands(c ownership.Call) ownership.Call {
 	p := m.parts[c.Partition]
 	at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)

@@ -14,7 +14,7 @@ import (
 	"tandem/store/record"
 )
 
-// Call gives the whole record of a call, ended ones too while they are
+// Call returns the whole record of a call, ended ones too while they are
 // remembered.
 func (t *Table) Call(id ownership.CallID) (ownership.Call, bool) {
 	t.mu.RLock()
@@ -31,14 +31,14 @@ func (t *Table) Call(id ownership.CallID) (ownership.Call, bool) {
 	return c, ok
 }
 
-// stand gives a call as it stands by the record of its partition, which says what
+// stand returns a call as it stands by the record of its partition, which says what
 // its own record means.
 func stand(c *ownership.Call, p *ownership.Partition) {
 	at := p.Stands(c.State, c.Pinned, c.App, c.Epoch)
 	c.Owner, c.Epoch, c.State = at.Owner, at.Epoch, at.State
 }
 
-// Partitions gives all partitions by number, retired ones too.
+// Partitions returns all partitions by number, retired ones too.
 func (t *Table) Partitions() []ownership.Partition {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -52,7 +52,7 @@ func (t *Table) Partitions() []ownership.Partition {
 // MaxPage bounds one page of Calls.
 const MaxPage = 1000
 
-// Calls gives one page of the calls that the filter chooses, by id. The cursor
+// Calls returns one page of the calls that the filter chooses, by id. The cursor
 // is the one that the page before gave; "" begins, and next "" means that there
 // are no more. Limit is at most MaxPage; 0 or less: MaxPage. A page is
 // consistent in itself; calls may come and go between pages.
@@ -153,7 +153,7 @@ func (t *Table) freeze(s *callScan) (chosen []index.Name, err error) {
 	return chosen, err
 }
 
-// preselect gives the calls that a partition or a group can have, by the index; nil:
+// preselect returns the calls that a partition or a group can have, by the index; nil:
 // any. A group knows its live calls only, so it preselects only for a live state.
 func (t *Table) preselect(f ownership.CallFilter) []index.Name {
 	out := []index.Name{}
@@ -174,7 +174,7 @@ func (t *Table) preselect(f ownership.CallFilter) []index.Name {
 
 func (s *callScan) close() { _ = s.tx.Rollback() } // of a read transaction: it cannot fail
 
-// next gives the next record by id; nil: there are no more.
+// next returns the next record by id; nil: there are no more.
 func (s *callScan) next() (key, value []byte) {
 	if s.only != nil {
 		return s.nextChosen()
@@ -203,7 +203,7 @@ func (s *callScan) next() (key, value []byte) {
 	}
 }
 
-// takePending gives the newest pending record of the next id.
+// takePending returns the newest pending record of the next id.
 func (s *callScan) takePending() (string, []byte) {
 	last := 0
 	for last+1 < len(s.pending) && s.pending[last+1].id == s.pending[0].id {
@@ -233,7 +233,7 @@ func (s *callScan) nextChosen() (key, value []byte) {
 	return nil, nil
 }
 
-// read gives the call if the filter chooses it.
+// read returns the call if the filter chooses it.
 func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 	content, err := record.Unseal(key, value)
 	if err != nil {
@@ -263,7 +263,7 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 	return c, (f.Tenant == "" || c.Tenant == f.Tenant) && (f.App == "" || c.App == f.App), nil
 }
 
-// pendingCall gives the record of a call that waits for the file; the lock is
+// pendingCall returns the record of a call that waits for the file; the lock is
 // held. A nil value with true: it was forgotten.
 func (t *Table) pendingCall(id ownership.CallID) ([]byte, bool) {
 	if v, ok := t.dirty.calls[id]; ok {

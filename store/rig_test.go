@@ -19,7 +19,7 @@ import (
 
 var t0 = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 
-// at gives a time some seconds into the test.
+// at returns a time some seconds into the test.
 func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
 
 // testStamp is whose data the tests make.

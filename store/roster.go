@@ -155,7 +155,7 @@ func (p *published) Lease() (now, before time.Duration) {
 	return r.lease, r.leaseBefore
 }
 
-// Reserved gives the partitions in which something is reserved for a former owner,
+// Reserved returns the partitions in which something is reserved for a former owner,
 // by number. It waits for no act, as all that a renewal asks.
 func (p *published) Reserved() []ownership.Partition {
 	var out []ownership.Partition
@@ -193,7 +193,7 @@ func (s *sums) clear() {
 	clear(s.ring[:])
 }
 
-// SumAt gives the checksum of all nodes, partitions and calls as it was when the
+// SumAt returns the checksum of all nodes, partitions and calls as it was when the
 // act at that index had just been applied; false: that is not known (any more).
 // Two nodes must have the same sum at the same index. It waits for no act.
 func (p *published) SumAt(index uint64) (uint64, bool) {

@@ -74,7 +74,7 @@ func (r *rig) passSnapshot() {
 	fresh.store = nil
 }
 
-// filled gives a rig with a bit of everything.
+// filled returns a rig with a bit of everything.
 func filled(t testing.TB, change ...func(*Options)) *rig {
 	r := newRig(t, change...)
 	r.join("a", "b")

@@ -148,7 +148,7 @@ func (t *Table) Durable() uint64 {
 	return t.disk.applied
 }
 
-// Hash gives a checksum of all nodes, partitions and calls, and the applied
+// Hash returns a checksum of all nodes, partitions and calls, and the applied
 // index at which it was taken. Two nodes with the same software must show the
 // same hash at the same index. The history is not part of it.
 func (t *Table) Hash() (string, uint64) {
@@ -179,7 +179,7 @@ type Counts struct {
 	Durable    uint64 `json:"durable"`
 }
 
-// Counts gives the numbers of things in the table.
+// Counts returns the numbers of things in the table.
 func (t *Table) Counts() Counts {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

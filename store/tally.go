@@ -26,7 +26,7 @@ type ringing struct {
 	app   uint32
 }
 
-// all gives the live calls, whoever acts for them.
+// all returns the live calls, whoever acts for them.
 func (t *tally) all() int {
 	n := t.free.sum()
 	for _, h := range t.held {
@@ -113,7 +113,7 @@ func (t *tally) find(epoch ownership.Epoch) (int, bool) {
 	})
 }
 
-// holding gives the calls held at an epoch; nil: there are none.
+// holding returns the calls held at an epoch; nil: there are none.
 func (t *tally) holding(epoch ownership.Epoch) *holding {
 	if i, ok := t.find(epoch); ok {
 		return t.held[i]
@@ -291,7 +291,7 @@ func (s *state) recount(p *partState, rec ownership.Partition) {
 	}
 }
 
-// record gives the partition's record with its counts.
+// record returns the partition's record with its counts.
 func (p *partState) record() ownership.Partition {
 	return counted(p.rec, p.live, func(e ownership.Epoch) int { return p.heldAt(e) })
 }

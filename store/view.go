@@ -30,7 +30,7 @@ func (r *reading) done() {
 	}
 }
 
-// value gives the sealed record of a call, newest first: what is not yet
+// value returns the sealed record of a call, newest first: what is not yet
 // written, then the file. It lives until done. nil: there is none, or the file
 // failed and the table has said so.
 func (r *reading) value(id ownership.CallID) []byte {

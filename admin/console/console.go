@@ -46,11 +46,11 @@ type Source interface {
 	// Frame is what every page shows around its content.
 	Frame() Frame
 	Overview() Overview
-	// Calls gives one page of calls; an error is the reader's mistake.
+	// Calls returns one page of calls; an error is the reader's mistake.
 	Calls(Query) (Calls, error)
-	// Call gives one call, or ErrNotFound, or another error for a bad id.
+	// Call returns one call, or ErrNotFound, or another error for a bad id.
 	Call(id string) (Call, error)
-	// Latest gives the newest events, newest first.
+	// Latest returns the newest events, newest first.
 	Latest() []history.Event
 	// Stream serves the events after the request's Last-Event-ID for as long as the
 	// session opens the pages.
@@ -131,7 +131,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sessionOf gives the id that a browser keeps; empty: none.
+// sessionOf returns the id that a browser keeps; empty: none.
 func sessionOf(r *http.Request) string {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {

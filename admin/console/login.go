@@ -49,7 +49,7 @@ func (c *Console) forget(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: Root, MaxAge: -1, HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode})
 }
 
-// inside gives a place within the console, whatever was asked: a login must lead
+// inside returns a place within the console, whatever was asked: a login must lead
 // to no other site, and to no other path of this one. Browsers take dots out of a
 // path, escaped ones, too.
 func inside(next string) string {

@@ -53,7 +53,7 @@ func queryOf(v url.Values) Query {
 	}
 }
 
-// URL gives the page of calls with these filters and another cursor.
+// URL returns the page of calls with these filters and another cursor.
 func (q Query) URL(cursor string) string {
 	v := url.Values{}
 	for name, s := range map[string]string{
@@ -129,7 +129,7 @@ func short(v any) string {
 	return s[:8] + "…" + s[len(s)-4:]
 }
 
-// share gives live ÷ capacity as a percentage from 0 to 100; only nothing is 0.
+// share returns live ÷ capacity as a percentage from 0 to 100; only nothing is 0.
 func share(live, capacity int) int {
 	switch {
 	case live <= 0:

@@ -134,13 +134,13 @@ func (l *Leadership) dropGone() {
 	}
 }
 
-// dismissStrangers takes nodes out of the table that have no place in raft's
+// dismissNonMembers takes nodes out of the table that have no place in raft's
 // configuration: those that Recover gave up, and those of the day of a restored
 // snapshot. A node gets its place before its record and loses it after, so in the
 // ordinary course there are none. With its record gone, such a node is refused
 // when it comes back with its old data, which may hold what this region does not;
 // with empty data it may join at once.
-func (l *Leadership) dismissStrangers() {
+func (l *Leadership) dismissNonMembers() {
 	placed := make(map[ownership.NodeID]bool)
 	for _, s := range Servers(l.Raft) {
 		placed[ownership.NodeID(s.ID)] = true

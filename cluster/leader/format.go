@@ -34,7 +34,7 @@ func (l *Leadership) RaiseFormat() {
 	}
 }
 
-// commonFormat gives the newest command format that all nodes of the region can
+// commonFormat returns the newest command format that all nodes of the region can
 // read, this leader's own limit counted. A node that is silent counts too: it
 // may come back with its log.
 func commonFormat(nodes []ownership.Node, own uint32) uint32 {

@@ -54,11 +54,11 @@ type Needs struct {
 	Unseated func() []ownership.Node                            // the nodes of before such a snapshot, until a leader has seated them; empty: none
 	Agreed   func(id ownership.NodeID, incarnation string) bool // reports whether its word founded the region
 	// LetIn says whose the join token is; done: the node is in. nil: no token lets a node in.
-	LetIn      func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
-	Deaf       func() bool // reports whether this process takes no part in raft yet
-	Admitted   func()      // this process may take part in raft
-	Fatal      func(error) // this node cannot go on
-	FailedOver func()      // counts a silent node whose partitions went to others
+	LetIn       func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
+	NotAdmitted func() bool // reports whether this process takes no part in raft yet
+	Admitted    func()      // this process may take part in raft
+	Fatal       func(error) // this node cannot go on
+	FailedOver  func()      // counts a silent node whose partitions went to others
 }
 
 // Leadership is this node's time as leader, for one term of raft: the table of
@@ -140,7 +140,7 @@ func (l *Leadership) End() {
 // lease granted now would contradict it.
 func (l *Leadership) takeOver() bool {
 	for l.ctx.Err() == nil {
-		if l.Deaf() { // the only voter needs nobody's word, but looks around for another process of its own
+		if l.NotAdmitted() { // the only voter needs nobody's word, but looks around for another process of its own
 			l.sleep(retryPause)
 			continue
 		}
@@ -202,7 +202,7 @@ func (l *Leadership) Ready(ctx context.Context) error {
 	}
 }
 
-// Barrier gives an index of the table that covers all acknowledged acts, after
+// Barrier returns an index of the table that covers all acknowledged acts, after
 // making sure that no other leader could have acknowledged later ones.
 func (l *Leadership) Barrier(ctx context.Context) (uint64, error) {
 	if err := l.Ready(ctx); err != nil {

@@ -165,7 +165,7 @@ func (l *Leadership) stamp(act ownership.Act) ownership.Act {
 	return act
 }
 
-// Fittest gives the node that is fittest to take the partition, but for some.
+// Fittest returns the node that is fittest to take the partition, but for some.
 func (l *Leadership) Fittest(id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
 	p, ok := l.Table.Partition(id)
 	if !ok {

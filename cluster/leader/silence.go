@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// impatient gives the apps whose calls wait for no silent node.
+// impatient returns the apps whose calls wait for no silent node.
 func (n *Needs) impatient() []ownership.AppID {
 	var out []ownership.AppID
 	for _, app := range n.Apps {
@@ -49,7 +49,7 @@ type reservation struct {
 	in ownership.Partition
 }
 
-// reservedFor gives what is reserved for each node.
+// reservedFor returns what is reserved for each node.
 func reservedFor(tb *store.Table) map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
 	for _, p := range tb.Reserved() {
@@ -115,7 +115,7 @@ func (l *Leadership) lookAfter(id ownership.NodeID, reserved []reservation, appl
 	}
 }
 
-// lapsedAtOnce gives the apps that a failover orphans at once; a region of an older
+// lapsedAtOnce returns the apps that a failover orphans at once; a region of an older
 // format knows no reservations.
 func (l *Leadership) lapsedAtOnce() []ownership.AppID {
 	if l.Table.Format() < ownership.FormatReservations {
@@ -167,7 +167,7 @@ func (l *Leadership) giveBack(id ownership.NodeID) {
 	}
 }
 
-// holdings gives what the node may act for at which epoch: its partitions, and the
+// holdings returns what the node may act for at which epoch: its partitions, and the
 // calls that are reserved for it in others'. Of these a present owner may have
 // acted for as orphans, until its table held the return of the node; so they are
 // confirmed only when it has said so, or cannot act any more.
@@ -222,7 +222,7 @@ func (v *returned) seen(id ownership.NodeID, applied uint64) {
 	}
 }
 
-// since gives the index that others' tables must hold before the node may act on
+// since returns the index that others' tables must hold before the node may act on
 // what is reserved for it; false: it is not known yet.
 func (v *returned) since(id ownership.NodeID) (uint64, bool) {
 	v.mu.Lock()

@@ -29,7 +29,7 @@ func (l *Leadership) upkeep() {
 		l.begin()
 		l.recordVotes()
 		l.dropGone()
-		l.dismissStrangers()
+		l.dismissNonMembers()
 		if !l.sleep(every) {
 			return
 		}

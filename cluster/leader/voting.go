@@ -17,7 +17,7 @@ const fewVoters = 3
 // Quorum is how many of n voters decide.
 func Quorum(n int) int { return n/2 + 1 }
 
-// demotions gives how many of the dead voters are to lose their vote: as few as
+// demotions returns how many of the dead voters are to lose their vote: as few as
 // bring the smallest quorum. Three voters of whom one is dead keep it: two would
 // need both.
 func demotions(voters, dead int) int {

@@ -103,7 +103,7 @@ func (l *Lease) Acts(applied uint64, now time.Time) bool {
 	return g != nil && applied >= g.floor
 }
 
-// Until gives the end of the lease; zero when there was none or it was dropped.
+// Until returns the end of the lease; zero when there was none or it was dropped.
 func (l *Lease) Until() time.Time {
 	g := l.granted.Load()
 	if g == nil || l.dropped.Load() {

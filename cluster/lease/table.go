@@ -134,7 +134,7 @@ func (t *Table) Begin(longest time.Duration, now time.Time) {
 	t.since, t.longest = now, longest
 }
 
-// Began gives when every node had last got a whole lease to renew.
+// Began returns when every node had last got a whole lease to renew.
 func (t *Table) Began() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,7 +153,7 @@ func (e *entry) heardWithin(d time.Duration, now time.Time) bool {
 	return !e.revoked && !e.heard.IsZero() && now.Sub(e.heard) < d
 }
 
-// Over gives the time at which the node's lease is certainly over. While the node
+// Over returns the time at which the node's lease is certainly over. While the node
 // stays silent it does not change: its silence counts from then.
 func (t *Table) Over(id ownership.NodeID) time.Time {
 	t.mu.Lock()
@@ -203,7 +203,7 @@ func (t *Table) Reinstate(id ownership.NodeID) {
 	t.entry(id).revoked = false
 }
 
-// Last gives the node's last renewal and when it came in; zero: never.
+// Last returns the node's last renewal and when it came in; zero: never.
 func (t *Table) Last(id ownership.NodeID) (Renewal, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -239,7 +239,7 @@ func (t *Table) Placed(id ownership.NodeID, n int, now time.Time) {
 	t.entry(id).recent.add(n, now.Sub(t.start))
 }
 
-// Fitness gives what is known of each node at a moment. A node that has been silent for three quarters of a lease
+// Fitness returns what is known of each node at a moment. A node that has been silent for three quarters of a lease
 // (three renewals of the shipped four) may act for a while yet, but is probably
 // dead: it counts as without a lease, so that new calls avoid it, unless all nodes
 // are that silent. So does one whose table lags: it would not know what it gets.

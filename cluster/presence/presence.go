@@ -62,7 +62,7 @@ func New(alive func() time.Duration, named func(ownership.NodeID) string) *Book 
 	return &Book{Alive: alive, named: named, of: make(map[ownership.NodeID]*sighting)}
 }
 
-// see gives what is known of a node. Whenever the table names another process
+// see returns what is known of a node. Whenever the table names another process
 // than before, its word counts, but not that of a table from a snapshot: see replace.
 func (p *Book) see(id ownership.NodeID) *sighting {
 	s := p.of[id]
@@ -246,7 +246,7 @@ func (p *Book) Hint(id ownership.NodeID, addr string) {
 	}
 }
 
-// Addr gives where the node says it is; empty: it has told nothing here.
+// Addr returns where the node says it is; empty: it has told nothing here.
 func (p *Book) Addr(id ownership.NodeID) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -256,7 +256,7 @@ func (p *Book) Addr(id ownership.NodeID) string {
 	return ""
 }
 
-// Addrs gives all addresses that were told here.
+// Addrs returns all addresses that were told here.
 func (p *Book) Addrs() []*peerpb.NodeAddr {
 	p.mu.Lock()
 	defer p.mu.Unlock()

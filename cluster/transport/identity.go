@@ -35,7 +35,7 @@ type Identity struct {
 	Node       ownership.NodeID
 }
 
-// URI gives the identity as it stands in a certificate's subject alternative
+// URI returns the identity as it stands in a certificate's subject alternative
 // names.
 func (i Identity) URI() *url.URL {
 	return &url.URL{Scheme: uriScheme, Host: i.Deployment, Path: "/" + string(i.Region) + "/" + string(i.Node)}
@@ -123,7 +123,7 @@ func (c *Credentials) Ends() (cert, authority time.Time) {
 	return m.cert.Leaf.NotAfter, m.authority
 }
 
-// authorityOf gives the end of the certificate in a PEM text that has signed another.
+// authorityOf returns the end of the certificate in a PEM text that has signed another.
 func authorityOf(leaf *x509.Certificate, text []byte) time.Time {
 	var end time.Time
 	for {
@@ -208,7 +208,7 @@ func (c *Credentials) vouch(shown []*x509.Certificate, use x509.ExtKeyUsage) err
 	return nil
 }
 
-// check gives the identity of a verified connection, refusing other
+// check returns the identity of a verified connection, refusing other
 // deployments, other regions, and other nodes than want unless that is empty.
 func (c *Credentials) check(s tls.ConnectionState, want ownership.NodeID) (Identity, error) {
 	if len(s.PeerCertificates) == 0 {

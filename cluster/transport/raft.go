@@ -27,8 +27,8 @@ type Raft struct {
 
 	incoming  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
-	// Deaf: no raft message is answered and no vote asked for. It is, until it is told otherwise.
-	Deaf atomic.Bool
+	// NotAdmitted: no raft message is answered and no vote asked for. It is, until it is told otherwise.
+	NotAdmitted atomic.Bool
 
 	mu     sync.Mutex
 	inner  map[*raft.NetworkTransport]struct{}
@@ -57,10 +57,10 @@ type RaftConfig struct {
 	// Welcome takes the word of whoever opened a connection, with the node in its
 	// certificate, empty on a plain port. On an error it has closed the connection.
 	Welcome func(conn net.Conn, node ownership.NodeID) (net.Conn, error)
-	// Stranger reports whether a node's raft messages are not answered.
-	Stranger func(ownership.NodeID) bool
-	Refused  func(why string) // counts what was refused
-	Logger   hclog.Logger
+	// NotMember reports whether a node's raft messages are not answered.
+	NotMember func(ownership.NodeID) bool
+	Refused   func(why string) // counts what was refused
+	Logger    hclog.Logger
 }
 
 // byID has raft's transport dial node ids: where a node is, is found out then.
@@ -71,7 +71,7 @@ func (byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return raft.ServerAddress(id), nil
 }
 
-// NewRaft returns a transport that gives addr for its own address, deaf at first.
+// NewRaft returns a transport that gives addr for its own address; at first it takes no part.
 func NewRaft(addr net.Addr, cfg RaftConfig) *Raft {
 	t := &Raft{
 		RaftConfig: cfg, beats: newHeartbeats(heldBackFor),
@@ -79,7 +79,7 @@ func NewRaft(addr net.Addr, cfg RaftConfig) *Raft {
 		inner:    make(map[*raft.NetworkTransport]struct{}),
 		done:     make(chan struct{}),
 	}
-	t.Deaf.Store(true)
+	t.NotAdmitted.Store(true)
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                &dialStream{handedListener: newHandedListener(addr), open: cfg.Open},
 		ServerAddressProvider: byID{},
@@ -124,7 +124,7 @@ func (t *Raft) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
 
 // RequestVote implements raft.Transport: a node that may give no vote asks for none.
 func (t *Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.Deaf.Load() {
+	if t.NotAdmitted.Load() {
 		return ErrNotAdmitted
 	}
 	return t.NetworkTransport.RequestVote(id, target, args, resp)
@@ -132,7 +132,7 @@ func (t *Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, args *ra
 
 // RequestPreVote implements raft.WithPreVote, as RequestVote.
 func (t *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if t.Deaf.Load() {
+	if t.NotAdmitted.Load() {
 		return ErrNotAdmitted
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
@@ -140,7 +140,7 @@ func (t *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args 
 
 // Take serves one incoming connection of the node (empty on a plain port).
 func (t *Raft) Take(conn net.Conn, node ownership.NodeID) {
-	if node != "" && t.Stranger(node) { // before raft reads a length from it, and takes memory for that much
+	if node != "" && t.NotMember(node) { // before raft reads a length from it, and takes memory for that much
 		t.Refused("not of the region")
 		t.Logger.Warn("refusing a raft connection of a node that is not of the region, or was removed", "node", string(node))
 		_ = conn.Close()
@@ -225,7 +225,7 @@ func (t *Raft) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 		rpc.Respond(nil, fmt.Errorf("taking a snapshot: it announces %d bytes", in.Size))
 		return false
 	}
-	if t.Deaf.Load() {
+	if t.NotAdmitted.Load() {
 		t.Refused("not admitted")
 		rpc.Respond(nil, fmt.Errorf("taking a raft message: %w", ErrNotAdmitted))
 		return false
@@ -235,7 +235,7 @@ func (t *Raft) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 	}
 	if h, ok := rpc.Command.(raft.WithRPCHeader); ok {
 		if claimed := string(h.GetRPCHeader().ID); claimed == string(node) {
-			if !t.Stranger(node) {
+			if !t.NotMember(node) {
 				return true
 			}
 			t.Refused("not of the region")

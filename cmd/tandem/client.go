@@ -48,7 +48,7 @@ func (f *clientFlags) check() error {
 	return nil
 }
 
-// env gives a variable of the environment.
+// env returns a variable of the environment.
 func (a *app) env(name string) string {
 	for _, kv := range a.environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {

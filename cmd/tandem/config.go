@@ -88,7 +88,7 @@ func readFile(cfg *node.Config, text []byte) (said []string, err error) {
 	return said, nil
 }
 
-// keysOf gives the dotted keys of a node of a file. More of them than leaves are
+// keysOf returns the dotted keys of a node of a file. More of them than leaves are
 // told: a list's parent is no setting.
 func keysOf(at string, n *yaml.Node) []string {
 	keys := []string{at}

@@ -121,7 +121,7 @@ func (s *stage) open(ctx context.Context, count int) error {
 	return nil
 }
 
-// of gives the actors of a region; the first one founds it.
+// of returns the actors of a region; the first one founds it.
 func (s *stage) of(region string) []actor {
 	return slices.DeleteFunc(slices.Clone(s.actors), func(a actor) bool { return a.region != region })
 }

@@ -45,7 +45,7 @@ func (h *heard) Write(line []byte) (int, error) {
 	return h.lines.Write(line)
 }
 
-// await gives the log once the text stands in it; first is done before waiting.
+// await returns the log once the text stands in it; first is done before waiting.
 func (h *heard) await(t *testing.T, text string, first func()) string {
 	t.Helper()
 	h.mu.Lock()

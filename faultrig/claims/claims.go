@@ -203,7 +203,7 @@ type token struct {
 	minted time.Time
 }
 
-// bearer gives a good token, a new one now and then.
+// bearer returns a good token, a new one now and then.
 func (c *Load) bearer(m Mix) (string, error) {
 	m.thread = ""
 	c.tokenMu.Lock()

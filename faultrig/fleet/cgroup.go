@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// cgroupDir gives the directory of the cpu controller of cgroup v1 or v2 that
+// cgroupDir returns the directory of the cpu controller of cgroup v1 or v2 that
 // this process may write to; empty: there is none.
 func cgroupDir() string {
 	for _, dir := range []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup"} {

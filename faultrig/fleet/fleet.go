@@ -292,7 +292,7 @@ func (f *Fleet) scheme() string {
 // BaseOf is the base of a region's callback URIs.
 func (f *Fleet) BaseOf(r ownership.Region) string { return f.scheme() + string(r) + ".localhost" }
 
-// everybody gives the nodes of both regions.
+// everybody returns the nodes of both regions.
 func (f *Fleet) everybody() []*Node { return slices.Concat(f.Nodes, f.Away) }
 
 // File is a file in the directory of the run.

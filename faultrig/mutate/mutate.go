@@ -126,7 +126,7 @@ func (m *Mutation) Fits(root string) error {
 	return nil
 }
 
-// changed gives the text of the file with the edit made.
+// changed returns the text of the file with the edit made.
 func (e *Edit) changed(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, e.File))
 	if err != nil {
@@ -215,7 +215,7 @@ func (m *Mutation) Try(ctx context.Context, tree string) (v Verdict, output stri
 	return m.judge(string(out), failed), string(out), ctx.Err()
 }
 
-// pattern gives the regular expression that only the test matches, and its case.
+// pattern returns the regular expression that only the test matches, and its case.
 func (m *Mutation) pattern() string {
 	name, part, cased := strings.Cut(m.Test, "/")
 	if name = "^" + name + "$"; cased {

@@ -12,7 +12,7 @@ import (
 )
 
 // Build builds the product's program from the module that the rig belongs to
-// and gives its path in dir. With a plant, one guard is taken out of it.
+// and returns its path in dir. With a plant, one guard is taken out of it.
 func Build(ctx context.Context, dir string, plant *Plant) (string, error) {
 	root, err := goOutput(ctx, "", "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {

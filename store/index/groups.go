@@ -64,7 +64,7 @@ type likeness struct {
 	epoch     ShortEpoch
 }
 
-// likeness gives what counts of a call in a group. Who acts for an answered call
+// likeness returns what counts of a call in a group. Who acts for an answered call
 // with media of its own follows from its epoch and app, see Partition.Stands; all
 // others are the owner's. The rest matters only in a chain.
 func (e *Entry) likeness(group uint64) likeness {
@@ -204,7 +204,7 @@ func (x *Index) promote(first *member) {
 	}
 }
 
-// bundleOf gives the first member of the bundle that a member belongs to, and of
+// bundleOf returns the first member of the bundle that a member belongs to, and of
 // the bundle before; 0: there is none yet.
 func (x *Index) bundleOf(m *member) (head, before uint32) {
 	like := x.calls.at(m.call).likeness(m.hash)

@@ -210,7 +210,7 @@ func (a *arena[T]) at(ref uint32) *T {
 	return &a.chunks[(ref-1)/chunkLen][(ref-1)%chunkLen]
 }
 
-// take gives a zeroed value.
+// take returns a zeroed value.
 func (a *arena[T]) take() (uint32, *T) {
 	if n := len(a.free); n > 0 {
 		ref := a.free[n-1]

@@ -42,7 +42,7 @@ func (p *refPart) after(i int) int {
 	return i
 }
 
-// find gives the reference with this hash that matches, or 0.
+// find returns the reference with this hash that matches, or 0.
 func (t *refTable) find(hash uint64, match func(ref uint32) bool) uint32 {
 	p := t.part(hash)
 	if p.used == 0 {

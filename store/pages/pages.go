@@ -96,7 +96,7 @@ func Walk(r io.ReaderAt, size int64, visit func(bucket string, key, value []byte
 	return nil
 }
 
-// newestMeta gives the newer of the two meta pages that are whole. bbolt writes
+// newestMeta returns the newer of the two meta pages that are whole. bbolt writes
 // them in turn, so when the newer one is damaged the other still describes the
 // file as it was one transaction before; the raft log has what came after.
 func newestMeta(r io.ReaderAt, size int64) (boltMeta, error) {
@@ -213,7 +213,7 @@ func (f *boltFile) tree(id uint64, low, high []byte, depth int, leaf func(flags 
 	return nil
 }
 
-// branchKeys gives the keys of a branch page, proved to lie in order.
+// branchKeys returns the keys of a branch page, proved to lie in order.
 func branchKeys(b []byte, count int, low, high []byte) ([][]byte, error) {
 	keys := make([][]byte, count)
 	last := low
@@ -269,7 +269,7 @@ func inlineBucket(b []byte, leaf func(flags uint32, key, value []byte) error) er
 	return leafPage(b, nil, nil, leaf)
 }
 
-// cut gives size bytes at pos after the element at at.
+// cut returns size bytes at pos after the element at at.
 func cut(b []byte, at int, pos, size uint32) ([]byte, bool) {
 	from := uint64(at) + uint64(pos)
 	to := from + uint64(size)

@@ -28,7 +28,7 @@ var (
 	ErrBadCommand = errors.New("the bytes are no command")
 )
 
-// deterministic gives equal bytes for equal messages, within one version of the
+// deterministic returns equal bytes for equal messages, within one version of the
 // protobuf library.
 var deterministic = proto.MarshalOptions{Deterministic: true}
 

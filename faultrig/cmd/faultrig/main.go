@@ -89,7 +89,7 @@ func (f flags) perform(ctx context.Context) (int, error) {
 	return 2, nil
 }
 
-// chosen gives the scenarios that were asked for.
+// chosen returns the scenarios that were asked for.
 func (f flags) chosen() ([]faultrig.Scenario, error) {
 	if f.all {
 		return faultrig.Scenarios(), nil
@@ -141,7 +141,7 @@ func (f flags) faults(ctx context.Context) (int, error) {
 	return code, nil
 }
 
-// program gives the program to test, built if none is named.
+// program returns the program to test, built if none is named.
 func (f flags) program(ctx context.Context, p *plant.Plant) (string, func(), error) {
 	if f.binary != "" && p == nil {
 		return f.binary, func() {}, nil

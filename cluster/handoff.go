@@ -11,29 +11,29 @@ import (
 	"tandem/ownership"
 )
 
-// Giving says which of its partitions a node hands over to others.
-type Giving struct {
+// HandingOff says which of its partitions a node hands over to others.
+type HandingOff struct {
 	Ringing bool // also those in which a call still rings; its new owner answers it
 	Empty   bool // also those without a live call
 }
 
-// Given counts what became of them.
-type Given struct {
+// HandedOff counts what became of them.
+type HandedOff struct {
 	Moved   int // have another owner now
 	Pinned  int // stay: a live call has its media on this node
 	Ringing int // stay for now: a call rings
 	Failed  int // stay: nobody can take them, or nobody decides now
 }
 
-// GiveAway hands the partitions of this node over to the active nodes that carry
+// HandOff hands the partitions of this node over to the active nodes that carry
 // least, one after the other: for each, this node stops acting on it, and only
 // then its epoch grows. A partition with an answered call whose media are on
 // this node stays whole, its movable calls with it: a call never leaves its
 // partition, so the partition is what moves. What could not be moved is counted
 // and this node goes on acting on it; the error is ctx's, or the last one that
 // kept a partition here.
-func (mv *moves) GiveAway(ctx context.Context, what Giving) (Given, error) {
-	var out Given
+func (mv *moves) HandOff(ctx context.Context, what HandingOff) (HandedOff, error) {
+	var out HandedOff
 	var last error
 	failed := make(map[ownership.NodeID]bool)
 	for _, p := range mv.tb.PartitionsOf(mv.self) {
@@ -108,7 +108,7 @@ func (st *standing) stuck(p ownership.Partition) (pinned, ringing bool, err erro
 func (mv *moves) keepDrain() {
 	tick := time.NewTicker(mv.cfg.Timings.Renew)
 	defer tick.Stop()
-	var told Given
+	var told HandedOff
 	for {
 		select {
 		case <-tick.C:
@@ -117,11 +117,11 @@ func (mv *moves) keepDrain() {
 		}
 		n, ok := mv.tb.Node(mv.self)
 		if !ok || n.State != ownership.NodeDraining || n.DrainBy.IsZero() || time.Now().Before(n.DrainBy) {
-			told = Given{}
+			told = HandedOff{}
 			continue
 		}
-		given, err := mv.GiveAway(mv.ctx, Giving{Ringing: true})
-		if given != told && given != (Given{}) {
+		given, err := mv.HandOff(mv.ctx, HandingOff{Ringing: true})
+		if given != told && given != (HandedOff{}) {
 			mv.log.Info("the drain's time is up: calls that can be moved are handed over", "partitions_moved", given.Moved,
 				"partitions_kept_for_pinned_calls", given.Pinned, "partitions_not_moved", given.Failed, "err", err)
 		}

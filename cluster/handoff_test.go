@@ -38,7 +38,7 @@ func ownerOf(n *testNode, p ownership.Placement) ownership.NodeID {
 	return id
 }
 
-func TestGiveAwayMovesWhatMayMove(t *testing.T) {
+func TestHandOffMovesWhatMayMove(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
@@ -46,8 +46,8 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 	free, kept, rings := claimOn(t, n, 1, movable), claimOn(t, n, 2, pinned), claimOn(t, n, 3, ringing)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(kept.Partition, kept.Epoch) })
 
-	given, err := n.GiveAway(soon(t), Giving{})
-	if want := (Given{Moved: 1, Pinned: 1, Ringing: 1}); err != nil || given != want {
+	given, err := n.HandOff(soon(t), HandingOff{})
+	if want := (HandedOff{Moved: 1, Pinned: 1, Ringing: 1}); err != nil || given != want {
 		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
 	}
 	if ownerOf(n, free) == n.id || n.HoldsPartition(free.Partition, free.Epoch) {
@@ -57,8 +57,8 @@ func TestGiveAwayMovesWhatMayMove(t *testing.T) {
 		t.Errorf("the movable call is %s at epoch %s", c.State, c.Epoch)
 	}
 
-	given, err = n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
-	if want := (Given{Moved: births - 2, Pinned: 1}); err != nil || given != want {
+	given, err = n.HandOff(soon(t), HandingOff{Ringing: true, Empty: true})
+	if want := (HandedOff{Moved: births - 2, Pinned: 1}); err != nil || given != want {
 		t.Fatalf("gave %+v (%v), want %+v", given, err, want)
 	}
 	if ownerOf(n, rings) == n.id {
@@ -81,7 +81,7 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	p := claimOn(t, n, 1, movable)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
 	var held atomic.Bool
-	n.Cluster.doors.Rest = func(ctx context.Context, id ownership.PartitionID) error {
+	n.Cluster.deps.Quiesce = func(ctx context.Context, id ownership.PartitionID) error {
 		held.Store(n.HoldsPartition(id, p.Epoch))
 		<-ctx.Done()
 		return ctx.Err()
@@ -95,7 +95,7 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {
 		t.Error("the owner no longer acts on what it kept")
 	}
-	n.Cluster.doors.Rest = nil
+	n.Cluster.deps.Quiesce = nil
 	if err := n.Move(soon(t), p.Partition, to.id); err != nil || ownerOf(n, p) != to.id {
 		t.Errorf("it stayed with %s: %v", ownerOf(n, p), err)
 	}
@@ -112,7 +112,7 @@ func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 	if err := n.Drain(soon(t), n.id, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true}); err != nil || len(n.tb.PartitionsOf(n.id)) != 0 {
+	if _, err := n.HandOff(soon(t), HandingOff{Ringing: true, Empty: true}); err != nil || len(n.tb.PartitionsOf(n.id)) != 0 {
 		t.Fatalf("it keeps %d partitions: %v", len(n.tb.PartitionsOf(n.id)), err)
 	}
 	l := ldr.leading.Load()
@@ -129,13 +129,13 @@ func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 	eventually(t, "the node has a lease again", func() bool { return n.Status().Leased })
 }
 
-func TestGiveAwayWithNobodyToTakeIt(t *testing.T) {
+func TestHandOffWithNobodyToTakeIt(t *testing.T) {
 	long(t)
 	r := newRegion(t, nil)
 	n := r.form(1)[0]
 	p := claimOn(t, n, 1, movable)
 	eventually(t, "the node acts", func() bool { return n.HoldsPartition(p.Partition, p.Epoch) })
-	given, err := n.GiveAway(soon(t), Giving{Ringing: true, Empty: true})
+	given, err := n.HandOff(soon(t), HandingOff{Ringing: true, Empty: true})
 	if !errors.Is(err, ownership.ErrFull) || given.Failed != 1 {
 		t.Errorf("gave %+v and %v, want %v", given, err, ownership.ErrFull)
 	}
