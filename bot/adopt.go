@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -137,11 +138,44 @@ func (d *adoptions) adoptAnswered(ctx context.Context, l *callQueue, t *todo, c 
 		return reply, nil
 	}
 	if reply.Status/100 == 2 && c.State == ownership.CallOrphaned {
-		end := d.effects.begin(h.Partition)
-		d.record(ownership.TakeUp{At: d.conf.Now(), Call: h.Call, Epoch: h.Epoch}, h)
-		end()
+		d.takeUp(ctx, l, h)
 	}
 	return reply, err
+}
+
+// takeUp has the table know that the bot has taken an orphan before anything more of the
+// call is handed over. Else the node that it was lost with could come back and get it
+// again, at an older epoch than that at which the bot here has acted.
+func (d *adoptions) takeUp(ctx context.Context, l *callQueue, h ownership.HandOver) {
+	defer d.effects.begin(h.Partition)()
+	d.setUntaken(l, true)
+	act := ownership.TakeUp{At: d.conf.Now(), Call: h.Call, Epoch: h.Epoch}
+	for wait := firstRecordPause; ; wait = min(2*wait, longestRecordPause) {
+		err := d.apply(ctx, act)
+		if err == nil || final(err) {
+			d.setUntaken(l, false)
+			return
+		}
+		d.log.Debug("the table has yet to take up a call", "call", h.Call, "err", err)
+		if errors.Is(err, ErrOver) || d.over(l) || !d.waitToTell(ctx, wait) {
+			d.record(act, h) // the dispatcher closes: the next start tells it
+			return
+		}
+	}
+}
+
+func (d *queues) setUntaken(l *callQueue, untaken bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.untaken = untaken
+}
+
+// undecided reports whether it is open, here or in the table, that this node's bot has
+// an orphan: nothing of it is handed over before.
+func (d *queues) undecided(l *callQueue) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return l.untaken || l.orphan && l.todo != nil && l.todo.event == ownership.EventRejoin
 }
 
 // eventOf makes the hand-over of an event of Tandem's own. Its body is what the

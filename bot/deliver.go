@@ -91,6 +91,9 @@ func (d *deliverer) pass(ctx context.Context, l *callQueue, h ownership.HandOver
 		d.count.late.Inc()
 		return accepted(), nil
 	}
+	if d.undecided(l) {
+		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
+	}
 	// A move that is planned waits for what follows from it too.
 	defer d.effects.begin(h.Partition)()
 	reply, err := d.deliver(ctx, l, h)

@@ -117,7 +117,7 @@ func (d *adoptions) takeOn(c ownership.Call, s Sight) {
 	if l.held == c.Epoch && (!orphan || l.orphan) {
 		return
 	}
-	l.orphan = orphan                                            // it may have rung here at the same epoch: a former owner's answer came late
+	l.orphan, l.untaken = orphan, false                          // it may have rung here at the same epoch: a former owner's answer came late
 	back := l.todo != nil && l.todo.event == ownership.EventLost // it was away, and the bot has not heard of that
 	l.held = c.Epoch
 	l.thread, l.organiz = l.thread || c.Thread != "", l.organiz || c.Organizer != ""

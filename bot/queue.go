@@ -34,6 +34,7 @@ type callQueue struct {
 	told     bool // its end is the cloud's own word
 	dropped  bool // it is in no part any more
 	orphan   bool // at the epoch held it is an orphan
+	untaken  bool // which the bot here has taken, and the table does not know it
 	slot     int32
 	rawCall  string          // empty: as rawID writes it
 	epoch    ownership.Epoch // at which this node acts for it, or last heard of it
