@@ -103,7 +103,7 @@ func factPlants() []Plant {
 			Name: "no-take-up", What: "the table never hears that a bot has taken a call up",
 			Edits: []Edit{{
 				File: "bot/adopt.go",
-				Old:  "		d.record(ownership.TakeUp{At: d.conf.Now(), Call: h.Call, Epoch: h.Epoch}, h)\n",
+				Old:  "		d.takeUp(ctx, l, h)\n",
 				New:  "",
 			}},
 			Finds: "F54", Shows: "`lost` was not told",
