@@ -168,20 +168,30 @@ func (en *entry) needed(met map[ownership.NodeID]greeting) bool {
 func (en *entry) electorate(met map[ownership.NodeID]greeting) []string {
 	voters, term, index := en.votersHere(), en.lastTerm(), en.raft.LastIndex()
 	for _, h := range met {
-		if newer := cmp.Or(cmp.Compare(h.GetLastTerm(), term), cmp.Compare(h.GetLastIndex(), index)); newer > 0 && len(h.GetVoters()) > 0 {
+		if len(h.GetVoters()) > 0 && further(h.GetLastTerm(), h.GetLastIndex(), term, index) {
 			voters, term, index = h.GetVoters(), h.GetLastTerm(), h.GetLastIndex()
 		}
 	}
 	return voters
 }
 
+// further reports whether a raft log goes further than another one.
+func further(term, index, otherTerm, otherIndex uint64) bool {
+	return cmp.Or(cmp.Compare(term, otherTerm), cmp.Compare(index, otherIndex)) > 0
+}
+
 // vouched lets this process take part in raft when so many other voters vouch that
 // they know no other living process of its id that with it they are a majority.
 // No leader is known then who could admit it, or none could without its vote.
-// Whoever knows of another one stops it.
+// Whoever knows of another one stops it. Of two processes of this id the one whose log goes
+// further waits for the end of the other.
 func (en *entry) vouched(met map[ownership.NodeID]greeting, self []greeting) error {
 	for _, h := range self {
-		if h.GetProcess() != en.process {
+		switch {
+		case h.GetProcess() == en.process:
+		case h.GetLastTerm() != 0 && further(en.lastTerm(), en.raft.LastIndex(), h.GetLastTerm(), h.GetLastIndex()):
+			return fmt.Errorf("waiting until the process with an older copy of this node's data at %s ends: stop it for good", h.addr)
+		default:
 			return presence.Twin(en.self, h.addr)
 		}
 	}

@@ -113,3 +113,33 @@ func TestTheNewestLogSaysWhoVotes(t *testing.T) {
 		}
 	}
 }
+
+// TestOfTwoProcessesTheOneWithLessEnds: without a leader two processes of one node's data
+// see each other. If the one that knows more ended as well, both would be gone: the copy
+// is refused as set back.
+func TestOfTwoProcessesTheOneWithLessEnds(t *testing.T) {
+	r := newRegion(t, nil)
+	n := r.form(1)[0]
+	claim(t, n, 1)
+	term, index := n.lastTerm(), n.raft.LastIndex()
+	for name, tt := range map[string]struct {
+		term, index uint64
+		ends        bool
+	}{
+		"it knows less":             {term, index - 1, false},
+		"it is of an earlier term":  {term - 1, index + 9, false},
+		"it knows as much":          {term, index, true},
+		"it knows more":             {term, index + 1, true},
+		"software that tells none":  {0, 0, true},
+		"it is of a later term yet": {term + 1, 1, true},
+	} {
+		if name == "it is of an earlier term" && term == 1 {
+			continue // there is none
+		}
+		other := greeting{HelloReply: &peerpb.HelloReply{Process: "another", LastTerm: tt.term, LastIndex: tt.index}, addr: "10.0.0.1:8471"}
+		err := n.vouched(nil, []greeting{other})
+		if err == nil || errors.Is(err, ownership.ErrTwin) != tt.ends {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

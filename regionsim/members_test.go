@@ -36,7 +36,8 @@ func (g *stage) spare(at *seat) (let func()) {
 
 // bears reports whether a majority of the region's voters, as the leader sees them, runs
 // and stands in the table beside the node, each with a log that says that it votes. More
-// than the loss of the others no region bears.
+// than the loss of the others no region bears. The node counts as a voter in any case: it
+// may get its vote at this moment.
 func (g *stage) bears(at *seat) bool {
 	for _, p := range g.running() {
 		now := p.cl.Load().Status()
@@ -45,7 +46,7 @@ func (g *stage) bears(at *seat) bool {
 		}
 		voters, well := 0, 0
 		for _, peer := range now.Peers {
-			if !peer.Voter {
+			if !peer.Voter && peer.ID != at.id {
 				continue
 			}
 			voters++

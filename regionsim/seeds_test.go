@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,9 +165,21 @@ const rest = 10 * time.Second
 // settle waits until all nodes are well and alike, for as long as I7 allows.
 func (r *region) settle() {
 	time.Sleep(time.Second)
+	for over := time.Now().Add(time.Minute); time.Now().Before(over) && !r.up(); {
+		time.Sleep(100 * time.Millisecond)
+	}
 	for over := time.Now().Add(rest); time.Now().Before(over) && !r.alike(); {
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// up reports whether all nodes run: one that ended by itself is started again only when
+// its disk lets it.
+func (r *region) up() bool {
+	return !slices.ContainsFunc(r.all(), func(s *seat) bool {
+		p := s.now()
+		return p == nil || p.ended.Load() != nil
+	})
 }
 
 // alike reports whether all nodes run, lead or follow with a lease, show the same
