@@ -152,8 +152,12 @@ func (d *adoptions) takeUp(ctx context.Context, l *callQueue, h ownership.HandOv
 	act := ownership.TakeUp{At: d.conf.Now(), Call: h.Call, Epoch: h.Epoch}
 	for wait := firstRecordPause; ; wait = min(2*wait, longestRecordPause) {
 		err := d.apply(ctx, act)
-		if err == nil || final(err) {
+		switch {
+		case err == nil:
 			d.setUntaken(l, false)
+			return
+		case final(err): // it is another node's again, or over: this node's own table has yet to hear of it
+			d.log.Info("the table refused a record", "act", nameOf(act), "call", h.Call, "err", err)
 			return
 		}
 		d.log.Debug("the table has yet to take up a call", "call", h.Call, "err", err)

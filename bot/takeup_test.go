@@ -65,3 +65,20 @@ func TestNothingIsHandedOverOfAnOrphanThatTheBotHasNotTaken(t *testing.T) {
 		}
 	})
 }
+
+// TestAnOrphanThatIsAnothersAgainIsLeftAlone: the node that it was lost with has it again,
+// and this node's table lags behind. Its fence holds, but the table's refusal tells.
+func TestAnOrphanThatIsAnothersAgainIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		s.ledger.do = func(int, ownership.Act) error { return ownership.ErrStaleEpoch }
+		s.look(3, ownership.Call{ID: "c1", App: appID, Partition: 7, Epoch: 3, State: ownership.CallOrphaned, Pinned: true})
+		synctest.Wait()
+		if _, err := s.Update(t.Context(), update("m1")); !errors.Is(err, ownership.ErrFenced) {
+			t.Errorf("an update of it ended with %v, want that it is fenced", err)
+		}
+		if got, want := s.bot.words(), []string{"rejoin tandem-rejoin-3"}; !slices.Equal(got, want) {
+			t.Errorf("the bot was handed %q, want %q", got, want)
+		}
+	})
+}

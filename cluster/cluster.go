@@ -38,12 +38,13 @@ type Cluster struct {
 	port  *transport.Port
 	http  *http.Server
 
-	orphans orphans
-	shifts  atomic.Uint64 // counts the acts that may have changed who owns what
-	handing chan struct{} // one element: the lead is being handed on
-	disk    *disk.Watchdog
-	wal     *disk.Log
-	origins origins
+	orphans  orphans
+	shifts   atomic.Uint64 // counts the acts that may have changed who owns what
+	handing  chan struct{} // one element: the lead is being handed on
+	handedTo handedTo      // under handing
+	disk     *disk.Watchdog
+	wal      *disk.Log
+	origins  origins
 
 	stopOnce sync.Once
 	stopped  chan struct{}
@@ -280,7 +281,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	var errs []error
 	if c.raft.State() == raft.Leader && len(c.votersHere()) > 1 {
 		tctx, cancel := context.WithTimeout(ctx, transferLimit)
-		if err := c.handLead(tctx, func() raft.Future { return c.raft.LeadershipTransfer() }); err != nil {
+		if err := c.handLead(tctx, ""); err != nil {
 			c.log.Warn("handing on leadership before stopping", "err", err)
 		}
 		cancel()

@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -92,8 +95,41 @@ func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
 	}
 }
 
-// handLead hands on the lead, as start asks raft to, one transfer at a time.
-func (c *Cluster) handLead(ctx context.Context, start func() raft.Future) error {
+// handedTo is to whom this node has tried to hand on the lead in a term of raft. Raft bears
+// one attempt for each follower: where one that lags behind made it fail, the next one may
+// wait for ever, and whoever leads with that takes nothing more (1.8.0,
+// leadershipTransfer).
+type handedTo struct {
+	term  uint64
+	tried map[raft.ServerID]bool
+}
+
+// choose returns the voter to hand the lead to; an empty to means the first that was not
+// tried in this term.
+func (h *handedTo) choose(term uint64, self, to ownership.NodeID, servers []raft.Server) (raft.Server, error) {
+	if h.term != term {
+		h.term, h.tried = term, map[raft.ServerID]bool{}
+	}
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter || s.ID == raft.ServerID(self) || to != "" && s.ID != raft.ServerID(to) {
+			continue
+		}
+		if !h.tried[s.ID] {
+			h.tried[s.ID] = true
+			return s, nil
+		}
+		if to != "" {
+			return s, fmt.Errorf("node %s did not take it a moment ago: name another voter, or ask again when the leader has changed: %w", to, ownership.ErrConflict)
+		}
+	}
+	if to != "" {
+		return raft.Server{}, fmt.Errorf("node %s has no vote: %w", to, ownership.ErrUnknown)
+	}
+	return raft.Server{}, fmt.Errorf("no other voter is left to try: %w", ownership.ErrConflict)
+}
+
+// handLead hands on the lead, to any voter where to is empty, one transfer at a time.
+func (c *Cluster) handLead(ctx context.Context, to ownership.NodeID) error {
 	select {
 	case c.handing <- struct{}{}:
 	case <-ctx.Done():
@@ -101,7 +137,22 @@ func (c *Cluster) handLead(ctx context.Context, start func() raft.Future) error 
 	case <-c.ctx.Done():
 		return ErrStopped
 	}
-	return leader.Await(ctx, func() raft.Future { return handed{start(), c.handing} })
+	voters := slices.Clone(c.servers())
+	if l := c.leading.Load(); l != nil { // the most advanced one first
+		slices.SortStableFunc(voters, func(a, b raft.Server) int {
+			x, _ := l.Leases.Last(ownership.NodeID(a.ID))
+			y, _ := l.Leases.Last(ownership.NodeID(b.ID))
+			return cmp.Compare(y.LastIndex, x.LastIndex)
+		})
+	}
+	at, err := c.handedTo.choose(c.raft.CurrentTerm(), c.self, to, voters)
+	if err != nil {
+		<-c.handing
+		return err
+	}
+	return leader.Await(ctx, func() raft.Future {
+		return handed{c.raft.LeadershipTransferToServer(at.ID, at.Address), c.handing}
+	})
 }
 
 type handed struct {

@@ -115,17 +115,7 @@ func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error
 }
 
 func (c *Cluster) transferHere(ctx context.Context, to ownership.NodeID) error {
-	err := c.handLead(ctx, func() raft.Future {
-		if to == "" {
-			return c.raft.LeadershipTransfer()
-		}
-		for _, s := range c.servers() {
-			if s.ID == raft.ServerID(to) && s.Suffrage == raft.Voter {
-				return c.raft.LeadershipTransferToServer(s.ID, s.Address)
-			}
-		}
-		return refusedFuture{fmt.Errorf("node %s has no vote: %w", to, ownership.ErrUnknown)}
-	})
+	err := c.handLead(ctx, to)
 	if errors.Is(err, raft.ErrNotLeader) {
 		return ownership.ErrNotLeader
 	}
@@ -134,9 +124,3 @@ func (c *Cluster) transferHere(ctx context.Context, to ownership.NodeID) error {
 	}
 	return nil
 }
-
-// refusedFuture is a raft.Future that has failed.
-type refusedFuture struct{ err error }
-
-// Error implements raft.Future.
-func (f refusedFuture) Error() error { return f.err }

@@ -58,6 +58,10 @@ func (c *Cluster) openRaft(log hclog.Logger) error {
 	}
 	if c.cfg.KeepLog > 0 {
 		rc.TrailingLogs = c.cfg.KeepLog
+		// A follower must not drop from its log what the leader may yet have to begin
+		// with: raft would step back from there for ever (1.8.0, replicateTo). That is one
+		// message, whose answer was lost.
+		rc.MaxAppendEntries = max(1, min(maxAppendEntries, int(c.cfg.KeepLog/2)))
 	}
 	rc.NoSnapshotRestoreOnStart = !restore // table.db holds the table; only what came after is replayed
 	c.raft, err = raft.NewRaft(rc, c.cfg.Ground.Table(&tableFSM{Table: c.tb, c: c}),
@@ -115,7 +119,7 @@ func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 // this region's raft: it was removed, or never joined. One message of a high term
 // would be enough to depose the leader.
 //
-// Without a valid lease nobody is a notMember: this node has then lost touch, and
+// Without a valid lease nobody is kept out: this node has then lost touch, and
 // whoever leads meanwhile may have come after the last entry that is here.
 func (st *standing) notMember(id ownership.NodeID) bool {
 	if !st.lease.Valid(time.Now()) {
