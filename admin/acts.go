@@ -86,6 +86,7 @@ func (d *Door) actRoutes() {
 	})
 
 	cb := d.change("create-callback-uri", http.MethodPost, "/v1/callback-uris", api.RoleBot, "A signed callback URI on this node, for an outgoing call")
+	cb.Errors = append(cb.Errors, http.StatusNotFound, http.StatusNotImplemented)
 	cb.DefaultStatus = http.StatusCreated
 	huma.Register(d.api, cb, func(ctx context.Context, in *struct{ Body api.CallbackBody }) (*reply[api.CallbackURI], error) {
 		if d.deps.Callbacks == nil {

@@ -77,7 +77,9 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
-	huma.Register(d.api, d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), d.listCalls)
+	filtered := d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page")
+	filtered.Errors = append(filtered.Errors, http.StatusNotFound) // the region
+	huma.Register(d.api, filtered, d.listCalls)
 	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
 	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
 	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (api.List[history.Event], error) {
@@ -85,6 +87,7 @@ func (d *Door) callRoutes() {
 		return list(events), err
 	})
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", api.RoleRead, "What the webhook would do with a notification; nothing is changed")
+	dry.Errors = append(dry.Errors, http.StatusNotImplemented)
 	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
 		"with Tandem-Authorization in the place of Authorization."
 	dry.SkipValidateBody = true // what is wrong with it is the webhook's to say

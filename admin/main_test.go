@@ -208,7 +208,9 @@ func (r *room) ask(method, path, body string, header ...string) answered {
 		r.t.Fatal(err)
 	}
 	r.noSecret(method+" "+path, string(text))
-	return answered{res, string(text)}
+	a := answered{res, string(text)}
+	r.documented(method, path, a)
+	return a
 }
 
 // told reads what a path answers to a role; empty: without a token.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -55,7 +56,24 @@ func (d *Door) opsRoutes() {
 // document describes a plain handler in the OpenAPI document.
 func (d *Door) document(path, id string, role api.Role, summary, content string) {
 	op := d.operation(id, http.MethodGet, path, role, summary)
+	refusal := func(status int) *huma.Response {
+		return &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": {}}}
+	}
 	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{content: {}}}}
+	for _, status := range op.Errors {
+		op.Responses[strconv.Itoa(status)] = refusal(status)
+	}
+	switch path {
+	case "/readyz":
+		op.Responses["503"] = op.Responses["200"]
+		for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests} { // ?verbose
+			op.Responses[strconv.Itoa(status)] = refusal(status)
+		}
+	case "/metrics":
+		op.Responses["501"] = refusal(http.StatusNotImplemented)
+	case "/debug/pprof/{name}":
+		op.Responses["200"].Content["text/plain"] = &huma.MediaType{}
+	}
 	if path == "/debug/pprof/{name}" {
 		op.Parameters = []*huma.Param{{Name: "name", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}}}
 	}

@@ -54,7 +54,7 @@ func (d *Door) streamRoutes() {
 
 	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", api.RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
 	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
-	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge)
+	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity)
 	huma.Register(d.api, restore, d.restoreSnapshot)
 }
 

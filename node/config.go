@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/bot"
+	"tandem/cluster/clocks"
 )
 
 // Config is everything that one node is told. The yaml names are the ones
@@ -233,8 +234,8 @@ func Defaults() Config {
 		},
 		Cluster: Cluster{
 			Listen: "0.0.0.0:8471", Partitions: 8,
-			Lease: 2 * time.Second, Election: 350 * time.Millisecond,
-			Tombstones: 15 * time.Minute, StalledDisk: 3 * time.Second,
+			Lease: clocks.Shipped.Lease, Election: clocks.Shipped.Election,
+			Tombstones: 15 * time.Minute, StalledDisk: clocks.Shipped.DiskStall,
 		},
 		Admin: Admin{Listen: "127.0.0.1:8470", Connections: 512},
 		Auth:  Auth{ClockSkew: 5 * time.Minute},
