@@ -131,6 +131,16 @@ func (st *standing) notMember(id ownership.NodeID) bool {
 	return !st.inRaft(id)
 }
 
+// beyond reports whether the table or the raft log of this node goes further than the
+// entry of a term and an index, which it has.
+func (c *Cluster) beyond(term, index uint64) bool {
+	if c.tb.Applied() > index {
+		return true
+	}
+	var e raft.Log
+	return c.raft.LastIndex() > index && c.wal.GetLog(index, &e) == nil && e.Term == term
+}
+
 // inRaft reports whether the node is in raft's latest configuration.
 func (st *standing) inRaft(id ownership.NodeID) bool {
 	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
 )
@@ -141,5 +143,33 @@ func TestOfTwoProcessesTheOneWithLessEnds(t *testing.T) {
 		if err == nil || errors.Is(err, ownership.ErrTwin) != tt.ends {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestASnapshotTakesNoEntryAway: one of before, from a leader that does not know yet that
+// its time is over. Raft would drop the log for it, and entries that others count on.
+func TestASnapshotTakesNoEntryAway(t *testing.T) {
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	claim(t, ldr, 1)
+	converge(t, nodes)
+	before := n.tb.Applied()
+	for i := range 20 {
+		claim(t, ldr, 2+i)
+	}
+	converge(t, nodes)
+	was := n.raft.LastIndex()
+	req := &raft.InstallSnapshotRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(ldr.id), Addr: []byte(ldr.Addr())}, SnapshotVersion: 1,
+		Term: ldr.raft.CurrentTerm(), LastLogIndex: before, LastLogTerm: ldr.raft.CurrentTerm(), Size: 5,
+	}
+	err := ldr.trans.InstallSnapshot(raft.ServerID(n.id), raft.ServerAddress(n.id), req, &raft.InstallSnapshotResponse{}, strings.NewReader("hello"))
+	if err == nil || !strings.Contains(err.Error(), "what came after") {
+		t.Errorf("a snapshot up to entry %d was taken by a node that has %d: %v", before, was, err)
+	}
+	if now := n.raft.LastIndex(); now < was {
+		t.Errorf("the log ends at entry %d, and went to %d", now, was)
 	}
 }

@@ -59,8 +59,10 @@ type RaftConfig struct {
 	Welcome func(conn net.Conn, node ownership.NodeID) (net.Conn, error)
 	// NotMember reports whether a node's raft messages are not answered.
 	NotMember func(ownership.NodeID) bool
-	Refused   func(why string) // counts what was refused
-	Logger    hclog.Logger
+	// Beyond reports whether this node has the entry of a term and an index, and more.
+	Beyond  func(term, index uint64) bool
+	Refused func(why string) // counts what was refused
+	Logger  hclog.Logger
 }
 
 // byID has raft's transport dial node ids: where a node is, is found out then.
@@ -230,6 +232,22 @@ func (t *Raft) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 		rpc.Respond(nil, fmt.Errorf("taking a raft message: %w", ErrNotAdmitted))
 		return false
 	}
+	if !t.speaksForItself(rpc, node) {
+		return false
+	}
+	// Raft (1.8.0, installSnapshot) drops the whole log for any snapshot of a leader whose
+	// term is not yet known to be over: with it acknowledged entries that came after.
+	if in, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && t.Beyond(in.LastLogTerm, in.LastLogIndex) {
+		t.Refused("snapshot of before")
+		rpc.Respond(nil, fmt.Errorf("taking a snapshot up to entry %d: this node has it, and what came after", in.LastLogIndex))
+		return false
+	}
+	return true
+}
+
+// speaksForItself reports whether a message names as its sender the member of the region
+// that the certificate names, and answers it with an error when not.
+func (t *Raft) speaksForItself(rpc raft.RPC, node ownership.NodeID) bool {
 	if node == "" {
 		return true
 	}
