@@ -6,9 +6,16 @@ import (
 )
 
 // copyNode starts a copy of a node's data on another machine while the node runs.
-// Two processes must never act as one node, and one of them must end.
+// Two processes must never act as one node, and one of them must end. One copy runs at a
+// time: with copies of two voters the half of a cut in which they are is a region of its
+// own, and nothing tells it from the other one.
 func copyNode(g *stage, s step) {
 	at := g.seat(s)
+	if !g.copied.CompareAndSwap(false, true) {
+		g.tell("not done: another copy runs")
+		return
+	}
+	defer g.copied.Store(false)
 	dir, host := g.newDir(at.id), g.newHost()
 	var err error
 	found := false

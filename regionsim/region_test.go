@@ -33,6 +33,7 @@ type region struct {
 	after     sync.WaitGroup // what dead processes still do
 	quiet     chan struct{}  // one element: who waits until nothing runs
 	taking    chan struct{}  // one element: whose data are taken away
+	copied    atomic.Bool    // a copy of a node runs
 	runs      atomic.Int64
 	dirs      atomic.Int64
 	silence   time.Duration // how long calls with media wait for a silent node
