@@ -31,7 +31,11 @@ func snapshotOfAnother(t *testing.T, calls int) []byte {
 func TestARestoreWaitsUntilNobodyActsByTheTableOfBefore(t *testing.T) {
 	long(t)
 	saved := snapshotOfAnother(t, 200)
-	r := newRegion(t, func(c *Config) { c.Timings.Lease = 2 * time.Second })
+	r := newRegion(t, func(c *Config) {
+		c.Timings.Lease = 2 * time.Second
+		// The lead is to stay, on a busy machine too.
+		c.Timings.Heartbeat, c.Timings.Election, c.Timings.LeaderLease = time.Second, time.Second, 900*time.Millisecond
+	})
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	mine := ldr.tb.Identity()
