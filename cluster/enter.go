@@ -78,6 +78,9 @@ func (en *entry) enterOnce(ctx context.Context) error {
 		return err
 	}
 	if en.inTable() && !en.trans.NotAdmitted.Load() {
+		if err := en.stand(); err != nil {
+			return err
+		}
 		if !en.entered.Swap(true) {
 			en.setTrouble("")
 			en.invites.show("")

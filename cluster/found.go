@@ -61,6 +61,9 @@ func (en *entry) foundRegion(ctx context.Context) error {
 	if err := en.st.Belong(rand.Text()); err != nil {
 		return fmt.Errorf("founding the region: %w", err)
 	}
+	if err := en.stand(); err != nil {
+		return fmt.Errorf("founding the region: %w", err)
+	}
 	err := leader.Await(ctx, func() raft.Future {
 		return en.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{
 			{ID: raft.ServerID(en.self), Address: raft.ServerAddress(en.addr), Suffrage: raft.Voter},
@@ -73,6 +76,28 @@ func (en *entry) foundRegion(ctx context.Context) error {
 		en.admitted()
 		en.enterAt.fire()
 		en.log.Info("this node founded the region", "deployment", en.cfg.Deployment, "region", string(en.cfg.Region), "identity", en.identity())
+	}
+	return nil
+}
+
+// never is how long a newcomer waits before it stands for election.
+const never = 1000 * time.Hour
+
+// stand lets a newcomer stand for election, once it has founded its region, or its log has
+// the entries that brought it in. Before that its log may end where another one of its id
+// was the only voter, as every founder was once: raft would elect it by its own vote alone,
+// and the region would go on twice.
+func (en *entry) stand() error {
+	if !en.st.Lineage().Newcomer {
+		return nil
+	}
+	if err := en.st.Settle(); err != nil {
+		return fmt.Errorf("noting that this node has caught up: %w", err)
+	}
+	rc := en.raft.ReloadableConfig()
+	rc.HeartbeatTimeout, rc.ElectionTimeout = en.cfg.Timings.Heartbeat, en.cfg.Timings.Election
+	if err := en.raft.ReloadConfig(rc); err != nil {
+		return fmt.Errorf("letting this node stand for election: %w", err)
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
 )
@@ -113,5 +116,36 @@ func TestANodeOfAnotherRegionOfTheSameNameIsRefused(t *testing.T) {
 	}
 	if len(nodes[0].servers()) != 1 {
 		t.Errorf("raft knows %v", nodes[0].servers())
+	}
+}
+
+// TestANewcomerStandsForNoElectionBeforeItHasCaughtUp: the log that comes to it begins
+// with the founder as the only voter. Where a node of the founder's id joins anew, and what
+// comes ends there, raft would elect it by its own vote.
+func TestANewcomerStandsForNoElectionBeforeItHasCaughtUp(t *testing.T) {
+	r := newRegion(t, nil)
+	waits := func(n *testNode) bool { return n.raft.ReloadableConfig().ElectionTimeout == never }
+	nodes := r.form(3)
+	n := &testNode{r: r, id: "n", dir: filepath.Join(r.dir, "n")}
+	r.nodes["n"] = n
+	n.up()
+	if !waits(n) || !n.st.Lineage().Newcomer {
+		t.Error("an empty node stands for election")
+	}
+	// What came so far is the founder's first entry.
+	if err := n.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.id), Address: raft.ServerAddress(n.Addr())}}}).Error(); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	n.up()
+	if !waits(n) || !n.st.Lineage().Newcomer {
+		t.Error("an end before it has caught up makes it stand for election")
+	}
+	n.stop()
+	for _, n := range nodes {
+		eventually(t, string(n.id)+" has caught up", func() bool { return !waits(n) && !n.st.Lineage().Newcomer })
+		if got := n.raft.ReloadableConfig(); got.ElectionTimeout != n.cfg.Timings.Election || got.HeartbeatTimeout != n.cfg.Timings.Heartbeat {
+			t.Errorf("%s waits %v for an election", n.id, got.ElectionTimeout)
+		}
 	}
 }

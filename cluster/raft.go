@@ -63,6 +63,9 @@ func (c *Cluster) openRaft(log hclog.Logger) error {
 		// message, whose answer was lost.
 		rc.MaxAppendEntries = max(1, min(maxAppendEntries, int(c.cfg.KeepLog/2)))
 	}
+	if c.st.Lineage().Newcomer {
+		rc.HeartbeatTimeout, rc.ElectionTimeout = never, never // see stand
+	}
 	rc.NoSnapshotRestoreOnStart = !restore // table.db holds the table; only what came after is replayed
 	c.raft, err = raft.NewRaft(rc, c.cfg.Ground.Table(&tableFSM{Table: c.tb, c: c}),
 		cache, c.wal, c.st.Snapshots(), c.trans)

@@ -25,6 +25,7 @@ type Lineage struct {
 	Ancestors []string `json:"ancestors,omitempty"`
 	Over      bool     `json:"over,omitempty"`     // the last of them stopped in order: it acts no more
 	Identity  string   `json:"identity,omitempty"` // of the region that the data belong to; empty: none yet
+	Newcomer  bool     `json:"newcomer,omitempty"` // began empty, and has yet to catch up so far that its table has its own record
 	SetBack   string   `json:"set_back,omitempty"` // who said that this disk has forgotten what it held; empty: nobody did
 }
 
@@ -96,9 +97,15 @@ func (s *Store) Lineage() Lineage {
 	return l
 }
 
-// Begin notes a process that starts, before it says or does anything.
+// Begin notes a process that starts, before it says or does anything. On a disk without
+// raft state it is a newcomer's, until Settle.
 func (s *Store) Begin(process string) error {
+	has, err := s.HasState()
+	if err != nil {
+		return err
+	}
 	return s.changeLineage(func(l *Lineage) {
+		l.Newcomer = l.Newcomer || !has
 		l.Ancestors, l.Over = append(l.Ancestors, process), false
 		if n := len(l.Ancestors); n > maxAncestors {
 			l.Ancestors = slices.Delete(l.Ancestors, 1, 1+n-maxAncestors)
@@ -127,6 +134,14 @@ func (s *Store) Confirm(process string) error {
 			l.Ancestors = slices.Delete(l.Ancestors, 0, i)
 		}
 	})
+}
+
+// Settle notes that the node is a newcomer no more.
+func (s *Store) Settle() error {
+	if !s.Lineage().Newcomer {
+		return nil
+	}
+	return s.changeLineage(func(l *Lineage) { l.Newcomer = false })
 }
 
 // Belong notes the identity of the region that the data belong to.
