@@ -186,8 +186,16 @@ func stalledDisk(g *stage, s step) {
 	p.disk.slow.Store(0)
 }
 
+// startAgain starts a node. One whose disk takes part no more is removed, and comes anew.
 func (g *stage) startAgain(at *seat) {
-	if err := at.start(); err != nil {
+	err := at.start()
+	switch {
+	case err == nil:
+	case errors.Is(err, ownership.ErrDiffers):
+		if doze(g.ctx, time.Second) {
+			g.renew(at)
+		}
+	default:
 		g.t.Errorf("after %v %v", g.age(), err)
 	}
 }
