@@ -55,7 +55,8 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}
-	if err := st.MarkSetBack(""); err != nil { // nobody knows better any more
+	// Nobody knows better any more than this disk.
+	if err := errors.Join(st.MarkSetBack(""), st.Settle()); err != nil {
 		return fail(err)
 	}
 	return nil
