@@ -161,8 +161,11 @@ func (d *adoptions) takeUp(ctx context.Context, l *callQueue, h ownership.HandOv
 			return
 		}
 		d.log.Debug("the table has yet to take up a call", "call", h.Call, "err", err)
-		if errors.Is(err, ErrOver) || d.over(l) || !d.waitToTell(ctx, wait) {
-			d.record(act, h) // the dispatcher closes: the next start tells it
+		if d.over(l) {
+			return
+		}
+		if errors.Is(err, ErrOver) || !d.waitToTell(ctx, wait) { // this node closes: its next start tells it
+			d.record(act, h)
 			return
 		}
 	}

@@ -56,7 +56,7 @@ type Cluster struct {
 // and, until the node stands in the region's table, its attempts to join it. It returns as soon as the node listens; Ready waits for
 // the rest. ctx bounds the start only; Stop ends what Start began. The store
 // stays the caller's, to be closed after Stop.
-func Start(ctx context.Context, cfg Config, st *store.Store, doors Deps) (*Cluster, error) {
+func Start(ctx context.Context, cfg Config, st *store.Store, deps Deps) (*Cluster, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func Start(ctx context.Context, cfg Config, st *store.Store, doors Deps) (*Clust
 		return nil, fmt.Errorf("starting the cluster: registering its metrics: %w", err)
 	}
 	c := newCluster(&shared{
-		cfg: cfg, deps: doors, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
+		cfg: cfg, deps: deps, self: cfg.Node.ID, log: cfg.Logger.With("room", "cluster"),
 		born: time.Now(), st: st, tb: st.Table(), m: m,
 	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())

@@ -91,13 +91,13 @@ func (en *entry) stand() error {
 	if !en.st.Lineage().Newcomer {
 		return nil
 	}
-	if err := en.st.Settle(); err != nil {
-		return fmt.Errorf("noting that this node has caught up: %w", err)
-	}
 	rc := en.raft.ReloadableConfig()
 	rc.HeartbeatTimeout, rc.ElectionTimeout = en.cfg.Timings.Heartbeat, en.cfg.Timings.Election
 	if err := en.raft.ReloadConfig(rc); err != nil {
 		return fmt.Errorf("letting this node stand for election: %w", err)
+	}
+	if err := en.st.Settle(); err != nil { // last: until then the next look tries again
+		return fmt.Errorf("noting that this node has caught up: %w", err)
 	}
 	return nil
 }

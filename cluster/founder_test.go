@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store"
 )
 
 // TestAWipedFounderFoundsNothing: the node that founded the region lost its disk and
@@ -142,6 +143,17 @@ func TestANewcomerStandsForNoElectionBeforeItHasCaughtUp(t *testing.T) {
 		t.Error("an end before it has caught up makes it stand for election")
 	}
 	n.stop()
+	// An operator who recovers a region on such a disk says that it is to lead.
+	st, err := store.Open(n.dir, store.Stamp{Deployment: testDeployment, Region: "emea", Node: n.id}, store.Options{Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Recover(st, []Peer{{ID: n.id, Addr: n.Addr(), Voter: true}}, testLogger()); err != nil || st.Lineage().Newcomer {
+		t.Errorf("after a recovery it stands for no election: %v", err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range nodes {
 		eventually(t, string(n.id)+" has caught up", func() bool { return !waits(n) && !n.st.Lineage().Newcomer })
 		if got := n.raft.ReloadableConfig(); got.ElectionTimeout != n.cfg.Timings.Election || got.HeartbeatTimeout != n.cfg.Timings.Heartbeat {
