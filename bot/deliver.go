@@ -206,12 +206,14 @@ func (d *deliverer) tell(ctx context.Context, l *callQueue, t *todo, h ownership
 	}
 }
 
-// stands reports whether an event is still to be told, with a lease or without.
+// stands reports whether an event is still to be told, with a lease or without. A call
+// may end while it waits, by another node's word: then the table here hears of it.
 func (d *deliverer) stands(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		return d.may(h)
 	}
-	return d.ledger.Owns(h.Call, h.Partition, h.Epoch)
+	k, ok := d.ledger.Find(h.Call)
+	return d.ledger.Owns(h.Call, h.Partition, h.Epoch) && !(ok && k.State == ownership.CallEnded)
 }
 
 func (d *deliverer) waitToTell(ctx context.Context, wait time.Duration) bool {
