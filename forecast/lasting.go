@@ -54,6 +54,18 @@ func (l Lasting) Beyond(t time.Duration) float64 {
 	return l.share[i-1]
 }
 
+// Mean is how long a call lasts.
+func (l Lasting) Mean() time.Duration {
+	var sum float64
+	share, from := 1.0, time.Duration(0)
+	for i, at := range l.at {
+		at = min(at, Longest)
+		sum += share * float64(at-from)
+		share, from = l.share[i], at
+	}
+	return time.Duration(sum + share*float64(Longest-from))
+}
+
 // AllOver is after how long all the live calls of those ages have ended, with that
 // probability (between 0 and 1, both excluded). Of a call that is older than all it has
 // learnt from it knows only that the cloud ends it.
