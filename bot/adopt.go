@@ -65,7 +65,7 @@ func (d *queues) unhold(l *callQueue, h ownership.HandOver) {
 func (d *adoptions) awaitLease(ctx context.Context, l *callQueue, h ownership.HandOver) bool {
 	for wait := leasePause; ; wait = min(2*wait, time.Second) {
 		held := d.ledger.Holds(h.Call, h.Partition, h.Epoch) // asked first: the table may only get newer
-		if d.over(l) || !d.stands(h) {
+		if !d.stands(l, h) {
 			return false
 		}
 		if held || !d.waitToTell(ctx, wait) {

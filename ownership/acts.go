@@ -249,7 +249,7 @@ type Outcome struct {
 	Placements []Placement
 	Errors     []error // nil where the claim has a placement
 	Moves      []Reassignment
-	Look       []PartitionID // in which a late answer made an orphan; only where it was applied
+	Look       []PartitionID // in which a late answer made an orphan, or somebody else ended a call; only where it was applied
 	Err        error
 }
 

@@ -99,7 +99,7 @@ func (a *applier) record(act ownership.Act, out *ownership.Outcome) error {
 	case ownership.Answered:
 		return a.answered(act, out)
 	case ownership.Release:
-		return a.release(act)
+		return a.release(act, out)
 	case ownership.Seen:
 		a.seen(act)
 	case ownership.TakeUp:
