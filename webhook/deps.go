@@ -58,10 +58,21 @@ type Dispatcher interface {
 	Handled(ownership.HandOver) (ownership.Reply, bool)
 }
 
-// Regions knows the other regions. Its URLs come from the configuration.
+// Regions knows the other regions. Its URLs come from the configuration. All but Relay
+// and Knowing answer from memory.
 type Regions interface {
+	// Alone reports whether there are no other regions.
+	Alone() bool
 	// Healthy reports whether a region may be given calls now.
 	Healthy(ownership.Region) bool
 	// URL returns the base URL of a region.
 	URL(ownership.Region) (string, bool)
+	// Relay brings a letter to the door of a node of another region, the owner's of the
+	// partition where that is known (0: none is meant), and gives its answer. The error is
+	// ownership.ErrNotTaken when surely nothing was done with the letter, as where no node
+	// of the region can be reached.
+	Relay(context.Context, ownership.Region, ownership.PartitionID, ownership.Letter) (ownership.Reply, error)
+	// Knowing returns those of the calls that other regions know, ended ones too. An error
+	// says that a region could not be asked which may know more of them.
+	Knowing(context.Context, []ownership.CallID) (map[ownership.CallID]ownership.Region, error)
 }

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -116,34 +114,6 @@ func mustRules(t *testing.T, specs ...policy.RuleSpec) *policy.Rules {
 	return r
 }
 
-// TestHandleOfAnotherRegion: the follow-up is redirected to that region, with
-// the same handle, once.
-func TestHandleOfAnotherRegion(t *testing.T) {
-	w, emea, amer := twoRegions(t, setup{})
-	amer.knows("c1", 2, ownership.CallAnswered)
-	one := emea.nodes["emea-1"]
-	foreign := testKeys().CallbackURI(one.url+hookPath, Handle{Region: "amer", Partition: 2, Epoch: 1, Ref: "c1"})
-	all := follow(t, foreign, update("c1"), 5)
-	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
-		t.Fatalf("%+v", all)
-	}
-	if !strings.HasPrefix(all[0].location(), amer.nodes["amer-1"].url+hookPath+"/amer/2/1/c1?s=") {
-		t.Error(all[0].location())
-	}
-	// A marked one is not sent on.
-	u, _ := url.Parse(all[0].location())
-	if a := post(t, foreign+"&h="+u.Query().Get("h"), update("c1")); a.status != 503 {
-		t.Errorf("%+v", a)
-	}
-	w.mu.Lock()
-	w.down["amer"] = true
-	w.mu.Unlock()
-	if a := post(t, foreign, update("c1")); a.status != 503 || a.code(t) != "region_down" {
-		t.Errorf("%+v", a)
-	}
-	emea.untouched(t)
-}
-
 // TestSeveralCalls: a body with calls of several owners reaches each of them
 // once for each call, byte for byte.
 func TestSeveralCalls(t *testing.T) {
@@ -191,26 +161,5 @@ func TestSeveralCallsOfOneOwner(t *testing.T) {
 	all := follow(t, r.nodes["emea-1"].url+hookPath, body, 3)
 	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(r.nodes["emea-2"].handed()) != 2 {
 		t.Errorf("%+v", all)
-	}
-}
-
-// TestSeveralRegions: a body cannot be redirected in part. All of one region
-// goes there; else soft rules yield and hard ones refuse.
-func TestSeveralRegions(t *testing.T) {
-	us, hu := entry("created", "u1", `"state":"incoming"`, fromUS), entry("created", "h1", `"state":"incoming"`)
-	us2 := entry("created", "u2", `"state":"incoming"`, fromUS)
-	_, emea, _ := twoRegions(t, setup{rules: toAmer})
-	one := emea.nodes["emea-1"]
-	if a := post(t, one.url+hookPath, `{"value":[`+us+","+us2+`]}`); a.status != 302 {
-		t.Errorf("%+v", a)
-	}
-	emea.untouched(t)
-	if a := post(t, one.url+hookPath, `{"value":[`+us+","+hu+`]}`); a.status != 202 || len(one.handed()) != 2 {
-		t.Errorf("%+v", a)
-	}
-	one.door.SetPolicy(mustRules(t, policy.RuleSpec{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}), nil)
-	body := strings.NewReplacer("u1", "u9", "h1", "h9").Replace(`{"value":[` + us + "," + hu + `]}`)
-	if a := post(t, one.url+hookPath, body); a.status != http.StatusServiceUnavailable || a.code(t) != "partly_handled" || len(one.handed()) != 3 {
-		t.Errorf("%+v", a)
 	}
 }

@@ -24,6 +24,9 @@ type hops struct {
 // hops, so that nothing forged, stale or cut off can make a redirect more than
 // there would be; but its time is not believed.
 func (h *Handler) readMark(q *request) {
+	if q.letter {
+		q.hops = hops{region: true, node: true}
+	}
 	if q.mark == "" {
 		return
 	}
@@ -32,7 +35,7 @@ func (h *Handler) readMark(q *request) {
 		q.hops = hops{region: true, node: true}
 		return
 	}
-	q.hops = hops{region: m.RegionHop, node: m.NodeHop}
+	q.hops = hops{region: m.RegionHop || q.letter, node: m.NodeHop || q.letter}
 	if m.Received.Before(q.received) { // another node's clock may be ahead of ours
 		q.received = m.Received
 	}
