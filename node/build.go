@@ -20,7 +20,7 @@ import (
 // openPolicy reads what needs no other room, so that a mistake in it is told before
 // the node shows itself to its region.
 func (n *Node) openPolicy(context.Context) (err error) {
-	if n.rules, n.pins, err = n.cfg.policy(); err != nil {
+	if n.policy, err = n.cfg.policy(); err != nil {
 		return err
 	}
 	if n.handles, err = webhook.LoadHandles(n.cfg.HandleKeysFile); err != nil {
@@ -203,7 +203,7 @@ func (n *Node) openDoor(context.Context) error {
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.rules, Pins: n.pins, Logger: n.log, Metrics: n.cfg.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.policy.Rules, Pins: n.policy.Pins, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

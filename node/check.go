@@ -3,12 +3,15 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"tandem/ownership"
+	"tandem/policy"
 	"tandem/spelling"
 )
 
@@ -191,17 +194,34 @@ func (c Config) checkRegions(p *problems) {
 			p.outbound(fmt.Sprintf("%s.admin_urls[%d]", at, j), spelling.BaseURL, u)
 		}
 	}
+	c.checkRules(p)
+}
+
+// checkRules checks the keys; policy checks what stands in them.
+func (c Config) checkRules(p *problems) {
 	known := c.regionNames()
+	region := func(key string, all ...ownership.Region) {
+		for _, r := range all {
+			p.when(!slices.Contains(known, string(r)), "%s is %q: it is none of %s; add it to regions", key, r, strings.Join(known, ", "))
+		}
+	}
 	for i, r := range c.Rules {
 		at := fmt.Sprintf("rules[%d]", i)
 		p.when(r.When == "", "%s.when is empty: write an expression such as call.tenant == \"…\", or true", at)
-		p.when(!slices.Contains(known, r.Region), "%s.region is %q: it is none of %s; add it to regions", at, r.Region, strings.Join(known, ", "))
-		p.when(r.Residency != "" && r.Residency != "hard", "%s.residency is %q: hard, or leave it out", at, r.Residency)
+		if r.Table == "" && len(r.Spread) == 0 {
+			region(at+".region", r.Region)
+		}
+		region(at+".spread", r.Spread...)
+		region(at+".overflow", r.Overflow...)
+		p.when(r.Residency != "" && r.Residency != policy.ResidencyHard, "%s.residency is %q: hard, or leave it out", at, r.Residency)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Tables)) {
+		region("tables."+name, slices.Compact(slices.Sorted(maps.Values(c.Tables[name])))...)
 	}
 	for i, r := range c.Pins {
 		at := fmt.Sprintf("pins[%d]", i)
 		p.when(r.When == "", "%s.when is empty: write an expression such as call.tenant == \"…\"", at)
-		p.when(r.Node == "" && r.Zone == "" && r.Version == "", "%s pins to nothing: give node, zone or version", at)
+		p.when(r.Pin == (ownership.Pin{}), "%s pins to nothing: give node, zone or version", at)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/policy"
 )
 
 // sound is a configuration without a fault, with everything in it that Check
@@ -33,7 +34,7 @@ func sound() Config {
 	}}
 	c.Regions = []Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://10.1.0.1:8470"}}
 	c.Rules = []Rule{{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}}
-	c.Pins = []Pin{{When: `call.tenant == "x"`, Zone: "a"}}
+	c.Pins = []Pin{{When: `call.tenant == "x"`, Pin: ownership.Pin{Zone: "a"}}}
 	return c
 }
 
@@ -132,10 +133,14 @@ var faults = []fault{
 	{"an empty rule", func(c *Config) { c.Rules[0].When = "" }, "rules[0].when is empty"},
 	{"a rule to nowhere", func(c *Config) { c.Rules[0].Region = "apac" }, `rules[0].region is "apac": it is none of emea, amer`},
 	{"odd residency", func(c *Config) { c.Rules[0].Residency = "soft" }, `rules[0].residency is "soft"`},
-	{"a rule that does not compile", func(c *Config) { c.Rules[0].When = "call.nothing == 1" }, "reading rules: "},
+	{"a rule that does not compile", func(c *Config) { c.Rules[0].When = "call.nothing == 1" }, "reading rules and pins: reading region rule 1: "},
+	{"a spread to nowhere", func(c *Config) { c.Rules[0] = Rule{When: "true", Spread: []ownership.Region{"emea", "apac"}, By: "call.thread"} }, `rules[0].spread is "apac": it is none of emea, amer`},
+	{"an overflow to nowhere", func(c *Config) { c.Rules[0] = Rule{When: "true", Region: "emea", Overflow: []ownership.Region{"apac"}} }, `rules[0].overflow is "apac": it is none of emea, amer`},
+	{"a table to nowhere", func(c *Config) { c.Tables = policy.Tables{"homes": {"x": "apac"}} }, `tables.homes is "apac": it is none of emea, amer`},
+	{"a rule without its table", func(c *Config) { c.Rules[0] = Rule{When: "true", Table: "homes", By: "call.tenant"} }, "reading rules and pins: reading region rule 1: its table "},
 	{"an empty pin", func(c *Config) { c.Pins[0].When = "" }, "pins[0].when is empty"},
 	{"a pin to nothing", func(c *Config) { c.Pins[0].Zone = "" }, "pins[0] pins to nothing"},
-	{"a pin that does not compile", func(c *Config) { c.Pins[0].When = "1 +" }, "reading pins: "},
+	{"a pin that does not compile", func(c *Config) { c.Pins[0].When = "1 +" }, "reading rules and pins: reading pin 1: "},
 	{"odd level", func(c *Config) { c.Log.Level = "loud" }, "log.level is"},
 	{"odd format", func(c *Config) { c.Log.Format = "xml" }, "log.format is"},
 }

@@ -11,6 +11,7 @@ import (
 
 	"tandem/bot"
 	"tandem/cluster/clocks"
+	"tandem/policy"
 )
 
 // Config is everything that one node is told. The yaml names are the ones
@@ -29,7 +30,9 @@ type Config struct {
 	Regions        []Region `yaml:"regions"` // the other regions; this one may stand among them
 	Rules          []Rule   `yaml:"rules"`   // home region of a new call: the first match, else here
 	Pins           []Pin    `yaml:"pins"`    // operators' pins to a node, zone or version: the first match
-	Log            Log      `yaml:"log"`
+	// Tables that rules name, from a text to a region.
+	Tables policy.Tables `yaml:"tables"`
+	Log    Log           `yaml:"log"`
 
 	// Bot, when set, takes the hand-overs in this process instead of the URLs of
 	// the apps.
@@ -202,19 +205,10 @@ type Region struct {
 }
 
 // Rule sends matching new calls to a region.
-type Rule struct {
-	When      string `yaml:"when"` // CEL over call
-	Region    string `yaml:"region"`
-	Residency string `yaml:"residency"` // hard: never anywhere else
-}
+type Rule = policy.RuleSpec
 
 // Pin sends matching new calls to a node, zone or version of this region.
-type Pin struct {
-	When    string `yaml:"when"`
-	Node    string `yaml:"node"`
-	Zone    string `yaml:"zone"`
-	Version string `yaml:"version"`
-}
+type Pin = policy.PinSpec
 
 // Log says how much is logged and how.
 type Log struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -23,10 +24,9 @@ func (c Config) shared() map[string]string {
 		"cluster.election":   c.Cluster.Election.String(),
 		"cluster.tombstones": c.Cluster.Tombstones.String(),
 		"public.region_url":  c.Public.RegionURL,
-		"rules":              digest(c.Rules),
-		"pins":               digest(c.Pins),
 		"apps":               strconv.Itoa(len(c.Apps)),
 	}
+	maps.Copy(out, c.digests())
 	if c.Cluster.JoinByCert { // what is not set, older software does not tell of
 		out["cluster.join_by_certificate"] = "true"
 	}

@@ -40,8 +40,7 @@ type Node struct {
 	table      *store.Table
 	tokens     *token.Verifier
 	handles    *webhook.Handles
-	rules      *policy.Rules
-	pins       *policy.Pins
+	policy     *policy.Compiled // of the configuration
 	dispatcher *bot.Dispatcher
 	region     *cluster.Cluster
 	regions    *federation.Regions

@@ -3,8 +3,6 @@ package node
 import (
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 
 	"tandem/admin"
 	"tandem/webhook"
@@ -20,11 +18,11 @@ func (n *Node) Reload(c Config) error {
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
-	if err := n.cfg.knowsRegionsOf(c.Rules); err != nil {
+	compiled, err := c.policy()
+	if err != nil {
 		return err
 	}
-	rules, pins, err := c.policy()
-	if err != nil {
+	if err := n.cfg.knowsRegionsOf(compiled.Document); err != nil {
 		return err
 	}
 	keys, err := webhook.ReadKeys(c.HandleKeysFile)
@@ -59,7 +57,7 @@ func (n *Node) Reload(c Config) error {
 	if err := n.handles.Replace(keys); err != nil {
 		return fmt.Errorf("reading handle_keys_file: %w", err)
 	}
-	n.door.SetPolicy(rules, pins)
+	n.door.SetPolicy(compiled.Rules, compiled.Pins)
 	setLevel(n.level, c.Log.Level)
 	if err := n.private.ReloadTokens(); err != nil {
 		return fmt.Errorf("reading admin.tokens_file: %w", err)
@@ -68,19 +66,6 @@ func (n *Node) Reload(c Config) error {
 		n.log.Warn("a change of the configuration waits for a restart of this node", "section", section)
 	}
 	n.log.Info("reloaded: certificates, admin tokens, handle keys, secrets of bots, rules, pins, log level")
-	return nil
-}
-
-// knowsRegionsOf refuses rules for a region that this configuration, which is
-// in force, lacks: a new region waits for a restart, and until then nobody here
-// could send a call to it.
-func (c Config) knowsRegionsOf(rules []Rule) error {
-	known := c.regionNames()
-	for i, r := range rules {
-		if !slices.Contains(known, r.Region) {
-			return fmt.Errorf("rules[%d].region is %q: the running node knows none but %s, and a new region waits for its restart", i, r.Region, strings.Join(known, ", "))
-		}
-	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ import (
 func (c Config) checkRooms() error {
 	var p problems
 	say := func(section string, err error) { p.when(err != nil, "%s: %w", section, err) }
-	_, _, err := c.policy()
+	_, err := c.policy()
 	p.when(err != nil, "%w", err)
 	tokens, apps := c.tokenConfig()
 	say("auth", tokens.Check(apps))

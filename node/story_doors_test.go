@@ -24,7 +24,7 @@ func mixed(x *seat, c *Config) {
 	c.Bot = x.seen
 	c.Apps[0].Bot, c.Apps[0].Graph, c.Apps[0].Answer, c.Apps[0].AnswerWith, c.Apps[0].Hosting = AppBot{}, AppGraph{}, "bot", nil, "app"
 	for i, id := range []string{"emea-1", "emea-2", "emea-3"} {
-		c.Pins = append(c.Pins, Pin{When: `call.tenant == "` + tenantOf(i) + `"`, Node: id})
+		c.Pins = append(c.Pins, Pin{When: `call.tenant == "` + tenantOf(i) + `"`, Pin: ownership.Pin{Node: ownership.NodeID(id)}})
 	}
 	switch x.name {
 	case "emea-1":

@@ -89,7 +89,7 @@ func TestF25_NodesThatGetSIGTERMHandTheirCallsOver(t *testing.T) {
 func pinnedCalls(x *seat, c *Config) {
 	c.Bot = x.seen
 	c.Apps[0].Bot, c.Apps[0].Graph, c.Apps[0].Answer, c.Apps[0].AnswerWith, c.Apps[0].Hosting = AppBot{}, AppGraph{}, "bot", nil, "app"
-	c.Pins = []Pin{{When: `call.tenant == "` + tenantOf(0) + `"`, Node: "emea-2"}}
+	c.Pins = []Pin{{When: `call.tenant == "` + tenantOf(0) + `"`, Pin: ownership.Pin{Node: "emea-2"}}}
 }
 
 // answered posts a new call that the rules pin to owner, and follows it until the

@@ -18,8 +18,8 @@ func ExampleRules_Home() {
 		return
 	}
 	verdict := rules.Home(policy.Facts{CountryCode: "CA"}, "emea")
-	amerIsDown := func(ownership.Region) bool { return false }
-	step := policy.RouteRegion(verdict, "emea", false, amerIsDown)
+	amerIsDown := func(ownership.Region) policy.RegionLook { return policy.RegionLook{} }
+	step := policy.RouteRegion(verdict, policy.RouteQuery{Here: "emea", Room: policy.RoomUnknown, Look: amerIsDown})
 	fmt.Println(verdict.Region, step.Step, step.Region)
 	fmt.Println(step.Why)
 	// Output:
@@ -50,4 +50,32 @@ func ExamplePins_For() {
 	// Output:
 	// b pin 1 matches: call.tenant == "8986d25d-1111-2222-3333-444455556666"
 	// -1
+}
+
+// All legs of a meeting go to one region, whichever region hears of them first; the
+// legs of two paired apps go to two.
+func ExampleReadDocument() {
+	compiled, err := policy.ReadDocument([]byte(`
+rules:
+  - {when: 'call.tenant != ""', table: homes, by: call.tenant, residency: hard}
+  - {when: 'call.thread != ""', spread: [emea, amer, apac], by: call.thread, apart: [recorder-a, recorder-b]}
+tables:
+  homes: {8986d25d-1111-2222-3333-444455556666: emea}
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	first := compiled.Rules.Home(policy.Facts{App: "recorder-a", Thread: "19:meeting"}, "emea")
+	second := compiled.Rules.Home(policy.Facts{App: "recorder-b", Thread: "19:meeting"}, "amer")
+	fmt.Println(first.Region, second.Region)
+
+	_, err = policy.ReadDocument([]byte("rules:\n  - when: 'true'\n    regin: emea\n"))
+	fmt.Println(err)
+	_, err = policy.ReadDocument([]byte("rules:\n  - {when: 'true', region: emea}\n  - {when: 'call.tennant == \"x\"', region: emea}\n"))
+	fmt.Println(err)
+	// Output:
+	// apac emea
+	// reading the rules: line 3: field regin is no key of a rule
+	// reading region rule 2 (line 3): line 1, column 5: undefined field 'tennant'
 }

@@ -18,17 +18,23 @@ const (
 	maxFactLen         = 1024   // longest fact that the estimate of the cost assumes
 )
 
-// expression is one compiled condition.
+// expression is one compiled condition, or one text.
 type expression struct {
-	text    string
 	program cel.Program
 }
 
-// compile reads one condition. Its errors name the position, not the rule.
-func compile(text string) (expression, error) {
+// compileCondition reads one condition. Its errors name the position, not the rule.
+func compileCondition(text string) (expression, error) {
 	if strings.TrimSpace(text) == "" {
 		return expression{}, errors.New(`its condition is empty (write "true" to match every call)`)
 	}
+	return compile(text, cel.BoolType)
+}
+
+// compileText reads one expression that gives a text.
+func compileText(text string) (expression, error) { return compile(text, cel.StringType) }
+
+func compile(text string, want *cel.Type) (expression, error) {
 	env, err := language()
 	if err != nil {
 		return expression{}, fmt.Errorf("preparing the language: %w", err)
@@ -37,8 +43,8 @@ func compile(text string) (expression, error) {
 	if issues.Err() != nil {
 		return expression{}, positions(issues)
 	}
-	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
-		return expression{}, fmt.Errorf("it gives a value of type %s, wanted is bool", t)
+	if t := checked.OutputType(); !t.IsExactType(want) {
+		return expression{}, fmt.Errorf("it gives a value of type %s, wanted is %s", t, want)
 	}
 	cost, err := env.EstimateCost(checked, factSizes{})
 	if err != nil {
@@ -51,7 +57,7 @@ func compile(text string) (expression, error) {
 	if err != nil {
 		return expression{}, fmt.Errorf("preparing it: %w", err)
 	}
-	return expression{text: text, program: program}, nil
+	return expression{program: program}, nil
 }
 
 // matches evaluates the condition for one call.
@@ -62,6 +68,16 @@ func (x *expression) matches(f *Facts) (bool, error) {
 	}
 	yes, ok := v.Value().(bool)
 	return ok && yes, nil
+}
+
+// read evaluates the text for one call.
+func (x *expression) read(f *Facts) (string, error) {
+	v, _, err := x.program.Eval(&section{of: callType, facts: f})
+	if err != nil {
+		return "", err
+	}
+	text, _ := v.Value().(string)
+	return text, nil
 }
 
 // positions puts CEL's findings in one sentence: line and column count from 1.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 
 	"tandem/ownership"
@@ -9,8 +10,8 @@ import (
 // PinSpec is one pin as an operator writes it: the nodes that the calls which
 // match should go to.
 type PinSpec struct {
-	When string `json:"when"` // CEL over call, see Facts
-	ownership.Pin
+	When          string `json:"when" yaml:"when"` // CEL over call, see Facts
+	ownership.Pin `yaml:",inline"`
 }
 
 // Pins is a compiled list of pins. It is safe for concurrent use, and nil holds
@@ -35,11 +36,11 @@ func CompilePins(specs []PinSpec) (*Pins, error) {
 	p := &Pins{specs: append([]PinSpec{}, specs...), when: make([]expression, len(specs))}
 	for i, s := range specs {
 		var err error
-		if p.when[i], err = compile(s.When); err != nil {
-			return nil, fmt.Errorf("reading pin %d: %w", i+1, err)
+		if p.when[i], err = compileCondition(s.When); err != nil {
+			return nil, &entryError{list: "pins", at: i, what: "pin", err: err}
 		}
 		if s.Pin == (ownership.Pin{}) {
-			return nil, fmt.Errorf("reading pin %d: it names no node, zone or version", i+1)
+			return nil, &entryError{list: "pins", at: i, what: "pin", err: errors.New("it names no node, zone or version")}
 		}
 	}
 	p.version = fingerprint(p.specs)
@@ -61,11 +62,16 @@ func (p *Pins) For(f Facts) PinVerdict {
 	if p == nil {
 		return v
 	}
-	i, errs := first(p.when, &f)
-	v.Errors = errs
-	if i >= 0 {
-		v.Pin, v.Rule = p.specs[i].Pin, i
-		v.Why = fmt.Sprintf("pin %d matches: %s", i+1, p.specs[i].When)
+	for i := range p.when {
+		yes, err := p.when[i].matches(&f)
+		if err != nil {
+			v.Errors = append(v.Errors, failed(i, err))
+		}
+		if yes {
+			v.Pin, v.Rule = p.specs[i].Pin, i
+			v.Why = fmt.Sprintf("pin %d matches: %s", i+1, p.specs[i].When)
+			break
+		}
 	}
 	return v
 }

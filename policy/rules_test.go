@@ -247,37 +247,6 @@ func TestPins(t *testing.T) {
 	}
 }
 
-func TestRouteRegion(t *testing.T) {
-	verdict := func(r ownership.Region, hard bool) RegionVerdict {
-		return RegionVerdict{Region: r, Hard: hard, Why: "because"}
-	}
-	tests := []struct {
-		name            string
-		verdict         RegionVerdict
-		marked, healthy bool
-		want            Step
-		region          ownership.Region
-	}{
-		{"home is here", verdict("here", false), false, true, StepHere, "here"},
-		{"no verdict", RegionVerdict{}, false, true, StepHere, "here"},
-		{"home is here and marked", verdict("here", true), true, true, StepHere, "here"},
-		{"home is elsewhere", verdict("there", false), false, true, StepRedirect, "there"},
-		{"hard home is elsewhere", verdict("there", true), false, true, StepRedirect, "there"},
-		{"F22 home is down", verdict("there", false), false, false, StepHere, "here"},
-		{"F22 hard home is down", verdict("there", true), false, false, StepRefuse, "there"},
-		{"F34 marked is not sent on", verdict("there", false), true, true, StepHere, "here"},
-		{"F34 marked and hard is refused, not sent on", verdict("there", true), true, true, StepRefuse, "there"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := RouteRegion(tt.verdict, "here", tt.marked, func(ownership.Region) bool { return tt.healthy })
-			if got.Step != tt.want || got.Region != tt.region {
-				t.Errorf("got %v, want %v to %s", got, tt.want, tt.region)
-			}
-		})
-	}
-}
-
 func TestAStepWithoutAWordIsUnknown(t *testing.T) {
 	if Step(0).String() != "unknown" || Step(9).String() != "unknown" || StepRefuse.String() != "refuse" {
 		t.Errorf("the steps read %s, %s and %s", Step(0), Step(9), StepRefuse)

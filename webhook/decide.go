@@ -230,7 +230,9 @@ func (h *Handler) locate(q *request, p *part, marked bool) decision {
 	d.facts = q.facts(p)
 	d.verdict = h.policy.Load().rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
-	d.step = policy.RouteRegion(d.verdict, h.cfg.Region, marked || q.handle != nil, h.regionUp)
+	d.step = policy.RouteRegion(d.verdict, policy.RouteQuery{
+		Here: h.cfg.Region, Marked: marked || q.handle != nil, Room: policy.RoomUnknown, Look: h.lookAt,
+	})
 	switch {
 	case !p.incoming && h.mayBeAbroad(q, marked):
 		d.action, d.why = actionAsk, "nobody here knows the call"

@@ -116,7 +116,6 @@ type Handler struct {
 	router     *httprouter.Router
 	limits     graph.Limits
 	inFlight   chan struct{}
-	regionUp   func(ownership.Region) bool // a region that a redirect may lead to
 	bases      baseCache
 	attempts   *attempts
 	refusals   *rate.Limiter // lines of refused requests in the log
@@ -163,7 +162,6 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
-	h.regionUp = h.mayRedirectTo
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil
