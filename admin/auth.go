@@ -15,6 +15,7 @@ import (
 	"tandem/admin/api"
 	"tandem/doorway"
 	"tandem/ownership"
+	"tandem/pass"
 	"tandem/spelling"
 )
 
@@ -38,17 +39,20 @@ const anyRole api.Role = "any"
 // visitor is a caller who was let in.
 type visitor struct {
 	api.Whoami
-	hash [sha256.Size]byte // of the token
+	hash [sha256.Size]byte // of the token; of a pass: of the region that it is from
+	pass string            // it came with a pass of another region's node
 }
 
 // bearerOf is whoever shows a token.
 func bearerOf(t ownership.DoorToken) visitor {
-	return visitor{api.Whoami{Name: t.Name, Roles: rolesOf(t), Expires: t.Expires, Once: t.Once}, t.Hash}
+	return visitor{Whoami: api.Whoami{Name: t.Name, Roles: rolesOf(t), Expires: t.Expires, Once: t.Once}, hash: t.Hash}
 }
 
 // guard decides who a caller is.
 type guard struct {
 	file  string // empty: open to loopback
+	self  api.Identity
+	keys  func() [][]byte // of passes; nil: none is taken
 	now   func() time.Time
 	table Table // the region's tokens stand beside the file's
 
@@ -62,10 +66,10 @@ type guard struct {
 	crowd *rate.Limiter // of those for whom fails has no place
 }
 
-func newGuard(file string, table Table, barrier func(context.Context) error, now func() time.Time) *guard {
+func newGuard(cfg Config, deps Deps, now func() time.Time) *guard {
 	each := addrlimit.Budget{Rate: rate.Every(failEvery), Burst: failBurst}
 	return &guard{
-		file: file, table: table, barrier: barrier, lookUps: make(chan struct{}, lookUps), now: now,
+		file: cfg.TokensFile, self: cfg.Identity, keys: deps.PassKeys, table: deps.Table, barrier: deps.Cluster.ReadBarrier, lookUps: make(chan struct{}, lookUps), now: now,
 		fails: addrlimit.NewBudgets[netip.Addr](each, failPlaces), crowd: each.Fresh(),
 	}
 }
@@ -91,7 +95,7 @@ func (g *guard) open() bool { return g.file == "" }
 // refusal is why a caller may not pass.
 type refusal struct {
 	status int
-	text   string // fixed: says nothing about which tokens exist
+	text   string // says nothing about which tokens exist
 }
 
 // The refusals. An expired token and an unknown one look the same.
@@ -129,15 +133,47 @@ func (g *guard) judge(r *http.Request, secret string) (visitor, *refusal) {
 		if !spelling.Loopback(r.Host) {
 			return visitor{}, refusedPlace
 		}
+		if pass.Is(secret) {
+			return g.byPass(r, secret)
+		}
 		return visitor{Whoami: api.Whoami{Name: "loopback", Roles: allRoles, Open: true}}, nil
 	}
 	if secret == "" {
 		return visitor{}, refusedToken // nothing was tried, so nothing is counted
 	}
+	if pass.Is(secret) {
+		return g.byPass(r, secret)
+	}
 	if !plausible(secret) {
 		secret = unreadable
 	}
 	return g.try(r.Context(), r.RemoteAddr, secret)
+}
+
+// byPass lets in whom another region's node lets in, to read. Whoever holds a key of the
+// deployment can say that of anybody, so a pass never lets anybody change anything.
+func (g *guard) byPass(r *http.Request, secret string) (visitor, *refusal) {
+	p, err := g.readPass(secret)
+	if err != nil {
+		if !g.limiter(r.RemoteAddr).AllowN(g.now(), 1) {
+			return visitor{}, refusedPace
+		}
+		return visitor{}, refusedToken
+	}
+	if err := p.Check(g.self.Deployment, string(g.self.Region), r.Method, r.URL.Path, g.now()); err != nil {
+		return visitor{}, &refusal{http.StatusUnauthorized, "This pass does not open this door: " + err.Error() + "."}
+	}
+	return visitor{
+		Whoami: api.Whoami{Name: p.Name(), Roles: []api.Role{api.RoleRead}, Expires: p.Expires},
+		hash:   sha256.Sum256([]byte("pass of " + p.From)), pass: secret,
+	}, nil
+}
+
+func (g *guard) readPass(secret string) (pass.Pass, error) {
+	if g.keys == nil {
+		return pass.Pass{}, pass.ErrForged
+	}
+	return pass.Read(g.keys(), secret)
 }
 
 // try judges one secret and counts a failure against the caller's address. A good
@@ -205,13 +241,17 @@ func (g *guard) ofFile(sum [sha256.Size]byte, now time.Time) (visitor, bool) {
 	return bearerOf(t), true
 }
 
-// still reports whether the token of a hash has the role now. It is asked for a
-// caller that was let in before, so it counts no failure.
-func (g *guard) still(sum [sha256.Size]byte, role api.Role) bool {
-	if g.open() {
+// still reports whether a caller that was let in before has the role now. It counts no
+// failure. A pass is good for a minute, and what it opened for as long as its key is one.
+func (g *guard) still(who visitor, role api.Role) bool {
+	switch {
+	case who.pass != "":
+		_, err := g.readPass(who.pass)
+		return err == nil && who.may(role)
+	case g.open():
 		return true
 	}
-	who, _ := g.known(sum, g.now())
+	who, _ = g.known(who.hash, g.now())
 	return who.may(role)
 }
 

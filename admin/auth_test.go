@@ -305,7 +305,7 @@ func TestB100_AddressesThatShareABudget(t *testing.T) {
 		{"[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:1", false},
 		{"@", "no address", true},
 	} {
-		g := newGuard("unused", newFake(), newFake().ReadBarrier, func() time.Time { return start })
+		g := newGuard(Config{TokensFile: "unused"}, Deps{Table: newFake(), Cluster: newFake()}, func() time.Time { return start })
 		for range failBurst {
 			if _, refused := g.try(t.Context(), c.failed, "guess"); refused != refusedToken {
 				t.Fatalf("%s: refused with %+v", c.failed, refused)
@@ -319,7 +319,7 @@ func TestB100_AddressesThatShareABudget(t *testing.T) {
 
 func TestB102_FailuresAreRememberedInBounds(t *testing.T) {
 	t.Parallel()
-	g := newGuard("unused", newFake(), newFake().ReadBarrier, func() time.Time { return start })
+	g := newGuard(Config{TokensFile: "unused"}, Deps{Table: newFake(), Cluster: newFake()}, func() time.Time { return start })
 	for i := range 3 * failPlaces {
 		_, refused := g.try(t.Context(), fmt.Sprintf("10.%d.%d.%d:1", i>>16&255, i>>8&255, i&255), "guess")
 		if refused == nil {
@@ -359,7 +359,8 @@ func TestO35_FewLookUpsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int64
 		free := make(chan struct{})
-		g := newGuard("", nil, func(context.Context) error { inside.Add(1); <-free; return nil }, time.Now)
+		g := newGuard(Config{}, Deps{Cluster: newFake()}, time.Now)
+		g.barrier = func(context.Context) error { inside.Add(1); <-free; return nil }
 		for range 10 * lookUps {
 			go g.catchUp(t.Context())
 		}

@@ -23,6 +23,8 @@ type Deps struct {
 	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
 	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
 	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
+	PassKeys  func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
+	Rules     func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
 	Promises  func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
 	Warnings  func() []string                                                    // what an operator should be told loudly, added to /v1/status
 	Checks    []Check                                                            // what /readyz asks, in this order
@@ -110,6 +112,8 @@ type Cluster interface {
 	// ReadBarrier returns once the table here holds everything that the leader had
 	// applied when it was asked; a quorum has confirmed by then that it leads.
 	ReadBarrier(context.Context) error
+	// Fitness returns what the leader said last of all nodes of the region.
+	Fitness() ownership.RegionFitness
 	// Status says how this node stands in the cluster.
 	Status() api.ClusterStatus
 	// SaveSnapshot writes the whole table with its stamp and checksum.

@@ -98,7 +98,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	}
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
-	d.auth = newGuard(cfg.TokensFile, deps.Table, deps.Cluster.ReadBarrier, d.now)
+	d.auth = newGuard(cfg, deps, d.now)
 	if err := d.auth.reload(); err != nil {
 		return nil, fmt.Errorf("building the admin door: %w", err)
 	}

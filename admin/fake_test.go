@@ -34,6 +34,7 @@ type fake struct {
 	tokens     []ownership.DoorToken
 	status     api.ClusterStatus
 	peers      []api.Peer
+	fitness    ownership.RegionFitness
 
 	meetFail error    // what meeting a node returns, if set
 	fail     error    // what every act and check returns, if set
@@ -361,6 +362,12 @@ func (f *fake) ReadBarrier(ctx context.Context) error {
 	f.mu.Unlock()
 	return f.ask(ctx, "read barrier")
 }
+func (f *fake) Fitness() ownership.RegionFitness {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fitness
+}
+
 func (f *fake) Status() api.ClusterStatus { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 
 func (f *fake) SaveSnapshot(ctx context.Context, w io.Writer) error {

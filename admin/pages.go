@@ -54,7 +54,7 @@ func (s consoleSource) Login(r *http.Request, secret string) (string, int, strin
 func (s consoleSource) Enter(r *http.Request, session string) (string, int, string) {
 	if s.d.auth.open() {
 		session = ""
-	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who.hash, api.RoleRead) {
+	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who, api.RoleRead) {
 		return who.Name, http.StatusOK, ""
 	} else if session != "" {
 		return "", refusedToken.status, refusedToken.text
@@ -180,7 +180,7 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session st
 		return
 	}
 	defer s.d.streams.leave(who.hash)
-	s.d.pump(r.Context(), newEventStream(w, false), who.hash, after, true)
+	s.d.pump(r.Context(), newEventStream(w, false), who, after, true)
 }
 
 // pageTimes cuts the events' times to what pages show.

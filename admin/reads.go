@@ -97,31 +97,6 @@ func (d *Door) nodes() []api.Node {
 	return out
 }
 
-func (d *Door) summary() api.Summary {
-	s := api.Summary{Deployment: d.cfg.Deployment, Region: d.cfg.Region, AsOf: d.now().UTC(), TableVersion: d.deps.Table.Applied()}
-	for _, n := range d.deps.Table.Nodes() {
-		if n.State == ownership.NodeGone {
-			continue
-		}
-		live := d.deps.Table.Live(n.ID)
-		s.Nodes++
-		s.Live += live
-		s.Capacity += n.Capacity
-		if n.AdminURL != "" {
-			s.Doors = append(s.Doors, n.AdminURL)
-		}
-		if n.State == ownership.NodeActive {
-			s.Active++
-			for _, overdue := range d.deps.Table.Overdue(n.ID, d.now()) {
-				live -= overdue // they take no place, see ownership.Place
-			}
-			s.Room += max(0, n.Capacity-live)
-		}
-	}
-	s.Healthy = d.deps.Cluster.Status().Leader != "" && s.Room > 0
-	return s
-}
-
 func (d *Door) status() api.Status {
 	sum, c := d.summary(), d.deps.Cluster.Status()
 	now := d.now().UTC()

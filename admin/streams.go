@@ -69,12 +69,12 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 	if _, _, err := d.events(after, 1); err != nil {
 		return nil, problem(err)
 	}
-	reader := caller(ctx).hash
-	if !d.streams.enter(reader) {
+	reader := caller(ctx)
+	if !d.streams.enter(reader.hash) {
 		return nil, unavailable(busyStreams)
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer d.streams.leave(reader)
+		defer d.streams.leave(reader.hash)
 		_, w, _ := humahttprouter.Unwrap(ctx)
 		d.pump(ctx.Context(), newEventStream(w, true), reader, after, in.Follow)
 	}}, nil
@@ -145,7 +145,7 @@ func (p *places) leave(token [sha256.Size]byte) {
 // pump sends events until the follower goes, the door closes, or, without
 // follow, there are no more. Before each batch and with each beat it looks whether
 // the reader's token still holds: a stream must not outlive it.
-func (d *Door) pump(ctx context.Context, s *eventStream, reader [sha256.Size]byte, after uint64, follow bool) {
+func (d *Door) pump(ctx context.Context, s *eventStream, reader visitor, after uint64, follow bool) {
 	for {
 		if !d.auth.still(reader, api.RoleRead) {
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more

@@ -107,7 +107,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 				streams := map[string]*follower{
 					"the API's":     follow(t, d, "/v1/events", "Authorization: Bearer "+secret),
-					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_session="+d.sessions.begin(visitor{api.Whoami{Name: "ci"}, sha256.Sum256([]byte(secret))})),
+					"the console's": follow(t, d, "/console/stream", "Cookie: tandem_session="+d.sessions.begin(visitor{Whoami: api.Whoami{Name: "ci"}, hash: sha256.Sum256([]byte(secret))})),
 				}
 				f.tell(history.Event{Kind: "claimed", Text: "before"})
 				time.Sleep(3 * eventBeat)

@@ -19,6 +19,7 @@ type renewals struct {
 	*proposals
 	followed atomic.Int64                     // length of leases, in nanoseconds, that this node last followed
 	unseated atomic.Pointer[[]ownership.Node] // see seatAll
+	heard    atomic.Pointer[ownership.RegionFitness]
 }
 
 // keepLease renews this node's lease until the node stops, four times in its
@@ -65,6 +66,7 @@ func (rn *renewals) renewOnce() time.Duration {
 	if rn.lease.Renew(sent, time.Now(), g) {
 		rn.wg.Go(rn.catchUp)
 	}
+	rn.heard.Store(&g.Region)
 	rn.follow(g.Length)
 	if n, ok := rn.tb.Node(rn.self); ok && n.Incarnation == rn.cfg.Node.Incarnation {
 		rn.unseated.Store(nil) // a leader that grants leases has finished what a restore began
@@ -103,6 +105,7 @@ func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Ren
 		return lease.Grant{}, err
 	}
 	g := lease.Grant{Length: time.Duration(res.GetLength()), Term: res.GetTerm(), Applied: res.GetApplied(), Holdings: make(map[lease.Holding]bool, len(res.GetHoldings()))}
+	g.Region = regionFromWire(res)
 	if g.Length <= 0 {
 		g.Length = rn.cfg.Timings.Lease // a leader of older software says nothing, and means its own
 	}

@@ -63,6 +63,7 @@ func (d *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 		return nil, err
 	}
 	res := &peerpb.RenewReply{Leader: string(d.self), Term: g.Term, Applied: g.Applied, Length: int64(g.Length)}
+	regionToWire(res, g.Region)
 	for h := range g.Holdings {
 		res.Holdings = append(res.Holdings, &peerpb.Holding{Partition: uint32(h.Partition), Epoch: uint64(h.Epoch)})
 	}

@@ -103,6 +103,15 @@ func (c *Cluster) Status() Status {
 	return s
 }
 
+// Fitness returns what the leader said last of all nodes of the region. It comes with
+// each renewal of the lease, so it is half a second old, or the leader is not heard.
+func (rn *renewals) Fitness() ownership.RegionFitness {
+	if f := rn.heard.Load(); f != nil {
+		return *f
+	}
+	return ownership.RegionFitness{}
+}
+
 var stateWords = map[raft.RaftState]string{
 	raft.Follower: "follower", raft.Candidate: "candidate", raft.Leader: "leader", raft.Shutdown: "shutdown",
 }

@@ -131,6 +131,25 @@ func fromNanos(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+func regionToWire(w *peerpb.RenewReply, f ownership.RegionFitness) {
+	for _, r := range f.Rooms {
+		w.Rooms = append(w.Rooms, &peerpb.AppRoom{App: string(r.App), Room: uint32(r.Room), Healthy: r.Healthy})
+	}
+	for _, id := range f.Silent {
+		w.Silent = append(w.Silent, string(id))
+	}
+}
+
+func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
+	for _, r := range w.GetRooms() {
+		f.Rooms = append(f.Rooms, ownership.AppRoom{App: ownership.AppID(r.GetApp()), Room: int(r.GetRoom()), Healthy: r.GetHealthy()})
+	}
+	for _, id := range w.GetSilent() {
+		f.Silent = append(f.Silent, ownership.NodeID(id))
+	}
+	return f
+}
+
 func appsToWire(apps map[ownership.AppID]ownership.AppFitness) []*peerpb.AppHealth {
 	out := make([]*peerpb.AppHealth, 0, len(apps))
 	for id, a := range apps {

@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 
+	"tandem/admin/api"
 	"tandem/ownership"
 )
 
-// Bounds of an answer. A summary is 200 bytes; what is larger is none.
+// Bounds of an answer. A summary of 512 nodes and 4096 partitions is 200 KiB; what is
+// larger is none.
 const (
-	maxAnswer = 64 << 10
+	maxAnswer = 512 << 10
 	maxHeader = 32 << 10
 )
 
@@ -25,15 +27,12 @@ type look struct {
 	problem  error    // why it is not ready, or why there are no figures
 }
 
-// figures is the answer of the admin door to GET /v1/summary.
+const summaryPath = "/v1/summary"
+
+// figures is the answer of the admin door to GET /v1/summary, of older nodes too.
 type figures struct {
-	Region       ownership.Region `json:"region"`
-	Nodes        int              `json:"nodes"`
-	Live         int              `json:"live"`
-	Capacity     int              `json:"capacity"`
-	TableVersion uint64           `json:"table_version"` // raft index of the newest change in its table
-	Healthy      *bool            `json:"healthy"`       // it can place calls now
-	Doors        []string         `json:"doors"`         // admin URLs of its nodes
+	api.Summary
+	Healthy *bool `json:"healthy"` // it can place calls now
 }
 
 // ask looks at a region once, at one of its doors.
@@ -41,20 +40,17 @@ func ask(ctx context.Context, r Region, d *door) look {
 	target, method := r.URL, http.MethodHead
 	admin := len(r.adminURLs()) > 0
 	if admin {
-		target, method = d.base+"/v1/summary", http.MethodGet
+		target, method = d.base+summaryPath, http.MethodGet
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return look{problem: fmt.Errorf("asking the region: %w", err)}
 	}
-	var token string
 	var tokenErr error // ours, not the region's: ask without, and see that it lives
 	req.Header.Set("User-Agent", "tandem")
 	if admin {
 		req.Header.Set("Accept", "application/json")
-		if token, tokenErr = r.token(); token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
+		tokenErr = r.show(req, "", summaryPath)
 	}
 	resp, err := d.client.Do(req)
 	if err != nil {

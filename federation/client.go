@@ -26,11 +26,24 @@ func (r Region) token() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
+// show puts into a request what the region's admin door knows us by: the token of the
+// configuration, else a pass. path is the request's as the door sees it.
+func (r Region) show(req *http.Request, operator, path string) error {
+	secret, err := r.token()
+	if secret == "" && err == nil && r.pass != nil {
+		secret = r.pass(r.Name, operator, req.Method, path)
+	}
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	return err
+}
+
 // newClient makes a client that follows no redirect: the token is meant for one
-// address.
-func newClient(t http.RoundTripper, timeout time.Duration) *http.Client {
+// address. What it is asked is bounded by the question's context.
+func newClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: t, Timeout: timeout,
+		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

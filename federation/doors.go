@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tandem/spelling"
@@ -29,12 +30,14 @@ type door struct {
 	addr   netip.Addr // of several that its name has; zero: whichever is dialled
 	learnt bool       // the region told it
 	client *http.Client
+	said   atomic.Pointer[look] // last; nil: it was not asked yet
 }
 
 // doorKey tells doors apart.
 type doorKey struct {
-	base string
-	addr netip.Addr
+	base   string
+	addr   netip.Addr
+	learnt bool
 }
 
 // adminURLs returns the admin doors of the configuration, each once.
@@ -52,7 +55,7 @@ func (r Region) adminURLs() []string {
 func (f *follower) doors(ctx context.Context) []*door {
 	bases := f.region.adminURLs()
 	if len(bases) == 0 {
-		return f.open([]door{{base: f.region.URL}})
+		return f.open([]*door{{base: f.region.URL}})
 	}
 	configured := len(bases)
 	for _, u := range f.learnt {
@@ -61,35 +64,35 @@ func (f *follower) doors(ctx context.Context) []*door {
 		}
 	}
 	f.resolve(ctx, bases)
-	var all []door
+	var all []*door
 	for i, b := range bases {
 		if len(f.addrs[b]) < 2 {
-			all = append(all, door{base: b, learnt: i >= configured})
+			all = append(all, &door{base: b, learnt: i >= configured})
 			continue
 		}
 		for _, a := range f.addrs[b] {
-			all = append(all, door{base: b, addr: a, learnt: i >= configured})
+			all = append(all, &door{base: b, addr: a, learnt: i >= configured})
 		}
 	}
 	return f.open(all[:min(len(all), maxDoors)])
 }
 
-// open gives doors their clients: those of the last round where they had one.
-func (f *follower) open(list []door) []*door {
+// open makes doors ready to be asked: those of the last round stay as they are.
+func (f *follower) open(list []*door) []*door {
 	next := make(map[doorKey]*door, len(list))
 	all := make([]*door, 0, len(list))
 	for _, d := range list {
-		key := doorKey{d.base, d.addr}
+		key := doorKey{d.base, d.addr, d.learnt}
 		if next[key] != nil {
 			continue
 		}
 		if old := f.opened[key]; old != nil {
-			d.client = old.client
+			d = old
 		} else {
 			d.client = f.newClient(d.base, d.addr)
 		}
-		next[key] = &d
-		all = append(all, &d)
+		next[key] = d
+		all = append(all, d)
 	}
 	for key, old := range f.opened {
 		if next[key] == nil {
@@ -97,6 +100,7 @@ func (f *follower) open(list []door) []*door {
 		}
 	}
 	f.opened = next
+	f.known.Store(&all)
 	return all
 }
 
@@ -145,7 +149,12 @@ func (f *follower) round(ctx context.Context) look {
 	looks := make([]look, len(doors))
 	var asked sync.WaitGroup
 	for i, d := range doors {
-		asked.Go(func() { looks[i] = ask(ctx, f.region, d) })
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, f.timeout)
+			defer cancel()
+			looks[i] = ask(ctx, f.region, d)
+			d.said.Store(&looks[i])
+		})
 	}
 	asked.Wait()
 	l, best := merge(looks)

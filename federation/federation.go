@@ -42,6 +42,10 @@ type Config struct {
 	Timeout  time.Duration // for one question
 	Misses   int           // in a row, until a region is down
 
+	// Pass signs what opens a region's admin door for one request, where no token for it
+	// is configured; operator: in whose name, empty: this node's own. nil: nothing does.
+	Pass func(to ownership.Region, operator, method, path string) string
+
 	Transport http.RoundTripper // for the questions; nil: one of its own for each door
 	// Resolve returns the addresses of a door's name, which are asked one by one. nil:
 	// the system's resolver, or none if there is a Transport.
@@ -61,6 +65,8 @@ type Region struct {
 	Token     string   // bearer token for the admin door, role read
 	TokenFile string   // file with the token, read anew for each question; instead of Token
 	CAFile    string   // PEM certificates that the admin door's must go back to; empty: the system's
+
+	pass func(to ownership.Region, operator, method, path string) string
 }
 
 // Summary is what is known of one region.
@@ -154,7 +160,7 @@ func (w *Regions) URL(r ownership.Region) (string, bool) {
 func (w *Regions) Regions() []Summary {
 	all := make([]Summary, len(w.regions))
 	for i, f := range w.regions {
-		all[i] = *f.state.Load()
+		all[i] = f.state.Load().Summary
 	}
 	return all
 }

@@ -202,7 +202,7 @@ func TestAnswers(t *testing.T) {
 		{"negative figures", amer, says(200, `{"region":"amer","live":-7,"healthy":true}`), false, true, 0, "negative"},
 		{"HTML", amer, says(200, `<html>`), false, true, 0, "reading its summary"},
 		{"empty", amer, says(200, ``), false, true, 0, "reading its summary"},
-		{"too long", amer, says(200, `{"region":"amer","healthy":true,"live":7,"x":"`+strings.Repeat("x", maxAnswer)+`"}`), false, true, 0, "longer than 65536 bytes"},
+		{"too long", amer, says(200, `{"region":"amer","healthy":true,"live":7,"x":"`+strings.Repeat("x", maxAnswer)+`"}`), false, true, 0, "longer than 524288 bytes"},
 		{"wrong token: alive", amer, says(401, ``), true, true, 0, "answers 401"},
 		{"older version: alive", amer, says(404, ``), true, true, 0, "answers 404"},
 		{"B112 redirect: alive, not followed", amer, says(302, ``), true, true, 0, "answers 302"},

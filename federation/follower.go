@@ -29,7 +29,8 @@ type follower struct {
 	addrs     map[string][]netip.Addr
 	resolved  time.Time
 
-	state  atomic.Pointer[Summary]
+	state  atomic.Pointer[state]
+	known  atomic.Pointer[[]*door] // for readers
 	misses int
 }
 
@@ -37,19 +38,20 @@ func newFollower(r Region, cfg Config) (*follower, error) {
 	if _, err := r.token(); err != nil {
 		return nil, err
 	}
+	r.pass = cfg.Pass
 	f := &follower{
 		region: r, interval: cfg.Interval, limit: cfg.Misses, now: cfg.Now, timeout: cfg.Timeout,
 		log: cfg.Logger.With("region", string(r.Name)), lookup: cfg.Resolve,
 	}
 	if cfg.Transport != nil {
-		f.newClient = func(string, netip.Addr) *http.Client { return newClient(cfg.Transport, cfg.Timeout) }
+		f.newClient = func(string, netip.Addr) *http.Client { return newClient(cfg.Transport) }
 	} else {
 		own, err := newTransport(r.CAFile)
 		if err != nil {
 			return nil, err
 		}
 		f.newClient = func(base string, addr netip.Addr) *http.Client {
-			return newClient(dialler(own, base, addr), cfg.Timeout)
+			return newClient(dialler(own, base, addr))
 		}
 		if f.lookup == nil {
 			f.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -57,7 +59,7 @@ func newFollower(r Region, cfg Config) (*follower, error) {
 			}
 		}
 	}
-	f.state.Store(&Summary{Name: r.Name, URL: r.URL, Partial: true, Error: "it was not asked yet"})
+	f.state.Store(&state{Summary: Summary{Name: r.Name, URL: r.URL, Partial: true, Error: "it was not asked yet"}})
 	return f, nil
 }
 
@@ -132,6 +134,7 @@ func (f *follower) learn(l look) {
 	}
 	if l.figures != nil {
 		s.Nodes, s.Live, s.Capacity, s.TableVersion = l.figures.Nodes, l.figures.Live, l.figures.Capacity, l.figures.TableVersion
+		s.keep(l.figures)
 	}
 	if l.ready {
 		f.misses, s.Healthy = 0, true

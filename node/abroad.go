@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 
+	"tandem/admin/api"
 	"tandem/cluster"
 	"tandem/federation"
 	"tandem/ownership"
@@ -54,6 +57,27 @@ func (a abroad) Knowing(ctx context.Context, calls []ownership.CallID) (map[owne
 	return known, unsure
 }
 
-// nodes lists the nodes of a region that a letter may go to, the best first. No region
-// tells its nodes yet.
-func (a abroad) nodes(ownership.Region, ownership.PartitionID) []ownership.Node { return nil }
+// nodes lists the nodes of a region that a letter may go to, the best first: the owner of
+// the partition, where that is known, then any that may act for calls, in a random order.
+func (a abroad) nodes(of ownership.Region, p ownership.PartitionID) []ownership.Node {
+	var all []ownership.Node
+	add := func(n federation.NodeView) {
+		if n.Cluster != "" && n.State != ownership.NodeGone.String() {
+			all = append(all, ownership.Node{ID: n.ID, Region: of, ClusterAddr: n.Cluster})
+		}
+	}
+	told := slices.Clone(a.Nodes(of))
+	rand.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
+	owner, known := a.Owner(of, p)
+	if known && owner.State != api.NodeSilent {
+		add(owner)
+	}
+	for _, silent := range []bool{false, true} {
+		for _, n := range told {
+			if (n.State == api.NodeSilent) == silent && (silent || n.ID != owner.ID) {
+				add(n)
+			}
+		}
+	}
+	return all
+}

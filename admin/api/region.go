@@ -80,6 +80,43 @@ type Summary struct {
 	Capacity     int              `json:"capacity" doc:"Live calls that its nodes may hold."`
 	Room         int              `json:"room" doc:"New calls that its active nodes can take."`
 	Doors        []string         `json:"doors,omitempty" doc:"Admin URLs of its nodes: other regions ask them too."`
+	Node         ownership.NodeID `json:"node,omitempty" doc:"Who answers."`
+	Leader       ownership.NodeID `json:"leader,omitempty"`
+	Format       uint32           `json:"format,omitempty" doc:"Command format that the region writes."`
+	Rules        *RulesMark       `json:"rules,omitempty" doc:"Which rules it has."`
+
+	Apps []ownership.AppRoom `json:"apps,omitempty" doc:"What it can take, app by app. Absent: it is not known."`
+
+	NodesList  []SummaryNode                    `json:"nodes_list,omitempty" doc:"Its nodes, gone ones too, by id: at most 512."`
+	Partitions map[ownership.NodeID][][2]uint64 `json:"partitions,omitempty" doc:"By owner: number and epoch of each partition that is not retired."`
+	LeftOut    string                           `json:"left_out,omitempty" doc:"What is too much to be told here."`
+}
+
+// Bounds of a summary; what is beyond them is left out, and said to be.
+const (
+	SummaryNodes      = 512
+	SummaryPartitions = 4096
+)
+
+// NodeSilent is what a summary calls a node that may act for no call: its lease is
+// over. The other states are those of ownership.NodeState.
+const NodeSilent = "silent"
+
+// SummaryNode is what a region tells of one of its nodes.
+type SummaryNode struct {
+	ID        ownership.NodeID `json:"id"`
+	State     string           `json:"state" enum:"active,draining,silent,gone"`
+	Zone      string           `json:"zone,omitempty"`
+	PublicURL string           `json:"public_url,omitempty"`
+	AdminURL  string           `json:"admin_url,omitempty"`
+	Cluster   string           `json:"cluster" doc:"host:port of its cluster port"`
+	Version   string           `json:"version,omitempty" doc:"Software version."`
+}
+
+// RulesMark tells rules apart.
+type RulesMark struct {
+	Number uint64 `json:"number" doc:"Grows with each change."`
+	Digest string `json:"digest" doc:"Of the rules' text."`
 }
 
 // Node is a node's record with what the table counts for it.

@@ -77,6 +77,7 @@ type Leadership struct {
 	audited   lately
 	restoring atomic.Bool // the table is being replaced: no leases
 	returned  returned
+	told      told
 	lengthSet time.Time     // when the length of leases may last have changed; under forming
 	forming   chan struct{} // holds one token: changes of membership go one at a time
 }

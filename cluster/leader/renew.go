@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"fmt"
+	"sync"
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
@@ -47,7 +48,29 @@ func (l *Leadership) Renew(ctx context.Context, in lease.Renewal) (lease.Grant, 
 	if l.restoring.Load() { // since it came in; nothing may be granted that is not waited for
 		return lease.Grant{}, fmt.Errorf("renewing the lease of %s: the table is being restored: %w", in.Node, ownership.ErrFenced)
 	}
-	return lease.Grant{Length: length, Term: l.Term, Applied: l.Table.Applied(), Holdings: l.holdings(in.Node)}, nil
+	return lease.Grant{Length: length, Term: l.Term, Applied: l.Table.Applied(), Holdings: l.holdings(in.Node), Region: l.fitness()}, nil
+}
+
+// fitnessFor is how long what nodes are told of each other stands: many of them ask,
+// four times in a lease each.
+const fitnessFor = 100 * time.Millisecond
+
+// told is what nodes were last told of each other.
+type told struct {
+	sync.Mutex
+	at time.Time
+	ownership.RegionFitness
+}
+
+// fitness sums up what is known of all nodes.
+func (l *Leadership) fitness() ownership.RegionFitness {
+	l.told.Lock()
+	defer l.told.Unlock()
+	if now := time.Now(); now.Sub(l.told.at) > fitnessFor {
+		p := ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now))
+		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Rooms: p.Rooms(), Silent: p.Silent()}
+	}
+	return l.told.RegionFitness
 }
 
 // reinstate lets a node renew whose leases were revoked and has nothing to give, or nobody to

@@ -39,6 +39,7 @@ type Grant struct {
 	Applied  uint64 // the leader's table index that holdings are as new as
 	floor    uint64 // nothing counts before the own table has reached it
 	Holdings map[Holding]bool
+	Region   ownership.RegionFitness // zero: of older software
 }
 
 // Holding is a partition at an epoch at which a node may act for its calls.

@@ -825,6 +825,8 @@ type RenewReply struct {
 	Applied       uint64                 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"` // the table index that holdings are at least as new as
 	Holdings      []*Holding             `protobuf:"bytes,4,rep,name=holdings,proto3" json:"holdings,omitempty"`
 	Length        int64                  `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"` // nanoseconds that the lease lasts
+	Rooms         []*AppRoom             `protobuf:"bytes,6,rep,name=rooms,proto3" json:"rooms,omitempty"`    // what the region can take, app by app
+	Silent        []string               `protobuf:"bytes,7,rep,name=silent,proto3" json:"silent,omitempty"`  // nodes without a lease
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,6 +896,80 @@ func (x *RenewReply) GetLength() int64 {
 	return 0
 }
 
+func (x *RenewReply) GetRooms() []*AppRoom {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *RenewReply) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+type AppRoom struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Room          uint32                 `protobuf:"varint,2,opt,name=room,proto3" json:"room,omitempty"`
+	Healthy       bool                   `protobuf:"varint,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppRoom) Reset() {
+	*x = AppRoom{}
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppRoom) ProtoMessage() {}
+
+func (x *AppRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppRoom.ProtoReflect.Descriptor instead.
+func (*AppRoom) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AppRoom) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *AppRoom) GetRoom() uint32 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
+func (x *AppRoom) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
 // TermRequest asks a voter for its raft term: the proof, when it comes from a
 // majority, that no newer leader was elected before the question.
 type TermRequest struct {
@@ -905,7 +981,7 @@ type TermRequest struct {
 
 func (x *TermRequest) Reset() {
 	*x = TermRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +993,7 @@ func (x *TermRequest) String() string {
 func (*TermRequest) ProtoMessage() {}
 
 func (x *TermRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1006,7 @@ func (x *TermRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermRequest.ProtoReflect.Descriptor instead.
 func (*TermRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TermRequest) GetProcess() string {
@@ -953,7 +1029,7 @@ type TermReply struct {
 
 func (x *TermReply) Reset() {
 	*x = TermReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1041,7 @@ func (x *TermReply) String() string {
 func (*TermReply) ProtoMessage() {}
 
 func (x *TermReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1054,7 @@ func (x *TermReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermReply.ProtoReflect.Descriptor instead.
 func (*TermReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TermReply) GetTerm() uint64 {
@@ -1043,7 +1119,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1131,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1144,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -1207,7 +1283,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1295,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1308,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -1406,7 +1482,7 @@ type NodeAddr struct {
 
 func (x *NodeAddr) Reset() {
 	*x = NodeAddr{}
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1494,7 @@ func (x *NodeAddr) String() string {
 func (*NodeAddr) ProtoMessage() {}
 
 func (x *NodeAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1507,7 @@ func (x *NodeAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
 func (*NodeAddr) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NodeAddr) GetNode() string {
@@ -1459,7 +1535,7 @@ type DirectRequest struct {
 
 func (x *DirectRequest) Reset() {
 	*x = DirectRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1547,7 @@ func (x *DirectRequest) String() string {
 func (*DirectRequest) ProtoMessage() {}
 
 func (x *DirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1560,7 @@ func (x *DirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
 func (*DirectRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DirectRequest) GetPartition() uint32 {
@@ -1510,7 +1586,7 @@ type DirectReply struct {
 
 func (x *DirectReply) Reset() {
 	*x = DirectReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1598,7 @@ func (x *DirectReply) String() string {
 func (*DirectReply) ProtoMessage() {}
 
 func (x *DirectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1611,7 @@ func (x *DirectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
 func (*DirectReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DirectReply) GetNode() string {
@@ -1558,7 +1634,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1646,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1659,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TakeRequest) GetPartition() uint32 {
@@ -1608,7 +1684,7 @@ type TakeReply struct {
 
 func (x *TakeReply) Reset() {
 	*x = TakeReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1696,7 @@ func (x *TakeReply) String() string {
 func (*TakeReply) ProtoMessage() {}
 
 func (x *TakeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1709,7 @@ func (x *TakeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
 func (*TakeReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
@@ -1660,7 +1736,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1748,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1761,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -1795,7 +1871,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1883,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1896,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -1844,7 +1920,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1932,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1945,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -1908,7 +1984,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +1996,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2009,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 type YieldRequest struct {
@@ -1947,7 +2023,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2035,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2048,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -2005,7 +2081,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2093,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2106,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -2049,7 +2125,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2137,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2150,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -2092,7 +2168,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2180,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2193,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 type BarrierRequest struct {
@@ -2128,7 +2204,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2216,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2229,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 type BarrierReply struct {
@@ -2165,7 +2241,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2253,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2266,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -2209,7 +2285,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2297,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2310,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -2252,7 +2328,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2340,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2353,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 type Values struct {
@@ -2289,7 +2365,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2377,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2390,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Values) GetValues() []string {
@@ -2353,7 +2429,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2441,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2454,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -2526,7 +2602,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2614,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2627,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -2666,14 +2742,20 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04room\x18\x04 \x01(\rR\x04room\"=\n" +
 	"\aHolding\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x9f\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xe6\x01\n" +
 	"\n" +
 	"RenewReply\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x123\n" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\x12\x16\n" +
-	"\x06length\x18\x05 \x01(\x03R\x06length\"'\n" +
+	"\x06length\x18\x05 \x01(\x03R\x06length\x12-\n" +
+	"\x05rooms\x18\x06 \x03(\v2\x17.tandem.peer.v1.AppRoomR\x05rooms\x12\x16\n" +
+	"\x06silent\x18\a \x03(\tR\x06silent\"I\n" +
+	"\aAppRoom\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
+	"\x04room\x18\x02 \x01(\rR\x04room\x12\x18\n" +
+	"\ahealthy\x18\x03 \x01(\bR\ahealthy\"'\n" +
 	"\vTermRequest\x12\x18\n" +
 	"\aprocess\x18\x01 \x01(\tR\aprocess\"\x81\x01\n" +
 	"\tTermReply\x12\x12\n" +
@@ -2853,7 +2935,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -2867,34 +2949,35 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*AppHealth)(nil),       // 9: tandem.peer.v1.AppHealth
 	(*Holding)(nil),         // 10: tandem.peer.v1.Holding
 	(*RenewReply)(nil),      // 11: tandem.peer.v1.RenewReply
-	(*TermRequest)(nil),     // 12: tandem.peer.v1.TermRequest
-	(*TermReply)(nil),       // 13: tandem.peer.v1.TermReply
-	(*HelloRequest)(nil),    // 14: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 15: tandem.peer.v1.HelloReply
-	(*NodeAddr)(nil),        // 16: tandem.peer.v1.NodeAddr
-	(*DirectRequest)(nil),   // 17: tandem.peer.v1.DirectRequest
-	(*DirectReply)(nil),     // 18: tandem.peer.v1.DirectReply
-	(*TakeRequest)(nil),     // 19: tandem.peer.v1.TakeRequest
-	(*TakeReply)(nil),       // 20: tandem.peer.v1.TakeReply
-	(*JoinRequest)(nil),     // 21: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 22: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 23: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 24: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 25: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 26: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 27: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 28: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 29: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 30: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 31: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 32: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 33: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 34: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 35: tandem.peer.v1.Reply
-	nil,                     // 36: tandem.peer.v1.RenewRequest.SettingsEntry
-	nil,                     // 37: tandem.peer.v1.JoinRequest.SettingsEntry
-	nil,                     // 38: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 39: tandem.peer.v1.Reply.HeaderEntry
+	(*AppRoom)(nil),         // 12: tandem.peer.v1.AppRoom
+	(*TermRequest)(nil),     // 13: tandem.peer.v1.TermRequest
+	(*TermReply)(nil),       // 14: tandem.peer.v1.TermReply
+	(*HelloRequest)(nil),    // 15: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 16: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 17: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 18: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 19: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 20: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 21: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 22: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 23: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 24: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 25: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 26: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 27: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 28: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 29: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 30: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 31: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 32: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 33: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 34: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 35: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 36: tandem.peer.v1.Reply
+	nil,                     // 37: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 38: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 39: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 40: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -2905,49 +2988,50 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
 	9,  // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
-	36, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	37, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
 	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
-	16, // 10: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
-	1,  // 11: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
-	37, // 12: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
-	5,  // 13: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	38, // 14: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	39, // 15: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	33, // 16: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	33, // 17: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	6,  // 18: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
-	8,  // 19: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
-	12, // 20: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
-	14, // 21: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
-	21, // 22: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
-	23, // 23: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
-	25, // 24: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
-	17, // 25: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
-	19, // 26: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
-	27, // 27: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
-	29, // 28: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
-	31, // 29: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
-	34, // 30: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
-	6,  // 31: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
-	7,  // 32: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
-	11, // 33: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
-	13, // 34: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
-	15, // 35: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
-	22, // 36: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
-	24, // 37: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
-	26, // 38: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
-	18, // 39: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
-	20, // 40: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
-	28, // 41: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
-	30, // 42: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
-	32, // 43: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
-	35, // 44: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
-	7,  // 45: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 10: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
+	17, // 11: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	1,  // 12: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
+	38, // 13: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	5,  // 14: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
+	39, // 15: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	40, // 16: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	34, // 17: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	34, // 18: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	6,  // 19: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
+	8,  // 20: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
+	13, // 21: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
+	15, // 22: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	22, // 23: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	24, // 24: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	26, // 25: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	18, // 26: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	20, // 27: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	28, // 28: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	30, // 29: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	32, // 30: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	35, // 31: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 32: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	7,  // 33: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	11, // 34: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	14, // 35: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	16, // 36: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	23, // 37: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	25, // 38: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	27, // 39: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	19, // 40: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	21, // 41: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	29, // 42: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	31, // 43: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	33, // 44: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	36, // 45: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 46: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	33, // [33:47] is the sub-list for method output_type
+	19, // [19:33] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -2961,7 +3045,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,67 @@
+package ownership
+
+import (
+	"maps"
+	"slices"
+)
+
+// AppRoom is what a region can take of one app's new calls.
+type AppRoom struct {
+	App     AppID `json:"id"`
+	Room    int   `json:"room" doc:"New calls of it that the region's nodes can take."`
+	Healthy bool  `json:"healthy" doc:"A node that may get new calls has a healthy bot of it."`
+}
+
+// RegionFitness is what the leader tells its region's nodes of each other.
+type RegionFitness struct {
+	Rooms  []AppRoom // by app; nil: it is not known
+	Silent []NodeID  // nodes without a lease, gone ones not among them, by id
+}
+
+// Rooms says for each app that a node names what all nodes together can take. Each
+// app is looked at alone: what one takes, another may not find.
+func (p *Placer) Rooms() []AppRoom {
+	named := map[AppID]bool{}
+	for i := range p.nodes {
+		for app := range p.nodes[i].apps {
+			named[app] = true
+		}
+	}
+	var all []AppRoom
+	for _, app := range slices.Sorted(maps.Keys(named)) {
+		r := AppRoom{App: app}
+		for i, t := range p.seatsOf(app) {
+			s := &p.nodes[i]
+			r.Healthy = r.Healthy || s.state == NodeActive && s.fit.Leased && t.bot
+			if t.bar == "" {
+				r.Room += t.free(s)
+			}
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// Silent returns the nodes that may act for no call, by id.
+func (p *Placer) Silent() []NodeID {
+	var all []NodeID
+	for i := range p.nodes {
+		if s := &p.nodes[i]; s.state != NodeGone && !s.fit.Leased {
+			all = append(all, s.id)
+		}
+	}
+	return all
+}
+
+// free counts the calls that a seat can still take.
+func (t *seat) free(s *standing) int {
+	room := t.capacity - t.calls(s)
+	if s.capacity <= 0 {
+		return max(room, 0)
+	}
+	left := s.capacity - s.live
+	if t.kept > 0 { // beyond its share it may not take what is kept for others
+		left = max(min(left, t.share-t.live), left-t.kept)
+	}
+	return max(min(room, left), 0)
+}
