@@ -102,6 +102,11 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 		subject = "token " + a.Token.Name
 	case ownership.RevokeToken:
 		subject = "token " + a.Name
+	case ownership.SetRules:
+		if a.Taken {
+			return fmt.Errorf("node %s proposes rules of another region: its leader takes them: %w", speaker, ownership.ErrConflict)
+		}
+		subject = fmt.Sprintf("rules %d", a.Rules.Number)
 	case ownership.SetLease:
 		subject = a.Length.String()
 	default:

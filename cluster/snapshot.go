@@ -62,7 +62,8 @@ const restoreLimit = 2 * time.Minute
 // region is refused with ErrConflict where the table of today holds calls, unless
 // the terms say anyhow. The nodes of today stay in the region; a record of the same id
 // with the data of before gives way. The tokens of today stay, too, unless the terms
-// want the snapshot's: among those may be some that were taken back since. After
+// want the snapshot's: among those may be some that were taken back since. So do the
+// rules of today, unless the snapshot's are newer. After
 // ErrNoLeader the snapshot may have been restored or not.
 func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms ownership.RestoreTerms) error {
 	saved, err := c.spool(from)
@@ -99,12 +100,10 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 // restoreHere is the leader's part.
 func (c *Cluster) restoreHere(ctx context.Context, l *leader.Leadership, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
 	return l.Restore(ctx, func() (err error) {
-		if !terms.Tokens {
-			if f, info, err = c.keepTokens(f); err != nil {
-				return err
-			}
-			defer f.drop()
+		if f, info, err = c.keepToday(f, store.Today{Tokens: c.tb.DoorTokens(), TheirTokens: terms.Tokens, Rules: c.tb.Rules()}); err != nil {
+			return err
 		}
+		defer f.drop()
 		meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: info.Applied, Term: info.Term, Size: info.Bytes}
 		done := make(chan error, 1)
 		go func() { done <- c.raft.Restore(meta, f, restoreLimit) }()
@@ -260,14 +259,14 @@ func (c *Cluster) inspect(saved spooled, terms ownership.RestoreTerms) (info sto
 	return info, err
 }
 
-// keepTokens copies a snapshot with the tokens of today in place of its own.
-func (c *Cluster) keepTokens(saved spooled) (_ spooled, info store.SnapshotInfo, err error) {
+// keepToday copies a snapshot with what is to stay of the table of today.
+func (c *Cluster) keepToday(saved spooled, today store.Today) (_ spooled, info store.SnapshotInfo, err error) {
 	f, err := c.tempFile()
 	if err != nil {
 		return spooled{}, info, err
 	}
 	out := spooled{file: f}
-	if info, err = store.WithTokens(saved, f, c.tb.DoorTokens()); err == nil {
+	if info, err = today.With(saved, f); err == nil {
 		out.Saved, err = snapfile.OpenSaved(f, info.Bytes)
 	}
 	if err != nil {

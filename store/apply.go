@@ -78,6 +78,9 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	case ownership.SetLease:
 		a.at = act.At
 		out.Err = a.setLease(act)
+	case ownership.SetRules:
+		a.at = act.At
+		out.Err = a.setRules(act)
 	case ownership.GrantToken:
 		a.at = act.At
 		out.Err = tokenActs{&a.pen}.grant(act)

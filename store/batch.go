@@ -22,6 +22,7 @@ var (
 	bucketCalls      = []byte("4-calls")
 	bucketEvents     = []byte("5-events")
 	bucketTokens     = []byte("6-tokens") // made with the first token, so not before ownership.FormatTokens
+	bucketRules      = []byte("7-rules")  // made with the first version that is set, so not before ownership.FormatRules
 
 	allBuckets = [][]byte{bucketMeta, bucketNodes, bucketPartitions, bucketCalls, bucketEvents}
 	metaKey    = []byte("table")
@@ -40,6 +41,7 @@ type batch struct {
 	nodes  map[ownership.NodeID][]byte
 	parts  map[ownership.PartitionID][]byte
 	tokens map[string][]byte // sealed; nil: revoked
+	rules  map[string][]byte // sealed, by key; nil: no longer kept
 	events []pendingEvent
 
 	applied, term uint64 // 0: nothing happened
@@ -57,11 +59,12 @@ func newBatch() *batch {
 		nodes:  map[ownership.NodeID][]byte{},
 		parts:  map[ownership.PartitionID][]byte{},
 		tokens: map[string][]byte{},
+		rules:  map[string][]byte{},
 	}
 }
 
 func (b *batch) size() int {
-	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.events)
+	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.rules) + len(b.events)
 }
 
 // seal notes how far the table is after the batch's changes.
@@ -92,6 +95,9 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 			return err
 		}
 		if err := putTokens(tx, b.tokens); err != nil {
+			return err
+		}
+		if err := putRules(tx, b.rules); err != nil {
 			return err
 		}
 		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {

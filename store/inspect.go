@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"tandem/ownership"
@@ -31,6 +30,7 @@ type SnapshotInfo struct {
 	Events     int              `json:"events"`
 	Live       int              `json:"live"`   // of the calls
 	Tokens     int              `json:"tokens"` // of the admin doors
+	Rules      int              `json:"rules"`  // versions of the region's rules
 	// NodeIDs and DoorTokens say which.
 	NodeIDs    []ownership.NodeID `json:"node_ids,omitempty"`
 	DoorTokens []TokenNote        `json:"door_tokens,omitempty"`
@@ -152,49 +152,7 @@ func (s *SnapshotInfo) count(kind byte) {
 		s.Events++
 	case record.KindToken:
 		s.Tokens++
+	case record.KindRules:
+		s.Rules++
 	}
-}
-
-// WithTokens copies a snapshot that Inspect has taken, with the given tokens of the
-// admin doors in place of its own. A snapshot of a command format from before there
-// were tokens gets none.
-func WithTokens(from io.Reader, to io.Writer, tokens []ownership.DoorToken) (_ SnapshotInfo, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("copying a snapshot with the tokens of today: %w", err)
-		}
-	}()
-	var w *snapfile.Writer
-	begin := func(head *tablepb.SnapshotHead) error {
-		w = snapfile.NewWriter(to, head)
-		return nil
-	}
-	var without uint64
-	info, m, err := readSnapshot(from, begin, func(kind byte, key, value []byte) error {
-		if kind == record.KindToken {
-			without += record.Sum(record.KindToken, key, value)
-			return nil
-		}
-		return w.Record(kind, key, value)
-	})
-	if err != nil {
-		return SnapshotInfo{}, err
-	}
-	m.Sum -= without
-	if info.Format < ownership.FormatTokens {
-		tokens = nil
-	}
-	tokens = slices.Clone(tokens)
-	slices.SortFunc(tokens, func(a, b ownership.DoorToken) int { return strings.Compare(a.Name, b.Name) })
-	for i := range tokens {
-		key, value := record.SealToken(&tokens[i])
-		m.Sum += record.Sum(record.KindToken, key, value)
-		_ = w.Record(record.KindToken, key, value) // End tells
-	}
-	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
-	if info.Bytes, err = w.End(); err != nil {
-		return SnapshotInfo{}, err
-	}
-	info.Hash, info.DoorTokens, info.Tokens = fmt.Sprintf("%016x", m.GetSum()), notesOf(tokens), len(tokens)
-	return info, nil
 }

@@ -74,6 +74,9 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 	case string(bucketTokens):
 		l.sum += record.Sum(record.KindToken, key, value)
 		return l.token(key, value)
+	case string(bucketRules):
+		l.sum += record.Sum(record.KindRules, key, value)
+		return l.rules(key, value)
 	default:
 		return files.Damage("the file has a bucket %q", bucket)
 	}

@@ -59,7 +59,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 func newRegion(t testing.TB, nodes ...string) *rig {
 	t.Helper()
 	r := newRig(t, func(o *Options) { o.FlushEvery = time.Hour }) // what an act changed can be looked at
-	r.must(ownership.SetFormat{At: at(0), Format: ownership.FormatReservations})
+	r.must(ownership.SetFormat{At: at(0), Format: record.CommandFormat})
 	r.join(nodes...)
 	return r
 }

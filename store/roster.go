@@ -18,6 +18,7 @@ type roster struct {
 	byID   map[ownership.NodeID]*rosterNode
 	parts  map[ownership.PartitionID]*rosterPart
 	apps   map[ownership.AppID]uint32 // their numbers
+	rules  []ownership.Rules
 	format uint32
 	facts
 }
@@ -41,14 +42,18 @@ type published struct {
 	roster  atomic.Pointer[roster]
 	applied atomic.Uint64
 	sums    sums
+	ruled   chan struct{} // holds one ping after a change of the rules
 }
 
 // publish shows the nodes and partitions as they are now, and then how far the table
 // is: whoever reads Applied first finds the table at least as new.
 func (p *published) publish(st *state) {
 	if st.changed {
-		p.roster.Store(st.roster())
+		was := p.roster.Swap(st.roster())
 		st.changed = false
+		if was == nil || !sameRules(was.rules, st.rules) {
+			poke(p.ruled)
+		}
 	}
 	p.sums.add(st.applied, st.sum)
 	p.applied.Store(st.applied)
@@ -56,7 +61,7 @@ func (p *published) publish(st *state) {
 
 func (s *state) roster() *roster {
 	r := &roster{
-		nodes: s.nodeList, format: s.format, facts: s.facts,
+		nodes: s.nodeList, rules: s.rules, format: s.format, facts: s.facts,
 		apps:  s.calls.AllApps(),
 		byID:  make(map[ownership.NodeID]*rosterNode, len(s.nodes)),
 		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),

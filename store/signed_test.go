@@ -38,7 +38,7 @@ func TestD10_TheTokensOfTodayStay(t *testing.T) {
 	grant(now, "also-ours")
 	for _, today := range [][]ownership.DoorToken{now.table.DoorTokens(), nil} {
 		var out bytes.Buffer
-		info, err := WithTokens(bytes.NewReader(b), &out, today)
+		info, err := Today{Tokens: today}.With(bytes.NewReader(b), &out)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestD10_TheTokensOfTodayStay(t *testing.T) {
 	}
 	// Of a format from before there were tokens there are none.
 	var out bytes.Buffer
-	if info, err := WithTokens(bytes.NewReader(filled(t).snapshotBytes()), &out, now.table.DoorTokens()); err != nil || info.Tokens != 0 {
+	if info, err := (Today{Tokens: now.table.DoorTokens()}).With(bytes.NewReader(filled(t).snapshotBytes()), &out); err != nil || info.Tokens != 0 {
 		t.Errorf("in a snapshot of an old format: %d tokens, %v", info.Tokens, err)
 	}
 }

@@ -21,6 +21,7 @@ var snapshotBuckets = []struct {
 	bucket []byte
 }{
 	{record.KindNode, bucketNodes}, {record.KindPartition, bucketPartitions}, {record.KindCall, bucketCalls}, {record.KindEvent, bucketEvents}, {record.KindToken, bucketTokens},
+	{record.KindRules, bucketRules},
 }
 
 func bucketOf(kind byte) string {
@@ -161,7 +162,7 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	for _, b := range snapshotBuckets {
 		bucket := tx.Bucket(b.bucket)
 		if bucket == nil {
-			continue // no token was ever made
+			continue // no token was ever made, no rules set
 		}
 		c := bucket.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {

@@ -23,6 +23,7 @@ type state struct {
 	nodeList []ownership.Node        // by id; replaced, never changed, so readers may keep it
 	partIDs  []ownership.PartitionID // by number; replaced, never changed
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
+	rules    []ownership.Rules       // oldest first; replaced, never changed
 
 	facts
 	format  uint32                // command format that the region writes

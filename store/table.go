@@ -66,6 +66,7 @@ func newTable(path string, stamp Stamp, o Options) *Table {
 		dirtied: make(chan struct{}, 1), urgent: make(chan struct{}, 1), stop: make(chan struct{}), dead: make(chan struct{}),
 		watchers: map[*Watcher]struct{}{},
 	}
+	t.ruled = make(chan struct{}, 1)
 	t.publish(t.st)
 	return t
 }

@@ -152,6 +152,9 @@ func (l *Leadership) stamp(act ownership.Act) ownership.Act {
 	case ownership.SetFormat:
 		at(&a.At)
 		return a
+	case ownership.SetRules:
+		at(&a.At)
+		return a
 	case ownership.GrantToken:
 		at(&a.At)
 		return a

@@ -38,6 +38,10 @@ const (
 	TokenUsed    Kind = "token-used"    // a token for one use was used
 	TokenRevoked Kind = "token-revoked" // a token was taken back
 
+	RulesSet   Kind = "rules-set"   // an operator set rules in this region
+	RulesTaken Kind = "rules-taken" // the region took newer rules of another one
+	RulesMet   Kind = "rules-met"   // rules that were set in two regions at once: one of them won
+
 	// Gap is never in a history: it tells a reader that older events than the next
 	// one, which it has not seen, are no longer kept.
 	Gap Kind = "gap"

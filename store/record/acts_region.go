@@ -15,6 +15,8 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatTokens
 	case ownership.TakeUp, ownership.Records, ownership.Found, ownership.SetLease, ownership.Lapse, ownership.Reclaim:
 		return ownership.FormatReservations
+	case ownership.SetRules:
+		return ownership.FormatRules
 	}
 	return 1
 }
@@ -52,7 +54,7 @@ func byApp(fit map[ownership.NodeID]ownership.Fitness) bool {
 	return false
 }
 
-// wrapRegionAct puts an act that command format 3 brought into the command; false:
+// wrapRegionAct puts an act that command format 3 or 4 brought into the command; false:
 // it is none.
 func wrapRegionAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	switch a := act.(type) {
@@ -74,13 +76,15 @@ func wrapRegionAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool 
 		cmd.Act = &tablepb.Command_Lapse{Lapse: &tablepb.Lapse{At: w.ns(a.At), Node: string(a.Node), Apps: words[string](a.Apps)}}
 	case ownership.Reclaim:
 		cmd.Act = &tablepb.Command_Reclaim{Reclaim: &tablepb.Reclaim{At: w.ns(a.At), Node: string(a.Node)}}
+	case ownership.SetRules:
+		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
 	default:
 		return false
 	}
 	return true
 }
 
-// unwrapRegionAct takes the act out of a command that holds one of format 3.
+// unwrapRegionAct takes the act out of a command that holds one of format 3 or 4.
 func unwrapRegionAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	switch x := cmd.GetAct().(type) {
 	case *tablepb.Command_TakeUp:
@@ -93,6 +97,8 @@ func unwrapRegionAct(cmd *tablepb.Command, r *reader) ownership.Act {
 			a.Acts = append(a.Acts, r.record(rec))
 		}
 		return a
+	case *tablepb.Command_SetRules:
+		return r.setRules(x.SetRules)
 	case *tablepb.Command_Found:
 		m := x.Found
 		r.known(m)

@@ -32,6 +32,7 @@ const (
 	KindCall
 	KindEvent
 	KindToken
+	KindRules
 )
 
 // Seal writes a record as it stands in table.db.

@@ -14,12 +14,11 @@
 package tablepb
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -56,6 +55,7 @@ type Command struct {
 	//	*Command_SetLease
 	//	*Command_Lapse
 	//	*Command_Reclaim
+	//	*Command_SetRules
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -294,6 +294,15 @@ func (x *Command) GetReclaim() *Reclaim {
 	return nil
 }
 
+func (x *Command) GetSetRules() *SetRules {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetRules); ok {
+			return x.SetRules
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -382,6 +391,10 @@ type Command_Reclaim struct {
 	Reclaim *Reclaim `protobuf:"bytes,22,opt,name=reclaim,proto3,oneof"`
 }
 
+type Command_SetRules struct {
+	SetRules *SetRules `protobuf:"bytes,23,opt,name=set_rules,json=setRules,proto3,oneof"` // format 4 and later
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -423,6 +436,8 @@ func (*Command_SetLease) isCommand_Act() {}
 func (*Command_Lapse) isCommand_Act() {}
 
 func (*Command_Reclaim) isCommand_Act() {}
+
+func (*Command_SetRules) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2101,6 +2116,167 @@ func (x *UseToken) GetDone() bool {
 	return false
 }
 
+type SetRules struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Rules         *RulesVersion          `protobuf:"bytes,2,opt,name=rules,proto3" json:"rules,omitempty"`
+	Expect        uint64                 `protobuf:"varint,3,opt,name=expect,proto3" json:"expect,omitempty"`
+	Taken         bool                   `protobuf:"varint,4,opt,name=taken,proto3" json:"taken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRules) Reset() {
+	*x = SetRules{}
+	mi := &file_table_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRules) ProtoMessage() {}
+
+func (x *SetRules) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRules.ProtoReflect.Descriptor instead.
+func (*SetRules) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetRules) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetRules) GetRules() *RulesVersion {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *SetRules) GetExpect() uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return 0
+}
+
+func (x *SetRules) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
+}
+
+// RulesVersion is the record of one version of the region's rules.
+type RulesVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Origin        string                 `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"`
+	By            string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	At            int64                  `protobuf:"varint,6,opt,name=at,proto3" json:"at,omitempty"`
+	Note          string                 `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesVersion) Reset() {
+	*x = RulesVersion{}
+	mi := &file_table_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesVersion) ProtoMessage() {}
+
+func (x *RulesVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
+func (*RulesVersion) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RulesVersion) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RulesVersion) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *RulesVersion) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *RulesVersion) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *RulesVersion) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RulesVersion) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *RulesVersion) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // DoorToken is the record of a token of the admin doors: its hash, never itself.
 type DoorToken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2119,7 +2295,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2307,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2320,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{26}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2235,7 +2411,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2423,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2436,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{27}
+	return file_table_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Node) GetId() string {
@@ -2392,7 +2568,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2580,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2593,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -2484,7 +2660,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2672,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2685,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Reservation) GetNode() string {
@@ -2583,7 +2759,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2771,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2784,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -2804,7 +2980,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2992,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +3005,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Candidate) GetNode() string {
@@ -2874,7 +3050,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +3062,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3075,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3009,7 +3185,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3197,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3210,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3148,7 +3324,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3336,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3349,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3257,7 +3433,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\xcb\b\n" +
+	"\vtable.proto\x12\ftandem.table\"\x82\t\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -3283,7 +3459,8 @@ const file_table_proto_rawDesc = "" +
 	"\x05found\x18\x13 \x01(\v2\x13.tandem.table.FoundH\x00R\x05found\x125\n" +
 	"\tset_lease\x18\x14 \x01(\v2\x16.tandem.table.SetLeaseH\x00R\bsetLease\x12+\n" +
 	"\x05lapse\x18\x15 \x01(\v2\x13.tandem.table.LapseH\x00R\x05lapse\x121\n" +
-	"\areclaim\x18\x16 \x01(\v2\x15.tandem.table.ReclaimH\x00R\areclaimB\x05\n" +
+	"\areclaim\x18\x16 \x01(\v2\x15.tandem.table.ReclaimH\x00R\areclaim\x125\n" +
+	"\tset_rules\x18\x17 \x01(\v2\x16.tandem.table.SetRulesH\x00R\bsetRulesB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
@@ -3414,7 +3591,20 @@ const file_table_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\fR\x04hash\x12\x19\n" +
 	"\bused_for\x18\x04 \x01(\tR\ausedFor\x12\x12\n" +
-	"\x04done\x18\x05 \x01(\bR\x04done\"\xdd\x01\n" +
+	"\x04done\x18\x05 \x01(\bR\x04done\"z\n" +
+	"\bSetRules\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x120\n" +
+	"\x05rules\x18\x02 \x01(\v2\x1a.tandem.table.RulesVersionR\x05rules\x12\x16\n" +
+	"\x06expect\x18\x03 \x01(\x04R\x06expect\x12\x14\n" +
+	"\x05taken\x18\x04 \x01(\bR\x05taken\"\x9e\x01\n" +
+	"\fRulesVersion\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06origin\x18\x04 \x01(\tR\x06origin\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x0e\n" +
+	"\x02at\x18\x06 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\"\xdd\x01\n" +
 	"\tDoorToken\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x14\n" +
@@ -3559,7 +3749,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -3587,15 +3777,17 @@ var file_table_proto_goTypes = []any{
 	(*GrantToken)(nil),   // 23: tandem.table.GrantToken
 	(*RevokeToken)(nil),  // 24: tandem.table.RevokeToken
 	(*UseToken)(nil),     // 25: tandem.table.UseToken
-	(*DoorToken)(nil),    // 26: tandem.table.DoorToken
-	(*Node)(nil),         // 27: tandem.table.Node
-	(*Partition)(nil),    // 28: tandem.table.Partition
-	(*Reservation)(nil),  // 29: tandem.table.Reservation
-	(*Call)(nil),         // 30: tandem.table.Call
-	(*Candidate)(nil),    // 31: tandem.table.Candidate
-	(*Event)(nil),        // 32: tandem.table.Event
-	(*Meta)(nil),         // 33: tandem.table.Meta
-	(*SnapshotHead)(nil), // 34: tandem.table.SnapshotHead
+	(*SetRules)(nil),     // 26: tandem.table.SetRules
+	(*RulesVersion)(nil), // 27: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 28: tandem.table.DoorToken
+	(*Node)(nil),         // 29: tandem.table.Node
+	(*Partition)(nil),    // 30: tandem.table.Partition
+	(*Reservation)(nil),  // 31: tandem.table.Reservation
+	(*Call)(nil),         // 32: tandem.table.Call
+	(*Candidate)(nil),    // 33: tandem.table.Candidate
+	(*Event)(nil),        // 34: tandem.table.Event
+	(*Meta)(nil),         // 35: tandem.table.Meta
+	(*SnapshotHead)(nil), // 36: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -3619,26 +3811,28 @@ var file_table_proto_depIdxs = []int32{
 	12, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
 	13, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
 	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
-	2,  // 21: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 22: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 23: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 24: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 25: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 26: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 27: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 28: tandem.table.Records.records:type_name -> tandem.table.Record
-	27, // 29: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 30: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 31: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	26, // 32: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	29, // 33: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	31, // 34: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	31, // 35: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	26, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
+	2,  // 22: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	4,  // 23: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	3,  // 24: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	5,  // 25: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	7,  // 26: tandem.table.Record.release:type_name -> tandem.table.Release
+	6,  // 27: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	8,  // 28: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	9,  // 29: tandem.table.Records.records:type_name -> tandem.table.Record
+	29, // 30: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 31: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 32: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	28, // 33: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	27, // 34: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	31, // 35: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	33, // 36: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	33, // 37: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -3668,6 +3862,7 @@ func file_table_proto_init() {
 		(*Command_SetLease)(nil),
 		(*Command_Lapse)(nil),
 		(*Command_Reclaim)(nil),
+		(*Command_SetRules)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3675,7 +3870,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

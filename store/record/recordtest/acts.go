@@ -52,6 +52,9 @@ func Acts() []ownership.Act {
 		ownership.SetLease{At: at(1), Length: 3 * time.Second},
 		ownership.Lapse{At: at(1), Node: "a", Apps: []ownership.AppID{"app", "bot"}},
 		ownership.Reclaim{At: at(1), Node: "a"},
+		ownership.SetRules{At: at(1), Expect: 6, Taken: true, Rules: ownership.Rules{
+			Number: 7, Digest: ownership.RulesDigest("rules: []"), Text: "rules: []", Origin: "amer", By: "alice", At: at(2), Note: "none",
+		}},
 	}
 }
 
