@@ -12,6 +12,7 @@ import (
 	"tandem/cluster"
 	"tandem/federation"
 	"tandem/ownership"
+	"tandem/webhook"
 )
 
 // abroad is what the public door knows of the other regions: what they tell of
@@ -23,6 +24,15 @@ type abroad struct {
 
 // Alone implements webhook.Regions.
 func (a abroad) Alone() bool { return len(a.Regions.Regions()) == 0 }
+
+// Look implements webhook.Regions.
+func (a abroad) Look(r ownership.Region, app ownership.AppID) webhook.Prospect {
+	there := a.Regions.Look(r, app)
+	if there.Up && there.Room == 0 { // one without room would not be up
+		there.Room = -1
+	}
+	return webhook.Prospect{Up: there.Up, Room: there.Room, RTT: there.RTT}
+}
 
 // Relay implements webhook.Regions.
 func (a abroad) Relay(ctx context.Context, to ownership.Region, p ownership.PartitionID, l ownership.Letter) (ownership.Reply, error) {

@@ -324,6 +324,9 @@ type regions struct{}
 // Alone implements webhook.Regions.
 func (regions) Alone() bool { return true }
 
+// Look implements webhook.Regions.
+func (regions) Look(ownership.Region, ownership.AppID) webhook.Prospect { return webhook.Prospect{} }
+
 // Relay implements webhook.Regions: there is nobody else.
 func (regions) Relay(context.Context, ownership.Region, ownership.PartitionID, ownership.Letter) (ownership.Reply, error) {
 	return ownership.Reply{}, ownership.ErrNotTaken

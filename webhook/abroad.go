@@ -54,6 +54,40 @@ func (q *request) narrow(concern []string) bool {
 	return true
 }
 
+// redirectTrips is what a redirect to another region costs the cloud, in times there and
+// back: a connection has to be opened before the request. How far this node is from the
+// region stands for how far the cloud is.
+const redirectTrips = 2
+
+// routeRegion asks the rules where a call that nobody here knows is handled; room is what
+// this region can take, see Table.Room.
+func (h *Handler) routeRegion(q *request, d *decision, marked bool, room int) policy.RegionStep {
+	app := q.app // alone: a request that is kept for this would be one more allocation
+	query := policy.RouteQuery{Here: h.cfg.Region, Marked: marked, Room: max(room, policy.RoomUnknown), Look: func(r ownership.Region) policy.RegionLook {
+		there := h.regions.Look(r, app)
+		base, ok := h.regions.URL(r)
+		return policy.RegionLook{Up: there.Up && ok && h.bases.good(base), Room: max(there.Room, policy.RoomUnknown), Detour: redirectTrips * there.RTT}
+	}}
+	if d.part.incoming {
+		if query.Left = q.deadline(d.part).Sub(h.now()); query.Left <= 0 {
+			query.Left = -1 // late; 0 would say that there is no clock
+		}
+	}
+	return policy.RouteRegion(d.verdict, query)
+}
+
+// overflow sends a new call on for which this region has turned out to have no room, if its
+// rule lets another region stand in.
+func (h *Handler) overflow(q *request, d *decision) {
+	full := errors.Is(d.cause, ownership.ErrFull) || errors.Is(d.cause, ownership.ErrNoBot)
+	if !full || !d.part.incoming || q.handle != nil || q.hops.region {
+		return
+	}
+	if step := h.routeRegion(q, d, false, 0); step.Step == policy.StepRedirect {
+		d.step, d.action, d.why, d.cause, d.refusal = step, actionRegion, step.Why, nil, refusal{}
+	}
+}
+
 // isAbroad reports whether a callback URI is another region's.
 func (h *Handler) isAbroad(of *Handle) bool { return of != nil && of.Region != h.cfg.Region }
 
@@ -102,7 +136,7 @@ func (h *Handler) lookAbroad(ctx context.Context, q *request, ds []decision) {
 		if !asks(*d) {
 			continue
 		}
-		placed := q.handle == nil && d.verdict.Rule >= 0 && !h.regions.Alone()
+		placed := q.handle == nil && d.verdict.Rule >= 0 && d.verdict.Here == "" && !h.regions.Alone()
 		at, known := where[d.part.call]
 		switch {
 		case known:

@@ -378,7 +378,7 @@ func TestALetterConcernsItsListOnly(t *testing.T) {
 
 // TestALettersTimeIsTheAnswers: what is left of the clock of a new call bounds its letter.
 func TestALettersTimeIsTheAnswers(t *testing.T) {
-	w, emea, amer := twoRegions(t, setup{rules: toAmer})
+	w, emea, amer := twoRegions(t, setup{rules: []policy.RuleSpec{{When: toAmer[0].When, Region: "amer", Residency: "hard"}}})
 	emea.knows("e1", 1, ownership.CallAnswered)
 	one := emea.nodes["emea-1"]
 	late := testKeys().Mark("emea", "e1", Mark{NodeHop: true, Received: time.Now().Add(-time.Minute), Expires: time.Now().Add(time.Minute)})

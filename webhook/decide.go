@@ -230,9 +230,7 @@ func (h *Handler) locate(q *request, p *part, marked bool) decision {
 	d.facts = q.facts(p)
 	d.verdict = h.policy.Load().rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
-	d.step = policy.RouteRegion(d.verdict, policy.RouteQuery{
-		Here: h.cfg.Region, Marked: marked || q.handle != nil, Room: policy.RoomUnknown, Look: h.lookAt,
-	})
+	d.step = h.routeRegion(q, &d, marked || q.handle != nil, h.table.Room(q.app))
 	switch {
 	case !p.incoming && h.mayBeAbroad(q, marked):
 		d.action, d.why = actionAsk, "nobody here knows the call"
@@ -268,6 +266,7 @@ func (h *Handler) settle(ctx context.Context, q *request, d *decision, ask func(
 	if err != nil {
 		d.action, d.cause, d.refusal = actionRefuse, err, refusalOfClaim(err)
 		d.why = "it could not be placed"
+		h.overflow(q, d)
 		return
 	}
 	d.placement = place

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"tandem/ownership"
 	"tandem/token"
@@ -43,6 +44,9 @@ type Table interface {
 	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
 	// WhatIf returns the place that Claim would, and changes nothing.
 	WhatIf(context.Context, ownership.Claim) (ownership.Placement, error)
+	// Room returns how many more calls of an app the region can take, as its leader said
+	// last; below 0: it is not known.
+	Room(ownership.AppID) int
 	// Relay sends a notification to another node's HandOver, once.
 	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
 }
@@ -67,6 +71,8 @@ type Regions interface {
 	Healthy(ownership.Region) bool
 	// URL returns the base URL of a region.
 	URL(ownership.Region) (string, bool)
+	// Look returns what a new call of an app would find in a region.
+	Look(ownership.Region, ownership.AppID) Prospect
 	// Relay brings a letter to the door of a node of another region, the owner's of the
 	// partition where that is known (0: none is meant), and gives its answer. The error is
 	// ownership.ErrNotTaken when surely nothing was done with the letter, as where no node
@@ -75,4 +81,11 @@ type Regions interface {
 	// Knowing returns those of the calls that other regions know, ended ones too. An error
 	// says that a region could not be asked which may know more of them.
 	Knowing(context.Context, []ownership.CallID) (map[ownership.CallID]ownership.Region, error)
+}
+
+// Prospect is what a new call of an app would find in another region, as far as is known.
+type Prospect struct {
+	Up   bool          // it takes new calls of the app
+	Room int           // how many more; below 0: it is not known
+	RTT  time.Duration // there and back; 0: it is not known
 }

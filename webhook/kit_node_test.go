@@ -30,6 +30,7 @@ type region struct {
 	nodes    map[ownership.NodeID]*node
 	claims   []ownership.Claim
 	refuse   error                                       // of claims
+	room     *int                                        // what its leader says; nil: nothing
 	place    func(ownership.Claim) ownership.PartitionID // partition of a new call; nil: 1
 	ends     int                                         // how often it was told of ends that it did not know
 	deaf     error                                       // it cannot be told
@@ -78,6 +79,26 @@ type world struct {
 	linkErr map[ownership.Region]error // letters and questions to it end with that
 	letters []ownership.Letter         // sent, whether or not they arrived
 	asked   int                        // questions which region knows a call
+	room    map[ownership.Region]int   // for new calls; absent: it is not known
+	rtt     time.Duration
+}
+
+// Look tells what the test has put in.
+func (w *world) Look(r ownership.Region, _ ownership.AppID) Prospect {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	room, known := w.room[r]
+	if !known {
+		room = -1
+	}
+	return Prospect{Up: !w.down[r], Room: room, RTT: w.rtt}
+}
+
+// holds says how many new calls a region can take.
+func (w *world) holds(r ownership.Region, room int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.room[r] = room
 }
 
 // Alone reports whether there is but one region.
@@ -319,7 +340,7 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 func newWorld() *world {
 	return &world{
 		urls: map[ownership.Region]string{}, down: map[ownership.Region]bool{},
-		regions: map[ownership.Region]*region{}, linkErr: map[ownership.Region]error{},
+		regions: map[ownership.Region]*region{}, linkErr: map[ownership.Region]error{}, room: map[ownership.Region]int{},
 	}
 }
 

@@ -163,3 +163,54 @@ func TestSeveralCallsOfOneOwner(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestTheClockAndTheRoomDecideToo: a redirect that the answer's clock has no time for is
+// none, and a full region yields where its rule allows.
+func TestTheClockAndTheRoomDecideToo(t *testing.T) {
+	overflow := []policy.RuleSpec{{When: "true", Region: "emea", Overflow: []ownership.Region{"amer"}}}
+	hard := []policy.RuleSpec{{When: "true", Region: "emea", Residency: "hard"}}
+	none := 0
+	for _, c := range []struct {
+		name  string
+		rules []policy.RuleSpec
+		set   func(w *world, emea *region)
+		body  string
+		want  int
+		why   string
+	}{
+		{"time enough", toAmer, func(w *world, _ *region) { w.rtt = 150 * time.Millisecond }, incoming("c1", fromUS), 302, "rule 1"},
+		{"no time for the way", toAmer, func(w *world, _ *region) { w.rtt = 8 * time.Second }, incoming("c1", fromUS), 202, "only"},
+		{"a follow-up has no clock", toAmer, func(w *world, _ *region) { w.rtt = 8 * time.Second }, update("c1", fromUS), 202, "rule 1"},
+		{"nobody has room here", overflow, func(_ *world, emea *region) { emea.room = &none }, incoming("c1"), 302, "amer stands in"},
+		{"no room, it turns out", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 302, "amer stands in"},
+		{"no bot, it turns out", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrNoBot }, incoming("c1"), 302, "amer stands in"},
+		{"no leader is no want of room", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrNoLeader }, incoming("c1"), 503, "could not be placed"},
+		{"a follow-up does not overflow", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, update("c1"), 503, "could not be placed"},
+		{"amer is full too", overflow, func(w *world, emea *region) { emea.refuse = ownership.ErrFull; w.holds("amer", 0) }, incoming("c1"), 503, "could not be placed"},
+		{"amer is down", overflow, func(w *world, emea *region) { emea.refuse = ownership.ErrFull; w.fell("amer", true) }, incoming("c1"), 503, "could not be placed"},
+		{"a hard rule", hard, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 503, "could not be placed"},
+		{"no rule", nil, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 503, "could not be placed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, emea, _ := twoRegions(t, setup{rules: c.rules})
+			c.set(w, emea)
+			one := emea.nodes["emea-1"]
+			e := one.door.Explain(t.Context(), ownership.Supposed{Body: []byte(c.body), App: ourApp})
+			if told := e.Calls[0].Why + " / " + e.Calls[0].Region.Why; !strings.Contains(told, c.why) {
+				t.Errorf("explain says %s", told)
+			}
+			if a := post(t, one.url+hookPath, c.body); a.status != c.want {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+// TestAMarkedCallOverflowsNoMore: who was sent here by a region stays.
+func TestAMarkedCallOverflowsNoMore(t *testing.T) {
+	_, emea, amer := twoRegions(t, setup{rules: []policy.RuleSpec{{When: "true", Region: "emea", Overflow: []ownership.Region{"amer"}}}})
+	emea.refuse, amer.refuse = ownership.ErrFull, ownership.ErrFull
+	if all := follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c1"), 5); len(all) != 2 || all[0].status != 302 || all[1].status != 503 || all[1].code(t) != "full" {
+		t.Errorf("%+v", all)
+	}
+}

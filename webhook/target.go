@@ -10,7 +10,6 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"tandem/ownership"
-	"tandem/policy"
 	"tandem/spelling"
 )
 
@@ -96,11 +95,6 @@ func (c *baseCache) good(base string) bool {
 	ok := spelling.PublicURL(base) == nil
 	c.seen.Store(base, ok)
 	return ok
-}
-
-// lookAt is what the rules may know of another region.
-func (h *Handler) lookAt(r ownership.Region) policy.RegionLook {
-	return policy.RegionLook{Up: h.mayRedirectTo(r), Room: policy.RoomUnknown}
 }
 
 // mayRedirectTo reports whether a region is healthy and has an address.
