@@ -17,6 +17,18 @@ import (
 // follows then; everything else as a letter, which is the request as the cloud sent it,
 // judged anew by the door of the other region. That door sends nothing on to a region.
 
+// abroad is the part of the door that knows the other regions: which calls go there, and
+// how. It decides from memory but for lookAbroad, and changes nothing but by send.
+type abroad struct {
+	cfg     Config
+	regions Regions
+	table   Table
+	handles *Handles
+	bases   baseCache
+	now     func() time.Time
+	count   *counters
+}
+
 // headerCalls lists, in a letter, the calls of the body that it concerns, with commas
 // between. It stands in every letter; the first call is the one that the hop mark is
 // signed for.
@@ -61,15 +73,15 @@ const redirectTrips = 2
 
 // routeRegion asks the rules where a call that nobody here knows is handled; room is what
 // this region can take, see Table.Room.
-func (h *Handler) routeRegion(q *request, d *decision, marked bool, room int) policy.RegionStep {
+func (a *abroad) routeRegion(q *request, d *decision, marked bool, room int) policy.RegionStep {
 	app := q.app // alone: a request that is kept for this would be one more allocation
-	query := policy.RouteQuery{Here: h.cfg.Region, Marked: marked, Room: max(room, policy.RoomUnknown), Look: func(r ownership.Region) policy.RegionLook {
-		there := h.regions.Look(r, app)
-		base, ok := h.regions.URL(r)
-		return policy.RegionLook{Up: there.Up && ok && h.bases.good(base), Room: max(there.Room, policy.RoomUnknown), Detour: redirectTrips * there.RTT}
+	query := policy.RouteQuery{Here: a.cfg.Region, Marked: marked, Room: max(room, policy.RoomUnknown), Look: func(r ownership.Region) policy.RegionLook {
+		there := a.regions.Look(r, app)
+		base, ok := a.regions.URL(r)
+		return policy.RegionLook{Up: there.Up && ok && a.bases.good(base), Room: max(there.Room, policy.RoomUnknown), Detour: redirectTrips * there.RTT}
 	}}
 	if d.part.incoming {
-		if query.Left = q.deadline(d.part).Sub(h.now()); query.Left <= 0 {
+		if query.Left = q.deadline(d.part).Sub(a.now()); query.Left <= 0 {
 			query.Left = -1 // late; 0 would say that there is no clock
 		}
 	}
@@ -78,21 +90,21 @@ func (h *Handler) routeRegion(q *request, d *decision, marked bool, room int) po
 
 // overflow sends a new call on for which this region has turned out to have no room, if its
 // rule lets another region stand in.
-func (h *Handler) overflow(q *request, d *decision) {
+func (a *abroad) overflow(q *request, d *decision) {
 	full := errors.Is(d.cause, ownership.ErrFull) || errors.Is(d.cause, ownership.ErrNoBot)
 	if !full || !d.part.incoming || q.handle != nil || q.hops.region {
 		return
 	}
-	if step := h.routeRegion(q, d, false, 0); step.Step == policy.StepRedirect {
+	if step := a.routeRegion(q, d, false, 0); step.Step == policy.StepRedirect {
 		d.step, d.action, d.why, d.cause, d.refusal = step, actionRegion, step.Why, nil, refusal{}
 	}
 }
 
 // isAbroad reports whether a callback URI is another region's.
-func (h *Handler) isAbroad(of *Handle) bool { return of != nil && of.Region != h.cfg.Region }
+func (a *abroad) isAbroad(of *Handle) bool { return of != nil && of.Region != a.cfg.Region }
 
 // toHandleRegion sends a call to the region of the callback URI on which it came.
-func (h *Handler) toHandleRegion(q *request, d decision, marked bool) decision {
+func (a *abroad) toHandleRegion(q *request, d decision, marked bool) decision {
 	to := q.handle.Region
 	d.step = policy.RegionStep{Step: policy.StepRedirect, Region: to, Why: "the callback URI is of region " + string(to)}
 	d.action, d.why = actionRegion, d.step.Why
@@ -106,8 +118,8 @@ func (h *Handler) toHandleRegion(q *request, d decision, marked bool) decision {
 // mayBeAbroad reports whether another region may know a call that does not ring and that
 // nobody here knows. One that came on a callback URI which a bot of this region asked for
 // was started here.
-func (h *Handler) mayBeAbroad(q *request, marked bool) bool {
-	return !marked && !h.regions.Alone() && (q.handle == nil || !q.handle.Outgoing())
+func (a *abroad) mayBeAbroad(q *request, marked bool) bool {
+	return !marked && !a.regions.Alone() && (q.handle == nil || !q.handle.Outgoing())
 }
 
 // abroadLimit bounds the question which other region knows a call.
@@ -117,10 +129,10 @@ const abroadLimit = 2 * time.Second
 // that knows them, else home. What no region knows and no rule places is claimed here, and
 // the end of such a call is left to be asked for. While a region cannot be asked nobody
 // can tell: then a call that no rule places gets no second owner, and no end is swallowed.
-func (h *Handler) lookAbroad(ctx context.Context, q *request, ds []decision) {
+func (a *abroad) lookAbroad(ctx context.Context, q *request, ds []decision) {
 	var calls []ownership.CallID
 	for i := range ds {
-		if asks(ds[i]) && h.mayBeAbroad(q, q.hops.region) {
+		if asks(ds[i]) && a.mayBeAbroad(q, q.hops.region) {
 			calls = append(calls, ds[i].part.call)
 		}
 	}
@@ -129,20 +141,20 @@ func (h *Handler) lookAbroad(ctx context.Context, q *request, ds []decision) {
 	if len(calls) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, abroadLimit)
 		defer cancel()
-		where, unsure = h.regions.Knowing(ctx, calls)
+		where, unsure = a.regions.Knowing(ctx, calls)
 	}
 	for i := range ds {
 		d := &ds[i]
 		if !asks(*d) {
 			continue
 		}
-		placed := q.handle == nil && d.verdict.Rule >= 0 && d.verdict.Here == "" && !h.regions.Alone()
+		placed := q.handle == nil && d.verdict.Rule >= 0 && d.verdict.Here == "" && !a.regions.Alone()
 		at, known := where[d.part.call]
 		switch {
 		case known:
 			d.step = policy.RegionStep{Step: policy.StepRedirect, Region: at, Why: "region " + string(at) + " knows the call"}
 			d.action, d.why = actionRegion, d.step.Why
-		case placed && d.verdict.Region != h.cfg.Region && !q.hops.region:
+		case placed && d.verdict.Region != a.cfg.Region && !q.hops.region:
 			d.step = policy.RegionStep{Step: policy.StepRedirect, Region: d.verdict.Region, Why: d.verdict.Why}
 			d.action, d.why = actionRegion, d.step.Why
 		case unsure != nil && (d.part.ends || !placed && q.handle == nil):
@@ -166,59 +178,65 @@ func letterTo(live []*decision, to ownership.Region) *decision {
 
 // mayRedirectAbroad decides between redirect and letter. New calls are redirected, if the
 // whole body goes to one region; follow-ups only where the operator chose so.
-func (h *Handler) mayRedirectAbroad(d *decision, ds []decision) bool {
-	return h.mayFollow(d, ds) && !slices.ContainsFunc(ds, func(d decision) bool {
-		return !d.part.incoming && h.cfg.Midcall != MidcallRedirect
+func (a *abroad) mayRedirectAbroad(d *decision, ds []decision) bool {
+	return a.mayFollow(d, ds) && !slices.ContainsFunc(ds, func(d decision) bool {
+		return !d.part.incoming && a.cfg.Midcall != MidcallRedirect
 	})
 }
 
 // mayFollow reports whether a redirect of the body would reach the region of a letter, and
 // concern nothing else.
-func (h *Handler) mayFollow(d *decision, ds []decision) bool {
-	return len(d.letter) == len(ds) && h.mayRedirectTo(d.step.Region)
+func (a *abroad) mayFollow(d *decision, ds []decision) bool {
+	return len(d.letter) == len(ds) && a.mayRedirectTo(d.step.Region)
+}
+
+// mayRedirectTo reports whether a region is healthy and has an address.
+func (a *abroad) mayRedirectTo(to ownership.Region) bool {
+	base, ok := a.regions.URL(to)
+	return ok && a.bases.good(base) && a.regions.Healthy(to)
 }
 
 // redirectToRegion sends the caller to another region, where the same path, or
 // the same handle, is served.
-func (h *Handler) redirectToRegion(q *request, to ownership.Region) result {
-	base, ok := h.regions.URL(to)
+func (a *abroad) redirectToRegion(q *request, to ownership.Region) result {
+	base, ok := a.regions.URL(to)
 	if !ok { // it had one when the decision fell
 		return refused(refuseResidency, errors.New("the region has lost its address"))
 	}
 	b := append(make([]byte, 0, 512), base...)
-	b = h.appendTarget(b, q, to, q.parts[0].call, q.hops.node)
-	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: string(b)}
+	b = a.appendTarget(b, q, to, q.parts[0].call, q.hops.node)
+	return result{status: a.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: string(b)}
 }
 
 // appendTarget writes path and query of a request for another region, with a hop mark that
 // leads there for a call. A callback URI of that region stays what it is.
-func (h *Handler) appendTarget(b []byte, q *request, to ownership.Region, call ownership.CallID, nodeHop bool) []byte {
-	b = append(b, h.cfg.Path...)
+func (a *abroad) appendTarget(b []byte, q *request, to ownership.Region, call ownership.CallID, nodeHop bool) []byte {
+	b = append(b, a.cfg.Path...)
 	if q.handle != nil && q.handle.Region == to {
-		b = append(h.handles.appendURI(b, *q.handle), "&h="...)
+		b = append(a.handles.appendURI(b, *q.handle), "&h="...)
 	} else {
 		b = append(b, "?h="...)
 	}
-	return h.handles.appendMark(b, to, call, Mark{
-		RegionHop: true, NodeHop: nodeHop, Received: q.received, Expires: h.now().Add(MarkLife),
+	return a.handles.appendMark(b, to, call, Mark{
+		RegionHop: true, NodeHop: nodeHop, Received: q.received, Expires: a.now().Add(MarkLife),
 	})
 }
 
 // send relays the part of a body that belongs to another region, and gives the answer of
 // the door there.
-func (h *Handler) send(ctx context.Context, q *request, d *decision) result {
+func (a *abroad) send(ctx context.Context, q *request, d *decision) result {
 	to := d.step.Region
 	if until, ok := q.answerBy(d.letter); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, until.Sub(h.now()))
+		ctx, cancel = context.WithTimeout(ctx, until.Sub(a.now()))
 		defer cancel()
 	}
 	var partition ownership.PartitionID
 	if q.handle != nil && q.handle.Region == to {
 		partition = q.handle.Partition
 	}
-	h.count.hops[hopRegionRelay].Inc()
-	reply, err := h.regions.Relay(ctx, to, partition, h.letter(q, d, to))
+	a.count.hops[hopRegionRelay].Inc()
+	reply, err := a.regions.Relay(ctx, to, partition, a.letter(q, d, to))
 	switch {
 	case err != nil:
 		return refused(refuseResidency, fmt.Errorf("relaying to region %s: %w", to, err))
@@ -230,7 +248,7 @@ func (h *Handler) send(ctx context.Context, q *request, d *decision) result {
 }
 
 // letter makes the letter of a body for another region. All hops are used up by it.
-func (h *Handler) letter(q *request, d *decision, to ownership.Region) ownership.Letter {
+func (a *abroad) letter(q *request, d *decision, to ownership.Region) ownership.Letter {
 	header := q.header.Clone()
 	header["Authorization"] = q.token
 	var calls strings.Builder
@@ -241,7 +259,7 @@ func (h *Handler) letter(q *request, d *decision, to ownership.Region) ownership
 		calls.WriteString(string(c))
 	}
 	header[headerCalls] = []string{calls.String()}
-	target := h.appendTarget(make([]byte, 0, 512), q, to, d.letter[0], true)
+	target := a.appendTarget(make([]byte, 0, 512), q, to, d.letter[0], true)
 	return ownership.Letter{Target: string(target), Header: header, Body: q.body}
 }
 

@@ -24,10 +24,8 @@ type hops struct {
 // hops, so that nothing forged, stale or cut off can make a redirect more than
 // there would be; but its time is not believed.
 func (h *Handler) readMark(q *request) {
-	if q.letter {
-		q.hops = hops{region: true, node: true}
-	}
 	if q.mark == "" {
+		q.hops = hops{region: q.letter, node: q.letter}
 		return
 	}
 	m, err := h.handles.ReadMark(h.cfg.Region, q.parts[0].call, q.mark, q.received)

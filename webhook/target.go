@@ -9,7 +9,6 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"tandem/ownership"
 	"tandem/spelling"
 )
 
@@ -95,10 +94,4 @@ func (c *baseCache) good(base string) bool {
 	ok := spelling.PublicURL(base) == nil
 	c.seen.Store(base, ok)
 	return ok
-}
-
-// mayRedirectTo reports whether a region is healthy and has an address.
-func (h *Handler) mayRedirectTo(to ownership.Region) bool {
-	base, ok := h.regions.URL(to)
-	return ok && h.bases.good(base) && h.regions.Healthy(to)
 }
