@@ -37,6 +37,7 @@ type Cluster struct {
 	creds *transport.Credentials // nil: plain, loopback only
 	port  *transport.Port
 	http  *http.Server
+	*abroad
 
 	orphans  orphans
 	shifts   atomic.Uint64 // counts the acts that may have changed who owns what
@@ -126,6 +127,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.dial = transport.NewDialer(c.creds, c.cfg.Timings.Handshake)
 	c.dial.Refused, c.dial.Reach, c.dial.Lookup = c.portRefused, c.cfg.Ground.Dial, c.cfg.Ground.Lookup
 	c.links = transport.NewLinks(c.dial, me)
+	c.abroad = newAbroad(c.proposals, c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
 		Open: c.openRaftTo, Welcome: c.welcome, NotMember: c.notMember, Beyond: c.beyond, Refused: c.m.refuse, Logger: rlog,
@@ -149,6 +151,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.http = transport.NewServer(c.creds, door, transport.ServerConfig{
 		Self: me, Handshake: c.cfg.Timings.Handshake, Guard: door.membersOnly, Refused: c.m.refuse, Logger: c.log,
 	})
+	c.abroad.open(c.creds, me)
 	return nil
 }
 
@@ -160,6 +163,7 @@ func (c *Cluster) run() {
 			c.log.Error("serving the peer link", "err", err)
 		}
 	})
+	c.wg.Go(func() { c.abroad.serve(c.port.RegionLink()) })
 	c.wg.Go(c.watchLeader)
 	c.wg.Go(func() { transport.WatchPeers(c.ctx, c.raft, c.log) })
 	c.wg.Go(c.rule)
@@ -292,6 +296,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
+	errs = append(errs, c.abroad.shut(ctx))
 	c.leadHanded(ctx)
 	// Raft waits for the messages that it has under way, up to their time-outs. It
 	// has nothing to say any more, so they are cut short.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -81,6 +82,9 @@ type Deps struct {
 	// HandOver takes a notification that another node relayed here. It must not
 	// relay it again; the cluster refuses if it tries.
 	HandOver func(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Letter is the public door for notifications that nodes of other regions pass on, each
+	// as the cloud sent it. It must not pass them on to a region again. nil: there is none.
+	Letter http.Handler
 	// Health is asked at every renewal and must not block.
 	Health func() Health
 	// Quiesce waits until no effect of the partition is under way at this node's bot

@@ -112,6 +112,20 @@ func (rn *renewals) Fitness() ownership.RegionFitness {
 	return ownership.RegionFitness{}
 }
 
+// Room returns how many more calls of an app the region can take, as the leader said
+// last; -1: it is not known.
+func (rn *renewals) Room(app ownership.AppID) int {
+	for _, a := range rn.Fitness().Rooms {
+		switch {
+		case a.App == app && a.Healthy:
+			return a.Room
+		case a.App == app:
+			return 0
+		}
+	}
+	return -1
+}
+
 var stateWords = map[raft.RaftState]string{
 	raft.Follower: "follower", raft.Candidate: "candidate", raft.Leader: "leader", raft.Shutdown: "shutdown",
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"tandem/bot"
 	"tandem/cluster"
@@ -129,6 +130,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Deps{
 		HandOver:     n.relayed,
 		LetIn:        n.letIn,
+		Letter:       http.HandlerFunc(n.letter),
 		Health:       n.health,
 		OnReassigned: n.reassigned,
 		Quiesce:      n.dispatcher.Quiesce,
@@ -155,6 +157,17 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 		return n.door.HandOver(ctx, h)
 	default:
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
+	}
+}
+
+// letter takes what a node of another region relayed to this one.
+func (n *Node) letter(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-n.opened:
+		n.door.Letters().ServeHTTP(w, r)
+	default:
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
 
@@ -189,7 +202,7 @@ func (n *Node) openDoor(context.Context) error {
 		return err
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
-		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: n.regions,
+		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
 		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.policy.Rules, Pins: n.policy.Pins, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {

@@ -133,6 +133,8 @@ var (
 	ErrConflict = errors.New("the table holds something else")
 	// ErrUnreachable: a peer could not be reached or did not answer in time (503).
 	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrNotTaken: nothing was done with a letter, so somebody else may get it.
+	ErrNotTaken = errors.New("nobody there has taken it")
 	// ErrBusy: a node does as much of it at once as it may (503).
 	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrGone: the node was removed from the region (409).
