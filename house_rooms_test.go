@@ -32,11 +32,14 @@ var rooms = map[string]roomRule{
 	"token":     {floor: 1, may: []string{"spelling"}},
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},
+	"forecast":  {floor: 2, may: []string{"ownership"}},
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ownership"}},
 	"admin/api": {floor: 2, may: []string{"ownership"}},
+
+	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
@@ -65,7 +68,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "graph", "ownership", "pass", "policy", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "graph", "ownership", "pass", "policy", "store",
 			"token", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

@@ -48,6 +48,7 @@ func (d *Door) streamRoutes() {
 	}}
 	huma.Register(d.api, op, d.followEvents)
 	d.watchRoute()
+	claims{d.deps.Journal}.route(d)
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}

@@ -103,7 +103,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.maintain, drains{n}.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, n.watchEndings, n.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
