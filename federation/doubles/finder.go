@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +44,13 @@ type Own interface {
 const (
 	Every       = 2 * time.Second
 	mostPending = 10_000
-	mostPages   = 20 // in one round
-	atOnce      = 16 // questions about single calls
+	mostRecent  = 100_000
+
+	// recentRounds are two minutes: the cloud has long given up a call by then that
+	// nobody answered.
+	recentRounds = 60
+	mostPages    = 20 // in one round
+	atOnce       = 16 // questions about single calls
 )
 
 // Finder compares this region's claims with those of others.
@@ -59,8 +65,16 @@ type Finder struct {
 type region struct {
 	name    ownership.Region
 	after   uint64
+	round   int
+	recent  []heard                   // its claims, the oldest first
 	pending map[ownership.CallID]bool // claimed by both, and not settled
 	full    bool                      // told once
+}
+
+// heard is a claim that the other region told in a round.
+type heard struct {
+	call  ownership.CallID
+	round int
 }
 
 // New returns a finder that compares with those regions.
@@ -112,15 +126,28 @@ func (f *Finder) compare(ctx context.Context, r *region) error {
 		}
 		r.after = p.Next
 		for _, call := range p.Calls {
-			if _, ours := f.own.Find(call); ours {
-				f.note(r, call)
-			}
+			r.recent = append(r.recent, heard{call, r.round})
 		}
 		if !p.More {
 			break
 		}
 	}
+	f.look(r)
 	return f.settleAll(ctx, r)
+}
+
+// look finds out which of the other's claims are this region's, too. The same call may
+// come here after that region told of it, so each is looked for a while.
+func (f *Finder) look(r *region) {
+	r.round++
+	r.recent = r.recent[max(0, len(r.recent)-mostRecent):]
+	r.recent = slices.DeleteFunc(r.recent, func(h heard) bool {
+		_, ours := f.own.Find(h.call)
+		if ours {
+			f.note(r, h.call)
+		}
+		return ours || r.round-h.round > recentRounds
+	})
 }
 
 // settleAll looks at what is pending, several at a time: after a cut it is much.

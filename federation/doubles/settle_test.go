@@ -149,15 +149,17 @@ func TestClaimedDuringACut(t *testing.T) {
 func TestOneKeepsIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		emea, amer, a, b := two()
-		emea.claim("c")
-		amer.claim("c")
 		sides, finders := map[string]*side{"emea": emea, "amer": amer}, map[string]*Finder{"emea": a, "amer": b}
 		for range rapid.IntRange(0, 12).Draw(t, "steps") {
 			who := rapid.SampledFrom(slices.Sorted(maps.Keys(sides))).Draw(t, "who")
 			s := sides[who]
-			switch rapid.IntRange(0, 2).Draw(t, "what") {
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
 				s.cut = !s.cut
+			case 3:
+				if _, has := s.calls["c"]; !has {
+					s.claim("c")
+				}
 			case 1: // its clock may be any
 				if s.calls["c"].State == ownership.CallClaimed {
 					s.calls["c"] = Claim{Region: s.name, State: ownership.CallAnswered, AnsweredAt: time.Unix(rapid.Int64Range(0, 3).Draw(t, "at"), 0)}
@@ -178,8 +180,29 @@ func TestOneKeepsIt(t *testing.T) {
 			}
 		}
 		given := len(emea.yielded) + len(amer.yielded)
-		if given > 1 || answered > 1 || answered == 1 && given != 1 {
+		both := len(emea.calls)+len(amer.calls) == 2
+		if given > 1 || answered > 1 || both && answered == 1 && given != 1 {
 			t.Fatalf("%d gave it up, %d have it", given, answered)
 		}
 	})
+}
+
+// TestClaimedAfterTheOtherTold: the call comes here when the other region's claim was
+// read already.
+func TestClaimedAfterTheOtherTold(t *testing.T) {
+	emea, amer, _, b := two()
+	emea.claim("c")
+	b.Round(t.Context())
+	amer.claim("c")
+	emea.calls["c"] = Claim{Region: "emea", State: ownership.CallAnswered, AnsweredAt: time.Unix(1, 0)}
+	b.Round(t.Context())
+	if len(amer.yielded) != 1 {
+		t.Error("amer keeps a call that emea has answered")
+	}
+	for range recentRounds + 1 {
+		b.Round(t.Context())
+	}
+	if n := len(b.seen[0].recent); n != 0 {
+		t.Errorf("%d claims are looked for still", n)
+	}
 }
