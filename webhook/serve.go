@@ -118,8 +118,9 @@ type request struct {
 	mark     string  // the h parameter as it came
 	hops     hops
 	parts    []part
-	dry      bool // explain asks: nothing is counted, nothing changes
-	guessed  bool // explain asks without a token: the app is a guess
+	dry      bool      // explain asks: nothing is counted, nothing changes
+	guessed  bool      // explain asks without a token: the app is a guess
+	by       *policies // explain asks by other rules than those in force; nil: by those
 }
 
 // foreign reports whether a call is another app's than the one that the token is
