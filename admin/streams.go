@@ -47,6 +47,7 @@ func (d *Door) streamRoutes() {
 		}}},
 	}}
 	huma.Register(d.api, op, d.followEvents)
+	d.watchRoute()
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
@@ -245,6 +246,17 @@ func (s *eventStream) send(e history.Event) error {
 	}
 	_, err = fmt.Fprintf(s.w, "id: %d\n%sdata: %s\n\n", e.ID, name, data)
 	return err
+}
+
+// tell sends an event without an id at once.
+func (s *eventStream) tell(name string, data []byte) error {
+	if err := s.out.SetWriteDeadline(time.Now().Add(streamGrace)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", name, data); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
 func (s *eventStream) beat() error {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"time"
 
 	"tandem/admin/api"
 	"tandem/ownership"
@@ -35,8 +37,8 @@ type figures struct {
 	Healthy *bool `json:"healthy"` // it can place calls now
 }
 
-// ask looks at a region once, at one of its doors.
-func ask(ctx context.Context, r Region, d *door) look {
+// ask looks at the region once, at one of its doors.
+func (r Region) ask(ctx context.Context, d *door) look {
 	target, method := r.URL, http.MethodHead
 	admin := len(r.adminURLs()) > 0
 	if admin {
@@ -52,7 +54,7 @@ func ask(ctx context.Context, r Region, d *door) look {
 		req.Header.Set("Accept", "application/json")
 		tokenErr = r.show(req, "", summaryPath)
 	}
-	resp, err := d.client.Do(req)
+	resp, err := d.timed(req)
 	if err != nil {
 		return look{problem: fmt.Errorf("asking the region: %w", err)}
 	}
@@ -103,6 +105,11 @@ func (l *look) read(name ownership.Region, body io.Reader) {
 		l.problem = fmt.Errorf("reading its summary: %w", err)
 		return
 	}
+	l.judge(name, &f)
+}
+
+// judge takes figures over, if they are the region's.
+func (l *look) judge(name ownership.Region, f *figures) {
 	switch {
 	case f.Region != name:
 		l.problem = fmt.Errorf("its admin door is that of region %q", f.Region)
@@ -111,8 +118,41 @@ func (l *look) read(name ownership.Region, body io.Reader) {
 	case f.Nodes < 0 || f.Live < 0 || f.Capacity < 0:
 		l.problem = errors.New("reading its summary: it holds a negative number")
 	case !*f.Healthy:
-		l.figures, l.problem = &f, errors.New("the region says that it can place no calls")
+		l.figures, l.problem = f, errors.New("the region says that it can place no calls")
 	default:
-		l.figures, l.ready = &f, true
+		l.figures, l.ready = f, true
 	}
+}
+
+// probe asks a door for a sign of life.
+func (r Region) probe(ctx context.Context, d *door) look {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+"/livez", nil)
+	if err != nil {
+		return look{problem: fmt.Errorf("asking a door: %w", err)}
+	}
+	req.Header.Set("User-Agent", "tandem")
+	resp, err := d.timed(req)
+	if err != nil {
+		return look{problem: fmt.Errorf("asking a door: %w", err)}
+	}
+	_ = resp.Body.Close()
+	if unavailable(resp.StatusCode) {
+		return look{answered: true, problem: fmt.Errorf("the door answers %d", resp.StatusCode)}
+	}
+	return look{answered: true}
+}
+
+// timed sends a request and measures how long it is under way; connecting does not count.
+func (d *door) timed(req *http.Request) (*http.Response, error) {
+	began := time.Now()
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { began = time.Now() }}
+	resp, err := d.client.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err == nil {
+		took := max(time.Since(began), 1)
+		if before := time.Duration(d.rtt.Load()); before > 0 {
+			took = before + (took-before)/4
+		}
+		d.rtt.Store(int64(took))
+	}
+	return resp, err
 }

@@ -30,7 +30,13 @@ type door struct {
 	addr   netip.Addr // of several that its name has; zero: whichever is dialled
 	learnt bool       // the region told it
 	client *http.Client
-	said   atomic.Pointer[look] // last; nil: it was not asked yet
+
+	said      atomic.Pointer[look] // last; nil: it was not asked yet
+	streaming atomic.Bool          // what it said comes by a stream, and is fresh
+	rtt       atomic.Int64         // nanoseconds that a request takes there and back, smoothed; 0: unknown
+
+	probed time.Time // when it was asked last; this and the next one are the follower's
+	unable time.Time // until then it is not asked for a stream
 }
 
 // doorKey tells doors apart.
@@ -143,25 +149,59 @@ func (f *follower) resolve(ctx context.Context, bases []string) {
 	f.addrs = next
 }
 
-// round asks every door at once and puts together what they said.
-func (f *follower) round(ctx context.Context) look {
-	doors := f.doors(ctx)
-	looks := make([]look, len(doors))
+// probeEvery is how often a door is asked whether it lives, where another one tells of
+// the region.
+const probeEvery = 5 * time.Second
+
+// round looks at every door and puts together what they said. A door with a stream has
+// said it, and while there is one the others are asked for a sign of life only, now and
+// then; without one all are asked, at once.
+func (f *follower) round(ctx context.Context, doors []*door) look {
+	heard := f.hears()
 	var asked sync.WaitGroup
-	for i, d := range doors {
+	for _, d := range doors {
+		if heard && time.Since(d.probed) < probeEvery {
+			continue
+		}
 		asked.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, f.timeout)
 			defer cancel()
-			looks[i] = ask(ctx, f.region, d)
-			d.said.Store(&looks[i])
+			if !heard {
+				l := f.region.ask(ctx, d)
+				d.said.Store(&l)
+				return
+			}
+			if l := f.region.probe(ctx, d); !d.streaming.Load() {
+				d.said.Store(&l)
+			}
 		})
+		d.probed = time.Now()
 	}
 	asked.Wait()
+	l, _ := f.hearsay()
+	return l
+}
+
+// hearsay puts together what the doors said last; told: one that tells by a stream is among them.
+func (f *follower) hearsay() (l look, told bool) {
+	doors := *f.known.Load()
+	looks := make([]look, len(doors))
+	for i, d := range doors {
+		if said := d.said.Load(); said != nil {
+			looks[i] = *said
+		}
+		told = told || d.streaming.Load()
+	}
+	for i, d := range doors {
+		if told && !d.streaming.Load() { // what it once said is older
+			looks[i].ready, looks[i].figures = false, nil
+		}
+	}
 	l, best := merge(looks)
 	if best >= 0 && looks[best].ready { // one that is cut off may know few
 		f.hear(doors[best].base, l.figures.Doors)
 	}
-	return l
+	return l, told
 }
 
 // merge puts the looks at a region's doors together: it is ready when one says so,

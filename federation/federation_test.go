@@ -25,14 +25,21 @@ import (
 type distant struct {
 	mu     sync.Mutex
 	answer func(*http.Request) (*http.Response, error)
+	stream func(*http.Request) (*http.Response, error)
 	asked  atomic.Int64
 }
 
 func (d *distant) RoundTrip(r *http.Request) (*http.Response, error) {
-	d.asked.Add(1)
 	d.mu.Lock()
-	f := d.answer
+	f, stream := d.answer, d.stream
 	d.mu.Unlock()
+	if strings.HasSuffix(r.URL.Path, "/stream") { // older software has none
+		if stream == nil {
+			return says(404, "")(r)
+		}
+		return stream(r)
+	}
+	d.asked.Add(1)
 	return f(r)
 }
 
@@ -88,7 +95,8 @@ func TestFollow(t *testing.T) {
 		d := &distant{answer: summary(40, true)}
 		start := time.Now()
 		w := world(t, d)
-		want := Summary{Name: "amer", URL: "https://amer.example", Healthy: true, AsOf: start, Nodes: 3, Live: 40, Capacity: 150, TableVersion: 77}
+		want := Summary{Name: "amer", URL: "https://amer.example", Healthy: true, AsOf: start, Nodes: 3, Live: 40, Capacity: 150, TableVersion: 77,
+			RTT: 1, Doors: []Door{{URL: "https://amer-admin.example", Answered: true, RTT: 1}}}
 		if diff := cmp.Diff([]Summary{want}, w.Regions()); diff != "" {
 			t.Error(diff)
 		}

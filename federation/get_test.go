@@ -81,7 +81,10 @@ func TestGetShowsAPass(t *testing.T) {
 	for _, token := range []string{"", "canary-token"} {
 		synctest.Test(t, func(t *testing.T) {
 			var got string
-			d := &distant{answer: func(r *http.Request) (*http.Response, error) { got = r.Header.Get("Authorization"); return says(200, fullSummary)(r) }}
+			d := &distant{answer: func(r *http.Request) (*http.Response, error) {
+				got = r.Header.Get("Authorization")
+				return says(200, fullSummary)(r)
+			}}
 			w := world(t, d, func(c *Config) {
 				c.Regions[0].Token = token
 				c.Pass = func(to ownership.Region, operator, method, path string) string {

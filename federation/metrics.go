@@ -34,13 +34,18 @@ func newCounters(to prometheus.Registerer, regions []*follower) (*counters, erro
 }
 
 func (c *counters) count(r ownership.Region, ready, up bool) {
-	result, value := "missed", 0.0
+	result := "missed"
 	if ready {
 		result = "ready"
 	}
+	c.looks.WithLabelValues(string(r), result).Inc()
+	c.tell(r, up)
+}
+
+func (c *counters) tell(r ownership.Region, up bool) {
+	value := 0.0
 	if up {
 		value = 1
 	}
-	c.looks.WithLabelValues(string(r), result).Inc()
 	c.up.WithLabelValues(string(r)).Set(value)
 }

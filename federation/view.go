@@ -1,6 +1,8 @@
 package federation
 
 import (
+	"time"
+
 	"tandem/admin/api"
 	"tandem/ownership"
 )
@@ -64,4 +66,80 @@ func (w *Regions) Owner(r ownership.Region, p ownership.PartitionID) (NodeView, 
 		return NodeView{}, false
 	}
 	return s.node(owner)
+}
+
+// Door is one admin door of another region as this node finds it.
+type Door struct {
+	URL       string        `json:"url"`
+	Answered  bool          `json:"answered"`        // at the last look
+	Streaming bool          `json:"streaming"`       // it tells of the region by a stream
+	RTT       time.Duration `json:"rtt"`             // of a request there and back, smoothed, in nanoseconds; 0: unknown
+	Error     string        `json:"error,omitempty"` // what did not go well
+}
+
+// views are the doors for readers.
+func (f *follower) views() []Door {
+	if len(f.region.adminURLs()) == 0 {
+		return nil
+	}
+	doors := *f.known.Load()
+	all := make([]Door, len(doors))
+	for i, d := range doors {
+		all[i] = Door{URL: d.base, Streaming: d.streaming.Load(), RTT: time.Duration(d.rtt.Load())}
+		if d.addr.IsValid() {
+			all[i].URL += " (" + d.addr.String() + ")"
+		}
+		if l := d.said.Load(); l != nil {
+			all[i].Answered = l.answered
+			if l.problem != nil {
+				all[i].Error = l.problem.Error()
+			}
+		}
+	}
+	return all
+}
+
+// best is the shortest time of a door that answers; 0: unknown.
+func best(doors []Door) (rtt time.Duration) {
+	for _, d := range doors {
+		if d.Answered && d.RTT > 0 && (rtt == 0 || d.RTT < rtt) {
+			rtt = d.RTT
+		}
+	}
+	return rtt
+}
+
+// Prospect is what a new call of an app would find in a region.
+type Prospect struct {
+	Up   bool          // the region is healthy, and a node that takes new calls has a healthy bot of the app, and room
+	Room int           // new calls of the app that it can take, as it told last; 0 also where it is not known
+	RTT  time.Duration // there and back, of its nearest door; 0: unknown, or this region
+}
+
+// Look says what a new call of an app would find in a region. One that does not tell of
+// its apps, as one of older software does not, is judged as a whole.
+func (w *Regions) Look(r ownership.Region, app ownership.AppID) Prospect {
+	if r == w.self {
+		return Prospect{Up: true}
+	}
+	f, ok := w.byName[r]
+	if !ok {
+		return Prospect{}
+	}
+	s := f.state.Load()
+	p := Prospect{Up: s.Healthy, RTT: s.RTT}
+	if s.figures == nil {
+		return p
+	}
+	if p.Room = s.figures.Room; s.figures.Apps == nil {
+		return p
+	}
+	p.Room = 0
+	for _, a := range s.figures.Apps {
+		if a.App == app && a.Healthy {
+			p.Room = a.Room
+		}
+	}
+	p.Up = p.Up && p.Room > 0
+	return p
 }
