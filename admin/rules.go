@@ -30,14 +30,21 @@ func (d *Door) ruleRoutes() {
 	if d.deps.Rulebook == nil {
 		d.deps.Rulebook = noRulebook{}
 	}
-	read(d, "get-rules", "/v1/rules", "The rules in force: text, number, who set them, and which nodes and regions have them",
-		func(ctx context.Context) (api.RulesNow, error) {
-			ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
-			defer cancel()
-			now, err := d.deps.Rulebook.InForce(ctx)
-			now.Nodes, now.Regions, now.Differ = orEmpty(now.Nodes), orEmpty(now.Regions), orEmpty(now.Differ)
-			return now, err
-		})
+	get := d.operation("get-rules", http.MethodGet, "/v1/rules", api.RoleRead, "The rules in force: text, number, who set them, and which nodes and regions have them")
+	get.Errors = append(get.Errors, http.StatusNotImplemented)
+	huma.Register(d.api, get, func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
+		fresh, err := d.freshen(ctx, in.Asking)
+		if err != nil {
+			return nil, err
+		}
+		now, err := within(ctx, d, d.deps.Rulebook.InForce)
+		if err != nil {
+			return nil, err
+		}
+		n := now.Body
+		n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
+		return &answer[api.RulesNow]{fresh, n}, nil
+	})
 	read(d, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
 		func(context.Context) (api.List[ownership.Rules], error) {
 			all := slices.Clone(d.deps.Table.Rules())

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -89,7 +88,7 @@ type RulesDiff struct {
 	Elsewhere int           `json:"elsewhere"`       // of them would have another home
 	Repinned  int           `json:"repinned"`        // of them would have another pin
 	Failing   int           `json:"failing"`         // calls for which a rule or pin of the candidate could not be evaluated
-	Moves     []RegionMoves `json:"moves,omitempty"` // by regions, most calls first
+	Moves     []RegionMoves `json:"moves,omitempty"` // in no certain order
 	Examples  []MovedCall   `json:"examples,omitempty"`
 }
 
@@ -139,16 +138,5 @@ func (h *Handler) Diff(candidate *policy.Compiled) RulesDiff {
 	for pair, n := range moves {
 		d.Moves = append(d.Moves, RegionMoves{pair[0], pair[1], n})
 	}
-	SortMoves(d.Moves)
 	return d
-}
-
-// SortMoves puts the moves of most calls first.
-func SortMoves(all []RegionMoves) {
-	slices.SortFunc(all, func(a, b RegionMoves) int {
-		if a.Calls != b.Calls {
-			return b.Calls - a.Calls
-		}
-		return strings.Compare(string(a.From)+" "+string(a.To), string(b.From)+" "+string(b.To))
-	})
 }
