@@ -157,7 +157,7 @@ func (a adminRules) InForce(ctx context.Context) (api.RulesNow, error) {
 			now.Nodes = append(now.Nodes, holder(string(n.ID), h, newest))
 		}
 	}
-	marks := otherRules{a.n}.Marks()
+	marks := otherRules(a).Marks()
 	for _, r := range a.n.regions.Regions() {
 		h := rulebook.Holding{Error: "it tells of none, or is not heard"}
 		if m, told := marks[r.Name]; told {

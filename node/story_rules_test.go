@@ -162,7 +162,7 @@ func TestRulesAreTriedFirst(t *testing.T) {
 		len(diff.Examples) != 2 || len(diff.Heard) != 2 || len(diff.Missing) != 0 {
 		t.Errorf("the difference is %+v", diff)
 	}
-	ask := api.RulesTrial{Notification: string(sample(t, incoming, newCall())), Tenant: ownership.TenantID(tenantOf(1)), App: testApp, Text: candidate}
+	ask := api.RulesTrial{Notification: sample(t, incoming, newCall()), Tenant: ownership.TenantID(tenantOf(1)), App: testApp, Text: candidate}
 	tried, err := one.api().TestRules(t.Context(), ask)
 	must(t, err)
 	if len(tried.Calls) != 1 || tried.Calls[0].Rule != 1 || tried.Calls[0].Home != "amer" || !tried.Calls[0].Hard || tried.Calls[0].Step != "refuse" || tried.Calls[0].Facts["tenant"] != tenantOf(1) {
