@@ -140,6 +140,7 @@ func (d *Door) routes() error {
 	d.actRoutes()
 	d.streamRoutes()
 	d.tokenRoutes()
+	d.ruleRoutes()
 	d.opsRoutes()
 	d.docsRoutes()
 	if err := d.pageRoutes(); err != nil {

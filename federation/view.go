@@ -143,3 +143,14 @@ func (w *Regions) Look(r ownership.Region, app ownership.AppID) Prospect {
 	p.Up = p.Up && p.Room > 0
 	return p
 }
+
+// Rules returns which rules each other region has that is healthy and tells it.
+func (w *Regions) Rules() map[ownership.Region]api.RulesMark {
+	all := map[ownership.Region]api.RulesMark{}
+	for _, f := range w.regions {
+		if s := f.state.Load(); s.Healthy && s.figures != nil && s.figures.Rules != nil {
+			all[f.region.Name] = *s.figures.Rules
+		}
+	}
+	return all
+}

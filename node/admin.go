@@ -20,7 +20,7 @@ func (n *Node) openAdmin(context.Context) error {
 	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
-		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys,
+		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys, Rulebook: adminRules{n}, Rules: n.rulesMark,
 		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -89,7 +89,14 @@ func (n *Node) warnings() []string {
 	if t := n.region.Status().Trouble; t != "" {
 		w = append(w, "this node is not well in its region: "+t)
 	}
+	if n.rules.Unused() {
+		w = append(w, fmt.Sprintf("the rules, tables and pins of the configuration are not used: rules %d of the region are in force ('tandem rules get')", n.rules.Holding().Number))
+	}
+	w = append(w, n.rules.Differ()...)
 	for _, d := range n.region.Status().Differs {
+		if n.rules.Newest().Number > 0 && slices.Contains([]string{"rules", "pins", "tables"}, d.Key) {
+			continue // nobody goes by them
+		}
 		w = append(w, fmt.Sprintf("%s of node %s differs from this leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
 	if t := n.diskTrouble(); t != "" {
