@@ -139,7 +139,7 @@ func (d *Door) routes() error {
 	d.callRoutes()
 	d.actRoutes()
 	d.streamRoutes()
-	d.tokenRoutes()
+	doorTokens{d}.tokenRoutes()
 	d.ruleRoutes()
 	d.opsRoutes()
 	d.docsRoutes()

@@ -52,12 +52,12 @@ func (d *Door) streamRoutes() {
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
-	huma.Register(d.api, save, d.saveSnapshot)
+	huma.Register(d.api, save, snapshots{d}.saveSnapshot)
 
 	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", api.RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
 	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity)
-	huma.Register(d.api, restore, d.restoreSnapshot)
+	huma.Register(d.api, restore, snapshots{d}.restoreSnapshot)
 }
 
 // busyStreams refuses a follower too many.

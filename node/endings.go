@@ -51,8 +51,11 @@ func (e ending) text(now time.Time) string {
 	}
 }
 
+// ends is what of a node has an end.
+type ends struct{ *Node }
+
 // endings are the certificates in force at this node.
-func (n *Node) endings() []ending {
+func (n ends) endings() []ending {
 	all := n.certs.endings()
 	cert, authority := n.region.TLSEnds()
 	for key, at := range map[string]time.Time{"cluster.tls.cert_file": cert, "cluster.tls.ca_file": authority} {
@@ -64,7 +67,7 @@ func (n *Node) endings() []ending {
 }
 
 // ended names the first certificate that is over, of one key or of any.
-func (n *Node) ended(key string) error {
+func (n ends) ended(key string) error {
 	for _, e := range n.endings() {
 		if e.stage(n.now()) == 3 && (key == "" || e.key == key) {
 			return errors.New(e.text(n.now()))
@@ -80,7 +83,7 @@ type outbound struct {
 }
 
 // outboundTrouble names the first app that cannot act at Graph, or soon cannot.
-func (n *Node) outboundTrouble() error {
+func (n ends) outboundTrouble() error {
 	for _, o := range n.outbound {
 		if err := o.calls.Token().Err; err != nil {
 			return fmt.Errorf("app %s cannot act on its calls: %w", o.app, err)
@@ -90,7 +93,7 @@ func (n *Node) outboundTrouble() error {
 }
 
 // watchEndings takes changed certificates without a signal, and tells of ends.
-func (n *Node) watchEndings(ctx context.Context) error {
+func (n ends) watchEndings(ctx context.Context) error {
 	if err := n.cfg.Registry.Register(endingMetrics{n}); err != nil {
 		return fmt.Errorf("registering the metrics of what ends: %w", err)
 	}
@@ -132,8 +135,8 @@ type watched struct {
 	take   func() error
 }
 
-func (n *Node) newWatch() *watch {
-	w := &watch{n: n, notified: map[string]int{}}
+func (n ends) newWatch() *watch {
+	w := &watch{n: n.Node, notified: map[string]int{}}
 	for _, p := range n.certs.pairs {
 		w.files = append(w.files, &watched{key: p.key, names: []string{p.files.CertFile, p.files.KeyFile}, take: p.reload})
 	}
@@ -199,7 +202,7 @@ func (w *watch) look() {
 // tell writes each stage of an end to the log once.
 func (w *watch) tell() {
 	now := w.n.now()
-	for _, e := range w.n.endings() {
+	for _, e := range (ends{w.n}).endings() {
 		stage := e.stage(now)
 		if stage > w.notified[e.key] {
 			w.n.log.Warn(e.text(now))
@@ -209,7 +212,7 @@ func (w *watch) tell() {
 }
 
 // endingMetrics shows when each thing ends, as Unix time.
-type endingMetrics struct{ n *Node }
+type endingMetrics struct{ n ends }
 
 var (
 	certificateEnds = prometheus.NewDesc("tandem_certificate_not_after", "When a certificate in force ends, as Unix time, by the key of the configuration.", []string{"key"}, nil)

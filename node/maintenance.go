@@ -14,8 +14,11 @@ const (
 	reapEvery   = time.Minute      // every node looks after its own silent calls
 )
 
+// maintenance keeps the table and the node's calls clean.
+type maintenance struct{ *Node }
+
 // maintain starts the rounds that clean the table up.
-func (n *Node) maintain(ctx context.Context) error {
+func (n maintenance) maintain(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -43,7 +46,7 @@ func (n *Node) maintain(ctx context.Context) error {
 
 // forget drops tombstones that no late notification can reach any more. Only
 // the leader proposes it, so that it is proposed once.
-func (n *Node) forget(ctx context.Context) {
+func (n maintenance) forget(ctx context.Context) {
 	if n.region.Status().State != "leader" {
 		return
 	}
@@ -62,7 +65,7 @@ func (n *Node) now() time.Time {
 }
 
 // reap looks at calls that have been silent for long.
-func (n *Node) reap(ctx context.Context) {
+func (n maintenance) reap(ctx context.Context) {
 	seen, err := n.dispatcher.Reap(ctx, n.ownCalls())
 	if err != nil {
 		n.log.Warn("looking after silent calls; the next round tries again", "err", err)
@@ -75,7 +78,7 @@ func (n *Node) reap(ctx context.Context) {
 // ownCalls walks the calls of this node's partitions that have not ended, each
 // with the epoch at which this node may act on it. An orphan's own epoch is that
 // of the owner it died with: nobody could ever act on it at that one.
-func (n *Node) ownCalls() iter.Seq[ownership.Call] {
+func (n maintenance) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
 		for cursor := ""; ; {
 			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
