@@ -117,7 +117,7 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 	}
 	out := console.Calls{Next: page.Next}
 	for _, c := range page.Items {
-		out.Items = append(out.Items, s.row(c))
+		out.Items = append(out.Items, s.row(c.Call))
 	}
 	for _, n := range s.d.deps.Table.Nodes() {
 		if n.State != ownership.NodeGone {
