@@ -202,3 +202,28 @@ func TestAnotherRegionsEventsPassThrough(t *testing.T) {
 		continue
 	}
 }
+
+// TestTheConsoleReachesTheOtherRegions for lists of calls and for one call.
+func TestTheConsoleReachesTheOtherRegions(t *testing.T) {
+	t.Parallel()
+	amer := tokenRoom(t, passes, func(c *Config, _ *Deps) { c.Region, c.Node = "amer", "amer-1" })
+	between := &wire{to: amer}
+	emea := openRoom(t, func(_ *Config, d *Deps) { d.Elsewhere = between })
+	amer.fake.add(ownership.Call{ID: "a01", App: "app-1", Partition: 1, State: ownership.CallAnswered, ClaimedAt: start, Placement: ownership.Placement{Owner: "emea-1", Partition: 1, Epoch: 1}})
+	for path, want := range map[string]string{
+		"/console/calls?region=amer":               `href="/console/calls/a01"`,
+		"/console/calls?region=amer&state=claimed": "No call matches",
+		"/console/calls":                           `<option>amer</option>`,
+		"/console/calls/a01":                       "<dt>Region</dt><dd>amer</dd>",
+		"/console/":                                `href="/console/calls?region=amer"`,
+	} {
+		if a := emea.ask("GET", path, "").want(t, 200); !strings.Contains(a.text, want) {
+			t.Errorf("%s shows no %q:\n%s", path, want, a.text)
+		}
+	}
+	emea.ask("GET", "/console/calls?region=mars", "").want(t, 400)
+	emea.ask("GET", "/console/calls/a02", "").want(t, 404)
+	between.cut = true
+	emea.ask("GET", "/console/calls?region=amer", "").want(t, 503)
+	emea.ask("GET", "/console/calls/a01", "").want(t, 503)
+}
