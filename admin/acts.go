@@ -32,7 +32,7 @@ func (d *Door) actRoutes() {
 	huma.Register(d.api, found, func(ctx context.Context, _ *empty) (*empty, error) {
 		return d.act(ctx, d.deps.Cluster.Found)
 	})
-	d.leaseRoutes()
+	leaseRoutes(d)
 	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
 		d.deps.Cluster.Remove)
 	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",

@@ -133,16 +133,16 @@ func (d *Door) routes() error {
 		writeProblem(w, http.StatusMethodNotAllowed, "This path does not take this method.")
 	})
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
-	d.api.UseMiddleware(d.admit)
+	d.api.UseMiddleware(d.admit, d.abroad)
 	d.readRoutes()
-	d.stopRoutes()
+	stopRoutes(d)
 	d.callRoutes()
 	d.actRoutes()
 	d.streamRoutes()
 	doorTokens{d}.tokenRoutes()
 	d.ruleRoutes()
-	d.opsRoutes()
-	d.docsRoutes()
+	ops{d}.opsRoutes()
+	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (d *Door) ruleRoutes() {
 		n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
 		return &answer[api.RulesNow]{fresh, n}, nil
 	})
-	read(d, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
+	read(d, toOne, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
 		func(context.Context) (api.List[ownership.Rules], error) {
 			all := slices.Clone(d.deps.Table.Rules())
 			slices.Reverse(all)
