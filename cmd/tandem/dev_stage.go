@@ -67,20 +67,18 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	cfg := graphsim.Config{Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
+	rates := graphsim.Unkind()
+	rates.Wander = 0.1 // the demonstration's rules name a region for every call
 	if f.kind {
-		kind := graphsim.Kind()
-		cfg.Rates = &kind
-	} else {
-		unkind := graphsim.Unkind()
-		unkind.Wander = 0.1 // the demonstration's rules name a region for every call
-		cfg.Rates = &unkind
+		rates = graphsim.Kind()
 	}
+	cfg.Rates = &rates
 	for _, r := range regionNames {
 		cfg.RegionURLs[r] = regionURL(r)
-		cfg.Origins = append(cfg.Origins, map[string]graphsim.Origin{
-			"emea": {Geo: "emea", Country: "DE", Near: "emea", Weight: 1},
-			"amer": {Geo: "amer", Country: "US", Near: "amer", Weight: 1},
-		}[r])
+	}
+	cfg.Origins = []graphsim.Origin{
+		{Geo: "emea", Country: "DE", Near: "emea", Weight: 1},
+		{Geo: "amer", Country: "US", Near: "amer", Weight: 1},
 	}
 	cfg.Apps = []graphsim.App{{ID: demoApp, ClientSecret: demoSecret}}
 	if s.cloud, err = graphsim.Start(ctx, cfg); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -30,8 +31,6 @@ type view struct {
 	stage *stage
 	quiet bool
 }
-
-func newView(out io.Writer, s *stage, quiet bool) *view { return &view{out, s, quiet} }
 
 // Knobs of the live view: more would be unreadable.
 const (
@@ -91,13 +90,8 @@ func printReport(w io.Writer, r graphsim.Report) {
 	row("misrouted", "%d", r.Misrouted)
 	row("decision", "p50 %.1f ms, p99 %.1f ms", r.DecisionMS.P50, r.DecisionMS.P99)
 	row("first POST to answer", "p50 %.1f ms, p99 %.1f ms", r.AnswerMS.P50, r.AnswerMS.P99)
-	names := make([]string, 0, len(r.CallsByNode))
-	for n := range r.CallsByNode {
-		names = append(names, n)
-	}
-	slices.Sort(names)
 	var spread []string
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(r.CallsByNode)) {
 		spread = append(spread, fmt.Sprintf("%s %d", n, r.CallsByNode[n]))
 	}
 	row("calls by node", "%s", strings.Join(spread, "  "))
