@@ -11,15 +11,6 @@ import (
 // retryFlush is how long a flush waits after the disk refused to take bytes.
 const retryFlush = 500 * time.Millisecond
 
-// start begins writing behind.
-func (t *Table) start() {
-	t.running.Add(1)
-	go func() {
-		defer t.running.Done()
-		t.writeBehind()
-	}()
-}
-
 // writeBehind writes what has changed, FlushEvery after the first change or
 // earlier when asked.
 func (t *Table) writeBehind() {

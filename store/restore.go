@@ -56,8 +56,7 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	t.mu.Lock()
 	old, waiting := t.db, append(t.sealed, t.dirty)
 	t.st, t.db, t.dirty, t.sealed = st, db, newBatch(), nil
-	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
-	t.flushErr = nil
+	t.disk, t.flushErr = diskOf(meta), nil
 	t.sums.clear()
 	t.publish(t.st)
 	close(t.flushed)
@@ -71,11 +70,7 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 
 // accept refuses the snapshot of another deployment or region.
 func (t *Table) accept(head *tablepb.SnapshotHead) error {
-	if head.GetDeployment() != t.deployment || head.GetRegion() != string(t.region) {
-		return fmt.Errorf("it is of deployment %q, region %q; this is deployment %q, region %q: %w",
-			head.GetDeployment(), head.GetRegion(), t.deployment, t.region, ErrForeign)
-	}
-	return nil
+	return t.ours("it", head)
 }
 
 // unpack writes the snapshot's records to a new file.

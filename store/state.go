@@ -47,6 +47,30 @@ type nodeState struct {
 	owned []ownership.PartitionID // by number, without retired ones; replaced, never changed
 }
 
+// record returns the node's record; of a node that is not there: false.
+func (n *nodeState) record() (ownership.Node, bool) {
+	if n == nil {
+		return ownership.Node{}, false
+	}
+	return n.rec, true
+}
+
+// count returns how many calls the node acts for.
+func (n *nodeState) count() int {
+	if n == nil {
+		return 0
+	}
+	return int(n.live.Load())
+}
+
+// countOf returns how many of the app of that number, if there is one.
+func (n *nodeState) countOf(app uint32, known bool) int {
+	if n == nil || !known {
+		return 0
+	}
+	return n.apps.of(app)
+}
+
 type partState struct {
 	rec   ownership.Partition // without the counts of live calls: see record
 	first uint32              // one call of its ring; 0: it has none

@@ -10,6 +10,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/store/record"
+	"tandem/store/tablepb"
 )
 
 // Table is the ownership table of one region: a raft.FSM to raft, an
@@ -56,6 +57,10 @@ type diskState struct {
 	term      uint64
 	events    uint64
 	eventsSum uint64
+}
+
+func diskOf(m *tablepb.Meta) diskState {
+	return diskState{applied: m.GetApplied(), term: m.GetTerm(), events: m.GetEvents(), eventsSum: m.GetEventsSum()}
 }
 
 func newTable(path string, stamp Stamp, o Options) *Table {

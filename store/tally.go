@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -103,13 +104,7 @@ func (t *tally) overdue(at time.Time, into *counts) {
 
 func (t *tally) find(epoch ownership.Epoch) (int, bool) {
 	return slices.BinarySearchFunc(t.held, epoch, func(h *holding, e ownership.Epoch) int {
-		switch {
-		case h.epoch < e:
-			return -1
-		case h.epoch > e:
-			return 1
-		}
-		return 0
+		return cmp.Compare(h.epoch, e)
 	})
 }
 
@@ -293,7 +288,7 @@ func (s *state) recount(p *partState, rec ownership.Partition) {
 
 // record returns the partition's record with its counts.
 func (p *partState) record() ownership.Partition {
-	return counted(p.rec, p.live, func(e ownership.Epoch) int { return p.heldAt(e) })
+	return counted(p.rec, p.live, p.heldAt)
 }
 
 func counted(rec ownership.Partition, live *atomic.Int64, heldAt func(ownership.Epoch) int) ownership.Partition {

@@ -113,7 +113,7 @@ func (r *reader) node(m *tablepb.Node) ownership.Node {
 	if m == nil {
 		m = &tablepb.Node{}
 	}
-	r.known(m)
+	known(r, m)
 	return ownership.Node{
 		ID: ownership.NodeID(m.GetId()), Region: ownership.Region(m.GetRegion()), Zone: m.GetZone(),
 		PublicURL: m.GetPublicUrl(), ClusterAddr: m.GetClusterAddr(), AdminURL: m.GetAdminUrl(),
