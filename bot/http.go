@@ -2,6 +2,7 @@ package bot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,7 @@ func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
 		return nil, err
 	}
 	return &HTTPBot{
-		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: orDefault(c.ReplySize, defaultReplySize),
+		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: cmp.Or(c.ReplySize, defaultReplySize),
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 
 	"tandem/ownership"
@@ -66,10 +67,7 @@ func (d *adoptions) Look(s Sight) {
 	d.mu.Lock()
 	p := d.partOf(s.Partition)
 	p.seen = max(p.seen, s.Epoch)
-	queues := make([]*callQueue, 0, len(p.queues))
-	for _, l := range p.queues {
-		queues = append(queues, l)
-	}
+	queues := slices.Collect(maps.Values(p.queues))
 	d.mu.Unlock()
 	var lost []*callQueue
 	for _, l := range queues {
