@@ -27,7 +27,7 @@ type roomRule struct {
 var rooms = map[string]roomRule{
 	"spelling": {floor: 0}, // plain rules of text
 
-	"ownership": {floor: 1},
+	"ownership": {floor: 1, may: []string{"spelling"}},
 	"token":     {floor: 1, may: []string{"spelling"}},
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,9 +123,6 @@ type Change struct {
 	// acts for calls of this node: a reservation, its own or another's in a partition
 	// of its own, came, lapsed, was reclaimed or went.
 	Look []ownership.PartitionID
-	// Resumed marks the first change after a start: Got lists what the node
-	// owns already, with From naming the node itself.
-	Resumed bool
 }
 
 // Errors of this room, beside the ones of ownership.
@@ -137,12 +135,7 @@ var (
 
 func (c *Config) fill() error {
 	c.Timings.Fill()
-	if c.MaxConnsPerIP == 0 {
-		c.MaxConnsPerIP = defaultPerIP
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.MaxConnsPerIP, c.Logger = cmp.Or(c.MaxConnsPerIP, defaultPerIP), cmp.Or(c.Logger, slog.Default())
 	c.Ground.fill()
 	return c.Check()
 }

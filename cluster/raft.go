@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -146,15 +145,13 @@ func (c *Cluster) beyond(term, index uint64) bool {
 
 // inRaft reports whether the node is in raft's latest configuration.
 func (st *standing) inRaft(id ownership.NodeID) bool {
-	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+	return leader.Placed(st.servers(), id)
 }
 
 // votersHere returns who votes by raft's configuration as this node has it.
 func (st *standing) votersHere() (ids []string) {
-	for _, s := range st.servers() {
-		if s.Suffrage == raft.Voter {
-			ids = append(ids, string(s.ID))
-		}
+	for _, s := range leader.Voters(st.raft) {
+		ids = append(ids, string(s.ID))
 	}
 	return ids
 }
@@ -171,7 +168,7 @@ type leaderView struct {
 	mu      sync.Mutex
 	id      ownership.NodeID
 	addr    string
-	changed chan struct{}
+	changed signal
 	lost    time.Time // when there was a leader last; zero: there is one, or never was
 }
 
@@ -189,10 +186,7 @@ func (v *leaderView) gone(now time.Time) time.Duration {
 func (v *leaderView) now() (ownership.NodeID, string, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.changed == nil {
-		v.changed = make(chan struct{})
-	}
-	return v.id, v.addr, v.changed
+	return v.id, v.addr, v.changed.next()
 }
 
 func (v *leaderView) set(id ownership.NodeID, addr string) bool {
@@ -208,10 +202,7 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 		v.lost = time.Now()
 	}
 	v.id, v.addr = id, addr
-	if v.changed != nil {
-		close(v.changed)
-		v.changed = nil
-	}
+	v.changed.fire()
 	return true
 }
 

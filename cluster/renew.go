@@ -82,15 +82,9 @@ func (rn *renewals) catchUp() {
 	}
 }
 
-func (rn *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (g lease.Grant, err error) {
-	err = rn.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-		g, err = l.Renew(ctx, in)
-		return err
-	}, func(p *transport.Peer) (err error) {
-		g, err = rn.renewBy(ctx, p, in)
-		return err
-	})
-	return g, err
+func (rn *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
+	return askLeader(rn.proposals, at, addr, func(l *leader.Leadership) (lease.Grant, error) { return l.Renew(ctx, in) },
+		func(p *transport.Peer) (lease.Grant, error) { return rn.renewBy(ctx, p, in) })
 }
 
 func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Renewal) (lease.Grant, error) {
@@ -189,9 +183,7 @@ func (pr *proposals) SetLease(ctx context.Context, length time.Duration) error {
 		return fmt.Errorf("setting the length of leases: some nodes have older software, upgrade them first: %w", ownership.ErrConflict)
 	}
 	// One change waits until the leases of before the last one are over.
-	bounded, cancel := context.WithTimeout(ctx, longestLease+2*pr.cfg.Timings.Decide)
-	defer cancel()
-	return pr.persistWithin(ctx, bounded, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+	return pr.persist(ctx, longestLease+2*pr.cfg.Timings.Decide, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
 		act := ownership.SetLease{Length: length}
 		out, err := pr.proposeAt(ctx, at, addr, act)
 		if err == nil {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
 	"tandem/ownership"
@@ -38,10 +36,8 @@ func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (ownershi
 		out.Against = append(out.Against, "the region has no leader right now")
 	}
 	votes := make(map[ownership.NodeID]bool)
-	for _, s := range c.servers() {
-		if s.Suffrage == raft.Voter {
-			votes[ownership.NodeID(s.ID)] = true
-		}
+	for _, voter := range c.votersHere() {
+		votes[ownership.NodeID(voter)] = true
 	}
 	out.Voter, out.Voters = votes[id], len(votes)
 	c.weighOthers(ctx, &out, votes)
@@ -118,19 +114,13 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 // pinnedOn counts the answered calls whose media are on the node.
 func (st *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
-	for cursor := ""; ; {
-		calls, next, err := st.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+	for k, err := range st.tb.Each(ownership.CallFilter{Node: id, State: ownership.CallAnswered}) {
 		if err != nil {
 			return 0, err
 		}
-		for _, k := range calls {
-			if k.Pinned {
-				pinned++
-			}
+		if k.Pinned {
+			pinned++
 		}
-		if next == "" {
-			return pinned, nil
-		}
-		cursor = next
 	}
+	return pinned, nil
 }

@@ -68,7 +68,6 @@ const (
 // introductions takes connections of proxies that say first whose they are. Each is
 // read beside the others: one that says nothing holds nobody up.
 type introductions struct {
-	inner net.Listener
 	ready chan net.Conn
 	over  context.Context // ends with the listener
 	err   error           // why it ended
@@ -77,7 +76,7 @@ type introductions struct {
 
 func introduce(inner net.Listener, trusted func(netip.Addr) bool) *introductions {
 	over, end := context.WithCancel(context.Background())
-	in := &introductions{inner: inner, ready: make(chan net.Conn), over: over}
+	in := &introductions{ready: make(chan net.Conn), over: over}
 	in.all.Go(func() {
 		defer end()
 		places := make(chan struct{}, introductable)
@@ -129,6 +128,3 @@ func (in *introductions) accept() (net.Conn, error) {
 		return nil, in.err
 	}
 }
-
-// wait waits until nobody is heard any more; the listener was closed before.
-func (in *introductions) wait() { in.all.Wait() }

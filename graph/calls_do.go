@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/spelling"
 )
 
 const (
@@ -37,7 +39,7 @@ type action struct {
 // do makes attempts until one succeeds, Graph refuses, the permit is withdrawn
 // or the time is over.
 func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
-	if !plainCallID(a.call) {
+	if _, err := spelling.CallID(a.call); err != nil {
 		return nil, &CallError{Op: a.op, Call: a.call, Kind: ErrRefused,
 			Err: errors.New("the call id holds bytes outside [A-Za-z0-9-] or is too long")}
 	}
@@ -185,7 +187,7 @@ func retryAfter(s string, now time.Time) time.Duration {
 	if s == "" {
 		return 0
 	}
-	if digits(s) {
+	if strings.Trim(s, "0123456789") == "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n > int64(math.MaxInt64/time.Second)/2 {
 			return math.MaxInt64 / 2
@@ -197,15 +199,6 @@ func retryAfter(s string, now time.Time) time.Duration {
 		return 0
 	}
 	return min(max(at.Sub(now), 0), math.MaxInt64/2)
-}
-
-func digits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -241,19 +234,6 @@ func resultOf(err error) string {
 	default:
 		return "not_permitted"
 	}
-}
-
-func plainCallID(s string) bool {
-	if len(s) == 0 || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	return true
 }
 
 // stableID makes the same UUID (RFC 9562, version 8) of the same parts, so that

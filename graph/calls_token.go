@@ -176,12 +176,7 @@ func (c Config) Secret(warn *slog.Logger) (string, error) {
 	if c.ClientSecret != "" {
 		return c.ClientSecret, nil
 	}
-	return readSecret(c.ClientSecretFile, warn)
-}
-
-// readSecret reads the client secret. With a logger it warns of a file that
-// others may read.
-func readSecret(file string, warn *slog.Logger) (string, error) {
+	file := c.ClientSecretFile
 	f, err := os.Open(file)
 	if err != nil {
 		return "", fmt.Errorf("reading Graph's client_secret_file: %w", err)

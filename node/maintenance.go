@@ -77,27 +77,20 @@ func (n *Node) reap(ctx context.Context) {
 // of the owner it died with: nobody could ever act on it at that one.
 func (n *Node) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for cursor := ""; ; {
-			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
+		for c, err := range n.table.Each(ownership.CallFilter{Node: n.ID()}) {
 			if err != nil {
 				n.log.Error("walking this node's calls", "err", err)
 				return
 			}
-			for _, c := range calls {
-				if c.State == ownership.CallEnded {
-					continue
-				}
-				if p, ok := n.table.Partition(c.Partition); ok {
-					c.Epoch = p.Epoch
-				}
-				if !yield(c) {
-					return
-				}
+			if c.State == ownership.CallEnded {
+				continue
 			}
-			if next == "" {
+			if p, ok := n.table.Partition(c.Partition); ok {
+				c.Epoch = p.Epoch
+			}
+			if !yield(c) {
 				return
 			}
-			cursor = next
 		}
 	}
 }

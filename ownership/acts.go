@@ -7,10 +7,21 @@ import "time"
 // and the health that the leader knew.
 
 // Act is one change of the table: one of the types in this file.
-type Act interface{ at() time.Time }
+type Act interface {
+	at() time.Time
+	from(time.Time) Act
+}
 
 // Moment is the leader's time of an act.
 func Moment(a Act) time.Time { return a.at() }
+
+// Stamped returns the act with that time, if it has none.
+func Stamped(a Act, at time.Time) Act {
+	if a.at().IsZero() {
+		return a.from(at)
+	}
+	return a
+}
 
 // Claim asks for an owner of a call.
 type Claim struct {
@@ -263,3 +274,22 @@ type Reassignment struct {
 	To        NodeID      `json:"to"`
 	Epoch     Epoch       `json:"epoch"` // the new one
 }
+
+func (a Claims) from(t time.Time) Act    { a.At = t; return a }
+func (a Answered) from(t time.Time) Act  { a.At = t; return a }
+func (a Seen) from(t time.Time) Act      { a.At = t; return a }
+func (a Release) from(t time.Time) Act   { a.At = t; return a }
+func (a Forget) from(t time.Time) Act    { a.At = t; return a }
+func (a Join) from(t time.Time) Act      { a.At = t; return a }
+func (a Drain) from(t time.Time) Act     { a.At = t; return a }
+func (a Undrain) from(t time.Time) Act   { a.At = t; return a }
+func (a Depart) from(t time.Time) Act    { a.At = t; return a }
+func (a Failover) from(t time.Time) Act  { a.At = t; return a }
+func (a Move) from(t time.Time) Act      { a.At = t; return a }
+func (a SetFormat) from(t time.Time) Act { a.At = t; return a }
+func (a TakeUp) from(t time.Time) Act    { a.At = t; return a }
+func (a Records) from(t time.Time) Act   { a.At = t; return a }
+func (a Found) from(t time.Time) Act     { a.At = t; return a }
+func (a SetLease) from(t time.Time) Act  { a.At = t; return a }
+func (a Lapse) from(t time.Time) Act     { a.At = t; return a }
+func (a Reclaim) from(t time.Time) Act   { a.At = t; return a }

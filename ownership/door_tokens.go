@@ -82,3 +82,7 @@ type UseToken struct {
 func (a GrantToken) at() time.Time  { return a.At }
 func (a RevokeToken) at() time.Time { return a.At }
 func (a UseToken) at() time.Time    { return a.At }
+
+func (a GrantToken) from(t time.Time) Act  { a.At = t; return a }
+func (a RevokeToken) from(t time.Time) Act { a.At = t; return a }
+func (a UseToken) from(t time.Time) Act    { a.At = t; return a }

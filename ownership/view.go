@@ -21,8 +21,6 @@ type View interface {
 	Partition(PartitionID) (Partition, bool)
 	// PartitionsOf returns a node's partitions, by number.
 	PartitionsOf(NodeID) []Partition
-	// Node returns one node's record.
-	Node(NodeID) (Node, bool)
 	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []Node
 	// Live counts the live calls that a node acts for.

@@ -156,35 +156,6 @@ func (t *Table) noteFlush(disk diskState, err error) {
 	t.flushed = make(chan struct{})
 }
 
-// Flush waits until table.db holds, with fsync, every act that the table held
-// when it was called.
-func (t *Table) Flush() error {
-	t.mu.RLock()
-	target := t.st.applied
-	t.mu.RUnlock()
-	for {
-		t.mu.RLock()
-		held, closed, err, again := t.disk.applied, t.closed, t.flushErr, t.flushed
-		t.mu.RUnlock()
-		if stop := t.stopped.Load(); stop != nil {
-			return *stop
-		}
-		switch {
-		case held >= target:
-			return nil
-		case err != nil:
-			return err
-		case closed:
-			return ErrClosed
-		}
-		poke(t.urgent)
-		select {
-		case <-again:
-		case <-t.dead:
-		}
-	}
-}
-
 // close writes what is left and lets go of the file.
 func (t *Table) close() error {
 	t.mu.Lock()

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 
@@ -81,6 +82,27 @@ func (t *Table) Calls(f ownership.CallFilter, cursor string, limit int) (items [
 			return items, string(items[limit-1].ID), nil
 		}
 		items = append(items, c)
+	}
+}
+
+// Each walks all calls that the filter chooses, page by page. An error ends the walk.
+func (t *Table) Each(f ownership.CallFilter) iter.Seq2[ownership.Call, error] {
+	return func(yield func(ownership.Call, error) bool) {
+		for cursor := ""; ; {
+			calls, next, err := t.Calls(f, cursor, 0)
+			if err != nil {
+				yield(ownership.Call{}, err)
+				return
+			}
+			for _, c := range calls {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if cursor = next; cursor == "" {
+				return
+			}
+		}
 	}
 }
 

@@ -101,7 +101,7 @@ func (p *published) PartitionsOf(id ownership.NodeID) []ownership.Partition {
 	return out
 }
 
-// Node implements ownership.View.
+// Node returns one node's record.
 func (p *published) Node(id ownership.NodeID) (ownership.Node, bool) {
 	return p.roster.Load().byID[id].record()
 }

@@ -153,11 +153,6 @@ func (r *reading) PartitionsOf(id ownership.NodeID) []ownership.Partition {
 	return out
 }
 
-// Node implements ownership.View.
-func (r *reading) Node(id ownership.NodeID) (ownership.Node, bool) {
-	return r.t.st.nodes[id].record()
-}
-
 // Nodes implements ownership.View. The slice must not be changed.
 func (r *reading) Nodes() []ownership.Node { return r.t.st.nodeList }
 

@@ -254,10 +254,8 @@ func (i instant) String() string {
 // as soon as it holds anything but printable ASCII.
 func plain(s string) string {
 	s = safe(s)
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return strconv.QuoteToASCII(s)
-		}
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return strconv.QuoteToASCII(s)
 	}
 	return s
 }

@@ -201,15 +201,8 @@ func certificateKey(m jwkset.JWKMarshal) (jwkset.JWK, error) {
 // usableKeyID tells whether a key id is short printable ASCII. Others are
 // refused on both sides: a token with such an id cannot cause a fetch.
 func usableKeyID(id string) bool {
-	if id == "" || len(id) > maxKeyIDLen {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
+	odd := func(c rune) bool { return c <= ' ' || c > '~' }
+	return id != "" && len(id) <= maxKeyIDLen && !strings.ContainsFunc(id, odd)
 }
 
 // fingerprint tells keys apart.

@@ -94,16 +94,10 @@ func (v *Verifier) Status() []KeyStatus {
 
 // usable returns no code when the profile has at least one key set to judge by.
 func (p *profile) usable(now time.Time) Code {
-	code := CodeKeysNotLoaded
-	for _, s := range p.sources {
-		if set := s.set.Load(); set != nil {
-			if set.fresh(now) {
-				return ""
-			}
-			code = CodeKeysTooOld
-		}
+	if _, code := p.find("", now); code != CodeUnknownKey {
+		return code
 	}
-	return code
+	return ""
 }
 
 // status describes the source.

@@ -61,9 +61,7 @@ func (l *Leadership) reinstate(id ownership.NodeID) {
 	default:
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
-	if _, err := l.Propose(ctx, Through); err == nil {
+	if out, _ := l.own(Through); out != nil {
 		l.Leases.Reinstate(id)
 	}
 }
