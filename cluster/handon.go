@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -84,9 +85,7 @@ func (mv *moves) send(ctx context.Context, id ownership.PartitionID, memory []by
 	if err != nil {
 		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
-	for rest := memory; len(rest) > 0; {
-		part := rest[:min(len(rest), memoryChunk)]
-		rest = rest[len(part):]
+	for part := range slices.Chunk(memory, memoryChunk) {
 		if err := stream.Send(&peerpb.TakeRequest{Partition: uint32(id), Memory: part}); err != nil {
 			break // the answer says why
 		}

@@ -54,11 +54,6 @@ const (
 	Deleted
 )
 
-// String returns the word as the documentation spells it.
-func (c Change) String() string {
-	return wordOf([]string{"other", "created", "updated", "deleted"}, int(c))
-}
-
 // NotificationKind is what a notification means for the life of its call.
 type NotificationKind uint8
 

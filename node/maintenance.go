@@ -16,10 +16,7 @@ const (
 
 // maintain starts the rounds that clean the table up.
 func (n *Node) maintain(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	n.stops.addRunning(ctx, "maintenance", func(ctx context.Context) {
 		forget, reap := time.NewTicker(forgetEvery), time.NewTicker(reapEvery)
 		defer forget.Stop()
 		defer reap.Stop()
@@ -33,10 +30,6 @@ func (n *Node) maintain(ctx context.Context) error {
 				n.reap(ctx)
 			}
 		}
-	}()
-	n.stops.add("maintenance", func() {
-		cancel()
-		<-done
 	})
 	return nil
 }

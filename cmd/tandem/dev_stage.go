@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/graphsim"
@@ -226,13 +227,11 @@ func (s *stage) targets() []graphsim.Target {
 func (s *stage) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	done := make(chan error, len(s.nodes))
+	var all sync.WaitGroup
 	for _, n := range s.nodes {
-		go func() { done <- n.Stop(ctx) }()
+		all.Go(func() { _ = n.Stop(ctx) }) // a node that stops badly has said so in the log
 	}
-	for range s.nodes {
-		<-done //nolint:errcheck // a node that stops badly has said so in the log
-	}
+	all.Wait()
 	for _, a := range s.actors {
 		for _, l := range []net.Listener{a.public, a.admin} {
 			if l != nil {
