@@ -186,7 +186,7 @@ func New(c Config, ledger Ledger) (*Dispatcher, error) {
 		if a.Bot == nil || a.Answer == AnswerByRouter && a.Graph == nil {
 			return nil, fmt.Errorf("setting up the dispatcher for app %s: it has no bot, or answer: router and no credentials for Graph", a.ID)
 		}
-		d.apps[a.ID] = newServed(a)
+		d.apps[a.ID] = &served{App: a, ring: lane{most: ringAtOnce}, tell: lane{most: tellAtOnce}}
 	}
 	var err error
 	if d.count, err = newMetrics(c.Metrics, d); err != nil {

@@ -223,7 +223,6 @@ func (d *adoptions) tellLost(queues []*callQueue) {
 	})
 }
 
-// letGo tells the bot that a call is lost.
 func (d *adoptions) letGo(ctx context.Context, l *callQueue, t *todo) (ownership.Reply, error) {
 	k, ok := d.ledger.Find(l.call)
 	if !ok || k.Owner == d.conf.Node || k.State == ownership.CallEnded || d.over(l) {

@@ -129,7 +129,6 @@ func (d *queues) queueOf(app *served, h ownership.HandOver) (*callQueue, error) 
 	return l, nil
 }
 
-// raw returns the call's id as the cloud spelled it.
 func (l *callQueue) raw() string {
 	return cmp.Or(l.rawCall, spelled(string(l.call)))
 }
@@ -176,7 +175,6 @@ func (d *queues) tally(l *callQueue, e *delivery, by int) {
 	}
 }
 
-// run works through the queue until it is empty.
 func (d *queues) run(l *callQueue) {
 	for {
 		d.mu.Lock()

@@ -195,7 +195,7 @@ func (pr *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	if err != nil {
 		return batch.FailAll[decided](len(claims), err)
 	}
-	pr.m.batch(len(claims))
+	pr.m.batches.Observe(float64(len(claims)))
 	out, err := l.Propose(ctx, ownership.Claims{Claims: claims})
 	res := perClaim(claims, out, err)
 	now := time.Now()
@@ -244,7 +244,6 @@ func (pr *proposals) forwardBatch(act ownership.Act) (*ownership.Outcome, error)
 	return pr.forwardAct(ctx, pr.links.To(at, addr), act)
 }
 
-// forwardAct sends an act to the leader.
 func (pr *proposals) forwardAct(ctx context.Context, p *transport.Peer, act ownership.Act) (*ownership.Outcome, error) {
 	b, err := record.EncodeAct(act, pr.tb.Format())
 	if err != nil {

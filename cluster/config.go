@@ -180,7 +180,6 @@ func (c Config) CheckFiles() error {
 	return err
 }
 
-// identity is who this node is.
 func (c Config) identity() transport.Identity {
 	return transport.Identity{Deployment: c.Deployment, Region: c.Region, Node: c.Node.ID}
 }
@@ -197,7 +196,9 @@ type Ground struct {
 
 func (g *Ground) fill() {
 	if g.Listen == nil {
-		g.Listen = listenTCP
+		g.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		}
 	}
 	if g.Dial == nil {
 		g.Dial = transport.DialTCP
@@ -211,9 +212,4 @@ func (g *Ground) fill() {
 	if g.Table == nil {
 		g.Table = func(table raft.FSM) raft.FSM { return table }
 	}
-}
-
-func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", addr)
 }

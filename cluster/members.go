@@ -34,7 +34,6 @@ func (en *entry) Join(ctx context.Context, req leader.JoinRequest) (voter bool, 
 	return voter, err
 }
 
-// joinAt asks the leader to take a node in.
 func (en *entry) joinAt(ctx context.Context, at ownership.NodeID, addr string, req leader.JoinRequest) (voter bool, err error) {
 	return askLeader(en.proposals, at, addr, func(l *leader.Leadership) (bool, error) { return l.Admit(ctx, req) },
 		func(p *transport.Peer) (bool, error) { return false, askToJoin(ctx, p, req) })

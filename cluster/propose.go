@@ -189,7 +189,6 @@ func (pr *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
 	return out
 }
 
-// waitApplied waits until the local table has applied an index.
 func (st *standing) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		next := st.applied.next()

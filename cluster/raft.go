@@ -114,7 +114,6 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 	return err
 }
 
-// servers is raft's latest configuration.
 func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
 // notMember reports whether a node with a good certificate has no business with
@@ -143,7 +142,6 @@ func (c *Cluster) beyond(term, index uint64) bool {
 	return c.raft.LastIndex() > index && c.wal.GetLog(index, &e) == nil && e.Term == term
 }
 
-// inRaft reports whether the node is in raft's latest configuration.
 func (st *standing) inRaft(id ownership.NodeID) bool {
 	return leader.Placed(st.servers(), id)
 }
@@ -210,7 +208,6 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 // each is looked up afresh, so a lost one does no harm.
 const observerBuffer = 16
 
-// watchLeader follows raft's view of the leader.
 func (c *Cluster) watchLeader() {
 	seen := make(chan raft.Observation, observerBuffer)
 	obs := raft.NewObserver(seen, false, func(o *raft.Observation) bool {

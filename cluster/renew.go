@@ -46,8 +46,8 @@ func (rn *renewals) renewOnce() time.Duration {
 	if rn.lease.Dropped() || !rn.entered.Load() {
 		return every / 4
 	}
-	leader, addr, changed := rn.leader.now()
-	if leader == "" {
+	at, addr, changed := rn.leader.now()
+	if at == "" {
 		return every / 4
 	}
 	ctx, cancel := context.WithTimeout(rn.ctx, length/2)
@@ -56,7 +56,8 @@ func (rn *renewals) renewOnce() time.Duration {
 	defer end()
 	in := rn.renewal()
 	sent := time.Now()
-	g, err := rn.renewAtLeader(ctx, leader, addr, in)
+	g, err := askLeader(rn.proposals, at, addr, func(l *leader.Leadership) (lease.Grant, error) { return l.Renew(ctx, in) },
+		func(p *transport.Peer) (lease.Grant, error) { return rn.renewBy(ctx, p, in) })
 	if err != nil {
 		rn.m.renewals.WithLabelValues("failed").Inc()
 		rn.renewFailed(err)
@@ -82,11 +83,6 @@ func (rn *renewals) catchUp() {
 	}
 }
 
-func (rn *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (lease.Grant, error) {
-	return askLeader(rn.proposals, at, addr, func(l *leader.Leadership) (lease.Grant, error) { return l.Renew(ctx, in) },
-		func(p *transport.Peer) (lease.Grant, error) { return rn.renewBy(ctx, p, in) })
-}
-
 func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Renewal) (lease.Grant, error) {
 	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
@@ -106,7 +102,6 @@ func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Ren
 	return g, nil
 }
 
-// renewal is what this node says of itself.
 func (rn *renewals) renewal() lease.Renewal {
 	h := Health{Bot: true}
 	if rn.deps.Health != nil {
@@ -161,7 +156,6 @@ const (
 	longestLease  = time.Minute
 )
 
-// leaseLength is how long leases last now.
 func (st *standing) leaseLength() time.Duration { return leader.LeaseLength(st.tb, st.cfg.Timings) }
 
 // Lease returns how long leases last in the region, as this node knows it.

@@ -248,7 +248,6 @@ func (d *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Rep
 	return w, nil
 }
 
-// barrierAt asks the leader for a barrier.
 func (pr *proposals) barrierAt(ctx context.Context, at ownership.NodeID, addr string) (index uint64, err error) {
 	return askLeader(pr, at, addr, func(l *leader.Leadership) (uint64, error) { return l.Barrier(ctx) },
 		func(p *transport.Peer) (uint64, error) {

@@ -111,7 +111,6 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	return ""
 }
 
-// pinnedOn counts the answered calls whose media are on the node.
 func (st *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
 	for k, err := range st.tb.Each(ownership.CallFilter{Node: id, State: ownership.CallAnswered}) {

@@ -107,7 +107,9 @@ func NewCalls(c Config) (*Calls, error) {
 	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, 4*time.Second)
 	c.Scope = cmp.Or(c.Scope, base.Scheme+"://"+base.Host+"/.default")
 	if c.Transport == nil {
-		c.Transport = newTransport()
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost, t.MaxResponseHeaderBytes = 64, maxResponse
+		c.Transport = t
 	}
 	if _, err := c.Secret(c.Logger); err != nil {
 		return nil, err
@@ -116,6 +118,7 @@ func NewCalls(c Config) (*Calls, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the metrics of Graph's client: %w", err)
 	}
+	life, stop := context.WithCancel(context.Background())
 	client := &http.Client{
 		Transport: c.Transport,
 		// A redirect is never followed: it would carry the bearer token or the
@@ -126,7 +129,7 @@ func NewCalls(c Config) (*Calls, error) {
 		base:    strings.TrimSuffix(base.String(), "/"),
 		attempt: c.AttemptTimeout,
 		client:  client,
-		tokens:  newTokens(c, client),
+		tokens:  &tokens{conf: c, client: client, base: life, stop: stop},
 		log:     c.Logger,
 		count:   count,
 	}, nil
@@ -134,7 +137,8 @@ func NewCalls(c Config) (*Calls, error) {
 
 // Close ends token fetches under way and closes idle connections.
 func (c *Calls) Close() {
-	c.tokens.close()
+	c.tokens.stop()
+	c.tokens.wg.Wait()
 	c.client.CloseIdleConnections()
 }
 

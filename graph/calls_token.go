@@ -52,16 +52,6 @@ type flight struct {
 	err   error
 }
 
-func newTokens(c Config, client *http.Client) *tokens {
-	base, stop := context.WithCancel(context.Background())
-	return &tokens{conf: c, client: client, base: base, stop: stop}
-}
-
-func (t *tokens) close() {
-	t.stop()
-	t.wg.Wait()
-}
-
 // get returns a token that is valid now.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	t.mu.Lock()

@@ -46,7 +46,6 @@ func (t *Table) writeBehind() {
 	}
 }
 
-// wake tells the writer of a change.
 func (t *Table) wake() {
 	poke(t.dirtied)
 	t.mu.RLock()
@@ -156,7 +155,6 @@ func (t *Table) noteFlush(disk diskState, err error) {
 	t.flushed = make(chan struct{})
 }
 
-// close writes what is left and lets go of the file.
 func (t *Table) close() error {
 	t.mu.Lock()
 	if t.closed {

@@ -68,12 +68,6 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	return old.Close() // waits for those who still read it
 }
 
-// accept refuses the snapshot of another deployment or region.
-func (t *Table) accept(head *tablepb.SnapshotHead) error {
-	return t.ours("it", head)
-}
-
-// unpack writes the snapshot's records to a new file.
 func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
@@ -88,9 +82,7 @@ func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 		if err == nil {
 			err = db.Sync()
 		}
-		if cerr := db.Close(); err == nil {
-			err = cerr
-		}
+		err = errors.Join(err, db.Close())
 	}()
 	u := unpacker{db: db}
 	if err := u.begin(); err != nil {
@@ -102,7 +94,7 @@ func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 			return err
 		}
 	}
-	_, meta, err := readSnapshot(from, t.accept, u.put)
+	_, meta, err := readSnapshot(from, func(h *tablepb.SnapshotHead) error { return t.ours("it", h) }, u.put)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,6 @@ func stampIn(path string, want Stamp, empty bool) (Stamp, error) {
 	return have, have.fits(want)
 }
 
-// fits refuses data of someone else.
 func (s Stamp) fits(want Stamp) error {
 	switch {
 	case s.Deployment != want.Deployment:

@@ -55,7 +55,6 @@ func (n *nodeState) record() (ownership.Node, bool) {
 	return n.rec, true
 }
 
-// count returns how many calls the node acts for.
 func (n *nodeState) count() int {
 	if n == nil {
 		return 0
@@ -91,7 +90,6 @@ func newState() *state {
 
 func nodeOrder(a ownership.Node, id ownership.NodeID) int { return cmp.Compare(a.ID, id) }
 
-// setNode puts a node's record in.
 func (s *state) setNode(n ownership.Node) {
 	if have, ok := s.nodes[n.ID]; ok {
 		have.rec = n
@@ -122,7 +120,7 @@ func (s *state) dropNode(id ownership.NodeID) {
 func (s *state) setPartition(p ownership.Partition) {
 	have, ok := s.parts[p.ID]
 	if !ok {
-		have = &partState{tally: newTally()}
+		have = &partState{tally: tally{live: new(atomic.Int64), ring: map[ringing]int32{}}}
 		s.parts[p.ID] = have
 		i, _ := slices.BinarySearch(s.partIDs, p.ID)
 		s.partIDs = slices.Insert(slices.Clone(s.partIDs), i, p.ID)

@@ -176,7 +176,6 @@ func (t *Table) open(unclean bool) error {
 	return nil
 }
 
-// ours refuses what is of another deployment or region.
 func (t *Table) ours(what string, of interface {
 	GetDeployment() string
 	GetRegion() string
@@ -208,7 +207,6 @@ func (s *Store) provesItsLog(want Stamp) (err error) {
 	return err
 }
 
-// openLog opens the raft log and the snapshots.
 func (s *Store) openLog() error {
 	if err := os.MkdirAll(s.path(dirLog), 0o700); err != nil {
 		return err

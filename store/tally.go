@@ -90,8 +90,6 @@ func (c *shownCounts) of(app uint32) int {
 	return 0
 }
 
-func newTally() tally { return tally{live: new(atomic.Int64), ring: map[ringing]int32{}} }
-
 // overdue adds the claimed calls that no longer ring at that time, by their apps'
 // numbers.
 func (t *tally) overdue(at time.Time, into *counts) {
@@ -116,7 +114,6 @@ func (t *tally) holding(epoch ownership.Epoch) *holding {
 	return nil
 }
 
-// heldAt counts the calls held at an epoch.
 func (t *tally) heldAt(epoch ownership.Epoch) int {
 	if h := t.holding(epoch); h != nil {
 		return int(h.live.Load())
@@ -286,7 +283,6 @@ func (s *state) recount(p *partState, rec ownership.Partition) {
 	}
 }
 
-// record returns the partition's record with its counts.
 func (p *partState) record() ownership.Partition {
 	return counted(p.rec, p.live, p.heldAt)
 }

@@ -172,7 +172,6 @@ func (p Profile) check() error {
 	return nil
 }
 
-// audiences lists what aud may be in tokens of the app.
 func (p Profile) audiences(app string) []string {
 	list := []string{app}
 	for _, a := range p.Audiences {

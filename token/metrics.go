@@ -72,7 +72,6 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 	return err
 }
 
-// fetched counts one fetch.
 func (m *metrics) fetched(url string, err error) {
 	result := "ok"
 	if err != nil {
@@ -81,7 +80,6 @@ func (m *metrics) fetched(url string, err error) {
 	m.fetches.WithLabelValues(url, result).Inc()
 }
 
-// keySet shows what a key set holds.
 func (m *metrics) keySet(url string, s *keySet) {
 	m.keys.WithLabelValues(url).Set(float64(s.count))
 	m.loadedAt.WithLabelValues(url).Set(float64(s.at.Unix()))

@@ -58,7 +58,6 @@ type bell struct {
 	ring chan struct{}
 }
 
-// next returns a channel that is closed when the bell rings next.
 func (b *bell) next() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +67,6 @@ func (b *bell) next() <-chan struct{} {
 	return b.ring
 }
 
-// strike rings the bell.
 func (b *bell) strike() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +98,6 @@ func (p *profile) usable(now time.Time) Code {
 	return ""
 }
 
-// status describes the source.
 func (s *source) status(now time.Time) KeyStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()

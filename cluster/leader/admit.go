@@ -263,13 +263,11 @@ func (l *Leadership) seat(ctx context.Context, n ownership.Node) (voter bool, er
 	return false, l.change(ctx, func() raft.Future { return l.Raft.AddNonvoter(id, addr, 0, l.Timings.Decide) })
 }
 
-// isGone reports whether the table knows that a node is gone.
 func (n *Needs) isGone(id ownership.NodeID) bool {
 	have, ok := n.Table.Node(id)
 	return ok && have.State == ownership.NodeGone
 }
 
-// change makes one change of raft's configuration.
 func (l *Leadership) change(ctx context.Context, start func() raft.Future) error {
 	if err := Await(ctx, start); err != nil {
 		return fmt.Errorf("changing raft's configuration: %w", Refusal(err))

@@ -16,11 +16,14 @@ func (l *Leadership) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 	}
 	switch a := act.(type) {
 	case ownership.Move:
-		m, err := l.direct(a)
-		if err != nil {
-			return nil, err
+		if a.To == "" { // owners of older software leave it to the leader
+			to, err := l.Fittest(a.Partition, nil)
+			if err != nil {
+				return nil, err
+			}
+			a.To = to
 		}
-		act = m
+		act = a
 	case ownership.SetLease:
 		return l.setLength(ctx, a)
 	}
@@ -142,14 +145,4 @@ func (l *Leadership) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]own
 		delete(fit, n)
 	}
 	return fit
-}
-
-// direct gives a move without a target the node that is fittest to take it: those
-// of owners of older software have none.
-func (l *Leadership) direct(m ownership.Move) (ownership.Move, error) {
-	var err error
-	if m.To == "" {
-		m.To, err = l.Fittest(m.Partition, nil)
-	}
-	return m, err
 }

@@ -48,7 +48,6 @@ type reservation struct {
 	in ownership.Partition
 }
 
-// reservedFor returns what is reserved for each node.
 func reservedFor(tb *store.Table) map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
 	for _, p := range tb.Reserved() {

@@ -12,14 +12,6 @@ import (
 	"tandem/ownership"
 )
 
-// changeCommands are the commands that change the region.
-func (a *app) changeCommands() []*cobra.Command {
-	return []*cobra.Command{
-		a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
-		a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(),
-	}
-}
-
 // acting is a command that asks the door for one thing and says that it was done.
 func (a *app) acting(use, short string, words cobra.PositionalArgs, do func(ctx context.Context, c *client.Client, args []string) (said string, err error)) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: words, RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {

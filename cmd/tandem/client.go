@@ -49,7 +49,6 @@ func (f *clientFlags) check() error {
 	return nil
 }
 
-// env returns a variable of the environment.
 func (a *app) env(name string) string {
 	for _, kv := range a.environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {

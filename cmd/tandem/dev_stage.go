@@ -223,7 +223,6 @@ func (s *stage) targets() []graphsim.Target {
 	return all
 }
 
-// stop ends the nodes, then the cloud, and removes temporary data.
 func (s *stage) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

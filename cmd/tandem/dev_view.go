@@ -38,7 +38,6 @@ const (
 	followedFor = 4 * time.Second // then another call is followed
 )
 
-// run prints until ctx ends.
 func (v *view) run(ctx context.Context) {
 	happenings := v.stage.cloud.Watch(ctx)
 	tick := time.NewTicker(countsEvery)
@@ -72,7 +71,6 @@ func (v *view) run(ctx context.Context) {
 	}
 }
 
-// printReport says what the cloud saw.
 func printReport(w io.Writer, r graphsim.Report) {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "\nWhat the simulated cloud saw\t")

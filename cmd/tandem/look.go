@@ -13,14 +13,6 @@ import (
 	"tandem/ownership"
 )
 
-// lookCommands are the commands that change nothing.
-func (a *app) lookCommands() []*cobra.Command {
-	return []*cobra.Command{
-		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
-		a.explainCommand(), a.eventsCommand(),
-	}
-}
-
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",

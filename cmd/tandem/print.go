@@ -99,14 +99,11 @@ func dash(s string) string {
 
 // joined joins words of any type.
 func joined[S ~string](words []S, between string) string {
-	var b strings.Builder
+	texts := make([]string, len(words))
 	for i, w := range words {
-		if i > 0 {
-			b.WriteString(between)
-		}
-		b.WriteString(string(w))
+		texts[i] = string(w)
 	}
-	return b.String()
+	return strings.Join(texts, between)
 }
 
 func yes(b bool) string {

@@ -93,9 +93,15 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "prepare", Title: "Prepare:"},
 	)
 	for group, verbs := range map[string][]*cobra.Command{
-		"run":     {a.startCommand(), a.devCommand(), a.simCommand()},
-		"look":    a.lookCommands(),
-		"change":  a.changeCommands(),
+		"run": {a.startCommand(), a.devCommand(), a.simCommand()},
+		"look": {
+			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
+			a.explainCommand(), a.eventsCommand(),
+		},
+		"change": {
+			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
+			a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(),
+		},
 		"prepare": {a.configCommand(), certificates{a}.tlsCommand(), a.keysCommand(), a.tokenCommand()},
 	} {
 		for _, v := range verbs {

@@ -86,7 +86,6 @@ func (a *app) simCommand() *cobra.Command {
 	return c
 }
 
-// sim runs the cloud against the given nodes.
 func (a *app) sim(ctx context.Context, f simFlags) error {
 	cfg, err := f.config()
 	if err != nil {

@@ -59,7 +59,6 @@ func Unseal(key, value []byte) ([]byte, error) {
 	return content, nil
 }
 
-// unsealInto reads a sealed record into a message.
 func unsealInto(key, value []byte, m proto.Message) error {
 	content, err := Unseal(key, value)
 	if err != nil {
