@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/cluster/lease"
@@ -73,23 +74,21 @@ func (c *Cluster) weighOthers(ctx context.Context, out *ownership.StopCheck, vot
 // askAll gives, for every node that is not gone but the one left out, why it is
 // not well; empty: it is.
 func (c *Cluster) askAll(ctx context.Context, leftOut ownership.NodeID, commit uint64) map[ownership.NodeID]string {
-	type finding struct {
-		node ownership.NodeID
-		why  string
-	}
-	asked, found := 0, make(chan finding)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	out := make(map[ownership.NodeID]string)
 	for _, n := range c.tb.Nodes() {
 		if n.State == ownership.NodeGone || n.ID == leftOut {
 			continue
 		}
-		asked++
-		go func() { found <- finding{n.ID, c.unwell(ctx, n, commit)} }()
+		all.Go(func() {
+			why := c.unwell(ctx, n, commit)
+			mu.Lock()
+			defer mu.Unlock()
+			out[n.ID] = why
+		})
 	}
-	out := make(map[ownership.NodeID]string, asked)
-	for range asked {
-		f := <-found
-		out[f.node] = f.why
-	}
+	all.Wait()
 	return out
 }
 

@@ -149,10 +149,7 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 // attemptTime leaves room for a second attempt: at most half of what is left,
 // but no less than a second.
 func attemptTime(ctx context.Context, most time.Duration) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return most
-	}
+	deadline, _ := ctx.Deadline() // do sets one
 	return min(most, max(time.Until(deadline)/2, time.Second))
 }
 
@@ -161,10 +158,7 @@ func attemptTime(ctx context.Context, most time.Duration) time.Duration {
 // half of what is left: a ringing call has nothing to lose by asking once
 // more, and each such cut halves the time, so there are few of them.
 func pause(ctx context.Context, n int, asked time.Duration) (time.Duration, bool) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return 0, false
-	}
+	deadline, _ := ctx.Deadline() // do sets one
 	left := time.Until(deadline)
 	if left < 2*shortestTry || ctx.Err() != nil {
 		return 0, false

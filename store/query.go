@@ -201,20 +201,13 @@ func (s *callScan) next() (key, value []byte) {
 	if s.only != nil {
 		return s.nextChosen()
 	}
-	for {
-		if len(s.pending) == 0 {
-			key, value = s.key, s.value
-			s.key, s.value = s.cursor.Next()
-			return key, value
-		}
+	for len(s.pending) > 0 {
 		order := -1
 		if s.key != nil {
 			order = bytes.Compare([]byte(s.pending[0].id), s.key)
 		}
 		if order > 0 {
-			key, value = s.key, s.value
-			s.key, s.value = s.cursor.Next()
-			return key, value
+			break
 		}
 		if order == 0 { // the pending one replaces the file's
 			s.key, s.value = s.cursor.Next()
@@ -223,6 +216,9 @@ func (s *callScan) next() (key, value []byte) {
 			return []byte(id), v
 		}
 	}
+	key, value = s.key, s.value
+	s.key, s.value = s.cursor.Next()
+	return key, value
 }
 
 // takePending returns the newest pending record of the next id.
