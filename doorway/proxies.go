@@ -31,9 +31,8 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	if addr := addrlimit.Plain(ap.Addr()); !within(trusted, addr) {
 		return addrlimit.Of(addr)
 	}
-	lines := r.Header["X-Forwarded-For"]
-	for i := len(lines) - 1; i >= 0; i-- {
-		for rest := lines[i]; rest != ""; {
+	for _, line := range slices.Backward(r.Header["X-Forwarded-For"]) {
+		for rest := line; rest != ""; {
 			at := strings.LastIndexByte(rest, ',')
 			word := strings.TrimSpace(rest[at+1:])
 			rest = rest[:max(at, 0)]

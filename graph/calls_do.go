@@ -208,8 +208,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // bareNetError drops net/http's "Post <URL>" around the cause.
 func bareNetError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

@@ -3,6 +3,7 @@ package graph
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -24,17 +25,14 @@ var factNames = []string{
 // type counts as absent, and only the routing names are strict. Most follow-ups
 // have none, so the call is made when the first one comes.
 func (r *reader) fact(at **Call, name []byte) error {
-	for _, n := range factNames {
-		if string(name) == n {
-			if *at == nil {
-				*at = &Call{}
-			}
-			c := *at
-			r.path = append(r.path[:0], name...)
-			return r.walk(c)
-		}
+	if !slices.Contains(factNames, string(name)) {
+		return r.skip()
 	}
-	return r.skip()
+	if *at == nil {
+		*at = &Call{}
+	}
+	r.path = append(r.path[:0], name...)
+	return r.walk(*at)
 }
 
 // walk reads a value of any shape and keeps the texts and numbers whose path is

@@ -155,7 +155,7 @@ func (t *Table) pendingEvents(after uint64) ([]pendingEvent, *bbolt.Tx, error) {
 	}
 	var out []pendingEvent
 	inFile := true
-	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+	for _, b := range append(slices.Clip(t.sealed), t.dirty) {
 		if len(b.events) == 0 {
 			continue
 		}

@@ -166,7 +166,7 @@ func (t *Table) freeze(s *callScan) (chosen []index.Name, err error) {
 	if s.filter.Partition != 0 || s.filter.Group != "" {
 		chosen = t.preselect(s.filter)
 	}
-	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+	for _, b := range append(slices.Clip(t.sealed), t.dirty) {
 		for id, v := range b.calls {
 			s.pending = append(s.pending, pendingCall{string(id), v})
 		}
@@ -287,8 +287,8 @@ func (t *Table) pendingCall(id ownership.CallID) ([]byte, bool) {
 	if v, ok := t.dirty.calls[id]; ok {
 		return v, true
 	}
-	for i := len(t.sealed) - 1; i >= 0; i-- {
-		if v, ok := t.sealed[i].calls[id]; ok {
+	for _, b := range slices.Backward(t.sealed) {
+		if v, ok := b.calls[id]; ok {
 			return v, true
 		}
 	}

@@ -61,8 +61,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // register registers a collector, or takes over the one already there.
 func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 	err := reg.Register(*c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		existing, ok := already.ExistingCollector.(C)
 		if !ok {
 			return err

@@ -5,10 +5,11 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
-	"time"
 )
 
 // Difference is a setting that must be equal on all nodes of a region and is not.

@@ -3,10 +3,11 @@ package leader
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"tandem/cluster/clocks"
 	"tandem/ownership"
 	"tandem/store"
-	"time"
 )
 
 // LeaseLength is how long leases last now: the region's word, which stands in the

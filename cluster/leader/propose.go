@@ -3,9 +3,10 @@ package leader
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"tandem/ownership"
 	"tandem/store/record"
-	"time"
 )
 
 // Do writes an act that was asked for to the log, after what is the leader's to see to

@@ -3,10 +3,11 @@ package leader
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
-	"time"
 )
 
 // Renew answers one node's renewal.

@@ -5,8 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"tandem/ownership"
 	"time"
+
+	"tandem/ownership"
 )
 
 // restoreLimit bounds the seating of the nodes of today in a restored table.

@@ -4,10 +4,11 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/ownership"
 	"tandem/store"
-	"time"
 )
 
 // impatient returns the apps whose calls wait for no silent node.

@@ -47,8 +47,7 @@ func run(args []string, out, errw io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintln(errw, "tandem: "+err.Error())
-	var e exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[exitError](err); ok {
 		return e.code
 	}
 	return exitFailure
