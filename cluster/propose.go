@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ const retryPause = 20 * time.Millisecond
 func (pr *proposals) persist(ctx context.Context, limit time.Duration, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	last := error(nil)
+	var last error
 	for {
 		if pr.stopping.Load() {
 			return fmt.Errorf("%s: %w", doing, ErrStopped)
@@ -63,11 +64,8 @@ func (pr *proposals) persist(ctx context.Context, limit time.Duration, doing str
 		case <-time.After(retryPause):
 		case <-pr.ctx.Done():
 		case <-bounded.Done():
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
-			}
-			if last != nil {
-				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, last)
+			if why := cmp.Or(ctx.Err(), last); why != nil {
+				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, why)
 			}
 			return fmt.Errorf("%s: %w", doing, ownership.ErrNoLeader)
 		}
@@ -134,11 +132,10 @@ func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 
 // proposeAt has the leader write one act to the log.
 func (pr *proposals) proposeAt(ctx context.Context, at ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
-	return askLeader(pr, at, addr, func(l *leader.Leadership) (*ownership.Outcome, error) {
-		return l.Do(ctx, act)
-	}, func(p *transport.Peer) (*ownership.Outcome, error) {
-		return pr.forwardAct(ctx, p, act)
-	})
+	if at == pr.self {
+		return pr.proposeHere(ctx, act)
+	}
+	return pr.forwardAct(ctx, pr.links.To(at, addr), act)
 }
 
 // proposeHere writes one act to the log, if this node leads.

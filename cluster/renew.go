@@ -144,8 +144,8 @@ func (rn *renewals) giveBack(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, rn.cfg.Timings.Renew)
 	defer cancel()
-	p := rn.links.To(leader, addr)
-	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(rn.self), Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Over: true}); err != nil {
+	over := &peerpb.RenewRequest{Node: string(rn.self), Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Over: true}
+	if _, err := rn.links.To(leader, addr).Renew(ctx, over); err != nil {
 		rn.log.Debug("giving the lease back", "err", err)
 	}
 }

@@ -96,8 +96,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.Leased()}
 	if n.ID != c.self {
 		var err error
-		p := c.links.To(n.ID, n.ClusterAddr)
-		if res, err = p.Term(ctx, &peerpb.TermRequest{}); err != nil {
+		if res, err = c.links.To(n.ID, n.ClusterAddr).Term(ctx, &peerpb.TermRequest{}); err != nil {
 			return "does not answer"
 		}
 	}

@@ -206,10 +206,9 @@ func (l *Leadership) succeed(req JoinRequest) (bool, error) {
 func (l *Leadership) callBack(ctx context.Context, n ownership.Node, admit string) error {
 	ctx, cancel := context.WithTimeout(ctx, HelloLimit)
 	defer cancel()
-	p := l.Links.To(n.ID, n.ClusterAddr)
 	hello := l.Me()
 	hello.Admit = admit
-	h, err := p.Hello(ctx, hello)
+	h, err := l.Links.To(n.ID, n.ClusterAddr).Hello(ctx, hello)
 	if err != nil {
 		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
 	}
