@@ -28,7 +28,7 @@ var rooms = map[string]roomRule{
 	"spelling": {floor: 0}, // plain rules of text
 	"pass":     {floor: 0}, // what a node of one region shows at another region's admin door
 
-	"ownership": {floor: 1},
+	"ownership": {floor: 1, may: []string{"spelling"}},
 	"token":     {floor: 1, may: []string{"spelling"}},
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},

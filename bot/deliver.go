@@ -161,7 +161,6 @@ func (d *deliverer) may(h ownership.HandOver) bool {
 	return d.ledger.Holds(h.Call, h.Partition, h.Epoch)
 }
 
-// kindOf sorts what a bot returned.
 func kindOf(err error) error {
 	for _, kind := range []error{ErrReply, ErrTimeout, ErrUnreachable} {
 		if errors.Is(err, kind) {

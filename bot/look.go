@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 
 	"tandem/ownership"
@@ -67,10 +68,7 @@ func (d *adoptions) Look(s Sight) {
 	d.mu.Lock()
 	p := d.partOf(s.Partition)
 	p.seen = max(p.seen, s.Epoch)
-	queues := make([]*callQueue, 0, len(p.queues))
-	for _, l := range p.queues {
-		queues = append(queues, l)
-	}
+	queues := slices.Collect(maps.Values(p.queues))
 	d.mu.Unlock()
 	var lost []*callQueue
 	for _, l := range queues {
@@ -230,7 +228,6 @@ func (d *adoptions) tellLost(queues []*callQueue) {
 	})
 }
 
-// letGo tells the bot that a call is lost.
 func (d *adoptions) letGo(ctx context.Context, l *callQueue, t *todo) (ownership.Reply, error) {
 	k, ok := d.ledger.Find(l.call)
 	if !ok || k.State != ownership.CallEnded && (k.Owner == d.conf.Node || d.over(l)) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -112,18 +113,11 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err != nil {
 		return fmt.Errorf("listening for the other nodes: %w", err)
 	}
-	c.addr = c.cfg.Advertise
-	if c.addr == "" {
-		c.addr = ln.Addr().String()
-	}
+	c.addr = cmp.Or(c.cfg.Advertise, ln.Addr().String())
 	c.cfg.Node.Region, c.cfg.Node.ClusterAddr, c.cfg.Node.Incarnation = c.cfg.Region, c.addr, stamp.Incarnation
 	c.cfg.Node.Process = c.process
-	if c.cfg.Node.Format == 0 {
-		c.cfg.Node.Format = record.CommandFormat
-	}
-	if c.cfg.Node.State == 0 {
-		c.cfg.Node.State = ownership.NodeActive
-	}
+	c.cfg.Node.Format = cmp.Or(c.cfg.Node.Format, record.CommandFormat)
+	c.cfg.Node.State = cmp.Or(c.cfg.Node.State, ownership.NodeActive)
 	c.dial = transport.NewDialer(c.creds, c.cfg.Timings.Handshake)
 	c.dial.Refused, c.dial.Reach, c.dial.Lookup = c.portRefused, c.cfg.Ground.Dial, c.cfg.Ground.Lookup
 	c.links = transport.NewLinks(c.dial, me)

@@ -154,12 +154,10 @@ func (n *Node) openRegion(ctx context.Context) error {
 
 // relayed takes what another node relayed to this one.
 func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
-	select {
-	case <-n.opened:
-		return n.door.HandOver(ctx, h)
-	default:
+	if !(ledger{n}).open() {
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
 	}
+	return n.door.HandOver(ctx, h)
 }
 
 // letter takes what a node of another region relayed to this one.
@@ -175,9 +173,7 @@ func (n *Node) letter(w http.ResponseWriter, r *http.Request) {
 
 // letIn says whose join token a new node shows; the admin door knows them.
 func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, done bool) (string, error) {
-	select {
-	case <-n.opened:
-	default:
+	if !(ledger{n}).open() {
 		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
 	}
 	return n.private.LetIn(ctx, token, node, done)

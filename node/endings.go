@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,10 +100,7 @@ func (n ends) watchEndings(ctx context.Context) error {
 	}
 	n.stops.add("metrics of what ends", func() { n.cfg.Registry.Unregister(endingMetrics{n}) })
 	w := n.newWatch()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	n.stops.addRunning(ctx, "watch of certificates", func(ctx context.Context) {
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		for {
@@ -114,8 +112,7 @@ func (n ends) watchEndings(ctx context.Context) error {
 				return
 			}
 		}
-	}()
-	n.stops.add("watch of certificates", func() { cancel(); <-done })
+	})
 	return nil
 }
 
@@ -153,29 +150,18 @@ func (n ends) newWatch() *watch {
 func stamps(names []string) []os.FileInfo {
 	all := make([]os.FileInfo, len(names))
 	for i, name := range names {
-		if info, err := os.Stat(name); err == nil {
-			all[i] = info
-		}
+		all[i], _ = os.Stat(name) // nil: nothing does
 	}
 	return all
 }
 
 func sameStamps(a, b []os.FileInfo) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] == nil || b[i] == nil {
-			if a[i] != b[i] {
-				return false
-			}
-			continue
+	return slices.EqualFunc(a, b, func(x, y os.FileInfo) bool {
+		if x == nil || y == nil {
+			return x == y
 		}
-		if !os.SameFile(a[i], b[i]) || !a[i].ModTime().Equal(b[i].ModTime()) || a[i].Size() != b[i].Size() {
-			return false
-		}
-	}
-	return true
+		return os.SameFile(x, y) && x.ModTime().Equal(y.ModTime()) && x.Size() == y.Size()
+	})
 }
 
 // look puts files in force that have changed. What cannot be read leaves the old in

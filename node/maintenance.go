@@ -19,10 +19,7 @@ type maintenance struct{ *Node }
 
 // maintain starts the rounds that clean the table up.
 func (n maintenance) maintain(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	n.stops.addRunning(ctx, "maintenance", func(ctx context.Context) {
 		forget, reap := time.NewTicker(forgetEvery), time.NewTicker(reapEvery)
 		defer forget.Stop()
 		defer reap.Stop()
@@ -36,10 +33,6 @@ func (n maintenance) maintain(ctx context.Context) error {
 				n.reap(ctx)
 			}
 		}
-	}()
-	n.stops.add("maintenance", func() {
-		cancel()
-		<-done
 	})
 	return nil
 }
@@ -80,27 +73,20 @@ func (n maintenance) reap(ctx context.Context) {
 // of the owner it died with: nobody could ever act on it at that one.
 func (n maintenance) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for cursor := ""; ; {
-			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
+		for c, err := range n.table.Each(ownership.CallFilter{Node: n.ID()}) {
 			if err != nil {
 				n.log.Error("walking this node's calls", "err", err)
 				return
 			}
-			for _, c := range calls {
-				if c.State == ownership.CallEnded {
-					continue
-				}
-				if p, ok := n.table.Partition(c.Partition); ok {
-					c.Epoch = p.Epoch
-				}
-				if !yield(c) {
-					return
-				}
+			if c.State == ownership.CallEnded {
+				continue
 			}
-			if next == "" {
+			if p, ok := n.table.Partition(c.Partition); ok {
+				c.Epoch = p.Epoch
+			}
+			if !yield(c) {
 				return
 			}
-			cursor = next
 		}
 	}
 }

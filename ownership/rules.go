@@ -56,4 +56,5 @@ type SetRules struct {
 	Taken  bool
 }
 
-func (SetRules) act() {}
+func (a SetRules) at() time.Time        { return a.At }
+func (a SetRules) from(t time.Time) Act { a.At = t; return a }

@@ -21,8 +21,6 @@ type View interface {
 	Partition(PartitionID) (Partition, bool)
 	// PartitionsOf returns a node's partitions, by number.
 	PartitionsOf(NodeID) []Partition
-	// Node returns one node's record.
-	Node(NodeID) (Node, bool)
 	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []Node
 	// Live counts the live calls that a node acts for.
@@ -77,10 +75,7 @@ type Bundle struct {
 // its deadline. Whole seconds let a table sum calls up, and the end of the second
 // is the safe side: two legs of a pair are never taken for a call and its retry.
 func RingsUntil(deadline time.Time) time.Time {
-	if whole := deadline.Truncate(time.Second); whole.Equal(deadline) {
-		return whole
-	}
-	return deadline.Truncate(time.Second).Add(time.Second)
+	return deadline.Add(time.Second - 1).Truncate(time.Second)
 }
 
 // Owner is who owns a partition now, as one node sees it.
