@@ -16,10 +16,11 @@ type Live struct {
 	Age    time.Duration
 }
 
-// Routed is one new call of the past, and where it would go.
+// Routed is new calls of the past, where they go, and where they would go.
 type Routed struct {
-	Before, After ownership.Region // empty: nobody may take it
+	Before, After ownership.Region // empty: nobody may take them
 	Why           string           // of After
+	Calls         int
 }
 
 // Question is what is asked about live calls that are to end where they are, and new
@@ -153,12 +154,12 @@ func arrivals(q Question, mean time.Duration) []Arrival {
 	}
 	reasons := map[ownership.Region]map[string]int{}
 	for _, c := range q.Traffic {
-		at(c.Before).Before++
-		at(c.After).After++
+		at(c.Before).Before += c.Calls
+		at(c.After).After += c.Calls
 		if reasons[c.After] == nil {
 			reasons[c.After] = map[string]int{}
 		}
-		reasons[c.After][c.Why]++
+		reasons[c.After][c.Why] += c.Calls
 	}
 	out := make([]Arrival, 0, len(all))
 	for r, a := range all {

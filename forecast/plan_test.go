@@ -19,13 +19,13 @@ func TestEvacuate(t *testing.T) {
 		q.Ended = append(q.Ended, 20*minute, 20*minute, 3*time.Hour)
 	}
 	for i := range 100 {
-		c := Routed{Before: "emea", After: "amer", Why: "region emea is evacuated"}
+		c := Routed{Before: "emea", After: "amer", Why: "region emea is evacuated", Calls: 1}
 		if i < 10 {
-			c = Routed{Before: "emea", After: "emea", Why: "a hard rule"}
+			c = Routed{Before: "emea", After: "emea", Why: "a hard rule", Calls: 1}
 		}
 		q.Traffic = append(q.Traffic, c)
 	}
-	q.Traffic = append(q.Traffic, Routed{Before: "amer", After: "amer", Why: "no rule"}, Routed{Before: "apac", Why: "apac is down"})
+	q.Traffic = append(q.Traffic, Routed{"amer", "amer", "no rule", 1}, Routed{"apac", "", "apac is down", 1})
 	p := Evacuate(q)
 	want := []Tenant{{"bank", 2, 600}, {"shop", 1, 7200}}
 	if diff := cmp.Diff(want, p.Tenants); diff != "" || p.Live != 3 {
@@ -61,7 +61,7 @@ func TestPlansAreBounded(t *testing.T) {
 	var q Question
 	for i := range 500 {
 		q.Live = append(q.Live, Live{Tenant: ownership.TenantID(fmt.Sprint(i / 2)), Age: time.Duration(i) * minute})
-		q.Traffic = append(q.Traffic, Routed{"emea", "amer", fmt.Sprint(i)})
+		q.Traffic = append(q.Traffic, Routed{"emea", "amer", fmt.Sprint(i), 1})
 	}
 	p := Evacuate(q)
 	if n := len(p.Tenants); n != mostTenants+1 || p.Tenants[n-1].Tenant != "" || p.Tenants[n-1].Live != 500-2*mostTenants {

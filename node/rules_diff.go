@@ -12,9 +12,26 @@ import (
 	"tandem/webhook"
 )
 
-// Diff implements admin.Rulebook: each node holds the candidate against its own calls.
+// Diff implements admin.Rulebook.
 func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, err error) {
+	out, routes := a.routes(ctx, text)
 	moves := map[[2]ownership.Region]int{}
+	for _, r := range routes {
+		if r.From != r.To {
+			moves[[2]ownership.Region{r.From, r.To}] += r.Calls
+		}
+	}
+	for pair, n := range moves {
+		out.Moves = append(out.Moves, api.RulesMoves{From: pair[0], To: pair[1], Calls: n})
+	}
+	slices.SortFunc(out.Moves, func(a, b api.RulesMoves) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	return out, nil
+}
+
+// routes has each node of the region hold a candidate against its own calls.
+func (a adminRules) routes(ctx context.Context, text string) (out api.RulesDiff, routes []webhook.RegionRoute) {
 	for _, c := range a.n.region.Consult(ctx, topicRulesDiff, []byte(text)) {
 		var d webhook.RulesDiff
 		if c.Err == nil {
@@ -32,18 +49,10 @@ func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, e
 		if !d.Since.IsZero() && (out.Since.IsZero() || d.Since.Before(out.Since)) {
 			out.Since = d.Since
 		}
-		for _, m := range d.Moves {
-			moves[[2]ownership.Region{m.From, m.To}] += m.Calls
-		}
+		routes = append(routes, d.Routes...)
 		for _, e := range d.Examples {
 			out.Examples = append(out.Examples, api.RulesMoved(e))
 		}
 	}
-	for pair, n := range moves {
-		out.Moves = append(out.Moves, api.RulesMoves{From: pair[0], To: pair[1], Calls: n})
-	}
-	slices.SortFunc(out.Moves, func(a, b api.RulesMoves) int {
-		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
-	})
-	return out, nil
+	return out, routes
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.yaml.in/yaml/v3"
+
 	"tandem/ownership"
 )
 
@@ -60,4 +62,76 @@ func (d Document) evacuate(v *RegionVerdict, here ownership.Region) {
 			}
 		}
 	}
+}
+
+// Evacuate writes an evacuation into the text of a document, and leaves the rest of it,
+// comments too, as it is. No regions to go to: the region is evacuated no more, see
+// ErrNotEvacuated.
+func Evacuate(text string, region ownership.Region, to []ownership.Region) (string, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return "", fmt.Errorf("reading the rules: %w", err)
+	}
+	if len(doc.Content) == 0 { // nothing but comments, at most
+		doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return "", errors.New("reading the rules: the document is no mapping")
+	}
+	all := child(root, "evacuated")
+	if len(to) == 0 {
+		if all == nil || !remove(all, string(region)) {
+			return "", fmt.Errorf("region %s: %w", region, ErrNotEvacuated)
+		}
+		if len(all.Content) == 0 {
+			remove(root, "evacuated")
+		}
+	} else {
+		if all == nil {
+			all = &yaml.Node{Kind: yaml.MappingNode}
+			root.Content = append(root.Content, scalar("evacuated"), all)
+		}
+		remove(all, string(region))
+		var value yaml.Node
+		if err := value.Encode(Evacuation{To: to}); err != nil {
+			return "", fmt.Errorf("writing the rules: %w", err)
+		}
+		value.Style = yaml.FlowStyle
+		all.Content = append(all.Content, scalar(string(region)), &value)
+	}
+	if len(root.Content) == 0 {
+		return "rules: []\n", nil
+	}
+	out, err := yaml.Marshal(&doc)
+	if err != nil {
+		return "", fmt.Errorf("writing the rules: %w", err)
+	}
+	return string(out), nil
+}
+
+// ErrNotEvacuated says that a region takes new calls as ever.
+var ErrNotEvacuated = errors.New("it is not evacuated")
+
+func scalar(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: s} }
+
+// child returns the value of a mapping's key; nil: there is none.
+func child(mapping *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key && mapping.Content[i+1].Kind == yaml.MappingNode {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// remove takes a key out of a mapping, and reports whether it was there.
+func remove(mapping *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			mapping.Content = slices.Delete(mapping.Content, i, i+2)
+			return true
+		}
+	}
+	return false
 }

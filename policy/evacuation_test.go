@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -92,6 +93,47 @@ func TestBadEvacuations(t *testing.T) {
 	} {
 		if _, err := ReadDocument([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestEvacuateWritesIntoTheText: what an operator wrote stays, comments too.
+func TestEvacuateWritesIntoTheText(t *testing.T) {
+	const text = "# ours\nrules:\n    - {when: 'true', region: emea} # all\ntables:\n    t: {HU: emea}\n"
+	out, err := Evacuate(text, "emea", []ownership.Region{"amer", "apac"})
+	if err != nil || !strings.Contains(out, "# ours\n") || !strings.Contains(out, "# all") || !strings.Contains(out, "evacuated:\n    emea: {to: [amer, apac]}\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	again, err := Evacuate(out, "emea", []ownership.Region{"apac"})
+	if err != nil || strings.Count(again, "emea: {to:") != 1 || !strings.Contains(again, "emea: {to: [apac]}") {
+		t.Errorf("%v\n%s", err, again)
+	}
+	if back, err := Evacuate(again, "emea", nil); err != nil || back != text {
+		t.Errorf("%v\n%q", err, back)
+	}
+	if _, err := Evacuate(text, "amer", nil); !errors.Is(err, ErrNotEvacuated) {
+		t.Error(err)
+	}
+	for _, text := range []string{"", "# nothing\n", "{}", `{"rules": [], "evacuated": {"apac": {"to": ["amer"]}}}`} {
+		out, err := Evacuate(text, "emea", []ownership.Region{"amer"})
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if c, err := ReadDocument([]byte(out)); err != nil || c.Evacuated["emea"].To[0] != "amer" {
+			t.Errorf("%q became %q: %v", text, out, err)
+		}
+		back, err := Evacuate(out, "emea", nil)
+		if err != nil {
+			t.Errorf("%q: %v", out, err)
+		}
+		if _, err := ReadDocument([]byte(back)); err != nil {
+			t.Errorf("%q became %q: %v", out, back, err)
+		}
+	}
+	for _, text := range []string{"- a", "{", "x"} {
+		if out, err := Evacuate(text, "emea", []ownership.Region{"amer"}); err == nil {
+			t.Errorf("%q became %q", text, out)
 		}
 	}
 }

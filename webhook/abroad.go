@@ -74,18 +74,22 @@ const redirectTrips = 2
 // routeRegion asks the rules where a call that nobody here knows is handled; room is what
 // this region can take, see Table.Room.
 func (a *abroad) routeRegion(q *request, d *decision, marked bool, room int) policy.RegionStep {
-	app := q.app // alone: a request that is kept for this would be one more allocation
-	query := policy.RouteQuery{Here: a.cfg.Region, Marked: marked, Room: max(room, policy.RoomUnknown), Look: func(r ownership.Region) policy.RegionLook {
-		there := a.regions.Look(r, app)
-		base, ok := a.regions.URL(r)
-		return policy.RegionLook{Up: there.Up && ok && a.bases.good(base), Room: max(there.Room, policy.RoomUnknown), Detour: redirectTrips * there.RTT}
-	}}
+	query := a.query(q.app, marked, room)
 	if d.part.incoming {
 		if query.Left = q.deadline(d.part).Sub(a.now()); query.Left <= 0 {
 			query.Left = -1 // late; 0 would say that there is no clock
 		}
 	}
 	return policy.RouteRegion(d.verdict, query)
+}
+
+// query is what routing knows of the moment, without a clock.
+func (a *abroad) query(app ownership.AppID, marked bool, room int) policy.RouteQuery {
+	return policy.RouteQuery{Here: a.cfg.Region, Marked: marked, Room: max(room, policy.RoomUnknown), Look: func(r ownership.Region) policy.RegionLook {
+		there := a.regions.Look(r, app)
+		base, ok := a.regions.URL(r)
+		return policy.RegionLook{Up: there.Up && ok && a.bases.good(base), Room: max(there.Room, policy.RoomUnknown), Detour: redirectTrips * there.RTT}
+	}}
 }
 
 // overflow sends a new call on for which this region has turned out to have no room, if its

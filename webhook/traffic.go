@@ -83,21 +83,26 @@ func (h *Handler) record(q *request, ds []decision) {
 
 // RulesDiff says where other rules would have sent the calls that rang at this node.
 type RulesDiff struct {
-	Recorded  int           `json:"recorded"`        // calls that are remembered
-	Since     time.Time     `json:"since,omitzero"`  // the oldest of them
-	Elsewhere int           `json:"elsewhere"`       // of them would have another home
-	Repinned  int           `json:"repinned"`        // of them would have another pin
-	Failing   int           `json:"failing"`         // calls for which a rule or pin of the candidate could not be evaluated
-	Moves     []RegionMoves `json:"moves,omitempty"` // in no certain order
+	Recorded  int           `json:"recorded"`         // calls that are remembered
+	Since     time.Time     `json:"since,omitzero"`   // the oldest of them
+	Elsewhere int           `json:"elsewhere"`        // of them would have another home
+	Repinned  int           `json:"repinned"`         // of them would have another pin
+	Failing   int           `json:"failing"`          // calls for which a rule or pin of the candidate could not be evaluated
+	Routes    []RegionRoute `json:"routes,omitempty"` // of all of them, in no certain order; those beyond mostRoutes without their reasons
 	Examples  []MovedCall   `json:"examples,omitempty"`
 }
 
-// RegionMoves counts the calls that would go to one region instead of another.
-type RegionMoves struct {
-	From  ownership.Region `json:"from"`
-	To    ownership.Region `json:"to"`
+// RegionRoute counts the calls that go to one region and would go to another, or to the
+// same, for one reason. No region: nobody may take them.
+type RegionRoute struct {
+	From  ownership.Region `json:"from,omitempty"`
+	To    ownership.Region `json:"to,omitempty"`
+	Why   string           `json:"why"` // of To
 	Calls int              `json:"calls"`
 }
+
+// mostRoutes bounds the reasons that are told apart.
+const mostRoutes = 500
 
 // MovedCall is one of them.
 type MovedCall struct {
@@ -109,34 +114,56 @@ type MovedCall struct {
 	Why  string           `json:"why"` // by the candidate
 }
 
-// Diff holds a candidate against the calls that rang here: their homes by the rules
-// that are in force, and by it. The examples are the newest.
+// Diff holds a candidate against the calls that rang here: where they would be handled
+// as the regions are at this moment, by the rules that are in force, and by it. The
+// examples are the newest.
 func (h *Handler) Diff(candidate *policy.Compiled) RulesDiff {
 	now := h.policy.Load()
 	var d RulesDiff
-	moves := map[[2]ownership.Region]int{}
+	routes := map[RegionRoute]int{}
 	for _, c := range slices.Backward(h.traffic.all()) {
 		d.Recorded++
 		d.Since = c.at
-		was, is := now.rules.Home(c.facts, h.cfg.Region), candidate.Rules.Home(c.facts, h.cfg.Region)
+		was, _ := h.destination(now.rules, c.facts)
+		is, failing := h.destination(candidate.Rules, c.facts)
 		pin := candidate.Pins.For(c.facts)
-		if len(is.Errors)+len(pin.Errors) > 0 {
+		if failing || len(pin.Errors) > 0 {
 			d.Failing++
 		}
 		if now.pins.For(c.facts).Pin != pin.Pin {
 			d.Repinned++
 		}
-		if was.Region == is.Region {
+		r := RegionRoute{From: taker(was), To: taker(is), Why: is.Why}
+		if _, known := routes[r]; !known && len(routes) >= mostRoutes {
+			r.Why = "" // at most one more for each pair of regions
+		}
+		routes[r]++
+		if r.From == r.To {
 			continue
 		}
 		d.Elsewhere++
-		moves[[2]ownership.Region{was.Region, is.Region}]++
 		if len(d.Examples) < diffExamples {
-			d.Examples = append(d.Examples, MovedCall{c.at, c.call, was.Region, is.Region, was.Why, is.Why})
+			d.Examples = append(d.Examples, MovedCall{c.at, c.call, r.From, r.To, was.Why, is.Why})
 		}
 	}
-	for pair, n := range moves {
-		d.Moves = append(d.Moves, RegionMoves{pair[0], pair[1], n})
+	for r, n := range routes {
+		r.Calls = n
+		d.Routes = append(d.Routes, r)
 	}
 	return d
+}
+
+// destination is where rules send a call that comes at this moment with time enough, and
+// whether one of them could not be evaluated.
+func (h *Handler) destination(rules *policy.Rules, f policy.Facts) (policy.RegionStep, bool) {
+	v := rules.Home(f, h.cfg.Region)
+	return policy.RouteRegion(v, h.query(f.App, false, policy.RoomUnknown)), len(v.Errors) > 0
+}
+
+// taker is the region that handles a call; empty: none does.
+func taker(s policy.RegionStep) ownership.Region {
+	if s.Step == policy.StepRefuse {
+		return ""
+	}
+	return s.Region
 }

@@ -30,7 +30,7 @@ func TestTheDoorRemembersWhatRang(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := nd.door.Diff(candidate)
-	if d.Recorded != 3 || d.Elsewhere != 3 || d.Repinned != 3 || d.Failing != 0 || len(d.Examples) != 3 || len(d.Moves) != 2 || d.Since.IsZero() {
+	if d.Recorded != 3 || d.Elsewhere != 3 || d.Repinned != 3 || d.Failing != 0 || len(d.Examples) != 3 || len(d.Routes) != 2 || d.Since.IsZero() {
 		t.Errorf("the difference is %+v", d)
 	}
 	if e := d.Examples[0]; e.Call != "c3" || e.From != "emea" || e.To != "amer" || !strings.HasPrefix(e.Why, "region rule 1 matches") {

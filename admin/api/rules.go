@@ -88,7 +88,7 @@ type RulesCandidate struct {
 type RulesDiff struct {
 	Recorded  int          `json:"recorded" doc:"Calls that are remembered."`
 	Since     time.Time    `json:"since,omitzero" doc:"The oldest of them."`
-	Elsewhere int          `json:"elsewhere" doc:"Of them would have another home."`
+	Elsewhere int          `json:"elsewhere" doc:"Of them would be handled in another region, as the regions are now."`
 	Repinned  int          `json:"repinned" doc:"Of them would have another pin."`
 	Failing   int          `json:"failing" doc:"Of them are such that a rule or pin of the candidate could not be evaluated."`
 	Moves     []RulesMoves `json:"moves" doc:"By regions, most calls first."`
@@ -97,9 +97,9 @@ type RulesDiff struct {
 	Missing   []string     `json:"missing" doc:"Nodes that could not be asked, and why."`
 }
 
-// RulesMoves counts the calls that would have one home instead of another.
+// RulesMoves counts the calls that would be handled in one region instead of another.
 type RulesMoves struct {
-	From  ownership.Region `json:"from"`
+	From  ownership.Region `json:"from" doc:"Empty: none."`
 	To    ownership.Region `json:"to"`
 	Calls int              `json:"calls"`
 }
