@@ -63,7 +63,12 @@ func TestGetAsksTheNextDoor(t *testing.T) {
 				w := doorsWorld(t, d, "https://a.example", "https://b.example")
 				var got *http.Request
 				d.set("a.example", one)
-				d.set("b.example", func(r *http.Request) (*http.Response, error) { got = r; return says(404, "no such call")(r) })
+				d.set("b.example", func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == "/v1/calls" { // and not a look at the same time
+						got = r
+					}
+					return says(404, "no such call")(r)
+				})
 				status, text, err := asking(ownership.By(t.Context(), "alice"), w)
 				if err != nil || status != 404 || text != "no such call" {
 					t.Fatalf("%d %q, %v", status, text, err)
