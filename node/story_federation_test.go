@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,4 +146,46 @@ func TestOneViewFromAnyNode(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond) // the view is watched over a time
 	}
+}
+
+// TestF23_ARegionThatStandsStill answers nothing and refuses nothing: it is down within
+// three seconds, what is asked of all regions comes in time without it, and it is up again
+// soon after it goes on.
+func TestF23_ARegionThatStandsStill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it needs nodes that are processes of their own")
+	}
+	t.Parallel()
+	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 1, children: true})
+	emea, amer := s.seat("emea-1"), s.seat("amer-1")
+	c := emea.api()
+	up := func() bool {
+		all, err := c.Regions(t.Context())
+		must(t, err)
+		return all[1].Healthy
+	}
+	eventually(t, "emea calls amer up", func() error { return not(up(), "it does not") })
+	amer.sendSignal(syscall.SIGSTOP)
+	still := time.Now()
+	for up() {
+		if time.Since(still) > 4*time.Second { // three, and the machine is busy
+			t.Fatalf("amer is up %s after it stood still", time.Since(still))
+		}
+		time.Sleep(10 * time.Millisecond) // the view is watched over a time
+	}
+	t.Logf("amer is down %s after it stood still", time.Since(still))
+	all, err := client.New(emea.admin, s.plan.token, "")
+	must(t, err)
+	t.Cleanup(all.Close)
+	var told api.Gathered
+	all.Region, all.Gathered = "all", func(g api.Gathered) { told = g }
+	began := time.Now()
+	nodes, err := all.Nodes(t.Context())
+	if took := time.Since(began); err != nil || len(nodes) != 1 || !told.Partial || !told.Parts[1].Partial || told.Parts[1].Error == "" || took > 4*time.Second {
+		t.Errorf("without amer, after %s: %+v, %+v, %v", took, nodes, told, err)
+	}
+	amer.sendSignal(syscall.SIGCONT)
+	again := time.Now()
+	eventually(t, "emea calls amer up again", func() error { return not(up(), "it does not") })
+	t.Logf("amer is up %s after it went on", time.Since(again))
 }
