@@ -100,6 +100,15 @@ func TestGetShowsAPass(t *testing.T) {
 			if got != want[0] {
 				t.Errorf("the summary was asked for with %q", got)
 			}
+			d.now(says(401, ""))
+			after(time.Second)
+			if hint := strings.Contains(w.Regions()[0].Error, "handle_keys_file"); hint != (token == "") {
+				t.Errorf("with token %q a refusal is told as %q", token, w.Regions()[0].Error)
+			}
+			d.now(func(r *http.Request) (*http.Response, error) {
+				got = r.Header.Get("Authorization")
+				return says(200, fullSummary)(r)
+			})
 			if _, _, err := asking(ownership.By(t.Context(), "alice"), w); err != nil || got != want[1] {
 				t.Errorf("calls were asked for with %q, %v", got, err)
 			}

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,25 +46,29 @@ func TestRegionsKnowEachOther(t *testing.T) {
 		return not(look.Up && look.Room > 0 && look.RTT > 0, "for a new call it is %+v", look)
 	}
 	eventually(t, "emea knows amer", knows)
-	streams := 0
-	for _, d := range emea.node.regions.Regions()[0].Doors {
-		if d.Streaming {
-			streams++
+	eventually(t, "all of amer's doors tell by streams", func() error {
+		for _, d := range emea.node.regions.Regions()[0].Doors {
+			if !d.Streaming {
+				return fmt.Errorf("%s does not", d.URL)
+			}
 		}
-	}
-	if streams != 3 {
-		t.Errorf("of amer's doors %d tell by streams", streams)
-	}
+		return nil
+	})
+	var ages []time.Duration
 	died := time.Now()
 	s.seat("amer-1").stop()
 	for time.Since(died) < 5*time.Second {
 		if !emea.node.regions.Healthy("amer") {
 			t.Fatalf("amer is down %s after the named node went: %+v", time.Since(died), emea.node.regions.Regions())
 		}
-		if age := time.Since(emea.node.regions.Regions()[0].AsOf); age > 2*time.Second {
-			t.Errorf("what is known of amer is %s old", age)
-		}
+		ages = append(ages, time.Since(emea.node.regions.Regions()[0].AsOf))
 		time.Sleep(50 * time.Millisecond) // the view is watched over a time
+	}
+	slices.Sort(ages)
+	p99 := ages[len(ages)*99/100]
+	t.Logf("what is known of amer is %s old (p99), %s at worst; a request there takes %s", p99, ages[len(ages)-1], emea.node.regions.Regions()[0].RTT)
+	if p99 > 2*time.Second {
+		t.Errorf("what is known of amer is %s old (p99)", p99)
 	}
 	eventually(t, "emea says which door is lost", func() error {
 		r := emea.node.regions.Regions()[0]
