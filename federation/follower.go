@@ -130,8 +130,12 @@ func (f *follower) pause(ctx context.Context, began time.Time, length time.Durat
 		case <-next.C:
 			return
 		case <-f.woke:
+			before := f.changed
 			if l, any := f.hearsay(); any {
 				f.learn(l, false)
+			}
+			if f.changed != before {
+				return // new doors are asked at once
 			}
 		case s := <-f.ended:
 			if f.over(s) {
