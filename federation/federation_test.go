@@ -355,6 +355,8 @@ func TestMetrics(t *testing.T) {
 		}
 		want := map[string]float64{
 			"tandem_federation_region_up amer":          0,
+			"tandem_federation_rtt_seconds amer":        0, // no door answers
+			"tandem_federation_age_seconds amer":        3,
 			"tandem_federation_looks_total amer missed": 3,
 			"tandem_federation_looks_total amer ready":  1,
 		}
@@ -374,6 +376,7 @@ func TestStartRefuses(t *testing.T) {
 		want    string
 	}{
 		{"no name", []Region{{URL: "https://x.example"}}, `reading region "": it has no name`},
+		{"all", []Region{{Name: "all", URL: "https://x.example"}}, `reading region "all": its name means all regions`},
 		{"twice", []Region{{Name: "a", URL: "https://x.example"}, {Name: "a", URL: "https://y.example"}}, `reading region "a": it is listed twice`},
 		{"no URL", []Region{{Name: "a"}}, "its url is not https"},
 		{"B99 file", []Region{{Name: "a", URL: "file:///etc/passwd"}}, "its url is not https"},
