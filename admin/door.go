@@ -140,7 +140,7 @@ func (d *Door) routes() error {
 	d.actRoutes()
 	d.streamRoutes()
 	d.tokenRoutes()
-	d.ruleRoutes()
+	ruleDoor{d}.routes()
 	d.opsRoutes()
 	d.docsRoutes()
 	if err := d.pageRoutes(); err != nil {

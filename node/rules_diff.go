@@ -15,7 +15,7 @@ import (
 // Diff implements admin.Rulebook: each node holds the candidate against its own calls.
 func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, err error) {
 	moves := map[[2]ownership.Region]int{}
-	for _, c := range a.n.region.Consult(ctx, topicRulesDiff, []byte(text)) {
+	for _, c := range a.region.Consult(ctx, topicRulesDiff, []byte(text)) {
 		var d webhook.RulesDiff
 		if c.Err == nil {
 			c.Err = json.Unmarshal(c.Body, &d)
