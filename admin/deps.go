@@ -21,6 +21,7 @@ type Deps struct {
 	Cluster Cluster // required: acts and membership, from any node
 
 	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
+	Elsewhere Elsewhere                                                          // reaches the other regions; nil: nobody does
 	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
 	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
 	PassKeys  func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken

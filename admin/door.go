@@ -133,7 +133,7 @@ func (d *Door) routes() error {
 		writeProblem(w, http.StatusMethodNotAllowed, "This path does not take this method.")
 	})
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
-	d.api.UseMiddleware(d.admit)
+	d.api.UseMiddleware(d.admit, d.abroad)
 	d.readRoutes()
 	d.stopRoutes()
 	d.callRoutes()

@@ -35,7 +35,7 @@ func (d ruleDoor) routes() {
 	}
 	get := d.operation("get-rules", http.MethodGet, "/v1/rules", api.RoleRead, "The rules in force: text, number, who set them, and which nodes and regions have them")
 	get.Errors = append(get.Errors, http.StatusNotImplemented)
-	huma.Register(d.api, get, func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
+	huma.Register(d.api, far(get, toOne), func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
 		fresh, err := d.freshen(ctx, in.Asking)
 		if err != nil {
 			return nil, err
@@ -48,13 +48,13 @@ func (d ruleDoor) routes() {
 		n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
 		return &answer[api.RulesNow]{fresh, n}, nil
 	})
-	read(d.Door, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
+	read(d.Door, toOne, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
 		func(context.Context) (api.List[ownership.Rules], error) {
 			all := slices.Clone(d.deps.Table.Rules())
 			slices.Reverse(all)
 			return list(all), nil
 		})
-	huma.Register(d.api, d.operation("get-rules-version", http.MethodGet, "/v1/rules/history/{number}", api.RoleRead, "One version of the rules with its text"),
+	huma.Register(d.api, far(d.operation("get-rules-version", http.MethodGet, "/v1/rules/history/{number}", api.RoleRead, "One version of the rules with its text"), toOne),
 		func(_ context.Context, in *struct {
 			Number uint64 `path:"number" minimum:"1"`
 		}) (*reply[api.RulesVersion], error) {

@@ -29,6 +29,7 @@ const (
 
 // eventsAsked is the input of the event stream.
 type eventsAsked struct {
+	Region      string `query:"region" maxLength:"64" doc:"Of which region; absent: of the one whose node is asked."`
 	After       uint64 `query:"after" doc:"Only events with a higher id. Last-Event-ID goes first."`
 	LastEventID string `header:"Last-Event-ID" maxLength:"20"`
 	Follow      bool   `query:"follow" default:"true" doc:"false: end when there are no more."`
@@ -36,7 +37,7 @@ type eventsAsked struct {
 
 // streamRoutes puts the event stream and snapshots on the door.
 func (d *Door) streamRoutes() {
-	op := d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
+	op := far(d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID"), asStream)
 	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
 		"An event of kind " + string(history.Gap) + " says that older ones are no longer kept. " +
 		"The stream breaks off when its token is revoked or expires."

@@ -40,6 +40,15 @@ func (s *state) node(id ownership.NodeID) (NodeView, bool) {
 	return NodeView{}, false
 }
 
+// Told returns all that another region told of itself last; false: nothing yet.
+func (w *Regions) Told(r ownership.Region) (api.Summary, bool) {
+	f, ok := w.byName[r]
+	if !ok || f.state.Load().figures == nil {
+		return api.Summary{}, false
+	}
+	return f.state.Load().figures.Summary, true
+}
+
 // Nodes returns the nodes of another region as it told of them last, gone ones too;
 // nil: it did not, as one of older software does not.
 func (w *Regions) Nodes(r ownership.Region) []NodeView {
