@@ -28,15 +28,18 @@ var rooms = map[string]roomRule{
 	"spelling": {floor: 0}, // plain rules of text
 	"pass":     {floor: 0}, // what a node of one region shows at another region's admin door
 
-	"ownership": {floor: 1},
+	"ownership": {floor: 1, may: []string{"spelling"}},
 	"token":     {floor: 1, may: []string{"spelling"}},
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},
+	"forecast":  {floor: 2, may: []string{"ownership"}},
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ownership"}},
 	"admin/api": {floor: 2, may: []string{"ownership"}},
+
+	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
@@ -66,7 +69,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "graph", "ownership", "pass", "policy", "rulebook", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "graph", "ownership", "pass", "policy", "rulebook", "store",
 			"token", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

@@ -32,7 +32,7 @@ func (d *Door) actRoutes() {
 	huma.Register(d.api, found, func(ctx context.Context, _ *empty) (*empty, error) {
 		return d.act(ctx, d.deps.Cluster.Found)
 	})
-	d.leaseRoutes()
+	leaseRoutes(d)
 	d.actOnNode("remove-node", http.MethodDelete, "/v1/nodes/{id}", "Take a node out of the region; its partitions go to the others",
 		d.deps.Cluster.Remove)
 	d.actOnNode("undrain-node", http.MethodDelete, "/v1/nodes/{id}/drain", "Bring a draining node back",
@@ -136,14 +136,14 @@ func (j *joinAsked) Resolve(ctx huma.Context) []error {
 func (d *Door) join(ctx context.Context, in *joinAsked) (*reply[api.Node], error) {
 	note(ctx, "the node at "+in.Body.Address)
 	return within(ctx, d, func(ctx context.Context) (api.Node, error) {
-		if err := d.useToken(ctx, in.Body.Address, false); err != nil {
+		if err := (doorTokens{d}).useToken(ctx, in.Body.Address, false); err != nil {
 			return api.Node{}, err
 		}
 		n, err := d.deps.Cluster.Meet(ctx, in.Body.Address, in.Body.ID, in.token)
 		if err != nil {
 			return api.Node{}, err
 		}
-		if err := d.useToken(ctx, in.Body.Address, true); err != nil {
+		if err := (doorTokens{d}).useToken(ctx, in.Body.Address, true); err != nil {
 			// The node is in; the token can bring in no other, and ends by its time.
 			d.log.Warn("ending a token for one use", "token", caller(ctx).Name, "err", err)
 		}

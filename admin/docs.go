@@ -26,7 +26,7 @@ type docsOperation struct {
 
 // docsRoutes serves the API's description as a page. Everything it needs is in
 // this program: it works on a machine without internet.
-func (d *Door) docsRoutes() {
+func docsRoutes(d *Door) {
 	ops := sync.OnceValue(func() []docsOperation { return docsOperations(d.api.OpenAPI()) })
 	d.router.HandlerFunc(http.MethodGet, "/v1/docs", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -140,14 +140,14 @@ func (d *Door) routes() error {
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
 	d.api.UseMiddleware(d.admit, d.abroad.reach)
 	d.readRoutes()
-	d.stopRoutes()
+	stopRoutes(d)
 	d.callRoutes()
 	d.actRoutes()
 	d.streamRoutes()
-	d.tokenRoutes()
+	doorTokens{d}.tokenRoutes()
 	ruleDoor{d}.routes()
-	d.opsRoutes()
-	d.docsRoutes()
+	ops{d}.opsRoutes()
+	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {
 		return err
 	}

@@ -24,8 +24,11 @@ import (
 // code find one that was left lying about.
 const SecretPrefix = "tandem_"
 
+// doorTokens are the tokens of the admin doors.
+type doorTokens struct{ *Door }
+
 // tokenRoutes puts the door's own tokens on the door.
-func (d *Door) tokenRoutes() {
+func (d doorTokens) tokenRoutes() {
 	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", api.RoleOperate, "Names, roles and ends of the region's tokens and of this node's file; never the tokens"),
 		func(ctx context.Context, in *struct{ Asking }) (*answer[api.List[api.TokenInfo]], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
@@ -67,7 +70,7 @@ func (d *Door) tokenAct(ctx context.Context, act ownership.Act) error {
 	return d.deps.Cluster.ReadBarrier(ctx)
 }
 
-func (d *Door) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (*reply[api.TokenMade], error) {
+func (d doorTokens) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (*reply[api.TokenMade], error) {
 	ask := in.Body
 	roles := make([]string, len(ask.Roles))
 	for i, r := range ask.Roles {
@@ -110,7 +113,7 @@ func (d *Door) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (
 // bring in the node at an address, first before and then after it is done. Of
 // two nodes that one token is shown for, the table lets one pass. Other tokens
 // are not asked.
-func (d *Door) useToken(ctx context.Context, address string, done bool) error {
+func (d doorTokens) useToken(ctx context.Context, address string, done bool) error {
 	who := caller(ctx)
 	if !who.Once {
 		return nil
@@ -136,7 +139,7 @@ func (d *Door) LetIn(ctx context.Context, secret string, node ownership.NodeID, 
 	if refused != nil || !who.may(api.RoleJoin) {
 		return "", errNoJoinToken
 	}
-	if err := d.useToken(withCaller(ctx, who), string(node), done); err != nil {
+	if err := (doorTokens{d}).useToken(withCaller(ctx, who), string(node), done); err != nil {
 		if errors.Is(err, ownership.ErrConflict) {
 			err = fmt.Errorf("%w: %w", errNoJoinToken, err)
 		}

@@ -12,7 +12,7 @@ import (
 
 // leaseRoutes puts the length of leases on the door: a fact of the region, not of a
 // node's file.
-func (d *Door) leaseRoutes() {
+func leaseRoutes(d *Door) {
 	huma.Register(d.api, d.operation("get-lease", http.MethodGet, "/v1/region/lease", api.RoleRead, "How long leases last in the region"),
 		func(context.Context, *empty) (*reply[api.RegionLease], error) {
 			return &reply[api.RegionLease]{api.RegionLease{Length: d.deps.Cluster.Lease().String()}}, nil

@@ -20,8 +20,11 @@ import (
 // checkTime is how long one check of /readyz may take.
 const checkTime = 2 * time.Second
 
+// ops is what monitoring and operators of the machine ask.
+type ops struct{ *Door }
+
 // opsRoutes puts what monitors, operators and debuggers ask on the door.
-func (d *Door) opsRoutes() {
+func (d ops) opsRoutes() {
 	huma.Register(d.api, d.operation("whoami", http.MethodGet, "/v1/whoami", anyRole, "How this door knows the caller"),
 		func(ctx context.Context, _ *empty) (*reply[api.Whoami], error) {
 			return &reply[api.Whoami]{caller(ctx).Whoami}, nil
@@ -54,7 +57,7 @@ func (d *Door) opsRoutes() {
 }
 
 // document describes a plain handler in the OpenAPI document.
-func (d *Door) document(path, id string, role api.Role, summary, content string) {
+func (d ops) document(path, id string, role api.Role, summary, content string) {
 	op := d.operation(id, http.MethodGet, path, role, summary)
 	refusal := func(status int) *huma.Response {
 		return &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": {}}}
@@ -82,7 +85,7 @@ func (d *Door) document(path, id string, role api.Role, summary, content string)
 
 // readyz asks all checks at once. Their names and errors are for callers with
 // the role read: a load balancer needs the status only.
-func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
+func (d ops) readyz(w http.ResponseWriter, r *http.Request) {
 	results := d.ready(r.Context())
 	out, status := api.Readiness{Ready: true}, http.StatusOK
 	for i, c := range results {
@@ -102,7 +105,7 @@ func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 
 // ready asks every check and gives the answers in the checks' order. A check
 // that does not come back in time counts as failed, and is waited for no more.
-func (d *Door) ready(ctx context.Context) []api.CheckResult {
+func (d ops) ready(ctx context.Context) []api.CheckResult {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	type done struct {

@@ -184,7 +184,7 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session st
 		return
 	}
 	defer s.d.streams.leave(who.hash)
-	s.d.pump(r.Context(), newEventStream(w, false), who, after, true)
+	eventFeed{s.d}.pump(r.Context(), newEventStream(w, false), who, after, true)
 }
 
 // pageTimes cuts the events' times to what pages show.

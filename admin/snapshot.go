@@ -15,10 +15,13 @@ import (
 	"tandem/ownership"
 )
 
+// snapshots are the whole table in one file.
+type snapshots struct{ *Door }
+
 // saveSnapshot streams the table. An error before the first byte becomes a
 // problem; one after it breaks the connection, so that half a file is never
 // taken for a whole one.
-func (d *Door) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, error) {
+func (d snapshots) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, error) {
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		_, w, _ := humahttprouter.Unwrap(ctx)
 		out := http.NewResponseController(w)
@@ -69,7 +72,7 @@ func (u *uploadAsked) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-func (d *Door) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, error) {
+func (d snapshots) restoreSnapshot(ctx context.Context, in *uploadAsked) (*empty, error) {
 	deadline := time.Now().Add(api.SnapshotTime)
 	out := http.NewResponseController(in.w)
 	if err := errors.Join(out.SetReadDeadline(deadline), out.SetWriteDeadline(deadline)); err != nil {

@@ -12,7 +12,7 @@ import (
 
 // stopRoutes puts the question before a restart on the door. It asks the other
 // nodes at this moment, so it has no consistency to choose.
-func (d *Door) stopRoutes() {
+func stopRoutes(d *Door) {
 	op := d.operation("check-stop", http.MethodGet, "/v1/nodes/{id}/stop-check", api.RoleRead, "Whether a node may be stopped now")
 	op.Errors = append(op.Errors, http.StatusNotFound)
 	huma.Register(d.api, op, func(ctx context.Context, in *nodePath) (*reply[ownership.StopCheck], error) {

@@ -47,23 +47,27 @@ func (d *Door) streamRoutes() {
 			Type: huma.TypeArray, Items: d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[history.Event](), true, "Event"),
 		}}},
 	}}
-	huma.Register(d.api, op, d.followEvents)
+	huma.Register(d.api, op, eventFeed{d}.followEvents)
 	d.watchRoute()
+	claims{d.deps.Journal}.route(d)
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
-	huma.Register(d.api, save, d.saveSnapshot)
+	huma.Register(d.api, save, snapshots{d}.saveSnapshot)
 
 	restore := d.noContent(d.change("restore-snapshot", http.MethodPut, "/v1/snapshot", api.RoleOperate, "Replace the region's table by a snapshot of the same deployment and region"))
 	restore.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	restore.Errors = append(restore.Errors, http.StatusUnprocessableEntity)
-	huma.Register(d.api, restore, d.restoreSnapshot)
+	huma.Register(d.api, restore, snapshots{d}.restoreSnapshot)
 }
+
+// eventFeed is the stream of events.
+type eventFeed struct{ *Door }
 
 // busyStreams refuses a follower too many.
 const busyStreams = "As many streams as this node serves, or serves one token, are open already."
 
-func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
+func (d eventFeed) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamResponse, error) {
 	after, err := resumePoint(in.LastEventID, strconv.FormatUint(in.After, 10))
 	if err != nil {
 		return nil, huma.Error400BadRequest(err.Error())
@@ -84,7 +88,7 @@ func (d *Door) followEvents(ctx context.Context, in *eventsAsked) (*huma.StreamR
 
 // events returns at most limit events after an id, oldest first, and the id of the oldest
 // one that is still kept; 0: none is.
-func (d *Door) events(after uint64, limit int) (events []history.Event, oldest uint64, err error) {
+func (d eventFeed) events(after uint64, limit int) (events []history.Event, oldest uint64, err error) {
 	first, err := d.deps.Journal.Events(0, 1)
 	if err != nil {
 		return nil, 0, err
@@ -147,7 +151,7 @@ func (p *places) leave(token [sha256.Size]byte) {
 // pump sends events until the follower goes, the door closes, or, without
 // follow, there are no more. Before each batch and with each beat it looks whether
 // the reader's token still holds: a stream must not outlive it.
-func (d *Door) pump(ctx context.Context, s *eventStream, reader visitor, after uint64, follow bool) {
+func (d eventFeed) pump(ctx context.Context, s *eventStream, reader visitor, after uint64, follow bool) {
 	for {
 		if !d.auth.still(reader, api.RoleRead) {
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
@@ -198,7 +202,7 @@ var errClosing = errors.New("the door is closing")
 
 // waitEvent waits for an event above after, for a beat at most, and not past
 // the door's closing.
-func (d *Door) waitEvent(ctx context.Context, after uint64) error {
+func (d eventFeed) waitEvent(ctx context.Context, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, eventBeat)
 	defer cancel()
 	ctx, cancelCause := context.WithCancelCause(ctx)

@@ -60,14 +60,18 @@ func (d *queues) unhold(l *callQueue, h ownership.HandOver) {
 // awaitLease waits until this node may act for the call, for as long as it is its
 // own. A node that starts again learns of its partitions before
 // it has a lease, and after a power cut the others may be hours away: nobody
-// would tell it again, for its epochs stay the same.
+// would tell it again, for its epochs stay the same. What was listed before the lease
+// may be over with it: a lease says that the table here has caught up.
 func (d *adoptions) awaitLease(ctx context.Context, l *callQueue, h ownership.HandOver) bool {
-	for wait := leasePause; !d.ledger.Holds(h.Call, h.Partition, h.Epoch); wait = min(2*wait, time.Second) {
-		if !d.ledger.Owns(h.Call, h.Partition, h.Epoch) || d.over(l) || !d.waitToTell(ctx, wait) {
+	for wait := leasePause; ; wait = min(2*wait, time.Second) {
+		held := d.ledger.Holds(h.Call, h.Partition, h.Epoch) // asked first: the table may only get newer
+		if !d.stands(l, h) {
 			return false
 		}
+		if held || !d.waitToTell(ctx, wait) {
+			return held
+		}
 	}
-	return true
 }
 
 // adoptRinging answers, or has the bot answer. The router's answer comes first

@@ -66,6 +66,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -185,7 +186,7 @@ func New(c Config, ledger Ledger) (*Dispatcher, error) {
 		if a.Bot == nil || a.Answer == AnswerByRouter && a.Graph == nil {
 			return nil, fmt.Errorf("setting up the dispatcher for app %s: it has no bot, or answer: router and no credentials for Graph", a.ID)
 		}
-		d.apps[a.ID] = newServed(a)
+		d.apps[a.ID] = &served{App: a, ring: lane{most: ringAtOnce}, tell: lane{most: tellAtOnce}}
 	}
 	var err error
 	if d.count, err = newMetrics(c.Metrics, d); err != nil {
@@ -268,28 +269,19 @@ func (d *queues) untilHopeless(ctx context.Context, giveUp func()) {
 }
 
 func (c Config) withDefaults() Config {
-	c.QueueLimit = orDefault(c.QueueLimit, 64)
-	c.TotalLimit = orDefault(c.TotalLimit, 4096)
-	c.WaitLimit = orDefault(c.WaitLimit, 10*time.Second)
-	c.TellFor = orDefault(c.TellFor, 2*time.Minute)
-	c.HealthEvery = orDefault(c.HealthEvery, time.Second)
+	c.QueueLimit = cmp.Or(c.QueueLimit, 64)
+	c.TotalLimit = cmp.Or(c.TotalLimit, 4096)
+	c.WaitLimit = cmp.Or(c.WaitLimit, 10*time.Second)
+	c.TellFor = cmp.Or(c.TellFor, 2*time.Minute)
+	c.HealthEvery = cmp.Or(c.HealthEvery, time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.Leased == nil {
 		c.Leased = func() bool { return true }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
 	return c
-}
-
-func orDefault[T int | time.Duration](v, def T) T {
-	if v <= 0 {
-		return def
-	}
-	return v
 }
 
 // Check says why New would refuse the apps, but for their Bot and Graph.

@@ -156,12 +156,11 @@ func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandO
 func (d *deliverer) may(h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		k, ok := d.ledger.Find(h.Call)
-		return ok && k.Owner != "" && k.Owner != d.conf.Node && k.State != ownership.CallEnded
+		return ok && (k.State == ownership.CallEnded || k.Owner != "" && k.Owner != d.conf.Node)
 	}
 	return d.ledger.Holds(h.Call, h.Partition, h.Epoch)
 }
 
-// kindOf sorts what a bot returned.
 func kindOf(err error) error {
 	for _, kind := range []error{ErrReply, ErrTimeout, ErrUnreachable} {
 		if errors.Is(err, kind) {
@@ -183,7 +182,7 @@ func (d *deliverer) tell(ctx context.Context, l *callQueue, t *todo, h ownership
 	ctx, cancel := context.WithTimeout(ctx, d.conf.TellFor)
 	defer cancel()
 	for wait := firstTellPause; ; wait = min(2*wait, longestTellPause) {
-		if t.owed && (d.over(l) || !d.stands(h)) {
+		if t.owed && !d.stands(l, h) {
 			return ownership.Reply{}, failed(h, ownership.ErrFenced, nil) // there is nothing to tell any more
 		}
 		reply, err := d.deliver(ctx, l, h)
@@ -195,7 +194,7 @@ func (d *deliverer) tell(ctx context.Context, l *callQueue, t *todo, h ownership
 		}
 		switch {
 		case t.owed: // once in a round
-		case d.waitToTell(ctx, wait) && !d.over(l) && d.stands(h):
+		case d.waitToTell(ctx, wait) && d.stands(l, h):
 			continue
 		default:
 			d.count.untold.WithLabelValues(string(h.Event)).Inc()
@@ -206,12 +205,14 @@ func (d *deliverer) tell(ctx context.Context, l *callQueue, t *todo, h ownership
 	}
 }
 
-// stands reports whether an event is still to be told, with a lease or without.
-func (d *deliverer) stands(h ownership.HandOver) bool {
+// stands reports whether an event is still to be told, with a lease or without. A call
+// may end while it waits, by another node's word: then the table here hears of it.
+func (d *deliverer) stands(l *callQueue, h ownership.HandOver) bool {
 	if h.Event == ownership.EventLost {
 		return d.may(h)
 	}
-	return d.ledger.Owns(h.Call, h.Partition, h.Epoch)
+	k, ok := d.ledger.Find(h.Call)
+	return !d.over(l) && d.ledger.Owns(h.Call, h.Partition, h.Epoch) && !(ok && k.State == ownership.CallEnded)
 }
 
 func (d *deliverer) waitToTell(ctx context.Context, wait time.Duration) bool {

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -55,13 +56,17 @@ func handled(r ownership.Reply) bool { return r.Status < http.StatusInternalServ
 
 // find looks for a message that is under way or was handled. The lock is held.
 func (l *callQueue) find(k key) (*delivery, *handledMessage) {
+	return l.search(func(e *delivery) bool { return e.key == k }, func(m *handledMessage) bool { return m.key == k })
+}
+
+func (l *callQueue) search(waits func(*delivery) bool, was func(*handledMessage) bool) (*delivery, *handledMessage) {
 	for _, e := range l.queue {
-		if e.key == k {
+		if waits(e) {
 			return e, nil
 		}
 	}
 	for i := range l.handled {
-		if l.handled[i].key == k {
+		if was(&l.handled[i]) {
 			return nil, &l.handled[i]
 		}
 	}
@@ -95,17 +100,7 @@ func (l *callQueue) findFirst(epoch ownership.Epoch) (*delivery, *handledMessage
 	if epoch == 0 {
 		return nil, nil
 	}
-	for _, e := range l.queue {
-		if e.first == epoch {
-			return e, nil
-		}
-	}
-	for i := range l.handled {
-		if l.handled[i].first == epoch {
-			return nil, &l.handled[i]
-		}
-	}
-	return nil, nil
+	return l.search(func(e *delivery) bool { return e.first == epoch }, func(m *handledMessage) bool { return m.first == epoch })
 }
 
 // remember keeps a message that was handled. Of Tandem's own events only the
@@ -143,12 +138,6 @@ func (l *callQueue) prune(now moment) {
 	}
 }
 
-// isSpelled reports whether raw is what spelled makes of the id.
-func isSpelled(raw, id string) bool {
-	return len(id) == 32 && len(raw) == 36 && raw[:8] == id[:8] && raw[8] == '-' && raw[9:13] == id[8:12] && raw[13] == '-' &&
-		raw[14:18] == id[12:16] && raw[18] == '-' && raw[19:23] == id[16:20] && raw[23] == '-' && raw[24:] == id[20:]
-}
-
 // spelled writes a call's id for Graph's URLs as Graph's documentation writes
 // GUIDs.
 func spelled(id string) string {
@@ -161,8 +150,5 @@ func spelled(id string) string {
 // rawID returns the call's id for Graph's URLs: as the cloud spelled it, or, for
 // a record without that, as spelled does.
 func rawID(c ownership.Call) string {
-	if c.RawCall != "" {
-		return c.RawCall
-	}
-	return spelled(string(c.ID))
+	return cmp.Or(c.RawCall, spelled(string(c.ID)))
 }

@@ -28,7 +28,6 @@ const (
 var connectionHeaders = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate",
 	"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Host", "Expect"}
 
-// headersToBot returns what an HTTP bot is sent with a hand-over.
 func headersToBot(h ownership.HandOver) http.Header {
 	out := endToEnd(withoutToken(h.Header))
 	for name := range out {

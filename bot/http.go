@@ -2,6 +2,7 @@ package bot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,7 @@ func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
 		return nil, err
 	}
 	return &HTTPBot{
-		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: orDefault(c.ReplySize, defaultReplySize),
+		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: cmp.Or(c.ReplySize, defaultReplySize),
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
@@ -142,12 +143,10 @@ func (b *HTTPBot) Health(ctx context.Context) (Report, error) {
 
 // sortNetError returns the kind, with net/http's "Post <URL>" taken off.
 func sortNetError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	var slow net.Error
-	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &slow) && slow.Timeout()) {
+	if slow, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && slow.Timeout() {
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 
 	"tandem/ownership"
@@ -38,7 +39,8 @@ type adoptions struct{ *deliverer }
 //   - Orphaned: the bot is told `rejoin`, and when it takes that the table hears
 //     that the call has been taken up.
 //
-// What was this node's and stands elsewhere now, answered: the bot is told `lost`.
+// What was this node's and stands elsewhere now, answered, or was ended by somebody
+// else: the bot is told `lost`.
 // Of what has not changed nobody is told anything.
 func (d *adoptions) Look(s Sight) {
 	var ring []ownership.Call
@@ -66,10 +68,7 @@ func (d *adoptions) Look(s Sight) {
 	d.mu.Lock()
 	p := d.partOf(s.Partition)
 	p.seen = max(p.seen, s.Epoch)
-	queues := make([]*callQueue, 0, len(p.queues))
-	for _, l := range p.queues {
-		queues = append(queues, l)
-	}
+	queues := slices.Collect(maps.Values(p.queues))
 	d.mu.Unlock()
 	var lost []*callQueue
 	for _, l := range queues {
@@ -168,8 +167,12 @@ func (d *records) compare(l *callQueue, k ownership.Known) (lost bool) {
 	case k.App != l.app.ID || k.Partition != l.partition || l.dropped:
 		return false
 	case k.State == ownership.CallEnded:
-		d.ended(l, false)
-		return false
+		over := l.endedAt != 0
+		if d.ended(l, false); over || !l.had || l.letGo {
+			return false
+		}
+		l.todo = &todo{event: ownership.EventLost, held: true} // somebody else ended it
+		return true
 	}
 	d.tellAgain(l, k)
 	if k.Owner == d.conf.Node {
@@ -225,10 +228,9 @@ func (d *adoptions) tellLost(queues []*callQueue) {
 	})
 }
 
-// letGo tells the bot that a call is lost.
 func (d *adoptions) letGo(ctx context.Context, l *callQueue, t *todo) (ownership.Reply, error) {
 	k, ok := d.ledger.Find(l.call)
-	if !ok || k.Owner == d.conf.Node || k.State == ownership.CallEnded || d.over(l) {
+	if !ok || k.State != ownership.CallEnded && (k.Owner == d.conf.Node || d.over(l)) {
 		return accepted(), nil
 	}
 	d.mu.Lock()

@@ -337,3 +337,33 @@ func TestALateAnswerMakesAnOrphan(t *testing.T) {
 		s.expect(t, "as an orphan", "rejoin")
 	})
 }
+
+// TestACallThatSomebodyElseEndedIsLost: an operator released it at another node, or
+// another region turned out to have it. The bot lets go, once; of a call whose end it
+// was told it hears nothing more.
+func TestACallThatSomebodyElseEndedIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, func(c *Config) { c.Leased = func() bool { return true } })
+		over := pinned("emea-1", 3, ownership.CallEnded)
+		s.see(3, over)
+		time.Sleep(time.Minute)
+		s.expect(t, "of a call that it never had")
+
+		take(t, s, update("m1"))
+		for range 2 {
+			s.see(3, over)
+			time.Sleep(10 * time.Second)
+		}
+		s.expect(t, "of its own call", "lost")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, func(c *Config) { c.Leased = func() bool { return true } })
+		take(t, s, update("m1"))
+		end := update("m2")
+		end.Ends = true
+		take(t, s, end)
+		s.see(3, pinned("emea-1", 3, ownership.CallEnded))
+		time.Sleep(time.Minute)
+		s.expect(t, "of a call that the cloud ended")
+	})
+}

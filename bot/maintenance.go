@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"tandem/graph"
@@ -197,10 +198,8 @@ func (d *maintenance) beatAgain(l *callQueue) {
 // tellSeen tells the table of live calls that showed life since it last heard of
 // them, many in one act, each once in seenEvery.
 func (d *maintenance) tellSeen(queues []*callQueue) {
-	for len(queues) > 0 {
-		n := min(len(queues), seenBatch)
-		d.tellSeenOf(queues[:n])
-		queues = queues[n:]
+	for some := range slices.Chunk(queues, seenBatch) {
+		d.tellSeenOf(some)
 	}
 }
 

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -203,7 +204,7 @@ func (d *Dispatcher) recallCall(c CallMemory, had bool) {
 		}
 		handled = append(handled, k)
 	}
-	slices.SortStableFunc(handled, func(a, b handledMessage) int { return int(min(max(a.at-b.at, -1), 1)) })
+	slices.SortStableFunc(handled, func(a, b handledMessage) int { return cmp.Compare(a.at, b.at) })
 	for _, k := range handled {
 		if e, old := l.find(k.key); e == nil && old == nil && now.since(k.at) <= rememberFor {
 			l.keep(k)

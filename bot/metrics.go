@@ -49,24 +49,16 @@ func newMetrics(r prometheus.Registerer, d *Dispatcher) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_waiting",
-		Help: "Hand-overs waiting or under way."}, func() float64 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return float64(d.waiting)
-	})
-	queues := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_lines",
-		Help: "Calls the dispatcher remembers, ended ones too."}, func() float64 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return float64(d.calls)
-	})
-	records := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_bot_records",
-		Help: "Calls whose end or answer the table has yet to hear."}, func() float64 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return float64(len(d.register.calls))
-	})
+	size := func(name, help string, n func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return float64(n())
+		})
+	}
+	waiting := size("tandem_bot_waiting", "Hand-overs waiting or under way.", func() int { return d.waiting })
+	queues := size("tandem_bot_lines", "Calls the dispatcher remembers, ended ones too.", func() int { return d.calls })
+	records := size("tandem_bot_records", "Calls whose end or answer the table has yet to hear.", func() int { return len(d.register.calls) })
 	for _, c := range []prometheus.Collector{m.handOvers, m.seconds, m.repeats, m.late, m.untold, m.answerTime,
 		m.lost, m.beats, m.recordRetries, m.healthy, waiting, queues, records} {
 		if err := r.Register(c); err != nil {

@@ -1,8 +1,10 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,18 +123,14 @@ func (d *queues) queueOf(app *served, h ownership.HandOver) (*callQueue, error) 
 		d.dueAt(l, now.add(rememberFor))
 	}
 	l.epoch = max(l.epoch, h.Epoch)
-	if l.rawCall == "" && !isSpelled(h.RawCall, string(l.call)) {
+	if l.rawCall == "" && h.RawCall != spelled(string(l.call)) {
 		l.rawCall = strings.Clone(h.RawCall)
 	}
 	return l, nil
 }
 
-// raw returns the call's id as the cloud spelled it.
 func (l *callQueue) raw() string {
-	if l.rawCall != "" {
-		return l.rawCall
-	}
-	return spelled(string(l.call))
+	return cmp.Or(l.rawCall, spelled(string(l.call)))
 }
 
 // handOver returns the queue's place for actions that no notification asked for.
@@ -177,7 +175,6 @@ func (d *queues) tally(l *callQueue, e *delivery, by int) {
 	}
 }
 
-// run works through the queue until it is empty.
 func (d *queues) run(l *callQueue) {
 	for {
 		d.mu.Lock()
@@ -216,18 +213,14 @@ func (d *queues) finish(l *callQueue, e *delivery, reply ownership.Reply, err er
 	if err == nil || e.own {
 		return
 	}
-	rest := l.queue[:0]
-	for _, w := range l.queue {
-		if w.own {
-			rest = append(rest, w)
-			continue
+	l.queue = slices.DeleteFunc(l.queue, func(w *delivery) bool {
+		if !w.own {
+			w.work = nil
+			w.stand(ownership.Reply{}, err)
+			d.tally(l, w, -1)
 		}
-		w.work = nil
-		w.stand(ownership.Reply{}, err)
-		d.tally(l, w, -1)
-	}
-	clear(l.queue[len(rest):])
-	l.queue = rest
+		return !w.own
+	})
 }
 
 // settle lets the callers go with this reply while the delivery's work goes on.

@@ -2,7 +2,6 @@ package bot
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -108,15 +107,11 @@ func (d *Dispatcher) isGone(ctx context.Context, app *served, c ownership.Call) 
 // call for an hour, and the question is no notification. Only 410 Gone ends the
 // call: anything in front of the bot may answer 404.
 func (d *Dispatcher) confirm(ctx context.Context, app *served, c ownership.Call) (bool, error) {
-	body, err := json.Marshal(struct {
-		Event string         `json:"event"`
-		Call  ownership.Call `json:"call"`
-	}{"confirm", c})
+	h, err := eventOf("confirm", c, "")
 	if err != nil {
-		return false, fmt.Errorf("writing what the table knows of call %s: %w", c.ID, err)
+		return false, err
 	}
-	h := ownership.HandOver{Event: ownership.EventUpdate, App: c.App, Tenant: c.Tenant, Call: c.ID, RawCall: rawID(c),
-		Partition: c.Partition, Epoch: c.Epoch, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
+	h.Event, h.MessageID, h.Deadline = ownership.EventUpdate, "", time.Time{}
 	reply, err := d.deliver(ctx, &callQueue{app: app}, h)
 	switch {
 	case err != nil:

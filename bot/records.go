@@ -79,7 +79,6 @@ func (d *records) staff(working bool) {
 	}
 }
 
-// tellTable tells the table until there is nothing left to tell.
 func (d *records) tellTable() {
 	for wait := firstRecordPause; ; {
 		o, act := d.nextRecord()
@@ -160,7 +159,6 @@ func (d *records) renewed(act ownership.Act, err error) ownership.Act {
 	return rel
 }
 
-// apply gives one act to the Ledger.
 func (d *records) apply(ctx context.Context, act ownership.Act) error {
 	out, err := d.ledger.Do(ctx, act)
 	if err == nil && out != nil {

@@ -28,10 +28,6 @@ type served struct {
 	health patient
 }
 
-func newServed(a App) *served {
-	return &served{App: a, ring: lane{most: ringAtOnce}, tell: lane{most: tellAtOnce}}
-}
-
 // lane lets a bounded number of queues begin what they have to do of Tandem's own.
 type lane struct {
 	most, busy int

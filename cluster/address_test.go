@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"tandem/ownership"
 	"testing"
 	"time"
+
+	"tandem/ownership"
 )
 
 // TestO5_TwoNodesSwapTheirAddresses: known nodes are taken where they are now.

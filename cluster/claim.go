@@ -61,7 +61,7 @@ func (pr *proposals) Claim(ctx context.Context, cl ownership.Claim) (ownership.P
 		defer cancel()
 	}
 	var d decided
-	err := pr.persist(ctx, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, at ownership.NodeID, _ string) (err error) {
+	err := pr.persist(ctx, pr.cfg.Timings.Decide, "claiming call "+string(cl.Call), anytime, func(ctx context.Context, at ownership.NodeID, _ string) (err error) {
 		way := pr.forward
 		if at == pr.self {
 			way = pr.lead
@@ -195,61 +195,55 @@ func (pr *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 	if err != nil {
 		return batch.FailAll[decided](len(claims), err)
 	}
-	pr.m.batch(len(claims))
+	pr.m.batches.Observe(float64(len(claims)))
 	out, err := l.Propose(ctx, ownership.Claims{Claims: claims})
-	if err == nil && out.Err != nil {
-		err = out.Err
-	}
-	if err != nil {
-		return batch.FailAll[decided](len(claims), err)
-	}
-	res := make([]batch.Result[decided], len(claims))
+	res := perClaim(claims, out, err)
 	now := time.Now()
-	for i := range claims {
-		if i >= len(out.Placements) {
-			res[i].Err = fmt.Errorf("claiming call %s: the table placed %d of %d claims", claims[i].Call, len(out.Placements), len(claims))
-			continue
-		}
-		res[i].Val = decided{out.Placements[i], out.Index}
-		if i < len(out.Errors) {
-			res[i].Err = out.Errors[i]
-		}
-		if why := out.Placements[i].Reason; res[i].Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
-			l.Leases.Placed(out.Placements[i].Owner, 1, now)
+	for _, r := range res {
+		if why := r.Val.placement.Reason; r.Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
+			l.Leases.Placed(r.Val.placement.Owner, 1, now)
 		}
 	}
 	return res
 }
 
-// forwardClaims is a follower's end of a claim: one request to the leader.
+// forwardClaims is a follower's end of a claim.
 func (pr *proposals) forwardClaims(claims []ownership.Claim) []batch.Result[decided] {
-	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
-	defer cancel()
-	at, addr, changed := pr.leader.now()
-	if at == "" || at == pr.self {
-		return batch.FailAll[decided](len(claims), ownership.ErrNotLeader)
+	out, err := pr.forwardBatch(ownership.Claims{Claims: claims})
+	return perClaim(claims, out, err)
+}
+
+// perClaim gives each claim its own part of a batch's outcome.
+func perClaim(claims []ownership.Claim, out *ownership.Outcome, err error) []batch.Result[decided] {
+	if err == nil {
+		err = out.Err
 	}
-	ctx, end := until(ctx, changed)
-	defer end()
-	out, err := pr.forwardAct(ctx, pr.links.To(at, addr), ownership.Claims{Claims: claims})
+	if err == nil && (len(out.Placements) != len(claims) || len(out.Errors) != len(claims)) {
+		err = fmt.Errorf("claiming %d calls: the table placed %d", len(claims), len(out.Placements))
+	}
 	if err != nil {
 		return batch.FailAll[decided](len(claims), err)
 	}
-	if out.Err != nil {
-		return batch.FailAll[decided](len(claims), out.Err)
-	}
 	res := make([]batch.Result[decided], len(claims))
-	for i := range claims {
-		if i >= len(out.Placements) {
-			res[i].Err = fmt.Errorf("claiming call %s: the leader answered for %d of %d claims", claims[i].Call, len(out.Placements), len(claims))
-			continue
-		}
+	for i := range res {
 		res[i] = batch.Result[decided]{Val: decided{out.Placements[i], out.Index}, Err: out.Errors[i]}
 	}
 	return res
 }
 
-// forwardAct sends an act to the leader.
+// forwardBatch is a follower's end: one request to the leader, for as long as it leads.
+func (pr *proposals) forwardBatch(act ownership.Act) (*ownership.Outcome, error) {
+	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
+	defer cancel()
+	at, addr, changed := pr.leader.now()
+	if at == "" || at == pr.self {
+		return nil, ownership.ErrNotLeader
+	}
+	ctx, end := until(ctx, changed)
+	defer end()
+	return pr.forwardAct(ctx, pr.links.To(at, addr), act)
+}
+
 func (pr *proposals) forwardAct(ctx context.Context, p *transport.Peer, act ownership.Act) (*ownership.Outcome, error) {
 	b, err := record.EncodeAct(act, pr.tb.Format())
 	if err != nil {
@@ -292,14 +286,13 @@ func (pr *proposals) WhatIf(ctx context.Context, cl ownership.Claim) (ownership.
 		cl.Via = pr.self
 	}
 	var p ownership.Placement
-	err := pr.persist(ctx, "asking where call "+string(cl.Call)+" would go", anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
-		return pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-			p, err = l.WhatIf(ctx, cl)
-			return err
-		}, func(peer *transport.Peer) (err error) {
-			p, err = whatIfBy(ctx, peer, cl)
-			return err
+	err := pr.persist(ctx, pr.cfg.Timings.Decide, "asking where call "+string(cl.Call)+" would go", anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+		p, err = askLeader(pr, at, addr, func(l *leader.Leadership) (ownership.Placement, error) {
+			return l.WhatIf(ctx, cl)
+		}, func(peer *transport.Peer) (ownership.Placement, error) {
+			return whatIfBy(ctx, peer, cl)
 		})
+		return err
 	})
 	return p, err
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,6 +38,7 @@ type Cluster struct {
 	creds *transport.Credentials // nil: plain, loopback only
 	port  *transport.Port
 	http  *http.Server
+	*abroad
 
 	orphans  orphans
 	shifts   atomic.Uint64 // counts the acts that may have changed who owns what
@@ -111,21 +113,15 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	if err != nil {
 		return fmt.Errorf("listening for the other nodes: %w", err)
 	}
-	c.addr = c.cfg.Advertise
-	if c.addr == "" {
-		c.addr = ln.Addr().String()
-	}
+	c.addr = cmp.Or(c.cfg.Advertise, ln.Addr().String())
 	c.cfg.Node.Region, c.cfg.Node.ClusterAddr, c.cfg.Node.Incarnation = c.cfg.Region, c.addr, stamp.Incarnation
 	c.cfg.Node.Process = c.process
-	if c.cfg.Node.Format == 0 {
-		c.cfg.Node.Format = record.CommandFormat
-	}
-	if c.cfg.Node.State == 0 {
-		c.cfg.Node.State = ownership.NodeActive
-	}
+	c.cfg.Node.Format = cmp.Or(c.cfg.Node.Format, record.CommandFormat)
+	c.cfg.Node.State = cmp.Or(c.cfg.Node.State, ownership.NodeActive)
 	c.dial = transport.NewDialer(c.creds, c.cfg.Timings.Handshake)
 	c.dial.Refused, c.dial.Reach, c.dial.Lookup = c.portRefused, c.cfg.Ground.Dial, c.cfg.Ground.Lookup
 	c.links = transport.NewLinks(c.dial, me)
+	c.abroad = newAbroad(c.proposals, c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
 		Open: c.openRaftTo, Welcome: c.welcome, NotMember: c.notMember, Beyond: c.beyond, Refused: c.m.refuse, Logger: rlog,
@@ -149,6 +145,7 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.http = transport.NewServer(c.creds, door, transport.ServerConfig{
 		Self: me, Handshake: c.cfg.Timings.Handshake, Guard: door.membersOnly, Refused: c.m.refuse, Logger: c.log,
 	})
+	c.abroad.open(c.creds, me)
 	return nil
 }
 
@@ -160,6 +157,7 @@ func (c *Cluster) run() {
 			c.log.Error("serving the peer link", "err", err)
 		}
 	})
+	c.wg.Go(func() { c.abroad.serve(c.port.RegionLink()) })
 	c.wg.Go(c.watchLeader)
 	c.wg.Go(func() { transport.WatchPeers(c.ctx, c.raft, c.log) })
 	c.wg.Go(c.rule)
@@ -292,6 +290,7 @@ func (c *Cluster) stop(ctx context.Context) error {
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
+	errs = append(errs, c.abroad.shut(ctx))
 	c.leadHanded(ctx)
 	// Raft waits for the messages that it has under way, up to their time-outs. It
 	// has nothing to say any more, so they are cut short.

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -81,6 +83,9 @@ type Deps struct {
 	// HandOver takes a notification that another node relayed here. It must not
 	// relay it again; the cluster refuses if it tries.
 	HandOver func(context.Context, ownership.HandOver) (ownership.Reply, error)
+	// Letter is the public door for notifications that nodes of other regions pass on, each
+	// as the cloud sent it. It must not pass them on to a region again. nil: there is none.
+	Letter http.Handler
 	// Health is asked at every renewal and must not block.
 	Health func() Health
 	// Quiesce waits until no effect of the partition is under way at this node's bot
@@ -125,9 +130,6 @@ type Change struct {
 	// acts for calls of this node: a reservation, its own or another's in a partition
 	// of its own, came, lapsed, was reclaimed or went.
 	Look []ownership.PartitionID
-	// Resumed marks the first change after a start: Got lists what the node
-	// owns already, with From naming the node itself.
-	Resumed bool
 }
 
 // Errors of this room, beside the ones of ownership.
@@ -140,12 +142,7 @@ var (
 
 func (c *Config) fill() error {
 	c.Timings.Fill()
-	if c.MaxConnsPerIP == 0 {
-		c.MaxConnsPerIP = defaultPerIP
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.MaxConnsPerIP, c.Logger = cmp.Or(c.MaxConnsPerIP, defaultPerIP), cmp.Or(c.Logger, slog.Default())
 	c.Ground.fill()
 	return c.Check()
 }
@@ -190,7 +187,6 @@ func (c Config) CheckFiles() error {
 	return err
 }
 
-// identity is who this node is.
 func (c Config) identity() transport.Identity {
 	return transport.Identity{Deployment: c.Deployment, Region: c.Region, Node: c.Node.ID}
 }
@@ -207,7 +203,9 @@ type Ground struct {
 
 func (g *Ground) fill() {
 	if g.Listen == nil {
-		g.Listen = listenTCP
+		g.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		}
 	}
 	if g.Dial == nil {
 		g.Dial = transport.DialTCP
@@ -221,9 +219,4 @@ func (g *Ground) fill() {
 	if g.Table == nil {
 		g.Table = func(table raft.FSM) raft.FSM { return table }
 	}
-}
-
-func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", addr)
 }

@@ -336,8 +336,7 @@ func greetAt(ctx context.Context, l *transport.Links, addrs []string, hello *pee
 	var refused error
 	for _, addr := range l.Dialer.Resolved(ctx, addrs) {
 		wg.Go(func() {
-			p := l.To("", addr)
-			h, err := p.Hello(ctx, hello)
+			h, err := l.To("", addr).Hello(ctx, hello)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, ownership.ErrForeign) {

@@ -124,7 +124,7 @@ func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if last := n.moved[len(n.moved)-1]; !last.Resumed || len(last.Got) != len(before) {
+	if last := n.moved[len(n.moved)-1]; len(last.Got) != len(before) || last.Got[0].From != n.id {
 		t.Errorf("the change after a restart is %+v, want all partitions resumed", last)
 	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -116,10 +117,7 @@ func (en *entry) admitted() {
 // identity is the region's: random, made when it was founded. Empty: this node
 // belongs to none yet, or to one that was founded by older software.
 func (st *standing) identity() string {
-	if id := st.tb.Identity(); id != "" {
-		return id
-	}
-	return st.st.Lineage().Identity
+	return cmp.Or(st.tb.Identity(), st.st.Lineage().Identity)
 }
 
 // formerly is the region's identity before a snapshot of another founding was

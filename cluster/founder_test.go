@@ -148,7 +148,7 @@ func TestANewcomerStandsForNoElectionBeforeItHasCaughtUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Recover(st, []Peer{{ID: n.id, Addr: n.Addr(), Voter: true}}, testLogger()); err != nil || st.Lineage().Newcomer {
+	if err := Recover(st, n.Addr(), testLogger()); err != nil || st.Lineage().Newcomer {
 		t.Errorf("after a recovery it stands for no election: %v", err)
 	}
 	if err := st.Close(); err != nil {

@@ -81,20 +81,16 @@ func (st *standing) stuck(p ownership.Partition) (pinned, ringing bool, err erro
 	}
 	now := time.Now()
 	for _, state := range []ownership.CallState{ownership.CallAnswered, ownership.CallClaimed} {
-		for cursor := ""; ; {
-			calls, next, err := st.tb.Calls(ownership.CallFilter{Partition: p.ID, State: state}, cursor, 0)
+		for k, err := range st.tb.Each(ownership.CallFilter{Partition: p.ID, State: state}) {
 			if err != nil {
 				return false, false, err
 			}
-			for _, k := range calls {
-				// What is reserved for another stays that one's, wherever the partition goes.
-				pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == st.self
-				ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
-			}
-			if next == "" || pinned {
+			// What is reserved for another stays that one's, wherever the partition goes.
+			pinned = pinned || state == ownership.CallAnswered && k.Pinned && k.Owner == st.self
+			ringing = ringing || state == ownership.CallClaimed && now.Before(k.Deadline)
+			if pinned {
 				break
 			}
-			cursor = next
 		}
 	}
 	return pinned, ringing, nil

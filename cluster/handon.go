@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -22,19 +23,18 @@ const (
 
 // direct asks the leader which node is fittest to take a partition, but for some.
 func (mv *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
-	err = mv.persist(ctx, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
-		return mv.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-			to, err = direct(ctx, l, id, but)
-			return err
-		}, func(p *transport.Peer) error {
+	err = mv.persist(ctx, mv.cfg.Timings.Decide, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+		to, err = askLeader(mv.proposals, at, addr, func(l *leader.Leadership) (ownership.NodeID, error) {
+			return direct(ctx, l, id, but)
+		}, func(p *transport.Peer) (ownership.NodeID, error) {
 			req := &peerpb.DirectRequest{Partition: uint32(id)}
 			for _, n := range but {
 				req.But = append(req.But, string(n))
 			}
 			res, err := p.Direct(ctx, req)
-			to = ownership.NodeID(res.GetNode())
-			return err
+			return ownership.NodeID(res.GetNode()), err
 		})
+		return err
 	})
 	return to, err
 }
@@ -85,9 +85,7 @@ func (mv *moves) send(ctx context.Context, id ownership.PartitionID, memory []by
 	if err != nil {
 		return fmt.Errorf("handing on its memory: %w", p.Said(err))
 	}
-	for rest := memory; len(rest) > 0; {
-		part := rest[:min(len(rest), memoryChunk)]
-		rest = rest[len(part):]
+	for part := range slices.Chunk(memory, memoryChunk) {
 		if err := stream.Send(&peerpb.TakeRequest{Partition: uint32(id), Memory: part}); err != nil {
 			break // the answer says why
 		}

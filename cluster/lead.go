@@ -83,6 +83,18 @@ func (pr *proposals) atLeader(id ownership.NodeID, addr string, here func(*leade
 	return here(l)
 }
 
+// askLeader is atLeader for what the leader gives.
+func askLeader[T any](pr *proposals, id ownership.NodeID, addr string, here func(*leader.Leadership) (T, error), there func(*transport.Peer) (T, error)) (out T, err error) {
+	err = pr.atLeader(id, addr, func(l *leader.Leadership) (err error) {
+		out, err = here(l)
+		return err
+	}, func(p *transport.Peer) (err error) {
+		out, err = there(p)
+		return err
+	})
+	return out, err
+}
+
 // portRefused tells the leader that a node's process has most likely ended: its
 // machine answers, and nobody listens there.
 func (c *Cluster) portRefused(id ownership.NodeID, addr string) {

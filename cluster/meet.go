@@ -88,8 +88,7 @@ func (en *entry) Meet(ctx context.Context, addr string, expected ownership.NodeI
 func (en *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
 	defer cancel()
-	p := en.links.To("", addr)
-	return p.Hello(ctx, req)
+	return en.links.To("", addr).Hello(ctx, req)
 }
 
 // awaitNode waits until the table here holds the node as present.

@@ -27,22 +27,16 @@ func (en *entry) Join(ctx context.Context, req leader.JoinRequest) (voter bool, 
 	if err := req.Check(en.cfg.Deployment, en.cfg.Region); err != nil {
 		return false, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, leader.JoinLimit)
-	defer cancel()
-	err = en.persistWithin(ctx, bounded, fmt.Sprintf("joining node %s", req.Node.ID), anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+	err = en.persist(ctx, leader.JoinLimit, fmt.Sprintf("joining node %s", req.Node.ID), anytime, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
 		voter, err = en.joinAt(ctx, at, addr, req)
 		return err
 	})
 	return voter, err
 }
 
-// joinAt asks the leader to take a node in.
 func (en *entry) joinAt(ctx context.Context, at ownership.NodeID, addr string, req leader.JoinRequest) (voter bool, err error) {
-	err = en.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-		voter, err = l.Admit(ctx, req)
-		return err
-	}, func(p *transport.Peer) error { return askToJoin(ctx, p, req) })
-	return voter, err
+	return askLeader(en.proposals, at, addr, func(l *leader.Leadership) (bool, error) { return l.Admit(ctx, req) },
+		func(p *transport.Peer) (bool, error) { return false, askToJoin(ctx, p, req) })
 }
 
 // Remove takes a node out of the region for good, from any node. Its lease is
@@ -58,9 +52,7 @@ func (c *Cluster) Remove(ctx context.Context, id ownership.NodeID) error {
 }
 
 func (pr *proposals) askToDismiss(ctx context.Context, req *peerpb.DismissRequest) error {
-	bounded, cancel := context.WithTimeout(ctx, leader.DismissLimit(pr.cfg.Timings))
-	defer cancel()
-	return pr.persistWithin(ctx, bounded, fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+	return pr.persist(ctx, leader.DismissLimit(pr.cfg.Timings), fmt.Sprintf("removing node %s", req.GetNode()), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
 		return pr.atLeader(at, addr, func(l *leader.Leadership) error { return dismiss(ctx, l, req) }, func(p *transport.Peer) error {
 			_, err := p.Dismiss(ctx, req)
 			return err
@@ -92,11 +84,9 @@ func (pr *proposals) Undrain(ctx context.Context, id ownership.NodeID) error {
 // TransferLeader hands the lead to a voter, or to the most advanced one when to
 // is empty, from any node. It returns when this node knows of the new leader.
 func (c *Cluster) TransferLeader(ctx context.Context, to ownership.NodeID) error {
-	bounded, cancel := context.WithTimeout(ctx, transferLimit+c.cfg.Timings.Decide)
-	defer cancel()
 	var former ownership.NodeID
 	// An attempt ends when the leader changes, which is what it is for.
-	return c.persistWithin(ctx, bounded, "handing on the lead", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+	return c.persist(ctx, transferLimit+c.cfg.Timings.Decide, "handing on the lead", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
 		if at == to || former != "" && to == "" && at != former {
 			return nil
 		}

@@ -65,8 +65,6 @@ func (m *metrics) unregister(reg prometheus.Registerer) {
 
 func (m *metrics) refuse(why string) { m.refused.WithLabelValues(why).Inc() }
 
-func (m *metrics) batch(n int) { m.batches.Observe(float64(n)) }
-
 func (m *metrics) claim(err error) {
 	switch {
 	case err == nil:

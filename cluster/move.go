@@ -41,8 +41,7 @@ func (mv *moves) Move(ctx context.Context, id ownership.PartitionID, to ownershi
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*mv.cfg.Timings.Decide)
 	defer cancel()
-	link := mv.links.To(n.ID, n.ClusterAddr)
-	res, err := link.Yield(ctx, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
+	res, err := mv.links.To(n.ID, n.ClusterAddr).Yield(ctx, &peerpb.YieldRequest{Partition: uint32(id), Epoch: uint64(p.Epoch), To: string(to)})
 	if err != nil {
 		return fail(err)
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,16 +39,12 @@ const (
 // retryPause is the wait between attempts when no change of leader wakes us.
 const retryPause = 20 * time.Millisecond
 
-// persist tries something at the leader until it is done, refused for good, or
-// Timings.Decide is over. An attempt ends when the leader changes.
-func (pr *proposals) persist(ctx context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
-	bounded, cancel := context.WithTimeout(ctx, pr.cfg.Timings.Decide)
+// persist tries something at the leader until it is done, refused for good, or the
+// limit is over. An attempt ends when the leader changes.
+func (pr *proposals) persist(ctx context.Context, limit time.Duration, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return pr.persistWithin(ctx, bounded, doing, safe, attempt)
-}
-
-func (pr *proposals) persistWithin(ctx, bounded context.Context, doing string, safe safety, attempt func(ctx context.Context, at ownership.NodeID, addr string) error) error {
-	last := error(nil)
+	var last error
 	for {
 		if pr.stopping.Load() {
 			return fmt.Errorf("%s: %w", doing, ErrStopped)
@@ -67,11 +64,8 @@ func (pr *proposals) persistWithin(ctx, bounded context.Context, doing string, s
 		case <-time.After(retryPause):
 		case <-pr.ctx.Done():
 		case <-bounded.Done():
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, err)
-			}
-			if last != nil {
-				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, last)
+			if why := cmp.Or(ctx.Err(), last); why != nil {
+				return fmt.Errorf("%s: %w: %w", doing, ownership.ErrNoLeader, why)
 			}
 			return fmt.Errorf("%s: %w", doing, ownership.ErrNoLeader)
 		}
@@ -119,7 +113,7 @@ func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 		safe = whenUnsent
 	}
 	var out *ownership.Outcome
-	err := pr.persist(ctx, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+	err := pr.persist(ctx, pr.cfg.Timings.Decide, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
 		if pr.isRecord(act) {
 			out, err = pr.record(ctx, at, act)
 		} else {
@@ -137,15 +131,11 @@ func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 }
 
 // proposeAt has the leader write one act to the log.
-func (pr *proposals) proposeAt(ctx context.Context, at ownership.NodeID, addr string, act ownership.Act) (out *ownership.Outcome, err error) {
-	err = pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-		out, err = l.Do(ctx, act)
-		return err
-	}, func(p *transport.Peer) (err error) {
-		out, err = pr.forwardAct(ctx, p, act)
-		return err
-	})
-	return out, err
+func (pr *proposals) proposeAt(ctx context.Context, at ownership.NodeID, addr string, act ownership.Act) (*ownership.Outcome, error) {
+	if at == pr.self {
+		return pr.proposeHere(ctx, act)
+	}
+	return pr.forwardAct(ctx, pr.links.To(at, addr), act)
 }
 
 // proposeHere writes one act to the log, if this node leads.
@@ -165,7 +155,7 @@ func (pr *proposals) ReadBarrier(ctx context.Context) error {
 	var index uint64
 	bounded, cancel := context.WithTimeout(ctx, pr.cfg.Timings.Decide)
 	defer cancel()
-	err := pr.persistWithin(ctx, bounded, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
+	err := pr.persist(ctx, pr.cfg.Timings.Decide, doing, anytime, func(ctx context.Context, _ ownership.NodeID, _ string) (err error) {
 		index, err = pr.barriers.Do(ctx, struct{}{})
 		return err
 	})
@@ -196,7 +186,6 @@ func (pr *proposals) askBarrier(asks []struct{}) []batch.Result[uint64] {
 	return out
 }
 
-// waitApplied waits until the local table has applied an index.
 func (st *standing) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		next := st.applied.next()

@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -115,7 +114,6 @@ func (f *tableFSM) Restore(r io.ReadCloser) error {
 	return err
 }
 
-// servers is raft's latest configuration.
 func (st *standing) servers() []raft.Server { return leader.Servers(st.raft) }
 
 // notMember reports whether a node with a good certificate has no business with
@@ -144,17 +142,14 @@ func (c *Cluster) beyond(term, index uint64) bool {
 	return c.raft.LastIndex() > index && c.wal.GetLog(index, &e) == nil && e.Term == term
 }
 
-// inRaft reports whether the node is in raft's latest configuration.
 func (st *standing) inRaft(id ownership.NodeID) bool {
-	return slices.ContainsFunc(st.servers(), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+	return leader.Placed(st.servers(), id)
 }
 
 // votersHere returns who votes by raft's configuration as this node has it.
 func (st *standing) votersHere() (ids []string) {
-	for _, s := range st.servers() {
-		if s.Suffrage == raft.Voter {
-			ids = append(ids, string(s.ID))
-		}
+	for _, s := range leader.Voters(st.raft) {
+		ids = append(ids, string(s.ID))
 	}
 	return ids
 }
@@ -171,7 +166,7 @@ type leaderView struct {
 	mu      sync.Mutex
 	id      ownership.NodeID
 	addr    string
-	changed chan struct{}
+	changed signal
 	lost    time.Time // when there was a leader last; zero: there is one, or never was
 }
 
@@ -189,10 +184,7 @@ func (v *leaderView) gone(now time.Time) time.Duration {
 func (v *leaderView) now() (ownership.NodeID, string, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.changed == nil {
-		v.changed = make(chan struct{})
-	}
-	return v.id, v.addr, v.changed
+	return v.id, v.addr, v.changed.next()
 }
 
 func (v *leaderView) set(id ownership.NodeID, addr string) bool {
@@ -208,10 +200,7 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 		v.lost = time.Now()
 	}
 	v.id, v.addr = id, addr
-	if v.changed != nil {
-		close(v.changed)
-		v.changed = nil
-	}
+	v.changed.fire()
 	return true
 }
 
@@ -219,7 +208,6 @@ func (v *leaderView) set(id ownership.NodeID, addr string) bool {
 // each is looked up afresh, so a lost one does no harm.
 const observerBuffer = 16
 
-// watchLeader follows raft's view of the leader.
 func (c *Cluster) watchLeader() {
 	seen := make(chan raft.Observation, observerBuffer)
 	obs := raft.NewObserver(seen, false, func(o *raft.Observation) bool {

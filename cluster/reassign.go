@@ -29,11 +29,8 @@ func (c *Cluster) watchPartitions() {
 			}
 			ch := told.compare(c.tb.Partitions(), c.self, from)
 			ch.Look = c.orphans.take(ch)
-			if len(ch.Got)+len(ch.Lost)+len(ch.Look) > 0 {
-				ch.Resumed = first
-				if c.deps.OnReassigned != nil {
-					c.deps.OnReassigned(ch)
-				}
+			if c.deps.OnReassigned != nil && len(ch.Got)+len(ch.Lost)+len(ch.Look) > 0 {
+				c.deps.OnReassigned(ch)
 			}
 			first = false
 		}

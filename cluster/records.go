@@ -58,17 +58,9 @@ func (pr *proposals) write(acts []ownership.Act) []batch.Result[recorded] {
 	return perRecord(acts, out, err)
 }
 
-// sendRecords is a follower's end: one request to the leader.
+// sendRecords is a follower's end.
 func (pr *proposals) sendRecords(acts []ownership.Act) []batch.Result[recorded] {
-	ctx, cancel := context.WithTimeout(pr.ctx, pr.cfg.Timings.Decide)
-	defer cancel()
-	at, addr, changed := pr.leader.now()
-	if at == "" || at == pr.self {
-		return batch.FailAll[recorded](len(acts), ownership.ErrNotLeader)
-	}
-	ctx, end := until(ctx, changed)
-	defer end()
-	out, err := pr.forwardAct(ctx, pr.links.To(at, addr), ownership.Records{Acts: acts})
+	out, err := pr.forwardBatch(ownership.Records{Acts: acts})
 	return perRecord(acts, out, err)
 }
 

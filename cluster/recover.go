@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,16 +18,15 @@ import (
 )
 
 // Recover gives a region that lost its quorum for good a new set of voters, on
-// the store of one survivor that is not running. peers must name this store's
-// node; only ID, Addr and Voter count. What was not known to be committed counts
-// as committed afterwards.
+// the store of one survivor that is not running: itself alone, at that cluster
+// address. What was not known to be committed counts as committed afterwards.
 //
-// Run it on one survivor only, the one with the furthest Last, with itself as
-// the only peer; then close the store and start the node. Empty the data
-// directories of the others and join them anew.
+// Run it on one survivor only, the one with the furthest Last; then close the store
+// and start the node. Empty the data directories of the others and join them anew.
 // Two survivors recovered each by itself are two regions; Running tells of others.
-func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
-	fail := func(err error) error { return fmt.Errorf("recovering the region on node %s: %w", st.Stamp().Node, err) }
+func Recover(st *store.Store, addr string, logger *slog.Logger) error {
+	self := st.Stamp().Node
+	fail := func(err error) error { return fmt.Errorf("recovering the region on node %s: %w", self, err) }
 	has, err := st.HasState()
 	if err != nil {
 		return fail(err)
@@ -34,24 +34,9 @@ func Recover(st *store.Store, peers []Peer, logger *slog.Logger) error {
 	if !has {
 		return fail(fmt.Errorf("its store holds no region: %w", ownership.ErrUnknown))
 	}
-	var servers raft.Configuration
-	named := false
-	for _, p := range peers {
-		s := raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr), Suffrage: raft.Nonvoter}
-		if p.Voter {
-			s.Suffrage = raft.Voter
-		}
-		named = named || p.ID == st.Stamp().Node
-		servers.Servers = append(servers.Servers, s)
-	}
-	if !named {
-		return fail(fmt.Errorf("the peers do not name it: %w", ownership.ErrConflict))
-	}
-	if logger == nil {
-		logger = slog.Default()
-	}
+	alone := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(self), Address: raft.ServerAddress(addr), Suffrage: raft.Voter}}}
 	_, trans := raft.NewInmemTransport("")
-	err = raft.RecoverCluster(raftConfig(st.Stamp().Node, clocks.Shipped, store.RaftLogger(logger)), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, servers)
+	err = raft.RecoverCluster(raftConfig(self, clocks.Shipped, store.RaftLogger(cmp.Or(logger, slog.Default()))), recoveryFSM{st.Table()}, st.Log(), st.Stable(), st.Snapshots(), trans, alone)
 	if err = errors.Join(err, trans.Close()); err != nil {
 		return fail(err)
 	}

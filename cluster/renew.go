@@ -47,8 +47,8 @@ func (rn *renewals) renewOnce() time.Duration {
 	if rn.lease.Dropped() || !rn.entered.Load() {
 		return every / 4
 	}
-	leader, addr, changed := rn.leader.now()
-	if leader == "" {
+	at, addr, changed := rn.leader.now()
+	if at == "" {
 		return every / 4
 	}
 	ctx, cancel := context.WithTimeout(rn.ctx, length/2)
@@ -57,7 +57,8 @@ func (rn *renewals) renewOnce() time.Duration {
 	defer end()
 	in := rn.renewal()
 	sent := time.Now()
-	g, err := rn.renewAtLeader(ctx, leader, addr, in)
+	g, err := askLeader(rn.proposals, at, addr, func(l *leader.Leadership) (lease.Grant, error) { return l.Renew(ctx, in) },
+		func(p *transport.Peer) (lease.Grant, error) { return rn.renewBy(ctx, p, in) })
 	if err != nil {
 		rn.m.renewals.WithLabelValues("failed").Inc()
 		rn.renewFailed(err)
@@ -84,17 +85,6 @@ func (rn *renewals) catchUp() {
 	}
 }
 
-func (rn *renewals) renewAtLeader(ctx context.Context, at ownership.NodeID, addr string, in lease.Renewal) (g lease.Grant, err error) {
-	err = rn.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-		g, err = l.Renew(ctx, in)
-		return err
-	}, func(p *transport.Peer) (err error) {
-		g, err = rn.renewBy(ctx, p, in)
-		return err
-	})
-	return g, err
-}
-
 func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Renewal) (lease.Grant, error) {
 	res, err := p.Renew(ctx, &peerpb.RenewRequest{
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
@@ -115,7 +105,6 @@ func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Ren
 	return g, nil
 }
 
-// renewal is what this node says of itself.
 func (rn *renewals) renewal() lease.Renewal {
 	h := Health{Bot: true}
 	if rn.deps.Health != nil {
@@ -158,8 +147,8 @@ func (rn *renewals) giveBack(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, rn.cfg.Timings.Renew)
 	defer cancel()
-	p := rn.links.To(leader, addr)
-	if _, err := p.Renew(ctx, &peerpb.RenewRequest{Node: string(rn.self), Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Over: true}); err != nil {
+	over := &peerpb.RenewRequest{Node: string(rn.self), Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Over: true}
+	if _, err := rn.links.To(leader, addr).Renew(ctx, over); err != nil {
 		rn.log.Debug("giving the lease back", "err", err)
 	}
 }
@@ -170,7 +159,6 @@ const (
 	longestLease  = time.Minute
 )
 
-// leaseLength is how long leases last now.
 func (st *standing) leaseLength() time.Duration { return leader.LeaseLength(st.tb, st.cfg.Timings) }
 
 // Lease returns how long leases last in the region, as this node knows it.
@@ -192,9 +180,7 @@ func (pr *proposals) SetLease(ctx context.Context, length time.Duration) error {
 		return fmt.Errorf("setting the length of leases: some nodes have older software, upgrade them first: %w", ownership.ErrConflict)
 	}
 	// One change waits until the leases of before the last one are over.
-	bounded, cancel := context.WithTimeout(ctx, longestLease+2*pr.cfg.Timings.Decide)
-	defer cancel()
-	return pr.persistWithin(ctx, bounded, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
+	return pr.persist(ctx, longestLease+2*pr.cfg.Timings.Decide, "setting the length of leases", anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
 		act := ownership.SetLease{Length: length}
 		out, err := pr.proposeAt(ctx, at, addr, act)
 		if err == nil {

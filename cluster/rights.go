@@ -65,7 +65,7 @@ func (pr *proposals) member(id ownership.NodeID) error {
 // want, unless one is named. What an operator wants is audited.
 func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 	speaker := transport.SpeakerOf(ctx)
-	subject := ""
+	var subject string
 	switch a := act.(type) {
 	case ownership.Records:
 		for _, act := range a.Acts {

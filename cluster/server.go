@@ -249,15 +249,10 @@ func (d *peerDoor) Relay(ctx context.Context, req *peerpb.HandOver) (*peerpb.Rep
 	return w, nil
 }
 
-// barrierAt asks the leader for a barrier.
 func (pr *proposals) barrierAt(ctx context.Context, at ownership.NodeID, addr string) (index uint64, err error) {
-	err = pr.atLeader(at, addr, func(l *leader.Leadership) (err error) {
-		index, err = l.Barrier(ctx)
-		return err
-	}, func(p *transport.Peer) error {
-		res, err := p.Barrier(ctx, &peerpb.BarrierRequest{})
-		index = res.GetApplied()
-		return err
-	})
-	return index, err
+	return askLeader(pr, at, addr, func(l *leader.Leadership) (uint64, error) { return l.Barrier(ctx) },
+		func(p *transport.Peer) (uint64, error) {
+			res, err := p.Barrier(ctx, &peerpb.BarrierRequest{})
+			return res.GetApplied(), err
+		})
 }

@@ -22,9 +22,8 @@ func setBack(t *testing.T) (nodes []*testNode, ldr, n, was *testNode) {
 	ldr = leaderOf(t, nodes...)
 	n = without(nodes, ldr)[0]
 	converge(t, nodes)
-	if err := n.tb.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	held := n.tb.Applied()
+	eventually(t, "the table is on the disk", func() bool { return n.tb.Durable() >= held })
 	was = n.copyTo(filepath.Join(r.dir, "of-before"))
 	for i := range 20 {
 		claim(t, ldr, i)

@@ -70,7 +70,6 @@ func limit(ctx context.Context, s *transport.Sign, h *peerpb.HandOver) {
 	}
 }
 
-// clock is what this process's clock says.
 func (st *standing) clock() int64 { return int64(time.Since(st.born)) + 1 }
 
 // inTime bounds a hand-over that came in by when its sender gives it up, and refuses

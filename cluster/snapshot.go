@@ -209,10 +209,8 @@ type spooled struct {
 
 func (s spooled) drop() { _ = errors.Join(s.file.Close(), os.Remove(s.file.Name())) } // a copy
 
-// tempFile makes a file beside the table.
 func (c *Cluster) tempFile() (*os.File, error) { return os.CreateTemp(c.st.Dir(), "restore-*.tmp") }
 
-// spool brings a snapshot to disk.
 func (c *Cluster) spool(from io.Reader) (_ spooled, err error) {
 	f, err := c.tempFile()
 	if err != nil {

@@ -110,7 +110,6 @@ func (s *signal) next() <-chan struct{} {
 	return s.ch
 }
 
-// fire wakes the waiting.
 func (s *signal) fire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

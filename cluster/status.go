@@ -11,43 +11,41 @@ import (
 
 // Peer is one node of the region as this node sees it.
 type Peer struct {
-	ID     ownership.NodeID `json:"id"`
-	Addr   string           `json:"addr"`
-	Voter  bool             `json:"voter"`
-	Leader bool             `json:"leader"`
-	Self   bool             `json:"self"`
+	ID     ownership.NodeID
+	Addr   string
+	Voter  bool
+	Leader bool
+	Self   bool
 	// Leased, Bot and HeardAgo are known to the leader only.
-	Leased   bool          `json:"leased,omitempty"`
-	Bot      bool          `json:"bot,omitempty"`       // its bot was healthy at its last renewal
-	HeardAgo time.Duration `json:"heard_ago,omitempty"` // nanoseconds; 0: never, or not the leader
+	Leased   bool
+	Bot      bool          // its bot was healthy at its last renewal
+	HeardAgo time.Duration // nanoseconds; 0: never, or not the leader
 }
 
 // Status is what this node knows of itself and its region.
 type Status struct {
-	Node        ownership.NodeID `json:"node"`
-	State       string           `json:"state"` // leader, follower, candidate, shutdown
-	Term        uint64           `json:"term"`
-	Leader      ownership.NodeID `json:"leader,omitempty"`
-	LeaderAddr  string           `json:"leader_addr,omitempty"`
-	Applied     uint64           `json:"applied"`      // index of the last act in the table
-	Commit      uint64           `json:"commit"`       // raft's commit index
-	LastIndex   uint64           `json:"last_index"`   // last entry in the raft log
-	LastContact time.Duration    `json:"last_contact"` // nanoseconds since the leader was heard; 0 on the leader
-	Joined      bool             `json:"joined"`       // it stands in the table with this incarnation
-	Voter       bool             `json:"voter"`
-	Leased      bool             `json:"leased"`     // it may act as an owner now
-	LeaseLeft   time.Duration    `json:"lease_left"` // nanoseconds
-	LeaseUntil  time.Time        `json:"lease_until,omitzero"`
-	DiskAge     time.Duration    `json:"disk_age"`               // nanoseconds since the watchdog's last write reached the disk
-	Trouble     string           `json:"trouble,omitempty"`      // why it is not joined, or cannot go on
-	DiskTrouble string           `json:"disk_trouble,omitempty"` // why the last write failed, such as a full disk; it passes
-	Addr        string           `json:"addr"`                   // advertised cluster address
-	Identity    string           `json:"identity,omitempty"`     // of the region
-	Process     string           `json:"process"`                // random id of this start
-	Peers       []Peer           `json:"peers"`
+	Node        ownership.NodeID
+	State       string // leader, follower, candidate, shutdown
+	Term        uint64
+	Leader      ownership.NodeID
+	LeaderAddr  string
+	Applied     uint64        // index of the last act in the table
+	Commit      uint64        // raft's commit index
+	LastIndex   uint64        // last entry in the raft log
+	LastContact time.Duration // nanoseconds since the leader was heard; 0 on the leader
+	Joined      bool          // it stands in the table with this incarnation
+	Voter       bool
+	Leased      bool          // it may act as an owner now
+	LeaseLeft   time.Duration // nanoseconds
+	LeaseUntil  time.Time
+	DiskAge     time.Duration // nanoseconds since the watchdog's last write reached the disk
+	Trouble     string        // why it is not joined, or cannot go on
+	DiskTrouble string        // why the last write failed, such as a full disk; it passes
+	Identity    string        // of the region
+	Peers       []Peer
 	// Differs lists the settings that must be equal on all nodes and are not, as
 	// the leader knows them; empty elsewhere.
-	Differs []leader.Difference `json:"differs,omitempty"`
+	Differs []leader.Difference
 }
 
 // Peers lists the nodes in raft's configuration, which is what votes and
@@ -80,9 +78,8 @@ func (c *Cluster) Status() Status {
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.Until(),
-		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Addr: c.addr, Peers: c.Peers(),
+		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
 	}
-	s.Identity, s.Process = c.identity(), c.process
 	if l := c.leading.Load(); l != nil {
 		s.Differs = l.Differences()
 	}
@@ -110,6 +107,20 @@ func (rn *renewals) Fitness() ownership.RegionFitness {
 		return *f
 	}
 	return ownership.RegionFitness{}
+}
+
+// Room returns how many more calls of an app the region can take, as the leader said
+// last; -1: it is not known.
+func (rn *renewals) Room(app ownership.AppID) int {
+	for _, a := range rn.Fitness().Rooms {
+		switch {
+		case a.App == app && a.Healthy:
+			return a.Room
+		case a.App == app:
+			return 0
+		}
+	}
+	return -1
 }
 
 var stateWords = map[raft.RaftState]string{

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"tandem/cluster/lease"
 	"tandem/cluster/peerpb"
@@ -38,10 +37,8 @@ func (c *Cluster) SafeToStop(ctx context.Context, id ownership.NodeID) (ownershi
 		out.Against = append(out.Against, "the region has no leader right now")
 	}
 	votes := make(map[ownership.NodeID]bool)
-	for _, s := range c.servers() {
-		if s.Suffrage == raft.Voter {
-			votes[ownership.NodeID(s.ID)] = true
-		}
+	for _, voter := range c.votersHere() {
+		votes[ownership.NodeID(voter)] = true
 	}
 	out.Voter, out.Voters = votes[id], len(votes)
 	c.weighOthers(ctx, &out, votes)
@@ -77,23 +74,21 @@ func (c *Cluster) weighOthers(ctx context.Context, out *ownership.StopCheck, vot
 // askAll gives, for every node that is not gone but the one left out, why it is
 // not well; empty: it is.
 func (c *Cluster) askAll(ctx context.Context, leftOut ownership.NodeID, commit uint64) map[ownership.NodeID]string {
-	type finding struct {
-		node ownership.NodeID
-		why  string
-	}
-	asked, found := 0, make(chan finding)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	out := make(map[ownership.NodeID]string)
 	for _, n := range c.tb.Nodes() {
 		if n.State == ownership.NodeGone || n.ID == leftOut {
 			continue
 		}
-		asked++
-		go func() { found <- finding{n.ID, c.unwell(ctx, n, commit)} }()
+		all.Go(func() {
+			why := c.unwell(ctx, n, commit)
+			mu.Lock()
+			defer mu.Unlock()
+			out[n.ID] = why
+		})
 	}
-	out := make(map[ownership.NodeID]string, asked)
-	for range asked {
-		f := <-found
-		out[f.node] = f.why
-	}
+	all.Wait()
 	return out
 }
 
@@ -101,8 +96,7 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	res := &peerpb.TermReply{Applied: c.tb.Applied(), Acting: c.Leased()}
 	if n.ID != c.self {
 		var err error
-		p := c.links.To(n.ID, n.ClusterAddr)
-		if res, err = p.Term(ctx, &peerpb.TermRequest{}); err != nil {
+		if res, err = c.links.To(n.ID, n.ClusterAddr).Term(ctx, &peerpb.TermRequest{}); err != nil {
 			return "does not answer"
 		}
 	}
@@ -115,22 +109,15 @@ func (c *Cluster) unwell(ctx context.Context, n ownership.Node, commit uint64) s
 	return ""
 }
 
-// pinnedOn counts the answered calls whose media are on the node.
 func (st *standing) pinnedOn(id ownership.NodeID) (int, error) {
 	pinned := 0
-	for cursor := ""; ; {
-		calls, next, err := st.tb.Calls(ownership.CallFilter{Node: id, State: ownership.CallAnswered}, cursor, 0)
+	for k, err := range st.tb.Each(ownership.CallFilter{Node: id, State: ownership.CallAnswered}) {
 		if err != nil {
 			return 0, err
 		}
-		for _, k := range calls {
-			if k.Pinned {
-				pinned++
-			}
+		if k.Pinned {
+			pinned++
 		}
-		if next == "" {
-			return pinned, nil
-		}
-		cursor = next
 	}
+	return pinned, nil
 }

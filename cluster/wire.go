@@ -6,6 +6,7 @@ import (
 	"tandem/cluster/peerpb"
 	"tandem/cluster/transport"
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 func outcomeToWire(o *ownership.Outcome) *peerpb.Outcome {
@@ -80,8 +81,8 @@ func handOverFromWire(w *peerpb.HandOver) ownership.HandOver {
 	return ownership.HandOver{
 		Event: ownership.Event(w.GetEvent()), App: ownership.AppID(w.GetApp()), Tenant: ownership.TenantID(w.GetTenant()),
 		Call: ownership.CallID(w.GetCall()), RawCall: w.GetRawCall(), Partition: ownership.PartitionID(w.GetPartition()),
-		Epoch: ownership.Epoch(w.GetEpoch()), CallbackURI: w.GetCallbackUri(), Deadline: fromNanos(w.GetDeadline()),
-		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Recording: w.GetRecording(), Received: fromNanos(w.GetReceived()),
+		Epoch: ownership.Epoch(w.GetEpoch()), CallbackURI: w.GetCallbackUri(), Deadline: record.Time(w.GetDeadline()),
+		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Recording: w.GetRecording(), Received: record.Time(w.GetReceived()),
 		Header: headerFromWire(w.GetHeader()), Body: w.GetBody(), Thread: w.GetThread(), Organizer: w.GetOrganizer(),
 	}
 }
@@ -122,13 +123,6 @@ func nanos(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixNano()
-}
-
-func fromNanos(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, n).UTC()
 }
 
 func regionToWire(w *peerpb.RenewReply, f ownership.RegionFitness) {

@@ -89,7 +89,7 @@ func (d *Door) next() (net.Conn, error) {
 func (d *Door) Close() error {
 	err := d.Listener.Close()
 	if d.told != nil {
-		d.told.wait()
+		d.told.all.Wait() // until nobody is heard any more
 	}
 	return err
 }

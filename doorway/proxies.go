@@ -31,9 +31,8 @@ func Caller(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	if addr := addrlimit.Plain(ap.Addr()); !within(trusted, addr) {
 		return addrlimit.Of(addr)
 	}
-	lines := r.Header["X-Forwarded-For"]
-	for i := len(lines) - 1; i >= 0; i-- {
-		for rest := lines[i]; rest != ""; {
+	for _, line := range slices.Backward(r.Header["X-Forwarded-For"]) {
+		for rest := line; rest != ""; {
 			at := strings.LastIndexByte(rest, ',')
 			word := strings.TrimSpace(rest[at+1:])
 			rest = rest[:max(at, 0)]
@@ -68,7 +67,6 @@ const (
 // introductions takes connections of proxies that say first whose they are. Each is
 // read beside the others: one that says nothing holds nobody up.
 type introductions struct {
-	inner net.Listener
 	ready chan net.Conn
 	over  context.Context // ends with the listener
 	err   error           // why it ended
@@ -77,7 +75,7 @@ type introductions struct {
 
 func introduce(inner net.Listener, trusted func(netip.Addr) bool) *introductions {
 	over, end := context.WithCancel(context.Background())
-	in := &introductions{inner: inner, ready: make(chan net.Conn), over: over}
+	in := &introductions{ready: make(chan net.Conn), over: over}
 	in.all.Go(func() {
 		defer end()
 		places := make(chan struct{}, introductable)
@@ -129,6 +127,3 @@ func (in *introductions) accept() (net.Conn, error) {
 		return nil, in.err
 	}
 }
-
-// wait waits until nobody is heard any more; the listener was closed before.
-func (in *introductions) wait() { in.all.Wait() }

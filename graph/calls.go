@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,17 +103,13 @@ func NewCalls(c Config) (*Calls, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.AttemptTimeout <= 0 {
-		c.AttemptTimeout = 4 * time.Second
-	}
-	if c.Scope == "" {
-		c.Scope = base.Scheme + "://" + base.Host + "/.default"
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, 4*time.Second)
+	c.Scope = cmp.Or(c.Scope, base.Scheme+"://"+base.Host+"/.default")
 	if c.Transport == nil {
-		c.Transport = newTransport()
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost, t.MaxResponseHeaderBytes = 64, maxResponse
+		c.Transport = t
 	}
 	if _, err := c.Secret(c.Logger); err != nil {
 		return nil, err
@@ -121,6 +118,7 @@ func NewCalls(c Config) (*Calls, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the metrics of Graph's client: %w", err)
 	}
+	life, stop := context.WithCancel(context.Background())
 	client := &http.Client{
 		Transport: c.Transport,
 		// A redirect is never followed: it would carry the bearer token or the
@@ -131,7 +129,7 @@ func NewCalls(c Config) (*Calls, error) {
 		base:    strings.TrimSuffix(base.String(), "/"),
 		attempt: c.AttemptTimeout,
 		client:  client,
-		tokens:  newTokens(c, client),
+		tokens:  &tokens{conf: c, client: client, base: life, stop: stop},
 		log:     c.Logger,
 		count:   count,
 	}, nil
@@ -139,7 +137,8 @@ func NewCalls(c Config) (*Calls, error) {
 
 // Close ends token fetches under way and closes idle connections.
 func (c *Calls) Close() {
-	c.tokens.close()
+	c.tokens.stop()
+	c.tokens.wg.Wait()
 	c.client.CloseIdleConnections()
 }
 
@@ -148,22 +147,21 @@ func (c *Calls) Close() {
 // an attempt whose fate is unknown, the error has Maybe set: ask Get who won.
 func (c *Calls) Answer(ctx context.Context, rawCallID string, p AnswerPayload, may Permit) error {
 	body, err := p.json()
-	if err != nil {
-		return &CallError{Op: "answer", Call: rawCallID, Kind: ErrRefused, Err: err}
-	}
-	_, err = c.do(ctx, action{op: "answer", method: http.MethodPost, call: rawCallID, path: "/answer", body: body,
-		requestID: stableID("answer", rawCallID, p.CallbackURI)}, may)
-	return err
+	return c.post(ctx, "answer", rawCallID, p.CallbackURI, body, err, may)
 }
 
 // Reject declines the call (POST …/reject, 202).
 func (c *Calls) Reject(ctx context.Context, rawCallID string, p RejectPayload, may Permit) error {
 	body, err := p.json()
+	return c.post(ctx, "reject", rawCallID, p.CallbackURI, body, err, may)
+}
+
+// post takes an action that has a body, unless that could not be made.
+func (c *Calls) post(ctx context.Context, op, call, uri string, body []byte, err error, may Permit) error {
 	if err != nil {
-		return &CallError{Op: "reject", Call: rawCallID, Kind: ErrRefused, Err: err}
+		return &CallError{Op: op, Call: call, Kind: ErrRefused, Err: err}
 	}
-	_, err = c.do(ctx, action{op: "reject", method: http.MethodPost, call: rawCallID, path: "/reject", body: body,
-		requestID: stableID("reject", rawCallID, p.CallbackURI)}, may)
+	_, err = c.do(ctx, action{op: op, method: http.MethodPost, call: call, path: "/" + op, body: body, requestID: stableID(op, call, uri)}, may)
 	return err
 }
 
@@ -192,13 +190,6 @@ func (c *Calls) Get(ctx context.Context, rawCallID string) (Remote, error) {
 			Err: errors.New("the body is no JSON object")}
 	}
 	return Remote{State: r.State, CallbackURI: r.CallbackURI}, nil
-}
-
-// Delete hangs up (DELETE …, 204). ErrGone: it had ended before.
-func (c *Calls) Delete(ctx context.Context, rawCallID string, may Permit) error {
-	_, err := c.do(ctx, action{op: "delete", method: http.MethodDelete, call: rawCallID,
-		requestID: randomID()}, may)
-	return err
 }
 
 func (p AnswerPayload) json() ([]byte, error) {

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/spelling"
 )
 
 const (
@@ -37,7 +39,7 @@ type action struct {
 // do makes attempts until one succeeds, Graph refuses, the permit is withdrawn
 // or the time is over.
 func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
-	if !plainCallID(a.call) {
+	if _, err := spelling.CallID(a.call); err != nil {
 		return nil, &CallError{Op: a.op, Call: a.call, Kind: ErrRefused,
 			Err: errors.New("the call id holds bytes outside [A-Za-z0-9-] or is too long")}
 	}
@@ -147,10 +149,7 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 // attemptTime leaves room for a second attempt: at most half of what is left,
 // but no less than a second.
 func attemptTime(ctx context.Context, most time.Duration) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return most
-	}
+	deadline, _ := ctx.Deadline() // do sets one
 	return min(most, max(time.Until(deadline)/2, time.Second))
 }
 
@@ -159,10 +158,7 @@ func attemptTime(ctx context.Context, most time.Duration) time.Duration {
 // half of what is left: a ringing call has nothing to lose by asking once
 // more, and each such cut halves the time, so there are few of them.
 func pause(ctx context.Context, n int, asked time.Duration) (time.Duration, bool) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return 0, false
-	}
+	deadline, _ := ctx.Deadline() // do sets one
 	left := time.Until(deadline)
 	if left < 2*shortestTry || ctx.Err() != nil {
 		return 0, false
@@ -185,7 +181,7 @@ func retryAfter(s string, now time.Time) time.Duration {
 	if s == "" {
 		return 0
 	}
-	if digits(s) {
+	if strings.Trim(s, "0123456789") == "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n > int64(math.MaxInt64/time.Second)/2 {
 			return math.MaxInt64 / 2
@@ -197,15 +193,6 @@ func retryAfter(s string, now time.Time) time.Duration {
 		return 0
 	}
 	return min(max(at.Sub(now), 0), math.MaxInt64/2)
-}
-
-func digits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -221,8 +208,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // bareNetError drops net/http's "Post <URL>" around the cause.
 func bareNetError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err
@@ -243,19 +229,6 @@ func resultOf(err error) string {
 	}
 }
 
-func plainCallID(s string) bool {
-	if len(s) == 0 || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	return true
-}
-
 // stableID makes the same UUID (RFC 9562, version 8) of the same parts, so that
 // the retry of an action by a restarted process is recognisable at Graph.
 func stableID(parts ...string) string {
@@ -273,11 +246,4 @@ func uuid(b [16]byte, version byte) string {
 	b[6] = b[6]&0x0f | version<<4
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-func newTransport() http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 64
-	t.MaxResponseHeaderBytes = maxResponse
-	return t
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,7 @@ var (
 // CallError tells what went wrong with one action on one call. Its text holds
 // neither a secret nor anything that Graph wrote, but for a short error code.
 type CallError struct {
-	Op         string        // answer, reject, keepAlive, get, delete
+	Op         string        // answer, reject, keepAlive, get
 	Call       string        // the call's id as the cloud spelled it
 	Kind       error         // ErrGone, ErrRefused or ErrRetryable
 	Status     int           // HTTP status of the last attempt; 0: no response
@@ -78,14 +79,9 @@ func kindOf(status int) error {
 // plainCode lets an error code through to logs. Anything long or odd is dropped
 // rather than cut: a hostile or broken endpoint may echo our token as its code.
 func plainCode(s string, secret string) string {
-	if len(s) == 0 || len(s) > 40 || (secret != "" && s == secret) {
+	odd := func(c rune) bool { return c != '_' && !isAlphanumeric(c) }
+	if len(s) > 40 || (secret != "" && s == secret) || strings.ContainsFunc(s, odd) {
 		return ""
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return ""
-		}
 	}
 	return s
 }

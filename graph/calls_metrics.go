@@ -30,18 +30,18 @@ func newActionMetrics(r prometheus.Registerer) (*actionMetrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	var known prometheus.AlreadyRegisteredError
-	if err := r.Register(m.actions); errors.As(err, &known) {
-		m.actions = known.ExistingCollector.(*prometheus.CounterVec)
-	} else if err != nil {
-		return nil, err
+	return m, errors.Join(register(r, &m.actions), register(r, &m.seconds))
+}
+
+// register registers a collector, or takes over the one already there.
+func register[C prometheus.Collector](r prometheus.Registerer, c *C) error {
+	err := r.Register(*c)
+	if known, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if there, same := known.ExistingCollector.(C); same {
+			*c, err = there, nil
+		}
 	}
-	if err := r.Register(m.seconds); errors.As(err, &known) {
-		m.seconds = known.ExistingCollector.(*prometheus.HistogramVec)
-	} else if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return err
 }
 
 func (m *actionMetrics) done(op, result string, took time.Duration) {

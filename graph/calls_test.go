@@ -29,8 +29,6 @@ func TestCallsRequests(t *testing.T) {
 			}},
 		{"keepAlive", "POST", "/keepAlive", "", 200,
 			func(ctx context.Context, c *Calls) error { return c.KeepAlive(ctx, callID, Permit{Epoch: 3}) }},
-		{"delete", "DELETE", "", "", 204,
-			func(ctx context.Context, c *Calls) error { return c.Delete(ctx, callID, Permit{Epoch: 3}) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

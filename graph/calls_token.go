@@ -52,16 +52,6 @@ type flight struct {
 	err   error
 }
 
-func newTokens(c Config, client *http.Client) *tokens {
-	base, stop := context.WithCancel(context.Background())
-	return &tokens{conf: c, client: client, base: base, stop: stop}
-}
-
-func (t *tokens) close() {
-	t.stop()
-	t.wg.Wait()
-}
-
 // get returns a token that is valid now.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
@@ -176,12 +166,7 @@ func (c Config) Secret(warn *slog.Logger) (string, error) {
 	if c.ClientSecret != "" {
 		return c.ClientSecret, nil
 	}
-	return readSecret(c.ClientSecretFile, warn)
-}
-
-// readSecret reads the client secret. With a logger it warns of a file that
-// others may read.
-func readSecret(file string, warn *slog.Logger) (string, error) {
+	file := c.ClientSecretFile
 	f, err := os.Open(file)
 	if err != nil {
 		return "", fmt.Errorf("reading Graph's client_secret_file: %w", err)

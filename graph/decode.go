@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -53,11 +54,6 @@ const (
 	Updated
 	Deleted
 )
-
-// String returns the word as the documentation spells it.
-func (c Change) String() string {
-	return wordOf([]string{"other", "created", "updated", "deleted"}, int(c))
-}
 
 // NotificationKind is what a notification means for the life of its call.
 type NotificationKind uint8
@@ -117,13 +113,8 @@ var (
 // Unknown members are ignored. Words such as changeType and state are read in
 // any letter case, since the cloud's own spelling drifts.
 func Decode(body []byte, limits Limits) (Message, error) {
-	if limits.Notifications <= 0 {
-		limits.Notifications = defaultNotifications
-	}
-	if limits.Depth <= 0 {
-		limits.Depth = defaultDepth
-	}
-	if err := scan(body, limits.Depth); err != nil {
+	limits.Notifications = cmp.Or(limits.Notifications, defaultNotifications)
+	if err := scan(body, cmp.Or(limits.Depth, defaultDepth)); err != nil {
 		return Message{}, err
 	}
 	r := newReader(body)

@@ -41,7 +41,6 @@ type Call struct {
 	Modalities    []string
 	SourceID      string // participant id of the source
 	SourceUser    string // id of the source's identity, whatever kind it has
-	SourceTenant  string
 	SourceRegion  string // home region: amer, emea, apac, …
 	SourceCountry string // ISO 3166 alpha-2: where the source is now
 

@@ -2,6 +2,8 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -23,17 +25,14 @@ var factNames = []string{
 // type counts as absent, and only the routing names are strict. Most follow-ups
 // have none, so the call is made when the first one comes.
 func (r *reader) fact(at **Call, name []byte) error {
-	for _, n := range factNames {
-		if string(name) == n {
-			if *at == nil {
-				*at = &Call{}
-			}
-			c := *at
-			r.path = append(r.path[:0], name...)
-			return r.walk(c)
-		}
+	if !slices.Contains(factNames, string(name)) {
+		return r.skip()
 	}
-	return r.skip()
+	if *at == nil {
+		*at = &Call{}
+	}
+	r.path = append(r.path[:0], name...)
+	return r.walk(*at)
 }
 
 // walk reads a value of any shape and keeps the texts and numbers whose path is
@@ -106,67 +105,51 @@ func (r *reader) walkArray(c *Call) error {
 	}
 }
 
+// texts are the facts that are one text each, by their path.
+var texts = map[string]func(*Call) *string{
+	"tenantId":                                        func(c *Call) *string { return &c.TenantID },
+	"callChainId":                                     func(c *Call) *string { return &c.ChainID },
+	"chatInfo.threadId":                               func(c *Call) *string { return &c.ThreadID },
+	"meetingInfo.organizer.user.id":                   func(c *Call) *string { return &c.Organizer },
+	"source.id":                                       func(c *Call) *string { return &c.SourceID },
+	"source.region":                                   func(c *Call) *string { return &c.SourceRegion },
+	"source.countryCode":                              func(c *Call) *string { return &c.SourceCountry },
+	"incomingContext.observedParticipantId":           func(c *Call) *string { return &c.ObservedParticipant },
+	"incomingContext.sourceParticipantId":             func(c *Call) *string { return &c.sourceParticipant },
+	"applicationMetadata.botData.mediaHostedRegion":   func(c *Call) *string { return &c.MediaHostedRegion },
+	"applicationMetadata.botData.user.clientLocation": func(c *Call) *string { return &c.ClientLocation },
+	"applicationMetadata.botData.policyIdentifier":    func(c *Call) *string { return &c.PolicyIdentifier },
+}
+
 // keep stores the text at a path, if a fact lives there. Identities are told
 // apart by no more than the path's end, because a caller may be a user, a
 // phone, a guest, an application or of a kind that does not exist yet.
 func (c *Call) keep(path, text []byte) {
+	if at := texts[string(path)]; at != nil {
+		*at(c) = string(text)
+		return
+	}
 	switch string(path) {
 	case "direction":
 		c.Direction = strings.ToLower(string(text))
-	case "tenantId":
-		c.TenantID = string(text)
-	case "callChainId":
-		c.ChainID = string(text)
-	case "chatInfo.threadId":
-		c.ThreadID = string(text)
-	case "meetingInfo.organizer.user.id":
-		c.Organizer = string(text)
 	case "requestedModalities":
 		c.Modalities = appendFact(c.Modalities, text)
-	case "source.id":
-		c.SourceID = string(text)
-	case "source.region":
-		c.SourceRegion = string(text)
-	case "source.countryCode":
-		c.SourceCountry = string(text)
 	case "targets.id":
 		if t := c.lastTarget(); t != nil {
 			t.participant = string(text)
 		}
 	case "targets.identity.application.id":
 		c.TargetApps = appendFact(c.TargetApps, text)
-	case "incomingContext.observedParticipantId":
-		c.ObservedParticipant = string(text)
-	case "incomingContext.sourceParticipantId":
-		c.sourceParticipant = string(text)
+	case "applicationMetadata.botData.user.onBehalfOf.id":
+		c.OnBehalfOf = cmp.Or(c.OnBehalfOf, string(text)) // incomingContext says it better
+	case "applicationMetadata.botData.inviteReasons":
+		c.InviteReasons = appendFact(c.InviteReasons, text)
 	case "resultInfo.code":
 		c.Result = string(text) + c.Result
 	case "resultInfo.subcode", "resultInfo.subCode":
 		c.Result += "/" + string(text)
 	default:
-		c.keepBotData(path, text)
-	}
-}
-
-func (c *Call) keepBotData(path, text []byte) {
-	rest, ok := bytes.CutPrefix(path, []byte("applicationMetadata.botData."))
-	if !ok {
 		c.keepIdentity(path, text)
-		return
-	}
-	switch string(rest) {
-	case "mediaHostedRegion":
-		c.MediaHostedRegion = string(text)
-	case "user.clientLocation":
-		c.ClientLocation = string(text)
-	case "user.onBehalfOf.id":
-		if c.OnBehalfOf == "" { // incomingContext says it better
-			c.OnBehalfOf = string(text)
-		}
-	case "policyIdentifier":
-		c.PolicyIdentifier = string(text)
-	case "inviteReasons":
-		c.InviteReasons = appendFact(c.InviteReasons, text)
 	}
 }
 
@@ -183,8 +166,6 @@ func (c *Call) keepIdentity(path, text []byte) {
 	switch string(set) + ">" + string(leaf) {
 	case "source.identity>id":
 		c.SourceUser = string(text)
-	case "source.identity>tenantId":
-		c.SourceTenant = string(text)
 	case "targets.identity>id":
 		c.toInstance = c.toInstance || bytes.HasSuffix(path, []byte(".applicationInstance.id"))
 		if t := c.lastTarget(); t != nil {

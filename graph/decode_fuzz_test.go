@@ -106,3 +106,6 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// normalise does to any text what is done to a call's id.
+func normalise(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }

@@ -3,6 +3,8 @@ package graph
 import (
 	"bytes"
 	"strings"
+
+	"tandem/spelling"
 )
 
 const (
@@ -152,14 +154,15 @@ func (n Notification) fill(at resource, d data) (Notification, error) {
 	if d.odd != "" {
 		return Notification{}, malformed(d.odd)
 	}
-	n.RawCallID, n.SubResource = at.id, at.sub
-	n.CallID = normalise(at.id)
+	n.RawCallID, n.CallID, n.SubResource = at.id, at.key, at.sub
 	n.Type = d.kind
 	if n.SubResource == "" {
 		// An id under another type, such as a notice about a joining
 		// participant, names that thing and not the call.
-		if about := d.kind == "" || d.kind == "call"; about && d.id != "" && normalise(d.id) != n.CallID {
-			return Notification{}, malformed("resource and resourceData name different calls")
+		if about := d.kind == "" || d.kind == "call"; about && d.id != "" {
+			if key, _ := spelling.CallID(d.id); key != n.CallID {
+				return Notification{}, malformed("resource and resourceData name different calls")
+			}
 		}
 		n.State, n.Call = d.state, d.call
 	}
@@ -195,7 +198,7 @@ func (r *reader) data() (data, error) {
 			return err
 		case "id":
 			id, err := r.loose(&d)
-			d.id = string(id[:min(len(id), maxID+1)])
+			d.id = string(id[:min(len(id), spelling.MaxCallID+1)])
 			return err
 		case "state":
 			word, err := r.loose(&d)

@@ -42,7 +42,7 @@ func (r *reader) release() {
 // wrong turns a parser's error into ours. The parser's own text can hold bytes
 // of the body, so it is dropped; errors of ours pass.
 func wrong(err error) error {
-	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooMany) {
+	if err == nil || errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooMany) {
 		return err
 	}
 	return malformed("it is no strict JSON")
@@ -64,10 +64,7 @@ func (r *reader) object(member func(name []byte) error) error {
 		}
 	}
 	_, err := r.dec.ReadToken()
-	if err != nil {
-		return wrong(err)
-	}
-	return nil
+	return wrong(err)
 }
 
 // array reads an array and calls element before each element, which it must
@@ -81,10 +78,8 @@ func (r *reader) array(element func() error) error {
 			return err
 		}
 	}
-	if _, err := r.dec.ReadToken(); err != nil {
-		return wrong(err)
-	}
-	return nil
+	_, err := r.dec.ReadToken()
+	return wrong(err)
 }
 
 // text reads a string into the reader's scratch; it is valid until the next
@@ -102,10 +97,7 @@ func (r *reader) text() ([]byte, error) {
 		return r.word, nil
 	}
 	r.word, err = jsontext.AppendUnquote(r.word[:0], v)
-	if err != nil {
-		return nil, wrong(err)
-	}
-	return r.word, nil
+	return r.word, wrong(err)
 }
 
 // optional reads a text that may be null or absent; null gives nothing.
@@ -117,10 +109,7 @@ func (r *reader) optional() ([]byte, error) {
 }
 
 func (r *reader) skip() error {
-	if err := r.dec.SkipValue(); err != nil {
-		return wrong(err)
-	}
-	return nil
+	return wrong(r.dec.SkipValue())
 }
 
 // other skips an unknown member, unless its name is one of ours in another

@@ -1,9 +1,10 @@
 package graph
 
-import "strings"
+import (
+	"strings"
 
-// maxID is the longest call id accepted, in bytes; real ones have 32 or 36.
-const maxID = 128
+	"tandem/spelling"
+)
 
 // maxSub bounds what may follow the id in a resource, in bytes.
 const maxSub = 512
@@ -11,6 +12,7 @@ const maxSub = 512
 // resource is where a notification points: a call, or a part of one.
 type resource struct {
 	id  string // as the cloud spelled it
+	key string // the same as it counts, see spelling.CallID
 	sub string // path below the call, without a leading slash
 
 	other bool // it points at something else
@@ -38,13 +40,14 @@ func (r *reader) resource(usual string) (resource, error) {
 
 func parseResource(rest string) (resource, error) {
 	id, sub, more := strings.Cut(rest, "/")
-	if !isID(id) {
+	key, err := spelling.CallID(id)
+	if err != nil {
 		return resource{}, malformed("the call id of its resource is outside [A-Za-z0-9-]{1,128}")
 	}
 	if more && !isSub(sub) {
 		return resource{}, malformed("its resource is no clean path below a call")
 	}
-	return resource{id: id, sub: sub}, nil
+	return resource{id: id, key: key, sub: sub}, nil
 }
 
 // join puts `resource` and `resourceUrl` together: one is enough, both must
@@ -61,7 +64,7 @@ func (a resource) join(b resource) (resource, error) {
 		return b, nil
 	case b.id == "":
 		return a, nil
-	case normalise(a.id) != normalise(b.id):
+	case a.key != b.key:
 		return resource{}, malformed("resource and resourceUrl name different calls")
 	}
 	if b.sub == "" {
@@ -70,68 +73,20 @@ func (a resource) join(b resource) (resource, error) {
 	return b, nil
 }
 
-// isID checks the grammar of call ids: they reach paths, keys and logs.
-func isID(s string) bool {
-	if len(s) == 0 || len(s) > maxID {
-		return false
-	}
-	dashes := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case isAlphanumeric(c):
-		case c == '-':
-			dashes++
-		default:
-			return false
-		}
-	}
-	return dashes < len(s)
-}
-
 // isSub takes clean relative paths of names and ids.
 func isSub(s string) bool {
 	if len(s) > maxSub {
 		return false
 	}
 	for segment := range strings.SplitSeq(s, "/") {
-		if segment == "" || segment == "." || segment == ".." {
+		odd := func(c rune) bool { return !isAlphanumeric(c) && !strings.ContainsRune("-_.:@=+~$", c) }
+		if segment == "" || segment == "." || segment == ".." || strings.ContainsFunc(segment, odd) {
 			return false
-		}
-		for i := range len(segment) {
-			if c := segment[i]; !isAlphanumeric(c) && !strings.ContainsRune("-_.:@=+~$", rune(c)) {
-				return false
-			}
 		}
 	}
 	return true
 }
 
-func isAlphanumeric(c byte) bool {
+func isAlphanumeric(c rune) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-// normalise strips dashes and lowers letters: one documentation page spells the
-// same call 57DAB8B1894C… and 57dab8b1-894c-….
-func normalise(id string) string {
-	clean := true
-	for i := range len(id) {
-		if c := id[i]; c == '-' || c >= 'A' && c <= 'Z' {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return id
-	}
-	b := make([]byte, 0, maxID)
-	for i := range len(id) {
-		switch c := id[i]; {
-		case c == '-':
-		case c >= 'A' && c <= 'Z':
-			b = append(b, c+'a'-'A')
-		default:
-			b = append(b, c)
-		}
-	}
-	return string(b)
 }

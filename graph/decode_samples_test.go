@@ -131,7 +131,7 @@ func TestFactsOfSamples(t *testing.T) {
 		}},
 		{"seen-incoming-policy-recording-emea-2021.json", true, Call{
 			Direction: "incoming", SourceID: "c123dea8-a848-487c-adde-86ba51e4ef36", SourceUser: "1d8cc215-be4d-456d-a515-cb057369c636",
-			SourceTenant: "8986d25d-ed3f-4bb8-b739-14d2fcc37b09", SourceRegion: "emea", SourceCountry: "HU",
+			SourceRegion: "emea", SourceCountry: "HU",
 		}},
 		{"graph-incoming-p2p.json", false, Call{
 			Direction: "incoming", SourceUser: "8A34A46B-3D17-4ADC-8DCE-DC4E7D572698", SourceRegion: "westus",

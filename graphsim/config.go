@@ -101,6 +101,7 @@ type Rates struct {
 	Batch       float64 // carries a notification of another call too
 	FreshToken  float64 // has a token of its own; else the call's token is used again
 	Close       float64 // Connection: close
+	Astray      float64 // later ones: resolves to a node of another region than its callback URI's, or the call's
 	BotFails    float64 // the bot refuses an update with 503 the first time
 	CallsFail   float64 // of requests to the calls API: 429 or 503
 }

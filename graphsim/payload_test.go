@@ -127,6 +127,10 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: the Host header is %q", tc.raw, got.name)
 		}
 	}
+	if at := p.elsewhere(p.resolve("https://emea.bot/api/calls/emea/1/1/r?s=1", newDice(1, 1)), newDice(1, 1)); at.node != "amer-1" ||
+		at.url != "http://127.0.0.1:3/in/api/calls/emea/1/1/r?s=1" || at.name != "emea.bot" {
+		t.Errorf("astray it resolves to %+v", at)
+	}
 	count := map[string]int{}
 	d := newDice(1, 1)
 	for range 1000 {

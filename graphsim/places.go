@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -134,6 +135,26 @@ func (p *places) resolve(raw string, d *dice) spot {
 	best.node = t.Node
 	best.url = strings.TrimRight(t.URL, "/") + strings.TrimPrefix(raw, strings.TrimRight(base, "/"))
 	return best
+}
+
+// elsewhere turns what a region's name resolved to into a node of another region, if there
+// is one, as a resolver does that remembers too long or believes the region down.
+func (p *places) elsewhere(s spot, d *dice) spot {
+	others := slices.DeleteFunc(p.names(), func(region string) bool { return region == s.region })
+	if s.kind == hopStray || len(others) == 0 {
+		return s
+	}
+	to, ok := p.pick(others[d.n(len(others))], d)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, from := range p.targets {
+		if ok && from.Node == s.node {
+			s.url = strings.TrimRight(to.URL, "/") + strings.TrimPrefix(s.url, strings.TrimRight(from.URL, "/"))
+			s.node, s.region = to.Node, to.Region
+			break
+		}
+	}
+	return s
 }
 
 // within reports whether a URL lies under a base.

@@ -279,10 +279,17 @@ func (c *Cloud) update(ctx context.Context, k *call, what string, it item) {
 	p := parcel{
 		call: k, notices: notices, message: message, body: body, midcall: callback != "",
 		header: c.header(k, message), to: func() (spot, bool) {
+			astray := d.chance(r.Astray)
+			at, ok := spot{}, true
 			if callback == "" { // rejected without a callback URI
-				return c.webhook(k, false)
+				at, ok = c.webhook(k, false)
+			} else {
+				at = c.places.resolve(callback, d)
 			}
-			return c.places.resolve(callback, d), true
+			if astray {
+				at = c.places.elsewhere(at, d)
+			}
+			return at, ok
 		},
 	}
 	p.header.Set("Scenario-Id", k.chain)

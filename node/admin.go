@@ -61,8 +61,8 @@ func (n *Node) checks() []admin.Check {
 			}
 			return nil
 		}},
-		{Name: "certificate", Ask: func(context.Context) error { return n.ended("public.tls") }},
-		{Name: "outbound tokens", Advisory: true, Ask: func(context.Context) error { return n.outboundTrouble() }},
+		{Name: "certificate", Ask: func(context.Context) error { return ends{n}.ended("public.tls") }},
+		{Name: "outbound tokens", Advisory: true, Ask: func(context.Context) error { return ends{n}.outboundTrouble() }},
 	}
 }
 
@@ -107,12 +107,12 @@ func (n *Node) warnings() []string {
 	if err := n.table.Err(); err != nil {
 		w = append(w, err.Error())
 	}
-	for _, e := range n.endings() {
+	for _, e := range (ends{n}).endings() {
 		if text := e.text(n.now()); text != "" {
 			w = append(w, text)
 		}
 	}
-	if err := n.outboundTrouble(); err != nil {
+	if err := (ends{n}).outboundTrouble(); err != nil {
 		w = append(w, err.Error())
 	}
 	for _, k := range n.tokens.Status() {

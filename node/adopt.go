@@ -59,28 +59,22 @@ func (n *Node) look(id ownership.PartitionID, from ownership.NodeID) {
 func (n *Node) liveCalls(id ownership.PartitionID, count *int) iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
 		for _, f := range []ownership.CallFilter{{Partition: id, State: ownership.CallClaimed}, {Partition: id}} {
-			for cursor := ""; ; {
-				calls, next, err := n.table.Calls(f, cursor, 0)
+			for c, err := range n.table.Each(f) {
 				if err != nil {
 					n.log.Error("listing the calls of a partition", "partition", id, "err", err)
 					return
 				}
-				for _, c := range calls {
-					if c.State == ownership.CallEnded || f.State == 0 && c.State == ownership.CallClaimed {
-						continue
-					}
-					select {
-					case <-n.closing:
-						return
-					default:
-					}
-					*count++
-					if !yield(c) {
-						return
-					}
+				if c.State == ownership.CallEnded || f.State == 0 && c.State == ownership.CallClaimed {
+					continue
 				}
-				if cursor = next; cursor == "" {
-					break
+				select {
+				case <-n.closing:
+					return
+				default:
+				}
+				*count++
+				if !yield(c) {
+					return
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"tandem/bot"
 	"tandem/cluster"
@@ -130,6 +131,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 	r, err := cluster.Start(context.WithoutCancel(ctx), cfg, n.store, cluster.Deps{
 		HandOver:     n.relayed,
 		LetIn:        n.letIn,
+		Letter:       http.HandlerFunc(n.letter),
 		Health:       n.health,
 		OnReassigned: n.reassigned,
 		Quiesce:      n.dispatcher.Quiesce,
@@ -152,19 +154,26 @@ func (n *Node) openRegion(ctx context.Context) error {
 
 // relayed takes what another node relayed to this one.
 func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Reply, error) {
+	if !(ledger{n}).open() {
+		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
+	}
+	return n.door.HandOver(ctx, h)
+}
+
+// letter takes what a node of another region relayed to this one.
+func (n *Node) letter(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-n.opened:
-		return n.door.HandOver(ctx, h)
+		n.door.Letters().ServeHTTP(w, r)
 	default:
-		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: this node is still starting: %w", ownership.ErrFenced)
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
 
 // letIn says whose join token a new node shows; the admin door knows them.
 func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, done bool) (string, error) {
-	select {
-	case <-n.opened:
-	default:
+	if !(ledger{n}).open() {
 		return "", fmt.Errorf("judging a join token: this node is still starting: %w", ownership.ErrNoLeader)
 	}
 	return n.private.LetIn(ctx, token, node, done)
@@ -191,7 +200,7 @@ func (n *Node) openDoor(context.Context) error {
 		return err
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
-		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: n.regions,
+		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
 		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {

@@ -126,10 +126,7 @@ func (n drains) comeBack(ctx context.Context) error {
 	if _, err := os.Lstat(n.drainMark()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	n.stops.addRunning(ctx, "return from the last stop", func(ctx context.Context) {
 		for ctx.Err() == nil {
 			err := n.endOwnDrain(ctx)
 			if err == nil {
@@ -141,10 +138,6 @@ func (n drains) comeBack(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-	}()
-	n.stops.add("return from the last stop", func() {
-		cancel()
-		<-done
 	})
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,8 +52,11 @@ func (e ending) text(now time.Time) string {
 	}
 }
 
+// ends is what of a node has an end.
+type ends struct{ *Node }
+
 // endings are the certificates in force at this node.
-func (n *Node) endings() []ending {
+func (n ends) endings() []ending {
 	all := n.certs.endings()
 	cert, authority := n.region.TLSEnds()
 	for key, at := range map[string]time.Time{"cluster.tls.cert_file": cert, "cluster.tls.ca_file": authority} {
@@ -64,7 +68,7 @@ func (n *Node) endings() []ending {
 }
 
 // ended names the first certificate that is over, of one key or of any.
-func (n *Node) ended(key string) error {
+func (n ends) ended(key string) error {
 	for _, e := range n.endings() {
 		if e.stage(n.now()) == 3 && (key == "" || e.key == key) {
 			return errors.New(e.text(n.now()))
@@ -80,7 +84,7 @@ type outbound struct {
 }
 
 // outboundTrouble names the first app that cannot act at Graph, or soon cannot.
-func (n *Node) outboundTrouble() error {
+func (n ends) outboundTrouble() error {
 	for _, o := range n.outbound {
 		if err := o.calls.Token().Err; err != nil {
 			return fmt.Errorf("app %s cannot act on its calls: %w", o.app, err)
@@ -90,16 +94,13 @@ func (n *Node) outboundTrouble() error {
 }
 
 // watchEndings takes changed certificates without a signal, and tells of ends.
-func (n *Node) watchEndings(ctx context.Context) error {
+func (n ends) watchEndings(ctx context.Context) error {
 	if err := n.cfg.Registry.Register(endingMetrics{n}); err != nil {
 		return fmt.Errorf("registering the metrics of what ends: %w", err)
 	}
 	n.stops.add("metrics of what ends", func() { n.cfg.Registry.Unregister(endingMetrics{n}) })
 	w := n.newWatch()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	n.stops.addRunning(ctx, "watch of certificates", func(ctx context.Context) {
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		for {
@@ -111,8 +112,7 @@ func (n *Node) watchEndings(ctx context.Context) error {
 				return
 			}
 		}
-	}()
-	n.stops.add("watch of certificates", func() { cancel(); <-done })
+	})
 	return nil
 }
 
@@ -132,8 +132,8 @@ type watched struct {
 	take   func() error
 }
 
-func (n *Node) newWatch() *watch {
-	w := &watch{n: n, notified: map[string]int{}}
+func (n ends) newWatch() *watch {
+	w := &watch{n: n.Node, notified: map[string]int{}}
 	for _, p := range n.certs.pairs {
 		w.files = append(w.files, &watched{key: p.key, names: []string{p.files.CertFile, p.files.KeyFile}, take: p.reload})
 	}
@@ -150,29 +150,18 @@ func (n *Node) newWatch() *watch {
 func stamps(names []string) []os.FileInfo {
 	all := make([]os.FileInfo, len(names))
 	for i, name := range names {
-		if info, err := os.Stat(name); err == nil {
-			all[i] = info
-		}
+		all[i], _ = os.Stat(name) // nil: nothing does
 	}
 	return all
 }
 
 func sameStamps(a, b []os.FileInfo) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] == nil || b[i] == nil {
-			if a[i] != b[i] {
-				return false
-			}
-			continue
+	return slices.EqualFunc(a, b, func(x, y os.FileInfo) bool {
+		if x == nil || y == nil {
+			return x == y
 		}
-		if !os.SameFile(a[i], b[i]) || !a[i].ModTime().Equal(b[i].ModTime()) || a[i].Size() != b[i].Size() {
-			return false
-		}
-	}
-	return true
+		return os.SameFile(x, y) && x.ModTime().Equal(y.ModTime()) && x.Size() == y.Size()
+	})
 }
 
 // look puts files in force that have changed. What cannot be read leaves the old in
@@ -199,7 +188,7 @@ func (w *watch) look() {
 // tell writes each stage of an end to the log once.
 func (w *watch) tell() {
 	now := w.n.now()
-	for _, e := range w.n.endings() {
+	for _, e := range (ends{w.n}).endings() {
 		stage := e.stage(now)
 		if stage > w.notified[e.key] {
 			w.n.log.Warn(e.text(now))
@@ -209,7 +198,7 @@ func (w *watch) tell() {
 }
 
 // endingMetrics shows when each thing ends, as Unix time.
-type endingMetrics struct{ n *Node }
+type endingMetrics struct{ n ends }
 
 var (
 	certificateEnds = prometheus.NewDesc("tandem_certificate_not_after", "When a certificate in force ends, as Unix time, by the key of the configuration.", []string{"key"}, nil)

@@ -14,12 +14,12 @@ const (
 	reapEvery   = time.Minute      // every node looks after its own silent calls
 )
 
+// maintenance keeps the table and the node's calls clean.
+type maintenance struct{ *Node }
+
 // maintain starts the rounds that clean the table up.
-func (n *Node) maintain(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+func (n maintenance) maintain(ctx context.Context) error {
+	n.stops.addRunning(ctx, "maintenance", func(ctx context.Context) {
 		forget, reap := time.NewTicker(forgetEvery), time.NewTicker(reapEvery)
 		defer forget.Stop()
 		defer reap.Stop()
@@ -33,17 +33,13 @@ func (n *Node) maintain(ctx context.Context) error {
 				n.reap(ctx)
 			}
 		}
-	}()
-	n.stops.add("maintenance", func() {
-		cancel()
-		<-done
 	})
 	return nil
 }
 
 // forget drops tombstones that no late notification can reach any more. Only
 // the leader proposes it, so that it is proposed once.
-func (n *Node) forget(ctx context.Context) {
+func (n maintenance) forget(ctx context.Context) {
 	if n.region.Status().State != "leader" {
 		return
 	}
@@ -62,7 +58,7 @@ func (n *Node) now() time.Time {
 }
 
 // reap looks at calls that have been silent for long.
-func (n *Node) reap(ctx context.Context) {
+func (n maintenance) reap(ctx context.Context) {
 	seen, err := n.dispatcher.Reap(ctx, n.ownCalls())
 	if err != nil {
 		n.log.Warn("looking after silent calls; the next round tries again", "err", err)
@@ -75,29 +71,22 @@ func (n *Node) reap(ctx context.Context) {
 // ownCalls walks the calls of this node's partitions that have not ended, each
 // with the epoch at which this node may act on it. An orphan's own epoch is that
 // of the owner it died with: nobody could ever act on it at that one.
-func (n *Node) ownCalls() iter.Seq[ownership.Call] {
+func (n maintenance) ownCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for cursor := ""; ; {
-			calls, next, err := n.table.Calls(ownership.CallFilter{Node: n.ID()}, cursor, 0)
+		for c, err := range n.table.Each(ownership.CallFilter{Node: n.ID()}) {
 			if err != nil {
 				n.log.Error("walking this node's calls", "err", err)
 				return
 			}
-			for _, c := range calls {
-				if c.State == ownership.CallEnded {
-					continue
-				}
-				if p, ok := n.table.Partition(c.Partition); ok {
-					c.Epoch = p.Epoch
-				}
-				if !yield(c) {
-					return
-				}
+			if c.State == ownership.CallEnded {
+				continue
 			}
-			if next == "" {
+			if p, ok := n.table.Partition(c.Partition); ok {
+				c.Epoch = p.Epoch
+			}
+			if !yield(c) {
 				return
 			}
-			cursor = next
 		}
 	}
 }

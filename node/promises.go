@@ -38,7 +38,7 @@ func (n *Node) promises() []api.Promise {
 		judged("calls-survive-their-node", "When this node dies, its ringing calls are answered and its movable calls adopted by others.",
 			noHeir, heir),
 		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
-			textOf(n.ended("")), "None of them has ended."),
+			textOf(ends{n}.ended("")), "None of them has ended."),
 		judged("rules-agree", "All nodes of all regions route new calls by the same rules.",
 			strings.Join(n.rules.Differ(), "; "), "Nobody that is heard has had others for longer than a change takes to travel."),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
@@ -140,7 +140,7 @@ func (n *Node) answeringTrouble() string {
 	if healthy, _, _ := bot.Worst(n.dispatcher.Health()); !healthy {
 		return "the bot beside this node is not healthy, so it gets no new calls"
 	}
-	return textOf(errors.Join(n.tokens.Ready(), n.outboundTrouble()))
+	return textOf(errors.Join(n.tokens.Ready(), ends{n}.outboundTrouble()))
 }
 
 // textOf returns an error's text; empty: there is none.

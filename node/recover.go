@@ -73,5 +73,5 @@ func (s *Survivor) Alone(ctx context.Context) error {
 // region must be stopped, and stay so until its data directory is empty.
 func (s *Survivor) Recover() error {
 	addr := cmp.Or(s.c.Cluster.Advertise, s.c.Cluster.Listen)
-	return cluster.Recover(s.st, []cluster.Peer{{ID: ownership.NodeID(s.c.Node.ID), Addr: addr, Voter: true}}, s.c.Logger)
+	return cluster.Recover(s.st, addr, s.c.Logger)
 }

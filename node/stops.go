@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -31,12 +32,26 @@ func (s *stops) addWaiting(name string, do func(context.Context) error) {
 	s.list = append(s.list, stopStep{name, do})
 }
 
+// addRunning runs something in a goroutine that ends when the node stops.
+func (s *stops) addRunning(ctx context.Context, name string, run func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	s.add(name, func() {
+		cancel()
+		<-done
+	})
+}
+
 // run takes the steps, last first. One that fails does not keep the others from
 // running; all share the deadline of ctx.
 func (s *stops) run(ctx context.Context, log *slog.Logger) error {
 	var all []error
-	for i := len(s.list) - 1; i >= 0; i-- {
-		step, begun := s.list[i], time.Now()
+	for _, step := range slices.Backward(s.list) {
+		begun := time.Now()
 		if err := step.do(ctx); err != nil {
 			all = append(all, fmt.Errorf("stopping the %s: %w", step.name, err))
 		}

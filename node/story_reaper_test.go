@@ -45,12 +45,12 @@ func TestReaper(t *testing.T) {
 	})
 	must(t, err)
 
-	n.reap(t.Context())
+	maintenance{n}.reap(t.Context())
 	if k, _ := n.table.Known(silent); k.State != ownership.CallAnswered {
 		t.Fatalf("a call of this minute is %s", k.State)
 	}
 	clock.forward(61 * time.Minute)
-	n.reap(t.Context())
+	maintenance{n}.reap(t.Context())
 	if k, _ := n.table.Known(silent); k.State != ownership.CallEnded {
 		t.Errorf("a call that is silent for an hour and gone at Graph is %s", k.State)
 	}
@@ -72,12 +72,12 @@ func TestReaper(t *testing.T) {
 	}
 	forgotten := reaped.EndedAt.Add(n.cfg.Cluster.Tombstones)
 	clock.forward(time.Until(forgotten.Add(-10 * time.Second)))
-	n.forget(t.Context())
+	maintenance{n}.forget(t.Context())
 	if _, known := n.table.Known(silent); !known {
 		t.Error("the tombstone was forgotten too early")
 	}
 	clock.forward(time.Until(forgotten.Add(time.Second)))
-	n.forget(t.Context())
+	maintenance{n}.forget(t.Context())
 	if _, known := n.table.Known(silent); known {
 		t.Error("the tombstone stays for ever")
 	}
@@ -134,7 +134,7 @@ func TestOrphansAreListedAndReaped(t *testing.T) {
 	})
 	heir.seen.answerWith(func(ownership.HandOver) ownership.Reply { return ownership.Reply{Status: http.StatusGone} })
 	clock.forward(61 * time.Minute)
-	heir.node.reap(t.Context())
+	maintenance{heir.node}.reap(t.Context())
 	eventually(t, "the orphan released by its bot's word", func() error {
 		k, _ := heir.node.table.Known(h.Call)
 		return not(k.State == ownership.CallEnded, "it is %s", k.State)

@@ -7,7 +7,21 @@ import "time"
 // and the health that the leader knew.
 
 // Act is one change of the table: one of the types in this file.
-type Act interface{ act() }
+type Act interface {
+	at() time.Time
+	from(time.Time) Act
+}
+
+// Moment is the leader's time of an act.
+func Moment(a Act) time.Time { return a.at() }
+
+// Stamped returns the act with that time, if it has none.
+func Stamped(a Act, at time.Time) Act {
+	if a.at().IsZero() {
+		return a.from(at)
+	}
+	return a
+}
 
 // Claim asks for an owner of a call.
 type Claim struct {
@@ -223,24 +237,24 @@ type SetFormat struct {
 	Format uint32
 }
 
-func (Claims) act()    {}
-func (Answered) act()  {}
-func (Seen) act()      {}
-func (Release) act()   {}
-func (Forget) act()    {}
-func (Join) act()      {}
-func (Drain) act()     {}
-func (Undrain) act()   {}
-func (Depart) act()    {}
-func (Failover) act()  {}
-func (Move) act()      {}
-func (SetFormat) act() {}
-func (TakeUp) act()    {}
-func (Records) act()   {}
-func (Found) act()     {}
-func (SetLease) act()  {}
-func (Lapse) act()     {}
-func (Reclaim) act()   {}
+func (a Claims) at() time.Time    { return a.At }
+func (a Answered) at() time.Time  { return a.At }
+func (a Seen) at() time.Time      { return a.At }
+func (a Release) at() time.Time   { return a.At }
+func (a Forget) at() time.Time    { return a.At }
+func (a Join) at() time.Time      { return a.At }
+func (a Drain) at() time.Time     { return a.At }
+func (a Undrain) at() time.Time   { return a.At }
+func (a Depart) at() time.Time    { return a.At }
+func (a Failover) at() time.Time  { return a.At }
+func (a Move) at() time.Time      { return a.At }
+func (a SetFormat) at() time.Time { return a.At }
+func (a TakeUp) at() time.Time    { return a.At }
+func (a Records) at() time.Time   { return a.At }
+func (a Found) at() time.Time     { return a.At }
+func (a SetLease) at() time.Time  { return a.At }
+func (a Lapse) at() time.Time     { return a.At }
+func (a Reclaim) at() time.Time   { return a.At }
 
 // Outcome is what applying one act gave: Placements and Errors run parallel to
 // the claims of a batch, Errors alone to its records; Err is the act's own refusal.
@@ -249,7 +263,7 @@ type Outcome struct {
 	Placements []Placement
 	Errors     []error // nil where the claim has a placement
 	Moves      []Reassignment
-	Look       []PartitionID // in which a late answer made an orphan; only where it was applied
+	Look       []PartitionID // in which a late answer made an orphan, or somebody else ended a call; only where it was applied
 	Err        error
 }
 
@@ -260,3 +274,22 @@ type Reassignment struct {
 	To        NodeID      `json:"to"`
 	Epoch     Epoch       `json:"epoch"` // the new one
 }
+
+func (a Claims) from(t time.Time) Act    { a.At = t; return a }
+func (a Answered) from(t time.Time) Act  { a.At = t; return a }
+func (a Seen) from(t time.Time) Act      { a.At = t; return a }
+func (a Release) from(t time.Time) Act   { a.At = t; return a }
+func (a Forget) from(t time.Time) Act    { a.At = t; return a }
+func (a Join) from(t time.Time) Act      { a.At = t; return a }
+func (a Drain) from(t time.Time) Act     { a.At = t; return a }
+func (a Undrain) from(t time.Time) Act   { a.At = t; return a }
+func (a Depart) from(t time.Time) Act    { a.At = t; return a }
+func (a Failover) from(t time.Time) Act  { a.At = t; return a }
+func (a Move) from(t time.Time) Act      { a.At = t; return a }
+func (a SetFormat) from(t time.Time) Act { a.At = t; return a }
+func (a TakeUp) from(t time.Time) Act    { a.At = t; return a }
+func (a Records) from(t time.Time) Act   { a.At = t; return a }
+func (a Found) from(t time.Time) Act     { a.At = t; return a }
+func (a SetLease) from(t time.Time) Act  { a.At = t; return a }
+func (a Lapse) from(t time.Time) Act     { a.At = t; return a }
+func (a Reclaim) from(t time.Time) Act   { a.At = t; return a }

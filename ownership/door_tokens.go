@@ -79,6 +79,10 @@ type UseToken struct {
 	Done bool
 }
 
-func (GrantToken) act()  {}
-func (RevokeToken) act() {}
-func (UseToken) act()    {}
+func (a GrantToken) at() time.Time  { return a.At }
+func (a RevokeToken) at() time.Time { return a.At }
+func (a UseToken) at() time.Time    { return a.At }
+
+func (a GrantToken) from(t time.Time) Act  { a.At = t; return a }
+func (a RevokeToken) from(t time.Time) Act { a.At = t; return a }
+func (a UseToken) from(t time.Time) Act    { a.At = t; return a }

@@ -43,6 +43,14 @@ type Reply struct {
 	Body   []byte
 }
 
+// Letter is a notification as the cloud sent it, on its way to another region's public
+// door, which judges it anew. It holds the cloud's token: it is for no log.
+type Letter struct {
+	Target string              // path and query there: the webhook's or a callback URI's, with a hop mark
+	Header map[string][]string // the cloud's own, the token among them
+	Body   []byte              // raw, byte for byte
+}
+
 // Supposed is a notification that has not arrived: what would be done with it is to be
 // explained, and nothing of it done.
 type Supposed struct {

@@ -64,5 +64,7 @@ type TellRules struct {
 	Agree bool
 }
 
-func (SetRules) act()  {}
-func (TellRules) act() {}
+func (a SetRules) at() time.Time         { return a.At }
+func (a SetRules) from(t time.Time) Act  { a.At = t; return a }
+func (a TellRules) at() time.Time        { return a.At }
+func (a TellRules) from(t time.Time) Act { a.At = t; return a }

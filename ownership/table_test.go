@@ -165,15 +165,6 @@ func (t *smallTable) PartitionsOf(id NodeID) []Partition {
 	return own
 }
 
-func (t *smallTable) Node(id NodeID) (Node, bool) {
-	for _, n := range t.nodes {
-		if n.ID == id {
-			return n, true
-		}
-	}
-	return Node{}, false
-}
-
 func (t *smallTable) Nodes() []Node { return t.nodes }
 
 func (t *smallTable) Live(id NodeID) int {

@@ -21,8 +21,6 @@ type View interface {
 	Partition(PartitionID) (Partition, bool)
 	// PartitionsOf returns a node's partitions, by number.
 	PartitionsOf(NodeID) []Partition
-	// Node returns one node's record.
-	Node(NodeID) (Node, bool)
 	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []Node
 	// Live counts the live calls that a node acts for.
@@ -77,10 +75,7 @@ type Bundle struct {
 // its deadline. Whole seconds let a table sum calls up, and the end of the second
 // is the safe side: two legs of a pair are never taken for a call and its retry.
 func RingsUntil(deadline time.Time) time.Time {
-	if whole := deadline.Truncate(time.Second); whole.Equal(deadline) {
-		return whole
-	}
-	return deadline.Truncate(time.Second).Add(time.Second)
+	return deadline.Add(time.Second - 1).Truncate(time.Second)
 }
 
 // Owner is who owns a partition now, as one node sees it.
@@ -133,6 +128,8 @@ var (
 	ErrConflict = errors.New("the table holds something else")
 	// ErrUnreachable: a peer could not be reached or did not answer in time (503).
 	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrNotTaken: nothing was done with a letter, so somebody else may get it.
+	ErrNotTaken = errors.New("nobody there has taken it")
 	// ErrBusy: a node does as much of it at once as it may (503).
 	ErrBusy = errors.New("the node is busy, try again in a moment")
 	// ErrGone: the node was removed from the region (409).

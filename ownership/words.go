@@ -11,8 +11,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
+
+	"tandem/spelling"
 )
 
 // Region names one raft group with one public base URL, such as "emea".
@@ -45,32 +46,17 @@ type TenantID string
 type GroupKey string
 
 // MaxCallIDLen is the longest call id, in bytes, that Tandem accepts.
-const MaxCallIDLen = 128
+const MaxCallIDLen = spelling.MaxCallID
 
 // ParseCallID normalises a call id as the cloud wrote it. Anything outside
 // [A-Za-z0-9-]{1,128}, or nothing but dashes, is an error: ids reach paths,
 // keys and logs.
 func ParseCallID(s string) (CallID, error) {
-	if len(s) == 0 || len(s) > MaxCallIDLen {
-		return "", fmt.Errorf("reading a call id: its length is %d bytes, allowed are 1 to %d", len(s), MaxCallIDLen)
+	id, err := spelling.CallID(s)
+	if err != nil {
+		return "", fmt.Errorf("reading a call id: it %w", err)
 	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-			b.WriteByte(c)
-		case c >= 'A' && c <= 'Z':
-			b.WriteByte(c + 'a' - 'A')
-		case c == '-':
-		default:
-			return "", fmt.Errorf("reading a call id: byte %d is outside [A-Za-z0-9-]", i)
-		}
-	}
-	if b.Len() == 0 {
-		return "", fmt.Errorf("reading a call id: it holds nothing but dashes")
-	}
-	return CallID(b.String()), nil
+	return CallID(id), nil
 }
 
 // String returns the partition's number in decimal.
@@ -119,10 +105,8 @@ func (s CallState) Live() bool { return s == CallClaimed || s == CallAnswered }
 
 // ParseCallState reads the word users meet: claimed, answered, orphaned, ended.
 func ParseCallState(s string) (CallState, error) {
-	for i, w := range callStates {
-		if i > 0 && w == s {
-			return CallState(i), nil
-		}
+	if i := slices.Index(callStates, s); i > 0 {
+		return CallState(i), nil
 	}
 	return 0, fmt.Errorf("reading a call state: %q is none of claimed, answered, orphaned, ended", s)
 }
@@ -146,11 +130,9 @@ func (s *NodeState) UnmarshalText(b []byte) error {
 		*s = 0
 		return nil
 	}
-	for i, w := range nodeStates {
-		if i > 0 && w == string(b) {
-			*s = NodeState(i)
-			return nil
-		}
+	if i := slices.Index(nodeStates, string(b)); i > 0 {
+		*s = NodeState(i)
+		return nil
 	}
 	return fmt.Errorf("reading a node state: %q is none of active, draining, gone", b)
 }

@@ -28,6 +28,8 @@ type Document struct {
 	Rules  []RuleSpec `json:"rules,omitempty" yaml:"rules,omitempty"`
 	Pins   []PinSpec  `json:"pins,omitempty" yaml:"pins,omitempty"`
 	Tables Tables     `json:"tables,omitempty" yaml:"tables,omitempty"`
+
+	Evacuated map[ownership.Region]Evacuation `json:"evacuated,omitempty" yaml:"evacuated,omitempty"`
 }
 
 // Compiled is a document that can be asked. It is safe for concurrent use.
@@ -63,7 +65,7 @@ func CompileDocument(d Document) (*Compiled, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("reading the rules: %w", err)
 	}
-	rules, err := compileRules(d.Rules, d.Tables)
+	rules, err := compileRules(d)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +86,9 @@ func (d Document) Regions() []ownership.Region {
 		for _, r := range t {
 			all = append(all, r)
 		}
+	}
+	for r, e := range d.Evacuated {
+		all = append(append(all, r), e.To...)
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
@@ -114,7 +119,7 @@ func (d Document) check() error {
 	if entries > maxEntries {
 		return fmt.Errorf("the tables have %d entries, at most %d are allowed in all", entries, maxEntries)
 	}
-	return nil
+	return d.checkEvacuated()
 }
 
 // strictly reads one YAML document; unknown keys are errors. What the reader says in
@@ -130,6 +135,7 @@ func strictly(text []byte, into any) error {
 		says := strings.NewReplacer("yaml: ", "", "unmarshal errors:\n  ", "", "\n  ", "; ", "\n", " ",
 			"not found in type policy.RuleSpec", "is no key of a rule",
 			"not found in type policy.PinSpec", "is no key of a pin",
+			"not found in type policy.Evacuation", "is no key of an evacuation",
 			"not found in type policy.Document", "is no key of the document")
 		return errors.New(says.Replace(err.Error()))
 	}

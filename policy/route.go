@@ -67,8 +67,8 @@ type RegionLook struct {
 // A request that carries a valid hop mark was sent here by another region and
 // is never sent on, so no two regions can play ball with a call while they hold
 // different rules. A home that is down, or full while another may stand in for it,
-// yields to the first of RegionVerdict.Overflow that is neither, else a home that is
-// down is stood in for here; but where the rule is hard nobody else may take the call.
+// or that is evacuated, yields to the first of RegionVerdict.Overflow that is neither
+// down nor full, else it is stood in for here; but where the rule is hard nobody else may take the call.
 func RouteRegion(v RegionVerdict, q RouteQuery) RegionStep {
 	home := v.Region
 	switch {
@@ -84,7 +84,7 @@ func RouteRegion(v RegionVerdict, q RouteQuery) RegionStep {
 		return RegionStep{StepRedirect, home, v.Why}
 	case v.Hard:
 		return RegionStep{StepRefuse, home, fmt.Sprintf("region %s is down and its residency is hard (%s)", home, v.Why)}
-	case home == q.Here && (v.Here == HereForce || q.Room != 0):
+	case home == q.Here && (v.Here == HereForce || q.Room != 0 && !v.Evacuated):
 		return RegionStep{StepHere, q.Here, v.Why}
 	case v.Here == HereForce:
 		return RegionStep{StepHere, q.Here, fmt.Sprintf("its rule keeps it where it arrived (%s)", v.Why)}
@@ -103,11 +103,13 @@ func RouteRegion(v RegionVerdict, q RouteQuery) RegionStep {
 // soft finds the region for a call that may go anywhere, whatever the clock says.
 func (q RouteQuery) soft(v RegionVerdict) RegionStep {
 	home := q.look(v.Region)
-	if home.Up && home.Room != 0 {
-		return RegionStep{q.stepTo(v.Region), v.Region, v.Why}
-	}
 	state := "is down"
-	if home.Up {
+	switch {
+	case v.Evacuated:
+		state = "is evacuated"
+	case home.Up && home.Room != 0:
+		return RegionStep{q.stepTo(v.Region), v.Region, v.Why}
+	case home.Up:
 		state = "has no room"
 	}
 	for _, r := range v.Overflow {
@@ -116,8 +118,8 @@ func (q RouteQuery) soft(v RegionVerdict) RegionStep {
 		}
 	}
 	switch {
-	case !home.Up:
-		return RegionStep{StepHere, q.Here, fmt.Sprintf("region %s is down, so it stays where it arrived (%s)", v.Region, v.Why)}
+	case !home.Up, v.Evacuated:
+		return RegionStep{StepHere, q.Here, fmt.Sprintf("region %s %s, so it stays where it arrived (%s)", v.Region, state, v.Why)}
 	case len(v.Overflow) > 0:
 		return RegionStep{q.stepTo(v.Region), v.Region, fmt.Sprintf("region %s has no room, and no other can stand in for it (%s)", v.Region, v.Why)}
 	default: // what is known of its room may be a second old: it decides itself

@@ -41,6 +41,7 @@ type Tables map[string]map[string]ownership.Region
 // nil holds no rule.
 type Rules struct {
 	rules   []rule
+	of      Document
 	version string
 }
 
@@ -59,33 +60,31 @@ type RuleError struct {
 
 // RegionVerdict is the home region of a call.
 type RegionVerdict struct {
-	Region   ownership.Region   `json:"region"`
-	Hard     bool               `json:"hard,omitempty"`     // never handle it elsewhere
-	Here     string             `json:"here,omitempty"`     // prefer or force: handle it where it arrived
-	Overflow []ownership.Region `json:"overflow,omitempty"` // who stands in for the home, in this order
-	Rule     int                `json:"rule"`               // index of the rule that matched, from 0; -1: none did
-	Why      string             `json:"why"`                // one sentence, rules numbered from 1 as operators count
-	Errors   []RuleError        `json:"errors,omitempty"`   // rules that could not be evaluated, and so did not match
+	Region    ownership.Region   `json:"region"`
+	Hard      bool               `json:"hard,omitempty"`      // never handle it elsewhere
+	Here      string             `json:"here,omitempty"`      // prefer or force: handle it where it arrived
+	Overflow  []ownership.Region `json:"overflow,omitempty"`  // who stands in for the home, in this order
+	Evacuated bool               `json:"evacuated,omitempty"` // the home takes no new calls: who stands in for it does
+	Rule      int                `json:"rule"`                // index of the rule that matched, from 0; -1: none did
+	Why       string             `json:"why"`                 // one sentence, rules numbered from 1 as operators count
+	Errors    []RuleError        `json:"errors,omitempty"`    // rules that could not be evaluated, and so did not match
 }
 
 // CompileRules reads the rules in their order. It refuses all of them for one
 // bad one, and names that rule's number, counted from 1, and the position.
-func CompileRules(specs []RuleSpec) (*Rules, error) { return compileRules(specs, nil) }
+func CompileRules(specs []RuleSpec) (*Rules, error) { return compileRules(Document{Rules: specs}) }
 
-func compileRules(specs []RuleSpec, tables Tables) (*Rules, error) {
-	specs = append([]RuleSpec{}, specs...)
-	r := &Rules{rules: make([]rule, len(specs))}
+func compileRules(d Document) (*Rules, error) {
+	specs := append([]RuleSpec{}, d.Rules...)
+	r := &Rules{rules: make([]rule, len(specs)), of: d}
 	for i, s := range specs {
 		var err error
-		if r.rules[i], err = compileRule(s, tables); err != nil {
+		if r.rules[i], err = compileRule(s, d.Tables); err != nil {
 			return nil, &entryError{list: "rules", at: i, what: "region rule", err: err}
 		}
 	}
-	if r.version = fingerprint(specs); len(tables) > 0 {
-		r.version = fingerprint(struct {
-			Rules  []RuleSpec
-			Tables Tables
-		}{specs, tables})
+	if r.version = fingerprint(specs); len(d.Tables)+len(d.Evacuated) > 0 {
+		r.version = fingerprint(Document{Rules: specs, Tables: d.Tables, Evacuated: d.Evacuated})
 	}
 	return r, nil
 }
@@ -204,6 +203,7 @@ func (r *Rules) Home(f Facts, here ownership.Region) RegionVerdict {
 		}
 		break
 	}
+	r.of.evacuate(&v, here)
 	return v
 }
 

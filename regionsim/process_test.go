@@ -321,6 +321,22 @@ func (k tokens) Look(ctx context.Context, h http.Header) (token.Claims, error) {
 
 type regions struct{}
 
+// Alone implements webhook.Regions.
+func (regions) Alone() bool { return true }
+
+// Look implements webhook.Regions.
+func (regions) Look(ownership.Region, ownership.AppID) webhook.Prospect { return webhook.Prospect{} }
+
+// Relay implements webhook.Regions: there is nobody else.
+func (regions) Relay(context.Context, ownership.Region, ownership.PartitionID, ownership.Letter) (ownership.Reply, error) {
+	return ownership.Reply{}, ownership.ErrNotTaken
+}
+
+// Knowing implements webhook.Regions.
+func (regions) Knowing(context.Context, []ownership.CallID) (map[ownership.CallID]ownership.Region, error) {
+	return nil, nil
+}
+
 // Healthy implements webhook.Regions.
 func (regions) Healthy(ownership.Region) bool { return true }
 

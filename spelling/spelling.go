@@ -57,20 +57,15 @@ func IsPath(s string) bool {
 		return false
 	}
 	for segment := range strings.SplitSeq(s[1:], "/") {
-		if segment == "" || segment == "." || segment == ".." {
+		if segment == "" || segment == "." || segment == ".." || strings.ContainsFunc(segment, reserved) {
 			return false
-		}
-		for i := range len(segment) {
-			if !unreserved(segment[i]) {
-				return false
-			}
 		}
 	}
 	return true
 }
 
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+func reserved(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~", c)
 }
 
 // Listen takes the host:port of a listener; port 0 picks one, an empty host is all.
@@ -147,4 +142,38 @@ func BaseURL(s string) (*url.URL, error) {
 		return nil, errors.New("holds a query")
 	}
 	return u, err
+}
+
+// MaxCallID is the longest id of a call, in bytes; real ones have 32 or 36.
+const MaxCallID = 128
+
+// CallID takes the id of a call as the cloud writes it, and gives the one spelling by
+// which the call is known: lower case, no dashes. One documentation page spells the same
+// call 57DAB8B1894C… and 57dab8b1-894c-…. Ids reach paths, keys and logs.
+func CallID(s string) (string, error) {
+	if len(s) == 0 || len(s) > MaxCallID {
+		return "", fmt.Errorf("has %d bytes, allowed are 1 to %d", len(s), MaxCallID)
+	}
+	b, clean := make([]byte, 0, MaxCallID), true
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case c >= 'A' && c <= 'Z':
+			c, clean = c+'a'-'A', false
+		case c == '-':
+			clean = false
+			continue
+		default:
+			return "", fmt.Errorf("holds at byte %d what is outside [A-Za-z0-9-]", i)
+		}
+		b = append(b, c)
+	}
+	if len(b) == 0 {
+		return "", errors.New("holds nothing but dashes")
+	}
+	if !clean {
+		return string(b), nil
+	}
+	return s, nil
 }

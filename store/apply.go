@@ -20,78 +20,50 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		out.Err = fmt.Errorf("applying %T: the region writes command format %d, it needs %d: %w", act, a.st.format, since, ownership.ErrConflict)
 		return
 	}
+	a.at = ownership.Moment(act)
 	switch act := act.(type) {
 	case ownership.Claims:
-		a.at = act.At
 		a.claims(act, out)
 	case ownership.Records:
-		a.at = act.At
 		out.Errors = make([]error, len(act.Acts))
 		for i, rec := range act.Acts {
 			out.Errors[i] = a.record(rec, out)
 		}
-	case ownership.Answered:
-		a.at = act.At
-		out.Err = a.record(act, out)
-	case ownership.Seen:
-		a.at = act.At
-		out.Err = a.record(act, out)
-	case ownership.Release:
-		a.at = act.At
-		out.Err = a.record(act, out)
-	case ownership.TakeUp:
-		a.at = act.At
+	case ownership.Answered, ownership.Seen, ownership.Release, ownership.TakeUp:
 		out.Err = a.record(act, out)
 	case ownership.Forget:
-		a.at = act.At
 		a.forget(act)
 	case ownership.Join:
-		a.at = act.At
 		out.Err = a.join(act)
 	case ownership.Drain:
-		a.at = act.At
 		out.Err = a.drain(act)
 	case ownership.Undrain:
-		a.at = act.At
 		out.Err = a.undrain(act)
 	case ownership.Depart:
-		a.at = act.At
 		out.Moves, out.Err = a.depart(act)
 	case ownership.Failover:
-		a.at = act.At
 		out.Moves, out.Err = a.failover(act)
 	case ownership.Lapse:
-		a.at = act.At
 		out.Err = a.lapse(act)
 	case ownership.Reclaim:
-		a.at = act.At
 		out.Err = a.reclaim(act)
 	case ownership.Move:
-		a.at = act.At
 		out.Moves, out.Err = a.move(act)
 	case ownership.SetFormat:
-		a.at = act.At
 		out.Err = a.setFormat(act)
 	case ownership.Found:
-		a.at = act.At
 		out.Err = a.found(act)
 	case ownership.SetLease:
-		a.at = act.At
 		out.Err = a.setLease(act)
 	case ownership.SetRules:
-		a.at = act.At
 		out.Err = a.setRules(act)
 	case ownership.TellRules:
-		a.at = act.At
 		a.tellRules(act)
 	case ownership.GrantToken:
-		a.at = act.At
 		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:
-		a.at = act.At
 		out.Err = tokenActs{&a.pen}.revoke(act)
 	case ownership.UseToken:
-		a.at = act.At
 		out.Err = tokenActs{&a.pen}.use(act)
 	}
 }
@@ -102,7 +74,7 @@ func (a *applier) record(act ownership.Act, out *ownership.Outcome) error {
 	case ownership.Answered:
 		return a.answered(act, out)
 	case ownership.Release:
-		return a.release(act)
+		return a.release(act, out)
 	case ownership.Seen:
 		a.seen(act)
 	case ownership.TakeUp:

@@ -143,7 +143,7 @@ func (a *applier) seen(act ownership.Seen) {
 // release compares the epoch before it ends a call, so that an owner of the past
 // cannot end what another has adopted since. What the cloud told is not compared:
 // a call that has ended there has ended.
-func (a *applier) release(act ownership.Release) error {
+func (a *applier) release(act ownership.Release, out *ownership.Outcome) error {
 	early := a.reserves() && act.Told && act.App != ""
 	ref, e, err := a.find(act.Call, "releasing")
 	switch {
@@ -173,6 +173,9 @@ func (a *applier) release(act ownership.Release) error {
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(a.at))
 	a.emit(ev)
+	if act.Epoch == 0 { // the owner did not do it, and its bot may have the media
+		out.Look = append(out.Look, c.Partition)
+	}
 	a.vacate(c.Partition)
 	return nil
 }

@@ -22,7 +22,6 @@ func (a *applier) found(act ownership.Found) error {
 	return nil
 }
 
-// setLease changes how long leases last.
 func (a *applier) setLease(act ownership.SetLease) error {
 	switch {
 	case act.Length <= 0:

@@ -77,7 +77,6 @@ func (a tokenActs) mayGrant(t *ownership.DoorToken, others []ownership.DoorToken
 	return nil
 }
 
-// revoke takes a token's record out.
 func (a tokenActs) revoke(act ownership.RevokeToken) error {
 	i, found := a.st.findToken(act.Name)
 	if !found {
@@ -125,7 +124,6 @@ func (a tokenActs) use(act ownership.UseToken) error {
 	return nil
 }
 
-// put writes a token's record.
 func (a tokenActs) put(t ownership.DoorToken) {
 	a.forgetSum(t.Name)
 	key, value := record.SealToken(&t)
@@ -154,7 +152,6 @@ func (s *state) findToken(name string) (int, bool) {
 	return slices.BinarySearchFunc(s.tokens, name, func(t ownership.DoorToken, name string) int { return cmp.Compare(t.Name, name) })
 }
 
-// setToken puts a token's record in.
 func (s *state) setToken(t ownership.DoorToken) {
 	list := slices.Clone(s.tokens)
 	if i, found := s.findToken(t.Name); found {

@@ -72,7 +72,6 @@ func (b *batch) seal(s *state) {
 	b.applied, b.term, b.sum, b.format, b.next, b.facts = s.applied, s.term, s.sum, s.format, s.next, s.facts
 }
 
-// meta is the record that goes with the batch.
 func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
 	return &tablepb.Meta{
 		Layout: LayoutFormat, Deployment: t.deployment, Region: string(t.region),

@@ -56,16 +56,12 @@ func makeFile(path string, meta *tablepb.Meta) error {
 		}
 		return tx.Bucket(bucketMeta).Put(metaKey, record.Seal(metaKey, meta))
 	})
-	if cerr := db.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("making %s: %w", tmp, err)
 	}
 	return files.Publish(tmp, path)
 }
 
-// checkFile runs bbolt's own consistency check.
 func checkFile(db *bbolt.DB) error {
 	return db.View(func(tx *bbolt.Tx) error {
 		var first error

@@ -11,15 +11,6 @@ import (
 // retryFlush is how long a flush waits after the disk refused to take bytes.
 const retryFlush = 500 * time.Millisecond
 
-// start begins writing behind.
-func (t *Table) start() {
-	t.running.Add(1)
-	go func() {
-		defer t.running.Done()
-		t.writeBehind()
-	}()
-}
-
 // writeBehind writes what has changed, FlushEvery after the first change or
 // earlier when asked.
 func (t *Table) writeBehind() {
@@ -55,7 +46,6 @@ func (t *Table) writeBehind() {
 	}
 }
 
-// wake tells the writer of a change.
 func (t *Table) wake() {
 	poke(t.dirtied)
 	t.mu.RLock()
@@ -165,36 +155,6 @@ func (t *Table) noteFlush(disk diskState, err error) {
 	t.flushed = make(chan struct{})
 }
 
-// Flush waits until table.db holds, with fsync, every act that the table held
-// when it was called.
-func (t *Table) Flush() error {
-	t.mu.RLock()
-	target := t.st.applied
-	t.mu.RUnlock()
-	for {
-		t.mu.RLock()
-		held, closed, err, again := t.disk.applied, t.closed, t.flushErr, t.flushed
-		t.mu.RUnlock()
-		if stop := t.stopped.Load(); stop != nil {
-			return *stop
-		}
-		switch {
-		case held >= target:
-			return nil
-		case err != nil:
-			return err
-		case closed:
-			return ErrClosed
-		}
-		poke(t.urgent)
-		select {
-		case <-again:
-		case <-t.dead:
-		}
-	}
-}
-
-// close writes what is left and lets go of the file.
 func (t *Table) close() error {
 	t.mu.Lock()
 	if t.closed {

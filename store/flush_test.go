@@ -124,7 +124,7 @@ func TestF08_DiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.start()
+	table.running.Go(table.writeBehind)
 	index := uint64(0)
 	apply := func(act ownership.Act) {
 		index++

@@ -72,20 +72,17 @@ func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
 	return out, nil
 }
 
+var moving = []history.Kind{history.Moved, history.Lapsed, history.Reclaimed}
+
 // movesCalls reports whether an event about a partition changes who acts for calls
 // in it.
 func movesCalls(k history.Kind) bool {
-	return k == history.Moved || k == history.Lapsed || k == history.Reclaimed
+	return slices.Contains(moving, k)
 }
 
 // tellsOfPartition looks for such an event without reading it.
 func tellsOfPartition(sealed []byte) bool {
-	for _, k := range []history.Kind{history.Moved, history.Lapsed, history.Reclaimed} {
-		if bytes.Contains(sealed, []byte(k)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(moving, func(k history.Kind) bool { return bytes.Contains(sealed, []byte(k)) })
 }
 
 // Latest returns the newest events, at most limit, oldest first.
@@ -158,7 +155,7 @@ func (t *Table) pendingEvents(after uint64) ([]pendingEvent, *bbolt.Tx, error) {
 	}
 	var out []pendingEvent
 	inFile := true
-	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+	for _, b := range append(slices.Clip(t.sealed), t.dirty) {
 		if len(b.events) == 0 {
 			continue
 		}

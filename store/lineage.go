@@ -1,16 +1,11 @@
 package store
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
-	"os"
+	"reflect"
 	"slices"
-
-	"tandem/store/files"
 )
 
 // fileLineage stands beside the stamp and, other than the stamp, changes: which
@@ -29,59 +24,31 @@ type Lineage struct {
 	SetBack   string   `json:"set_back,omitempty"` // who said that this disk has forgotten what it held; empty: nobody did
 }
 
-// lineageFile is lineage.json: the lineage and its CRC-32C.
-type lineageFile struct {
-	Lineage Lineage `json:"lineage"`
-	CRC     string  `json:"crc"`
-}
-
 // maxAncestors bounds the list. A node that starts again and again without being
 // let in keeps the oldest one, which its region is most likely to know, and the
 // newest ones.
 const maxAncestors = 512
 
-func (l Lineage) crc() (string, error) {
-	b, err := json.Marshal(l)
-	return fmt.Sprintf("%08x", crc32.Checksum(b, files.Castagnoli)), err
-}
-
 // readLineage reads the file; a directory of older software has none.
-func readLineage(path string) (Lineage, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+func readLineage(path string) (l Lineage, err error) {
+	if err = readGuarded(path, "lineage", &l); errors.Is(err, fs.ErrNotExist) {
 		return Lineage{}, nil
 	}
-	if err != nil {
-		return Lineage{}, err
-	}
-	var f lineageFile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return Lineage{}, files.Damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
-	}
-	if sum, err := f.Lineage.crc(); err != nil || sum != f.CRC {
-		return Lineage{}, files.Damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
-	}
-	return f.Lineage, nil
+	return l, err
 }
 
-// changeLineage makes a change durable before it counts.
+// changeLineage makes a change durable before it counts. One that changes nothing costs
+// nothing.
 func (s *Store) changeLineage(change func(*Lineage)) error {
 	s.lineageMu.Lock()
 	defer s.lineageMu.Unlock()
 	next := s.lineage
 	next.Ancestors = slices.Clone(next.Ancestors)
 	change(&next)
-	sum, err := next.crc()
-	if err != nil {
-		return err
+	if reflect.DeepEqual(next, s.lineage) {
+		return nil
 	}
-	b, err := json.MarshalIndent(lineageFile{Lineage: next, CRC: sum}, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := files.Write(s.path(fileLineage), append(b, '\n')); err != nil {
+	if err := writeGuarded(s.path(fileLineage), "lineage", next); err != nil {
 		return fmt.Errorf("writing %s: %w", s.path(fileLineage), err)
 	}
 	s.lineage = next
@@ -126,9 +93,6 @@ func (s *Store) End(process string) error {
 // Confirm notes that the region knows the process: what went before it is not
 // needed any more.
 func (s *Store) Confirm(process string) error {
-	if l := s.Lineage(); len(l.Ancestors) == 0 || l.Ancestors[0] == process {
-		return nil
-	}
 	return s.changeLineage(func(l *Lineage) {
 		if i := slices.Index(l.Ancestors, process); i > 0 {
 			l.Ancestors = slices.Delete(l.Ancestors, 0, i)
@@ -138,17 +102,11 @@ func (s *Store) Confirm(process string) error {
 
 // Settle notes that the node is a newcomer no more.
 func (s *Store) Settle() error {
-	if !s.Lineage().Newcomer {
-		return nil
-	}
 	return s.changeLineage(func(l *Lineage) { l.Newcomer = false })
 }
 
 // Belong notes the identity of the region that the data belong to.
 func (s *Store) Belong(identity string) error {
-	if s.Lineage().Identity == identity {
-		return nil
-	}
 	return s.changeLineage(func(l *Lineage) { l.Identity = identity })
 }
 
@@ -156,8 +114,5 @@ func (s *Store) Belong(identity string) error {
 // a later start, when nobody remembers any more, does not take part with it. An empty why
 // takes that back.
 func (s *Store) MarkSetBack(why string) error {
-	if s.Lineage().SetBack == why {
-		return nil
-	}
 	return s.changeLineage(func(l *Lineage) { l.SetBack = why })
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 )
@@ -36,24 +37,12 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.FlushEvery <= 0 {
-		o.FlushEvery = 100 * time.Millisecond
-	}
-	if o.FlushAt <= 0 {
-		o.FlushAt = 10_000
-	}
-	if o.MaxPending <= 0 {
-		o.MaxPending = 200_000
-	}
-	if o.Events <= 0 {
-		o.Events = 500_000
-	}
-	if o.Snapshots <= 0 {
-		o.Snapshots = 2
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.FlushEvery = cmp.Or(o.FlushEvery, 100*time.Millisecond)
+	o.FlushAt = cmp.Or(o.FlushAt, 10_000)
+	o.MaxPending = cmp.Or(o.MaxPending, 200_000)
+	o.Events = cmp.Or(o.Events, 500_000)
+	o.Snapshots = cmp.Or(o.Snapshots, 2)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.OnFatal == nil {
 		o.OnFatal = func(err error) { panic(err) }
 	}

@@ -23,7 +23,6 @@ type pen struct {
 // do what software of that time does, to the byte.
 func (p *pen) reserves() bool { return p.st.format >= ownership.FormatReservations }
 
-// emit adds an event to the history.
 func (p *pen) emit(e history.Event) {
 	e.At = p.at
 	id := p.index<<record.EventIDShift | p.seq
@@ -39,7 +38,6 @@ func (p *pen) putCall(c *ownership.Call, old uint64) {
 	p.b.calls[c.ID] = value
 }
 
-// putNode writes a node's record.
 func (p *pen) putNode(n ownership.Node) {
 	if have, ok := p.st.nodes[n.ID]; ok {
 		key, value := record.SealNode(&have.rec)
@@ -51,7 +49,6 @@ func (p *pen) putNode(n ownership.Node) {
 	p.st.setNode(n)
 }
 
-// dropNode takes a node's record out.
 func (p *pen) dropNode(n *ownership.Node) {
 	key, value := record.SealNode(n)
 	p.st.sum -= record.Sum(record.KindNode, key, value)
@@ -59,7 +56,6 @@ func (p *pen) dropNode(n *ownership.Node) {
 	p.st.dropNode(n.ID)
 }
 
-// putPartition writes a partition's record.
 func (p *pen) putPartition(part ownership.Partition) {
 	if have, ok := p.st.parts[part.ID]; ok {
 		key, value := record.SealPartition(&have.rec)
@@ -71,7 +67,6 @@ func (p *pen) putPartition(part ownership.Partition) {
 	p.st.setPartition(part)
 }
 
-// dropPartition takes a partition's record out.
 func (p *pen) dropPartition(part *ownership.Partition) {
 	key, value := record.SealPartition(part)
 	p.st.sum -= record.Sum(record.KindPartition, key, value)

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 
@@ -84,6 +85,27 @@ func (t *Table) Calls(f ownership.CallFilter, cursor string, limit int) (items [
 	}
 }
 
+// Each walks all calls that the filter chooses, page by page. An error ends the walk.
+func (t *Table) Each(f ownership.CallFilter) iter.Seq2[ownership.Call, error] {
+	return func(yield func(ownership.Call, error) bool) {
+		for cursor := ""; ; {
+			calls, next, err := t.Calls(f, cursor, 0)
+			if err != nil {
+				yield(ownership.Call{}, err)
+				return
+			}
+			for _, c := range calls {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if cursor = next; cursor == "" {
+				return
+			}
+		}
+	}
+}
+
 // callScan walks calls by id over the file and what is yet to be written to it,
 // without the table's lock.
 type callScan struct {
@@ -144,7 +166,7 @@ func (t *Table) freeze(s *callScan) (chosen []index.Name, err error) {
 	if s.filter.Partition != 0 || s.filter.Group != "" {
 		chosen = t.preselect(s.filter)
 	}
-	for _, b := range append(t.sealed[:len(t.sealed):len(t.sealed)], t.dirty) {
+	for _, b := range append(slices.Clip(t.sealed), t.dirty) {
 		for id, v := range b.calls {
 			s.pending = append(s.pending, pendingCall{string(id), v})
 		}
@@ -179,20 +201,13 @@ func (s *callScan) next() (key, value []byte) {
 	if s.only != nil {
 		return s.nextChosen()
 	}
-	for {
-		if len(s.pending) == 0 {
-			key, value = s.key, s.value
-			s.key, s.value = s.cursor.Next()
-			return key, value
-		}
+	for len(s.pending) > 0 {
 		order := -1
 		if s.key != nil {
 			order = bytes.Compare([]byte(s.pending[0].id), s.key)
 		}
 		if order > 0 {
-			key, value = s.key, s.value
-			s.key, s.value = s.cursor.Next()
-			return key, value
+			break
 		}
 		if order == 0 { // the pending one replaces the file's
 			s.key, s.value = s.cursor.Next()
@@ -201,6 +216,9 @@ func (s *callScan) next() (key, value []byte) {
 			return []byte(id), v
 		}
 	}
+	key, value = s.key, s.value
+	s.key, s.value = s.cursor.Next()
+	return key, value
 }
 
 // takePending returns the newest pending record of the next id.
@@ -269,8 +287,8 @@ func (t *Table) pendingCall(id ownership.CallID) ([]byte, bool) {
 	if v, ok := t.dirty.calls[id]; ok {
 		return v, true
 	}
-	for i := len(t.sealed) - 1; i >= 0; i-- {
-		if v, ok := t.sealed[i].calls[id]; ok {
+	for _, b := range slices.Backward(t.sealed) {
+		if v, ok := b.calls[id]; ok {
 			return v, true
 		}
 	}

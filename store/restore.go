@@ -56,8 +56,7 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	t.mu.Lock()
 	old, waiting := t.db, append(t.sealed, t.dirty)
 	t.st, t.db, t.dirty, t.sealed = st, db, newBatch(), nil
-	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
-	t.flushErr = nil
+	t.disk, t.flushErr = diskOf(meta), nil
 	t.sums.clear()
 	t.publish(t.st)
 	close(t.flushed)
@@ -69,16 +68,6 @@ func (t *Table) restore(from io.Reader, tmp string) error {
 	return old.Close() // waits for those who still read it
 }
 
-// accept refuses the snapshot of another deployment or region.
-func (t *Table) accept(head *tablepb.SnapshotHead) error {
-	if head.GetDeployment() != t.deployment || head.GetRegion() != string(t.region) {
-		return fmt.Errorf("it is of deployment %q, region %q; this is deployment %q, region %q: %w",
-			head.GetDeployment(), head.GetRegion(), t.deployment, t.region, ErrForeign)
-	}
-	return nil
-}
-
-// unpack writes the snapshot's records to a new file.
 func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
@@ -93,9 +82,7 @@ func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 		if err == nil {
 			err = db.Sync()
 		}
-		if cerr := db.Close(); err == nil {
-			err = cerr
-		}
+		err = errors.Join(err, db.Close())
 	}()
 	u := unpacker{db: db}
 	if err := u.begin(); err != nil {
@@ -107,7 +94,7 @@ func (t *Table) unpack(from io.Reader, tmp string) (err error) {
 			return err
 		}
 	}
-	_, meta, err := readSnapshot(from, t.accept, u.put)
+	_, meta, err := readSnapshot(from, func(h *tablepb.SnapshotHead) error { return t.ours("it", h) }, u.put)
 	if err != nil {
 		return err
 	}

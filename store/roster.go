@@ -14,20 +14,13 @@ import (
 // without the table's lock, so that no renewal of a lease ever waits for an act or
 // a restore. Its counts of live calls are the table's own and move on.
 type roster struct {
-	nodes  []ownership.Node // by id
-	byID   map[ownership.NodeID]*rosterNode
+	nodes  []ownership.Node                // by id
+	byID   map[ownership.NodeID]*nodeState // copies, with the counts of the table
 	parts  map[ownership.PartitionID]*rosterPart
 	apps   map[ownership.AppID]uint32 // their numbers
 	rules  []ownership.Rules
 	format uint32
 	facts
-}
-
-type rosterNode struct {
-	rec   ownership.Node
-	live  *atomic.Int64
-	apps  *shownCounts
-	owned []ownership.PartitionID
 }
 
 type rosterPart struct {
@@ -63,11 +56,12 @@ func (s *state) roster() *roster {
 	r := &roster{
 		nodes: s.nodeList, rules: s.rules, format: s.format, facts: s.facts,
 		apps:  s.calls.AllApps(),
-		byID:  make(map[ownership.NodeID]*rosterNode, len(s.nodes)),
+		byID:  make(map[ownership.NodeID]*nodeState, len(s.nodes)),
 		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),
 	}
 	for id, n := range s.nodes {
-		r.byID[id] = &rosterNode{rec: n.rec, live: n.live, apps: n.apps, owned: n.owned}
+		shown := *n
+		r.byID[id] = &shown
 	}
 	for id, p := range s.parts {
 		rp := &rosterPart{rec: p.rec, live: p.live}
@@ -112,13 +106,9 @@ func (p *published) PartitionsOf(id ownership.NodeID) []ownership.Partition {
 	return out
 }
 
-// Node implements ownership.View.
+// Node returns one node's record.
 func (p *published) Node(id ownership.NodeID) (ownership.Node, bool) {
-	n, ok := p.roster.Load().byID[id]
-	if !ok {
-		return ownership.Node{}, false
-	}
-	return n.rec, true
+	return p.roster.Load().byID[id].record()
 }
 
 // Nodes implements ownership.View. The slice must not be changed.
@@ -126,22 +116,14 @@ func (p *published) Nodes() []ownership.Node { return p.roster.Load().nodes }
 
 // Live implements ownership.View.
 func (p *published) Live(id ownership.NodeID) int {
-	n, ok := p.roster.Load().byID[id]
-	if !ok {
-		return 0
-	}
-	return int(n.live.Load())
+	return p.roster.Load().byID[id].count()
 }
 
 // LiveOf implements ownership.View.
 func (p *published) LiveOf(id ownership.NodeID, app ownership.AppID) int {
 	r := p.roster.Load()
-	n, ok := r.byID[id]
 	number, known := r.apps[app]
-	if !ok || !known {
-		return 0
-	}
-	return n.apps.of(number)
+	return r.byID[id].countOf(number, known)
 }
 
 // Applied is the raft index of the last act in the table.

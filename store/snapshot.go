@@ -55,6 +55,15 @@ func (t *Table) Snapshot() (raft.FSMSnapshot, error) {
 	if t.lastSeen < t.replayUntil {
 		return nil, fmt.Errorf("taking a snapshot at entry %d, the table is at %d: %w", t.lastSeen, t.replayUntil, ErrReplaying)
 	}
+	s, err := t.mark()
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// mark promises a view of the table as it is now.
+func (t *Table) mark() (*snapshot, error) {
 	s := &snapshot{t: t, ready: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,16 +80,10 @@ func (t *Table) Snapshot() (raft.FSMSnapshot, error) {
 // goroutine, and asks raft for nothing: raft refuses while a change of its
 // configuration is its newest entry.
 func (t *Table) Save(ctx context.Context, to io.Writer) error {
-	s := &snapshot{t: t, ready: make(chan struct{})}
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return ErrClosed
+	s, err := t.mark()
+	if err != nil {
+		return err
 	}
-	b := t.sealDirty()
-	b.snapshots = append(b.snapshots, s)
-	poke(t.urgent)
-	t.mu.Unlock()
 	defer s.Release()
 	select {
 	case <-s.ready:

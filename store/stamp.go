@@ -1,14 +1,11 @@
 package store
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
-	"os"
 
 	"tandem/ownership"
 	"tandem/store/files"
@@ -29,44 +26,23 @@ type Stamp struct {
 	Format      uint32           `json:"format"`      // of the files, see LayoutFormat
 }
 
-// stampFile is stamp.json: the stamp and its CRC-32C.
-type stampFile struct {
-	Stamp Stamp  `json:"stamp"`
-	CRC   string `json:"crc"`
-}
-
-func (s Stamp) crc() (string, error) {
-	b, err := json.Marshal(s)
-	return fmt.Sprintf("%08x", crc32.Checksum(b, files.Castagnoli)), err
-}
-
 // stampIn reads the directory's stamp, or makes it when there is none and the
 // directory is new, and compares it with who opens it.
 func stampIn(path string, want Stamp, empty bool) (Stamp, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if !empty {
-			return Stamp{}, files.Damage("%s is missing although the directory holds data; bring it back, or empty the directory "+
-				"and join the node anew", path)
-		}
+	var have Stamp
+	err := readGuarded(path, "stamp", &have)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !empty:
+		return Stamp{}, files.Damage("%s is missing although the directory holds data; bring it back, or empty the directory "+
+			"and join the node anew", path)
+	case errors.Is(err, fs.ErrNotExist):
 		return makeStamp(path, want)
-	}
-	if err != nil {
+	case err != nil:
 		return Stamp{}, err
 	}
-	var f stampFile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return Stamp{}, files.Damage("%s is unreadable; bring it back, or empty the directory and join the node anew: %w", path, err)
-	}
-	if sum, err := f.Stamp.crc(); err != nil || sum != f.CRC {
-		return Stamp{}, files.Damage("the checksum of %s does not match; bring it back, or empty the directory and join the node anew", path)
-	}
-	return f.Stamp, f.Stamp.fits(want)
+	return have, have.fits(want)
 }
 
-// fits refuses data of someone else.
 func (s Stamp) fits(want Stamp) error {
 	switch {
 	case s.Deployment != want.Deployment:
@@ -89,17 +65,6 @@ func makeStamp(path string, want Stamp) (Stamp, error) {
 		return Stamp{}, errors.New("a new data directory needs the names of its deployment, region and node")
 	}
 	s := want
-	s.Format = LayoutFormat
-	if s.Incarnation == "" {
-		s.Incarnation = rand.Text()
-	}
-	sum, err := s.crc()
-	if err != nil {
-		return Stamp{}, err
-	}
-	b, err := json.MarshalIndent(stampFile{Stamp: s, CRC: sum}, "", "  ")
-	if err != nil {
-		return Stamp{}, err
-	}
-	return s, files.Write(path, append(b, '\n'))
+	s.Format, s.Incarnation = LayoutFormat, cmp.Or(s.Incarnation, rand.Text())
+	return s, writeGuarded(path, "stamp", s)
 }

@@ -48,6 +48,29 @@ type nodeState struct {
 	owned []ownership.PartitionID // by number, without retired ones; replaced, never changed
 }
 
+// record returns the node's record; of a node that is not there: false.
+func (n *nodeState) record() (ownership.Node, bool) {
+	if n == nil {
+		return ownership.Node{}, false
+	}
+	return n.rec, true
+}
+
+func (n *nodeState) count() int {
+	if n == nil {
+		return 0
+	}
+	return int(n.live.Load())
+}
+
+// countOf returns how many of the app of that number, if there is one.
+func (n *nodeState) countOf(app uint32, known bool) int {
+	if n == nil || !known {
+		return 0
+	}
+	return n.apps.of(app)
+}
+
 type partState struct {
 	rec   ownership.Partition // without the counts of live calls: see record
 	first uint32              // one call of its ring; 0: it has none
@@ -68,7 +91,6 @@ func newState() *state {
 
 func nodeOrder(a ownership.Node, id ownership.NodeID) int { return cmp.Compare(a.ID, id) }
 
-// setNode puts a node's record in.
 func (s *state) setNode(n ownership.Node) {
 	if have, ok := s.nodes[n.ID]; ok {
 		have.rec = n
@@ -99,7 +121,7 @@ func (s *state) dropNode(id ownership.NodeID) {
 func (s *state) setPartition(p ownership.Partition) {
 	have, ok := s.parts[p.ID]
 	if !ok {
-		have = &partState{tally: newTally()}
+		have = &partState{tally: tally{live: new(atomic.Int64), ring: map[ringing]int32{}}}
 		s.parts[p.ID] = have
 		i, _ := slices.BinarySearch(s.partIDs, p.ID)
 		s.partIDs = slices.Insert(slices.Clone(s.partIDs), i, p.ID)

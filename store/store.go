@@ -103,7 +103,7 @@ func openStore(dir string, want Stamp, o Options) (_ *Store, err error) {
 	if s.lineage, err = readLineage(s.path(fileLineage)); err != nil {
 		return nil, err
 	}
-	s.table.start()
+	s.table.running.Go(s.table.writeBehind)
 	return s, nil
 }
 
@@ -158,9 +158,8 @@ func (t *Table) open(unclean bool) error {
 	if err != nil {
 		return err
 	}
-	if meta.GetDeployment() != t.deployment || meta.GetRegion() != string(t.region) {
-		return fmt.Errorf("%s is of deployment %q, region %q; this is deployment %q, region %q: %w",
-			t.path, meta.GetDeployment(), meta.GetRegion(), t.deployment, t.region, ErrForeign)
+	if err := t.ours(t.path, meta); err != nil {
+		return err
 	}
 	db, err := openFile(t.path)
 	if err != nil {
@@ -173,8 +172,19 @@ func (t *Table) open(unclean bool) error {
 	}
 	t.st, t.db = st, db
 	t.publish(t.st)
-	t.disk = diskState{applied: st.applied, term: st.term, events: meta.GetEvents(), eventsSum: meta.GetEventsSum()}
+	t.disk = diskOf(meta)
 	return nil
+}
+
+func (t *Table) ours(what string, of interface {
+	GetDeployment() string
+	GetRegion() string
+}) error {
+	if of.GetDeployment() == t.deployment && of.GetRegion() == string(t.region) {
+		return nil
+	}
+	return fmt.Errorf("%s is of deployment %q, region %q; this is deployment %q, region %q: %w",
+		what, of.GetDeployment(), of.GetRegion(), t.deployment, t.region, ErrForeign)
 }
 
 // provesItsLog refuses a directory whose raft log was taken away, with the vote
@@ -197,7 +207,6 @@ func (s *Store) provesItsLog(want Stamp) (err error) {
 	return err
 }
 
-// openLog opens the raft log and the snapshots.
 func (s *Store) openLog() error {
 	if err := os.MkdirAll(s.path(dirLog), 0o700); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/store/record"
+	"tandem/store/tablepb"
 )
 
 // Table is the ownership table of one region: a raft.FSM to raft, an
@@ -56,6 +57,10 @@ type diskState struct {
 	term      uint64
 	events    uint64
 	eventsSum uint64
+}
+
+func diskOf(m *tablepb.Meta) diskState {
+	return diskState{applied: m.GetApplied(), term: m.GetTerm(), events: m.GetEvents(), eventsSum: m.GetEventsSum()}
 }
 
 func newTable(path string, stamp Stamp, o Options) *Table {
@@ -167,35 +172,6 @@ func (t *Table) Err() error {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.flushErr
-}
-
-// Counts are the numbers of things in the table.
-type Counts struct {
-	Nodes      int    `json:"nodes"`
-	Partitions int    `json:"partitions"` // without retired ones
-	Calls      int    `json:"calls"`      // in any state
-	Live       int    `json:"live"`       // those that a node acts for
-	Pending    int    `json:"pending"`    // records that wait for the file
-	Applied    uint64 `json:"applied"`
-	Durable    uint64 `json:"durable"`
-}
-
-// Counts returns the numbers of things in the table.
-func (t *Table) Counts() Counts {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	c := Counts{Nodes: len(t.st.nodes), Pending: t.pending(), Applied: t.st.applied, Durable: t.disk.applied}
-	for _, p := range t.st.parts {
-		c.Calls += p.calls
-		c.Live += int(p.live.Load())
-		for i := range p.rec.Reserved {
-			c.Live += t.st.reservedLive(&p.tally, &p.rec.Reserved[i])
-		}
-		if !p.rec.Retired {
-			c.Partitions++
-		}
-	}
-	return c
 }
 
 var _ raft.FSM = (*Table)(nil)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -89,8 +90,6 @@ func (c *shownCounts) of(app uint32) int {
 	return 0
 }
 
-func newTally() tally { return tally{live: new(atomic.Int64), ring: map[ringing]int32{}} }
-
 // overdue adds the claimed calls that no longer ring at that time, by their apps'
 // numbers.
 func (t *tally) overdue(at time.Time, into *counts) {
@@ -103,13 +102,7 @@ func (t *tally) overdue(at time.Time, into *counts) {
 
 func (t *tally) find(epoch ownership.Epoch) (int, bool) {
 	return slices.BinarySearchFunc(t.held, epoch, func(h *holding, e ownership.Epoch) int {
-		switch {
-		case h.epoch < e:
-			return -1
-		case h.epoch > e:
-			return 1
-		}
-		return 0
+		return cmp.Compare(h.epoch, e)
 	})
 }
 
@@ -121,7 +114,6 @@ func (t *tally) holding(epoch ownership.Epoch) *holding {
 	return nil
 }
 
-// heldAt counts the calls held at an epoch.
 func (t *tally) heldAt(epoch ownership.Epoch) int {
 	if h := t.holding(epoch); h != nil {
 		return int(h.live.Load())
@@ -291,9 +283,8 @@ func (s *state) recount(p *partState, rec ownership.Partition) {
 	}
 }
 
-// record returns the partition's record with its counts.
 func (p *partState) record() ownership.Partition {
-	return counted(p.rec, p.live, func(e ownership.Epoch) int { return p.heldAt(e) })
+	return counted(p.rec, p.live, p.heldAt)
 }
 
 func counted(rec ownership.Partition, live *atomic.Int64, heldAt func(ownership.Epoch) int) ownership.Partition {

@@ -153,38 +153,18 @@ func (r *reading) PartitionsOf(id ownership.NodeID) []ownership.Partition {
 	return out
 }
 
-// Node implements ownership.View.
-func (r *reading) Node(id ownership.NodeID) (ownership.Node, bool) {
-	n, ok := r.t.st.nodes[id]
-	if !ok {
-		return ownership.Node{}, false
-	}
-	return n.rec, true
-}
-
 // Nodes implements ownership.View. The slice must not be changed.
 func (r *reading) Nodes() []ownership.Node { return r.t.st.nodeList }
 
 // Live implements ownership.View.
 func (r *reading) Live(id ownership.NodeID) int {
-	n, ok := r.t.st.nodes[id]
-	if !ok {
-		return 0
-	}
-	return int(n.live.Load())
+	return r.t.st.nodes[id].count()
 }
 
 // LiveOf implements ownership.View.
 func (r *reading) LiveOf(id ownership.NodeID, app ownership.AppID) int {
-	n, ok := r.t.st.nodes[id]
-	if !ok {
-		return 0
-	}
-	number, ok := r.t.st.calls.NumberOf(app)
-	if !ok {
-		return 0
-	}
-	return n.apps.of(number)
+	number, known := r.t.st.calls.NumberOf(app)
+	return r.t.st.nodes[id].countOf(number, known)
 }
 
 // Bundles implements ownership.View. It reads no record.

@@ -38,12 +38,10 @@ type cache struct {
 	old   map[[sha256.Size]byte]*verdict
 }
 
-// newCache makes an empty cache.
 func newCache() *cache {
 	return &cache{young: make(map[[sha256.Size]byte]*verdict)}
 }
 
-// get returns the verdict if it still holds.
 func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*verdict, bool) {
 	c.mu.RLock()
 	v, isYoung := c.young[sum]
@@ -60,7 +58,6 @@ func (c *cache) get(sum [sha256.Size]byte, now time.Time) (*verdict, bool) {
 	return v, true
 }
 
-// put remembers a verdict.
 func (c *cache) put(sum [sha256.Size]byte, v *verdict) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,11 +79,4 @@ func (c *cache) purge(now time.Time) {
 			}
 		}
 	}
-}
-
-// size returns the number of verdicts kept.
-func (c *cache) size() int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return len(c.young) + len(c.old)
 }

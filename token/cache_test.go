@@ -119,3 +119,9 @@ func TestCacheConcurrently(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func (c *cache) size() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.young) + len(c.old)
+}

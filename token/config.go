@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -130,9 +131,7 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -173,7 +172,6 @@ func (p Profile) check() error {
 	return nil
 }
 
-// audiences lists what aud may be in tokens of the app.
 func (p Profile) audiences(app string) []string {
 	list := []string{app}
 	for _, a := range p.Audiences {

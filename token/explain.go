@@ -185,7 +185,6 @@ func (j *judgement) keyHints() []string {
 	return list
 }
 
-// appIDs lists the apps in order.
 func (v *Verifier) appIDs() []string {
 	var ids []string
 	for _, a := range v.apps {
@@ -195,7 +194,6 @@ func (v *Verifier) appIDs() []string {
 	return slices.Compact(ids)
 }
 
-// specs lists the profiles in use as configured.
 func (v *Verifier) specs() []Profile {
 	var list []Profile
 	for _, p := range v.profiles {
@@ -217,7 +215,6 @@ func showHeader(j *judgement) string {
 	return ""
 }
 
-// showClaims shows why the claims cannot be read.
 func showClaims(j *judgement) string {
 	if j.claimsErr != nil {
 		return j.claimsErr.Error()
@@ -225,7 +222,6 @@ func showClaims(j *judgement) string {
 	return ""
 }
 
-// showLifetime shows the span from nbf to exp.
 func showLifetime(j *judgement) string {
 	if !j.claims.Nbf.set || !j.claims.Exp.set {
 		return ""
@@ -233,7 +229,6 @@ func showLifetime(j *judgement) string {
 	return j.claims.Exp.t.Sub(j.claims.Nbf.t).String()
 }
 
-// showKey shows where the key comes from.
 func showKey(j *judgement) string {
 	if len(j.keys) == 0 {
 		return ""
@@ -254,10 +249,8 @@ func (i instant) String() string {
 // as soon as it holds anything but printable ASCII.
 func plain(s string) string {
 	s = safe(s)
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return strconv.QuoteToASCII(s)
-		}
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return strconv.QuoteToASCII(s)
 	}
 	return s
 }

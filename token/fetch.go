@@ -63,7 +63,6 @@ func newFetcher(given *http.Client) *fetcher {
 	return f
 }
 
-// close lets go of idle connections.
 func (f *fetcher) close() {
 	if f.own {
 		f.client.CloseIdleConnections()

@@ -66,7 +66,6 @@ func (j *judgement) profileName() string {
 	return j.app.profile.Name
 }
 
-// refused counts and gives a refusal.
 func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 	v.metrics.verdicts.WithLabelValues(profile, string(c)).Inc()
 	return Claims{}, refuse(c, profile)

@@ -45,10 +45,8 @@ type keySet struct {
 	why     map[string]int    // reason -> number of ignored keys
 }
 
-// has tells whether the very key is in the set.
 func (s *keySet) has(k *key) bool { return slices.Contains(s.keys[k.id], k) }
 
-// fresh tells whether the set is young enough to be used at now.
 func (s *keySet) fresh(now time.Time) bool { return now.Sub(s.at) <= MaxKeyAge }
 
 // Reasons for ignoring a key: labels of a metric, notes of Explain.
@@ -201,18 +199,10 @@ func certificateKey(m jwkset.JWKMarshal) (jwkset.JWK, error) {
 // usableKeyID tells whether a key id is short printable ASCII. Others are
 // refused on both sides: a token with such an id cannot cause a fetch.
 func usableKeyID(id string) bool {
-	if id == "" || len(id) > maxKeyIDLen {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
+	odd := func(c rune) bool { return c <= ' ' || c > '~' }
+	return id != "" && len(id) <= maxKeyIDLen && !strings.ContainsFunc(id, odd)
 }
 
-// fingerprint tells keys apart.
 func fingerprint(id string, k *rsa.PublicKey) [sha256.Size]byte {
 	return sha256.Sum256(bytes.Join([][]byte{[]byte(id), []byte(strconv.Itoa(k.E)), k.N.Bytes()}, []byte{0}))
 }

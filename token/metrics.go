@@ -61,8 +61,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // register registers a collector, or takes over the one already there.
 func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 	err := reg.Register(*c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		existing, ok := already.ExistingCollector.(C)
 		if !ok {
 			return err
@@ -72,7 +71,6 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 	return err
 }
 
-// fetched counts one fetch.
 func (m *metrics) fetched(url string, err error) {
 	result := "ok"
 	if err != nil {
@@ -81,7 +79,6 @@ func (m *metrics) fetched(url string, err error) {
 	m.fetches.WithLabelValues(url, result).Inc()
 }
 
-// keySet shows what a key set holds.
 func (m *metrics) keySet(url string, s *keySet) {
 	m.keys.WithLabelValues(url).Set(float64(s.count))
 	m.loadedAt.WithLabelValues(url).Set(float64(s.at.Unix()))

@@ -58,7 +58,6 @@ type bell struct {
 	ring chan struct{}
 }
 
-// next returns a channel that is closed when the bell rings next.
 func (b *bell) next() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +67,6 @@ func (b *bell) next() <-chan struct{} {
 	return b.ring
 }
 
-// strike rings the bell.
 func (b *bell) strike() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,19 +92,12 @@ func (v *Verifier) Status() []KeyStatus {
 
 // usable returns no code when the profile has at least one key set to judge by.
 func (p *profile) usable(now time.Time) Code {
-	code := CodeKeysNotLoaded
-	for _, s := range p.sources {
-		if set := s.set.Load(); set != nil {
-			if set.fresh(now) {
-				return ""
-			}
-			code = CodeKeysTooOld
-		}
+	if _, code := p.find("", now); code != CodeUnknownKey {
+		return code
 	}
-	return code
+	return ""
 }
 
-// status describes the source.
 func (s *source) status(now time.Time) KeyStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -92,7 +92,6 @@ var reasons = map[Code]string{
 	CodeNoTurn:           "too many tokens wait for their signature check",
 }
 
-// status maps a code to the HTTP status of the answer.
 func (c Code) status() int {
 	switch c {
 	case CodeTenantNotAllowed:
@@ -104,7 +103,6 @@ func (c Code) status() int {
 	}
 }
 
-// refuse makes the refusal of a code.
 func refuse(c Code, profile string) *Refusal {
 	return &Refusal{Status: c.status(), Code: c, Reason: reasons[c], Profile: profile}
 }

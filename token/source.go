@@ -142,7 +142,6 @@ func (s *source) refresh(ctx context.Context) error {
 	return nil
 }
 
-// announce logs what a refresh changed.
 func (s *source) announce(ctx context.Context, before, set *keySet) {
 	added, removed := set.count, 0
 	if before != nil {
@@ -160,7 +159,6 @@ func (s *source) announce(ctx context.Context, before, set *keySet) {
 	s.metrics.keySet(s.url, set)
 }
 
-// missing counts the keys of a that b does not have.
 func missing(a, b *keySet) int {
 	n := 0
 	for _, list := range a.keys {
@@ -283,7 +281,6 @@ func (s *source) setNext(at time.Time) {
 	s.dueNano.Store(at.UnixNano())
 }
 
-// untilNext returns how long run may sleep.
 func (s *source) untilNext() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

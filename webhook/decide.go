@@ -19,7 +19,7 @@ const (
 	actionOwner                    // it goes to its owner
 	actionRegion                   // it goes to another region
 	actionRefuse                   // nobody may answer now
-	actionAsk                      // it ends a call that this node does not know: does the region?
+	actionAsk                      // it does not ring, and this node does not know it: does anybody?
 )
 
 // decision is the action for one call of a body.
@@ -34,6 +34,7 @@ type decision struct {
 	verdict   policy.RegionVerdict
 	step      policy.RegionStep
 	placement ownership.Placement
+	letter    []ownership.CallID // the calls that go to another region together, this one first; see sortOut
 }
 
 // foreign reports whether the call is another app's. No part of such a body is
@@ -77,52 +78,56 @@ func (h *Handler) locateAll(ctx context.Context, q *request) ([]decision, result
 			return nil, refused(ds[i].refusal, ds[i].cause)
 		}
 	}
-	if len(ds) > 1 && !sameRegion(ds) {
-		// A body cannot be redirected in part: what belongs to another region stays
-		// here, unless a hard rule forbids it.
-		for i := range ds {
-			if ds[i].action == actionRegion {
-				ds[i] = h.locate(q, &q.parts[i], true)
-			}
-		}
-	}
 	return h.makeSure(ctx, q, ds)
 }
 
-// makeSure finds out about the ends of calls that this node does not know. A node
-// that lags behind, or is cut off, may know less than its region: then to say 202
-// would swallow the end, and nobody repeats it.
+// makeSure finds out about calls that this node does not know and that do not ring. A
+// node that lags behind, or is cut off, may know less than its region: then to say 202
+// to an end would swallow it, and nobody repeats it. And what no region knows alone is
+// claimed here: a second claim would give the call two owners.
 func (h *Handler) makeSure(ctx context.Context, q *request, ds []decision) ([]decision, result) {
-	if !slices.ContainsFunc(ds, func(d decision) bool { return d.action == actionAsk }) {
+	if !slices.ContainsFunc(ds, asks) {
 		return ds, result{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, freshLimit)
+	here, cancel := context.WithTimeout(ctx, freshLimit)
 	defer cancel()
-	err := h.table.Fresh(ctx)
-	why := "it is the end of a call that is not in the table here, and this node cannot make sure that its table is up to date"
-	if err == nil {
-		why = "it is the end of a call that the region does not know, and the region could not be told of it"
-		err = h.remember(ctx, q, ds)
+	err := h.table.Fresh(here)
+	if no, bad := h.lookAgain(q, ds, err, "nobody knows the call here, and this node cannot make sure that its table is up to date"); bad {
+		return nil, no
+	}
+	h.lookAbroad(ctx, q, ds)
+	err = h.remember(here, q, ds)
+	if no, bad := h.lookAgain(q, ds, err, "it is the end of a call that the region does not know, and the region could not be told of it"); bad {
+		return nil, no
 	}
 	for i := range ds {
-		d := &ds[i]
-		if d.action != actionAsk {
-			continue
-		}
-		_, known := h.table.Find(d.part.call)
-		switch {
-		case known:
-			*d = h.locate(q, d.part, true)
-		case err != nil:
-			d.action, d.refusal, d.cause, d.why = actionRefuse, refuseBehind, err, why
-		default:
-			d.action, d.why = actionIgnore, "it is the end of a call that the region does not know"
-		}
-		if d.foreign() {
-			return nil, refused(d.refusal, d.cause)
+		if asks(ds[i]) {
+			ds[i].action, ds[i].why = actionIgnore, "it is the end of a call that the region does not know"
 		}
 	}
 	return ds, result{}
+}
+
+func asks(d decision) bool { return d.action == actionAsk }
+
+// lookAgain locates the calls that the table knows by now. Where it may know too little,
+// the others are refused.
+func (h *Handler) lookAgain(q *request, ds []decision, err error, why string) (result, bool) {
+	for i := range ds {
+		d := &ds[i]
+		if !asks(*d) {
+			continue
+		}
+		if _, known := h.table.Find(d.part.call); known {
+			*d = h.locate(q, d.part, true)
+		} else if err != nil {
+			d.action, d.refusal, d.cause, d.why = actionRefuse, refuseBehind, err, why
+		}
+		if d.foreign() {
+			return refused(d.refusal, d.cause), true
+		}
+	}
+	return result{}, false
 }
 
 // remember tells the region of ends of calls that it does not know. The claim of
@@ -131,7 +136,7 @@ func (h *Handler) makeSure(ctx context.Context, q *request, ds []decision) ([]de
 func (h *Handler) remember(ctx context.Context, q *request, ds []decision) error {
 	var calls []ownership.CallID
 	for i := range ds {
-		if _, known := h.table.Find(ds[i].part.call); ds[i].action == actionAsk && !known {
+		if _, known := h.table.Find(ds[i].part.call); asks(ds[i]) && !known {
 			calls = append(calls, ds[i].part.call)
 		}
 	}
@@ -155,8 +160,8 @@ func (h *Handler) checkHandle(q *request) (result, bool) {
 			return refused(refuseNotFound, errors.New("the callback URI belongs to another call than the body")), true
 		}
 	}
-	if q.handle.Region != h.cfg.Region {
-		return h.toHandleRegion(q), true
+	if h.isAbroad(q.handle) {
+		return result{}, false // its region knows the rest
 	}
 	if invite {
 		if known, ok := h.table.Find(ownership.CallID(q.handle.Ref)); ok && q.foreign(known.App) {
@@ -189,28 +194,12 @@ func names(parts []part, ref string) bool {
 	return false
 }
 
-// toHandleRegion sends a follow-up to the region of its callback URI.
-func (h *Handler) toHandleRegion(q *request) result {
-	to := q.handle.Region
-	if q.hops.region || !h.mayRedirectTo(to) {
-		return refused(refuseResidency, errors.New("the callback URI belongs to a region that cannot be reached from here"))
-	}
-	return h.redirectToRegion(q, to)
-}
-
-// sameRegion reports whether the whole body belongs to one other region.
-func sameRegion(ds []decision) bool {
-	for i := range ds {
-		if ds[i].action != actionRegion || ds[i].step.Region != ds[0].step.Region {
-			return false
-		}
-	}
-	return true
-}
-
 // locate decides as much as memory can tell about one call.
 func (h *Handler) locate(q *request, p *part, marked bool) decision {
 	d := decision{part: p}
+	if h.isAbroad(q.handle) && q.handle.Ref == string(p.call) {
+		return h.toHandleRegion(q, d, marked)
+	}
 	if known, ok := h.table.Find(p.call); ok {
 		if q.foreign(known.App) {
 			d.action, d.refusal, d.cause = actionRefuse, refuseToken, ownership.ErrOtherApp
@@ -228,6 +217,9 @@ func (h *Handler) locate(q *request, p *part, marked bool) decision {
 		}
 		return h.toOwner(d, known.Partition, "the call stands in the table")
 	}
+	if h.isAbroad(q.handle) {
+		return h.toHandleRegion(q, d, marked)
+	}
 	if q.handle != nil && q.handle.Ref == string(p.call) {
 		// The signature does not say whose call it is: its owner's table does, or the
 		// line at the owner's dispatcher.
@@ -239,19 +231,18 @@ func (h *Handler) locate(q *request, p *part, marked bool) decision {
 	d.facts = q.facts(p)
 	d.verdict = q.rules(h).rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
-	d.step = policy.RouteRegion(d.verdict, policy.RouteQuery{
-		Here: h.cfg.Region, Marked: marked || q.handle != nil, Room: policy.RoomUnknown, Look: h.lookAt,
-	})
-	switch d.step.Step {
-	case policy.StepRedirect:
+	d.step = h.routeRegion(q, &d, marked || q.handle != nil, h.table.Room(q.app))
+	switch {
+	case !p.incoming && h.mayBeAbroad(q, marked):
+		d.action, d.why = actionAsk, "nobody here knows the call"
+	case d.step.Step == policy.StepRedirect:
 		d.action, d.why = actionRegion, d.step.Why
-	case policy.StepRefuse:
+	case d.step.Step == policy.StepRefuse:
 		d.action, d.why, d.refusal = actionRefuse, d.step.Why, refuseResidency
+	case p.ends:
+		d.action, d.why = actionAsk, "nobody here knows the call"
 	default:
 		d.action, d.why = actionClaim, "nobody knows the call"
-		if p.ends {
-			d.action = actionAsk
-		}
 	}
 	return d
 }
@@ -276,6 +267,7 @@ func (h *Handler) settle(ctx context.Context, q *request, d *decision, ask func(
 	if err != nil {
 		d.action, d.cause, d.refusal = actionRefuse, err, refusalOfClaim(err)
 		d.why = "it could not be placed"
+		h.overflow(q, d)
 		return
 	}
 	d.placement = place

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"tandem/ownership"
 	"tandem/token"
@@ -43,6 +44,9 @@ type Table interface {
 	Claim(context.Context, ownership.Claim) (ownership.Placement, error)
 	// WhatIf returns the place that Claim would, and changes nothing.
 	WhatIf(context.Context, ownership.Claim) (ownership.Placement, error)
+	// Room returns how many more calls of an app the region can take, as its leader said
+	// last; below 0: it is not known.
+	Room(ownership.AppID) int
 	// Relay sends a notification to another node's HandOver, once.
 	Relay(context.Context, ownership.NodeID, ownership.HandOver) (ownership.Reply, error)
 }
@@ -58,10 +62,30 @@ type Dispatcher interface {
 	Handled(ownership.HandOver) (ownership.Reply, bool)
 }
 
-// Regions knows the other regions. Its URLs come from the configuration.
+// Regions knows the other regions. Its URLs come from the configuration. All but Relay
+// and Knowing answer from memory.
 type Regions interface {
+	// Alone reports whether there are no other regions.
+	Alone() bool
 	// Healthy reports whether a region may be given calls now.
 	Healthy(ownership.Region) bool
 	// URL returns the base URL of a region.
 	URL(ownership.Region) (string, bool)
+	// Look returns what a new call of an app would find in a region.
+	Look(ownership.Region, ownership.AppID) Prospect
+	// Relay brings a letter to the door of a node of another region, the owner's of the
+	// partition where that is known (0: none is meant), and gives its answer. The error is
+	// ownership.ErrNotTaken when surely nothing was done with the letter, as where no node
+	// of the region can be reached.
+	Relay(context.Context, ownership.Region, ownership.PartitionID, ownership.Letter) (ownership.Reply, error)
+	// Knowing returns those of the calls that other regions know, ended ones too. An error
+	// says that a region could not be asked which may know more of them.
+	Knowing(context.Context, []ownership.CallID) (map[ownership.CallID]ownership.Region, error)
+}
+
+// Prospect is what a new call of an app would find in another region, as far as is known.
+type Prospect struct {
+	Up   bool          // it takes new calls of the app
+	Room int           // how many more; below 0: it is not known
+	RTT  time.Duration // there and back; 0: it is not known
 }

@@ -5,42 +5,7 @@ import (
 	"testing"
 
 	"tandem/ownership"
-	"tandem/policy"
 )
-
-// TestO29_EndsFollowTheRules: a call that rings at home is hung up in another
-// region: the end goes home, once.
-func TestO29_EndsFollowTheRules(t *testing.T) {
-	w, emea, amer := twoRegions(t, setup{rules: []policy.RuleSpec{{When: `call.tenant == "` + ourTenant + `"`, Region: "amer"}}})
-	amer.knows("c1", 2, ownership.CallClaimed)
-	one := emea.nodes["emea-1"]
-	all := follow(t, one.url+hookPath, end("c1"), 5)
-	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 {
-		t.Fatalf("%+v", all)
-	}
-	if got := amer.nodes["amer-2"].handed(); len(got) != 1 || !got[0].Ends {
-		t.Errorf("its owner heard %+v", got)
-	}
-	// One that nobody knows ends there, and is sent on no more.
-	if all = follow(t, one.url+hookPath, end("c2"), 5); len(all) != 2 || all[1].status != 202 {
-		t.Errorf("%+v", all)
-	}
-	amer1, emea1 := amer.nodes["amer-1"], one
-	if amer1.asked != 1 || emea1.asked != 0 {
-		t.Errorf("made sure %d times at home, %d times elsewhere", amer1.asked, emea1.asked)
-	}
-	w.mu.Lock()
-	w.down["amer"] = true
-	w.mu.Unlock()
-	if a := post(t, one.url+hookPath, end("c1")); a.status != 202 || one.asked != 1 {
-		t.Errorf("the home region is down, and the rule soft: %+v, made sure %d times", a, one.asked)
-	}
-	one.door.SetPolicy(mustRules(t, policy.RuleSpec{When: "true", Region: "amer", Residency: "hard"}), nil)
-	if a := post(t, one.url+hookPath, end("c3")); a.status != 503 || a.code(t) != "region_down" {
-		t.Errorf("the home region is down, and the rule hard: %+v", a)
-	}
-	emea.untouched(t)
-}
 
 // TestAnEndIsNeverSwallowed: a node that lags makes sure before it says that nobody
 // knows the call, and one that cannot says 503.

@@ -212,7 +212,7 @@ func (h *Handler) explainPlan(q *request, ds []decision) ExplainedResponse {
 	p := h.choose(q, ds)
 	switch p.route {
 	case routeRegion:
-		return responseOf(h.redirectToRegion(q, ds[0].step.Region))
+		return responseOf(h.redirectToRegion(q, p.live[0].step.Region))
 	case routeNode:
 		return responseOf(h.redirectToNode(q, p.live[0].part, p.owner))
 	case routeIgnore:
@@ -230,6 +230,8 @@ func (h *Handler) explainPlan(q *request, ds []decision) ExplainedResponse {
 	switch {
 	case p.route == routeEach:
 		return ExplainedResponse{Action: string(outcomeSeveral)}
+	case p.live[0].action == actionRegion:
+		return ExplainedResponse{Action: string(outcomeRegionRelayed)}
 	case p.owner.Here && !h.table.Holds(p.live[0].part.call, p.owner.Partition, p.owner.Epoch):
 		return responseOf(refused(refuseNoLease, nil))
 	case p.owner.Here:

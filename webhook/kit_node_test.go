@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,7 @@ type region struct {
 	nodes    map[ownership.NodeID]*node
 	claims   []ownership.Claim
 	refuse   error                                       // of claims
+	room     *int                                        // what its leader says; nil: nothing
 	place    func(ownership.Claim) ownership.PartitionID // partition of a new call; nil: 1
 	ends     int                                         // how often it was told of ends that it did not know
 	deaf     error                                       // it cannot be told
@@ -70,9 +72,109 @@ var roomy = Limits{Connections: 4096, Idle: time.Minute}
 
 // world is what the regions of a test see of each other.
 type world struct {
-	mu   sync.Mutex
-	urls map[ownership.Region]string
-	down map[ownership.Region]bool
+	mu      sync.Mutex
+	urls    map[ownership.Region]string
+	down    map[ownership.Region]bool
+	regions map[ownership.Region]*region
+	linkErr map[ownership.Region]error // letters and questions to it end with that
+	letters []ownership.Letter         // sent, whether or not they arrived
+	asked   int                        // questions which region knows a call
+	room    map[ownership.Region]int   // for new calls; absent: it is not known
+	rtt     time.Duration
+}
+
+// Look tells what the test has put in.
+func (w *world) Look(r ownership.Region, _ ownership.AppID) Prospect {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	room, known := w.room[r]
+	if !known {
+		room = -1
+	}
+	return Prospect{Up: !w.down[r], Room: room, RTT: w.rtt}
+}
+
+// holds says how many new calls a region can take.
+func (w *world) holds(r ownership.Region, room int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.room[r] = room
+}
+
+// Alone reports whether there is but one region.
+func (w *world) Alone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.urls) < 2
+}
+
+// Relay brings a letter to the node of a region that owns a partition, else to its first.
+func (w *world) Relay(ctx context.Context, to ownership.Region, p ownership.PartitionID, l ownership.Letter) (ownership.Reply, error) {
+	w.mu.Lock()
+	w.letters = append(w.letters, l)
+	r, err := w.regions[to], w.linkErr[to]
+	w.mu.Unlock()
+	if err == nil && (r == nil || ctx.Err() != nil) {
+		err = ownership.ErrNotTaken
+	}
+	if err != nil {
+		return ownership.Reply{}, err
+	}
+	nd := r.nodes[ownership.NodeID(string(to)+"-1")]
+	r.mu.Lock()
+	if o, ok := r.owners[p]; ok {
+		nd = r.nodes[o.Node]
+	}
+	r.mu.Unlock()
+	in := httptest.NewRequestWithContext(ctx, http.MethodPost, l.Target, bytes.NewReader(l.Body))
+	in.Header = http.Header(l.Header).Clone()
+	out := httptest.NewRecorder()
+	nd.door.Letters().ServeHTTP(out, in)
+	return ownership.Reply{Status: out.Code, Header: out.Header(), Body: out.Body.Bytes()}, nil
+}
+
+// Knowing asks every region; the one that asks has asked itself before.
+func (w *world) Knowing(_ context.Context, calls []ownership.CallID) (map[ownership.CallID]ownership.Region, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	known := map[ownership.CallID]ownership.Region{}
+	var unsure error
+	for name, r := range w.regions {
+		if err := w.linkErr[name]; err != nil {
+			unsure = err
+			continue
+		}
+		r.mu.Lock()
+		for _, c := range calls {
+			if _, ok := r.calls[c]; ok {
+				known[c] = name
+			}
+		}
+		r.mu.Unlock()
+	}
+	return known, unsure
+}
+
+// cut makes the links to a region fail with an error; nil mends them.
+func (w *world) cut(r ownership.Region, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.linkErr[r] = err
+}
+
+// fell says whether a region is down.
+func (w *world) fell(r ownership.Region, down bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down[r] = down
+}
+
+// sent returns the letters that were sent.
+func (w *world) sent() []ownership.Letter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]ownership.Letter(nil), w.letters...)
 }
 
 func (w *world) Healthy(r ownership.Region) bool {
@@ -170,6 +272,7 @@ func newRegion(t testing.TB, w *world, name ownership.Region, n int, s setup) *r
 		r.nodes[id] = &node{id: id, in: r, url: url, view: map[ownership.PartitionID]ownership.Owner{}}
 	}
 	w.mu.Lock()
+	w.regions[name] = r
 	w.urls[name] = "http://" + listeners[0].Addr().String()
 	base := w.urls[name]
 	w.mu.Unlock()
@@ -235,7 +338,10 @@ func (nd *node) open(t testing.TB, l net.Listener, base string, w *world, tokens
 }
 
 func newWorld() *world {
-	return &world{urls: map[ownership.Region]string{}, down: map[ownership.Region]bool{}}
+	return &world{
+		urls: map[ownership.Region]string{}, down: map[ownership.Region]bool{},
+		regions: map[ownership.Region]*region{}, linkErr: map[ownership.Region]error{}, room: map[ownership.Region]int{},
+	}
 }
 
 // oneNode starts a region of a single node.

@@ -16,6 +16,15 @@ func (nd *node) Find(id ownership.CallID) (ownership.Known, bool) {
 	return k, ok && !nd.forgot.Load()
 }
 
+func (nd *node) Room(ownership.AppID) int {
+	nd.in.mu.Lock()
+	defer nd.in.mu.Unlock()
+	if nd.in.room == nil {
+		return -1
+	}
+	return *nd.in.room
+}
+
 func (nd *node) Owner(p ownership.PartitionID) (ownership.Owner, bool) {
 	nd.in.mu.Lock()
 	defer nd.in.mu.Unlock()

@@ -24,9 +24,10 @@ type counters struct {
 
 // The kinds of hops.
 const (
-	hopRegion = "region"
-	hopNode   = "node"
-	hopRelay  = "relay"
+	hopRegion      = "region"
+	hopNode        = "node"
+	hopRelay       = "relay"
+	hopRegionRelay = "region_relay"
 )
 
 // The ways in which a relayed notification can end at its owner.
@@ -43,7 +44,7 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 	}, []string{"outcome"})
 	hops := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tandem_webhook_hops_total",
-		Help: "Notifications sent on: redirected to another region, redirected to another node, or relayed to it.",
+		Help: "Notifications sent on: redirected to another region (region) or node (node), or relayed to another node (relay) or region (region_relay).",
 	}, []string{"kind"})
 	handed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tandem_webhook_relayed_in_total",
@@ -92,7 +93,7 @@ func newCounters(to prometheus.Registerer) (*counters, error) {
 	for _, r := range refusals {
 		c.requests[outcome(r.code)] = requests.WithLabelValues(r.code)
 	}
-	for _, k := range []string{hopRegion, hopNode, hopRelay} {
+	for _, k := range []string{hopRegion, hopNode, hopRelay, hopRegionRelay} {
 		c.hops[k] = hops.WithLabelValues(k)
 	}
 	for _, k := range []string{handedOver, handedRefused, handedFailed} {

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -116,34 +114,6 @@ func mustRules(t *testing.T, specs ...policy.RuleSpec) *policy.Rules {
 	return r
 }
 
-// TestHandleOfAnotherRegion: the follow-up is redirected to that region, with
-// the same handle, once.
-func TestHandleOfAnotherRegion(t *testing.T) {
-	w, emea, amer := twoRegions(t, setup{})
-	amer.knows("c1", 2, ownership.CallAnswered)
-	one := emea.nodes["emea-1"]
-	foreign := testKeys().CallbackURI(one.url+hookPath, Handle{Region: "amer", Partition: 2, Epoch: 1, Ref: "c1"})
-	all := follow(t, foreign, update("c1"), 5)
-	if len(all) != 2 || all[0].status != 302 || all[1].status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
-		t.Fatalf("%+v", all)
-	}
-	if !strings.HasPrefix(all[0].location(), amer.nodes["amer-1"].url+hookPath+"/amer/2/1/c1?s=") {
-		t.Error(all[0].location())
-	}
-	// A marked one is not sent on.
-	u, _ := url.Parse(all[0].location())
-	if a := post(t, foreign+"&h="+u.Query().Get("h"), update("c1")); a.status != 503 {
-		t.Errorf("%+v", a)
-	}
-	w.mu.Lock()
-	w.down["amer"] = true
-	w.mu.Unlock()
-	if a := post(t, foreign, update("c1")); a.status != 503 || a.code(t) != "region_down" {
-		t.Errorf("%+v", a)
-	}
-	emea.untouched(t)
-}
-
 // TestSeveralCalls: a body with calls of several owners reaches each of them
 // once for each call, byte for byte.
 func TestSeveralCalls(t *testing.T) {
@@ -194,23 +164,53 @@ func TestSeveralCallsOfOneOwner(t *testing.T) {
 	}
 }
 
-// TestSeveralRegions: a body cannot be redirected in part. All of one region
-// goes there; else soft rules yield and hard ones refuse.
-func TestSeveralRegions(t *testing.T) {
-	us, hu := entry("created", "u1", `"state":"incoming"`, fromUS), entry("created", "h1", `"state":"incoming"`)
-	us2 := entry("created", "u2", `"state":"incoming"`, fromUS)
-	_, emea, _ := twoRegions(t, setup{rules: toAmer})
-	one := emea.nodes["emea-1"]
-	if a := post(t, one.url+hookPath, `{"value":[`+us+","+us2+`]}`); a.status != 302 {
-		t.Errorf("%+v", a)
+// TestTheClockAndTheRoomDecideToo: a redirect that the answer's clock has no time for is
+// none, and a full region yields where its rule allows.
+func TestTheClockAndTheRoomDecideToo(t *testing.T) {
+	overflow := []policy.RuleSpec{{When: "true", Region: "emea", Overflow: []ownership.Region{"amer"}}}
+	hard := []policy.RuleSpec{{When: "true", Region: "emea", Residency: "hard"}}
+	none := 0
+	for _, c := range []struct {
+		name  string
+		rules []policy.RuleSpec
+		set   func(w *world, emea *region)
+		body  string
+		want  int
+		why   string
+	}{
+		{"time enough", toAmer, func(w *world, _ *region) { w.rtt = 150 * time.Millisecond }, incoming("c1", fromUS), 302, "rule 1"},
+		{"no time for the way", toAmer, func(w *world, _ *region) { w.rtt = 8 * time.Second }, incoming("c1", fromUS), 202, "only"},
+		{"a follow-up has no clock", toAmer, func(w *world, _ *region) { w.rtt = 8 * time.Second }, update("c1", fromUS), 202, "rule 1"},
+		{"nobody has room here", overflow, func(_ *world, emea *region) { emea.room = &none }, incoming("c1"), 302, "amer stands in"},
+		{"no room, it turns out", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 302, "amer stands in"},
+		{"no bot, it turns out", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrNoBot }, incoming("c1"), 302, "amer stands in"},
+		{"no leader is no want of room", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrNoLeader }, incoming("c1"), 503, "could not be placed"},
+		{"a follow-up does not overflow", overflow, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, update("c1"), 503, "could not be placed"},
+		{"amer is full too", overflow, func(w *world, emea *region) { emea.refuse = ownership.ErrFull; w.holds("amer", 0) }, incoming("c1"), 503, "could not be placed"},
+		{"amer is down", overflow, func(w *world, emea *region) { emea.refuse = ownership.ErrFull; w.fell("amer", true) }, incoming("c1"), 503, "could not be placed"},
+		{"a hard rule", hard, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 503, "could not be placed"},
+		{"no rule", nil, func(_ *world, emea *region) { emea.refuse = ownership.ErrFull }, incoming("c1"), 503, "could not be placed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, emea, _ := twoRegions(t, setup{rules: c.rules})
+			c.set(w, emea)
+			one := emea.nodes["emea-1"]
+			e := one.door.Explain(t.Context(), ownership.Supposed{Body: []byte(c.body), App: ourApp})
+			if told := e.Calls[0].Why + " / " + e.Calls[0].Region.Why; !strings.Contains(told, c.why) {
+				t.Errorf("explain says %s", told)
+			}
+			if a := post(t, one.url+hookPath, c.body); a.status != c.want {
+				t.Errorf("%+v", a)
+			}
+		})
 	}
-	emea.untouched(t)
-	if a := post(t, one.url+hookPath, `{"value":[`+us+","+hu+`]}`); a.status != 202 || len(one.handed()) != 2 {
-		t.Errorf("%+v", a)
-	}
-	one.door.SetPolicy(mustRules(t, policy.RuleSpec{When: `call.source.countryCode == "US"`, Region: "amer", Residency: "hard"}), nil)
-	body := strings.NewReplacer("u1", "u9", "h1", "h9").Replace(`{"value":[` + us + "," + hu + `]}`)
-	if a := post(t, one.url+hookPath, body); a.status != http.StatusServiceUnavailable || a.code(t) != "partly_handled" || len(one.handed()) != 3 {
-		t.Errorf("%+v", a)
+}
+
+// TestAMarkedCallOverflowsNoMore: who was sent here by a region stays.
+func TestAMarkedCallOverflowsNoMore(t *testing.T) {
+	_, emea, amer := twoRegions(t, setup{rules: []policy.RuleSpec{{When: "true", Region: "emea", Overflow: []ownership.Region{"amer"}}}})
+	emea.refuse, amer.refuse = ownership.ErrFull, ownership.ErrFull
+	if all := follow(t, emea.nodes["emea-1"].url+hookPath, incoming("c1"), 5); len(all) != 2 || all[0].status != 302 || all[1].status != 503 || all[1].code(t) != "full" {
+		t.Errorf("%+v", all)
 	}
 }

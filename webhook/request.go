@@ -25,6 +25,7 @@ type hops struct {
 // there would be; but its time is not believed.
 func (h *Handler) readMark(q *request) {
 	if q.mark == "" {
+		q.hops = hops{region: q.letter, node: q.letter}
 		return
 	}
 	m, err := h.handles.ReadMark(h.cfg.Region, q.parts[0].call, q.mark, q.received)
@@ -32,7 +33,7 @@ func (h *Handler) readMark(q *request) {
 		q.hops = hops{region: true, node: true}
 		return
 	}
-	q.hops = hops{region: m.RegionHop, node: m.NodeHop}
+	q.hops = hops{region: m.RegionHop || q.letter, node: m.NodeHop || q.letter}
 	if m.Received.Before(q.received) { // another node's clock may be ahead of ours
 		q.received = m.Received
 	}

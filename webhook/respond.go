@@ -14,11 +14,11 @@ import (
 type route uint8
 
 const (
-	routeRegion route = iota + 1 // redirect to the region of all its calls
+	routeRegion route = iota + 1 // redirect to the one region that is the home of all its calls
 	routeNode                    // redirect to the node that owns all its calls
 	routeIgnore                  // nothing in it concerns anybody
-	routeHand                    // hand it over, or relay it, for one call
-	routeEach                    // the same for each of several calls
+	routeHand                    // hand it over, or relay it, for one call or to one region
+	routeEach                    // the same for each of several
 )
 
 // plan is the route of a body, and what remains of its decisions.
@@ -30,14 +30,13 @@ type plan struct {
 
 // choose settles the route. It has no effect; explain uses it as well.
 func (h *Handler) choose(q *request, ds []decision) plan {
-	if ds[0].action == actionRegion { // then all are, see locateAll
-		return plan{route: routeRegion}
-	}
 	live, owner, one := sortOut(ds)
 	p := plan{live: live, owner: owner}
 	switch {
 	case len(live) == 0:
 		p.route = routeIgnore
+	case len(live) == 1 && live[0].action == actionRegion && h.mayRedirectAbroad(live[0], ds):
+		p.route = routeRegion
 	case one && !owner.Here && h.mayRedirect(q, live, owner):
 		p.route = routeNode
 	case len(live) == 1:
@@ -53,19 +52,24 @@ func (h *Handler) respond(ctx context.Context, q *request, ds []decision) result
 	p := h.choose(q, ds)
 	switch p.route {
 	case routeRegion:
-		return h.redirectToRegion(q, ds[0].step.Region)
+		return h.redirectToRegion(q, p.live[0].step.Region)
 	case routeNode:
 		return h.redirectToNode(q, p.live[0].part, p.owner)
 	case routeIgnore:
 		return accepted(outcomeIgnored)
 	case routeHand:
-		return h.hand(ctx, q, p.live[0])
+		res := h.hand(ctx, q, p.live[0])
+		if errors.Is(res.cause, ownership.ErrNotTaken) && h.mayFollow(p.live[0], ds) {
+			return h.redirectToRegion(q, p.live[0].step.Region)
+		}
+		return res
 	default:
 		return h.handAll(ctx, q, p.live)
 	}
 }
 
-// sortOut drops what is ignored, and reports whether all the rest has one owner.
+// sortOut drops what is ignored, puts what goes to one region into one letter, and reports
+// whether all the rest has one owner.
 func sortOut(ds []decision) (live []*decision, owner ownership.Owner, one bool) {
 	one = true
 	live = make([]*decision, 0, 1)
@@ -73,6 +77,14 @@ func sortOut(ds []decision) (live []*decision, owner ownership.Owner, one bool) 
 		d := &ds[i]
 		if d.action == actionIgnore {
 			continue
+		}
+		if d.action == actionRegion {
+			one = false
+			if of := letterTo(live, d.step.Region); of != nil {
+				of.letter = append(of.letter, d.part.call)
+				continue
+			}
+			d.letter = []ownership.CallID{d.part.call}
 		}
 		if len(live) == 0 {
 			owner = d.owner
@@ -113,26 +125,6 @@ func (h *Handler) redirectToNode(q *request, p *part, owner ownership.Owner) res
 	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(b)}
 }
 
-// redirectToRegion sends the caller to another region, where the same path, or
-// the same handle, is served.
-func (h *Handler) redirectToRegion(q *request, to ownership.Region) result {
-	base, ok := h.regions.URL(to)
-	if !ok { // it had one when the decision fell
-		return refused(refuseResidency, errors.New("the region has lost its address"))
-	}
-	b := append(make([]byte, 0, 512), base...)
-	b = append(b, h.cfg.Path...)
-	if q.handle != nil {
-		b = append(h.handles.appendURI(b, *q.handle), "&h="...)
-	} else {
-		b = append(b, "?h="...)
-	}
-	b = h.handles.appendMark(b, to, q.parts[0].call, Mark{
-		RegionHop: true, NodeHop: q.hops.node, Received: q.received, Expires: h.now().Add(MarkLife),
-	})
-	return result{status: h.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: string(b)}
-}
-
 // hand brings one call's notification to its owner and gives the owner's answer.
 func (h *Handler) hand(ctx context.Context, q *request, d *decision) result {
 	if d.action == actionRefuse {
@@ -140,6 +132,9 @@ func (h *Handler) hand(ctx context.Context, q *request, d *decision) result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.HandOver)
 	defer cancel()
+	if d.action == actionRegion {
+		return h.send(ctx, q, d)
+	}
 	ho := q.handOver(d)
 	if d.owner.Here {
 		reply, err := h.deliver(ctx, ho)

@@ -59,13 +59,14 @@ const (
 	outcomeRelayed        outcome = "relayed"
 	outcomeSeveral        outcome = "several"
 	outcomeRegionRedirect outcome = "region_redirect"
+	outcomeRegionRelayed  outcome = "region_relayed"
 	outcomeNodeRedirect   outcome = "node_redirect"
 )
 
 // outcomes lists all outcomes that are no refusal.
 var outcomes = []outcome{
 	outcomeHandshake, outcomeHandled, outcomeIgnored, outcomeRelayed, outcomeSeveral,
-	outcomeRegionRedirect, outcomeNodeRedirect,
+	outcomeRegionRedirect, outcomeRegionRelayed, outcomeNodeRedirect,
 }
 
 // refusals lists all refusals.

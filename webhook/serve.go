@@ -113,9 +113,11 @@ type request struct {
 	header   http.Header
 	body     []byte
 	received time.Time
-	message  string  // delivery id
-	handle   *Handle // nil on the plain path
-	mark     string  // the h parameter as it came
+	message  string   // delivery id
+	handle   *Handle  // nil on the plain path
+	mark     string   // the h parameter as it came
+	letter   bool     // another region relayed it
+	token    []string // the Authorization header, for the door of another region
 	hops     hops
 	parts    []part
 	dry      bool      // explain asks: nothing is counted, nothing changes
@@ -161,11 +163,16 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) re
 	if msg.Kind == graph.Legacy {
 		return result{status: http.StatusNoContent, outcome: outcomeHandshake}
 	}
+	concern := r.Header[headerCalls]
+	q.token = r.Header["Authorization"]
 	strip(r.Header)
 	q.header = r.Header
 	q.message = messageID(r.Header, q.body)
 	h.count.unknown.Add(float64(msg.Unknown))
 	q.parts = split(msg, q.handle)
+	if q.letter = isLetter(r.Context()); q.letter && !q.narrow(concern) {
+		return refused(refusePartly, errors.New("the letter of another region concerns no call of its body"))
+	}
 	if h.manyNew(q.parts) {
 		return refused(refuseTooMany, nil)
 	}
@@ -174,6 +181,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) re
 	// hand-over helps nobody, and the cloud repeats with the same message id.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.ClaimTimeout+h.cfg.HandOver)
 	defer cancel()
+	if until, ok := r.Context().Deadline(); ok && q.letter { // then its sender tells the cloud that it failed
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
 	ds, res := h.decide(ctx, q)
 	observe(h.count.decision, h.now().Sub(start))
 	if ds == nil {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"tandem/ownership"
-	"tandem/policy"
 	"tandem/spelling"
 )
 
@@ -96,15 +94,4 @@ func (c *baseCache) good(base string) bool {
 	ok := spelling.PublicURL(base) == nil
 	c.seen.Store(base, ok)
 	return ok
-}
-
-// lookAt is what the rules may know of another region.
-func (h *Handler) lookAt(r ownership.Region) policy.RegionLook {
-	return policy.RegionLook{Up: h.mayRedirectTo(r), Room: policy.RoomUnknown}
-}
-
-// mayRedirectTo reports whether a region is healthy and has an address.
-func (h *Handler) mayRedirectTo(to ownership.Region) bool {
-	base, ok := h.regions.URL(to)
-	return ok && h.bases.good(base) && h.regions.Healthy(to)
 }

@@ -87,13 +87,13 @@ func TestO37_NoticesWithoutAnEnvelope(t *testing.T) {
 			t.Errorf("%s on a forged URI: %+v", name, a)
 		}
 	}
-	// It is redirected to another region like all else, once.
+	// It is relayed to another region like all else, once.
 	_, emea, amer := twoRegions(t, setup{})
 	amer.knows("c1", 2, ownership.CallAnswered)
 	foreign := testKeys().CallbackURI(emea.nodes["emea-1"].url+hookPath, Handle{Region: "amer", Partition: 2, Epoch: 1, Ref: "c1"})
-	all := follow(t, foreign, sampleBody(t, "shape-participantjoiningnotification.json"), 5)
-	if len(all) != 2 || all[1].status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
-		t.Errorf("%+v", all)
+	a := post(t, foreign, sampleBody(t, "shape-participantjoiningnotification.json"))
+	if a.status != 202 || len(amer.nodes["amer-2"].handed()) != 1 {
+		t.Errorf("%+v", a)
 	}
 	if got := amer.nodes["amer-2"].handed(); len(got) == 1 && got[0].Received.IsZero() {
 		t.Error("the mark was not read")

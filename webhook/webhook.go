@@ -99,13 +99,13 @@ type Deps struct {
 
 // Handler is the public door. It is safe for concurrent use.
 type Handler struct {
+	*abroad
 	cfg        Config
 	apps       map[ownership.AppID]App
 	base       string // of this region's callback URIs
 	tokens     Tokens
 	table      Table
 	dispatcher Dispatcher
-	regions    Regions
 	handles    *Handles
 	identity   func() string
 	healthy    func(context.Context) bool
@@ -117,7 +117,6 @@ type Handler struct {
 	router     *httprouter.Router
 	limits     graph.Limits
 	inFlight   chan struct{}
-	bases      baseCache
 	attempts   *attempts
 	refusals   *rate.Limiter // lines of refused requests in the log
 	// handshakes bounds what is said of handshakes that belong elsewhere.
@@ -141,7 +140,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
-		tokens: deps.Tokens, table: deps.Table, dispatcher: deps.Dispatcher, regions: deps.Regions, handles: deps.Handles,
+		tokens: deps.Tokens, table: deps.Table, dispatcher: deps.Dispatcher, handles: deps.Handles,
 		identity: deps.Identity, healthy: deps.Healthy,
 		now: deps.Now, log: deps.Logger,
 		limits:     graph.Limits{Notifications: cfg.Notifications},
@@ -163,6 +162,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
+	h.abroad = &abroad{cfg: cfg, regions: deps.Regions, table: deps.Table, handles: deps.Handles, now: h.now, count: h.count}
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil

@@ -201,3 +201,10 @@ type TransferAsk struct {
 type RegionLease struct {
 	Length string `json:"length" minLength:"2" maxLength:"32" doc:"How long a node may act as owner without hearing from the leader, as in 2s or 1m30s."`
 }
+
+// Claims is a page of the calls that a region claimed, the oldest first.
+type Claims struct {
+	Calls []ownership.CallID `json:"calls"`
+	Next  uint64             `json:"next" doc:"Where the next page begins."`
+	More  bool               `json:"more" doc:"There is one already."`
+}

@@ -85,7 +85,6 @@ func (c *Combiner[T, R]) All(items []T) []<-chan Result[R] {
 	return outs
 }
 
-// drain sends batches until nothing waits.
 func (c *Combiner[T, R]) drain() {
 	for {
 		c.mu.Lock()

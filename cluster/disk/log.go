@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/store/files"
 	"tandem/store/raftlog"
 )
 
@@ -73,7 +74,7 @@ func (l *Log) note(doing string, err error) error {
 	switch {
 	case err == nil:
 		l.lack.Store(nil)
-	case full(err):
+	case files.LacksSpace(err): // raft steps down, and comes back when there is space again
 		text := doing + ": " + err.Error()
 		l.lack.Store(&text)
 	case errors.Is(err, raftlog.ErrStuck):

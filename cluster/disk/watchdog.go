@@ -6,13 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"tandem/store/files"
 )
 
 // Watchdog writes and syncs a canary on the disk that carries the raft log, and
@@ -57,15 +57,6 @@ func writeCanary(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// full reports whether a write failed for want of space, before any fsync. Raft
-// steps down by itself then and comes back when there is space again; the
-// process need not end.
-func full(err error) bool {
-	var pe *fs.PathError
-	return errors.As(err, &pe) && pe.Op != "sync" &&
-		(errors.Is(pe.Err, syscall.ENOSPC) || errors.Is(pe.Err, syscall.EDQUOT) || errors.Is(pe.Err, syscall.EFBIG))
-}
-
 // Start writes in one goroutine and watches it in another. The writing one is
 // not waited for: it may hang in the kernel until the process ends.
 func (w *Watchdog) Start(ctx context.Context, wg *sync.WaitGroup) {
@@ -82,7 +73,7 @@ func (w *Watchdog) writeOn(ctx context.Context, failures chan<- error) {
 		w.since.Store(w.now())
 		err := w.write()
 		w.since.Store(0)
-		if err != nil && !full(err) {
+		if err != nil && !files.LacksSpace(err) {
 			failures <- err
 			return
 		}

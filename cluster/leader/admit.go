@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,11 +97,8 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 		return fail(err)
 	}
 	n.Voter = voter
-	if req.Partitions == 0 {
-		req.Partitions = l.Partitions
-	}
 	l.Leases.Admit(n.ID, n.Incarnation, time.Now())
-	act := ownership.Join{Node: n, Partitions: req.Partitions, Ancestors: req.Ancestors}
+	act := ownership.Join{Node: n, Partitions: cmp.Or(req.Partitions, l.Partitions), Ancestors: req.Ancestors}
 	if l.Table.Format() < ownership.FormatReservations {
 		act.Node.Process, act.Ancestors = "", nil
 	}
@@ -154,7 +152,7 @@ func (l *Leadership) checkNewcomer(req JoinRequest) error {
 		return fmt.Errorf("it reads command formats up to %d, the region writes %d: upgrade its software first: %w", n.Format, writes, ownership.ErrConflict)
 	}
 	have, ok := l.Table.Node(n.ID)
-	placed := slices.ContainsFunc(Servers(l.Raft), func(s raft.Server) bool { return s.ID == raft.ServerID(n.ID) })
+	placed := Placed(Servers(l.Raft), n.ID)
 	switch {
 	case !ok && req.HasState && !placed:
 		return fmt.Errorf("it has data of a region, and this one does not know it (any more): %w: empty its data directory, then start it again", ownership.ErrGone)
@@ -208,10 +206,9 @@ func (l *Leadership) succeed(req JoinRequest) (bool, error) {
 func (l *Leadership) callBack(ctx context.Context, n ownership.Node, admit string) error {
 	ctx, cancel := context.WithTimeout(ctx, HelloLimit)
 	defer cancel()
-	p := l.Links.To(n.ID, n.ClusterAddr)
 	hello := l.Me()
 	hello.Admit = admit
-	h, err := p.Hello(ctx, hello)
+	h, err := l.Links.To(n.ID, n.ClusterAddr).Hello(ctx, hello)
 	if err != nil {
 		return fmt.Errorf("calling it back at %s: %w", n.ClusterAddr, err)
 	}
@@ -265,13 +262,11 @@ func (l *Leadership) seat(ctx context.Context, n ownership.Node) (voter bool, er
 	return false, l.change(ctx, func() raft.Future { return l.Raft.AddNonvoter(id, addr, 0, l.Timings.Decide) })
 }
 
-// isGone reports whether the table knows that a node is gone.
 func (n *Needs) isGone(id ownership.NodeID) bool {
 	have, ok := n.Table.Node(id)
 	return ok && have.State == ownership.NodeGone
 }
 
-// change makes one change of raft's configuration.
 func (l *Leadership) change(ctx context.Context, start func() raft.Future) error {
 	if err := Await(ctx, start); err != nil {
 		return fmt.Errorf("changing raft's configuration: %w", Refusal(err))

@@ -5,16 +5,17 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
-	"time"
 )
 
 // Difference is a setting that must be equal on all nodes of a region and is not.
 type Difference struct {
-	Node ownership.NodeID `json:"node"`
-	Key  string           `json:"key"` // of the configuration
+	Node ownership.NodeID
+	Key  string // of the configuration
 }
 
 // comparison is what a leader learnt by holding the nodes' renewals against its own
@@ -95,17 +96,14 @@ func (l *Leadership) compareSettings(id ownership.NodeID, theirs map[string]stri
 	}
 	mine := l.Settings
 	var keys []string
-	for key := range mine {
-		if v, ok := theirs[key]; !ok || v != mine[key] {
+	both := maps.Clone(theirs)
+	maps.Copy(both, mine)
+	for _, key := range slices.Sorted(maps.Keys(both)) {
+		here, ours := mine[key]
+		if there, ok := theirs[key]; !ok || !ours || there != here {
 			keys = append(keys, key)
 		}
 	}
-	for key := range theirs {
-		if _, ok := mine[key]; !ok {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
 	k := &l.compared
 	k.mu.Lock()
 	was := k.differs[id]
@@ -121,8 +119,10 @@ func (l *Leadership) compareSettings(id ownership.NodeID, theirs map[string]stri
 	}
 }
 
-// differences lists what differs, by node and key.
-func (k *comparison) differences() []Difference {
+// Differences lists the settings that must be equal on all nodes and are not, by node
+// and key.
+func (l *Leadership) Differences() []Difference {
+	k := &l.compared
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var out []Difference
@@ -133,7 +133,3 @@ func (k *comparison) differences() []Difference {
 	}
 	return out
 }
-
-// Differences lists the settings that must be equal on all nodes and are not, by node
-// and key.
-func (l *Leadership) Differences() []Difference { return l.compared.differences() }

@@ -36,15 +36,9 @@ func (l *Leadership) Dismiss(ctx context.Context, id ownership.NodeID, left bool
 	}
 	l.Leases.Revoke(id)
 	if wait := time.Until(l.Leases.Over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		if err := l.wait(ctx, wait); err != nil {
 			l.Leases.Reinstate(id)
-			return fail(ctx.Err())
-		case <-l.ctx.Done():
-			return ownership.ErrNotLeader
+			return fail(err)
 		}
 	}
 	out, err := l.Propose(ctx, ownership.Depart{Node: id, Fitness: l.fitnessBut(but)})
@@ -141,12 +135,9 @@ func (l *Leadership) dropGone() {
 // when it comes back with its old data, which may hold what this region does not;
 // with empty data it may join at once.
 func (l *Leadership) dismissNonMembers() {
-	placed := make(map[ownership.NodeID]bool)
-	for _, s := range Servers(l.Raft) {
-		placed[ownership.NodeID(s.ID)] = true
-	}
+	placed := Servers(l.Raft)
 	for _, n := range l.Table.Nodes() {
-		if n.State == ownership.NodeGone || placed[n.ID] || len(placed) == 0 {
+		if n.State == ownership.NodeGone || Placed(placed, n.ID) || len(placed) == 0 {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(l.ctx, DismissLimit(l.Timings))

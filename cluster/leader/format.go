@@ -1,8 +1,10 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+
 	"tandem/ownership"
 )
 
@@ -20,10 +22,7 @@ func (l *Leadership) RaiseFormat() {
 	defer cancel()
 	release, err := l.Form(ctx)
 	if err == nil {
-		var out *ownership.Outcome
-		if out, err = l.Propose(ctx, ownership.SetFormat{Format: next}); err == nil {
-			err = out.Err
-		}
+		_, err = l.carry(ctx, ownership.SetFormat{Format: next})
 		release()
 	}
 	switch {
@@ -55,16 +54,7 @@ func (l *Leadership) begin() {
 	if l.Table.Identity() != "" || l.Table.Format() < ownership.FormatReservations {
 		return
 	}
-	id := l.Identity()
-	if id == "" {
-		id = rand.Text()
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
-	out, err := l.Propose(ctx, ownership.Found{Identity: id})
-	if err == nil {
-		err = out.Err
-	}
+	_, err := l.own(ownership.Found{Identity: cmp.Or(l.Identity(), rand.Text())})
 	if err != nil && l.ctx.Err() == nil {
 		l.Log.Warn("giving the region its identity", "err", err)
 	}

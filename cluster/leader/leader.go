@@ -179,14 +179,19 @@ func (l *Leadership) settle() {
 }
 
 // sleep waits; false: the leadership ended.
-func (l *Leadership) sleep(d time.Duration) bool {
+func (l *Leadership) sleep(d time.Duration) bool { return l.wait(l.ctx, d) == nil }
+
+// wait waits. The error is ErrNotLeader when the lead is lost first, else ctx's.
+func (l *Leadership) wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
+		return nil
 	case <-l.ctx.Done():
-		return false
+		return ownership.ErrNotLeader
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -3,10 +3,11 @@ package leader
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"tandem/cluster/clocks"
 	"tandem/ownership"
 	"tandem/store"
-	"time"
 )
 
 // LeaseLength is how long leases last now: the region's word, which stands in the
@@ -43,14 +44,8 @@ func (l *Leadership) setLength(ctx context.Context, act ownership.SetLease) (*ow
 		return fail(err)
 	}
 	defer release()
-	wait := time.NewTimer(time.Until(l.lengthSet.Add(l.longestLease() + l.Timings.Drift)))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-		return fail(ctx.Err())
-	case <-l.ctx.Done():
-		return nil, ownership.ErrNotLeader
+	if err := l.wait(ctx, time.Until(l.lengthSet.Add(l.longestLease()+l.Timings.Drift))); err != nil {
+		return fail(err)
 	}
 	out, err := l.Propose(ctx, act)
 	l.lengthSet = time.Now() // even if that is not known
@@ -67,12 +62,7 @@ func (l *Leadership) setFirstLength() {
 	if now, _ := l.Table.Lease(); now > 0 || l.Table.Format() < ownership.FormatReservations {
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
-	out, err := l.Propose(ctx, ownership.SetLease{Length: l.Timings.Lease})
-	if err == nil {
-		err = out.Err
-	}
+	_, err := l.own(ownership.SetLease{Length: l.Timings.Lease})
 	if err != nil && l.ctx.Err() == nil {
 		l.Log.Warn("telling the region how long leases last", "err", err)
 	}

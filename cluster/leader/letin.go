@@ -2,11 +2,8 @@ package leader
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
 )
@@ -67,7 +64,7 @@ func (n *Needs) belongs(id ownership.NodeID) bool {
 	if have, ok := n.Table.Node(id); ok {
 		return have.State != ownership.NodeGone
 	}
-	return slices.ContainsFunc(Servers(n.Raft), func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+	return Placed(Servers(n.Raft), id)
 }
 
 // audited is what the audit log told of a node.

@@ -3,9 +3,10 @@ package leader
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"tandem/ownership"
 	"tandem/store/record"
-	"time"
 )
 
 // Do writes an act that was asked for to the log, after what is the leader's to see to
@@ -16,11 +17,14 @@ func (l *Leadership) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 	}
 	switch a := act.(type) {
 	case ownership.Move:
-		m, err := l.direct(a)
-		if err != nil {
-			return nil, err
+		if a.To == "" { // owners of older software leave it to the leader
+			to, err := l.Fittest(a.Partition, nil)
+			if err != nil {
+				return nil, err
+			}
+			a.To = to
 		}
-		act = m
+		act = a
 	case ownership.SetLease:
 		return l.setLength(ctx, a)
 	}
@@ -80,95 +84,47 @@ func (l *Leadership) Propose(ctx context.Context, act ownership.Act) (*ownership
 	}
 }
 
+// carry writes an act to the log; what the table says against it is an error too.
+func (l *Leadership) carry(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
+	out, err := l.Propose(ctx, act)
+	if err == nil {
+		err = out.Err
+	}
+	return out, err
+}
+
+// own carries an act that the leader wants by itself, within Timings.Decide. An outcome
+// that comes with an error says that it was the table's.
+func (l *Leadership) own(act ownership.Act) (*ownership.Outcome, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
+	defer cancel()
+	return l.carry(ctx, act)
+}
+
 // stamp fills in what only the leader may say: when, and how fit the nodes are.
 func (l *Leadership) stamp(act ownership.Act) ownership.Act {
 	now := time.Now()
-	at := func(t *time.Time) {
-		if t.IsZero() {
-			*t = now.UTC()
-		}
-	}
 	switch a := act.(type) {
 	case ownership.Claims:
 		a.At, a.Fitness = now.UTC(), l.Leases.Fitness(now)
 		return a
 	case ownership.Records:
-		at(&a.At)
 		acts := make([]ownership.Act, len(a.Acts))
 		for i := range a.Acts {
 			acts[i] = l.stamp(a.Acts[i])
 		}
 		a.Acts = acts
-		return a
+		act = a
 	case ownership.Depart:
-		at(&a.At)
 		if a.Fitness == nil {
 			a.Fitness = l.Leases.Fitness(now)
 		}
-		return a
+		act = a
 	case ownership.Failover:
-		at(&a.At)
 		a.Fitness = l.Leases.Fitness(now)
-		return a
-	case ownership.Answered:
-		at(&a.At)
-		return a
-	case ownership.Seen:
-		at(&a.At)
-		return a
-	case ownership.Release:
-		at(&a.At)
-		return a
-	case ownership.TakeUp:
-		at(&a.At)
-		return a
-	case ownership.Forget:
-		at(&a.At)
-		return a
-	case ownership.Join:
-		at(&a.At)
-		return a
-	case ownership.Drain:
-		at(&a.At)
-		return a
-	case ownership.Undrain:
-		at(&a.At)
-		return a
-	case ownership.Move:
-		at(&a.At)
-		return a
-	case ownership.Lapse:
-		at(&a.At)
-		return a
-	case ownership.Reclaim:
-		at(&a.At)
-		return a
-	case ownership.Found:
-		at(&a.At)
-		return a
-	case ownership.SetLease:
-		at(&a.At)
-		return a
-	case ownership.SetFormat:
-		at(&a.At)
-		return a
-	case ownership.SetRules:
-		at(&a.At)
-		return a
-	case ownership.TellRules:
-		at(&a.At)
-		return a
-	case ownership.GrantToken:
-		at(&a.At)
-		return a
-	case ownership.RevokeToken:
-		at(&a.At)
-		return a
-	case ownership.UseToken:
-		at(&a.At)
-		return a
+		act = a
 	}
-	return act
+	return ownership.Stamped(act, now.UTC())
 }
 
 // Fittest returns the node that is fittest to take the partition, but for some.
@@ -190,14 +146,4 @@ func (l *Leadership) fitnessBut(but []ownership.NodeID) map[ownership.NodeID]own
 		delete(fit, n)
 	}
 	return fit
-}
-
-// direct gives a move without a target the node that is fittest to take it: those
-// of owners of older software have none.
-func (l *Leadership) direct(m ownership.Move) (ownership.Move, error) {
-	var err error
-	if m.To == "" {
-		m.To, err = l.Fittest(m.Partition, nil)
-	}
-	return m, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
 
@@ -17,6 +18,16 @@ func Servers(r *raft.Raft) []raft.Server {
 		return nil
 	}
 	return f.Configuration().Servers
+}
+
+// Placed reports whether a node is among the servers.
+func Placed(servers []raft.Server, id ownership.NodeID) bool {
+	return slices.ContainsFunc(servers, func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
+}
+
+// Voters returns those of raft's latest configuration that vote.
+func Voters(r *raft.Raft) []raft.Server {
+	return slices.DeleteFunc(slices.Clone(Servers(r)), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
 }
 
 // Await waits for a raft future no longer than ctx. Raft's own waits know no

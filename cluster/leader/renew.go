@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
-	"time"
 )
 
 // Renew answers one node's renewal.
@@ -84,9 +85,7 @@ func (l *Leadership) reinstate(id ownership.NodeID) {
 	default:
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
-	if _, err := l.Propose(ctx, Through); err == nil {
+	if out, _ := l.own(Through); out != nil {
 		l.Leases.Reinstate(id)
 	}
 }

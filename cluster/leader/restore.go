@@ -5,8 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"tandem/ownership"
 	"time"
+
+	"tandem/ownership"
 )
 
 // restoreLimit bounds the seating of the nodes of today in a restored table.
@@ -54,11 +55,8 @@ func (l *Leadership) standStill(ctx context.Context) error {
 		if wait <= 0 {
 			return l.Sure(ctx)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !l.sleep(wait) {
-			return ownership.ErrNotLeader
+		if err := l.wait(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
@@ -85,11 +83,7 @@ func (l *Leadership) reseat(ctx context.Context, today []ownership.Node, fit map
 		if ok && old.Incarnation == n.Incarnation && old.Process != "" {
 			act.Ancestors = []string{old.Process} // of another day
 		}
-		out, err := l.Propose(ctx, act)
-		if err == nil {
-			err = out.Err
-		}
-		if err != nil {
+		if _, err := l.carry(ctx, act); err != nil {
 			return fmt.Errorf("putting node %s back: %w", n.ID, err)
 		}
 	}
@@ -117,11 +111,7 @@ func (l *Leadership) share(ctx context.Context, left map[ownership.PartitionID]b
 		if p.Owner == to {
 			continue
 		}
-		out, err := l.Propose(ctx, ownership.Move{Partition: p.ID, Epoch: p.Epoch, To: to})
-		if err == nil {
-			err = out.Err
-		}
-		if err != nil {
+		if _, err := l.carry(ctx, ownership.Move{Partition: p.ID, Epoch: p.Epoch, To: to}); err != nil {
 			return fmt.Errorf("giving partition %s to node %s: %w", p.ID, to, err)
 		}
 	}

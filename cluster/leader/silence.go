@@ -1,14 +1,14 @@
 package leader
 
 import (
-	"context"
 	"math"
 	"slices"
 	"sync"
+	"time"
+
 	"tandem/cluster/lease"
 	"tandem/ownership"
 	"tandem/store"
-	"time"
 )
 
 // impatient returns the apps whose calls wait for no silent node.
@@ -49,7 +49,6 @@ type reservation struct {
 	in ownership.Partition
 }
 
-// reservedFor returns what is reserved for each node.
 func reservedFor(tb *store.Table) map[ownership.NodeID][]reservation {
 	out := make(map[ownership.NodeID][]reservation)
 	for _, p := range tb.Reserved() {
@@ -128,12 +127,9 @@ func (l *Leadership) lapsedAtOnce() []ownership.AppID {
 // known whether the act went through, they stay revoked, and the next round
 // tries again: the act is harmless when repeated.
 func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
-	out, err := l.Propose(ctx, act)
-	if err == nil {
+	out, err := l.own(act)
+	if out != nil {
 		l.Leases.Reinstate(id)
-		err = out.Err
 	}
 	_, dead := act.(ownership.Failover)
 	switch {
@@ -152,13 +148,8 @@ func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
 // what others took up. It may act on that once the present owners have heard of it,
 // see holdings.
 func (l *Leadership) giveBack(id ownership.NodeID) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.Timings.Decide)
-	defer cancel()
 	l.returned.begin(id)
-	out, err := l.Propose(ctx, ownership.Reclaim{Node: id})
-	if err == nil {
-		err = out.Err
-	}
+	_, err := l.own(ownership.Reclaim{Node: id})
 	switch {
 	case err == nil:
 		l.Log.Info("a node is back; it has its calls again that nobody took up", "node", string(id))

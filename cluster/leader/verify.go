@@ -31,12 +31,7 @@ func (l *Leadership) verifyRound(asks []struct{}) []batch.Result[struct{}] {
 }
 
 func (l *Leadership) majority(ctx context.Context) error {
-	var voters []raft.Server
-	for _, s := range Servers(l.Raft) {
-		if s.Suffrage == raft.Voter {
-			voters = append(voters, s)
-		}
-	}
+	voters := Voters(l.Raft)
 	votes := make(chan vote, len(voters))
 	need, here := len(voters)/2+1, false
 	for _, s := range voters {

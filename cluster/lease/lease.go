@@ -174,9 +174,7 @@ func (l *Lease) change(f func(map[ownership.PartitionID]ownership.Epoch)) {
 	defer l.mu.Unlock()
 	next := make(map[ownership.PartitionID]ownership.Epoch)
 	if old := l.yielded.Load(); old != nil {
-		for p, e := range *old {
-			next[p] = e
-		}
+		maps.Copy(next, *old)
 	}
 	f(next)
 	l.yielded.Store(&next)

@@ -26,7 +26,6 @@ type Bearer struct {
 	Former      string   // and before a snapshot of another founding was restored there
 	Applied     uint64   // index of its table
 	Last        uint64   // index of its raft log; 0: it does not say
-	Confirmed   bool     // its own table names it as the node's process
 	Addr        string
 }
 
@@ -273,7 +272,7 @@ func (p *Book) Addrs() []*peerpb.NodeAddr {
 func Of(h *peerpb.HelloRequest) Bearer {
 	return Bearer{
 		Node: ownership.NodeID(h.GetNode()), Incarnation: h.GetIncarnation(), Process: h.GetProcess(), Ancestors: h.GetAncestors(),
-		Over: h.GetOver(), Former: h.GetFormer(), Identity: h.GetIdentity(), Applied: h.GetApplied(), Confirmed: h.GetConfirmed(), Addr: h.GetAddr(), Last: h.GetLastIndex(),
+		Over: h.GetOver(), Former: h.GetFormer(), Identity: h.GetIdentity(), Applied: h.GetApplied(), Addr: h.GetAddr(), Last: h.GetLastIndex(),
 	}
 }
 
@@ -281,7 +280,7 @@ func Of(h *peerpb.HelloRequest) Bearer {
 func ReplyOf(h *peerpb.HelloReply) Bearer {
 	return Bearer{
 		Node: ownership.NodeID(h.GetNode()), Incarnation: h.GetIncarnation(), Process: h.GetProcess(), Ancestors: h.GetAncestors(),
-		Former: h.GetFormer(), Identity: h.GetIdentity(), Applied: h.GetApplied(), Confirmed: h.GetConfirmed(), Addr: h.GetAddr(), Last: h.GetLastIndex(),
+		Former: h.GetFormer(), Identity: h.GetIdentity(), Applied: h.GetApplied(), Addr: h.GetAddr(), Last: h.GetLastIndex(),
 	}
 }
 

@@ -48,6 +48,16 @@ func NewDialer(creds *Credentials, handshake time.Duration) *Dialer {
 // Dial connects to addr, where the node want is expected; an empty want takes
 // any node of the region.
 func (d *Dialer) Dial(ctx context.Context, addr string, raft bool, want ownership.NodeID) (net.Conn, error) {
+	preface, proto := prefacePeer, ALPNPeer
+	if raft {
+		preface, proto = prefaceRaft, ALPNRaft
+	}
+	return d.connect(ctx, addr, preface, want, func() *tls.Config { return d.creds.Client(proto, want) })
+}
+
+// connect opens a connection: with a preface where there is no TLS, else by secured's
+// configuration.
+func (d *Dialer) connect(ctx context.Context, addr, preface string, want ownership.NodeID, secured func() *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.handshake)
 	defer cancel()
 	if d.creds == nil && !spelling.Loopback(addr) {
@@ -55,7 +65,7 @@ func (d *Dialer) Dial(ctx context.Context, addr string, raft bool, want ownershi
 	}
 	raw, err := d.Reach(ctx, addr)
 	if err != nil {
-		if d.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
+		if d.Refused != nil && want != "" && errors.Is(err, syscall.ECONNREFUSED) {
 			d.Refused(want, addr)
 		}
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
@@ -65,10 +75,6 @@ func (d *Dialer) Dial(ctx context.Context, addr string, raft bool, want ownershi
 		return nil, net.ErrClosed
 	}
 	if d.creds == nil {
-		preface := prefacePeer
-		if raft {
-			preface = prefaceRaft
-		}
 		_ = conn.SetWriteDeadline(time.Now().Add(d.handshake))
 		if _, err := conn.Write([]byte(preface)); err != nil {
 			_ = conn.Close()
@@ -77,11 +83,7 @@ func (d *Dialer) Dial(ctx context.Context, addr string, raft bool, want ownershi
 		_ = conn.SetWriteDeadline(time.Time{})
 		return conn, nil
 	}
-	proto := ALPNPeer
-	if raft {
-		proto = ALPNRaft
-	}
-	tc := tls.Client(conn, d.creds.Client(proto, want))
+	tc := tls.Client(conn, secured())
 	err = tc.HandshakeContext(ctx)
 	if err == nil {
 		err = conn.settle(tc.ConnectionState().PeerCertificates)

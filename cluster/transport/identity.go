@@ -19,13 +19,16 @@ import (
 // uriScheme starts the URI that names a node in its certificate.
 const uriScheme = "tandem"
 
-// ALPN names (RFC 7301) of the two protocols on the cluster port. The peer link
+// ALPN names (RFC 7301) of the protocols on the cluster port. The peer link
 // is Connect over HTTP/2, so it takes HTTP/2's own name. Raft's first version
 // names no process; it is spoken with nodes of older software, which have none.
+// The regions' link is for nodes of the deployment's other regions, and all that they
+// may speak here.
 const (
-	ALPNRaft  = "tandem-raft/2"
-	ALPNRaft1 = "tandem-raft/1"
-	ALPNPeer  = "h2"
+	ALPNRaft   = "tandem-raft/2"
+	ALPNRaft1  = "tandem-raft/1"
+	ALPNPeer   = "h2"
+	ALPNRegion = "tandem-region/1"
 )
 
 // Identity is who a certificate says its bearer is.
@@ -149,13 +152,13 @@ func (c *Credentials) server() *tls.Config {
 				Certificates:           []tls.Certificate{m.cert},
 				ClientAuth:             tls.RequireAndVerifyClientCert,
 				ClientCAs:              m.roots,
-				NextProtos:             []string{ALPNPeer, ALPNRaft, ALPNRaft1},
+				NextProtos:             []string{ALPNPeer, ALPNRaft, ALPNRaft1, ALPNRegion},
 				SessionTicketsDisabled: true, // every connection shows its certificate
 				VerifyConnection: func(s tls.ConnectionState) error {
 					if s.NegotiatedProtocol == "" {
-						return errors.New("checking a peer: it names neither of the protocols spoken here")
+						return errors.New("checking a peer: it names none of the protocols spoken here")
 					}
-					_, err := c.check(s, "")
+					_, err := c.admit(s)
 					return err
 				},
 			}, nil
@@ -166,11 +169,20 @@ func (c *Credentials) server() *tls.Config {
 // Client returns the TLS configuration of one outgoing connection that speaks
 // proto to the node want; an empty want takes any node of the region.
 func (c *Credentials) Client(proto string, want ownership.NodeID) *tls.Config {
-	m := c.now.Load()
 	protos := []string{proto}
 	if proto == ALPNRaft {
 		protos = append(protos, ALPNRaft1)
 	}
+	return c.client(protos, func(s tls.ConnectionState) error {
+		_, err := c.check(s, want)
+		return err
+	})
+}
+
+// client returns the TLS configuration of an outgoing connection that speaks one of
+// protos to somebody who passes the check.
+func (c *Credentials) client(protos []string, check func(tls.ConnectionState) error) *tls.Config {
+	m := c.now.Load()
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{m.cert},
@@ -180,13 +192,12 @@ func (c *Credentials) Client(proto string, want ownership.NodeID) *tls.Config {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if !slices.Contains(protos, s.NegotiatedProtocol) {
-				return fmt.Errorf("checking a peer: it does not speak %s", proto)
+				return fmt.Errorf("checking a peer: it does not speak %s", protos[0])
 			}
 			if err := c.vouch(s.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {
 				return err
 			}
-			_, err := c.check(s, want)
-			return err
+			return check(s)
 		},
 	}
 }

@@ -90,15 +90,21 @@ func (a *authority) make(name string) string {
 // credsOf makes the certificate of a node of emea and reads it as the node would.
 func (a *authority) credsOf(node ownership.NodeID, lifetime time.Duration) *Credentials {
 	a.t.Helper()
+	return a.creds(Identity{testDeployment, "emea", node}, lifetime)
+}
+
+// creds makes the certificate of any node.
+func (a *authority) creds(who Identity, lifetime time.Duration) *Credentials {
+	a.t.Helper()
 	dir, err := os.MkdirTemp(a.dir, "creds")
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	cert, key, err := MakeCert(dir, a.ca, testDeployment, "emea", node, nil, lifetime)
+	cert, key, err := MakeCert(dir, a.ca, who.Deployment, who.Region, who.Node, nil, lifetime)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	c, err := Load(Files{cert, key, filepath.Join(a.ca, CACertFile)}, Identity{testDeployment, "emea", node})
+	c, err := Load(Files{cert, key, filepath.Join(a.ca, CACertFile)}, who)
 	if err != nil {
 		a.t.Fatal(err)
 	}

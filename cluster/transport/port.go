@@ -20,14 +20,19 @@ import (
 	"tandem/ownership"
 )
 
-// Prefaces tell the two protocols apart where there is no TLS, on loopback
-// only. The dialling side writes one of them before anything else.
+// Prefaces tell the protocols apart where there is no TLS, on loopback only. The
+// dialling side writes one of them before anything else.
 const (
-	prefaceRaft = "TANDEM-RAFT/2\n"
-	prefacePeer = "TANDEM-PEER/1\n"
+	prefaceRaft   = "TANDEM-RAFT/2\n"
+	prefacePeer   = "TANDEM-PEER/1\n"
+	prefaceRegion = "TANDEM-REGION/1\n"
+	maxPreface    = len(prefaceRegion)
 )
 
-// Port is the one listening port of raft and the peer link. It counts a
+// prefaces gives the protocol of each.
+var prefaces = map[string]string{prefaceRaft: ALPNRaft, prefacePeer: ALPNPeer, prefaceRegion: ALPNRegion}
+
+// Port is the one listening port of raft, the peer link and the regions' link. It counts a
 // connection against its address, takes it through its handshake, and gives it
 // to the protocol it chose.
 type Port struct {
@@ -38,8 +43,9 @@ type Port struct {
 	lines     *rate.Limiter
 	refused   func(why string)
 
-	raft func(net.Conn, ownership.NodeID) // node is empty on a plain port
-	peer *handedListener
+	raft    func(net.Conn, ownership.NodeID) // node is empty on a plain port
+	peer    *handedListener
+	regions *handedListener
 
 	open   openConns
 	counts *addrlimit.Conns
@@ -72,7 +78,7 @@ type PortConfig struct {
 func NewPort(ln net.Listener, creds *Credentials, cfg PortConfig) *Port {
 	return &Port{
 		ln: ln, creds: creds, handshake: cfg.Handshake, log: cfg.Logger, refused: cfg.Refused, raft: cfg.Raft,
-		peer: newHandedListener(ln.Addr()),
+		peer: newHandedListener(ln.Addr()), regions: newHandedListener(ln.Addr()),
 		open: openConns{creds: creds, use: x509.ExtKeyUsageClientAuth, told: func(err error) {
 			cfg.Logger.Warn("a peer's certificate does not hold any more", "err", err)
 		}},
@@ -144,7 +150,7 @@ func (p *Port) greeted(c *openConn) {
 // greet takes one connection through its handshake and hands it on.
 func (p *Port) greet(conn *openConn) {
 	_ = conn.SetDeadline(time.Now().Add(p.handshake))
-	out, raft, node, err := p.protocol(conn)
+	out, proto, who, err := p.protocol(conn)
 	p.greeted(conn)
 	if err != nil {
 		p.refused("handshake")
@@ -157,45 +163,42 @@ func (p *Port) greet(conn *openConn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	if raft {
-		p.raft(out, node)
-		return
+	switch proto {
+	case ALPNRaft1:
+		p.raft(firstRaft{out}, who.Node)
+	case ALPNRaft:
+		p.raft(out, who.Node)
+	case ALPNRegion:
+		p.regions.hand(&farConn{out, who})
+	default:
+		p.peer.hand(out)
 	}
-	p.peer.hand(out)
 }
 
-func (p *Port) protocol(conn *openConn) (out net.Conn, raft bool, node ownership.NodeID, err error) {
+// protocol takes a connection through its handshake; who is zero on a plain port.
+func (p *Port) protocol(conn *openConn) (out net.Conn, proto string, who Identity, err error) {
 	if p.creds == nil {
-		line, err := readPreface(conn)
-		if err != nil {
-			return nil, false, "", err
-		}
-		return conn, line == prefaceRaft, "", nil
+		proto, err = readPreface(conn)
+		return conn, proto, Identity{}, err
 	}
 	tc := tls.Server(conn, p.creds.server())
 	if err := tc.HandshakeContext(context.Background()); err != nil { // bounded by the deadline of conn
-		return nil, false, "", err
+		return nil, "", Identity{}, err
 	}
 	s := tc.ConnectionState()
-	id, err := p.creds.check(s, "")
+	who, err = p.creds.admit(s)
 	if err != nil {
-		return nil, false, "", err
+		return nil, "", Identity{}, err
 	}
 	if err := conn.settle(s.PeerCertificates); err != nil {
-		return nil, false, "", err
+		return nil, "", Identity{}, err
 	}
-	switch s.NegotiatedProtocol {
-	case ALPNRaft1:
-		return firstRaft{tc}, true, id.Node, nil
-	case ALPNRaft:
-		return tc, true, id.Node, nil
-	}
-	return tc, false, id.Node, nil
+	return tc, s.NegotiatedProtocol, who, nil
 }
 
-// readPreface reads byte by byte: what follows belongs to the protocol.
-func readPreface(r io.Reader) (string, error) {
-	buf := make([]byte, 0, len(prefaceRaft))
+// readPreface reads which protocol follows, byte by byte: the rest belongs to it.
+func readPreface(r io.Reader) (proto string, err error) {
+	buf := make([]byte, 0, maxPreface)
 	var one [1]byte
 	for len(buf) < cap(buf) {
 		if _, err := io.ReadFull(r, one[:]); err != nil {
@@ -206,15 +209,18 @@ func readPreface(r io.Reader) (string, error) {
 			break
 		}
 	}
-	switch s := string(buf); s {
-	case prefaceRaft, prefacePeer:
-		return s, nil
+	proto, known := prefaces[string(buf)]
+	if !known {
+		return "", errors.New("reading the preface: it names none of the protocols spoken here")
 	}
-	return "", errors.New("reading the preface: it names neither of the protocols spoken here")
+	return proto, nil
 }
 
 // PeerLink is the listener of the connections that speak the peer link.
 func (p *Port) PeerLink() net.Listener { return p.peer }
+
+// RegionLink is the listener of the connections of other regions' nodes.
+func (p *Port) RegionLink() net.Listener { return p.regions }
 
 // Vet closes the connections whose peers the authority in force does not vouch for, and
 // returns why, one error for each.
@@ -224,6 +230,7 @@ func (p *Port) Vet() []error { return p.open.vet() }
 func (p *Port) CloseAll() {
 	_ = p.ln.Close()
 	p.peer.close()
+	p.regions.close()
 	p.open.closeAll()
 }
 

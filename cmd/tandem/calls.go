@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,12 +54,10 @@ so that late notifications do no harm.`,
 			if page.Next != "" {
 				defer a.done("there are more: --cursor %s", page.Next)
 			}
-			return a.print(page, func() [][]string {
-				if f.State == ownership.CallOrphaned {
-					return orphanRows(page.Items)
-				}
-				return callRows(page.Items)
-			})
+			if f.State == ownership.CallOrphaned {
+				return a.print(page, orphanRows(page.Items))
+			}
+			return a.print(page, callRows(page.Items))
 		}),
 	}
 	flags := c.Flags()
@@ -103,7 +100,7 @@ func orphanRows(calls []api.CallIn) [][]string {
 }
 
 func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
-	if _, err := callID(id); err != nil {
+	if err := checkCallID(id); err != nil {
 		return err
 	}
 	call, err := c.Call(ctx, id)
@@ -119,32 +116,19 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 		Why      []string        `json:"why"`
 		Timeline []history.Event `json:"timeline"`
 	}{Call: call, Why: why.Why, Timeline: why.Timeline}
-	return a.print(both, func() [][]string {
-		rows := [][]string{
-			{"call", string(call.ID)},
-			{"state", call.State.String()},
-			{"partition", call.Partition.String() + ", epoch " + call.Epoch.String()},
-			{"owner now", string(cmp.Or(call.Owner, why.Partition.Owner))},
-			{"tenant", dash(string(call.Tenant))},
-			{"app", dash(string(call.App))},
-			{"thread", dash(call.Thread)},
-			{"organizer", dash(call.Organizer)},
-			{"groups", dash(joinKeys(call.Groups))},
-		}
-		for _, w := range why.Why {
-			rows = append(rows, []string{"why", w})
-		}
-		for _, e := range why.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
-		}
-		return rows
-	})
-}
-
-func joinKeys(keys []ownership.GroupKey) string {
-	words := make([]string, len(keys))
-	for i, k := range keys {
-		words[i] = string(k)
+	rows := [][]string{
+		{"call", string(call.ID)},
+		{"state", call.State.String()},
+		{"partition", call.Partition.String() + ", epoch " + call.Epoch.String()},
+		{"owner now", string(cmp.Or(call.Owner, why.Partition.Owner))},
+		{"tenant", dash(string(call.Tenant))},
+		{"app", dash(string(call.App))},
+		{"thread", dash(call.Thread)},
+		{"organizer", dash(call.Organizer)},
+		{"groups", dash(joined(call.Groups, " "))},
 	}
-	return strings.Join(words, " ")
+	for _, w := range why.Why {
+		rows = append(rows, []string{"why", w})
+	}
+	return a.print(both, append(rows, timeline(why.Timeline)...))
 }

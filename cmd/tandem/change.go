@@ -12,95 +12,60 @@ import (
 	"tandem/ownership"
 )
 
-// changeCommands are the commands that change the region.
-func (a *app) changeCommands() []*cobra.Command {
-	return []*cobra.Command{
-		a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
-		a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(), rulesVerbs{a}.rulesCommand(),
-	}
+// acting is a command that asks the door for one thing and says that it was done.
+func (a *app) acting(use, short string, words cobra.PositionalArgs, do func(ctx context.Context, c *client.Client, args []string) (said string, err error)) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: words, RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
+		said, err := do(ctx, c, args)
+		if err == nil {
+			a.done("%s", said)
+		}
+		return err
+	})}
 }
 
 func (a *app) leaveCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "leave",
-		Short: "take the asked node out of its region, handing its partitions over",
-		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-			if err := c.Leave(ctx); err != nil {
-				return err
-			}
-			a.done("the node has left; its record stays as gone")
-			return nil
-		}),
-	}
+	return a.acting("leave", "take the asked node out of its region, handing its partitions over", nil,
+		func(ctx context.Context, c *client.Client, _ []string) (string, error) {
+			return "the node has left; its record stays as gone", c.Leave(ctx)
+		})
 }
 
 func (a *app) removeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "remove NODE",
-		Short: "take another node out, dead or alive",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
-			if err := c.Remove(ctx, ownership.NodeID(args[0])); err != nil {
-				return err
-			}
-			a.done("%s is gone; its partitions have new owners", args[0])
-			return nil
-		}),
-	}
+	return a.acting("remove NODE", "take another node out, dead or alive", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
+			return args[0] + " is gone; its partitions have new owners", c.Remove(ctx, ownership.NodeID(args[0]))
+		})
 }
 
 func (a *app) undrainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "undrain NODE",
-		Short: "bring a draining node back",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
-			if err := c.Undrain(ctx, ownership.NodeID(args[0])); err != nil {
-				return err
-			}
-			a.done("%s takes new calls again", args[0])
-			return nil
-		}),
-	}
+	return a.acting("undrain NODE", "bring a draining node back", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
+			return args[0] + " takes new calls again", c.Undrain(ctx, ownership.NodeID(args[0]))
+		})
 }
 
 func (a *app) moveCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "move PARTITION NODE",
-		Short: "hand a partition over to a node",
-		Long: `The owner stops acting, then the epoch grows and the new owner starts. Calls with
-app-hosted media cannot move: a partition that holds one is refused.`,
-		Args: cobra.ExactArgs(2),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
+	c := a.acting("move PARTITION NODE", "hand a partition over to a node", cobra.ExactArgs(2),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
 			id, err := partitionID(args[0])
 			if err != nil {
-				return err
+				return "", err
 			}
-			if err := c.Move(ctx, id, ownership.NodeID(args[1])); err != nil {
-				return err
-			}
-			a.done("partition %s belongs to %s", id, args[1])
-			return nil
-		}),
-	}
+			return fmt.Sprintf("partition %s belongs to %s", id, args[1]), c.Move(ctx, id, ownership.NodeID(args[1]))
+		})
+	c.Long = `The owner stops acting, then the epoch grows and the new owner starts. Calls with
+app-hosted media cannot move: a partition that holds one is refused.`
+	return c
 }
 
 func (a *app) releaseCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "release CALL",
-		Short: "end a call's record by hand; the call itself is not touched",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
-			if _, err := callID(args[0]); err != nil {
-				return err
+	return a.acting("release CALL", "end a call's record by hand; the call itself is not touched", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
+			if err := checkCallID(args[0]); err != nil {
+				return "", err
 			}
-			if err := c.Release(ctx, args[0]); err != nil {
-				return err
-			}
-			a.done("released")
-			return nil
-		}),
-	}
+			return "released", c.Release(ctx, args[0])
+		})
 }
 
 func (a *app) snapshotCommand() *cobra.Command {

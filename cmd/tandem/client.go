@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -50,7 +51,6 @@ func (f *clientFlags) check() error {
 	return nil
 }
 
-// env returns a variable of the environment.
 func (a *app) env(name string) string {
 	for _, kv := range a.environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
@@ -153,11 +153,37 @@ func (a *app) done(format string, args ...any) {
 	fmt.Fprintf(a.err, format+"\n", args...)
 }
 
-// callID reads a call id as users paste it.
-func callID(s string) (ownership.CallID, error) {
-	id, err := ownership.ParseCallID(s)
-	if err != nil {
-		return "", usage("%w", err)
+// checkCallID says what is wrong with a call id as a user pasted it.
+func checkCallID(s string) error {
+	if _, err := ownership.ParseCallID(s); err != nil {
+		return usage("%w", err)
 	}
-	return id, nil
+	return nil
+}
+
+// readInput reads a file, or standard input where it is "-", up to a limit.
+func readInput(file string, most int64) ([]byte, error) {
+	in := os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	return io.ReadAll(io.LimitReader(in, most))
+}
+
+// writeNew writes a file that must not exist yet and that only its owner may read.
+func writeNew(file string, text []byte) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(file))
+	}
+	return nil
 }

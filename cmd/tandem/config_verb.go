@@ -89,7 +89,7 @@ func (a *app) configShowCommand() *cobra.Command {
 				return err
 			}
 			if origin {
-				return a.print(cfg.Settings, func() [][]string { return settingRows(cfg.Settings) })
+				return a.print(cfg.Settings, settingRows(cfg.Settings))
 			}
 			text := mustYAML(cfg.Filled())
 			if a.client.format != "json" {

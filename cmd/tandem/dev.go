@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -74,30 +76,34 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	}
 	defer s.stop()
 	s.introduce(a.out, time.Since(begun))
-	view := newView(a.out, s, f.quiet)
 	watching, stopWatching := context.WithCancel(ctx)
-	viewed := make(chan struct{})
-	go func() {
-		defer close(viewed)
-		view.run(watching)
-	}()
-	load := graphsim.Load{Rate: f.rate, Duration: f.duration}
-	if load.Duration == 0 {
-		load.Duration = endless
+	var viewing sync.WaitGroup
+	viewing.Go(func() { (&view{a.out, s, f.quiet}).run(watching) })
+	err = a.runCalls(interrupted, s.cloud, graphsim.Load{Rate: f.rate, Duration: f.duration})
+	stopWatching()
+	viewing.Wait()
+	if err != nil {
+		return err
 	}
-	err = s.cloud.Run(interrupted, load)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		stopWatching()
+	return a.judge(s.cloud.Report(), f.report)
+}
+
+// endless is the duration of a run that Ctrl-C ends.
+const endless = 365 * 24 * time.Hour
+
+// runCalls has the cloud make calls until the load's time is up or ctx ends, and
+// waits for their ends.
+func (a *app) runCalls(ctx context.Context, cloud *graphsim.Cloud, load graphsim.Load) error {
+	load.Duration = cmp.Or(load.Duration, endless)
+	if err := cloud.Run(ctx, load); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("running calls: %w", err)
 	}
-	settle, done := context.WithTimeout(ctx, time.Minute)
-	defer done()
-	if err := s.cloud.Settle(settle); err != nil {
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := cloud.Settle(settle); err != nil {
 		a.done("some calls had not ended: %v", err)
 	}
-	stopWatching()
-	<-viewed
-	return a.judge(s.cloud.Report(), f.report)
+	return nil
 }
 
 // judge prints the report, writes it, and makes a broken promise an error.

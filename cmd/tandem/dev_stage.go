@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/graphsim"
@@ -67,20 +68,18 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	cfg := graphsim.Config{Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
+	rates := graphsim.Unkind()
+	rates.Wander = 0.1 // the demonstration's rules name a region for every call
 	if f.kind {
-		kind := graphsim.Kind()
-		cfg.Rates = &kind
-	} else {
-		unkind := graphsim.Unkind()
-		unkind.Wander = 0.1 // the demonstration's rules name a region for every call
-		cfg.Rates = &unkind
+		rates = graphsim.Kind()
 	}
+	cfg.Rates = &rates
 	for _, r := range regionNames {
 		cfg.RegionURLs[r] = regionURL(r)
-		cfg.Origins = append(cfg.Origins, map[string]graphsim.Origin{
-			"emea": {Geo: "emea", Country: "DE", Near: "emea", Weight: 1},
-			"amer": {Geo: "amer", Country: "US", Near: "amer", Weight: 1},
-		}[r])
+	}
+	cfg.Origins = []graphsim.Origin{
+		{Geo: "emea", Country: "DE", Near: "emea", Weight: 1},
+		{Geo: "amer", Country: "US", Near: "amer", Weight: 1},
 	}
 	cfg.Apps = []graphsim.App{{ID: demoApp, ClientSecret: demoSecret}}
 	if s.cloud, err = graphsim.Start(ctx, cfg); err != nil {
@@ -224,17 +223,14 @@ func (s *stage) targets() []graphsim.Target {
 	return all
 }
 
-// stop ends the nodes, then the cloud, and removes temporary data.
 func (s *stage) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	done := make(chan error, len(s.nodes))
+	var all sync.WaitGroup
 	for _, n := range s.nodes {
-		go func() { done <- n.Stop(ctx) }()
+		all.Go(func() { _ = n.Stop(ctx) }) // a node that stops badly has said so in the log
 	}
-	for range s.nodes {
-		<-done //nolint:errcheck // a node that stops badly has said so in the log
-	}
+	all.Wait()
 	for _, a := range s.actors {
 		for _, l := range []net.Listener{a.public, a.admin} {
 			if l != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -31,15 +32,12 @@ type view struct {
 	quiet bool
 }
 
-func newView(out io.Writer, s *stage, quiet bool) *view { return &view{out, s, quiet} }
-
 // Knobs of the live view: more would be unreadable.
 const (
 	countsEvery = 5 * time.Second // between two lines of counts
 	followedFor = 4 * time.Second // then another call is followed
 )
 
-// run prints until ctx ends.
 func (v *view) run(ctx context.Context) {
 	happenings := v.stage.cloud.Watch(ctx)
 	tick := time.NewTicker(countsEvery)
@@ -73,7 +71,6 @@ func (v *view) run(ctx context.Context) {
 	}
 }
 
-// printReport says what the cloud saw.
 func printReport(w io.Writer, r graphsim.Report) {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "\nWhat the simulated cloud saw\t")
@@ -91,13 +88,8 @@ func printReport(w io.Writer, r graphsim.Report) {
 	row("misrouted", "%d", r.Misrouted)
 	row("decision", "p50 %.1f ms, p99 %.1f ms", r.DecisionMS.P50, r.DecisionMS.P99)
 	row("first POST to answer", "p50 %.1f ms, p99 %.1f ms", r.AnswerMS.P50, r.AnswerMS.P99)
-	names := make([]string, 0, len(r.CallsByNode))
-	for n := range r.CallsByNode {
-		names = append(names, n)
-	}
-	slices.Sort(names)
 	var spread []string
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(r.CallsByNode)) {
 		spread = append(spread, fmt.Sprintf("%s %d", n, r.CallsByNode[n]))
 	}
 	row("calls by node", "%s", strings.Join(spread, "  "))

@@ -102,7 +102,7 @@ func (a *app) cannotMove(ctx context.Context, c *client.Client, n api.Node) erro
 	if err != nil {
 		return err
 	}
-	if err := a.print(page, func() [][]string { return callRows(page.Items) }); err != nil {
+	if err := a.print(page, callRows(page.Items)); err != nil {
 		return err
 	}
 	return fmt.Errorf("the drain's time is up, and %d live calls on %s are bound to it", n.Live, n.ID)

@@ -1,11 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,43 +55,25 @@ or say with --tenant what it would tell.`,
 }
 
 func (a *app) explainCall(ctx context.Context, c *client.Client, id string) error {
-	if _, err := callID(id); err != nil {
+	if err := checkCallID(id); err != nil {
 		return err
 	}
 	x, err := c.ExplainCall(ctx, id)
 	if err != nil {
 		return err
 	}
-	return a.print(x, func() [][]string {
-		rows := [][]string{{"call", string(x.Call)}, {"state", x.State.String()}}
-		for _, w := range x.Why {
-			rows = append(rows, []string{"why", w})
-		}
-		for _, k := range x.Placement.Candidates {
-			verdict := "could take it"
-			if k.Rejected != "" {
-				verdict = k.Rejected
-			}
-			rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, verdict)})
-		}
-		for _, e := range x.Timeline {
-			rows = append(rows, []string{e.At.Format("15:04:05.000"), string(e.Kind) + "  " + e.Text})
-		}
-		return rows
-	})
+	rows := [][]string{{"call", string(x.Call)}, {"state", x.State.String()}}
+	for _, w := range x.Why {
+		rows = append(rows, []string{"why", w})
+	}
+	for _, k := range x.Placement.Candidates {
+		rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, cmp.Or(k.Rejected, "could take it"))})
+	}
+	return a.print(x, append(rows, timeline(x.Timeline)...))
 }
 
 func (a *app) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
-	var in io.Reader = os.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return fmt.Errorf("reading the notification: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	if ask.Body, err = io.ReadAll(io.LimitReader(in, maxExplained)); err != nil {
+	if ask.Body, err = readInput(file, maxExplained); err != nil {
 		return fmt.Errorf("reading the notification: %w", err)
 	}
 	if ask.Header, err = readHeaders(headers); err != nil {
@@ -102,25 +83,23 @@ func (a *app) explainNotification(ctx context.Context, c *client.Client, file st
 	if err != nil {
 		return err
 	}
-	return a.print(x, func() [][]string {
-		rows := [][]string{{"answer", answerOf(x.Status)}, {"verdict", x.Verdict}}
-		if x.Location != "" {
-			rows = append(rows, []string{"location", x.Location})
+	rows := [][]string{{"answer", answerOf(x.Status)}, {"verdict", x.Verdict}}
+	if x.Location != "" {
+		rows = append(rows, []string{"location", x.Location})
+	}
+	for _, s := range x.Steps {
+		rows = append(rows, []string{s.Name, s.Text})
+	}
+	for _, k := range x.Calls {
+		rows = append(rows, []string{"call", fmt.Sprintf("%s  %s  %s: %s", k.Call, k.Kind, k.Route, k.Why)})
+		if k.Placement == nil {
+			continue
 		}
-		for _, s := range x.Steps {
-			rows = append(rows, []string{s.Name, s.Text})
+		for _, n := range k.Placement.Candidates {
+			rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", n.Node, n.Score, n.Rejected)})
 		}
-		for _, k := range x.Calls {
-			rows = append(rows, []string{"call", fmt.Sprintf("%s  %s  %s: %s", k.Call, k.Kind, k.Route, k.Why)})
-			if k.Placement == nil {
-				continue
-			}
-			for _, n := range k.Placement.Candidates {
-				rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", n.Node, n.Score, n.Rejected)})
-			}
-		}
-		return rows
-	})
+	}
+	return a.print(x, rows)
 }
 
 // answerOf names a status; a call that is handed over gets its bot's.

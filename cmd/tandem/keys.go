@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -33,14 +32,10 @@ losing a live call:
 				_, err := fmt.Fprint(a.out, line)
 				return err
 			}
-			f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-			if err != nil {
+			if err := writeNew(file, []byte(line)); err != nil {
 				return fmt.Errorf("making the handle keys file: %w", err)
 			}
-			if _, err := f.WriteString(line); err != nil {
-				return fmt.Errorf("writing the handle keys file: %w", err)
-			}
-			return f.Close()
+			return nil
 		},
 	}
 	fresh.Flags().StringVarP(&file, "out", "o", "", "the file to make; it must not exist")

@@ -15,14 +15,6 @@ import (
 	"tandem/ownership"
 )
 
-// lookCommands are the commands that change nothing.
-func (a *app) lookCommands() []*cobra.Command {
-	return []*cobra.Command{
-		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
-		a.explainCommand(), a.eventsCommand(),
-	}
-}
-
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
@@ -40,21 +32,19 @@ func (a *app) statusCommand() *cobra.Command {
 				api.Status
 				Guarantees []api.Promise `json:"guarantees"`
 			}{s, promises}
-			return a.print(both, func() [][]string {
-				rows := [][]string{
-					{"node", fmt.Sprintf("%s in %s of %s, version %s", s.Node, s.Region, s.Deployment, s.Version)},
-					{"raft", fmt.Sprintf("%s, term %d, leader %s, applied %d, on disk %d", s.Cluster.State, s.Cluster.Term, dash(string(s.Cluster.Leader)), s.Cluster.Applied, s.Cluster.Durable)},
-					{"acts as owner", yes(s.Leased)},
-					{"calls", fmt.Sprintf("%d live here, %d in the region, room for %d on %d nodes", s.LiveHere, s.Live, s.Capacity, s.Nodes)},
-				}
-				for _, w := range s.Warnings {
-					rows = append(rows, []string{"warning", w})
-				}
-				for _, p := range promises {
-					rows = append(rows, []string{p.Name, verdictOn(p) + ": " + p.Why})
-				}
-				return rows
-			})
+			rows := [][]string{
+				{"node", fmt.Sprintf("%s in %s of %s, version %s", s.Node, s.Region, s.Deployment, s.Version)},
+				{"raft", fmt.Sprintf("%s, term %d, leader %s, applied %d, on disk %d", s.Cluster.State, s.Cluster.Term, dash(string(s.Cluster.Leader)), s.Cluster.Applied, s.Cluster.Durable)},
+				{"acts as owner", yes(s.Leased)},
+				{"calls", fmt.Sprintf("%d live here, %d in the region, room for %d on %d nodes", s.LiveHere, s.Live, s.Capacity, s.Nodes)},
+			}
+			for _, w := range s.Warnings {
+				rows = append(rows, []string{"warning", w})
+			}
+			for _, p := range promises {
+				rows = append(rows, []string{p.Name, verdictOn(p) + ": " + p.Why})
+			}
+			return a.print(both, rows)
 		}),
 	}
 }
@@ -75,18 +65,9 @@ func (a *app) nodesCommand() *cobra.Command {
 		Short: "the nodes of the region, with their calls",
 		Args:  cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
-			if name != "" {
-				n, err := c.Node(ctx, ownership.NodeID(name))
-				if err != nil {
-					return err
-				}
-				return a.print(n, func() [][]string { return nodeRows([]api.Node{n}) })
-			}
-			nodes, err := c.Nodes(ctx)
-			if err != nil {
-				return err
-			}
-			return a.print(nodes, func() [][]string { return nodeRows(nodes) })
+			return show(a, name, nodeRows,
+				func() ([]api.Node, error) { return c.Nodes(ctx) },
+				func() (api.Node, error) { return c.Node(ctx, ownership.NodeID(name)) })
 		}),
 	}
 	a.regionFlag(c, "of another region, or of all")
@@ -114,22 +95,16 @@ func (a *app) partitionsCommand() *cobra.Command {
 		Short: "who owns which partition, and in which epoch",
 		Args:  cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
-			if name != "" {
-				id, err := partitionID(name)
-				if err != nil {
-					return err
-				}
-				p, err := c.Partition(ctx, id)
-				if err != nil {
-					return err
-				}
-				return a.print(p, func() [][]string { return partitionRows([]api.PartitionIn{{Partition: p}}) })
-			}
-			all, err := c.Partitions(ctx)
-			if err != nil {
-				return err
-			}
-			return a.print(all, func() [][]string { return partitionRows(all) })
+			return show(a, name, partitionRows,
+				func() ([]api.PartitionIn, error) { return c.Partitions(ctx) },
+				func() (api.PartitionIn, error) {
+					id, err := partitionID(name)
+					if err != nil {
+						return api.PartitionIn{}, err
+					}
+					p, err := c.Partition(ctx, id)
+					return api.PartitionIn{Partition: p}, err
+				})
 		}),
 	}
 	a.regionFlag(c, "of another region, or of all")
@@ -174,14 +149,16 @@ func (a *app) regionsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if name == "" {
-				return a.print(regions, func() [][]string { return regionRows(regions) })
-			}
-			at := slices.IndexFunc(regions, func(r api.Region) bool { return string(r.Name) == name })
-			if at < 0 {
-				return exitError{exitNotFound, fmt.Errorf("this region knows of no region %q", name)}
-			}
-			return a.print(regions[at], func() [][]string { return regionRows(regions[at : at+1]) })
+			return show(a, name, regionRows,
+				func() ([]api.Region, error) { return regions, nil },
+				func() (api.Region, error) {
+					for _, r := range regions {
+						if string(r.Name) == name {
+							return r, nil
+						}
+					}
+					return api.Region{}, exitError{exitNotFound, fmt.Errorf("this region knows of no region %q", name)}
+				})
 		}),
 	}
 }

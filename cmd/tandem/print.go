@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,11 +9,12 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem/ownership/history"
 )
 
-// print writes v as --format says; rows gives the table's lines, its heading
-// first.
-func (a *app) print(v any, rows func() [][]string) error {
+// print writes v as --format says; rows are the table's lines, its heading first.
+func (a *app) print(v any, rows [][]string) error {
 	switch a.client.format {
 	case "json":
 		enc := json.NewEncoder(a.out)
@@ -36,10 +38,34 @@ func (a *app) print(v any, rows func() [][]string) error {
 		return enc.Close()
 	}
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
-	for _, r := range rows() {
+	for _, r := range rows {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
 	}
 	return w.Flush()
+}
+
+// show prints all of a kind, or the one that is named.
+func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T, error), one func() (T, error)) error {
+	if name == "" {
+		list, err := all()
+		if err != nil {
+			return err
+		}
+		return a.print(list, rows(list))
+	}
+	x, err := one()
+	if err != nil {
+		return err
+	}
+	return a.print(x, rows([]T{x}))
+}
+
+// timeline is what happened to a call, line by line.
+func timeline(events []history.Event) (rows [][]string) {
+	for _, e := range events {
+		rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
+	}
+	return rows
 }
 
 // ago tells a time as people say it.
@@ -68,10 +94,16 @@ func short(d time.Duration) string {
 
 // dash stands for nothing.
 func dash(s string) string {
-	if s == "" {
-		return "-"
+	return cmp.Or(s, "-")
+}
+
+// joined joins words of any type.
+func joined[S ~string](words []S, between string) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
 	}
-	return s
+	return strings.Join(texts, between)
 }
 
 func yes(b bool) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,31 +30,18 @@ only the leader knows: elsewhere HEALTHY says - of them.`,
 			if err != nil {
 				return err
 			}
-			return a.print(peers, func() [][]string {
-				rows := [][]string{{"NODE", "ADDRESS", "VOTER", "LEADER", "HEALTHY", "LAST CONTACT"}}
-				for _, p := range peers {
-					rows = append(rows, []string{string(p.ID), p.Address, yes(p.Voter), yes(p.Leader), health(p), dash(p.LastContact)})
-				}
-				return rows
-			})
+			rows := [][]string{{"NODE", "ADDRESS", "VOTER", "LEADER", "HEALTHY", "LAST CONTACT"}}
+			for _, p := range peers {
+				rows = append(rows, []string{string(p.ID), p.Address, yes(p.Voter), yes(p.Leader), health(p), dash(p.LastContact)})
+			}
+			return a.print(peers, rows)
 		}),
 	}
-	transfer := &cobra.Command{
-		Use:   "transfer-leader [NODE]",
-		Short: "give the leadership to a voter, or to any",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
-			var to ownership.NodeID
-			if len(args) == 1 {
-				to = ownership.NodeID(args[0])
-			}
-			if err := c.TransferLeader(ctx, to); err != nil {
-				return err
-			}
-			a.done("the leadership went to %s", cmp.Or(string(to), "another voter"))
-			return nil
-		}),
-	}
+	transfer := a.acting("transfer-leader [NODE]", "give the leadership to a voter, or to any", cobra.MaximumNArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
+			to := strings.Join(args, "")
+			return "the leadership went to " + cmp.Or(to, "another voter"), c.TransferLeader(ctx, ownership.NodeID(to))
+		})
 	c.AddCommand(peers, transfer, a.recoverCommand())
 	return c
 }

@@ -12,12 +12,7 @@ import (
 
 func (a *app) regionCommand() *cobra.Command {
 	c := &cobra.Command{Use: "region", Short: "what holds for the whole region"}
-	c.AddCommand(a.regionLease())
-	return c
-}
-
-func (a *app) regionLease() *cobra.Command {
-	return &cobra.Command{
+	c.AddCommand(&cobra.Command{
 		Use:   "lease [DURATION]",
 		Short: "show or change how long leases last",
 		Long: `Shows how long leases last in the region, or changes it: how long a node may act as
@@ -52,5 +47,6 @@ admin.tokens_file is set.`,
 			a.done("leases last %s from each node's next renewal on", length)
 			return nil
 		}),
-	}
+	})
+	return c
 }

@@ -47,8 +47,7 @@ func run(args []string, out, errw io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintln(errw, "tandem: "+err.Error())
-	var e exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[exitError](err); ok {
 		return e.code
 	}
 	return exitFailure
@@ -93,9 +92,15 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "prepare", Title: "Prepare:"},
 	)
 	for group, verbs := range map[string][]*cobra.Command{
-		"run":     {a.startCommand(), a.devCommand(), a.simCommand()},
-		"look":    a.lookCommands(),
-		"change":  a.changeCommands(),
+		"run": {a.startCommand(), a.devCommand(), a.simCommand()},
+		"look": {
+			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
+			a.explainCommand(), a.eventsCommand(),
+		},
+		"change": {
+			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
+			a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(), rulesVerbs{a}.rulesCommand(),
+		},
 		"prepare": {a.configCommand(), certificates{a}.tlsCommand(), a.keysCommand(), a.tokenCommand()},
 	} {
 		for _, v := range verbs {

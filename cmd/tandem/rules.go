@@ -265,7 +265,7 @@ moment. Nothing changes. A call's tenant may stand in its token only: say it wit
 			if err != nil {
 				return err
 			}
-			return a.print(tried, func() [][]string { return triedRows(tried) })
+			return a.print(tried, triedRows(tried))
 		}),
 	}
 	c.Flags().StringVar((*string)(&ask.Tenant), "tenant", "", "the tenant that its token would name")

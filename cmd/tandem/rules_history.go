@@ -35,7 +35,7 @@ region: calls ring where the cloud sends them.`,
 			for _, m := range d.Missing {
 				a.done("not heard: %s", m)
 			}
-			return a.print(d, func() [][]string { return diffRows(d, time.Now()) })
+			return a.print(d, diffRows(d, time.Now()))
 		}),
 	}
 }
@@ -69,13 +69,11 @@ the upper one is what counts.`,
 			if err != nil {
 				return err
 			}
-			return a.print(all, func() [][]string {
-				rows := [][]string{{"NUMBER", "DIGEST", "SET BY", "IN", "SET", "NOTE"}}
-				for _, v := range all {
-					rows = append(rows, historyRow(v, time.Now()))
-				}
-				return rows
-			})
+			rows := [][]string{{"NUMBER", "DIGEST", "SET BY", "IN", "SET", "NOTE"}}
+			for _, v := range all {
+				rows = append(rows, historyRow(v, time.Now()))
+			}
+			return a.print(all, rows)
 		}),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -87,7 +86,6 @@ func (a *app) simCommand() *cobra.Command {
 	return c
 }
 
-// sim runs the cloud against the given nodes.
 func (a *app) sim(ctx context.Context, f simFlags) error {
 	cfg, err := f.config()
 	if err != nil {
@@ -108,23 +106,11 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 		b := cloud.Bot(t.Node)
 		fmt.Fprintf(a.out, "bot of %s  url: %s  health_url: %s\n", t.Node, b.URL, b.HealthURL)
 	}
-	load := graphsim.Load{Rate: f.rate, Duration: f.duration}
-	if load.Duration == 0 {
-		load.Duration = endless
-	}
-	if err := cloud.Run(ctx, load); err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("running calls: %w", err)
-	}
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	if err := cloud.Settle(settle); err != nil {
-		a.done("some calls had not ended: %v", err)
+	if err := a.runCalls(ctx, cloud, graphsim.Load{Rate: f.rate, Duration: f.duration}); err != nil {
+		return err
 	}
 	return a.judge(cloud.Report(), f.report)
 }
-
-// endless is the duration of a run that Ctrl-C ends.
-const endless = 365 * 24 * time.Hour
 
 // seedOf takes the clock for a seed that is not given: call ids follow from the
 // seed, and nodes remember the ended calls of the run before.

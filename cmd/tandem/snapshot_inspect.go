@@ -17,16 +17,14 @@ func (a *app) snapshotInspectCommand() *cobra.Command {
 				return err
 			}
 			defer f.Close()
-			return a.print(info, func() [][]string {
-				return [][]string{
-					{"deployment", info.Deployment},
-					{"region", string(info.Region)},
-					{"applied", fmt.Sprint(info.Applied)},
-					{"nodes", fmt.Sprint(info.NodeIDs)},
-					{"partitions", fmt.Sprint(info.Partitions)},
-					{"calls", fmt.Sprintf("%d, %d of them live", info.Calls, info.Live)},
-					{"tokens", fmt.Sprint(info.DoorTokens)},
-				}
+			return a.print(info, [][]string{
+				{"deployment", info.Deployment},
+				{"region", string(info.Region)},
+				{"applied", fmt.Sprint(info.Applied)},
+				{"nodes", fmt.Sprint(info.NodeIDs)},
+				{"partitions", fmt.Sprint(info.Partitions)},
+				{"calls", fmt.Sprintf("%d, %d of them live", info.Calls, info.Live)},
+				{"tokens", fmt.Sprint(info.DoorTokens)},
 			})
 		},
 	}

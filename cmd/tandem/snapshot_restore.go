@@ -83,14 +83,11 @@ func openSnapshot(name string) (_ *os.File, info node.SnapshotInfo, err error) {
 			f.Close()
 		}
 	}()
-	size, err := f.Seek(0, io.SeekEnd)
+	of, err := f.Stat()
 	if err != nil {
 		return fail(err)
 	}
-	if info, err = node.InspectSnapshot(f, size); err != nil {
-		return fail(err)
-	}
-	if _, err = f.Seek(0, io.SeekStart); err != nil {
+	if info, err = node.InspectSnapshot(f, of.Size()); err != nil { // which does not move in the file
 		return fail(err)
 	}
 	return f, info, nil

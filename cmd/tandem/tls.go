@@ -37,16 +37,14 @@ makes one with an authority of its own in that directory; no cloud trusts it.`,
 	return c
 }
 
-func (a certificates) tlsCACommand() *cobra.Command {
-	var (
-		dir, name string
-		lifetime  time.Duration
-	)
+// making is a command that writes a certificate and its key, and prints where they are.
+func (a certificates) making(use, short, where string, lifetime time.Duration, pair func(dir string, lifetime time.Duration) (cert, key string, err error)) *cobra.Command {
+	var dir string
 	c := &cobra.Command{
-		Use:   "ca",
-		Short: "make a certificate authority: ca.pem and ca-key.pem",
+		Use:   use,
+		Short: short,
 		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := transport.MakeCA(dir, name, lifetime)
+			cert, key, err := pair(dir, lifetime)
 			if err != nil {
 				return err
 			}
@@ -54,66 +52,61 @@ func (a certificates) tlsCACommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "where to write")
+	c.Flags().StringVar(&dir, "dir", ".", where)
+	c.Flags().DurationVar(&lifetime, "lifetime", lifetime, "how long it is good for")
+	return c
+}
+
+// Where a signed pair is written, and whom it is for.
+const (
+	besideTheCA = "where ca.pem and ca-key.pem are, and where to write"
+	dialled     = "the names and addresses that others dial"
+)
+
+func (a certificates) tlsCACommand() *cobra.Command {
+	var name string
+	c := a.making("ca", "make a certificate authority: ca.pem and ca-key.pem", "where to write", 10*365*24*time.Hour,
+		func(dir string, lifetime time.Duration) (string, string, error) {
+			return transport.MakeCA(dir, name, lifetime)
+		})
 	c.Flags().StringVar(&name, "name", "Tandem cluster CA", "the authority's common name")
-	c.Flags().DurationVar(&lifetime, "lifetime", 10*365*24*time.Hour, "how long it is good for")
 	return c
 }
 
 func (a certificates) tlsCertCommand() *cobra.Command {
 	var (
-		dir, deployment, region, node string
-		hosts                         []string
-		lifetime                      time.Duration
+		deployment, region, node string
+		hosts                    []string
 	)
-	c := &cobra.Command{
-		Use:   "cert",
-		Short: "make a node's certificate with the authority in the same directory",
-		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := transport.MakeCert(dir, dir, deployment, ownership.Region(region), ownership.NodeID(node), hosts, lifetime)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(a.out, "%s\n%s\n", cert, key)
-			return err
-		},
-	}
-	c.Flags().StringVar(&dir, "dir", ".", "where ca.pem and ca-key.pem are, and where to write")
+	c := a.making("cert", "make a node's certificate with the authority in the same directory", besideTheCA, 365*24*time.Hour,
+		func(dir string, lifetime time.Duration) (string, string, error) {
+			return transport.MakeCert(dir, dir, deployment, ownership.Region(region), ownership.NodeID(node), hosts, lifetime)
+		})
 	c.Flags().StringVar(&deployment, "deployment", "", "the deployment, as in the configuration")
 	c.Flags().StringVar(&region, "region", "", "the node's region")
 	c.Flags().StringVar(&node, "node", "", "the node's id")
-	c.Flags().StringSliceVar(&hosts, "host", nil, "the names and addresses that others dial")
-	c.Flags().DurationVar(&lifetime, "lifetime", 365*24*time.Hour, "how long it is good for")
-	for _, must := range []string{"deployment", "region", "node", "host"} {
-		_ = c.MarkFlagRequired(must)
-	}
-	return c
+	c.Flags().StringSliceVar(&hosts, "host", nil, dialled)
+	return needing(c, "deployment", "region", "node", "host")
 }
 
 func (a certificates) tlsPublicCommand() *cobra.Command {
 	var (
-		dir, name string
-		hosts     []string
-		lifetime  time.Duration
+		name  string
+		hosts []string
 	)
-	c := &cobra.Command{
-		Use:   "public",
-		Short: "make a certificate of a public or admin door, for trials",
-		RunE: func(*cobra.Command, []string) error {
-			cert, key, err := transport.MakePublicCert(dir, dir, name, hosts, lifetime)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(a.out, "%s\n%s\n", cert, key)
-			return err
-		},
-	}
-	c.Flags().StringVar(&dir, "dir", ".", "where ca.pem and ca-key.pem are, and where to write")
+	c := a.making("public", "make a certificate of a public or admin door, for trials", besideTheCA, 90*24*time.Hour,
+		func(dir string, lifetime time.Duration) (string, string, error) {
+			return transport.MakePublicCert(dir, dir, name, hosts, lifetime)
+		})
 	c.Flags().StringVar(&name, "name", "", "the name of the files")
-	c.Flags().StringSliceVar(&hosts, "host", nil, "the names and addresses that others dial")
-	c.Flags().DurationVar(&lifetime, "lifetime", 90*24*time.Hour, "how long it is good for")
-	for _, must := range []string{"name", "host"} {
-		_ = c.MarkFlagRequired(must)
+	c.Flags().StringSliceVar(&hosts, "host", nil, dialled)
+	return needing(c, "name", "host")
+}
+
+// needing makes flags of a command obligatory.
+func needing(c *cobra.Command, flags ...string) *cobra.Command {
+	for _, f := range flags {
+		_ = c.MarkFlagRequired(f)
 	}
 	return c
 }

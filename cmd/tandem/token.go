@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -76,7 +74,7 @@ func (a *app) explainToken(ctx context.Context, cfg node.Config, file string) er
 		a.done("the issuers' keys have not all arrived: %v", err)
 	}
 	x := v.Explain(ctx, raw)
-	if err := a.print(x, func() [][]string { return [][]string{{strings.TrimRight(x.String(), "\n")}} }); err != nil {
+	if err := a.print(x, [][]string{{strings.TrimRight(x.String(), "\n")}}); err != nil {
 		return err
 	}
 	if !x.Accepted {
@@ -85,25 +83,13 @@ func (a *app) explainToken(ctx context.Context, cfg node.Config, file string) er
 	return nil
 }
 
-// readToken reads a token with or without its scheme in front.
+// readToken reads a token; Explain takes off the scheme in front of it.
 func readToken(file string) (string, error) {
-	var in io.Reader = os.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return "", fmt.Errorf("reading the token: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, 2*token.MaxTokenBytes))
+	text, err := readInput(file, 2*token.MaxTokenBytes)
 	if err != nil {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}
 	raw := strings.TrimSpace(string(text))
-	if scheme, rest, ok := strings.Cut(raw, " "); ok && strings.EqualFold(scheme, "bearer") {
-		raw = strings.TrimSpace(rest)
-	}
 	if raw == "" {
 		return "", usage("there is no token on standard input; see 'tandem token explain --help'")
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +41,7 @@ func (a *app) tokensListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(all, func() [][]string { return tokenRows(all, time.Now()) })
+			return a.print(all, tokenRows(all, time.Now()))
 		}),
 	}
 }
@@ -50,10 +49,6 @@ func (a *app) tokensListCommand() *cobra.Command {
 func tokenRows(all []api.TokenInfo, now time.Time) [][]string {
 	rows := [][]string{{"NAME", "ROLES", "FROM", "MADE BY", "ENDS", "STATE"}}
 	for _, t := range all {
-		roles := make([]string, len(t.Roles))
-		for i, r := range t.Roles {
-			roles[i] = string(r)
-		}
 		ends, state := "never", "valid"
 		if !t.Expires.IsZero() {
 			ends = ago(t.Expires, now)
@@ -66,7 +61,7 @@ func tokenRows(all []api.TokenInfo, now time.Time) [][]string {
 		case t.Once:
 			state = "for one join"
 		}
-		rows = append(rows, []string{t.Name, strings.Join(roles, ","), t.Origin, dash(t.MadeBy), ends, state})
+		rows = append(rows, []string{t.Name, joined(t.Roles, ","), t.Origin, dash(t.MadeBy), ends, state})
 	}
 	return rows
 }
@@ -126,18 +121,10 @@ region) and ends with that; the role is then join.`,
 }
 
 func (a *app) tokensRevokeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke NAME",
-		Short: "take a token of the region back, at once",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
-			if err := c.RevokeToken(ctx, args[0]); err != nil {
-				return err
-			}
-			a.done("%s opens nothing any more", args[0])
-			return nil
-		}),
-	}
+	return a.acting("revoke NAME", "take a token of the region back, at once", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (string, error) {
+			return args[0] + " opens nothing any more", c.RevokeToken(ctx, args[0])
+		})
 }
 
 func (a *app) tokensFirstCommand() *cobra.Command {
@@ -169,18 +156,10 @@ func (a *app) firstToken(name, file string) error {
 	if err != nil {
 		return fmt.Errorf("writing the tokens file: %w", err)
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := writeNew(file, text); err != nil {
 		return fmt.Errorf("making the tokens file: %w", err)
 	}
-	_, err = f.Write(text)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = admin.CheckTokensFile(file)
-	}
-	if err != nil {
+	if err := admin.CheckTokensFile(file); err != nil {
 		return errors.Join(fmt.Errorf("writing the tokens file: %w", err), os.Remove(file))
 	}
 	a.done("%s holds the hash of %s's token; this is the only time the token is shown", file, name)

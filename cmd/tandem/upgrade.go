@@ -101,20 +101,18 @@ func (a upgrades) upgradePlanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(plan, func() [][]string {
-				rows := [][]string{{"STEP", "NODE", "ROLE", "VERSION", "READS FORMAT", "LIVE", "PINNED", "SAFE NOW"}}
-				for i, s := range plan {
-					safe := yes(s.Safe)
-					if !s.Safe {
-						safe += ": " + strings.Join(s.Against, "; ")
-					}
-					rows = append(rows, []string{
-						strconv.Itoa(i + 1), string(s.Node), s.Role, dash(s.Version), strconv.Itoa(int(s.Format)),
-						strconv.Itoa(s.Live), strconv.Itoa(s.Pinned), safe,
-					})
+			rows := [][]string{{"STEP", "NODE", "ROLE", "VERSION", "READS FORMAT", "LIVE", "PINNED", "SAFE NOW"}}
+			for i, s := range plan {
+				safe := yes(s.Safe)
+				if !s.Safe {
+					safe += ": " + strings.Join(s.Against, "; ")
 				}
-				return rows
-			})
+				rows = append(rows, []string{
+					strconv.Itoa(i + 1), string(s.Node), s.Role, dash(s.Version), strconv.Itoa(int(s.Format)),
+					strconv.Itoa(s.Live), strconv.Itoa(s.Pinned), safe,
+				})
+			}
+			return a.print(plan, rows)
 		}),
 	}
 }

@@ -36,7 +36,7 @@ func (a *app) versionCommand() *cobra.Command {
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
 			}{softwareVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return a.print(v, func() [][]string { return [][]string{{fmt.Sprintf("tandem %s %s %s", v.Version, v.Go, v.Platform)}} })
+			return a.print(v, [][]string{{fmt.Sprintf("tandem %s %s %s", v.Version, v.Go, v.Platform)}})
 		},
 	}
 }

@@ -61,8 +61,8 @@ func All() []Plant {
 				},
 				{
 					File: "store/options.go",
-					Old:  "o.FlushEvery = 100 * time.Millisecond",
-					New:  "o.FlushEvery = time.Hour",
+					Old:  "cmp.Or(o.FlushEvery, 100*time.Millisecond)",
+					New:  "cmp.Or(o.FlushEvery, time.Hour)",
 				},
 			},
 			Finds: "F06", Shows: "I3: ",

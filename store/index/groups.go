@@ -138,7 +138,6 @@ func (x *Index) Regroup(call uint32, change func(e *Entry)) {
 	}
 }
 
-// bind puts a member into its bundle.
 func (x *Index) bind(ref uint32, m *member) {
 	head, _ := x.bundleOf(m)
 	m.next, m.down = 0, 0
@@ -161,7 +160,6 @@ func (x *Index) bind(ref uint32, m *member) {
 	h.down = ref
 }
 
-// unbind takes a member out of its bundle.
 func (x *Index) unbind(ref uint32, m *member) {
 	head, before := x.bundleOf(m)
 	h := x.members.at(head)
@@ -194,7 +192,6 @@ func (x *Index) unbind(ref uint32, m *member) {
 	}
 }
 
-// promote makes the second of a bundle its first.
 func (x *Index) promote(first *member) {
 	second := x.members.at(first.down)
 	left := second.down - 1

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"maps"
+	"strings"
 
 	"tandem/ownership"
 )
@@ -83,28 +84,11 @@ func New() *Index {
 
 // guidKey reads an id of 32 lower-case hexadecimal digits.
 func guidKey(id ownership.CallID) (key [16]byte, ok bool) {
-	if len(id) != 32 {
+	if len(id) != 32 || strings.ToLower(string(id)) != string(id) {
 		return key, false
 	}
-	for i := range key {
-		hi, lo := hexDigit(id[2*i]), hexDigit(id[2*i+1])
-		if hi > 15 || lo > 15 {
-			return key, false
-		}
-		key[i] = hi<<4 | lo
-	}
-	return key, true
-}
-
-func hexDigit(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	default:
-		return 255
-	}
+	_, err := hex.Decode(key[:], []byte(id))
+	return key, err == nil
 }
 
 func (x *Index) hash(key [16]byte) uint64 { return maphash.Comparable(x.seed, key) }

@@ -2,6 +2,7 @@ package record
 
 import (
 	"slices"
+	"time"
 
 	"tandem/ownership"
 	"tandem/store/tablepb"
@@ -56,8 +57,38 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		}}
 	case ownership.SetFormat:
 		cmd.Act = &tablepb.Command_SetFormat{SetFormat: &tablepb.SetFormat{At: w.ns(a.At), Format: a.Format}}
+	case ownership.TakeUp:
+		cmd.Act = &tablepb.Command_TakeUp{TakeUp: takeUpOut(&a, w)}
+	case ownership.Records:
+		m := &tablepb.Records{At: w.ns(a.At), Records: make([]*tablepb.Record, len(a.Acts))}
+		for i, act := range a.Acts {
+			if m.Records[i] = recordOut(act, cmd.GetFormat(), w); m.Records[i] == nil {
+				return false
+			}
+		}
+		cmd.Act = &tablepb.Command_Records{Records: m}
+	case ownership.Found:
+		cmd.Act = &tablepb.Command_Found{Found: &tablepb.Found{At: w.ns(a.At), Identity: a.Identity}}
+	case ownership.SetRules:
+		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
+	case ownership.TellRules:
+		cmd.Act = &tablepb.Command_TellRules{TellRules: &tablepb.TellRules{At: w.ns(a.At), Text: a.Text, Agree: a.Agree}}
+	case ownership.SetLease:
+		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
+	case ownership.Lapse:
+		cmd.Act = &tablepb.Command_Lapse{Lapse: &tablepb.Lapse{At: w.ns(a.At), Node: string(a.Node), Apps: words[string](a.Apps)}}
+	case ownership.Reclaim:
+		cmd.Act = &tablepb.Command_Reclaim{Reclaim: &tablepb.Reclaim{At: w.ns(a.At), Node: string(a.Node)}}
+	case ownership.GrantToken:
+		cmd.Act = &tablepb.Command_GrantToken{GrantToken: &tablepb.GrantToken{At: w.ns(a.At), Token: tokenOut(&a.Token, w)}}
+	case ownership.RevokeToken:
+		cmd.Act = &tablepb.Command_RevokeToken{RevokeToken: &tablepb.RevokeToken{At: w.ns(a.At), Name: a.Name}}
+	case ownership.UseToken:
+		cmd.Act = &tablepb.Command_UseToken{UseToken: &tablepb.UseToken{
+			At: w.ns(a.At), Name: a.Name, Hash: a.Hash[:], UsedFor: a.For, Done: a.Done,
+		}}
 	default:
-		return wrapTokenAct(cmd, act, w) || wrapRegionAct(cmd, act, w)
+		return false
 	}
 	return true
 }
@@ -66,8 +97,7 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	switch x := cmd.GetAct().(type) {
 	case *tablepb.Command_Claims:
-		m := x.Claims
-		r.known(m)
+		m := known(r, x.Claims)
 		a := ownership.Claims{At: Time(m.GetAt()), Fitness: r.fitness(m.GetFitness())}
 		if len(m.GetClaims()) > 0 {
 			a.Claims = make([]ownership.Claim, len(m.GetClaims()))
@@ -83,50 +113,75 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	case *tablepb.Command_Release:
 		return r.release(x.Release)
 	case *tablepb.Command_Forget:
-		m := x.Forget
-		r.known(m)
+		m := known(r, x.Forget)
 		return ownership.Forget{At: Time(m.GetAt()), Before: Time(m.GetBefore())}
 	case *tablepb.Command_Join:
-		m := x.Join
-		r.known(m)
+		m := known(r, x.Join)
 		return ownership.Join{
 			At: Time(m.GetAt()), Node: r.node(m.GetNode()), Partitions: r.count(m.GetPartitions(), "the number of partitions"),
 			Ancestors: slices.Clone(m.GetAncestors()),
 		}
 	case *tablepb.Command_Drain:
-		m := x.Drain
-		r.known(m)
+		m := known(r, x.Drain)
 		return ownership.Drain{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Until: Time(m.GetUntil())}
 	case *tablepb.Command_Undrain:
-		m := x.Undrain
-		r.known(m)
+		m := known(r, x.Undrain)
 		return ownership.Undrain{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode())}
 	case *tablepb.Command_Depart:
-		m := x.Depart
-		r.known(m)
+		m := known(r, x.Depart)
 		return ownership.Depart{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness())}
 	case *tablepb.Command_Failover:
-		m := x.Failover
-		r.known(m)
+		m := known(r, x.Failover)
 		return ownership.Failover{
 			At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness()),
 			Lapsed: words[ownership.AppID](m.GetLapsed()),
 		}
 	case *tablepb.Command_Move:
-		m := x.Move
-		r.known(m)
+		m := known(r, x.Move)
 		return ownership.Move{
 			At: Time(m.GetAt()), Partition: ownership.PartitionID(m.GetPartition()),
 			Epoch: ownership.Epoch(m.GetEpoch()), To: ownership.NodeID(m.GetTo()),
 		}
 	case *tablepb.Command_SetFormat:
-		m := x.SetFormat
-		r.known(m)
+		m := known(r, x.SetFormat)
 		return ownership.SetFormat{At: Time(m.GetAt()), Format: m.GetFormat()}
-	case *tablepb.Command_GrantToken, *tablepb.Command_RevokeToken, *tablepb.Command_UseToken:
-		return unwrapTokenAct(cmd, r)
-	default:
-		return unwrapRegionAct(cmd, r)
+	case *tablepb.Command_TakeUp:
+		return r.takeUp(x.TakeUp)
+	case *tablepb.Command_Records:
+		m := known(r, x.Records)
+		a := ownership.Records{At: Time(m.GetAt())}
+		for _, rec := range m.GetRecords() {
+			a.Acts = append(a.Acts, r.record(rec))
+		}
+		return a
+	case *tablepb.Command_Found:
+		m := known(r, x.Found)
+		return ownership.Found{At: Time(m.GetAt()), Identity: m.GetIdentity()}
+	case *tablepb.Command_SetRules:
+		return r.setRules(x.SetRules)
+	case *tablepb.Command_TellRules:
+		m := known(r, x.TellRules)
+		return ownership.TellRules{At: Time(m.GetAt()), Text: m.GetText(), Agree: m.GetAgree()}
+	case *tablepb.Command_SetLease:
+		m := known(r, x.SetLease)
+		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}
+	case *tablepb.Command_Lapse:
+		m := known(r, x.Lapse)
+		return ownership.Lapse{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Apps: words[ownership.AppID](m.GetApps())}
+	case *tablepb.Command_Reclaim:
+		m := known(r, x.Reclaim)
+		return ownership.Reclaim{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode())}
+	case *tablepb.Command_GrantToken:
+		m := known(r, x.GrantToken)
+		return ownership.GrantToken{At: Time(m.GetAt()), Token: r.token(m.GetToken())}
+	case *tablepb.Command_RevokeToken:
+		m := known(r, x.RevokeToken)
+		return ownership.RevokeToken{At: Time(m.GetAt()), Name: m.GetName()}
+	default: // the oneof has no other member
+		m := known(r, cmd.GetUseToken())
+		return ownership.UseToken{
+			At: Time(m.GetAt()), Name: m.GetName(), Hash: r.hash(m.GetHash()), For: m.GetUsedFor(), Done: m.GetDone(),
+		}
 	}
 }
 
@@ -141,7 +196,7 @@ func claimOut(c *ownership.Claim, w *timeWriter) *tablepb.Claim {
 }
 
 func (r *reader) claim(m *tablepb.Claim) ownership.Claim {
-	r.known(m)
+	known(r, m)
 	return ownership.Claim{
 		Call: ownership.CallID(m.GetCall()), RawCall: m.GetRawCall(),
 		App: ownership.AppID(m.GetApp()), Tenant: ownership.TenantID(m.GetTenant()),

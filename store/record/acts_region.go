@@ -2,7 +2,6 @@ package record
 
 import (
 	"fmt"
-	"time"
 
 	"tandem/ownership"
 	"tandem/store/tablepb"
@@ -54,76 +53,6 @@ func byApp(fit map[ownership.NodeID]ownership.Fitness) bool {
 	return false
 }
 
-// wrapRegionAct puts an act that command format 3 or 4 brought into the command; false:
-// it is none.
-func wrapRegionAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
-	switch a := act.(type) {
-	case ownership.TakeUp:
-		cmd.Act = &tablepb.Command_TakeUp{TakeUp: takeUpOut(&a, w)}
-	case ownership.Records:
-		m := &tablepb.Records{At: w.ns(a.At), Records: make([]*tablepb.Record, len(a.Acts))}
-		for i, act := range a.Acts {
-			if m.Records[i] = recordOut(act, cmd.GetFormat(), w); m.Records[i] == nil {
-				return false
-			}
-		}
-		cmd.Act = &tablepb.Command_Records{Records: m}
-	case ownership.Found:
-		cmd.Act = &tablepb.Command_Found{Found: &tablepb.Found{At: w.ns(a.At), Identity: a.Identity}}
-	case ownership.SetLease:
-		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
-	case ownership.Lapse:
-		cmd.Act = &tablepb.Command_Lapse{Lapse: &tablepb.Lapse{At: w.ns(a.At), Node: string(a.Node), Apps: words[string](a.Apps)}}
-	case ownership.Reclaim:
-		cmd.Act = &tablepb.Command_Reclaim{Reclaim: &tablepb.Reclaim{At: w.ns(a.At), Node: string(a.Node)}}
-	case ownership.SetRules:
-		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
-	case ownership.TellRules:
-		cmd.Act = &tablepb.Command_TellRules{TellRules: &tablepb.TellRules{At: w.ns(a.At), Text: a.Text, Agree: a.Agree}}
-	default:
-		return false
-	}
-	return true
-}
-
-// unwrapRegionAct takes the act out of a command that holds one of format 3 or 4.
-func unwrapRegionAct(cmd *tablepb.Command, r *reader) ownership.Act {
-	switch x := cmd.GetAct().(type) {
-	case *tablepb.Command_TakeUp:
-		return r.takeUp(x.TakeUp)
-	case *tablepb.Command_Records:
-		m := x.Records
-		r.known(m)
-		a := ownership.Records{At: Time(m.GetAt())}
-		for _, rec := range m.GetRecords() {
-			a.Acts = append(a.Acts, r.record(rec))
-		}
-		return a
-	case *tablepb.Command_SetRules:
-		return r.setRules(x.SetRules)
-	case *tablepb.Command_TellRules:
-		m := x.TellRules
-		r.known(m)
-		return ownership.TellRules{At: Time(m.GetAt()), Text: m.GetText(), Agree: m.GetAgree()}
-	case *tablepb.Command_Found:
-		m := x.Found
-		r.known(m)
-		return ownership.Found{At: Time(m.GetAt()), Identity: m.GetIdentity()}
-	case *tablepb.Command_SetLease:
-		m := x.SetLease
-		r.known(m)
-		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}
-	case *tablepb.Command_Lapse:
-		m := x.Lapse
-		r.known(m)
-		return ownership.Lapse{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Apps: words[ownership.AppID](m.GetApps())}
-	default: // the oneof has no other member
-		m := cmd.GetReclaim()
-		r.known(m)
-		return ownership.Reclaim{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode())}
-	}
-}
-
 // recordOut writes one act of a batch; nil: it cannot be in one.
 func recordOut(act ownership.Act, format uint32, w *timeWriter) *tablepb.Record {
 	switch a := act.(type) {
@@ -141,7 +70,7 @@ func recordOut(act ownership.Act, format uint32, w *timeWriter) *tablepb.Record 
 }
 
 func (r *reader) record(m *tablepb.Record) ownership.Act {
-	r.known(m)
+	known(r, m)
 	var acts []ownership.Act
 	if m.Answered != nil {
 		acts = append(acts, r.answered(m.Answered))
@@ -173,7 +102,7 @@ func answeredOut(a *ownership.Answered, format uint32, w *timeWriter) *tablepb.A
 }
 
 func (r *reader) answered(m *tablepb.Answered) ownership.Act {
-	r.known(m)
+	known(r, m)
 	return ownership.Answered{
 		At: Time(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()),
 		Thread: m.GetThread(), Organizer: m.GetOrganizer(),
@@ -185,7 +114,7 @@ func seenOut(a *ownership.Seen, w *timeWriter) *tablepb.Seen {
 }
 
 func (r *reader) seen(m *tablepb.Seen) ownership.Act {
-	r.known(m)
+	known(r, m)
 	return ownership.Seen{At: Time(m.GetAt()), Calls: words[ownership.CallID](m.GetCalls())}
 }
 
@@ -198,7 +127,7 @@ func releaseOut(a *ownership.Release, format uint32, w *timeWriter) *tablepb.Rel
 }
 
 func (r *reader) release(m *tablepb.Release) ownership.Act {
-	r.known(m)
+	known(r, m)
 	return ownership.Release{
 		At: Time(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()), Why: m.GetWhy(),
 		Told: m.GetTold(), App: ownership.AppID(m.GetApp()),
@@ -210,6 +139,6 @@ func takeUpOut(a *ownership.TakeUp, w *timeWriter) *tablepb.TakeUp {
 }
 
 func (r *reader) takeUp(m *tablepb.TakeUp) ownership.Act {
-	r.known(m)
+	known(r, m)
 	return ownership.TakeUp{At: Time(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch())}
 }

@@ -76,8 +76,7 @@ func DecodeAct(b []byte) (ownership.Act, error) {
 		return nil, fmt.Errorf("reading a command: %w: its act", ErrUnknownAct)
 	}
 	r := reader{}
-	r.known(&cmd)
-	act := unwrapAct(&cmd, &r)
+	act := unwrapAct(known(&r, &cmd), &r)
 	if r.bad != nil {
 		return nil, fmt.Errorf("reading a command: %w", r.bad)
 	}
@@ -120,10 +119,11 @@ func Time(ns int64) time.Time {
 type reader struct{ bad error }
 
 // known refuses a message with a field that this software does not know.
-func (r *reader) known(m proto.Message) {
+func known[M proto.Message](r *reader, m M) M {
 	if r.bad == nil && len(m.ProtoReflect().GetUnknown()) > 0 {
 		r.bad = fmt.Errorf("%w: a field of %s", ErrUnknownAct, m.ProtoReflect().Descriptor().Name())
 	}
+	return m
 }
 
 // count reads a number that must fit an int of 32 bits and not be negative.

@@ -10,12 +10,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem/ownership"
-	"tandem/store/record/recordtest"
 	"tandem/store/tablepb"
 )
 
 func TestActsRoundTrip(t *testing.T) {
-	for _, act := range recordtest.Acts() {
+	for _, act := range acts() {
 		b, err := EncodeAct(act, CommandFormat)
 		if err != nil {
 			t.Fatalf("%T: %v", act, err)
@@ -35,7 +34,7 @@ func TestActsRoundTrip(t *testing.T) {
 // format is left out when it is written, and refused when it is read, as a node of
 // that format would.
 func TestOlderFormats(t *testing.T) {
-	for _, act := range recordtest.Acts() {
+	for _, act := range acts() {
 		for format := uint32(1); format < CommandFormat; format++ {
 			b, err := EncodeAct(act, format)
 			if (err != nil) != (Since(act) > format) {
@@ -95,7 +94,7 @@ func TestEncodeActRefuses(t *testing.T) {
 // FuzzDecodeAct: whatever the log holds, reading it gives an act or one of three
 // errors, and an act is written and read again as it was.
 func FuzzDecodeAct(f *testing.F) {
-	for _, act := range recordtest.Acts() {
+	for _, act := range acts() {
 		f.Add(mustEncode(f, act))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -40,7 +40,7 @@ func (r *reader) fitness(in []*tablepb.Fitness) map[ownership.NodeID]ownership.F
 	}
 	out := make(map[ownership.NodeID]ownership.Fitness, len(in))
 	for _, f := range in {
-		r.known(f)
+		known(r, f)
 		out[ownership.NodeID(f.GetNode())] = ownership.Fitness{
 			Leased: f.GetLeased(), Bot: f.GetBot(), Load: f.GetLoad(),
 			Room: r.count(f.GetRoom(), "a node's room"), Recent: r.count(f.GetRecent(), "a node's recent calls"),
@@ -59,7 +59,7 @@ func (r *reader) appFitness(f *tablepb.Fitness) map[ownership.AppID]ownership.Ap
 	}
 	out := make(map[ownership.AppID]ownership.AppFitness, len(f.GetApps()))
 	for _, a := range f.GetApps() {
-		r.known(a)
+		known(r, a)
 		out[ownership.AppID(a.GetApp())] = ownership.AppFitness{
 			Bot: a.GetBot(), Load: a.GetLoad(), Room: r.count(a.GetRoom(), "an app's room"),
 		}

@@ -44,39 +44,20 @@ const (
 func HeadOf(b []byte) (Head, error) {
 	var h Head
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
+		num, typ, size := protowire.ConsumeField(b)
+		if size < 0 {
+			return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(size))
 		}
-		b = b[n:]
-		switch {
-		case typ == protowire.VarintType:
-			v, n := protowire.ConsumeVarint(b)
-			if n < 0 {
-				return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
-			}
-			b = b[n:]
+		_, _, tag := protowire.ConsumeTag(b)
+		value := b[tag:size]
+		b = b[size:]
+		switch typ {
+		case protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(value)
 			h.set(num, v)
-		case typ == protowire.BytesType && (num == fieldGroups || num == fieldApp || num == fieldObserved):
-			v, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
-			}
-			b = b[n:]
-			switch num {
-			case fieldApp:
-				h.App = v
-			case fieldObserved:
-				h.Observed = v
-			default:
-				h.Groups = append(h.Groups, ownership.GroupKey(v))
-			}
-		default:
-			n := protowire.ConsumeFieldValue(num, typ, b)
-			if n < 0 {
-				return h, fmt.Errorf("its record is no message: %w", protowire.ParseError(n))
-			}
-			b = b[n:]
+		case protowire.BytesType:
+			v, _ := protowire.ConsumeBytes(value)
+			h.setBytes(num, v)
 		}
 	}
 	return h, nil
@@ -100,5 +81,16 @@ func (h *Head) set(num protowire.Number, v uint64) {
 		h.SeenAt = int64(v)
 	case fieldEndedAt:
 		h.EndedAt = int64(v)
+	}
+}
+
+func (h *Head) setBytes(num protowire.Number, v []byte) {
+	switch num {
+	case fieldApp:
+		h.App = v
+	case fieldObserved:
+		h.Observed = v
+	case fieldGroups:
+		h.Groups = append(h.Groups, ownership.GroupKey(v))
 	}
 }

@@ -60,7 +60,6 @@ func Unseal(key, value []byte) ([]byte, error) {
 	return content, nil
 }
 
-// unsealInto reads a sealed record into a message.
 func unsealInto(key, value []byte, m proto.Message) error {
 	content, err := Unseal(key, value)
 	if err != nil {
@@ -114,7 +113,7 @@ func (r *reader) node(m *tablepb.Node) ownership.Node {
 	if m == nil {
 		m = &tablepb.Node{}
 	}
-	r.known(m)
+	known(r, m)
 	return ownership.Node{
 		ID: ownership.NodeID(m.GetId()), Region: ownership.Region(m.GetRegion()), Zone: m.GetZone(),
 		PublicURL: m.GetPublicUrl(), ClusterAddr: m.GetClusterAddr(), AdminURL: m.GetAdminUrl(),

@@ -13,7 +13,7 @@ func setRulesOut(a *ownership.SetRules, w *timeWriter) *tablepb.SetRules {
 }
 
 func (r *reader) setRules(m *tablepb.SetRules) ownership.Act {
-	r.known(m)
+	known(r, m)
 	return ownership.SetRules{At: Time(m.GetAt()), Rules: r.rules(m.GetRules()), Expect: m.GetExpect(), Taken: m.GetTaken()}
 }
 
@@ -53,7 +53,7 @@ func (r *reader) rules(m *tablepb.RulesVersion) ownership.Rules {
 	if m == nil {
 		m = &tablepb.RulesVersion{}
 	}
-	r.known(m)
+	known(r, m)
 	return ownership.Rules{
 		Number: m.GetNumber(), Digest: m.GetDigest(), Text: m.GetText(), Origin: ownership.Region(m.GetOrigin()),
 		By: m.GetBy(), At: Time(m.GetAt()), Note: m.GetNote(),

@@ -13,16 +13,12 @@ var ofCalls = map[protowire.Number]bool{2: true, 3: true, 4: true, 5: true, 17: 
 // calls only. It reads no more of the entry than that.
 func ShiftsOwners(entry []byte) bool {
 	for len(entry) > 0 {
-		n, typ, size := protowire.ConsumeTag(entry)
+		n, _, size := protowire.ConsumeField(entry)
 		if size < 0 {
 			return true
 		}
 		if ofCalls[n] {
 			return false
-		}
-		entry = entry[size:]
-		if size = protowire.ConsumeFieldValue(n, typ, entry); size < 0 {
-			return true
 		}
 		entry = entry[size:]
 	}

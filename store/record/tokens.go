@@ -10,44 +10,6 @@ import (
 	"tandem/store/tablepb"
 )
 
-// wrapTokenAct puts an act about a token of the admin doors into the command;
-// false: it is none.
-func wrapTokenAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
-	switch a := act.(type) {
-	case ownership.GrantToken:
-		cmd.Act = &tablepb.Command_GrantToken{GrantToken: &tablepb.GrantToken{At: w.ns(a.At), Token: tokenOut(&a.Token, w)}}
-	case ownership.RevokeToken:
-		cmd.Act = &tablepb.Command_RevokeToken{RevokeToken: &tablepb.RevokeToken{At: w.ns(a.At), Name: a.Name}}
-	case ownership.UseToken:
-		cmd.Act = &tablepb.Command_UseToken{UseToken: &tablepb.UseToken{
-			At: w.ns(a.At), Name: a.Name, Hash: a.Hash[:], UsedFor: a.For, Done: a.Done,
-		}}
-	default:
-		return false
-	}
-	return true
-}
-
-// unwrapTokenAct takes the act out of a command that holds one of the three.
-func unwrapTokenAct(cmd *tablepb.Command, r *reader) ownership.Act {
-	switch x := cmd.GetAct().(type) {
-	case *tablepb.Command_GrantToken:
-		m := x.GrantToken
-		r.known(m)
-		return ownership.GrantToken{At: Time(m.GetAt()), Token: r.token(m.GetToken())}
-	case *tablepb.Command_RevokeToken:
-		m := x.RevokeToken
-		r.known(m)
-		return ownership.RevokeToken{At: Time(m.GetAt()), Name: m.GetName()}
-	default: // the oneof has no other member
-		m := cmd.GetUseToken()
-		r.known(m)
-		return ownership.UseToken{
-			At: Time(m.GetAt()), Name: m.GetName(), Hash: r.hash(m.GetHash()), For: m.GetUsedFor(), Done: m.GetDone(),
-		}
-	}
-}
-
 // SealToken writes the record of a token of the admin doors.
 func SealToken(t *ownership.DoorToken) (key, value []byte) {
 	var w timeWriter // times came in by a command, so they fit
@@ -80,7 +42,7 @@ func (r *reader) token(m *tablepb.DoorToken) ownership.DoorToken {
 	if m == nil {
 		m = &tablepb.DoorToken{}
 	}
-	r.known(m)
+	known(r, m)
 	return ownership.DoorToken{
 		Name: m.GetName(), Hash: r.hash(m.GetHash()), Roles: slices.Clone(m.GetRoles()), Once: m.GetOnce(), MadeBy: m.GetMadeBy(),
 		MadeAt: Time(m.GetMadeAt()), Expires: Time(m.GetExpires()), UsedFor: m.GetUsedFor(), UsedAt: Time(m.GetUsedAt()),

@@ -27,20 +27,15 @@ var ErrUnsigned = errors.New("it is not signed with a handle key of this deploym
 
 // SigningWriter passes on a snapshot, and then its signature.
 type SigningWriter struct {
+	io.Writer
 	to  io.Writer
 	mac hash.Hash
 }
 
 // SignTo returns a writer that signs what passes through it to another one.
 func SignTo(to io.Writer, key []byte) *SigningWriter {
-	return &SigningWriter{to: to, mac: hmac.New(sha256.New, key)}
-}
-
-// Write implements io.Writer.
-func (w *SigningWriter) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	_, _ = w.mac.Write(p[:n]) // a hash takes all
-	return n, err
+	mac := hmac.New(sha256.New, key)
+	return &SigningWriter{io.MultiWriter(to, mac), to, mac}
 }
 
 // Sign ends the snapshot.

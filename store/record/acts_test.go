@@ -1,5 +1,4 @@
-// Package recordtest has what tests of the table and of its records share.
-package recordtest
+package record
 
 import (
 	"fmt"
@@ -8,8 +7,9 @@ import (
 	"tandem/ownership"
 )
 
-// Acts returns one act of each kind, with every field set.
-func Acts() []ownership.Act {
+// acts returns one act of each kind, with every field set. Those of store/testdata/fuzz/FuzzApply
+// are these, as software of today writes them.
+func acts() []ownership.Act {
 	n := node()
 	n.Process, n.GoneAt = "process", at(3)
 	n.PublicURL, n.AdminURL, n.State, n.JoinedAt, n.DrainBy = "https://a.example", "https://a.example:7401", ownership.NodeDraining, at(1), at(2)
