@@ -32,7 +32,7 @@ func (n ruling) open(ctx context.Context) error {
 		Leads:  func() bool { return n.region.Status().State == "leader" },
 		Do:     n.carry,
 		Nodes:  n.ofNodes,
-		Others: otherRules{n.Node},
+		Others: otherRules(n),
 		Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {
