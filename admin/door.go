@@ -145,7 +145,7 @@ func (d *Door) routes() error {
 	d.actRoutes()
 	d.streamRoutes()
 	doorTokens{d}.tokenRoutes()
-	d.ruleRoutes()
+	ruleDoor{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

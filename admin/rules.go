@@ -25,19 +25,22 @@ type Rulebook interface {
 	Diff(ctx context.Context, text string) (api.RulesDiff, error)
 }
 
-// ruleRoutes puts the region's rules on the door.
-func (d *Door) ruleRoutes() {
+// ruleDoor is the part of the door that is about the region's rules.
+type ruleDoor struct{ *Door }
+
+// routes puts it on the door.
+func (d ruleDoor) routes() {
 	if d.deps.Rulebook == nil {
 		d.deps.Rulebook = noRulebook{}
 	}
 	get := d.operation("get-rules", http.MethodGet, "/v1/rules", api.RoleRead, "The rules in force: text, number, who set them, and which nodes and regions have them")
 	get.Errors = append(get.Errors, http.StatusNotImplemented)
-	huma.Register(d.api, get, func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
+	huma.Register(d.api, far(get, toOne), func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
 		fresh, err := d.freshen(ctx, in.Asking)
 		if err != nil {
 			return nil, err
 		}
-		now, err := within(ctx, d, d.deps.Rulebook.InForce)
+		now, err := within(ctx, d.Door, d.deps.Rulebook.InForce)
 		if err != nil {
 			return nil, err
 		}
@@ -45,13 +48,13 @@ func (d *Door) ruleRoutes() {
 		n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
 		return &answer[api.RulesNow]{fresh, n}, nil
 	})
-	read(d, toOne, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
+	read(d.Door, toOne, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
 		func(context.Context) (api.List[ownership.Rules], error) {
 			all := slices.Clone(d.deps.Table.Rules())
 			slices.Reverse(all)
 			return list(all), nil
 		})
-	huma.Register(d.api, d.operation("get-rules-version", http.MethodGet, "/v1/rules/history/{number}", api.RoleRead, "One version of the rules with its text"),
+	huma.Register(d.api, far(d.operation("get-rules-version", http.MethodGet, "/v1/rules/history/{number}", api.RoleRead, "One version of the rules with its text"), toOne),
 		func(_ context.Context, in *struct {
 			Number uint64 `path:"number" minimum:"1"`
 		}) (*reply[api.RulesVersion], error) {
@@ -88,7 +91,7 @@ func (d *Door) ruleRoutes() {
 		if err := d.checkRules(in.Body.Text, true); err != nil {
 			return nil, err
 		}
-		return within(ctx, d, func(ctx context.Context) (api.RulesTried, error) {
+		return within(ctx, d.Door, func(ctx context.Context) (api.RulesTried, error) {
 			out, err := d.deps.Rulebook.Try(ctx, in.Body)
 			out.Calls = orEmpty(out.Calls)
 			return out, err
@@ -100,7 +103,7 @@ func (d *Door) ruleRoutes() {
 		if err := d.checkRules(in.Body.Text, false); err != nil {
 			return nil, err
 		}
-		return within(ctx, d, func(ctx context.Context) (api.RulesDiff, error) {
+		return within(ctx, d.Door, func(ctx context.Context) (api.RulesDiff, error) {
 			out, err := d.deps.Rulebook.Diff(ctx, in.Body.Text)
 			out.Moves, out.Examples, out.Heard, out.Missing = orEmpty(out.Moves), orEmpty(out.Examples), orEmpty(out.Heard), orEmpty(out.Missing)
 			return out, err
@@ -108,7 +111,7 @@ func (d *Door) ruleRoutes() {
 	})
 }
 
-func (d *Door) ruleChange(id, method, path, summary, more string) huma.Operation {
+func (d ruleDoor) ruleChange(id, method, path, summary, more string) huma.Operation {
 	op := d.change(id, method, path, api.RoleOperate, summary)
 	op.Description += " " + more + " 409 when the newest rules are not those of expect: somebody changed them meanwhile."
 	op.Errors = append(op.Errors, http.StatusUnprocessableEntity, http.StatusNotImplemented)
@@ -119,7 +122,7 @@ func (d *Door) ruleChange(id, method, path, summary, more string) huma.Operation
 }
 
 // setRules has the region apply a document, and returns once the table here holds it.
-func (d *Door) setRules(ctx context.Context, ask api.RulesAsk) (*reply[api.RulesVersion], error) {
+func (d ruleDoor) setRules(ctx context.Context, ask api.RulesAsk) (*reply[api.RulesVersion], error) {
 	v := ownership.Rules{
 		Number: ask.Expect + 1, Digest: ownership.RulesDigest(ask.Text), Text: ask.Text, Origin: d.cfg.Region, By: cut(caller(ctx).Name, 250),
 		At: d.now().UTC(), Note: ask.Note,
@@ -140,7 +143,7 @@ func (d *Door) setRules(ctx context.Context, ask api.RulesAsk) (*reply[api.Rules
 }
 
 // checkRules refuses a document that is none; an empty one may mean that there is none.
-func (d *Door) checkRules(text string, optional bool) error {
+func (d ruleDoor) checkRules(text string, optional bool) error {
 	if text == "" && optional {
 		return nil
 	}
@@ -157,7 +160,7 @@ func (d *Door) checkRules(text string, optional bool) error {
 }
 
 // rulesOf finds a version; of two of one number, which met, the one that won.
-func (d *Door) rulesOf(number uint64) (ownership.Rules, error) {
+func (d ruleDoor) rulesOf(number uint64) (ownership.Rules, error) {
 	for _, v := range slices.Backward(d.deps.Table.Rules()) {
 		if v.Number == number {
 			return v, nil

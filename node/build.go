@@ -137,7 +137,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Quiesce:      n.dispatcher.Quiesce,
 		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
-		Consult:      n.consulted,
+		Consult:      ruling{n}.consulted,
 		Fatal:        n.fatal,
 	})
 	if err != nil {

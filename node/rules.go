@@ -22,14 +22,17 @@ const (
 	topicRulesDiff = "rules-diff" // a document; what would it change? webhook.RulesDiff
 )
 
-// openRules takes in what the table holds, before the public door opens.
-func (n *Node) openRules(ctx context.Context) error {
+// ruling is the part of a node that is about the region's rules.
+type ruling struct{ *Node }
+
+// open takes in what the table holds, before the public door opens.
+func (n ruling) open(ctx context.Context) error {
 	b, err := rulebook.Open(context.WithoutCancel(ctx), rulebook.Config{
 		Region: ownership.Region(n.cfg.Node.Region), Table: n.table, File: n.policy,
 		Leads:  func() bool { return n.region.Status().State == "leader" },
-		Do:     n.carryRules,
-		Nodes:  n.rulesOfNodes,
-		Others: otherRules{n},
+		Do:     n.carry,
+		Nodes:  n.ofNodes,
+		Others: otherRules(n),
 		Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {
@@ -40,8 +43,8 @@ func (n *Node) openRules(ctx context.Context) error {
 	return nil
 }
 
-// carryRules has the region take another region's rules over.
-func (n *Node) carryRules(ctx context.Context, act ownership.Act) error {
+// carry has the region take another region's rules over.
+func (n ruling) carry(ctx context.Context, act ownership.Act) error {
 	out, err := n.region.Do(ctx, act)
 	if err == nil {
 		err = out.Err
@@ -53,7 +56,7 @@ func (n *Node) carryRules(ctx context.Context, act ownership.Act) error {
 }
 
 // consulted answers another node of the region, see cluster.Deps.
-func (n *Node) consulted(_ context.Context, topic string, body []byte) ([]byte, error) {
+func (n ruling) consulted(_ context.Context, topic string, body []byte) ([]byte, error) {
 	select {
 	case <-n.opened:
 	default:
@@ -72,8 +75,8 @@ func (n *Node) consulted(_ context.Context, topic string, body []byte) ([]byte, 
 	return nil, fmt.Errorf("answering a question about %q: it is %w here", topic, ownership.ErrUnknown)
 }
 
-// rulesOfNodes asks all nodes of the region which rules they have in force.
-func (n *Node) rulesOfNodes(ctx context.Context) map[ownership.NodeID]rulebook.Holding {
+// ofNodes asks all nodes of the region which rules they have in force.
+func (n ruling) ofNodes(ctx context.Context) map[ownership.NodeID]rulebook.Holding {
 	all := map[ownership.NodeID]rulebook.Holding{}
 	for _, c := range n.region.Consult(ctx, topicRules, nil) {
 		var h rulebook.Holding
@@ -89,12 +92,12 @@ func (n *Node) rulesOfNodes(ctx context.Context) map[ownership.NodeID]rulebook.H
 }
 
 // otherRules shows the rulebook what the other regions have.
-type otherRules struct{ n *Node }
+type otherRules struct{ *Node }
 
 // Marks implements rulebook.Others.
 func (o otherRules) Marks() map[ownership.Region]rulebook.Mark {
 	all := map[ownership.Region]rulebook.Mark{}
-	for r, m := range o.n.regions.Rules() {
+	for r, m := range o.regions.Rules() {
 		all[r] = rulebook.Mark{Number: m.Number, Digest: m.Digest}
 	}
 	return all
@@ -107,7 +110,7 @@ const maxFetched = 6*ownership.MaxRulesText + 16<<10
 // Fetch implements rulebook.Others.
 func (o otherRules) Fetch(ctx context.Context, region ownership.Region) (ownership.Rules, error) {
 	m := o.Marks()[region]
-	resp, err := o.n.regions.Get(ctx, region, fmt.Sprintf("/v1/rules/history/%d", m.Number))
+	resp, err := o.regions.Get(ctx, region, fmt.Sprintf("/v1/rules/history/%d", m.Number))
 	if err != nil {
 		return ownership.Rules{}, err
 	}
@@ -127,38 +130,38 @@ func (o otherRules) Fetch(ctx context.Context, region ownership.Region) (ownersh
 	return v.Rules, nil
 }
 
-// rulesMark is what the other regions hear of this one's rules.
-func (n *Node) rulesMark() *api.RulesMark {
+// mark is what the other regions hear of this one's rules.
+func (n ruling) mark() *api.RulesMark {
 	m := n.rules.Newest()
 	return &api.RulesMark{Number: m.Number, Digest: m.Digest}
 }
 
 // adminRules shows the admin door the rules.
-type adminRules struct{ n *Node }
+type adminRules struct{ *Node }
 
 // InForce implements admin.Rulebook.
 func (a adminRules) InForce(ctx context.Context) (api.RulesNow, error) {
-	newest := a.n.rules.Newest()
-	now := api.RulesNow{Unused: a.n.rules.Unused(), Differ: a.n.rules.Differ()}
-	if all := a.n.table.Rules(); len(all) > 0 {
+	newest := a.rules.Newest()
+	now := api.RulesNow{Unused: a.rules.Unused(), Differ: a.rules.Differ()}
+	if all := a.table.Rules(); len(all) > 0 {
 		now.Rules = all[len(all)-1]
 		now.Text = now.Rules.Text
 		newest = rulebook.Mark{Number: now.Number, Digest: now.Digest}
 	} else {
-		text, err := yaml.Marshal(a.n.rules.InForce().Document)
+		text, err := yaml.Marshal(a.rules.InForce().Document)
 		if err != nil {
 			return now, fmt.Errorf("writing the rules of the configuration: %w", err)
 		}
 		now.Digest, now.Text = newest.Digest, string(text)
 	}
-	nodes := a.n.rulesOfNodes(ctx)
-	for _, n := range a.n.table.Nodes() {
+	nodes := ruling(a).ofNodes(ctx)
+	for _, n := range a.table.Nodes() {
 		if h, asked := nodes[n.ID]; asked {
 			now.Nodes = append(now.Nodes, holder(string(n.ID), h, newest))
 		}
 	}
 	marks := otherRules(a).Marks()
-	for _, r := range a.n.regions.Regions() {
+	for _, r := range a.regions.Regions() {
 		h := rulebook.Holding{Error: "it tells of none, or is not heard"}
 		if m, told := marks[r.Name]; told {
 			h = rulebook.Holding{Mark: m}
@@ -182,7 +185,7 @@ func (a adminRules) Check(text string) error {
 	if err != nil {
 		return err
 	}
-	return a.n.cfg.knowsRegionsOf(c.Document)
+	return a.cfg.knowsRegionsOf(c.Document)
 }
 
 // Try implements admin.Rulebook.
@@ -191,8 +194,8 @@ func (a adminRules) Try(ctx context.Context, ask api.RulesTrial) (api.RulesTried
 	for name, value := range ask.Header {
 		http.Header(s.Header).Set(name, value)
 	}
-	out := api.RulesTried{Number: a.n.rules.Holding().Number}
-	candidate := a.n.rules.InForce()
+	out := api.RulesTried{Number: a.rules.Holding().Number}
+	candidate := a.rules.InForce()
 	if ask.Text != "" {
 		c, err := policy.ReadDocument([]byte(ask.Text))
 		if err != nil {
@@ -200,7 +203,7 @@ func (a adminRules) Try(ctx context.Context, ask api.RulesTrial) (api.RulesTried
 		}
 		out.Number, candidate = 0, c
 	}
-	x := a.n.door.Try(ctx, s, candidate)
+	x := a.door.Try(ctx, s, candidate)
 	out.Answer = verdict(x)
 	for _, k := range x.Calls {
 		one := api.RuledOne{Call: k.Call, Kind: k.Kind, Why: k.Why}

@@ -32,7 +32,7 @@ func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, e
 
 // routes has each node of the region hold a candidate against its own calls.
 func (a adminRules) routes(ctx context.Context, text string) (out api.RulesDiff, routes []webhook.RegionRoute) {
-	for _, c := range a.n.region.Consult(ctx, topicRulesDiff, []byte(text)) {
+	for _, c := range a.region.Consult(ctx, topicRulesDiff, []byte(text)) {
 		var d webhook.RulesDiff
 		if c.Err == nil {
 			c.Err = json.Unmarshal(c.Body, &d)

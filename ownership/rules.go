@@ -56,5 +56,15 @@ type SetRules struct {
 	Taken  bool
 }
 
-func (a SetRules) at() time.Time        { return a.At }
-func (a SetRules) from(t time.Time) Act { a.At = t; return a }
+// TellRules puts into the history that somebody's rules differ from the region's for
+// longer than a change takes to travel, or agree again. It changes nothing else.
+type TellRules struct {
+	At    time.Time
+	Text  string // at most MaxRulesNote bytes; the rest is cut off
+	Agree bool
+}
+
+func (a SetRules) at() time.Time         { return a.At }
+func (a SetRules) from(t time.Time) Act  { a.At = t; return a }
+func (a TellRules) at() time.Time        { return a.At }
+func (a TellRules) from(t time.Time) Act { a.At = t; return a }

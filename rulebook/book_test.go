@@ -29,6 +29,7 @@ type region struct {
 	nodes   map[ownership.NodeID]Holding
 	others  map[ownership.Region]*region
 	lies    bool // what it gives is not what it tells of
+	told    []ownership.TellRules
 	served  *policy.Compiled
 	book    *Book
 }
@@ -86,7 +87,11 @@ func (r *region) put(number uint64, text string) {
 }
 
 func (r *region) do(_ context.Context, act ownership.Act) error {
-	set := act.(ownership.SetRules)
+	set, ok := act.(ownership.SetRules)
+	if !ok {
+		r.set(func() { r.told = append(r.told, act.(ownership.TellRules)) })
+		return nil
+	}
 	if have := r.Rules(); !set.Taken || len(have) > 0 && !set.Rules.Newer(have[len(have)-1]) {
 		return ownership.ErrConflict
 	}
@@ -279,6 +284,11 @@ func TestDriftIsTold(t *testing.T) {
 		amer.set(func() { amer.follows = false })
 		emea.set(func() { emea.nodes = map[ownership.NodeID]Holding{"emea-2": mine} })
 		time.Sleep(12 * time.Second)
+		emea.set(func() {
+			if len(emea.told) != 4 || emea.told[0].Agree || !emea.told[3].Agree || !strings.HasSuffix(emea.told[3].Text, "has the region's rules again") {
+				t.Errorf("the history was told %+v", emea.told)
+			}
+		})
 		if all := emea.book.Differ(); len(all) != 0 || emea.log.count("rules agree again") != 2 {
 			t.Errorf("it still says %q", all)
 		}

@@ -41,7 +41,22 @@ func (b *Book) travel(ctx context.Context) {
 			nodes = b.cfg.Nodes(asked)
 			cancel()
 		}
-		b.compare(marks, nodes, leads)
+		told := b.compare(marks, nodes, leads)
+		if leads {
+			b.enter(ctx, told)
+		}
+	}
+}
+
+// enter puts what was told into the region's history. Events are a courtesy: what does
+// not get in is in the log, in the status and in the guarantees.
+func (b *Book) enter(ctx context.Context, told []ownership.TellRules) {
+	for _, act := range told {
+		ctx, cancel := context.WithTimeout(ctx, travelTime)
+		if err := b.cfg.Do(ctx, act); err != nil && ctx.Err() == nil {
+			b.cfg.Logger.Warn("telling the history about rules that differ", "err", err)
+		}
+		cancel()
 	}
 }
 
@@ -86,7 +101,7 @@ type difference struct {
 
 // compare notes who differs, and tells of those that do so for longer than it takes a
 // change to travel. nodes is nil where they were not asked this time.
-func (b *Book) compare(marks map[ownership.Region]Mark, nodes map[ownership.NodeID]Holding, leads bool) {
+func (b *Book) compare(marks map[ownership.Region]Mark, nodes map[ownership.NodeID]Holding, leads bool) (told []ownership.TellRules) {
 	newest, now := b.Newest(), b.cfg.Now()
 	found := map[string]string{}
 	for r, m := range marks {
@@ -111,17 +126,22 @@ func (b *Book) compare(marks map[ownership.Region]Mark, nodes map[ownership.Node
 		if !d.told && now.Sub(d.since) >= b.cfg.Patience {
 			d.told = true
 			b.cfg.Logger.Warn("rules differ", "who", who, "err", text)
+			told = append(told, ownership.TellRules{Text: text})
 		}
 	}
 	for who, d := range b.differ {
-		if _, still := found[who]; still || strings.HasPrefix(who, "node ") && nodes == nil && leads {
+		_, still := found[who]
+		isNode := strings.HasPrefix(who, "node ")
+		if still || isNode && nodes == nil && leads {
 			continue
 		}
-		if d.told {
+		if d.told && (leads || !isNode) { // who does not lead does not ask the nodes
 			b.cfg.Logger.Info("rules agree again", "who", who)
+			told = append(told, ownership.TellRules{Text: who + " has the region's rules again", Agree: true})
 		}
 		delete(b.differ, who)
 	}
+	return told
 }
 
 // Differ says in sentences who has had other rules for longer than a change takes to

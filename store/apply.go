@@ -56,8 +56,9 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	case ownership.SetLease:
 		out.Err = a.setLease(act)
 	case ownership.SetRules:
-		a.at = act.At
 		out.Err = a.setRules(act)
+	case ownership.TellRules:
+		a.tellRules(act)
 	case ownership.GrantToken:
 		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:

@@ -193,7 +193,7 @@ func (h *Handler) explainCall(q *request, d *decision, claimed bool) ExplainedCa
 		c.Facts, c.Verdict, c.Region = &d.facts, &d.verdict, &d.step
 	}
 	if claimed {
-		pin := h.rulesOf(q).pins.For(d.facts)
+		pin := q.rules(h).pins.For(d.facts)
 		c.Pin = &pin
 		if reason := d.placement.Reason; reason != "" {
 			c.Placement = &d.placement

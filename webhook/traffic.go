@@ -73,10 +73,10 @@ func factsSize(f *policy.Facts) (n int) {
 
 // record remembers the new calls of a request that came from the cloud itself: those
 // that another region sent were remembered there.
-func (h *Handler) record(q *request, ds []decision) {
+func (t *traffic) record(q *request, ds []decision) {
 	for i := range ds {
 		if p := ds[i].part; p.incoming && ds[i].step.Step != 0 && !q.hops.region {
-			h.traffic.note(q.received, p.call, ds[i].facts)
+			t.note(q.received, p.call, ds[i].facts)
 		}
 	}
 }

@@ -168,9 +168,9 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	return h, nil
 }
 
-// rulesOf are the rules that a request is judged by: those in force, unless it is a dry
+// rules are those that the request is judged by: those in force, unless it is a dry
 // run by others.
-func (h *Handler) rulesOf(q *request) *policies {
+func (q *request) rules(h *Handler) *policies {
 	if q.by != nil {
 		return q.by
 	}

@@ -71,6 +71,8 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		cmd.Act = &tablepb.Command_Found{Found: &tablepb.Found{At: w.ns(a.At), Identity: a.Identity}}
 	case ownership.SetRules:
 		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
+	case ownership.TellRules:
+		cmd.Act = &tablepb.Command_TellRules{TellRules: &tablepb.TellRules{At: w.ns(a.At), Text: a.Text, Agree: a.Agree}}
 	case ownership.SetLease:
 		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
 	case ownership.Lapse:
@@ -157,6 +159,9 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		return ownership.Found{At: Time(m.GetAt()), Identity: m.GetIdentity()}
 	case *tablepb.Command_SetRules:
 		return r.setRules(x.SetRules)
+	case *tablepb.Command_TellRules:
+		m := known(r, x.TellRules)
+		return ownership.TellRules{At: Time(m.GetAt()), Text: m.GetText(), Agree: m.GetAgree()}
 	case *tablepb.Command_SetLease:
 		m := known(r, x.SetLease)
 		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}

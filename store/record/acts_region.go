@@ -14,7 +14,7 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatTokens
 	case ownership.TakeUp, ownership.Records, ownership.Found, ownership.SetLease, ownership.Lapse, ownership.Reclaim:
 		return ownership.FormatReservations
-	case ownership.SetRules:
+	case ownership.SetRules, ownership.TellRules:
 		return ownership.FormatRules
 	}
 	return 1
