@@ -19,7 +19,7 @@ var lateCall = regexp.MustCompile(`^call ([0-9a-z]+) \(.*\): (?:answered after|n
 
 // TestTwoRegionsOnSixMachines is the main job where it is meant to run.
 func TestTwoRegionsOnSixMachines(t *testing.T) {
-	s := build(t)
+	s := build(t, twoRegions)
 	s.form()
 
 	s.tell("8 s of calls, 10 a second, from an unkind cloud")
@@ -41,7 +41,7 @@ func TestTwoRegionsOnSixMachines(t *testing.T) {
 	}
 	s.spread(report)
 	before := map[string]sight{}
-	for _, region := range regions {
+	for _, region := range s.regions {
 		before[region] = s.agree(region)
 	}
 	s.oneRegionOwns(before)
@@ -52,7 +52,7 @@ func TestTwoRegionsOnSixMachines(t *testing.T) {
 	report = s.cloud.tell(order{Settle: true})
 	s.report(report)
 	after := map[string]sight{}
-	for _, region := range regions {
+	for _, region := range s.regions {
 		after[region] = s.agree(region)
 	}
 	s.judge(report, atAdoption, victim, after[victim.region].placed())
@@ -92,13 +92,13 @@ func (s *stage) report(r graphsim.Report) {
 // spread: every node has its share of the calls of its region.
 func (s *stage) spread(r graphsim.Report) {
 	s.t.Helper()
-	for _, region := range regions {
+	for _, region := range s.regions {
 		sum := 0
 		for _, m := range s.of(region) {
 			sum += r.CallsByNode[m.name]
 		}
 		for _, m := range s.of(region) {
-			if share := r.CallsByNode[m.name]; share*nodesEach*2 < sum {
+			if share := r.CallsByNode[m.name]; share*s.each*2 < sum {
 				s.t.Errorf("%s had %d of %d calls of %s: less than half of its share", m.name, share, sum, region)
 			}
 		}
@@ -108,10 +108,13 @@ func (s *stage) spread(r graphsim.Report) {
 // oneRegionOwns: no call stands in two tables (I1).
 func (s *stage) oneRegionOwns(seen map[string]sight) {
 	s.t.Helper()
-	here := seen["emea"].owned()
-	for id := range seen["amer"].owned() {
-		if _, both := here[id]; both {
-			s.t.Errorf("call %s is owned in both regions", id)
+	owner := map[ownership.CallID]string{}
+	for region, table := range seen {
+		for id := range table.owned() {
+			if other, both := owner[id]; both {
+				s.t.Errorf("call %s is owned in %s and in %s", id, other, region)
+			}
+			owner[id] = region
 		}
 	}
 }
@@ -218,7 +221,7 @@ func (s *stage) adopted(victim *machine, before, after sight) {
 			}
 		}
 	}
-	if by[ownership.NodeID(victim.name)] != 0 || len(by) != nodesEach-1 {
+	if by[ownership.NodeID(victim.name)] != 0 || len(by) != s.each-1 {
 		s.t.Errorf("the partitions of %s belong to %v, not to both survivors", victim.name, by)
 	}
 	s.tell("the partitions of %s were adopted: %v", victim.name, by)
@@ -235,7 +238,7 @@ func (s *stage) comeBack(victim *machine, before graphsim.Report) {
 			return err.Error()
 		}
 		for _, p := range seen.partitions {
-			if string(p.Owner) == victim.name && string(p.BornOn) == victim.name && p.Epoch == 1 && int(p.ID) > nodesEach*8 {
+			if string(p.Owner) == victim.name && string(p.BornOn) == victim.name && p.Epoch == 1 && int(p.ID) > s.each*8 {
 				return ""
 			}
 		}
