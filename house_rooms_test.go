@@ -39,6 +39,7 @@ var rooms = map[string]roomRule{
 	"admin/api": {floor: 2, may: []string{"ownership"}},
 
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
@@ -65,7 +66,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "graph", "ownership", "pass", "policy", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "graph", "ownership", "pass", "policy", "rulebook", "store",
 			"token", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

@@ -20,7 +20,6 @@ import (
 // callsAsked is the input of the list of calls.
 type callsAsked struct {
 	Asking
-	Region    string `query:"region" maxLength:"64" doc:"Must be this region: other regions' calls stand in their own tables."`
 	Node      string `query:"node" maxLength:"64" doc:"Who acts for the call now: the owner of its partition, or the silent node that it is reserved for."`
 	Partition uint32 `query:"partition" doc:"0: any."`
 	Tenant    string `query:"tenant" maxLength:"64"`
@@ -28,7 +27,7 @@ type callsAsked struct {
 	Group     string `query:"group" maxLength:"512" doc:"A group key, such as thread:19:meeting_…"`
 	State     string `query:"state" enum:"claimed,answered,orphaned,ended"`
 	Limit     int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor    string `query:"cursor" maxLength:"512" doc:"The next of the page before."`
+	Cursor    string `query:"cursor" maxLength:"4096" doc:"The next of the page before."`
 }
 
 // filter turns the query into what the table understands.
@@ -77,9 +76,7 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
-	filtered := d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page")
-	filtered.Errors = append(filtered.Errors, http.StatusNotFound) // the region
-	huma.Register(d.api, filtered, d.listCalls)
+	huma.Register(d.api, far(d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), toAll), d.listCalls)
 	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
 	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
 	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (api.List[history.Event], error) {
@@ -96,7 +93,9 @@ func (d *Door) callRoutes() {
 
 // call registers a read of one call.
 func call[T any](d *Door, id, path, summary string, show func(ownership.Call) (T, error)) {
-	huma.Register(d.api, d.operation(id, http.MethodGet, path, api.RoleRead, summary),
+	op := far(d.operation(id, http.MethodGet, path, api.RoleRead, summary), untilOne)
+	op.Description += " A call that this region does not know is looked for in the others, unless a region is named."
+	huma.Register(d.api, op,
 		func(ctx context.Context, in *callAsked) (*answer[T], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
@@ -128,9 +127,6 @@ func (d *Door) findCall(raw string) (ownership.Call, error) {
 }
 
 func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[api.CallPage], error) {
-	if in.Region != "" && ownership.Region(in.Region) != d.cfg.Region {
-		return nil, d.elsewhere(ownership.Region(in.Region))
-	}
 	fresh, err := d.freshen(ctx, in.Asking)
 	if err != nil {
 		return nil, err
@@ -161,17 +157,11 @@ func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallP
 	if next != "" {
 		next = cursorMark + next
 	}
-	return api.CallPage{Items: orEmpty(items), Next: next}, err
-}
-
-// elsewhere says which door to ask about another region.
-func (d *Door) elsewhere(name ownership.Region) error {
-	for _, r := range d.regions() {
-		if r.Name == name {
-			return huma.NewError(http.StatusMisdirectedRequest, fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, cmp.Or(r.AdminURL, "its admin door")))
-		}
+	page := api.CallPage{Items: make([]api.CallIn, len(items)), Next: next}
+	for i, c := range items {
+		page.Items[i].Call = c
 	}
-	return huma.Error404NotFound(fmt.Sprintf("There is no region %q.", string(name)))
+	return page, err
 }
 
 // explainCall puts the stored placement, and what came of it, into sentences.

@@ -21,9 +21,11 @@ type Deps struct {
 	Cluster Cluster // required: acts and membership, from any node
 
 	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
+	Elsewhere Elsewhere                                                          // reaches the other regions; nil: nobody does
 	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
 	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
 	PassKeys  func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
+	Rulebook  Rulebook                                                           // the region's rules; nil: 501
 	Rules     func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
 	Promises  func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
 	Warnings  func() []string                                                    // what an operator should be told loudly, added to /v1/status
@@ -42,6 +44,8 @@ type Table interface {
 	// DoorTokens returns the region's tokens of its admin doors, by name, ended
 	// ones too.
 	DoorTokens() []ownership.DoorToken
+	// Rules returns the versions of the region's rules that are kept, oldest first.
+	Rules() []ownership.Rules
 	// Nodes returns all nodes, by id, gone ones too.
 	Nodes() []ownership.Node
 	// Node returns one node's record.

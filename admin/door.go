@@ -64,6 +64,8 @@ type Door struct {
 	api      huma.API
 	handler  http.Handler
 	streams  *places
+	watchers *places // of the summary
+	shown    shown
 	sessions *sessions
 
 	closeOnce sync.Once
@@ -87,7 +89,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	d := &Door{
 		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now,
 		router:  httprouter.New(),
-		streams: newPlaces(cfg.Streams),
+		streams: newPlaces(cfg.Streams), watchers: newPlaces(watchers),
 		closing: make(chan struct{}),
 	}
 	if d.log == nil {
@@ -131,13 +133,14 @@ func (d *Door) routes() error {
 		writeProblem(w, http.StatusMethodNotAllowed, "This path does not take this method.")
 	})
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
-	d.api.UseMiddleware(d.admit)
+	d.api.UseMiddleware(d.admit, d.abroad)
 	d.readRoutes()
 	d.stopRoutes()
 	d.callRoutes()
 	d.actRoutes()
 	d.streamRoutes()
 	d.tokenRoutes()
+	ruleDoor{d}.routes()
 	d.opsRoutes()
 	d.docsRoutes()
 	if err := d.pageRoutes(); err != nil {

@@ -32,6 +32,7 @@ type fake struct {
 	applied    uint64
 	format     uint32
 	tokens     []ownership.DoorToken
+	rules      []ownership.Rules
 	status     api.ClusterStatus
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
@@ -49,7 +50,7 @@ type fake struct {
 func newFake() *fake {
 	f := &fake{
 		nodes: map[ownership.NodeID]ownership.Node{}, partitions: map[ownership.PartitionID]ownership.Partition{},
-		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, format: ownership.FormatTokens, snapshot: "a whole table",
+		calls: map[ownership.CallID]ownership.Call{}, arrived: make(chan struct{}), applied: 4711, format: ownership.FormatRules, snapshot: "a whole table",
 		status: api.ClusterStatus{State: "follower", Term: 7, Leader: "emea-2", LeaderAddr: "10.0.0.2:8471", Applied: 4711, Commit: 4711,
 			LeaseUntil: start.Add(2 * time.Second), Voters: 3, Secure: true},
 	}
@@ -290,7 +291,7 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	if err := f.ask(ctx, "do %T", a); err != nil {
 		return nil, err
 	}
-	if err := f.applyToken(a); err != nil {
+	if err := errors.Join(f.applyToken(a), f.applyRules(a)); err != nil {
 		return &ownership.Outcome{Err: err}, err
 	}
 	if r, ok := a.(ownership.Release); ok {

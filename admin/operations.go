@@ -18,6 +18,7 @@ import (
 
 // Asking is the part of a read's input that chooses its consistency.
 type Asking struct {
+	Region      string `query:"region" maxLength:"64" doc:"Of which region; absent: of the one whose node is asked. all or *, for lists: of all, gathered."`
 	Consistency string `query:"consistency" enum:"local,leader,linearizable" default:"local" doc:"How much the answering node makes sure of first."`
 }
 
@@ -197,9 +198,9 @@ func within[T any](ctx context.Context, d *Door, ask func(context.Context) (T, e
 // list is a body that holds several things of one kind.
 func list[T any](items []T) api.List[T] { return api.List[T]{Items: orEmpty(items)} }
 
-// read registers a read whose input is nothing but its consistency.
-func read[T any](d *Door, id, path, summary string, get func(context.Context) (T, error)) {
-	huma.Register(d.api, d.operation(id, http.MethodGet, path, api.RoleRead, summary),
+// read registers a read whose input is nothing but its region and consistency.
+func read[T any](d *Door, how reach, id, path, summary string, get func(context.Context) (T, error)) {
+	huma.Register(d.api, far(d.operation(id, http.MethodGet, path, api.RoleRead, summary), how),
 		func(ctx context.Context, in *struct{ Asking }) (*answer[T], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -98,7 +99,10 @@ func (s consoleSource) Overview() console.Overview {
 }
 
 // Calls returns one page of calls.
-func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
+func (s consoleSource) Calls(ctx context.Context, q console.Query) (console.Calls, error) {
+	if r := ownership.Region(q.Region); r != "" && r != s.d.cfg.Region {
+		return s.callsElsewhere(ctx, r, q)
+	}
 	in := callsAsked{Node: q.Node, Tenant: strings.TrimSpace(q.Tenant), App: strings.TrimSpace(q.App), Group: strings.TrimSpace(q.Group), State: q.State}
 	if p := strings.TrimSpace(q.Partition); p != "" {
 		n, err := strconv.ParseUint(p, 10, 32)
@@ -115,9 +119,9 @@ func (s consoleSource) Calls(q console.Query) (console.Calls, error) {
 	if err != nil {
 		return console.Calls{}, err
 	}
-	out := console.Calls{Next: page.Next}
+	out := console.Calls{Next: page.Next, Regions: s.d.others()}
 	for _, c := range page.Items {
-		out.Items = append(out.Items, s.row(c))
+		out.Items = append(out.Items, s.row(c.Call))
 	}
 	for _, n := range s.d.deps.Table.Nodes() {
 		if n.State != ownership.NodeGone {
@@ -135,14 +139,14 @@ func (s consoleSource) row(c ownership.Call) console.CallRow {
 }
 
 // Call returns the page of one call.
-func (s consoleSource) Call(raw string) (console.Call, error) {
+func (s consoleSource) Call(ctx context.Context, raw string) (console.Call, error) {
 	id, err := ownership.ParseCallID(raw)
 	if err != nil {
 		return console.Call{}, err
 	}
 	c, ok := s.d.deps.Table.Call(id)
 	if !ok {
-		return console.Call{}, console.ErrNotFound
+		return s.callElsewhere(ctx, id)
 	}
 	// The candidates are a table on the page, so their sentences are left out.
 	part, since := s.d.sinceSentences(c)

@@ -13,7 +13,9 @@ import (
 var passKey = []byte("canary-key-of-passes-0123456789")
 
 // passes lets a room take the passes of other regions' nodes.
-func passes(_ *Config, d *Deps) { d.PassKeys = func() [][]byte { return [][]byte{[]byte("a newer one"), passKey} } }
+func passes(_ *Config, d *Deps) {
+	d.PassKeys = func() [][]byte { return [][]byte{[]byte("a newer one"), passKey} }
+}
 
 // showing asks the room's door with a bearer token.
 func (r *room) showing(method, path, secret string) (int, string) {

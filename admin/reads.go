@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,19 +16,23 @@ import (
 
 // readRoutes puts the reads of nodes, partitions and regions on the door.
 func (d *Door) readRoutes() {
-	read(d, "get-status", "/v1/status", "How this node and its region are", func(context.Context) (api.Status, error) { return d.status(), nil })
-	read(d, "list-guarantees", "/v1/guarantees", "Which promises hold now", func(context.Context) (api.List[api.Promise], error) {
+	read(d, toOne, "get-status", "/v1/status", "How this node and its region are", func(context.Context) (api.Status, error) { return d.status(), nil })
+	read(d, toOne, "list-guarantees", "/v1/guarantees", "Which promises hold now", func(context.Context) (api.List[api.Promise], error) {
 		return list(d.promises()), nil
 	})
-	read(d, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
-	read(d, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
-	read(d, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (api.List[ownership.Partition], error) {
-		return list(d.deps.Table.Partitions()), nil
+	read(d, toOne, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
+	read(d, toAll, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
+	read(d, toAll, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (api.List[api.PartitionIn], error) {
+		var all []api.PartitionIn
+		for _, p := range d.deps.Table.Partitions() {
+			all = append(all, api.PartitionIn{Partition: p})
+		}
+		return list(all), nil
 	})
-	read(d, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (api.List[api.Region], error) {
+	read(d, toOne, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (api.List[api.Region], error) {
 		return list(d.regions()), nil
 	})
-	read(d, "list-peers", "/v1/raft/peers", "The servers of the raft group", func(context.Context) (api.List[api.Peer], error) {
+	read(d, toOne, "list-peers", "/v1/raft/peers", "The servers of the raft group", func(context.Context) (api.List[api.Peer], error) {
 		return list(d.deps.Cluster.Peers()), nil
 	})
 
@@ -34,7 +40,7 @@ func (d *Door) readRoutes() {
 		Asking
 		ID string `path:"id" maxLength:"64"`
 	}
-	huma.Register(d.api, d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", api.RoleRead, "One node"),
+	huma.Register(d.api, far(d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", api.RoleRead, "One node"), toOne),
 		func(ctx context.Context, in *nodeAsked) (*answer[api.Node], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
@@ -51,7 +57,7 @@ func (d *Door) readRoutes() {
 		Asking
 		ID uint32 `path:"id" minimum:"1"`
 	}
-	huma.Register(d.api, d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"),
+	huma.Register(d.api, far(d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"), toOne),
 		func(ctx context.Context, in *partitionAsked) (*answer[ownership.Partition], error) {
 			fresh, err := d.freshen(ctx, in.Asking)
 			if err != nil {
@@ -122,16 +128,35 @@ func (d *Door) regions() []api.Region {
 	out := []api.Region{{
 		Name: d.cfg.Region, URL: d.cfg.URL, AdminURL: d.cfg.AdminURL, Healthy: sum.Healthy, Here: true,
 		AsOf: sum.AsOf, Nodes: sum.Nodes, Live: sum.Live, Capacity: sum.Capacity,
+		Apps: sum.Apps, List: sum.NodesList, Rules: sum.Rules, Versions: sum.Versions(),
 	}}
 	if d.deps.Regions == nil {
 		return out
 	}
 	for _, r := range d.deps.Regions() {
 		if r.Name != d.cfg.Region {
+			r.Drift = drift(out[0], r)
 			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// drift says what two regions should have in common and have not. Rules on their way from
+// one to the other differ, too, for as long as that takes.
+func drift(here, there api.Region) (all []string) {
+	if here.Rules != nil && there.Rules != nil && *here.Rules != *there.Rules {
+		all = append(all, fmt.Sprintf("rules: number %d (%.12s) here, %d (%.12s) there", here.Rules.Number, here.Rules.Digest, there.Rules.Number, there.Rules.Digest))
+	}
+	if len(there.Versions) > 0 && !slices.Equal(here.Versions, there.Versions) {
+		all = append(all, fmt.Sprintf("software: %s here, %s there", strings.Join(here.Versions, ", "), strings.Join(there.Versions, ", ")))
+	}
+	for _, a := range here.Apps {
+		if len(there.Apps) > 0 && !slices.ContainsFunc(there.Apps, func(b ownership.AppRoom) bool { return a.App == b.App }) {
+			all = append(all, fmt.Sprintf("apps: %s is not served there", a.App))
+		}
+	}
+	return all
 }
 
 // promises says which guarantees hold at this moment, from what this node sees.

@@ -29,6 +29,7 @@ const (
 
 // eventsAsked is the input of the event stream.
 type eventsAsked struct {
+	Region      string `query:"region" maxLength:"64" doc:"Of which region; absent: of the one whose node is asked."`
 	After       uint64 `query:"after" doc:"Only events with a higher id. Last-Event-ID goes first."`
 	LastEventID string `header:"Last-Event-ID" maxLength:"20"`
 	Follow      bool   `query:"follow" default:"true" doc:"false: end when there are no more."`
@@ -36,7 +37,7 @@ type eventsAsked struct {
 
 // streamRoutes puts the event stream and snapshots on the door.
 func (d *Door) streamRoutes() {
-	op := d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID")
+	op := far(d.operation("follow-events", http.MethodGet, "/v1/events", api.RoleRead, "What happens to the table, as server-sent events, resumable by Last-Event-ID"), asStream)
 	op.Description += " Each event's data is an Event in JSON, its id the Event's id, its name the Event's kind. " +
 		"An event of kind " + string(history.Gap) + " says that older ones are no longer kept. " +
 		"The stream breaks off when its token is revoked or expires."
@@ -47,6 +48,7 @@ func (d *Door) streamRoutes() {
 		}}},
 	}}
 	huma.Register(d.api, op, d.followEvents)
+	d.watchRoute()
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")
 	save.Responses = map[string]*huma.Response{"200": {Description: "The snapshot.", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}}
@@ -245,6 +247,17 @@ func (s *eventStream) send(e history.Event) error {
 	}
 	_, err = fmt.Fprintf(s.w, "id: %d\n%sdata: %s\n\n", e.ID, name, data)
 	return err
+}
+
+// tell sends an event without an id at once.
+func (s *eventStream) tell(name string, data []byte) error {
+	if err := s.out.SetWriteDeadline(time.Now().Add(streamGrace)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", name, data); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
 func (s *eventStream) beat() error {

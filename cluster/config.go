@@ -99,6 +99,9 @@ type Deps struct {
 	// know; done: the node is in, so a token for one use has ended. It is asked of the
 	// leader. nil: no token lets a node in.
 	LetIn func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
+	// Consult answers a question of another node, without effect: see Cluster.Consult.
+	// nil: ownership.ErrUnknown is the answer to all.
+	Consult func(ctx context.Context, topic string, body []byte) ([]byte, error)
 	// OnReassigned tells which partitions this node has just got or lost, in
 	// the order of the table, from one goroutine.
 	OnReassigned func(Change)

@@ -42,6 +42,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 	all := []string{
 		peerpb.PeerProposeProcedure, peerpb.PeerRenewProcedure, peerpb.PeerTermProcedure, peerpb.PeerDismissProcedure, peerpb.PeerYieldProcedure, peerpb.PeerDirectProcedure,
 		peerpb.PeerTransferProcedure, peerpb.PeerBarrierProcedure, peerpb.PeerRelayProcedure, peerpb.PeerWhatIfProcedure, peerpb.PeerTakeProcedure, peerpb.PeerRestoreProcedure,
+		peerpb.PeerConsultProcedure,
 	}
 	for _, who := range []struct {
 		id   ownership.NodeID
@@ -89,6 +90,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	}
 	now := time.Now()
 	token := ownership.GrantToken{At: now, Token: ownership.DoorToken{Name: "mine", Hash: [32]byte{1}, Roles: []string{"operate"}, Expires: now.Add(time.Hour)}}
+	rules := ownership.Rules{Number: 1, Digest: ownership.RulesDigest("rules: []"), Text: "rules: []"}
 	theirs := n.tb.PartitionsOf(other.id)[0]
 	for _, act := range []ownership.Act{
 		ownership.Depart{At: now, Node: other.id},
@@ -99,6 +101,8 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		ownership.Found{At: now},
 		ownership.SetFormat{At: now, Format: n.tb.Format()},
 		ownership.Forget{At: now, Before: now},
+		ownership.SetRules{At: now, Taken: true, Rules: rules},
+		ownership.TellRules{At: now, Text: "they differ"},
 		ownership.Move{At: now, Partition: theirs.ID, Epoch: theirs.Epoch, To: member.id},
 	} {
 		if err := propose(ownership.By(soon(t), "ops"), act); !errors.Is(err, ownership.ErrConflict) || !strings.Contains(err.Error(), "proposes") {
@@ -112,6 +116,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		ownership.SetLease{At: now, Length: n.cfg.Timings.Lease},
 		ownership.Release{At: now, Call: claimOf(1).Call, Why: "by hand"},
 		ownership.RevokeToken{At: now, Name: "mine"},
+		ownership.SetRules{At: now, Rules: rules},
 	}
 	nobodys, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -123,7 +128,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	if _, err := p.Dismiss(nobodys, &peerpb.DismissRequest{Node: string(other.id)}); !errors.Is(err, ownership.ErrConflict) {
 		t.Errorf("a removal in nobody's name: %v", err)
 	}
-	if _, ok := n.tb.Node("z"); ok || len(n.tb.DoorTokens()) > 0 || n.tb.PartitionsOf(other.id)[0].Epoch != theirs.Epoch {
+	if _, ok := n.tb.Node("z"); ok || len(n.tb.DoorTokens()) > 0 || len(n.tb.Rules()) > 0 || n.tb.PartitionsOf(other.id)[0].Epoch != theirs.Epoch {
 		t.Error("one of them had an effect")
 	}
 	for _, act := range byHand {
@@ -131,7 +136,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 			t.Errorf("%T in an operator's name: %v", act, err)
 		}
 	}
-	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "RevokeToken"} {
+	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "RevokeToken", "SetRules"} {
 		if !log.has("action=ownership." + action) {
 			t.Errorf("the audit log does not tell of %s", action)
 		}

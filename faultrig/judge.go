@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/faultrig/claims"
 	"tandem/faultrig/fleet"
 	"tandem/ownership"
@@ -154,7 +155,7 @@ type table struct {
 	node       ownership.NodeID
 	applied    uint64
 	sum        string
-	partitions []ownership.Partition
+	partitions []api.PartitionIn
 	calls      map[ownership.CallID]ownership.Call
 }
 
@@ -181,8 +182,8 @@ func readTable(ctx context.Context, n *fleet.Node) (table, error) {
 			return t, err
 		}
 		for _, c := range page.Items {
-			t.calls[c.ID] = c
-			if err := enc.Encode(c); err != nil {
+			t.calls[c.ID] = c.Call
+			if err := enc.Encode(c.Call); err != nil {
 				return t, err
 			}
 		}

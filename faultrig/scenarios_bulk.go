@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/faultrig/fleet"
 	"tandem/ownership"
@@ -277,7 +278,7 @@ func multitudeDies(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	now := map[ownership.PartitionID]ownership.Partition{}
+	now := map[ownership.PartitionID]api.PartitionIn{}
 	for _, p := range after {
 		now[p.ID] = p
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/faultrig/claims"
 	"tandem/faultrig/desk"
@@ -157,9 +158,9 @@ func (s *Stage) lead(ctx context.Context, to *fleet.Node) error {
 }
 
 // partitionsOf returns the partitions that a node owns.
-func partitionsOf(ctx context.Context, n *fleet.Node, owner ownership.NodeID) ([]ownership.Partition, error) {
+func partitionsOf(ctx context.Context, n *fleet.Node, owner ownership.NodeID) ([]api.PartitionIn, error) {
 	all, err := n.API.Partitions(ctx)
-	return slices.DeleteFunc(all, func(p ownership.Partition) bool { return p.Owner != owner || p.Retired }), err
+	return slices.DeleteFunc(all, func(p api.PartitionIn) bool { return p.Owner != owner || p.Retired }), err
 }
 
 // refusedWith reports whether the admin door said no in words.

@@ -68,10 +68,11 @@ func dialler(t *http.Transport, base string, addr netip.Addr) *http.Transport {
 
 // newTransport makes a transport for one region's doors.
 func newTransport(caFile string) (*http.Transport, error) {
+	// HTTP/1.1 only, which a DialContext without ForceAttemptHTTP2 means: a request that is
+	// given up takes its dead connection along.
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
-		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    1,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,

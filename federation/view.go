@@ -40,6 +40,15 @@ func (s *state) node(id ownership.NodeID) (NodeView, bool) {
 	return NodeView{}, false
 }
 
+// Told returns all that another region told of itself last; false: nothing yet.
+func (w *Regions) Told(r ownership.Region) (api.Summary, bool) {
+	f, ok := w.byName[r]
+	if !ok || f.state.Load().figures == nil {
+		return api.Summary{}, false
+	}
+	return f.state.Load().figures.Summary, true
+}
+
 // Nodes returns the nodes of another region as it told of them last, gone ones too;
 // nil: it did not, as one of older software does not.
 func (w *Regions) Nodes(r ownership.Region) []NodeView {
@@ -142,4 +151,15 @@ func (w *Regions) Look(r ownership.Region, app ownership.AppID) Prospect {
 	}
 	p.Up = p.Up && p.Room > 0
 	return p
+}
+
+// Rules returns which rules each other region has that is healthy and tells it.
+func (w *Regions) Rules() map[ownership.Region]api.RulesMark {
+	all := map[ownership.Region]api.RulesMark{}
+	for _, f := range w.regions {
+		if s := f.state.Load(); s.Healthy && s.figures != nil && s.figures.Rules != nil {
+			all[f.region.Name] = *s.figures.Rules
+		}
+	}
+	return all
 }

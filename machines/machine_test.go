@@ -220,7 +220,9 @@ func (m *machine) inspect() (sight, error) {
 			args = append(args, "--cursor", cursor)
 		}
 		page, err := read[api.CallPage](m, args...)
-		s.calls = append(s.calls, page.Items...)
+		for _, c := range page.Items {
+			s.calls = append(s.calls, c.Call)
+		}
 		if cursor = page.Next; err != nil || cursor == "" {
 			errs[3] = err
 			break

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tandem/admin"
 	"tandem/admin/api"
@@ -20,7 +21,8 @@ func (n *Node) openAdmin(context.Context) error {
 	cfg.Incarnation, cfg.StartedAt = n.store.Stamp().Incarnation, n.startedAt
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
-		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys,
+		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys, Elsewhere: n.regions,
+		Rulebook: adminRules{n}, Rules: ruling{n}.mark,
 		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -89,7 +91,14 @@ func (n *Node) warnings() []string {
 	if t := n.region.Status().Trouble; t != "" {
 		w = append(w, "this node is not well in its region: "+t)
 	}
+	if n.rules.Unused() {
+		w = append(w, fmt.Sprintf("the rules, tables and pins of the configuration are not used: rules %d of the region are in force ('tandem rules get')", n.rules.Holding().Number))
+	}
+	w = append(w, n.rules.Differ()...)
 	for _, d := range n.region.Status().Differs {
+		if n.rules.Newest().Number > 0 && slices.Contains([]string{"rules", "pins", "tables"}, d.Key) {
+			continue // nobody goes by them
+		}
 		w = append(w, fmt.Sprintf("%s of node %s differs from this leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
 	if t := n.diskTrouble(); t != "" {
@@ -189,12 +198,30 @@ func (n *Node) outgoingPartition(group ownership.GroupKey) (ownership.Partition,
 func (n *Node) adminRegions() []api.Region {
 	var all []api.Region
 	for _, s := range n.regions.Regions() {
-		all = append(all, api.Region{
+		r := api.Region{
 			Name: s.Name, URL: s.URL, Healthy: s.Healthy, Partial: s.Partial, AsOf: s.AsOf,
-			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: n.cfg.adminURLOf(s.Name), Error: s.Error,
-		})
+			Nodes: s.Nodes, Live: s.Live, Capacity: s.Capacity, AdminURL: n.cfg.adminURLOf(s.Name), Error: s.Error, RTT: brief(s.RTT),
+		}
+		if !s.AsOf.IsZero() {
+			r.Age = time.Since(s.AsOf).Round(time.Millisecond).String()
+		}
+		for _, d := range s.Doors {
+			r.Doors = append(r.Doors, api.RegionDoor{URL: d.URL, Answered: d.Answered, Streaming: d.Streaming, RTT: brief(d.RTT), Error: d.Error})
+		}
+		if told, ok := n.regions.Told(s.Name); ok {
+			r.Apps, r.List, r.Rules, r.Versions = told.Apps, told.NodesList, told.Rules, told.Versions()
+		}
+		all = append(all, r)
 	}
 	return all
+}
+
+// brief writes how long something takes; empty: it is not known.
+func brief(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return d.Round(10 * time.Microsecond).String()
 }
 
 // adminURLOf is where the configuration says that a region can be asked.

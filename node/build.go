@@ -9,6 +9,7 @@ import (
 	"tandem/bot"
 	"tandem/cluster"
 	"tandem/ownership"
+	"tandem/policy"
 	"tandem/store"
 	"tandem/webhook"
 )
@@ -136,6 +137,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Quiesce:      n.dispatcher.Quiesce,
 		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
+		Consult:      ruling{n}.consulted,
 		Fatal:        n.fatal,
 	})
 	if err != nil {
@@ -203,12 +205,13 @@ func (n *Node) openDoor(context.Context) error {
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Rules: n.policy.Rules, Pins: n.policy.Pins, Logger: n.log, Metrics: n.cfg.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)
 	}
 	n.door = door
+	n.rules.Serve(func(c *policy.Compiled) { door.SetPolicy(c.Rules, c.Pins) })
 	close(n.opened)
 	return nil
 }

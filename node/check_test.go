@@ -134,7 +134,9 @@ var faults = []fault{
 	{"a rule to nowhere", func(c *Config) { c.Rules[0].Region = "apac" }, `rules[0].region is "apac": it is none of emea, amer`},
 	{"odd residency", func(c *Config) { c.Rules[0].Residency = "soft" }, `rules[0].residency is "soft"`},
 	{"a rule that does not compile", func(c *Config) { c.Rules[0].When = "call.nothing == 1" }, "reading rules and pins: reading region rule 1: "},
-	{"a spread to nowhere", func(c *Config) { c.Rules[0] = Rule{When: "true", Spread: []ownership.Region{"emea", "apac"}, By: "call.thread"} }, `rules[0].spread is "apac": it is none of emea, amer`},
+	{"a spread to nowhere", func(c *Config) {
+		c.Rules[0] = Rule{When: "true", Spread: []ownership.Region{"emea", "apac"}, By: "call.thread"}
+	}, `rules[0].spread is "apac": it is none of emea, amer`},
 	{"an overflow to nowhere", func(c *Config) { c.Rules[0] = Rule{When: "true", Region: "emea", Overflow: []ownership.Region{"apac"}} }, `rules[0].overflow is "apac": it is none of emea, amer`},
 	{"a table to nowhere", func(c *Config) { c.Tables = policy.Tables{"homes": {"x": "apac"}} }, `tables.homes is "apac": it is none of emea, amer`},
 	{"a rule without its table", func(c *Config) { c.Rules[0] = Rule{When: "true", Table: "homes", By: "call.tenant"} }, "reading rules and pins: reading region rule 1: its table "},

@@ -24,6 +24,7 @@ import (
 	"tandem/federation"
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/rulebook"
 	"tandem/store"
 	"tandem/token"
 	"tandem/webhook"
@@ -41,6 +42,7 @@ type Node struct {
 	tokens     *token.Verifier
 	handles    *webhook.Handles
 	policy     *policy.Compiled // of the configuration
+	rules      *rulebook.Book   // which are in force
 	dispatcher *bot.Dispatcher
 	region     *cluster.Cluster
 	regions    *federation.Regions
@@ -103,7 +105,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.maintain, drains{n}.comeBack,
+		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, n.watchEndings, n.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tandem/admin/api"
@@ -38,6 +39,8 @@ func (n *Node) promises() []api.Promise {
 			noHeir, heir),
 		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
 			textOf(n.ended("")), "None of them has ended."),
+		judged("rules-agree", "All nodes of all regions route new calls by the same rules.",
+			strings.Join(n.rules.Differ(), "; "), "Nobody that is heard has had others for longer than a change takes to travel."),
 		judged("regions-reachable", "Calls that belong to another region are sent there.",
 			n.regionsTrouble(), "Every other region is healthy."),
 	}

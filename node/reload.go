@@ -57,7 +57,9 @@ func (n *Node) Reload(c Config) error {
 	if err := n.handles.Replace(keys); err != nil {
 		return fmt.Errorf("reading handle_keys_file: %w", err)
 	}
-	n.door.SetPolicy(compiled.Rules, compiled.Pins)
+	if !n.rules.SetFile(compiled) {
+		n.log.Info("the rules, tables and pins of the configuration are read and not used: the region has rules that were set")
+	}
 	setLevel(n.level, c.Log.Level)
 	if err := n.private.ReloadTokens(); err != nil {
 		return fmt.Errorf("reading admin.tokens_file: %w", err)

@@ -113,7 +113,7 @@ func TestOrphansAreListedAndReaped(t *testing.T) {
 		page, err := one.api().Calls(t.Context(), ownership.CallFilter{State: ownership.CallOrphaned}, "", 0)
 		must(t, err)
 		if len(page.Items) == 1 {
-			orphan = page.Items[0]
+			orphan = page.Items[0].Call
 		}
 		return not(orphan.ID == h.Call, "%d orphans", len(page.Items))
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/admin/api"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -54,7 +55,7 @@ func TestO22_WhatComesForASilentOwnerWaitsForIt(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return not(!slices.ContainsFunc(all, func(p ownership.Partition) bool { return !p.Retired && p.Owner == victim.id() }), "it still owns some")
+		return not(!slices.ContainsFunc(all, func(p api.PartitionIn) bool { return !p.Retired && p.Owner == victim.id() }), "it still owns some")
 	})
 	for _, c := range mine[:3] {
 		k, err := witness.api().Call(t.Context(), string(c.ID))

@@ -56,4 +56,13 @@ type SetRules struct {
 	Taken  bool
 }
 
-func (SetRules) act() {}
+// TellRules puts into the history that somebody's rules differ from the region's for
+// longer than a change takes to travel, or agree again. It changes nothing else.
+type TellRules struct {
+	At    time.Time
+	Text  string // at most MaxRulesNote bytes; the rest is cut off
+	Agree bool
+}
+
+func (SetRules) act()  {}
+func (TellRules) act() {}

@@ -29,7 +29,7 @@ const (
 	prefix = "tandem-pass-1."
 )
 
-// ErrForged: no key of this deployment has signed it, or it is no pass.
+// ErrForged says that no key of this deployment has signed it, or that it is no pass.
 var ErrForged = errors.New("it is no pass that a key of this deployment has signed")
 
 // Pass is what one says.

@@ -85,7 +85,9 @@ func TestReadDocumentRefuses(t *testing.T) {
 	for i := range maxTables + 1 {
 		tables += fmt.Sprintf("  t%d: {a: emea}\n", i)
 	}
-	rule := func(s string) string { return "rules:\n  - {when: 'true', region: emea}\n  - {when: 'true', " + s + "}\n" }
+	rule := func(s string) string {
+		return "rules:\n  - {when: 'true', region: emea}\n  - {when: 'true', " + s + "}\n"
+	}
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":               {"", "the document is empty"},
 		"not YAML":            {"rules: [", "reading the rules: line 1"},

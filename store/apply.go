@@ -81,6 +81,9 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	case ownership.SetRules:
 		a.at = act.At
 		out.Err = a.setRules(act)
+	case ownership.TellRules:
+		a.at = act.At
+		a.tellRules(act)
 	case ownership.GrantToken:
 		a.at = act.At
 		out.Err = tokenActs{&a.pen}.grant(act)

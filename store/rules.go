@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -41,6 +42,19 @@ func (p *pen) setRules(act ownership.SetRules) error {
 		p.emit(history.Event{Kind: history.RulesTaken, Text: fmt.Sprintf("rules %d of %s by %s follow rules %d%s", v.Number, v.Origin, v.By, have.Number, noted(v.Note))})
 	}
 	return nil
+}
+
+// tellRules puts a sentence about somebody's rules into the history.
+func (p *pen) tellRules(act ownership.TellRules) {
+	kind := history.RulesDiffer
+	if act.Agree {
+		kind = history.RulesAgree
+	}
+	text := act.Text
+	if len(text) > ownership.MaxRulesNote {
+		text = strings.ToValidUTF8(text[:ownership.MaxRulesNote], "")
+	}
+	p.emit(history.Event{Kind: kind, Text: text})
 }
 
 func noted(note string) string {

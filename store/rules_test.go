@@ -123,6 +123,11 @@ func TestTwoChangesMeet(t *testing.T) {
 	if got := r.kinds(before); !cmp.Equal(got, []history.Kind{history.RulesMet}) {
 		t.Errorf("the events are %v", got)
 	}
+	r.must(ownership.TellRules{At: at(3), Text: strings.Repeat("ü", ownership.MaxRulesNote)})
+	r.must(ownership.TellRules{At: at(3), Text: "they agree", Agree: true})
+	if got := r.kinds(before); !cmp.Equal(got[1:], []history.Kind{history.RulesDiffer, history.RulesAgree}) {
+		t.Errorf("the events are %v", got)
+	}
 	all := r.table.Rules()
 	if len(all) != 2 || all[1].Text != high || all[0].Text != low {
 		t.Errorf("the versions are %+v", all)

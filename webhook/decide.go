@@ -48,6 +48,7 @@ func (h *Handler) decide(ctx context.Context, q *request) ([]decision, result) {
 	if ds == nil {
 		return nil, res
 	}
+	h.traffic.record(q, ds)
 	for i := range ds {
 		if ds[i].action == actionClaim {
 			h.settle(ctx, q, &ds[i], h.table.Claim)
@@ -228,7 +229,7 @@ func (h *Handler) locate(q *request, p *part, marked bool) decision {
 		return d
 	}
 	d.facts = q.facts(p)
-	d.verdict = h.policy.Load().rules.Home(d.facts, h.cfg.Region)
+	d.verdict = q.rules(h).rules.Home(d.facts, h.cfg.Region)
 	// A callback URI of this region holds for any call that comes on it.
 	d.step = h.routeRegion(q, &d, marked || q.handle != nil, h.table.Room(q.app))
 	switch {

@@ -64,7 +64,16 @@ type ExplainedResponse struct {
 // Table.Claim: nothing is claimed, handed over, relayed, logged or counted.
 // Without a token it explains as if there were a valid one.
 func (h *Handler) Explain(ctx context.Context, s ownership.Supposed) Explanation {
-	q := &request{received: h.now(), header: s.Header, body: s.Body, dry: true}
+	return h.explain(ctx, s, nil)
+}
+
+// Try is Explain by other rules than those in force.
+func (h *Handler) Try(ctx context.Context, s ownership.Supposed, candidate *policy.Compiled) Explanation {
+	return h.explain(ctx, s, &policies{candidate.Rules, candidate.Pins})
+}
+
+func (h *Handler) explain(ctx context.Context, s ownership.Supposed, by *policies) Explanation {
+	q := &request{received: h.now(), header: s.Header, body: s.Body, dry: true, by: by}
 	lost := h.readTarget(s.Target, q)
 	msg, err := h.decode(q)
 	e, no := h.explainToken(ctx, q, s, msg)
@@ -184,7 +193,7 @@ func (h *Handler) explainCall(q *request, d *decision, claimed bool) ExplainedCa
 		c.Facts, c.Verdict, c.Region = &d.facts, &d.verdict, &d.step
 	}
 	if claimed {
-		pin := h.policy.Load().pins.For(d.facts)
+		pin := q.rules(h).pins.For(d.facts)
 		c.Pin = &pin
 		if reason := d.placement.Reason; reason != "" {
 			c.Placement = &d.placement

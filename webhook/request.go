@@ -194,7 +194,7 @@ func (h *Handler) claim(q *request, p *part, f policy.Facts) ownership.Claim {
 		Answered: !p.incoming,
 		Thread:   f.Thread, Organizer: f.Organizer,
 		Received: q.received, Via: h.cfg.Node,
-		Pin: h.policy.Load().pins.For(f).Pin,
+		Pin: q.rules(h).pins.For(f).Pin,
 	}
 	if p.incoming {
 		c.Deadline = q.deadline(p)

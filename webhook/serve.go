@@ -120,8 +120,9 @@ type request struct {
 	token    []string // the Authorization header, for the door of another region
 	hops     hops
 	parts    []part
-	dry      bool // explain asks: nothing is counted, nothing changes
-	guessed  bool // explain asks without a token: the app is a guess
+	dry      bool      // explain asks: nothing is counted, nothing changes
+	guessed  bool      // explain asks without a token: the app is a guess
+	by       *policies // explain asks by other rules than those in force; nil: by those
 }
 
 // foreign reports whether a call is another app's than the one that the token is

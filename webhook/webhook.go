@@ -110,6 +110,7 @@ type Handler struct {
 	identity   func() string
 	healthy    func(context.Context) bool
 	policy     atomic.Pointer[policies]
+	traffic    traffic
 	now        func() time.Time
 	log        *slog.Logger
 	count      *counters
@@ -165,6 +166,15 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil
+}
+
+// rules are those that the request is judged by: those in force, unless it is a dry
+// run by others.
+func (q *request) rules(h *Handler) *policies {
+	if q.by != nil {
+		return q.by
+	}
+	return h.policy.Load()
 }
 
 // SetPolicy puts other region rules and pins in force; nil holds none.

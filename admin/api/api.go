@@ -4,7 +4,11 @@
 // its meaning. The tags beside them are for the API's published description.
 package api
 
-import "time"
+import (
+	"time"
+
+	"tandem/ownership"
+)
 
 // SnapshotTime bounds one snapshot, either way.
 const SnapshotTime = 15 * time.Minute
@@ -27,6 +31,26 @@ type Freshness struct {
 // List is the body of every answer that holds several things of one kind.
 type List[T any] struct {
 	Items []T `json:"items"`
+	Gathered
+}
+
+// Gathered is what an answer says of its parts, where several regions told it.
+type Gathered struct {
+	Parts   []Part `json:"parts,omitempty" doc:"Of region=all: what came from where."`
+	Partial bool   `json:"partial,omitempty" doc:"A part is missing."`
+}
+
+// Told returns it.
+func (g Gathered) Told() Gathered { return g }
+
+// Part is what one region told of a gathered answer.
+type Part struct {
+	Region  ownership.Region `json:"region"`
+	AsOf    time.Time        `json:"as_of,omitzero" doc:"When it was read there, by that region's clock."`
+	Items   int              `json:"items"`
+	Next    string           `json:"next,omitempty" doc:"Cursor to go on with in that region alone."`
+	Partial bool             `json:"partial,omitempty" doc:"It is missing."`
+	Error   string           `json:"error,omitempty" doc:"Why it is missing."`
 }
 
 // Readiness is the answer of GET /readyz.

@@ -7,8 +7,21 @@ import (
 
 // CallPage is one page of calls.
 type CallPage struct {
-	Items []ownership.Call `json:"items"`
-	Next  string           `json:"next,omitempty" doc:"Cursor of the next page; absent at the end."`
+	Items []CallIn `json:"items"`
+	Next  string   `json:"next,omitempty" doc:"Cursor of the next page; absent at the end."`
+	Gathered
+}
+
+// CallIn is a call's record.
+type CallIn struct {
+	Region ownership.Region `json:"region,omitempty" doc:"Whose it is, in a gathered answer."`
+	ownership.Call
+}
+
+// PartitionIn is a partition's record.
+type PartitionIn struct {
+	Region ownership.Region `json:"region,omitempty" doc:"Whose it is, in a gathered answer."`
+	ownership.Partition
 }
 
 // CallExplanation says why a call is where it is.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"tandem/ownership"
@@ -141,6 +142,36 @@ type Region struct {
 	Live     int              `json:"live"`
 	Capacity int              `json:"capacity"`
 	Error    string           `json:"error,omitempty" doc:"What did not go well at the last look, such as doors that did not answer."`
+
+	Age      string              `json:"age,omitempty" doc:"How old what is known of it is."`
+	RTT      string              `json:"rtt,omitempty" doc:"Of a request there and back, at its nearest door."`
+	Doors    []RegionDoor        `json:"doors,omitempty" doc:"Its admin doors, and which of them answered."`
+	Apps     []ownership.AppRoom `json:"apps,omitempty" doc:"What it can take, app by app. Absent: it is not known."`
+	List     []SummaryNode       `json:"nodes_list,omitempty" doc:"Its nodes."`
+	Rules    *RulesMark          `json:"rules,omitempty"`
+	Versions []string            `json:"versions,omitempty" doc:"Software of its nodes."`
+	Drift    []string            `json:"drift,omitempty" doc:"What differs from this region's, and should not."`
+}
+
+// RegionDoor is one admin door of another region.
+type RegionDoor struct {
+	URL       string `json:"url"`
+	Answered  bool   `json:"answered"`
+	Streaming bool   `json:"streaming" doc:"It tells of its region as it happens."`
+	RTT       string `json:"rtt,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Versions returns the software of the nodes that are not gone, each once.
+func (s Summary) Versions() []string {
+	var all []string
+	for _, n := range s.NodesList {
+		if n.State != ownership.NodeGone.String() && n.Version != "" && !slices.Contains(all, n.Version) {
+			all = append(all, n.Version)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // JoinRequest asks to bring the node that is asked and the one at the address

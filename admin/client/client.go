@@ -32,6 +32,11 @@ type Client struct {
 
 	// Consistency is asked of every read of the table; empty: Local.
 	Consistency string
+	// Region is what reads of nodes, partitions, calls and events are asked for: another
+	// one than the node's, or all. Empty: the node's own.
+	Region ownership.Region
+	// Gathered, if set, is told which regions an answer of all came from.
+	Gathered func(api.Gathered)
 	// Fresh, if set, is told how fresh each answer was.
 	Fresh func(api.Freshness)
 }
@@ -242,12 +247,18 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	if c.Consistency != "" {
 		query.Set("consistency", c.Consistency)
 	}
+	if c.Region != "" {
+		query.Set("region", string(c.Region))
+	}
 	told, err := c.exchange(ctx, http.MethodGet, path, query, http.Header{}, nil, &out)
 	if level := told.Get("Tandem-Consistency"); err == nil && c.Fresh != nil && level != "" {
 		f := api.Freshness{Consistency: level}
 		f.Applied, _ = strconv.ParseUint(told.Get("Tandem-Applied-Index"), 10, 64) // absent: 0
 		f.AsOf, _ = time.Parse(time.RFC3339Nano, told.Get("Tandem-As-Of"))         // absent: zero
 		c.Fresh(f)
+	}
+	if g, can := any(out).(interface{ Told() api.Gathered }); can && err == nil && c.Gathered != nil && g.Told().Parts != nil {
+		c.Gathered(g.Told())
 	}
 	return out, err
 }

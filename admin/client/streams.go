@@ -61,7 +61,11 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 	if *after > 0 {
 		header.Set("Last-Event-ID", strconv.FormatUint(*after, 10))
 	}
-	res, err := c.request(ctx, http.MethodGet, "/v1/events", url.Values{"follow": {strconv.FormatBool(follow)}}, header, nil)
+	query := url.Values{"follow": {strconv.FormatBool(follow)}}
+	if c.Region != "" {
+		query.Set("region", string(c.Region))
+	}
+	res, err := c.request(ctx, http.MethodGet, "/v1/events", query, header, nil)
 	if err != nil {
 		return err
 	}

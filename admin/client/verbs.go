@@ -87,8 +87,8 @@ func (c *Client) Undrain(ctx context.Context, id ownership.NodeID) error {
 }
 
 // Partitions returns the partitions of the region.
-func (c *Client) Partitions(ctx context.Context) ([]ownership.Partition, error) {
-	return items[ownership.Partition](ctx, c, "/v1/partitions", nil)
+func (c *Client) Partitions(ctx context.Context) ([]api.PartitionIn, error) {
+	return items[api.PartitionIn](ctx, c, "/v1/partitions", nil)
 }
 
 // Partition returns one partition.
@@ -104,19 +104,12 @@ func (c *Client) Move(ctx context.Context, id ownership.PartitionID, to ownershi
 // Calls returns one page of calls; cursor is the Next of the page before, limit 0
 // the door's own.
 func (c *Client) Calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
-	return c.CallsIn(ctx, "", f, cursor, limit)
-}
-
-// CallsIn is Calls for one region. The door of another one refuses, and says whom to
-// ask.
-func (c *Client) CallsIn(ctx context.Context, region ownership.Region, f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
 	q := url.Values{}
 	set := func(name, v string) {
 		if v != "" {
 			q.Set(name, v)
 		}
 	}
-	set("region", string(region))
 	set("node", string(f.Node))
 	set("tenant", string(f.Tenant))
 	set("app", string(f.App))

@@ -7,6 +7,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/ownership"
 	"tandem/ownership/history"
 )
 
@@ -38,18 +40,24 @@ const SessionLife = 12 * time.Hour
 // inline style and no inline script.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// ErrNotFound is what a Source returns for a call that it does not know.
-var ErrNotFound = errors.New("the region knows no such call")
+// What a Source returns for a call that no region knows, and where not all regions can be
+// asked.
+var (
+	ErrNotFound    = errors.New("no region knows such a call")
+	ErrUnreachable = errors.New("the other region cannot be asked")
+)
 
 // Source is what the pages show.
 type Source interface {
 	// Frame is what every page shows around its content.
 	Frame() Frame
 	Overview() Overview
-	// Calls returns one page of calls; an error is the reader's mistake.
-	Calls(Query) (Calls, error)
-	// Call returns one call, or ErrNotFound, or another error for a bad id.
-	Call(id string) (Call, error)
+	// Calls returns one page of calls, of another region too; an error is the reader's
+	// mistake, or ErrUnreachable. ctx names the reader (ownership.By).
+	Calls(ctx context.Context, q Query) (Calls, error)
+	// Call returns one call of whichever region has it, or ErrNotFound, ErrUnreachable, or
+	// another error for a bad id.
+	Call(ctx context.Context, id string) (Call, error)
 	// Latest returns the newest events, newest first.
 	Latest() []history.Event
 	// Stream serves the events after the request's Last-Event-ID for as long as the
@@ -143,25 +151,26 @@ func sessionOf(r *http.Request) string {
 // page answers a reader.
 func (c *Console) page(w http.ResponseWriter, r *http.Request, reader, path string) {
 	call, isCall := strings.CutPrefix(path, "calls/")
+	ctx := ownership.By(r.Context(), reader)
 	switch {
 	case path == "":
 		c.show(w, r, reader, "overview", http.StatusOK, c.source.Overview())
 	case path == "calls":
 		q := queryOf(r.URL.Query())
-		calls, err := c.source.Calls(q)
+		calls, err := c.source.Calls(ctx, q)
 		if err != nil {
-			c.trouble(w, r, reader, http.StatusBadRequest, err.Error())
+			c.trouble(w, r, reader, statusOf(err), err.Error())
 			return
 		}
 		calls.Query = q
 		c.show(w, r, reader, "calls", http.StatusOK, calls)
 	case isCall:
-		found, err := c.source.Call(call)
+		found, err := c.source.Call(ctx, call)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			c.trouble(w, r, reader, http.StatusNotFound, "The region knows no call "+call+".")
+			c.trouble(w, r, reader, http.StatusNotFound, "No region knows a call "+call+".")
 		case err != nil:
-			c.trouble(w, r, reader, http.StatusBadRequest, err.Error())
+			c.trouble(w, r, reader, statusOf(err), err.Error())
 		default:
 			c.show(w, r, reader, "call", http.StatusOK, found)
 		}
@@ -170,6 +179,13 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request, reader, path stri
 	default:
 		c.trouble(w, r, reader, http.StatusNotFound, "There is no such page.")
 	}
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, ErrUnreachable) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
 }
 
 // view is what a template gets.

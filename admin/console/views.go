@@ -42,13 +42,15 @@ type Node struct {
 
 // Query is what the table of calls is filtered by, as the reader typed it.
 type Query struct {
+	Region                                             string // empty: this one
 	Node, Partition, Tenant, App, Group, State, Cursor string
 }
 
 // queryOf reads the filters of a URL.
 func queryOf(v url.Values) Query {
 	return Query{
-		Node: v.Get("node"), Partition: v.Get("partition"), Tenant: v.Get("tenant"), App: v.Get("app"),
+		Region: v.Get("region"),
+		Node:   v.Get("node"), Partition: v.Get("partition"), Tenant: v.Get("tenant"), App: v.Get("app"),
 		Group: v.Get("group"), State: v.Get("state"), Cursor: v.Get("cursor"),
 	}
 }
@@ -57,7 +59,7 @@ func queryOf(v url.Values) Query {
 func (q Query) URL(cursor string) string {
 	v := url.Values{}
 	for name, s := range map[string]string{
-		"node": q.Node, "partition": q.Partition, "tenant": q.Tenant, "app": q.App, "group": q.Group, "state": q.State, "cursor": cursor,
+		"region": q.Region, "node": q.Node, "partition": q.Partition, "tenant": q.Tenant, "app": q.App, "group": q.Group, "state": q.State, "cursor": cursor,
 	} {
 		if s != "" {
 			v.Set(name, s)
@@ -77,7 +79,9 @@ type Calls struct {
 	Query Query
 	Items []CallRow
 	Next  string
-	Nodes []ownership.NodeID // to choose from
+	// To choose from.
+	Nodes   []ownership.NodeID
+	Regions []ownership.Region
 }
 
 // CallRow is one call with its owner as it is now.
@@ -89,6 +93,7 @@ type CallRow struct {
 // Call is the page of one call.
 type Call struct {
 	CallRow
+	Region    ownership.Region // empty: this one
 	Partition ownership.Partition
 	Why       []string
 	Timeline  []history.Event
@@ -108,8 +113,16 @@ var functions = template.FuncMap{
 	"short":  short,
 	"share":  share,
 	"level":  level,
-	"score":  func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) },
-	"span":   span,
+	"answered": func(doors []api.RegionDoor) (n int) {
+		for _, d := range doors {
+			if d.Answered {
+				n++
+			}
+		}
+		return n
+	},
+	"score": func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) },
+	"span":  span,
 }
 
 // stamp writes a time in UTC; the zero time is a dash.

@@ -155,6 +155,9 @@ func (l *Leadership) stamp(act ownership.Act) ownership.Act {
 	case ownership.SetRules:
 		at(&a.At)
 		return a
+	case ownership.TellRules:
+		at(&a.At)
+		return a
 	case ownership.GrantToken:
 		at(&a.At)
 		return a

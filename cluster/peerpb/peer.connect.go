@@ -63,6 +63,8 @@ const (
 	PeerRelayProcedure = "/tandem.peer.v1.Peer/Relay"
 	// PeerWhatIfProcedure is the fully-qualified name of the Peer's WhatIf RPC.
 	PeerWhatIfProcedure = "/tandem.peer.v1.Peer/WhatIf"
+	// PeerConsultProcedure is the fully-qualified name of the Peer's Consult RPC.
+	PeerConsultProcedure = "/tandem.peer.v1.Peer/Consult"
 )
 
 // PeerClient is a client for the tandem.peer.v1.Peer service.
@@ -81,6 +83,7 @@ type PeerClient interface {
 	Restore(context.Context) (*connect.ClientStreamForClientSimple[RestoreChunk, RestoreReply], error)
 	Relay(context.Context, *HandOver) (*Reply, error)
 	WhatIf(context.Context, *ProposeRequest) (*ProposeReply, error)
+	Consult(context.Context, *ConsultRequest) (*ConsultReply, error)
 }
 
 // NewPeerClient constructs a client for the tandem.peer.v1.Peer service. By default, it uses the
@@ -178,6 +181,12 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(peerMethods.ByName("WhatIf")),
 			connect.WithClientOptions(opts...),
 		),
+		consult: connect.NewClient[ConsultRequest, ConsultReply](
+			httpClient,
+			baseURL+PeerConsultProcedure,
+			connect.WithSchema(peerMethods.ByName("Consult")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -197,6 +206,7 @@ type peerClient struct {
 	restore  *connect.Client[RestoreChunk, RestoreReply]
 	relay    *connect.Client[HandOver, Reply]
 	whatIf   *connect.Client[ProposeRequest, ProposeReply]
+	consult  *connect.Client[ConsultRequest, ConsultReply]
 }
 
 // Propose calls tandem.peer.v1.Peer.Propose.
@@ -317,6 +327,15 @@ func (c *peerClient) WhatIf(ctx context.Context, req *ProposeRequest) (*ProposeR
 	return nil, err
 }
 
+// Consult calls tandem.peer.v1.Peer.Consult.
+func (c *peerClient) Consult(ctx context.Context, req *ConsultRequest) (*ConsultReply, error) {
+	response, err := c.consult.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PeerHandler is an implementation of the tandem.peer.v1.Peer service.
 type PeerHandler interface {
 	Propose(context.Context, *ProposeRequest) (*ProposeReply, error)
@@ -333,6 +352,7 @@ type PeerHandler interface {
 	Restore(context.Context, *connect.ClientStream[RestoreChunk]) (*RestoreReply, error)
 	Relay(context.Context, *HandOver) (*Reply, error)
 	WhatIf(context.Context, *ProposeRequest) (*ProposeReply, error)
+	Consult(context.Context, *ConsultRequest) (*ConsultReply, error)
 }
 
 // NewPeerHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -426,6 +446,12 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(peerMethods.ByName("WhatIf")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerConsultHandler := connect.NewUnaryHandlerSimple(
+		PeerConsultProcedure,
+		svc.Consult,
+		connect.WithSchema(peerMethods.ByName("Consult")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.peer.v1.Peer/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerProposeProcedure:
@@ -456,6 +482,8 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 			peerRelayHandler.ServeHTTP(w, r)
 		case PeerWhatIfProcedure:
 			peerWhatIfHandler.ServeHTTP(w, r)
+		case PeerConsultProcedure:
+			peerConsultHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -519,4 +547,8 @@ func (UnimplementedPeerHandler) Relay(context.Context, *HandOver) (*Reply, error
 
 func (UnimplementedPeerHandler) WhatIf(context.Context, *ProposeRequest) (*ProposeReply, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.peer.v1.Peer.WhatIf is not implemented"))
+}
+
+func (UnimplementedPeerHandler) Consult(context.Context, *ConsultRequest) (*ConsultReply, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.peer.v1.Peer.Consult is not implemented"))
 }

@@ -1092,6 +1092,104 @@ func (x *TermReply) GetClock() int64 {
 	return 0
 }
 
+// ConsultRequest asks a node something that rooms above the cluster know, without
+// effect.
+type ConsultRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsultRequest) Reset() {
+	*x = ConsultRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsultRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsultRequest) ProtoMessage() {}
+
+func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsultRequest.ProtoReflect.Descriptor instead.
+func (*ConsultRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConsultRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ConsultRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type ConsultReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsultReply) Reset() {
+	*x = ConsultReply{}
+	mi := &file_peerpb_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsultReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsultReply) ProtoMessage() {}
+
+func (x *ConsultReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsultReply.ProtoReflect.Descriptor instead.
+func (*ConsultReply) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ConsultReply) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 // HelloRequest asks who is there; with founder set it also asks the other to
 // let that node found the region, with invite set to enter the region of the
 // node at that address. admit is the leader's word to the incarnation that it is
@@ -1119,7 +1217,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1229,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1242,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -1283,7 +1381,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1393,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1406,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -1482,7 +1580,7 @@ type NodeAddr struct {
 
 func (x *NodeAddr) Reset() {
 	*x = NodeAddr{}
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1592,7 @@ func (x *NodeAddr) String() string {
 func (*NodeAddr) ProtoMessage() {}
 
 func (x *NodeAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1605,7 @@ func (x *NodeAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
 func (*NodeAddr) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeAddr) GetNode() string {
@@ -1535,7 +1633,7 @@ type DirectRequest struct {
 
 func (x *DirectRequest) Reset() {
 	*x = DirectRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1645,7 @@ func (x *DirectRequest) String() string {
 func (*DirectRequest) ProtoMessage() {}
 
 func (x *DirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1658,7 @@ func (x *DirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
 func (*DirectRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DirectRequest) GetPartition() uint32 {
@@ -1586,7 +1684,7 @@ type DirectReply struct {
 
 func (x *DirectReply) Reset() {
 	*x = DirectReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1696,7 @@ func (x *DirectReply) String() string {
 func (*DirectReply) ProtoMessage() {}
 
 func (x *DirectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1709,7 @@ func (x *DirectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
 func (*DirectReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DirectReply) GetNode() string {
@@ -1634,7 +1732,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1744,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1757,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TakeRequest) GetPartition() uint32 {
@@ -1684,7 +1782,7 @@ type TakeReply struct {
 
 func (x *TakeReply) Reset() {
 	*x = TakeReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1794,7 @@ func (x *TakeReply) String() string {
 func (*TakeReply) ProtoMessage() {}
 
 func (x *TakeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1807,7 @@ func (x *TakeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
 func (*TakeReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
@@ -1736,7 +1834,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1846,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1859,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -1871,7 +1969,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1981,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1994,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -1920,7 +2018,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2030,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2043,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -1984,7 +2082,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2094,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2107,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 type YieldRequest struct {
@@ -2023,7 +2121,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2133,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2146,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -2081,7 +2179,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2191,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2204,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -2125,7 +2223,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2235,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2248,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -2168,7 +2266,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2278,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2291,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 type BarrierRequest struct {
@@ -2204,7 +2302,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2314,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2327,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 type BarrierReply struct {
@@ -2241,7 +2339,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2351,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2364,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -2285,7 +2383,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2395,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2408,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -2328,7 +2426,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2438,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2451,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 type Values struct {
@@ -2365,7 +2463,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2475,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2488,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Values) GetValues() []string {
@@ -2429,7 +2527,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2539,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2552,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -2602,7 +2700,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2712,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2725,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -2763,7 +2861,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
 	"\aprocess\x18\x04 \x01(\tR\aprocess\x12\x14\n" +
-	"\x05clock\x18\x05 \x01(\x03R\x05clock\"\x8d\x03\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\":\n" +
+	"\x0eConsultRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\"\"\n" +
+	"\fConsultReply\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\"\x8d\x03\n" +
 	"\fHelloRequest\x12\x18\n" +
 	"\afounder\x18\x01 \x01(\tR\afounder\x12\x16\n" +
 	"\x06invite\x18\x02 \x01(\tR\x06invite\x12\x14\n" +
@@ -2905,7 +3008,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\xc9\a\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\x92\b\n" +
 	"\x04Peer\x12G\n" +
 	"\aPropose\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReply\x12A\n" +
 	"\x05Renew\x12\x1c.tandem.peer.v1.RenewRequest\x1a\x1a.tandem.peer.v1.RenewReply\x12>\n" +
@@ -2920,7 +3023,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aBarrier\x12\x1e.tandem.peer.v1.BarrierRequest\x1a\x1c.tandem.peer.v1.BarrierReply\x12G\n" +
 	"\aRestore\x12\x1c.tandem.peer.v1.RestoreChunk\x1a\x1c.tandem.peer.v1.RestoreReply(\x01\x128\n" +
 	"\x05Relay\x12\x18.tandem.peer.v1.HandOver\x1a\x15.tandem.peer.v1.Reply\x12F\n" +
-	"\x06WhatIf\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReplyB\x17Z\x15tandem/cluster/peerpbb\x06proto3"
+	"\x06WhatIf\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReply\x12G\n" +
+	"\aConsult\x12\x1e.tandem.peer.v1.ConsultRequest\x1a\x1c.tandem.peer.v1.ConsultReplyB\x17Z\x15tandem/cluster/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -2935,7 +3039,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -2952,32 +3056,34 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*AppRoom)(nil),         // 12: tandem.peer.v1.AppRoom
 	(*TermRequest)(nil),     // 13: tandem.peer.v1.TermRequest
 	(*TermReply)(nil),       // 14: tandem.peer.v1.TermReply
-	(*HelloRequest)(nil),    // 15: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 16: tandem.peer.v1.HelloReply
-	(*NodeAddr)(nil),        // 17: tandem.peer.v1.NodeAddr
-	(*DirectRequest)(nil),   // 18: tandem.peer.v1.DirectRequest
-	(*DirectReply)(nil),     // 19: tandem.peer.v1.DirectReply
-	(*TakeRequest)(nil),     // 20: tandem.peer.v1.TakeRequest
-	(*TakeReply)(nil),       // 21: tandem.peer.v1.TakeReply
-	(*JoinRequest)(nil),     // 22: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 23: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 24: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 25: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 26: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 27: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 28: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 29: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 30: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 31: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 32: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 33: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 34: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 35: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 36: tandem.peer.v1.Reply
-	nil,                     // 37: tandem.peer.v1.RenewRequest.SettingsEntry
-	nil,                     // 38: tandem.peer.v1.JoinRequest.SettingsEntry
-	nil,                     // 39: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 40: tandem.peer.v1.Reply.HeaderEntry
+	(*ConsultRequest)(nil),  // 15: tandem.peer.v1.ConsultRequest
+	(*ConsultReply)(nil),    // 16: tandem.peer.v1.ConsultReply
+	(*HelloRequest)(nil),    // 17: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 18: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 19: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 20: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 21: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 22: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 23: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 24: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 25: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 26: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 27: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 28: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 29: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 30: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 31: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 32: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 33: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 34: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 35: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 36: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 37: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 38: tandem.peer.v1.Reply
+	nil,                     // 39: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 40: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 41: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 42: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -2988,47 +3094,49 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
 	9,  // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
-	37, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	39, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
 	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
 	12, // 10: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
-	17, // 11: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	19, // 11: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
 	1,  // 12: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
-	38, // 13: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	40, // 13: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
 	5,  // 14: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	39, // 15: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	40, // 16: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	34, // 17: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	34, // 18: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	41, // 15: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	42, // 16: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	36, // 17: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	36, // 18: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
 	6,  // 19: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
 	8,  // 20: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
 	13, // 21: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
-	15, // 22: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
-	22, // 23: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
-	24, // 24: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
-	26, // 25: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
-	18, // 26: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
-	20, // 27: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
-	28, // 28: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
-	30, // 29: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
-	32, // 30: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
-	35, // 31: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	17, // 22: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	24, // 23: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	26, // 24: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	28, // 25: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	20, // 26: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	22, // 27: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	30, // 28: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	32, // 29: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	34, // 30: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	37, // 31: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
 	6,  // 32: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
-	7,  // 33: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
-	11, // 34: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
-	14, // 35: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
-	16, // 36: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
-	23, // 37: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
-	25, // 38: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
-	27, // 39: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
-	19, // 40: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
-	21, // 41: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
-	29, // 42: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
-	31, // 43: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
-	33, // 44: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
-	36, // 45: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
-	7,  // 46: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
+	15, // 33: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
+	7,  // 34: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	11, // 35: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	14, // 36: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	18, // 37: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	25, // 38: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	27, // 39: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	29, // 40: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	21, // 41: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	23, // 42: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	31, // 43: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	33, // 44: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	35, // 45: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	38, // 46: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 47: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	16, // 48: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
+	34, // [34:49] is the sub-list for method output_type
+	19, // [19:34] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -3045,7 +3153,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/ownership"
 	"tandem/ownership/history"
@@ -16,7 +17,6 @@ import (
 func (a *app) callsCommand() *cobra.Command {
 	var (
 		f                        ownership.CallFilter
-		region                   ownership.Region
 		partition, state, cursor string
 		limit                    int
 	)
@@ -27,7 +27,8 @@ func (a *app) callsCommand() *cobra.Command {
 so that late notifications do no harm.`,
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
-  tandem calls 57dab8b1-894c-409a-b240-bd8beae78896`,
+  tandem calls --region all
+  tandem calls 57dab8b1-894c-409a-b240-bd8beae78896   in whichever region it is`,
 		Args: cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
@@ -47,7 +48,7 @@ so that late notifications do no harm.`,
 				}
 				f.State = s
 			}
-			page, err := c.CallsIn(ctx, region, f, cursor, limit)
+			page, err := c.Calls(ctx, f, cursor, limit)
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ so that late notifications do no harm.`,
 		}),
 	}
 	flags := c.Flags()
-	flags.StringVar((*string)(&region), "region", "", "the asked node's region; of another one it says whom to ask")
+	a.regionFlag(c, "of another region, or of all: then the limit is each region's")
 	flags.StringVar((*string)(&f.Node), "node", "", "only calls that this node acts for, those reserved for it included")
 	flags.StringVar(&partition, "partition", "", "only calls of this partition")
 	flags.StringVar((*string)(&f.Tenant), "tenant", "", "only calls of this tenant")
@@ -75,7 +76,7 @@ so that late notifications do no harm.`,
 	return c
 }
 
-func callRows(calls []ownership.Call) [][]string {
+func callRows(calls []api.CallIn) [][]string {
 	now := time.Now()
 	rows := [][]string{{"CALL", "STATE", "OWNER", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
 	for _, k := range calls {
@@ -84,12 +85,12 @@ func callRows(calls []ownership.Call) [][]string {
 			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
 		})
 	}
-	return rows
+	return inRegion(rows, calls, func(k api.CallIn) ownership.Region { return k.Region })
 }
 
 // orphanRows shows what is needed to rejoin calls whose media died with their
 // node: the meeting (thread and organizer) and in whose tenant it is.
-func orphanRows(calls []ownership.Call) [][]string {
+func orphanRows(calls []api.CallIn) [][]string {
 	now := time.Now()
 	rows := [][]string{{"CALL", "TENANT", "THREAD", "ORGANIZER", "OBSERVED", "APP", "LOST WITH", "ANSWERED"}}
 	for _, k := range calls {
@@ -98,7 +99,7 @@ func orphanRows(calls []ownership.Call) [][]string {
 			dash(string(k.Placement.Owner)), ago(k.AnsweredAt, now),
 		})
 	}
-	return rows
+	return inRegion(rows, calls, func(k api.CallIn) ownership.Region { return k.Region })
 }
 
 func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {

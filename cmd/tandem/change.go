@@ -16,7 +16,7 @@ import (
 func (a *app) changeCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
-		a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(),
+		a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), a.tokensCommand(), rulesVerbs{a}.rulesCommand(),
 	}
 }
 

@@ -25,6 +25,8 @@ const defaultAddr = "http://127.0.0.1:8470"
 // clientFlags are the flags of every command that asks a running node.
 type clientFlags struct {
 	addr, caFile, format, consistency string
+
+	region ownership.Region // of the commands that have such a flag
 }
 
 // register makes the flags known to every command: those that ask no node do
@@ -67,10 +69,25 @@ func (a *app) asking(do func(context.Context, *client.Client, []string) error) f
 			return usage("%w", err)
 		}
 		defer c.Close()
-		c.Consistency = a.client.consistency
+		c.Consistency, c.Region = a.client.consistency, a.client.region
+		c.Gathered = a.missing
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return asExit(do(ctx, c, args))
+	}
+}
+
+// regionFlag lets a command ask for another region.
+func (a *app) regionFlag(c *cobra.Command, what string) {
+	c.Flags().StringVar((*string)(&a.client.region), "region", "", what)
+}
+
+// missing says on stderr which regions are not in an answer.
+func (a *app) missing(g api.Gathered) {
+	for _, p := range g.Parts {
+		if p.Partial {
+			a.done("region %s is missing: %s", p.Region, p.Error)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ func (a *app) eventsCommand() *cobra.Command {
 			return err
 		}),
 	}
+	a.regionFlag(c, "of another region")
 	c.Flags().Uint64Var(&after, "after", 0, "only events with a higher number")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted; resumes after a lost connection")
 	return c

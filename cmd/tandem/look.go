@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,6 +89,7 @@ func (a *app) nodesCommand() *cobra.Command {
 			return a.print(nodes, func() [][]string { return nodeRows(nodes) })
 		}),
 	}
+	a.regionFlag(c, "of another region, or of all")
 	return c
 }
 
@@ -103,11 +105,11 @@ func nodeRows(nodes []api.Node) [][]string {
 			strconv.Itoa(n.Partitions), yes(n.Voter && n.State != ownership.NodeGone), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
 		})
 	}
-	return rows
+	return inRegion(rows, nodes, func(n api.Node) ownership.Region { return n.Region })
 }
 
 func (a *app) partitionsCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "partitions [list | [show] NUMBER]",
 		Short: "who owns which partition, and in which epoch",
 		Args:  cobra.ArbitraryArgs,
@@ -121,7 +123,7 @@ func (a *app) partitionsCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.print(p, func() [][]string { return partitionRows([]ownership.Partition{p}) })
+				return a.print(p, func() [][]string { return partitionRows([]api.PartitionIn{{Partition: p}}) })
 			}
 			all, err := c.Partitions(ctx)
 			if err != nil {
@@ -130,14 +132,28 @@ func (a *app) partitionsCommand() *cobra.Command {
 			return a.print(all, func() [][]string { return partitionRows(all) })
 		}),
 	}
+	a.regionFlag(c, "of another region, or of all")
+	return c
 }
 
-func partitionRows(all []ownership.Partition) [][]string {
+// inRegion puts a column of regions in front of a table, where several are in it.
+func inRegion[T any](rows [][]string, all []T, region func(T) ownership.Region) [][]string {
+	if !slices.ContainsFunc(all, func(v T) bool { return region(v) != region(all[0]) }) {
+		return rows
+	}
+	rows[0] = append([]string{"REGION"}, rows[0]...)
+	for i, v := range all {
+		rows[i+1] = append([]string{string(region(v))}, rows[i+1]...)
+	}
+	return rows
+}
+
+func partitionRows(all []api.PartitionIn) [][]string {
 	rows := [][]string{{"PARTITION", "OWNER", "EPOCH", "LIVE", "BORN ON", "RETIRED"}}
 	for _, p := range all {
 		rows = append(rows, []string{p.ID.String(), string(p.Owner), p.Epoch.String(), strconv.Itoa(p.Live), string(p.BornOn), yes(p.Retired)})
 	}
-	return rows
+	return inRegion(rows, all, func(p api.PartitionIn) ownership.Region { return p.Region })
 }
 
 func partitionID(s string) (ownership.PartitionID, error) {
@@ -171,20 +187,42 @@ func (a *app) regionsCommand() *cobra.Command {
 }
 
 func regionRows(regions []api.Region) [][]string {
-	rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "AS OF", "URL"}}
+	rows := [][]string{{"REGION", "HEALTHY", "NODES", "LIVE", "CAPACITY", "ROOM BY APP", "DOORS", "RTT", "AS OF", "RULES", "VERSION", "DRIFT", "URL"}}
 	for _, r := range regions {
-		asOf := "now"
+		asOf, doors := "now", "-"
 		if !r.Here {
 			asOf = "never"
 			if !r.AsOf.IsZero() {
-				asOf = r.AsOf.Format("15:04:05")
+				asOf = r.AsOf.Format("15:04:05") + " (" + dash(r.Age) + " ago)"
 			}
+			answered := 0
+			for _, d := range r.Doors {
+				if d.Answered {
+					answered++
+				}
+			}
+			doors = fmt.Sprintf("%d of %d", answered, len(r.Doors))
 		}
 		counts := []string{strconv.Itoa(r.Nodes), strconv.Itoa(r.Live), strconv.Itoa(r.Capacity)}
 		if r.Partial {
 			counts = []string{"?", "?", "?"}
 		}
-		rows = append(rows, []string{string(r.Name), yes(r.Healthy), counts[0], counts[1], counts[2], asOf, dash(r.URL)})
+		var apps []string
+		for _, app := range r.Apps {
+			room := strconv.Itoa(app.Room)
+			if !app.Healthy {
+				room = "sick"
+			}
+			apps = append(apps, fmt.Sprintf("%.8s %s", app.App, room))
+		}
+		rules := "-"
+		if r.Rules != nil {
+			rules = fmt.Sprintf("%d %.8s", r.Rules.Number, r.Rules.Digest)
+		}
+		rows = append(rows, []string{
+			string(r.Name), yes(r.Healthy), counts[0], counts[1], counts[2], dash(strings.Join(apps, ", ")), doors, dash(r.RTT), asOf,
+			rules, dash(strings.Join(r.Versions, ", ")), dash(strings.Join(r.Drift, "; ")), dash(r.URL),
+		})
 	}
 	return rows
 }

@@ -41,6 +41,10 @@ const (
 	RulesSet   Kind = "rules-set"   // an operator set rules in this region
 	RulesTaken Kind = "rules-taken" // the region took newer rules of another one
 	RulesMet   Kind = "rules-met"   // rules that were set in two regions at once: one of them won
+	// Somebody's rules differ from the region's for longer than a change takes to travel,
+	// or agree with them again.
+	RulesDiffer Kind = "rules-differ"
+	RulesAgree  Kind = "rules-agree"
 
 	// Gap is never in a history: it tells a reader that older events than the next
 	// one, which it has not seen, are no longer kept.

@@ -15,7 +15,7 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatTokens
 	case ownership.TakeUp, ownership.Records, ownership.Found, ownership.SetLease, ownership.Lapse, ownership.Reclaim:
 		return ownership.FormatReservations
-	case ownership.SetRules:
+	case ownership.SetRules, ownership.TellRules:
 		return ownership.FormatRules
 	}
 	return 1
@@ -78,6 +78,8 @@ func wrapRegionAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool 
 		cmd.Act = &tablepb.Command_Reclaim{Reclaim: &tablepb.Reclaim{At: w.ns(a.At), Node: string(a.Node)}}
 	case ownership.SetRules:
 		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
+	case ownership.TellRules:
+		cmd.Act = &tablepb.Command_TellRules{TellRules: &tablepb.TellRules{At: w.ns(a.At), Text: a.Text, Agree: a.Agree}}
 	default:
 		return false
 	}
@@ -99,6 +101,10 @@ func unwrapRegionAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		return a
 	case *tablepb.Command_SetRules:
 		return r.setRules(x.SetRules)
+	case *tablepb.Command_TellRules:
+		m := x.TellRules
+		r.known(m)
+		return ownership.TellRules{At: Time(m.GetAt()), Text: m.GetText(), Agree: m.GetAgree()}
 	case *tablepb.Command_Found:
 		m := x.Found
 		r.known(m)

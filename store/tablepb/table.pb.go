@@ -56,6 +56,7 @@ type Command struct {
 	//	*Command_Lapse
 	//	*Command_Reclaim
 	//	*Command_SetRules
+	//	*Command_TellRules
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -303,6 +304,15 @@ func (x *Command) GetSetRules() *SetRules {
 	return nil
 }
 
+func (x *Command) GetTellRules() *TellRules {
+	if x != nil {
+		if x, ok := x.Act.(*Command_TellRules); ok {
+			return x.TellRules
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -392,7 +402,11 @@ type Command_Reclaim struct {
 }
 
 type Command_SetRules struct {
-	SetRules *SetRules `protobuf:"bytes,23,opt,name=set_rules,json=setRules,proto3,oneof"` // format 4 and later
+	SetRules *SetRules `protobuf:"bytes,23,opt,name=set_rules,json=setRules,proto3,oneof"` // this and the next one: format 4 and later
+}
+
+type Command_TellRules struct {
+	TellRules *TellRules `protobuf:"bytes,24,opt,name=tell_rules,json=tellRules,proto3,oneof"`
 }
 
 func (*Command_Claims) isCommand_Act() {}
@@ -438,6 +452,8 @@ func (*Command_Lapse) isCommand_Act() {}
 func (*Command_Reclaim) isCommand_Act() {}
 
 func (*Command_SetRules) isCommand_Act() {}
+
+func (*Command_TellRules) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2184,6 +2200,66 @@ func (x *SetRules) GetTaken() bool {
 	return false
 }
 
+type TellRules struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Agree         bool                   `protobuf:"varint,3,opt,name=agree,proto3" json:"agree,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TellRules) Reset() {
+	*x = TellRules{}
+	mi := &file_table_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TellRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TellRules) ProtoMessage() {}
+
+func (x *TellRules) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TellRules.ProtoReflect.Descriptor instead.
+func (*TellRules) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TellRules) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *TellRules) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *TellRules) GetAgree() bool {
+	if x != nil {
+		return x.Agree
+	}
+	return false
+}
+
 // RulesVersion is the record of one version of the region's rules.
 type RulesVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2200,7 +2276,7 @@ type RulesVersion struct {
 
 func (x *RulesVersion) Reset() {
 	*x = RulesVersion{}
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2288,7 @@ func (x *RulesVersion) String() string {
 func (*RulesVersion) ProtoMessage() {}
 
 func (x *RulesVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2301,7 @@ func (x *RulesVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
 func (*RulesVersion) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{27}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RulesVersion) GetNumber() uint64 {
@@ -2295,7 +2371,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2383,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2396,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2411,7 +2487,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2499,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2512,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Node) GetId() string {
@@ -2568,7 +2644,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2656,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2669,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -2660,7 +2736,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2748,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2761,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Reservation) GetNode() string {
@@ -2759,7 +2835,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2847,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2860,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -2980,7 +3056,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3068,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3081,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3050,7 +3126,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3138,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3151,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3185,7 +3261,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3273,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3286,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3324,7 +3400,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3412,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3425,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3433,7 +3509,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\x82\t\n" +
+	"\vtable.proto\x12\ftandem.table\"\xbc\t\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -3460,7 +3536,9 @@ const file_table_proto_rawDesc = "" +
 	"\tset_lease\x18\x14 \x01(\v2\x16.tandem.table.SetLeaseH\x00R\bsetLease\x12+\n" +
 	"\x05lapse\x18\x15 \x01(\v2\x13.tandem.table.LapseH\x00R\x05lapse\x121\n" +
 	"\areclaim\x18\x16 \x01(\v2\x15.tandem.table.ReclaimH\x00R\areclaim\x125\n" +
-	"\tset_rules\x18\x17 \x01(\v2\x16.tandem.table.SetRulesH\x00R\bsetRulesB\x05\n" +
+	"\tset_rules\x18\x17 \x01(\v2\x16.tandem.table.SetRulesH\x00R\bsetRules\x128\n" +
+	"\n" +
+	"tell_rules\x18\x18 \x01(\v2\x17.tandem.table.TellRulesH\x00R\ttellRulesB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
@@ -3596,7 +3674,11 @@ const file_table_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x120\n" +
 	"\x05rules\x18\x02 \x01(\v2\x1a.tandem.table.RulesVersionR\x05rules\x12\x16\n" +
 	"\x06expect\x18\x03 \x01(\x04R\x06expect\x12\x14\n" +
-	"\x05taken\x18\x04 \x01(\bR\x05taken\"\x9e\x01\n" +
+	"\x05taken\x18\x04 \x01(\bR\x05taken\"E\n" +
+	"\tTellRules\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
+	"\x05agree\x18\x03 \x01(\bR\x05agree\"\x9e\x01\n" +
 	"\fRulesVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
@@ -3749,7 +3831,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -3778,16 +3860,17 @@ var file_table_proto_goTypes = []any{
 	(*RevokeToken)(nil),  // 24: tandem.table.RevokeToken
 	(*UseToken)(nil),     // 25: tandem.table.UseToken
 	(*SetRules)(nil),     // 26: tandem.table.SetRules
-	(*RulesVersion)(nil), // 27: tandem.table.RulesVersion
-	(*DoorToken)(nil),    // 28: tandem.table.DoorToken
-	(*Node)(nil),         // 29: tandem.table.Node
-	(*Partition)(nil),    // 30: tandem.table.Partition
-	(*Reservation)(nil),  // 31: tandem.table.Reservation
-	(*Call)(nil),         // 32: tandem.table.Call
-	(*Candidate)(nil),    // 33: tandem.table.Candidate
-	(*Event)(nil),        // 34: tandem.table.Event
-	(*Meta)(nil),         // 35: tandem.table.Meta
-	(*SnapshotHead)(nil), // 36: tandem.table.SnapshotHead
+	(*TellRules)(nil),    // 27: tandem.table.TellRules
+	(*RulesVersion)(nil), // 28: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 29: tandem.table.DoorToken
+	(*Node)(nil),         // 30: tandem.table.Node
+	(*Partition)(nil),    // 31: tandem.table.Partition
+	(*Reservation)(nil),  // 32: tandem.table.Reservation
+	(*Call)(nil),         // 33: tandem.table.Call
+	(*Candidate)(nil),    // 34: tandem.table.Candidate
+	(*Event)(nil),        // 35: tandem.table.Event
+	(*Meta)(nil),         // 36: tandem.table.Meta
+	(*SnapshotHead)(nil), // 37: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -3812,27 +3895,28 @@ var file_table_proto_depIdxs = []int32{
 	13, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
 	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
 	26, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
-	2,  // 22: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 23: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 24: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 25: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 26: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 27: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 28: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 29: tandem.table.Records.records:type_name -> tandem.table.Record
-	29, // 30: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 31: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 32: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	28, // 33: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	27, // 34: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
-	31, // 35: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	33, // 36: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	33, // 37: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	27, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
+	2,  // 23: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	4,  // 24: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	3,  // 25: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	5,  // 26: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	7,  // 27: tandem.table.Record.release:type_name -> tandem.table.Release
+	6,  // 28: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	8,  // 29: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	9,  // 30: tandem.table.Records.records:type_name -> tandem.table.Record
+	30, // 31: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 32: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 33: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	29, // 34: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	28, // 35: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	32, // 36: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	34, // 37: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	34, // 38: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -3863,6 +3947,7 @@ func file_table_proto_init() {
 		(*Command_Lapse)(nil),
 		(*Command_Reclaim)(nil),
 		(*Command_SetRules)(nil),
+		(*Command_TellRules)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3870,7 +3955,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -55,6 +55,7 @@ func Acts() []ownership.Act {
 		ownership.SetRules{At: at(1), Expect: 6, Taken: true, Rules: ownership.Rules{
 			Number: 7, Digest: ownership.RulesDigest("rules: []"), Text: "rules: []", Origin: "amer", By: "alice", At: at(2), Note: "none",
 		}},
+		ownership.TellRules{At: at(1), Text: "region amer has others", Agree: true},
 	}
 }
 

@@ -1,0 +1,296 @@
+package admin
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humahttprouter"
+
+	"tandem/admin/api"
+	"tandem/ownership"
+)
+
+// Any node shows any region: a read that names another region is sent on to that
+// region's doors, as it is, in the name of whoever asked here, and their answer passes
+// through. What was sent on is never sent on again.
+
+// Elsewhere reaches the admin doors of the other regions. Their errors wrap
+// ownership.ErrUnknown and ownership.ErrUnreachable.
+type Elsewhere interface {
+	// Get asks a region, bounded in time and size, in the name of ownership.Operator.
+	Get(ctx context.Context, region ownership.Region, pathAndQuery string) (*http.Response, error)
+	// Stream is the same for an answer that goes on until the context's end.
+	Stream(ctx context.Context, region ownership.Region, pathAndQuery string, header http.Header) (*http.Response, error)
+}
+
+// reach says how far a read goes beyond this region.
+type reach int
+
+const (
+	toOne    reach = iota + 1 // the region that is asked for
+	toAll                     // that, or all of them, gathered
+	untilOne                  // that, or whichever knows the call
+	asStream                  // the region that is asked for, for as long as it goes on
+)
+
+const (
+	metaReach = "reach" // in an operation's metadata
+	forwarded = "Tandem-Forwarded"
+	gatherIn  = 3 * time.Second // the time that other regions have, together
+)
+
+// far lets a read reach other regions.
+func far(op huma.Operation, how reach) huma.Operation {
+	op.Metadata[metaReach] = how
+	op.Errors = append(op.Errors, http.StatusBadGateway)
+	if !strings.Contains(op.Path, "{") {
+		op.Errors = append(op.Errors, http.StatusNotFound) // the region
+	}
+	return op
+}
+
+// isAll reports whether all regions are asked for.
+func isAll(r ownership.Region) bool { return r == "all" || r == "*" }
+
+// abroad sends reads of other regions on, and answers in their place.
+func (d *Door) abroad(ctx huma.Context, next func(huma.Context)) {
+	how, _ := ctx.Operation().Metadata[metaReach].(reach)
+	region := ownership.Region(ctx.Query("region"))
+	if region == d.cfg.Region || region == "" && how != untilOne {
+		next(ctx)
+		return
+	}
+	r, w, _ := humahttprouter.Unwrap(ctx)
+	if how == 0 { // only the region itself shows its tokens
+		writeProblem(w, http.StatusMisdirectedRequest, d.elsewhere(region))
+		return
+	}
+	sent := caller(ctx.Context()).pass != "" || r.Header.Get(forwarded) != ""
+	switch {
+	case region == "":
+		if sent || !d.search(ctx.Context(), w, r, ctx.Param("id")) {
+			next(ctx)
+		}
+	case isAll(region) && how != toAll:
+		writeProblem(w, http.StatusBadRequest, "This is told of one region at a time: name it.")
+	case !isAll(region) && !d.hasRegion(region):
+		writeProblem(w, http.StatusNotFound, fmt.Sprintf("There is no region %q.", string(region)))
+	case sent || d.deps.Elsewhere == nil:
+		writeProblem(w, http.StatusMisdirectedRequest, d.elsewhere(region))
+	case isAll(region):
+		d.gather(ctx.Context(), w, r)
+	case how == asStream:
+		d.passStream(ctx.Context(), w, r, region)
+	default:
+		resp, err := d.deps.Elsewhere.Get(ctx.Context(), region, hence(r, "region"))
+		if err != nil {
+			refuseWith(w, problem(err))
+			return
+		}
+		defer resp.Body.Close()
+		passOn(w, resp, region)
+	}
+}
+
+// others are the other regions, in the configuration's order.
+func (d *Door) others() (all []ownership.Region) {
+	for _, r := range d.regions() {
+		if !r.Here {
+			all = append(all, r.Name)
+		}
+	}
+	return all
+}
+
+func (d *Door) hasRegion(name ownership.Region) bool {
+	for _, r := range d.regions() {
+		if r.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// elsewhere says which door to ask about another region.
+func (d *Door) elsewhere(name ownership.Region) string {
+	for _, r := range d.regions() {
+		if r.Name == name {
+			return fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, cmp.Or(r.AdminURL, "its admin door"))
+		}
+	}
+	return fmt.Sprintf("This is a node of %s, and it asks no other one for somebody else.", d.cfg.Region)
+}
+
+// hence is the request's path and query without some of its parameters: older software
+// knows no region.
+func hence(r *http.Request, without ...string) string {
+	q := r.URL.Query()
+	for _, name := range without {
+		q.Del(name)
+	}
+	if len(q) == 0 {
+		return r.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath() + "?" + q.Encode()
+}
+
+// refuseWith writes a problem.
+func refuseWith(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	var known huma.StatusError
+	if errors.As(err, &known) {
+		status = known.GetStatus()
+	}
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	writeProblem(w, status, err.Error())
+}
+
+// passOn answers with what another region answered. What that door has against this node is
+// no fault of whoever asked here.
+func passOn(w http.ResponseWriter, resp *http.Response, region ownership.Region) {
+	h := w.Header()
+	for name, values := range resp.Header {
+		if name == "Content-Type" || name == "Retry-After" || strings.HasPrefix(name, "Tandem-") {
+			h[name] = values
+		}
+	}
+	h.Set("Tandem-Region", string(region))
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusTooManyRequests:
+		writeProblem(w, http.StatusBadGateway, refusalOf(resp, region).Error())
+		return
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body) // a caller that has gone needs no answer
+}
+
+// refusalOf says what another region's door has against a request.
+func refusalOf(resp *http.Response, region ownership.Region) error {
+	var told huma.ErrorModel
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // half a problem still has its status
+	if json.Unmarshal(text, &told) != nil || told.Detail == "" {
+		told.Detail = "it says no more"
+	}
+	return fmt.Errorf("region %s answers %d: %s", region, resp.StatusCode, told.Detail)
+}
+
+// answerOf is one region's whole answer.
+type answerOf struct {
+	region ownership.Region
+	status int
+	header http.Header
+	body   []byte
+	err    error // it did not answer, or refused
+}
+
+func (a answerOf) reader() io.ReadCloser { return io.NopCloser(bytes.NewReader(a.body)) }
+
+// askAll asks regions at the same time, and gives each answer as it comes.
+func (d *Door) askAll(ctx context.Context, paths map[ownership.Region]string) <-chan answerOf {
+	answers := make(chan answerOf, len(paths))
+	for region, path := range paths {
+		go func() {
+			a := answerOf{region: region}
+			defer func() { answers <- a }()
+			resp, err := d.deps.Elsewhere.Get(ctx, region, path)
+			if a.err = err; err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			if a.status, a.header = resp.StatusCode, resp.Header; a.status != http.StatusOK {
+				a.err = refusalOf(resp, region)
+				return
+			}
+			a.body, a.err = io.ReadAll(resp.Body)
+		}()
+	}
+	return answers
+}
+
+// search answers with what the region says that knows a call which this one does not;
+// false: none does.
+func (d *Door) search(ctx context.Context, w http.ResponseWriter, r *http.Request, raw string) bool {
+	id, err := ownership.ParseCallID(raw)
+	if _, here := d.deps.Table.Call(id); err != nil || here || d.deps.Elsewhere == nil {
+		return false
+	}
+	paths := map[ownership.Region]string{}
+	for _, region := range d.others() {
+		paths[region] = hence(r)
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatherIn)
+	defer cancel()
+	var missing []error
+	answers := d.askAll(ctx, paths)
+	for range paths {
+		switch a := <-answers; {
+		case a.err == nil:
+			passOn(w, &http.Response{StatusCode: a.status, Header: a.header, Body: a.reader()}, a.region)
+			return true
+		case a.status != http.StatusNotFound:
+			missing = append(missing, a.err)
+		}
+	}
+	if len(missing) == 0 {
+		return false
+	}
+	refuseWith(w, unavailable(fmt.Sprintf("Region %s knows no call %s, and not all others can be asked: %s.", d.cfg.Region, id, errors.Join(missing...))))
+	return true
+}
+
+// passStream passes another region's events on until the reader's token ends.
+func (d *Door) passStream(ctx context.Context, w http.ResponseWriter, r *http.Request, region ownership.Region) {
+	reader := caller(ctx)
+	if !d.streams.enter(reader.hash) {
+		refuseWith(w, unavailable(busyStreams))
+		return
+	}
+	defer d.streams.leave(reader.hash)
+	ctx, cancel := context.WithCancel(ctx)
+	closed := make(chan struct{})
+	defer func() { cancel(); <-closed }()
+	go func() {
+		defer close(closed)
+		select {
+		case <-d.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	header := http.Header{"Accept": {"text/event-stream"}}
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		header.Set("Last-Event-ID", last)
+	}
+	resp, err := d.deps.Elsewhere.Stream(ctx, region, hence(r, "region"), header)
+	if err != nil {
+		refuseWith(w, problem(err))
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		passOn(w, resp, region)
+		return
+	}
+	w.Header().Set("Tandem-Region", string(region))
+	s := newEventStream(w, true)
+	for buf := make([]byte, 32<<10); ; {
+		n, err := resp.Body.Read(buf)
+		if !d.auth.still(reader, api.RoleRead) || err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
+		}
+		if _, wrong := s.w.Write(buf[:n]); wrong != nil || s.flush() != nil || err != nil {
+			return
+		}
+	}
+}

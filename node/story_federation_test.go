@@ -1,0 +1,148 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/admin"
+	"tandem/admin/api"
+	"tandem/admin/client"
+	"tandem/ownership"
+	"tandem/ownership/history"
+)
+
+// guarded sets up an admin token in each region, and none towards the other: the doors
+// open by the keys that all share.
+func guarded(x *seat, c *Config) {
+	inProcess(x, c)
+	file := x.s.path(x.region + "-tokens.yaml")
+	must(x.s.t, os.WriteFile(file, fmt.Appendf(nil, "tokens:\n  - {name: alice, roles: [operate], sha256: %s}\n", admin.HashToken(x.s.plan.token)), 0o600))
+	c.Admin.TokensFile = file
+}
+
+// TestRegionsKnowEachOther: with no token configured between them, they know each other's
+// nodes, partitions and apps, and the death of the node that the configuration names
+// takes nothing of that away.
+func TestRegionsKnowEachOther(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 3, token: "the-operators", shape: guarded})
+	emea, amer := s.seat("emea-2"), s.seat("amer-2")
+	knows := func() error {
+		nodes := emea.node.regions.Nodes("amer")
+		if err := not(len(nodes) == 3, "it knows %+v", nodes); err != nil {
+			return err
+		}
+		for _, p := range amer.node.table.Partitions() {
+			if n, ok := emea.node.regions.Owner("amer", p.ID); !p.Retired && (!ok || n.ID != p.Owner || n.Cluster == "") {
+				return fmt.Errorf("partition %d is %s's, and emea knows %+v", p.ID, p.Owner, n)
+			}
+		}
+		look := emea.node.regions.Look("amer", ownership.AppID(testApp))
+		return not(look.Up && look.Room > 0 && look.RTT > 0, "for a new call it is %+v", look)
+	}
+	eventually(t, "emea knows amer", knows)
+	streams := 0
+	for _, d := range emea.node.regions.Regions()[0].Doors {
+		if d.Streaming {
+			streams++
+		}
+	}
+	if streams != 3 {
+		t.Errorf("of amer's doors %d tell by streams", streams)
+	}
+	died := time.Now()
+	s.seat("amer-1").stop()
+	for time.Since(died) < 5*time.Second {
+		if !emea.node.regions.Healthy("amer") {
+			t.Fatalf("amer is down %s after the named node went: %+v", time.Since(died), emea.node.regions.Regions())
+		}
+		if age := time.Since(emea.node.regions.Regions()[0].AsOf); age > 2*time.Second {
+			t.Errorf("what is known of amer is %s old", age)
+		}
+		time.Sleep(50 * time.Millisecond) // the view is watched over a time
+	}
+	eventually(t, "emea says which door is lost", func() error {
+		r := emea.node.regions.Regions()[0]
+		for _, d := range r.Doors {
+			if d.URL == "http://"+s.seats[3].admin && !d.Answered {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", r)
+	})
+	eventually(t, "emea knows amer again", func() error {
+		for _, n := range emea.node.regions.Nodes("amer") {
+			if n.ID == "amer-1" && n.State != "silent" {
+				return fmt.Errorf("amer-1 is %s", n.State)
+			}
+		}
+		return knows()
+	})
+}
+
+// TestOneViewFromAnyNode: at one node of emea, with emea's token, all of amer is seen;
+// with amer cut off, what is missing is marked, and the answer comes in time.
+func TestOneViewFromAnyNode(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 2, token: "the-operators", shape: guarded})
+	emea, amer := s.seat("emea-2"), s.seat("amer-2")
+	id := newCall()
+	if a := s.post(amer.webhook(), s.token(testTenant), sample(t, incoming, id)); a.status >= 400 {
+		t.Fatalf("a call at amer: %d %s", a.status, a.body)
+	} else if a.location() != "" {
+		s.post(a.location(), s.token(testTenant), sample(t, incoming, id))
+	}
+	c, err := client.New(emea.admin, s.plan.token, "")
+	must(t, err)
+	t.Cleanup(c.Close)
+	var told api.Gathered
+	c.Gathered = func(g api.Gathered) { told = g }
+	eventually(t, "emea sees amer", func() error {
+		return not(emea.node.regions.Look("amer", testApp).Up, "%+v", emea.node.regions.Regions())
+	})
+	call, err := c.Call(t.Context(), string(id))
+	must(t, err)
+	why, err := c.ExplainCall(t.Context(), string(id))
+	if err != nil || call.ID != id || why.Call != id || !strings.HasPrefix(string(why.Partition.Owner), "amer-") {
+		t.Errorf("of amer's call emea says %+v, %+v, %v", call, why, err)
+	}
+	c.Region = "amer"
+	nodes, err := c.Nodes(t.Context())
+	if err != nil || len(nodes) != 2 || nodes[0].ID != "amer-1" {
+		t.Errorf("amer's nodes are %+v, %v", nodes, err)
+	}
+	seen := false
+	must(t, c.Events(t.Context(), 0, false, func(e history.Event) error { seen = seen || e.Call == id; return nil }))
+	if !seen {
+		t.Error("amer's events do not tell of its call")
+	}
+	c.Region = "all"
+	page, err := c.Calls(t.Context(), ownership.CallFilter{}, "", 0)
+	if err != nil || !contains(page, id) || page.Items[0].Region != "amer" || told.Partial || len(told.Parts) != 2 {
+		t.Errorf("all calls are %+v, %v", page, err)
+	}
+	c.Region = ""
+	regions, err := c.Regions(t.Context())
+	if err != nil || len(regions) != 2 || len(regions[1].Doors) != 2 || regions[1].RTT == "" || regions[1].Age == "" || len(regions[1].List) != 2 || len(regions[1].Apps) != 1 || len(regions[1].Drift) != 0 {
+		t.Errorf("the regions are %+v, %v", regions, err)
+	}
+	for _, x := range s.of("amer") {
+		x.stop()
+	}
+	c.Region = "all"
+	began := time.Now()
+	nodes, err = c.Nodes(t.Context())
+	if took := time.Since(began); err != nil || len(nodes) != 2 || !told.Partial || told.Parts[1].Error == "" || took > 4*time.Second {
+		t.Errorf("without amer, after %s: %+v, %+v, %v", took, nodes, told, err)
+	}
+	down := time.Now()
+	for emea.node.regions.Healthy("amer") {
+		if time.Since(down) > 3*time.Second {
+			t.Fatalf("amer is up 3 s after its death: %+v", emea.node.regions.Regions())
+		}
+		time.Sleep(20 * time.Millisecond) // the view is watched over a time
+	}
+}
