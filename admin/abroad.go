@@ -32,6 +32,18 @@ type Elsewhere interface {
 	Stream(ctx context.Context, region ownership.Region, pathAndQuery string, header http.Header) (*http.Response, error)
 }
 
+// abroad is the part of the door that reaches the other regions.
+type abroad struct {
+	self    ownership.Region
+	doors   Elsewhere // nil: nobody reaches them
+	regions func() []api.Region
+	table   Table
+	auth    *guard
+	streams *places
+	router  http.Handler // this door's own paths
+	closing <-chan struct{}
+}
+
 // reach says how far a read goes beyond this region.
 type reach int
 
@@ -61,37 +73,37 @@ func far(op huma.Operation, how reach) huma.Operation {
 // isAll reports whether all regions are asked for.
 func isAll(r ownership.Region) bool { return r == "all" || r == "*" }
 
-// abroad sends reads of other regions on, and answers in their place.
-func (d *Door) abroad(ctx huma.Context, next func(huma.Context)) {
+// reach sends reads of other regions on, and answers in their place.
+func (x *abroad) reach(ctx huma.Context, next func(huma.Context)) {
 	how, _ := ctx.Operation().Metadata[metaReach].(reach)
 	region := ownership.Region(ctx.Query("region"))
-	if region == d.cfg.Region || region == "" && how != untilOne {
+	if region == x.self || region == "" && how != untilOne {
 		next(ctx)
 		return
 	}
 	r, w, _ := humahttprouter.Unwrap(ctx)
 	if how == 0 { // only the region itself shows its tokens
-		writeProblem(w, http.StatusMisdirectedRequest, d.elsewhere(region))
+		writeProblem(w, http.StatusMisdirectedRequest, x.elsewhere(region))
 		return
 	}
 	sent := caller(ctx.Context()).pass != "" || r.Header.Get(forwarded) != ""
 	switch {
 	case region == "":
-		if sent || !d.search(ctx.Context(), w, r, ctx.Param("id")) {
+		if sent || !x.search(ctx.Context(), w, r, ctx.Param("id")) {
 			next(ctx)
 		}
 	case isAll(region) && how != toAll:
 		writeProblem(w, http.StatusBadRequest, "This is told of one region at a time: name it.")
-	case !isAll(region) && !d.hasRegion(region):
+	case !isAll(region) && !x.knows(region):
 		writeProblem(w, http.StatusNotFound, fmt.Sprintf("There is no region %q.", string(region)))
-	case sent || d.deps.Elsewhere == nil:
-		writeProblem(w, http.StatusMisdirectedRequest, d.elsewhere(region))
+	case sent || x.doors == nil:
+		writeProblem(w, http.StatusMisdirectedRequest, x.elsewhere(region))
 	case isAll(region):
-		d.gather(ctx.Context(), w, r)
+		x.gather(ctx.Context(), w, r)
 	case how == asStream:
-		d.passStream(ctx.Context(), w, r, region)
+		x.passStream(ctx.Context(), w, r, region)
 	default:
-		resp, err := d.deps.Elsewhere.Get(ctx.Context(), region, hence(r, "region"))
+		resp, err := x.doors.Get(ctx.Context(), region, hence(r, "region"))
 		if err != nil {
 			refuseWith(w, problem(err))
 			return
@@ -102,8 +114,8 @@ func (d *Door) abroad(ctx huma.Context, next func(huma.Context)) {
 }
 
 // others are the other regions, in the configuration's order.
-func (d *Door) others() (all []ownership.Region) {
-	for _, r := range d.regions() {
+func (x *abroad) others() (all []ownership.Region) {
+	for _, r := range x.regions() {
 		if !r.Here {
 			all = append(all, r.Name)
 		}
@@ -111,8 +123,8 @@ func (d *Door) others() (all []ownership.Region) {
 	return all
 }
 
-func (d *Door) hasRegion(name ownership.Region) bool {
-	for _, r := range d.regions() {
+func (x *abroad) knows(name ownership.Region) bool {
+	for _, r := range x.regions() {
 		if r.Name == name {
 			return true
 		}
@@ -121,13 +133,13 @@ func (d *Door) hasRegion(name ownership.Region) bool {
 }
 
 // elsewhere says which door to ask about another region.
-func (d *Door) elsewhere(name ownership.Region) string {
-	for _, r := range d.regions() {
+func (x *abroad) elsewhere(name ownership.Region) string {
+	for _, r := range x.regions() {
 		if r.Name == name {
-			return fmt.Sprintf("This is a node of %s; ask one of %s at %s.", d.cfg.Region, name, cmp.Or(r.AdminURL, "its admin door"))
+			return fmt.Sprintf("This is a node of %s; ask one of %s at %s.", x.self, name, cmp.Or(r.AdminURL, "its admin door"))
 		}
 	}
-	return fmt.Sprintf("This is a node of %s, and it asks no other one for somebody else.", d.cfg.Region)
+	return fmt.Sprintf("This is a node of %s, and it asks no other one for somebody else.", x.self)
 }
 
 // hence is the request's path and query without some of its parameters: older software
@@ -197,13 +209,13 @@ type answerOf struct {
 func (a answerOf) reader() io.ReadCloser { return io.NopCloser(bytes.NewReader(a.body)) }
 
 // askAll asks regions at the same time, and gives each answer as it comes.
-func (d *Door) askAll(ctx context.Context, paths map[ownership.Region]string) <-chan answerOf {
+func (x *abroad) askAll(ctx context.Context, paths map[ownership.Region]string) <-chan answerOf {
 	answers := make(chan answerOf, len(paths))
 	for region, path := range paths {
 		go func() {
 			a := answerOf{region: region}
 			defer func() { answers <- a }()
-			resp, err := d.deps.Elsewhere.Get(ctx, region, path)
+			resp, err := x.doors.Get(ctx, region, path)
 			if a.err = err; err != nil {
 				return
 			}
@@ -220,19 +232,19 @@ func (d *Door) askAll(ctx context.Context, paths map[ownership.Region]string) <-
 
 // search answers with what the region says that knows a call which this one does not;
 // false: none does.
-func (d *Door) search(ctx context.Context, w http.ResponseWriter, r *http.Request, raw string) bool {
+func (x *abroad) search(ctx context.Context, w http.ResponseWriter, r *http.Request, raw string) bool {
 	id, err := ownership.ParseCallID(raw)
-	if _, here := d.deps.Table.Call(id); err != nil || here || d.deps.Elsewhere == nil {
+	if _, here := x.table.Call(id); err != nil || here || x.doors == nil {
 		return false
 	}
 	paths := map[ownership.Region]string{}
-	for _, region := range d.others() {
+	for _, region := range x.others() {
 		paths[region] = hence(r)
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherIn)
 	defer cancel()
 	var missing []error
-	answers := d.askAll(ctx, paths)
+	answers := x.askAll(ctx, paths)
 	for range paths {
 		switch a := <-answers; {
 		case a.err == nil:
@@ -245,25 +257,25 @@ func (d *Door) search(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if len(missing) == 0 {
 		return false
 	}
-	refuseWith(w, unavailable(fmt.Sprintf("Region %s knows no call %s, and not all others can be asked: %s.", d.cfg.Region, id, errors.Join(missing...))))
+	refuseWith(w, unavailable(fmt.Sprintf("Region %s knows no call %s, and not all others can be asked: %s.", x.self, id, errors.Join(missing...))))
 	return true
 }
 
 // passStream passes another region's events on until the reader's token ends.
-func (d *Door) passStream(ctx context.Context, w http.ResponseWriter, r *http.Request, region ownership.Region) {
+func (x *abroad) passStream(ctx context.Context, w http.ResponseWriter, r *http.Request, region ownership.Region) {
 	reader := caller(ctx)
-	if !d.streams.enter(reader.hash) {
+	if !x.streams.enter(reader.hash) {
 		refuseWith(w, unavailable(busyStreams))
 		return
 	}
-	defer d.streams.leave(reader.hash)
+	defer x.streams.leave(reader.hash)
 	ctx, cancel := context.WithCancel(ctx)
 	closed := make(chan struct{})
 	defer func() { cancel(); <-closed }()
 	go func() {
 		defer close(closed)
 		select {
-		case <-d.closing:
+		case <-x.closing:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -272,7 +284,7 @@ func (d *Door) passStream(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		header.Set("Last-Event-ID", last)
 	}
-	resp, err := d.deps.Elsewhere.Stream(ctx, region, hence(r, "region"), header)
+	resp, err := x.doors.Stream(ctx, region, hence(r, "region"), header)
 	if err != nil {
 		refuseWith(w, problem(err))
 		return
@@ -286,7 +298,7 @@ func (d *Door) passStream(ctx context.Context, w http.ResponseWriter, r *http.Re
 	s := newEventStream(w, true)
 	for buf := make([]byte, 32<<10); ; {
 		n, err := resp.Body.Read(buf)
-		if !d.auth.still(reader, api.RoleRead) || err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		if !x.auth.still(reader, api.RoleRead) || err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
 			panic(http.ErrAbortHandler) // an orderly end would say that there are no more
 		}
 		if _, wrong := s.w.Write(buf[:n]); wrong != nil || s.flush() != nil || err != nil {

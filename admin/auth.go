@@ -101,6 +101,7 @@ type refusal struct {
 // The refusals. An expired token and an unknown one look the same.
 var (
 	refusedToken  = &refusal{http.StatusUnauthorized, "This needs a bearer token of this door in the Authorization header."}
+	refusedPass   = &refusal{http.StatusUnauthorized, "No handle key of this region has signed this pass: handle_keys_file must be the same in every region."}
 	refusedRole   = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
 	refusedPace   = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
 	refusedBehind = &refusal{http.StatusServiceUnavailable, "Whether the region knows this token cannot be told right now."}
@@ -158,7 +159,7 @@ func (g *guard) byPass(r *http.Request, secret string) (visitor, *refusal) {
 		if !g.limiter(r.RemoteAddr).AllowN(g.now(), 1) {
 			return visitor{}, refusedPace
 		}
-		return visitor{}, refusedToken
+		return visitor{}, refusedPass
 	}
 	if err := p.Check(g.self.Deployment, string(g.self.Region), r.Method, r.URL.Path, g.now()); err != nil {
 		return visitor{}, &refusal{http.StatusUnauthorized, "This pass does not open this door: " + err.Error() + "."}

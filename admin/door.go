@@ -67,6 +67,7 @@ type Door struct {
 	watchers *places // of the summary
 	shown    shown
 	sessions *sessions
+	abroad   *abroad
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -101,6 +102,10 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
 	d.auth = newGuard(cfg, deps, d.now)
+	d.abroad = &abroad{
+		self: cfg.Region, doors: deps.Elsewhere, regions: d.regions, table: deps.Table, auth: d.auth,
+		streams: d.streams, router: d.router, closing: d.closing,
+	}
 	if err := d.auth.reload(); err != nil {
 		return nil, fmt.Errorf("building the admin door: %w", err)
 	}
@@ -133,7 +138,7 @@ func (d *Door) routes() error {
 		writeProblem(w, http.StatusMethodNotAllowed, "This path does not take this method.")
 	})
 	d.api = humahttprouter.New(r, apiConfig(d.cfg.Version))
-	d.api.UseMiddleware(d.admit, d.abroad)
+	d.api.UseMiddleware(d.admit, d.abroad.reach)
 	d.readRoutes()
 	d.stopRoutes()
 	d.callRoutes()

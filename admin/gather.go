@@ -48,8 +48,8 @@ type gathered struct {
 
 // gather answers with what all regions say, this one first. Who does not answer in time is
 // named with the reason, and is no part of the cursor: a reader would follow it for ever.
-func (d *Door) gather(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	regions := append([]ownership.Region{d.cfg.Region}, d.others()...)
+func (x *abroad) gather(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	regions := append([]ownership.Region{x.self}, x.others()...)
 	cursors := map[ownership.Region]string{}
 	if cursor := r.URL.Query().Get("cursor"); cursor != "" {
 		if cursors = readCursors(cursor); cursors == nil {
@@ -68,19 +68,19 @@ func (d *Door) gather(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			paths[region] = r.URL.EscapedPath() + "?" + q.Encode()
 		}
 	}
-	own, asked := paths[d.cfg.Region]
-	delete(paths, d.cfg.Region)
+	own, asked := paths[x.self]
+	delete(paths, x.self)
 	within, cancel := context.WithTimeout(ctx, gatherIn)
 	defer cancel()
-	coming := d.askAll(within, paths)
+	coming := x.askAll(within, paths)
 	answers := map[ownership.Region]answerOf{}
 	if asked {
-		a := d.askSelf(ctx, r, own)
+		a := x.askSelf(ctx, r, own)
 		if a.status/100 == 4 { // what is wrong with the question is so everywhere
-			passOn(w, &http.Response{StatusCode: a.status, Header: a.header, Body: a.reader()}, d.cfg.Region)
+			passOn(w, &http.Response{StatusCode: a.status, Header: a.header, Body: a.reader()}, x.self)
 			return
 		}
-		answers[d.cfg.Region] = a
+		answers[x.self] = a
 	}
 	for range paths {
 		a := <-coming
@@ -102,13 +102,13 @@ func (d *Door) gather(ctx context.Context, w http.ResponseWriter, r *http.Reques
 }
 
 // askSelf asks this door what the other regions are asked.
-func (d *Door) askSelf(ctx context.Context, r *http.Request, path string) answerOf {
+func (x *abroad) askSelf(ctx context.Context, r *http.Request, path string) answerOf {
 	self := r.Clone(ctx)
 	_, self.URL.RawQuery, _ = strings.Cut(path, "?")
-	self.Header.Set(forwarded, string(d.cfg.Region))
+	self.Header.Set(forwarded, string(x.self))
 	got := &ownAnswer{header: http.Header{}}
-	d.router.ServeHTTP(got, self)
-	a := answerOf{region: d.cfg.Region, status: got.status, header: got.header, body: got.body.Bytes()}
+	x.router.ServeHTTP(got, self)
+	a := answerOf{region: x.self, status: got.status, header: got.header, body: got.body.Bytes()}
 	if a.status != http.StatusOK {
 		a.err = refusalOf(&http.Response{StatusCode: a.status, Body: a.reader()}, a.region)
 	}

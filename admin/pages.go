@@ -119,7 +119,7 @@ func (s consoleSource) Calls(ctx context.Context, q console.Query) (console.Call
 	if err != nil {
 		return console.Calls{}, err
 	}
-	out := console.Calls{Next: page.Next, Regions: s.d.others()}
+	out := console.Calls{Next: page.Next, Regions: s.d.abroad.others()}
 	for _, c := range page.Items {
 		out.Items = append(out.Items, s.row(c.Call))
 	}

@@ -15,7 +15,7 @@ import (
 
 // callsElsewhere returns one page of another region's calls.
 func (s consoleSource) callsElsewhere(ctx context.Context, region ownership.Region, q console.Query) (console.Calls, error) {
-	if !s.d.hasRegion(region) || s.d.deps.Elsewhere == nil {
+	if !s.d.abroad.knows(region) || s.d.abroad.doors == nil {
 		return console.Calls{}, fmt.Errorf("there is no region %q that can be asked", region)
 	}
 	v := url.Values{"limit": {strconv.Itoa(pageCalls)}}
@@ -30,7 +30,7 @@ func (s consoleSource) callsElsewhere(ctx context.Context, region ownership.Regi
 	if err := s.from(ctx, region, "/v1/calls?"+v.Encode(), &page); err != nil {
 		return console.Calls{}, err
 	}
-	out := console.Calls{Next: page.Next, Regions: s.d.others()}
+	out := console.Calls{Next: page.Next, Regions: s.d.abroad.others()}
 	for _, c := range page.Items {
 		out.Items = append(out.Items, console.CallRow{Call: c.Call})
 	}
@@ -39,18 +39,18 @@ func (s consoleSource) callsElsewhere(ctx context.Context, region ownership.Regi
 
 // callElsewhere returns the page of a call that another region has.
 func (s consoleSource) callElsewhere(ctx context.Context, id ownership.CallID) (console.Call, error) {
-	if s.d.deps.Elsewhere == nil {
+	if s.d.abroad.doors == nil {
 		return console.Call{}, console.ErrNotFound
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherIn)
 	defer cancel()
 	path := "/v1/calls/" + url.PathEscape(string(id))
 	paths := map[ownership.Region]string{}
-	for _, region := range s.d.others() {
+	for _, region := range s.d.abroad.others() {
 		paths[region] = path
 	}
 	missing := console.ErrNotFound
-	answers := s.d.askAll(ctx, paths)
+	answers := s.d.abroad.askAll(ctx, paths)
 	for range paths {
 		a := <-answers
 		out := console.Call{Region: a.region}
@@ -74,7 +74,7 @@ func (s consoleSource) callElsewhere(ctx context.Context, id ownership.CallID) (
 
 // from reads what another region answers.
 func (s consoleSource) from(ctx context.Context, region ownership.Region, path string, out any) error {
-	resp, err := s.d.deps.Elsewhere.Get(ctx, region, path)
+	resp, err := s.d.abroad.doors.Get(ctx, region, path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", console.ErrUnreachable, err)
 	}

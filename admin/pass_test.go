@@ -45,7 +45,7 @@ func TestAPassOpensTheDoorForReading(t *testing.T) {
 			"a query":             {"GET", "/v1/calls?limit=3", passKey, func(p *pass.Pass) { p.Path = "/v1/calls" }, 200, `"items"`},
 			"a change":            {"PUT", "/v1/nodes/emea-2/drain", passKey, func(p *pass.Pass) { p.Method = "PUT" }, 403, "roles do not allow"},
 			"the whole table":     {"GET", "/v1/snapshot", passKey, func(*pass.Pass) {}, 403, "roles do not allow"},
-			"forged":              {"GET", "/v1/whoami", []byte("guess"), func(*pass.Pass) {}, 401, "needs a bearer token"},
+			"forged":              {"GET", "/v1/whoami", []byte("guess"), func(*pass.Pass) {}, 401, "handle_keys_file must be the same"},
 			"played at emea":      {"GET", "/v1/whoami", passKey, func(p *pass.Pass) { p.To = "apac" }, 401, `leads to region \"apac\"`},
 			"of other bots":       {"GET", "/v1/whoami", passKey, func(p *pass.Pass) { p.Deployment = "fabrikam" }, 401, "of deployment"},
 			"for another request": {"GET", "/v1/nodes", passKey, func(p *pass.Pass) { p.Path = "/v1/whoami" }, 401, "another request"},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"time"
 
 	"tandem/admin/api"
@@ -74,8 +75,11 @@ func (r Region) ask(ctx context.Context, d *door) look {
 		// goes nowhere but to the configured address.
 		l.ready = true
 		l.problem = fmt.Errorf("its admin door answers %d instead of a summary", resp.StatusCode)
-		if tokenErr != nil {
+		switch {
+		case tokenErr != nil:
 			l.problem = tokenErr
+		case resp.StatusCode == http.StatusUnauthorized && strings.HasPrefix(req.Header.Get("Authorization"), "Bearer ") && r.Token == "" && r.TokenFile == "":
+			l.problem = fmt.Errorf("%w: it takes no pass of this region; are handle_keys_file and the clock the same there, and is its software as new?", l.problem)
 		}
 	default:
 		l.read(r.Name, resp.Body)

@@ -154,19 +154,21 @@ func (f *follower) resolve(ctx context.Context, bases []string) {
 const probeEvery = 5 * time.Second
 
 // round looks at every door and puts together what they said. A door with a stream has
-// said it, and while there is one the others are asked for a sign of life only, now and
-// then; without one all are asked, at once.
+// said it, and while one says that the region is well the others are asked for a sign of
+// life only, now and then. Else all others are asked, at once: those that are listened to
+// may be the ones that are cut off from their region.
 func (f *follower) round(ctx context.Context, doors []*door) look {
-	heard := f.hears()
+	l, heard := f.hearsay()
+	well := heard && l.ready
 	var asked sync.WaitGroup
 	for _, d := range doors {
-		if heard && time.Since(d.probed) < probeEvery {
+		if well && time.Since(d.probed) < probeEvery || heard && !well && d.streaming.Load() {
 			continue
 		}
 		asked.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, f.timeout)
 			defer cancel()
-			if !heard {
+			if !well {
 				l := f.region.ask(ctx, d)
 				d.said.Store(&l)
 				return
@@ -178,7 +180,7 @@ func (f *follower) round(ctx context.Context, doors []*door) look {
 		d.probed = time.Now()
 	}
 	asked.Wait()
-	l, _ := f.hearsay()
+	l, _ = f.hearsay()
 	return l
 }
 
@@ -193,7 +195,7 @@ func (f *follower) hearsay() (l look, told bool) {
 		told = told || d.streaming.Load()
 	}
 	for i, d := range doors {
-		if told && !d.streaming.Load() { // what it once said is older
+		if told && !d.streaming.Load() && time.Since(d.probed) > f.interval+f.timeout { // what it once said is older
 			looks[i].ready, looks[i].figures = false, nil
 		}
 	}

@@ -222,6 +222,9 @@ func (r Region) check() error {
 	if r.Name == "" {
 		return errors.New("it has no name")
 	}
+	if r.Name == "all" {
+		return errors.New("its name means all regions where one is asked for: call it otherwise")
+	}
 	if err := spelling.PublicURL(r.URL); err != nil {
 		return fmt.Errorf("its url %w", err)
 	}

@@ -374,6 +374,7 @@ func TestStartRefuses(t *testing.T) {
 		want    string
 	}{
 		{"no name", []Region{{URL: "https://x.example"}}, `reading region "": it has no name`},
+		{"all", []Region{{Name: "all", URL: "https://x.example"}}, `reading region "all": its name means all regions`},
 		{"twice", []Region{{Name: "a", URL: "https://x.example"}, {Name: "a", URL: "https://y.example"}}, `reading region "a": it is listed twice`},
 		{"no URL", []Region{{Name: "a"}}, "its url is not https"},
 		{"B99 file", []Region{{Name: "a", URL: "file:///etc/passwd"}}, "its url is not https"},

@@ -63,7 +63,12 @@ func TestGetAsksTheNextDoor(t *testing.T) {
 				w := doorsWorld(t, d, "https://a.example", "https://b.example")
 				var got *http.Request
 				d.set("a.example", one)
-				d.set("b.example", func(r *http.Request) (*http.Response, error) { got = r; return says(404, "no such call")(r) })
+				d.set("b.example", func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == "/v1/calls" { // and not a look at the same time
+						got = r
+					}
+					return says(404, "no such call")(r)
+				})
 				status, text, err := asking(ownership.By(t.Context(), "alice"), w)
 				if err != nil || status != 404 || text != "no such call" {
 					t.Fatalf("%d %q, %v", status, text, err)
@@ -95,6 +100,15 @@ func TestGetShowsAPass(t *testing.T) {
 			if got != want[0] {
 				t.Errorf("the summary was asked for with %q", got)
 			}
+			d.now(says(401, ""))
+			after(time.Second)
+			if hint := strings.Contains(w.Regions()[0].Error, "handle_keys_file"); hint != (token == "") {
+				t.Errorf("with token %q a refusal is told as %q", token, w.Regions()[0].Error)
+			}
+			d.now(func(r *http.Request) (*http.Response, error) {
+				got = r.Header.Get("Authorization")
+				return says(200, fullSummary)(r)
+			})
 			if _, _, err := asking(ownership.By(t.Context(), "alice"), w); err != nil || got != want[1] {
 				t.Errorf("calls were asked for with %q, %v", got, err)
 			}

@@ -21,6 +21,7 @@ type station struct {
 	now    string // what a door that is asked says, and a stream first
 	off    func(*http.Request) (*http.Response, error)
 	lost   string                    // a host that refuses
+	well   string                    // the only host that says that it is well; empty: all say now
 	lines  map[*io.PipeWriter]string // by stream: its host
 	polled map[string]int            // full summaries that were asked for, by host
 	probed map[string]int
@@ -41,16 +42,20 @@ func (s *station) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer s.mu.Lock()
 		return off(r)
 	}
+	now := s.now
+	if s.well != "" && r.URL.Host != s.well {
+		now = `{"region":"amer","table_version":79,"healthy":false}`
+	}
 	switch r.URL.Path {
 	case streamPath:
 		in, out := io.Pipe()
 		s.lines[out] = r.URL.Host
 		context.AfterFunc(r.Context(), func() { in.CloseWithError(r.Context().Err()) })
-		go s.write(out, "summary", s.now)
+		go s.write(out, "summary", now)
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: in, Request: r}, nil
 	case summaryPath:
 		s.polled[r.URL.Host]++
-		return says(200, s.now)(r)
+		return says(200, now)(r)
 	case "/livez":
 		s.probed[r.URL.Host]++
 	}
@@ -143,10 +148,45 @@ func TestAStreamIsListenedTo(t *testing.T) {
 		if p := w.Look("amer", "app-1"); p.Up || p.Room != 0 {
 			t.Errorf("for a call of a full app it is %+v", p)
 		}
+		s.tell("figures", `{"region":"amer","table_version":80,"healthy":true,"room":40}`)
+		synctest.Wait()
+		if p := w.Look("amer", "app-1"); !p.Up || p.Room != 40 {
+			t.Errorf("after figures without apps it is %+v", p)
+		}
 		s.tell("summary", `{"region":"amer","table_version":81,"healthy":true,"nodes_list":[{"id":"amer-7"}],"partitions":{"amer-7":[[3,5]]}}`)
 		synctest.Wait()
 		if n, _ := w.Owner("amer", 3); n.ID != "amer-7" || len(w.Nodes("amer")) != 1 {
 			t.Errorf("after another summary partition 3 is %+v's", n)
+		}
+	})
+}
+
+// TestTheStreamsWordCounts: a region that says that it can place no calls is down three
+// seconds later, whatever a door without a stream said before.
+func TestTheStreamsWordCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation()
+		w := stationWorld(t, s, "https://a.example", "https://b.example", "https://c.example", "https://d.example")
+		defer s.cut(nil, true)
+		s.beat(time.Second, 78)
+		s.mu.Lock()
+		s.now = `{"region":"amer","table_version":79,"healthy":false}`
+		s.mu.Unlock()
+		for range 7 {
+			s.tell("figures", s.now)
+			time.Sleep(500 * time.Millisecond) // of the bubble
+		}
+		synctest.Wait()
+		if got := w.Regions()[0]; got.Healthy || !strings.Contains(got.Error, "can place no calls") {
+			t.Errorf("it is %+v", got)
+		}
+		if n := len(s.lines); n != maxStreams {
+			t.Errorf("%d doors are listened to", n)
+		}
+		s.tell("figures", `{"region":"amer","table_version":80,"healthy":true}`)
+		synctest.Wait()
+		if !w.Healthy("amer") {
+			t.Error("its first good word does not count")
 		}
 	})
 }
@@ -261,6 +301,50 @@ func FuzzReadEvents(f *testing.F) {
 		})
 		if err == nil || !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "longer than") {
 			t.Errorf("it ended with %v", err)
+		}
+	})
+}
+
+// TestAWellDoorIsListenedTo where those of before are cut off from their region: one that
+// was not listened to is asked, and the region stays up.
+func TestAWellDoorIsListenedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation()
+		w := stationWorld(t, s, "https://a.example", "https://b.example", "https://c.example", "https://d.example")
+		defer s.cut(nil, true)
+		s.beat(20*time.Second, 78) // what the fourth said is long past
+		for range 20 {
+			s.mu.Lock()
+			lines := map[*io.PipeWriter]string{}
+			for out, host := range s.lines {
+				lines[out] = host
+			}
+			first := len(lines) == maxStreams && s.well == ""
+			if first {
+				for _, host := range []string{"a.example", "b.example", "c.example", "d.example"} {
+					heard := false
+					for _, h := range lines {
+						heard = heard || h == host
+					}
+					if !heard {
+						s.well = host
+					}
+				}
+			}
+			s.mu.Unlock()
+			for out, host := range lines {
+				s.write(out, "figures", fmt.Sprintf(`{"region":"amer","table_version":79,"healthy":%v}`, host == s.well))
+			}
+			time.Sleep(500 * time.Millisecond) // of the bubble
+			synctest.Wait()
+			if !w.Healthy("amer") {
+				t.Fatalf("it is %+v", w.Regions()[0])
+			}
+		}
+		for _, d := range w.Regions()[0].Doors {
+			if d.URL == "https://"+s.well && !d.Streaming {
+				t.Errorf("the well door is not listened to: %+v", d)
+			}
 		}
 	})
 }
