@@ -245,9 +245,15 @@ func (x *abroad) search(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	defer cancel()
 	var missing []error
 	answers := x.askAll(ctx, paths)
-	for range paths {
+	for left := len(paths) - 1; left >= 0; left-- {
 		switch a := <-answers; {
 		case a.err == nil:
+			defer func() { // the others are not waited for: they are told to end
+				cancel()
+				for range left {
+					<-answers
+				}
+			}()
 			passOn(w, &http.Response{StatusCode: a.status, Header: a.header, Body: a.reader()}, a.region)
 			return true
 		case a.status != http.StatusNotFound:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 // wire leads to one other region's door, by passes, or nowhere.
 type wire struct {
 	to  *room
-	cut bool
+	cut atomic.Bool
 }
 
 func (w *wire) Get(ctx context.Context, region ownership.Region, pathAndQuery string) (*http.Response, error) {
@@ -27,7 +28,7 @@ func (w *wire) Get(ctx context.Context, region ownership.Region, pathAndQuery st
 }
 
 func (w *wire) Stream(ctx context.Context, region ownership.Region, pathAndQuery string, header http.Header) (*http.Response, error) {
-	if w.cut {
+	if w.cut.Load() {
 		return nil, fmt.Errorf("asking region %q: %w", region, ownership.ErrUnreachable)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.to.url+pathAndQuery, nil)
@@ -95,7 +96,7 @@ func TestAnyNodeShowsAnyRegion(t *testing.T) {
 	}
 	emea.ask("GET", "/v1/tokens?region=amer", "", "Authorization: Bearer canary-operate-77aa").want(t, 421)
 	emea.ask("GET", "/v1/nodes?region=amer", "").want(t, 401)
-	between.cut = true
+	between.cut.Store(true)
 	for path, status := range map[string]int{"/v1/nodes?region=amer": 503, "/v1/calls/a03": 503, "/v1/calls/c03": 200, "/v1/events?region=amer": 503} {
 		if a := emea.ask("GET", path, "", reader); a.StatusCode != status || status == 503 && a.Header.Get("Retry-After") == "" {
 			t.Errorf("with amer cut off, %s: %d %s", path, a.StatusCode, a.text)
@@ -160,11 +161,11 @@ func TestAllRegionsAreGathered(t *testing.T) {
 		emea.ask("GET", "/v1/calls?region=*&cursor="+bad, "", reader).want(t, 400)
 	}
 	emea.ask("GET", "/v1/calls?region=*&state=lost", "", reader).want(t, 422)
-	between.cut = true
+	between.cut.Store(true)
 	if nodes, err = c.Nodes(t.Context()); err != nil || len(nodes) != 4 || !told.Partial || !told.Parts[1].Partial || !strings.Contains(told.Parts[1].Error, "cannot be reached") {
 		t.Errorf("with amer cut off: %d nodes, %+v, %v", len(nodes), told, err)
 	}
-	between.cut = false
+	between.cut.Store(false)
 	amer.at.advance(time.Hour) // its clock
 	if _, err = c.Nodes(t.Context()); err != nil || !told.Partial || !strings.Contains(told.Parts[1].Error, "compare the clocks") {
 		t.Errorf("with another clock: %+v, %v", told, err)
@@ -224,11 +225,11 @@ func TestTheConsoleReachesTheOtherRegions(t *testing.T) {
 	pages := func(want map[string]int) {
 		for path, status := range want {
 			if a := emea.ask("GET", path, ""); a.StatusCode != status {
-				t.Errorf("%s (cut off: %v): %d", path, between.cut, a.StatusCode)
+				t.Errorf("%s (cut off: %v): %d", path, between.cut.Load(), a.StatusCode)
 			}
 		}
 	}
 	pages(map[string]int{"/console/calls?region=mars": 400, "/console/calls/a02": 404})
-	between.cut = true
+	between.cut.Store(true)
 	pages(map[string]int{"/console/calls?region=amer": 503, "/console/calls/a01": 503})
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,10 +68,12 @@ func TestAPassedStreamEndsWithTheKey(t *testing.T) {
 		if err := os.WriteFile(file, []byte(tokensYAML()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, keys := newFake(), [][]byte{passKey}
+		f := newFake()
+		var keys atomic.Value
+		keys.Store([][]byte{passKey})
 		cfg := Config{TokensFile: file, Loopback: true}
 		cfg.Deployment, cfg.Region = "contoso-bots", "emea"
-		d, err := New(cfg, Deps{Table: f, Journal: f, Cluster: f, PassKeys: func() [][]byte { return keys }})
+		d, err := New(cfg, Deps{Table: f, Journal: f, Cluster: f, PassKeys: func() [][]byte { return keys.Load().([][]byte) }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +88,7 @@ func TestAPassedStreamEndsWithTheKey(t *testing.T) {
 		if late := follow(t, d, "/v1/summary/stream", show); !late.ended() || !strings.Contains(late.got(), "has expired") {
 			t.Error("the pass of ten minutes ago opened another stream")
 		}
-		keys = [][]byte{[]byte("another")}
+		keys.Store([][]byte{[]byte("another")})
 		time.Sleep(time.Second)
 		if !s.ended() {
 			t.Error("it goes on with a pass of a key that is no longer one")

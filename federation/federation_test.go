@@ -355,6 +355,8 @@ func TestMetrics(t *testing.T) {
 		}
 		want := map[string]float64{
 			"tandem_federation_region_up amer":          0,
+			"tandem_federation_rtt_seconds amer":        0, // no door answers
+			"tandem_federation_age_seconds amer":        3,
 			"tandem_federation_looks_total amer missed": 3,
 			"tandem_federation_looks_total amer ready":  1,
 		}

@@ -130,8 +130,12 @@ func (f *follower) pause(ctx context.Context, began time.Time, length time.Durat
 		case <-next.C:
 			return
 		case <-f.woke:
+			before := f.changed
 			if l, any := f.hearsay(); any {
 				f.learn(l, false)
+			}
+			if f.changed != before {
+				return // new doors are asked at once
 			}
 		case s := <-f.ended:
 			if f.over(s) {
@@ -204,10 +208,9 @@ func (f *follower) learn(l look, counts bool) {
 	}
 	f.state.Store(&s)
 	if counts {
-		f.counters.count(f.region.Name, l.ready, s.Healthy)
-	} else {
-		f.counters.tell(f.region.Name, s.Healthy)
+		f.counters.count(f.region.Name, l.ready)
 	}
+	f.counters.tell(f.region.Name, s.Healthy, s.RTT)
 	switch {
 	case s.Healthy && !before.Healthy:
 		f.log.Info("the region is up: calls that belong there are redirected to it", "detail", s.Error)

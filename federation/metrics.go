@@ -2,6 +2,7 @@ package federation
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,6 +13,7 @@ import (
 type counters struct {
 	up    *prometheus.GaugeVec
 	looks *prometheus.CounterVec
+	rtt   *prometheus.GaugeVec
 }
 
 // newCounters registers the metrics, with every region at "down".
@@ -24,25 +26,41 @@ func newCounters(to prometheus.Registerer, regions []*follower) (*counters, erro
 			Name: "tandem_federation_looks_total", Help: "Looks at another region, by result: ready or missed.",
 		}, []string{"region", "result"}),
 	}
-	for _, f := range regions {
-		c.up.WithLabelValues(string(f.region.Name)).Set(0)
-	}
+	c.rtt = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tandem_federation_rtt_seconds", Help: "Of a request to the region's nearest admin door and back, smoothed.",
+	}, []string{"region"})
 	if to == nil {
 		return c, nil
 	}
-	return c, errors.Join(to.Register(c.up), to.Register(c.looks))
+	err := errors.Join(to.Register(c.up), to.Register(c.looks), to.Register(c.rtt))
+	for _, f := range regions {
+		c.up.WithLabelValues(string(f.region.Name)).Set(0)
+		err = errors.Join(err, to.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tandem_federation_age_seconds", Help: "How old what is known of the region is; -1: nothing is.", ConstLabels: prometheus.Labels{"region": string(f.region.Name)},
+		}, f.age)))
+	}
+	return c, err
 }
 
-func (c *counters) count(r ownership.Region, ready, up bool) {
+func (c *counters) count(r ownership.Region, ready bool) {
 	result := "missed"
 	if ready {
 		result = "ready"
 	}
 	c.looks.WithLabelValues(string(r), result).Inc()
-	c.tell(r, up)
 }
 
-func (c *counters) tell(r ownership.Region, up bool) {
+// age is how many seconds ago the region was last heard.
+func (f *follower) age() float64 {
+	last := f.state.Load().AsOf
+	if last.IsZero() {
+		return -1
+	}
+	return f.now().Sub(last).Seconds()
+}
+
+func (c *counters) tell(r ownership.Region, up bool, rtt time.Duration) {
+	c.rtt.WithLabelValues(string(r)).Set(rtt.Seconds())
 	value := 0.0
 	if up {
 		value = 1
