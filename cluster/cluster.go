@@ -287,10 +287,12 @@ func (c *Cluster) stop(ctx context.Context) error {
 	c.giveBack(ctx)
 	c.cancel()
 	c.trans.LetGo()
+	abroad := make(chan error, 1)
+	go func() { abroad <- c.abroad.shut(ctx) }() // each takes its second to say goodbye
 	if err := c.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("closing the peer link: %w", err), c.http.Close())
 	}
-	errs = append(errs, c.abroad.shut(ctx))
+	errs = append(errs, <-abroad)
 	c.leadHanded(ctx)
 	// Raft waits for the messages that it has under way, up to their time-outs. It
 	// has nothing to say any more, so they are cut short.

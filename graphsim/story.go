@@ -280,11 +280,9 @@ func (c *Cloud) update(ctx context.Context, k *call, what string, it item) {
 		call: k, notices: notices, message: message, body: body, midcall: callback != "",
 		header: c.header(k, message), to: func() (spot, bool) {
 			astray := d.chance(r.Astray)
-			at, ok := spot{}, true
-			if callback == "" { // rejected without a callback URI
-				at, ok = c.webhook(k, false)
-			} else {
-				at = c.places.resolve(callback, d)
+			at, ok := c.webhook(k, false) // of one that was rejected without a callback URI
+			if callback != "" {
+				at, ok = c.places.resolve(callback, d), true
 			}
 			if astray {
 				at = c.places.elsewhere(at, d)

@@ -31,6 +31,7 @@ type cloudSettings struct {
 	RegionURLs                map[string]string
 	Targets                   []graphsim.Target
 	Seed                      uint64
+	Astray                    float64
 }
 
 // order is one line to the cloud, report one line back.
@@ -139,6 +140,7 @@ func (s cloudSettings) config() (graphsim.Config, error) {
 		return graphsim.Config{}, fmt.Errorf("%s holds no certificate", s.CAFile)
 	}
 	rates := graphsim.Unkind()
+	rates.Astray = s.Astray
 	rates.Wander = 0.1 // the rules name a region for every call
 	return graphsim.Config{
 		Listen: s.Listen, Targets: s.Targets, RegionURLs: s.RegionURLs, Seed: s.Seed, Rates: &rates, Capacity: capacity,

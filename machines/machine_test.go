@@ -33,6 +33,7 @@ type machine struct {
 	net                *network
 	name, region, zone string
 	address            string
+	admin              string // URL of its admin door; empty: the usual one
 	root               string // the machine's files
 	desk               string // where the secrets of all machines are made
 
@@ -172,6 +173,9 @@ func (m *machine) tandem(args ...string) (string, error) {
 		return "", err
 	}
 	c.Env = append(os.Environ(), "TANDEM_TOKEN="+strings.TrimSpace(string(token)))
+	if m.admin != "" {
+		c.Env = append(c.Env, "TANDEM_ADDR="+m.admin, "TANDEM_CACERT="+filepath.Join(m.desk, "trial/ca.pem"))
+	}
 	var out, messages bytes.Buffer
 	c.Stdout, c.Stderr = &out, &messages
 	if err := c.Start(); err != nil {

@@ -94,9 +94,9 @@ func (n *network) plug(name, address, hosts string) {
 }
 
 // guard gives a machine the firewall that the documentation asks for: 8443 for
-// everybody, 8471 for the nodes of its region, nothing else. It counts what it
-// drops.
-func (n *network) guard(name, regionAddresses string) {
+// everybody, 8470 and 8471 for the nodes of the deployment, nothing else. It counts what
+// it drops.
+func (n *network) guard(name, nodes string) {
 	n.t.Helper()
 	c := n.command(n.t.Context(), name, "nft", "-f", "-")
 	c.Stdin = strings.NewReader(`
@@ -107,7 +107,7 @@ table inet firewall {
     iif lo accept
     tcp flags & (syn | ack) != syn accept
     tcp dport 8443 accept
-    ip saddr ` + regionAddresses + ` tcp dport 8471 accept
+    ip saddr { ` + nodes + ` } tcp dport { 8470, 8471 } accept
     counter name dropped drop
   }
 }`)

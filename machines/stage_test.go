@@ -15,18 +15,29 @@ import (
 	"tandem/graphsim"
 )
 
-// The addresses: 10.77.0.1 is the calling cloud, 10.77.1.n emea, 10.77.2.n amer.
-const (
-	cloudAddress = "10.77.0.1"
-	nodesEach    = 3
-)
+// cloudAddress is the calling cloud's; 10.77.1.n are the nodes of the first region.
+const cloudAddress = "10.77.0.1"
 
-var regions = []string{"emea", "amer"}
+// layout is how many machines stand where.
+type layout struct {
+	regions []string
+	each    int     // nodes of a region
+	astray  float64 // of later notifications, how many come in another region
+	known   bool    // the regions read of each other at their admin doors
+}
+
+var twoRegions = layout{regions: []string{"emea", "amer"}, each: 3}
+
+// network is the addresses of a region.
+func (l layout) network(region string) string {
+	return fmt.Sprintf("10.77.%d.0/24", slices.Index(l.regions, region)+1)
+}
 
 func regionURL(region string) string { return "https://" + region + ".bot.test:8443" }
 
-// stage is two regions of three machines, and a calling cloud.
+// stage is the machines of some regions, and a calling cloud.
 type stage struct {
+	layout
 	t        *testing.T
 	net      *network
 	desk     string
@@ -46,15 +57,20 @@ func (s *stage) of(region string) []*machine {
 	return slices.DeleteFunc(slices.Clone(s.machines), func(m *machine) bool { return m.region != region || m.killed })
 }
 
-func (s *stage) everywhere() []*machine { return append(s.of("emea"), s.of("amer")...) }
+func (s *stage) everywhere() (all []*machine) {
+	for _, region := range s.regions {
+		all = append(all, s.of(region)...)
+	}
+	return all
+}
 
 // build makes the network, the calling cloud and the machines.
-func build(t *testing.T) *stage {
+func build(t *testing.T, l layout) *stage {
 	t.Helper()
-	s := &stage{t: t, begun: time.Now(), net: newNetwork(t), desk: filepath.Join(t.TempDir(), "desk")}
+	s := &stage{layout: l, t: t, begun: time.Now(), net: newNetwork(t), desk: filepath.Join(t.TempDir(), "desk")}
 	var names strings.Builder
-	for r, region := range regions {
-		for i := range nodesEach {
+	for r, region := range s.regions {
+		for i := range s.each {
 			m := &machine{
 				t: t, net: s.net, name: fmt.Sprintf("%s-%d", region, i+1), region: region, zone: string(rune('a' + i)),
 				address: fmt.Sprintf("10.77.%d.%d", r+1, i+1), root: t.TempDir(), desk: s.desk,
@@ -63,9 +79,14 @@ func build(t *testing.T) *stage {
 			fmt.Fprintf(&names, "%s %s.bot.test\n", m.address, region)
 		}
 	}
+	var networks []string
+	urls := map[string]string{}
+	for _, region := range s.regions {
+		networks, urls[region] = append(networks, s.network(region)), regionURL(region)
+	}
 	for _, m := range s.machines {
 		s.net.plug(m.name, m.address, names.String())
-		s.net.guard(m.name, m.address[:strings.LastIndex(m.address, ".")]+".0/24")
+		s.net.guard(m.name, strings.Join(networks, ", "))
 	}
 	s.net.plug("cloud", cloudAddress, names.String())
 	s.tell("a switch, %d machines and the calling cloud are cabled", len(s.machines))
@@ -76,18 +97,26 @@ func build(t *testing.T) *stage {
 	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "public", "--dir", in(""), "--name", "cloud", "--host", cloudAddress))
 	s.cloud = startCloud(t, s.net, cloudSettings{
 		Listen: cloudAddress + ":443", CertFile: in("cloud.pem"), KeyFile: in("cloud-key.pem"), CAFile: in("ca.pem"),
-		RegionURLs: map[string]string{"emea": regionURL("emea"), "amer": regionURL("amer")},
-		Targets:    s.targets(), Seed: uint64(time.Now().UnixNano()),
+		RegionURLs: urls, Astray: s.astray,
+		Targets: s.targets(), Seed: uint64(time.Now().UnixNano()),
 	})
 	s.tell("the calling cloud serves %s", s.cloud.first.GraphURL)
 	for i, m := range s.machines {
 		more := []string{"--region-url", regionURL(m.region)}
-		for _, other := range regions {
+		for _, other := range s.regions {
 			if other != m.region {
-				more = append(more, "--other", other+"="+regionURL(other))
+				url := regionURL(other)
+				if s.known {
+					url += ",https://" + s.of(other)[0].address + ":8470"
+				}
+				more = append(more, "--other", other+"="+url)
 			}
 		}
-		if i%nodesEach == 0 {
+		if s.known {
+			m.admin = "https://" + m.address + ":8470"
+			more = append(more, "--admin", m.address+":8470")
+		}
+		if i%s.each == 0 {
 			more = append(more, "--first")
 		}
 		m.provision(binary, s.apps(m), more...)
@@ -130,10 +159,8 @@ apps:
     bot: {url: %q, health_url: %q}
     graph: {base_url: %q, token_url: %q, client_secret_file: %q}
 rules:
-  - {when: 'call.source.countryCode in ["US", "CA"]', region: amer}
-  - {when: 'true', region: emea}
-`, first.OpenIDURL, graphsim.IssuerBotFramework, graphsim.IssuerGraph, appID,
-		first.Bots[m.name], first.Bots[m.name]+"health", first.GraphURL, first.TokenURL, secret)
+%s`, first.OpenIDURL, graphsim.IssuerBotFramework, graphsim.IssuerGraph, appID,
+		first.Bots[m.name], first.Bots[m.name]+"health", first.GraphURL, first.TokenURL, secret, s.rules())
 	for name, body := range map[string]string{secret: appSecret, file: text} {
 		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
 			s.t.Fatal(err)
@@ -142,31 +169,41 @@ rules:
 	return file
 }
 
-// form starts the six nodes and joins them: the first of each region founds it,
+// rules name a region for every call.
+func (s *stage) rules() string {
+	text := "  - {when: 'call.source.countryCode in [\"US\", \"CA\"]', region: amer}\n"
+	if slices.Contains(s.regions, "apac") {
+		text += "  - {when: 'call.source.region == \"apac\"', region: apac}\n"
+	}
+	return text + "  - {when: 'true', region: emea}\n"
+}
+
+// form starts the nodes and joins them: the first of each region founds it,
 // the second asks to be let in, and the first invites the third.
 func (s *stage) form() {
 	s.t.Helper()
 	for _, m := range s.machines {
 		m.start()
 	}
-	for _, region := range regions {
+	for _, region := range s.regions {
 		at := s.of(region)
 		if _, err := at[0].tandem("found", "--wait", "60s"); err != nil {
 			s.t.Fatalf("%v\nthe end of its log:\n%s", err, at[0].tail())
 		}
-		for _, join := range []struct{ asked, other *machine }{{at[1], at[0]}, {at[0], at[2]}} {
+		joins := []struct{ asked, other *machine }{{at[1], at[0]}, {at[0], at[len(at)-1]}}
+		for _, join := range joins[:len(at)-1] {
 			if _, err := join.asked.tandem("join", join.other.address+":8471", "--wait", "60s"); err != nil {
 				s.t.Fatalf("%v\nthe end of its log:\n%s", err, join.asked.tail())
 			}
 		}
 	}
-	took := eventually(s.t, 30*time.Second, "six nodes that may act as owner", func() string {
+	took := eventually(s.t, 30*time.Second, "nodes that may act as owner", func() string {
 		for _, m := range s.machines {
 			seen, err := m.inspect()
 			switch {
 			case err != nil:
 				return err.Error()
-			case len(seen.nodes) != nodesEach || len(seen.partitions) != nodesEach*8:
+			case len(seen.nodes) != s.each || len(seen.partitions) != s.each*8:
 				return fmt.Sprintf("%s sees %d nodes and %d partitions", m.name, len(seen.nodes), len(seen.partitions))
 			case !seen.status.Leased || seen.status.Room == 0:
 				return fmt.Sprintf("%s has no lease or no room", m.name)
@@ -183,7 +220,7 @@ func (s *stage) form() {
 		}
 		return ""
 	})
-	s.tell("two regions of %d nodes, joined by command; all ready after %s", nodesEach, took.Round(time.Millisecond))
+	s.tell("%d regions of %d nodes, joined by command; all ready after %s", len(s.regions), s.each, took.Round(time.Millisecond))
 }
 
 // agree waits until the nodes of a region show one table (I7), and gives it.

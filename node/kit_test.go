@@ -225,14 +225,16 @@ func (x *seat) voters() (int, error) {
 	return st.Cluster.Voters, err
 }
 
-// meet waits until every node in this process sees the other regions well.
+// meet waits until every node in this process sees the other regions well, and able to
+// take calls.
 func (s *stage) meet() {
 	s.t.Helper()
 	for _, x := range s.seats {
 		for _, region := range s.plan.regions {
 			if x.node != nil && region != x.region {
 				eventually(s.t, x.name+" sees "+region, func() error {
-					return not(x.node.regions.Healthy(ownership.Region(region)), "it does not")
+					there := x.node.regions.Look(ownership.Region(region), testApp)
+					return not(there.Up && x.node.regions.Healthy(ownership.Region(region)), "it sees %+v", there)
 				})
 			}
 		}

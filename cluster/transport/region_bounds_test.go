@@ -155,3 +155,29 @@ func FuzzReadClock(f *testing.F) {
 		}
 	})
 }
+
+// TestTheRegionsLinkStopsAtOnce where nothing is under way, also while the other end is
+// silent: a node has little time to stop.
+func TestTheRegionsLinkStopsAtOnce(t *testing.T) {
+	r := newAuthority(t)
+	for name, secure := range map[string]bool{"mutual TLS": true, "plain": false} {
+		t.Run(name, func(t *testing.T) {
+			var here, there *Credentials
+			if secure {
+				here, there = r.creds(emeaOne, time.Minute), r.creds(amerOne, time.Minute)
+			}
+			n := serveRegion(t, amerOne, there, func(http.ResponseWriter, *http.Request) {})
+			f := linksOf(t, emeaOne, here).To("amer", "amer-1", n.addr)
+			if _, err := f.Send(withinTest(t), letterOf("x")); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if err := n.server.Shutdown(withinTest(t)); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}

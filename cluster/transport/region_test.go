@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +26,7 @@ type regionNode struct {
 	port    *Port
 	peers   chan net.Conn // of raft and the peer link
 	refused chan string
-	process atomic.Pointer[string]
-	shift   atomic.Int64 // of its clock
+	server  *http.Server
 }
 
 // serveRegion serves the regions' link of a node; nil credentials: plain.
@@ -52,7 +50,7 @@ func serveRegion(t *testing.T, who Identity, creds *Credentials, door http.Handl
 	born := time.Now()
 	s := NewRegionServer(creds, RegionConfig{
 		Self: who, Handshake: patience, Process: "p1", Letter: door, Refused: refuse, Logger: quiet(),
-		Clock: func() int64 { return int64(time.Since(born)) + 1 + n.shift.Load() },
+		Clock: func() int64 { return int64(time.Since(born)) + 1 },
 		Known: func(_ context.Context, calls []ownership.CallID) ([]ownership.CallID, error) {
 			if slices.Contains(calls, "nobody-can-tell") {
 				return nil, ownership.ErrBehind
@@ -60,6 +58,7 @@ func serveRegion(t *testing.T, who Identity, creds *Credentials, door http.Handl
 			return slices.DeleteFunc(calls, func(c ownership.CallID) bool { return c != "c1" }), nil
 		},
 	})
+	n.server = s
 	n.port.Serve()
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(n.port.RegionLink()) }()
