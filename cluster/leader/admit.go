@@ -68,7 +68,8 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 	}
 	defer release()
 	if err := l.checkNewcomer(req); err != nil {
-		return fail(err)
+		// A node may end over it: it is the region's word only while this one leads.
+		return fail(cmp.Or(l.Sure(ctx), err))
 	}
 	used, err := l.letIn(ctx, req)
 	if err != nil {
