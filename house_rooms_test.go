@@ -32,12 +32,12 @@ var rooms = map[string]roomRule{
 	"token":     {floor: 1, may: []string{"spelling"}},
 	"graph":     {floor: 1, may: []string{"spelling"}},
 	"addrlimit": {floor: 1},
-	"forecast":  {floor: 2, may: []string{"ownership"}},
+	"forecast":  {floor: 1},
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ownership"}},
-	"admin/api": {floor: 2, may: []string{"ownership"}},
+	"admin/api": {floor: 2, may: []string{"forecast", "ownership"}},
 
 	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
@@ -69,13 +69,13 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "graph", "ownership", "pass", "policy", "rulebook", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ownership", "pass", "policy", "rulebook", "store",
 			"token", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
 	"cmd": {
 		floor: 6,
-		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "graphsim", "node", "ownership", "token"},
+		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "forecast", "graphsim", "node", "ownership", "token"},
 		tests: []string{"store"},
 	},
 

@@ -52,6 +52,7 @@ const (
 	toAll                     // that, or all of them, gathered
 	untilOne                  // that, or whichever knows the call
 	asStream                  // the region that is asked for, for as long as it goes on
+	inPath                    // the region that its path names
 )
 
 const (
@@ -77,6 +78,9 @@ func isAll(r ownership.Region) bool { return r == "all" || r == "*" }
 func (x *abroad) reach(ctx huma.Context, next func(huma.Context)) {
 	how, _ := ctx.Operation().Metadata[metaReach].(reach)
 	region := ownership.Region(ctx.Query("region"))
+	if how == inPath {
+		region = ownership.Region(ctx.Param("name"))
+	}
 	if region == x.self || region == "" && how != untilOne {
 		next(ctx)
 		return

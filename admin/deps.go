@@ -20,19 +20,20 @@ type Deps struct {
 	Journal Journal // required: the table's event history
 	Cluster Cluster // required: acts and membership, from any node
 
-	Regions   func() []api.Region                                                // what was last heard of every other region; nil: there are none
-	Elsewhere Elsewhere                                                          // reaches the other regions; nil: nobody does
-	Explain   func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
-	Callbacks func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
-	PassKeys  func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
-	Rulebook  Rulebook                                                           // the region's rules; nil: 501
-	Rules     func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
-	Promises  func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
-	Warnings  func() []string                                                    // what an operator should be told loudly, added to /v1/status
-	Checks    []Check                                                            // what /readyz asks, in this order
-	Metrics   prometheus.Gatherer                                                // nil: /metrics answers 501
-	Logger    *slog.Logger                                                       // nil: slog.Default()
-	Now       func() time.Time                                                   // nil: time.Now
+	Regions     func() []api.Region                                                // what was last heard of every other region; nil: there are none
+	Elsewhere   Elsewhere                                                          // reaches the other regions; nil: nobody does
+	Explain     func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
+	Callbacks   func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
+	PassKeys    func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
+	Rulebook    Rulebook                                                           // the region's rules; nil: 501
+	Evacuations Evacuations                                                        // what it means to evacuate a region; nil: 501
+	Rules       func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
+	Promises    func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
+	Warnings    func() []string                                                    // what an operator should be told loudly, added to /v1/status
+	Checks      []Check                                                            // what /readyz asks, in this order
+	Metrics     prometheus.Gatherer                                                // nil: /metrics answers 501
+	Logger      *slog.Logger                                                       // nil: slog.Default()
+	Now         func() time.Time                                                   // nil: time.Now
 }
 
 // Table is the region's table as this node holds it, read from memory.

@@ -146,6 +146,7 @@ func (d *Door) routes() error {
 	d.streamRoutes()
 	doorTokens{d}.tokenRoutes()
 	ruleDoor{d}.routes()
+	evacuation{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

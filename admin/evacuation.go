@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,6 +17,9 @@ type Evacuations interface {
 	// Plan tells of this region, as it is and as it would be with these regions as its
 	// stand-ins; none named: those of the rules in force, else the best ones.
 	Plan(ctx context.Context, to []ownership.Region) (api.Evacuation, error)
+	// StandIns are the regions other than one that are well, those with the most room
+	// first.
+	StandIns(but ownership.Region) []ownership.Region
 	// Text writes the evacuation of a region into the rules in force, and returns the
 	// document and the number that it was made from. To nobody: the region's evacuation
 	// ends. Errors are problems of the door, or wrap ownership.ErrConflict.
@@ -27,18 +29,14 @@ type Evacuations interface {
 // evacuation puts the evacuation of regions on the door.
 type evacuation struct{ *Door }
 
-type evacuationPath struct {
-	Name ownership.Region `path:"name" maxLength:"63"`
-}
-
 func (d evacuation) routes() {
 	plan := d.operation("get-evacuation", http.MethodGet, "/v1/regions/{name}/evacuation", api.RoleRead, "How far a region's evacuation is, or what it would bring; nothing is changed")
 	plan.Description += " The answer is that region's own. new_calls holds the rules against the calls that it remembers, as the regions are now."
 	plan.Errors = append(plan.Errors, http.StatusNotFound, http.StatusNotImplemented, http.StatusBadGateway)
-	plan.Metadata[metaReach] = namedInPath
+	plan.Metadata[metaReach] = inPath
 	huma.Register(d.api, plan, func(ctx context.Context, in *struct {
-		evacuationPath
-		To []ownership.Region `query:"to" maxItems:"64" doc:"Who would take its new calls, in this order."`
+		Name ownership.Region   `path:"name" maxLength:"63"`
+		To   []ownership.Region `query:"to" maxItems:"64" doc:"Who would take its new calls, in this order."`
 	}) (*reply[api.Evacuation], error) {
 		if d.deps.Evacuations == nil {
 			return nil, huma.Error501NotImplemented("This node forecasts nothing.")
@@ -53,12 +51,12 @@ func (d evacuation) routes() {
 	put.Errors = append(put.Errors, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusNotImplemented)
 	put.Description += " It is a change of the rules, and travels with them: any region can be told. What a hard rule, or here: force, binds to the region stays there."
 	huma.Register(d.api, put, func(ctx context.Context, in *struct {
-		evacuationPath
+		Name ownership.Region `path:"name" maxLength:"63"`
 		Body api.EvacuationAsk
 	}) (*reply[api.RulesVersion], error) {
 		to := in.Body.To
-		if len(to) == 0 {
-			to = d.standIns(in.Name)
+		if len(to) == 0 && d.deps.Evacuations != nil {
+			to = d.deps.Evacuations.StandIns(in.Name)
 		}
 		if len(to) == 0 {
 			return nil, huma.Error409Conflict("No other region is well that could take its calls: name one.")
@@ -68,7 +66,9 @@ func (d evacuation) routes() {
 	end := d.change("restore-region", http.MethodDelete, "/v1/regions/{name}/evacuation", api.RoleOperate, "End a region's evacuation: it takes its new calls again")
 	end.Errors = append(end.Errors, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusNotImplemented)
 	end.DefaultStatus = http.StatusOK
-	huma.Register(d.api, end, func(ctx context.Context, in *evacuationPath) (*reply[api.RulesVersion], error) {
+	huma.Register(d.api, end, func(ctx context.Context, in *struct {
+		Name ownership.Region `path:"name" maxLength:"63"`
+	}) (*reply[api.RulesVersion], error) {
 		return d.rewrite(ctx, in.Name, nil, "")
 	})
 }
@@ -78,7 +78,7 @@ func (d evacuation) rewrite(ctx context.Context, name ownership.Region, to []own
 	if d.deps.Evacuations == nil {
 		return nil, huma.Error501NotImplemented("This node forecasts nothing.")
 	}
-	if !(abroad{d.Door}).hasRegion(name) {
+	if !d.abroad.knows(name) {
 		return nil, huma.Error404NotFound("There is no region \"" + string(name) + "\".")
 	}
 	text, number, err := d.deps.Evacuations.Text(name, to)
@@ -95,16 +95,5 @@ func (d evacuation) rewrite(ctx context.Context, name ownership.Region, to []own
 	if why != "" {
 		did += ": " + why
 	}
-	return d.setRules(ctx, api.RulesAsk{Text: text, Expect: number, Note: cut(did, 300)})
-}
-
-// standIns are the other regions that are well, those with the most room first.
-func (d evacuation) standIns(of ownership.Region) []ownership.Region {
-	all := slices.DeleteFunc(d.regions(), func(r api.Region) bool { return r.Name == of || !r.Healthy })
-	slices.SortStableFunc(all, func(a, b api.Region) int { return (b.Capacity - b.Live) - (a.Capacity - a.Live) })
-	names := make([]ownership.Region, len(all))
-	for i, r := range all {
-		names[i] = r.Name
-	}
-	return names
+	return ruleDoor{d.Door}.setRules(ctx, api.RulesAsk{Text: text, Expect: number, Note: cut(did, 300)})
 }

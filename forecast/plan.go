@@ -6,20 +6,18 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"tandem/ownership"
 )
 
 // Live is one live call.
 type Live struct {
-	Tenant ownership.TenantID
+	Tenant string
 	Age    time.Duration
 }
 
 // Routed is new calls of the past, where they go, and where they would go.
 type Routed struct {
-	Before, After ownership.Region // empty: nobody may take them
-	Why           string           // of After
+	Before, After string // empty: nobody may take them
+	Why           string // of After
 	Calls         int
 }
 
@@ -29,8 +27,8 @@ type Question struct {
 	Live    []Live
 	Ended   []time.Duration // how long calls of the past lasted
 	Traffic []Routed
-	Over    time.Duration            // in which that traffic came
-	Room    map[ownership.Region]int // of each region that answers
+	Over    time.Duration  // in which that traffic came
+	Room    map[string]int // of each region that answers
 }
 
 // Plan is the answer.
@@ -44,9 +42,9 @@ type Plan struct {
 
 // Tenant is how many calls a tenant has.
 type Tenant struct {
-	Tenant ownership.TenantID `json:"tenant,omitempty"`
-	Live   int                `json:"live"`
-	Oldest int                `json:"oldest_s" doc:"Age of the oldest, in seconds."`
+	Tenant string `json:"tenant,omitempty"`
+	Live   int    `json:"live"`
+	Oldest int    `json:"oldest_s" doc:"Age of the oldest, in seconds."`
 }
 
 // Ages is how many calls are younger than a number of seconds, and older than the one
@@ -67,14 +65,14 @@ type Ends struct {
 
 // Arrival is what goes to one region.
 type Arrival struct {
-	Region    ownership.Region `json:"region,omitempty" doc:"Empty: nobody may take them."`
-	Before    int              `json:"before" doc:"Of the recent calls, as it is now."`
-	After     int              `json:"after" doc:"Of the same calls, as it would be."`
-	PerMinute float64          `json:"per_minute" doc:"What that is in a minute."`
-	Needs     int              `json:"needs" doc:"Calls at a time that this adds, by how long calls last."`
-	Room      int              `json:"room" doc:"Calls that the region can take now; -1: it does not answer."`
-	Enough    bool             `json:"enough"`
-	Why       []Why            `json:"why" doc:"The reasons, most first."`
+	Region    string  `json:"region,omitempty" doc:"Empty: nobody may take them."`
+	Before    int     `json:"before" doc:"Of the recent calls, as it is now."`
+	After     int     `json:"after" doc:"Of the same calls, as it would be."`
+	PerMinute float64 `json:"per_minute" doc:"What that is in a minute."`
+	Needs     int     `json:"needs" doc:"Calls at a time that this adds, by how long calls last."`
+	Room      int     `json:"room" doc:"Calls that the region can take now; -1: it does not answer."`
+	Enough    bool    `json:"enough"`
+	Why       []Why   `json:"why" doc:"The reasons, most first."`
 }
 
 // Why is one reason for which calls go to a region.
@@ -107,7 +105,7 @@ func Evacuate(q Question) Plan {
 }
 
 func byTenant(live []Live) []Tenant {
-	all := map[ownership.TenantID]Tenant{}
+	all := map[string]Tenant{}
 	for _, c := range live {
 		t := all[c.Tenant]
 		all[c.Tenant] = Tenant{c.Tenant, t.Live + 1, max(t.Oldest, int(c.Age/time.Second))}
@@ -141,8 +139,8 @@ func byAge(ages []time.Duration) []Ages {
 }
 
 func arrivals(q Question, mean time.Duration) []Arrival {
-	all := map[ownership.Region]*Arrival{}
-	at := func(r ownership.Region) *Arrival {
+	all := map[string]*Arrival{}
+	at := func(r string) *Arrival {
 		if all[r] == nil {
 			room, ok := q.Room[r]
 			if !ok {
@@ -152,7 +150,7 @@ func arrivals(q Question, mean time.Duration) []Arrival {
 		}
 		return all[r]
 	}
-	reasons := map[ownership.Region]map[string]int{}
+	reasons := map[string]map[string]int{}
 	for _, c := range q.Traffic {
 		at(c.Before).Before += c.Calls
 		at(c.After).After += c.Calls

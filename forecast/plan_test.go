@@ -6,14 +6,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"tandem/ownership"
 )
 
 func TestEvacuate(t *testing.T) {
 	q := Question{
 		Live: []Live{{"bank", 30 * time.Second}, {"bank", 10 * minute}, {"shop", 2 * time.Hour}},
-		Over: 10 * minute, Room: map[ownership.Region]int{"emea": 50, "amer": 5},
+		Over: 10 * minute, Room: map[string]int{"emea": 50, "amer": 5},
 	}
 	for range 40 {
 		q.Ended = append(q.Ended, 20*minute, 20*minute, 3*time.Hour)
@@ -60,7 +58,7 @@ func TestEvacuate(t *testing.T) {
 func TestPlansAreBounded(t *testing.T) {
 	var q Question
 	for i := range 500 {
-		q.Live = append(q.Live, Live{Tenant: ownership.TenantID(fmt.Sprint(i / 2)), Age: time.Duration(i) * minute})
+		q.Live = append(q.Live, Live{Tenant: string(fmt.Sprint(i / 2)), Age: time.Duration(i) * minute})
 		q.Traffic = append(q.Traffic, Routed{"emea", "amer", fmt.Sprint(i), 1})
 	}
 	p := Evacuate(q)

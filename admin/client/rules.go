@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"tandem/admin/api"
 	"tandem/ownership"
@@ -49,4 +51,36 @@ func change[T any](ctx context.Context, c *Client, method, path string, body any
 	var out T
 	err := c.call(ctx, method, path, body, &out)
 	return out, err
+}
+
+// Evacuation tells how far a region's evacuation is, or what it would bring. to: who
+// would take its new calls; none: those of the rules in force, else the best ones.
+func (c *Client) Evacuation(ctx context.Context, region ownership.Region, to ...ownership.Region) (api.Evacuation, error) {
+	query := url.Values{}
+	if len(to) > 0 {
+		query.Set("to", join(to))
+	}
+	return get[api.Evacuation](ctx, c, evacuationOf(region), query)
+}
+
+func evacuationOf(region ownership.Region) string {
+	return "/v1/regions/" + url.PathEscape(string(region)) + "/evacuation"
+}
+
+// Evacuate sends a region's new calls elsewhere.
+func (c *Client) Evacuate(ctx context.Context, region ownership.Region, ask api.EvacuationAsk) (api.RulesVersion, error) {
+	return change[api.RulesVersion](ctx, c, http.MethodPut, evacuationOf(region), ask)
+}
+
+// RestoreRegion ends a region's evacuation.
+func (c *Client) RestoreRegion(ctx context.Context, region ownership.Region) (api.RulesVersion, error) {
+	return change[api.RulesVersion](ctx, c, http.MethodDelete, evacuationOf(region), nil)
+}
+
+func join[T ~string](all []T) string {
+	words := make([]string, len(all))
+	for i, v := range all {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ",")
 }

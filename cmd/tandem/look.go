@@ -140,7 +140,7 @@ func partitionID(s string) (ownership.PartitionID, error) {
 }
 
 func (a *app) regionsCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "regions [list | [show] REGION]",
 		Short: "what this region knows of itself and the others",
 		Args:  cobra.ArbitraryArgs,
@@ -161,6 +161,9 @@ func (a *app) regionsCommand() *cobra.Command {
 				})
 		}),
 	}
+	e := evacuations{a}
+	c.AddCommand(e.evacuate(), e.evacuation(), e.restore())
+	return c
 }
 
 func regionRows(regions []api.Region) [][]string {
