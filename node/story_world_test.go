@@ -61,13 +61,11 @@ func TestO21_OneDeadNodeIsNotItsRegion(t *testing.T) {
 		if _, here := emea.node.table.Call(id); here {
 			t.Error("I1: it was claimed in emea, too")
 		}
-		// Hung up before the answer: the end goes the same way.
-		if a = s.post(emea.webhook(), token, endOf(id)); a.status != http.StatusFound || !strings.HasPrefix(a.location(), regionURL("amer")) {
+		// Hung up before the answer: the end is carried there, for the cloud need not
+		// follow a redirect of it.
+		if a = s.post(emea.webhook(), token, endOf(id)); a.status != http.StatusAccepted && a.status != http.StatusOK {
 			t.Errorf("the end of a call of amer posted in emea: %d %s %s", a.status, a.location(), a.body)
 			continue
-		}
-		if a = s.post(amer[1].follow(a.location()), token, endOf(id)); a.status != http.StatusAccepted {
-			t.Errorf("the end at amer: %d %s", a.status, a.body)
 		}
 		eventually(t, "the end in amer's table", func() error {
 			k, ok := amer[2].node.table.Call(id)

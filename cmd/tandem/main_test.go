@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func (l leakChecked) Run() int {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady, "active": waitActive, "envfile": envFromFile},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": waitReady, "active": waitActive, "until": waitUntil, "envfile": envFromFile},
 		Setup: func(e *testscript.Env) error {
 			sample, err := os.ReadFile("../../deploy/tandem.yaml")
 			if err != nil {
@@ -88,6 +89,18 @@ func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
 		case <-ctx.Done():
 			ts.Fatalf("the node at %s was not ready in time", ts.Getenv("TANDEM_ADDR"))
 		}
+	}
+}
+
+// waitUntil runs a command until its output matches.
+func waitUntil(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	deadline := time.Now().Add(30 * time.Second)
+	for !want.MatchString(ts.ReadFile("stdout")) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q never printed %q, but %s", args[1:], args[0], ts.ReadFile("stdout"))
+		}
+		ts.Check(ts.Exec(args[1], args[2:]...))
 	}
 }
 
