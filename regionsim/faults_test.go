@@ -186,12 +186,18 @@ func stalledDisk(g *stage, s step) {
 	p.disk.slow.Store(0)
 }
 
+// mostRefusals is how often a node with a disk that the region refuses is to be removed:
+// each time the region has half a minute for it.
+const mostRefusals = 20
+
 // startAgain starts a node. One whose disk takes part no more is removed, and comes anew.
 func (g *stage) startAgain(at *seat) {
 	err := at.start()
 	switch {
 	case err == nil:
-	case errors.Is(err, ownership.ErrDiffers):
+		at.refused = 0
+	case errors.Is(err, ownership.ErrDiffers) && at.refused < mostRefusals:
+		at.refused++
 		if doze(g.ctx, time.Second) {
 			g.renew(at)
 		}

@@ -56,7 +56,8 @@ type seat struct {
 	id   ownership.NodeID
 	busy chan struct{} // one element: who starts and stops it now
 
-	dir string // of whoever is busy with the seat
+	dir     string // of whoever is busy with the seat, as the next
+	refused int    // starts in a row
 
 	// Under r.mu.
 	host string
