@@ -95,5 +95,5 @@ func (d evacuation) rewrite(ctx context.Context, name ownership.Region, to []own
 	if why != "" {
 		did += ": " + why
 	}
-	return ruleDoor{d.Door}.setRules(ctx, api.RulesAsk{Text: text, Expect: number, Note: cut(did, 300)})
+	return ruleDoor(d).setRules(ctx, api.RulesAsk{Text: text, Expect: number, Note: cut(did, 300)})
 }

@@ -58,7 +58,7 @@ func TestEvacuate(t *testing.T) {
 func TestPlansAreBounded(t *testing.T) {
 	var q Question
 	for i := range 500 {
-		q.Live = append(q.Live, Live{Tenant: string(fmt.Sprint(i / 2)), Age: time.Duration(i) * minute})
+		q.Live = append(q.Live, Live{Tenant: fmt.Sprint(i / 2), Age: time.Duration(i) * minute})
 		q.Traffic = append(q.Traffic, Routed{"emea", "amer", fmt.Sprint(i), 1})
 	}
 	p := Evacuate(q)
