@@ -2,18 +2,20 @@ package faultrig
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"tandem/faultrig/fleet"
+	"tandem/ownership"
 )
 
 // Lines of the product's log and of its refusal, see plant.Older.
 var (
-	formatRaised = regexp.MustCompile(`the region writes a newer command format.* to=3\n`)
-	formatTooNew = "this software reads up to 2; upgrade it"
+	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatRules))
+	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatRules-1) // see plant.Older
 )
 
 // mixedVersions upgrades a region of older nodes one by one under calls. The

@@ -187,7 +187,11 @@ func (f flags) plants(ctx context.Context) (int, error) {
 		}
 		fmt.Printf("%-12s %-62s by %s: %s\n", p.Name, p.What, p.Finds, verdict)
 		// The last of a kind sums them up.
-		if shown := p.Shown(r.Broken); len(shown) > 0 {
+		shown := p.Shown(r.Broken)
+		if len(shown) == 0 {
+			shown = r.Broken // something else broke: what was it?
+		}
+		if len(shown) > 0 {
 			fmt.Printf("             %s\n", cut(shown[len(shown)-1], 200))
 		}
 		fmt.Printf("             %d sentences in all\n", len(r.Broken))
