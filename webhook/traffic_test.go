@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,5 +88,65 @@ func TestTryHasNoEffect(t *testing.T) {
 	}
 	if a := nd.door.Explain(t.Context(), ownership.Supposed{Body: []byte(incoming("c1")), App: ourApp, Tenant: ourTenant}); a.Calls[0].Region.Step != policy.StepHere {
 		t.Errorf("the candidate is in force: %+v", a)
+	}
+}
+
+// TestADryRunIsWhatThenHappens: an hour's calls, replayed after the change, go where the
+// difference said, by number and reason, while the regions are as they were.
+func TestADryRunIsWhatThenHappens(t *testing.T) {
+	w, emea, _ := twoRegions(t, setup{rules: toAmer})
+	nd := emea.nodes["emea-1"]
+	r := rand.New(rand.NewPCG(7, 7))
+	countries := []string{"US", "CA", "DE", "HU", "FR", ""}
+	var calls []string // what each says of its source
+	for range 600 {
+		calls = append(calls, fmt.Sprintf(`"source":{"countryCode":%q}`, countries[r.IntN(len(countries))]))
+	}
+	posted := 0
+	replay := func() map[string]int {
+		went := map[string]int{}
+		for _, source := range calls {
+			posted++
+			a := post(t, nd.url+hookPath, incoming(fmt.Sprintf("c%04d", posted), source))
+			switch {
+			case a.status == http.StatusFound && !strings.HasPrefix(a.location(), emea.nodes["emea-1"].url) && !strings.HasPrefix(a.location(), emea.nodes["emea-2"].url):
+				went["amer"]++
+			case a.status == http.StatusFound, a.status == http.StatusAccepted:
+				went["emea"]++
+			default:
+				went[fmt.Sprint(a.status)]++
+			}
+		}
+		return went
+	}
+	before := replay()
+	candidate, err := policy.ReadDocument([]byte(`
+rules:
+  - {when: 'call.source.countryCode == "HU"', region: emea, residency: hard}
+  - {when: 'call.source.countryCode in ["US", "CA"]', region: amer}
+  - {when: 'call.source.countryCode == "FR"', region: emea, here: force}
+evacuated: {emea: {to: [amer]}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, down := range []bool{false, true} {
+		w.fell("amer", down)
+		says, of := map[string]int{}, map[string]int{}
+		for _, route := range nd.door.Diff(candidate).Routes {
+			says[string(route.To)] += route.Calls
+			of[string(route.From)] += route.Calls
+		}
+		if !down && (of["amer"] != before["amer"] || of["emea"] != before["emea"]) {
+			t.Errorf("they went %v, and are remembered as %v", before, of)
+		}
+		nd.door.SetPolicy(candidate.Rules, candidate.Pins)
+		if went := replay(); went["amer"] != says["amer"] || went["emea"] != says["emea"] || went["amer"]+went["emea"] != len(calls) || down == (went["amer"] > 0) {
+			t.Errorf("amer is down: %v; the dry run said %v, they went %v", down, says, went)
+		}
+		nd.door.SetPolicy(mustRules(t, toAmer...), nil)
+		nd.door.traffic = traffic{} // the next round remembers its own
+		w.fell("amer", false)
+		replay()
 	}
 }
