@@ -20,13 +20,15 @@ type Evacuations interface {
 	// StandIns are the regions other than one that are well, those with the most room
 	// first.
 	StandIns(but ownership.Region) []ownership.Region
+	// Forecast tells what the drain or the loss of one of the region's nodes would bring.
+	Forecast(ctx context.Context, id ownership.NodeID) (api.NodeForecast, error)
 	// Text writes the evacuation of a region into the rules in force, and returns the
 	// document and the number that it was made from. To nobody: the region's evacuation
 	// ends. Errors are problems of the door, or wrap ownership.ErrConflict.
 	Text(region ownership.Region, to []ownership.Region) (text string, number uint64, err error)
 }
 
-// evacuation puts the evacuation of regions on the door.
+// evacuation puts forecasts and the evacuation of regions on the door.
 type evacuation struct{ *Door }
 
 func (d evacuation) routes() {
@@ -45,6 +47,20 @@ func (d evacuation) routes() {
 			e, err := d.deps.Evacuations.Plan(ctx, in.To)
 			e.To, e.Missing, e.Tenants, e.NewCalls = orEmpty(e.To), orEmpty(e.Missing), orEmpty(e.Tenants), orEmpty(e.NewCalls)
 			return e, err
+		})
+	})
+	node := far(d.operation("forecast-node", http.MethodGet, "/v1/nodes/{id}/forecast", api.RoleRead, "What the drain of a node would bring, or its loss; nothing is changed"), toOne)
+	node.Errors = append(node.Errors, http.StatusNotImplemented)
+	huma.Register(d.api, node, func(ctx context.Context, in *struct {
+		ID ownership.NodeID `path:"id" maxLength:"64"`
+	}) (*reply[api.NodeForecast], error) {
+		if d.deps.Evacuations == nil {
+			return nil, huma.Error501NotImplemented("This node forecasts nothing.")
+		}
+		return within(ctx, d.Door, func(ctx context.Context) (api.NodeForecast, error) {
+			f, err := d.deps.Evacuations.Forecast(ctx, in.ID)
+			f.Tenants, f.Ages = orEmpty(f.Tenants), orEmpty(f.Ages)
+			return f, err
 		})
 	})
 	put := d.change("evacuate-region", http.MethodPut, "/v1/regions/{name}/evacuation", api.RoleOperate, "Send a region's new calls elsewhere; live ones stay until they end")

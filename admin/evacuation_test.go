@@ -15,6 +15,10 @@ func (f *fake) Plan(_ context.Context, to []ownership.Region) (api.Evacuation, e
 	return api.Evacuation{Region: "emea", To: to}, nil
 }
 
+func (f *fake) Forecast(_ context.Context, id ownership.NodeID) (api.NodeForecast, error) {
+	return api.NodeForecast{Node: id, State: ownership.NodeActive}, nil
+}
+
 func (f *fake) StandIns(but ownership.Region) []ownership.Region {
 	if but == "amer" {
 		return nil

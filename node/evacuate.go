@@ -54,6 +54,51 @@ func (n evacuations) Plan(ctx context.Context, to []ownership.Region) (api.Evacu
 	return e, nil
 }
 
+// Forecast implements admin.Evacuations.
+func (n evacuations) Forecast(ctx context.Context, id ownership.NodeID) (api.NodeForecast, error) {
+	rec, ok := n.table.Node(id)
+	if !ok {
+		return api.NodeForecast{}, fmt.Errorf("node %s: %w", id, ownership.ErrUnknown)
+	}
+	f := api.NodeForecast{Node: id, State: rec.State, AsOf: n.now().UTC()}
+	var q forecast.Question
+	for c, err := range n.table.Each(ownership.CallFilter{Node: id}) {
+		if err != nil {
+			return f, fmt.Errorf("counting the live calls: %w", err)
+		}
+		switch {
+		case c.State == ownership.CallEnded:
+			continue
+		case c.State == ownership.CallClaimed:
+			f.Ringing++
+		case c.Pinned:
+			f.Bound++
+		default:
+			f.Movable++
+		}
+		q.Live = append(q.Live, forecast.Live{Tenant: string(c.Tenant), Age: f.AsOf.Sub(c.ClaimedAt)})
+	}
+	var err error
+	if q.Ended, err = n.lengths(ctx); err != nil {
+		return f, err
+	}
+	p := forecast.Evacuate(q)
+	f.Live, f.Tenants, f.Ages, f.Ends = p.Live, p.Tenants, p.Ages, p.Ends
+	f.Room, f.Needs = n.room(id), f.Movable+f.Ringing
+	f.Enough = f.Room >= f.Needs
+	return f, nil
+}
+
+// room is what the region's active nodes can take, but for one.
+func (n evacuations) room(but ownership.NodeID) (room int) {
+	for _, node := range n.table.Nodes() {
+		if node.State == ownership.NodeActive && node.ID != but {
+			room += max(0, node.Capacity-n.table.Live(node.ID))
+		}
+	}
+	return room
+}
+
 // traffic has the nodes hold the evacuation against the calls that they remember.
 func (n evacuations) traffic(ctx context.Context, e *api.Evacuation, q *forecast.Question) error {
 	text, _, err := n.Text(e.Region, e.To)
@@ -131,13 +176,7 @@ func (n evacuations) rooms() map[string]int {
 			rooms[string(r.Name)] = max(0, r.Capacity-r.Live)
 		}
 	}
-	own := 0
-	for _, node := range n.table.Nodes() {
-		if node.State == ownership.NodeActive {
-			own += max(0, node.Capacity-n.table.Live(node.ID))
-		}
-	}
-	rooms[string(n.Region())] = own
+	rooms[string(n.Region())] = n.room("")
 	return rooms
 }
 

@@ -90,6 +90,15 @@ func TestARegionIsEvacuated(t *testing.T) {
 		t.Errorf("a call that arrives at amer goes %s", went)
 	}
 
+	there := amer[0].api()
+	there.Region = "emea"
+	f, err := there.ForecastNode(t.Context(), emea[0].node.ID())
+	must(t, err)
+	own := emea[1].node.table.Live(emea[0].node.ID())
+	if f.Live != own || f.Bound+f.Movable+f.Ringing != own || f.Ringing == 0 || f.Room <= 0 || !f.Enough || f.Needs != f.Movable+f.Ringing {
+		t.Errorf("of the loss of a node, asked at amer: %+v; it has %d calls", f, own)
+	}
+
 	v, err = emea[1].api().RestoreRegion(t.Context(), "emea")
 	must(t, err)
 	s.holds(v.Number, "emea", "amer")

@@ -28,3 +28,22 @@ type EvacuationAsk struct {
 	To   []ownership.Region `json:"to,omitempty" maxItems:"64" doc:"Who takes its new calls, in this order; absent: the other regions that are well, those with the most room first."`
 	Note string             `json:"note,omitempty" maxLength:"300" doc:"Why, for the history of the rules."`
 }
+
+// NodeForecast says what the drain of a node would bring, or its loss: how many calls stay
+// with it, and whether the others have room for the rest.
+type NodeForecast struct {
+	Node  ownership.NodeID    `json:"node"`
+	State ownership.NodeState `json:"state"`
+	AsOf  time.Time           `json:"as_of"`
+
+	Live    int               `json:"live" doc:"Calls that it owns."`
+	Bound   int               `json:"bound" doc:"Of them have their media on it: drained, it keeps them until they end; lost, they are gone with it, and their bots' successors are told rejoin after silence."`
+	Movable int               `json:"movable" doc:"Of them another node takes over, at the end of a drain or when it is lost."`
+	Ringing int               `json:"ringing" doc:"Of them are not answered yet: another node answers them where it is lost."`
+	Tenants []forecast.Tenant `json:"tenants" doc:"Whose they are, most first; the last one without a name is all others."`
+	Ages    []forecast.Ages   `json:"ages" doc:"How old they are."`
+	Ends    forecast.Ends     `json:"ends" doc:"When all of them will have ended by themselves."`
+	Room    int               `json:"room" doc:"Calls that the other active nodes can take now."`
+	Needs   int               `json:"needs" doc:"Calls that they would have to take at once where it is lost: those that move or ring."`
+	Enough  bool              `json:"enough"`
+}

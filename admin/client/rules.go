@@ -63,6 +63,11 @@ func (c *Client) Evacuation(ctx context.Context, region ownership.Region, to ...
 	return get[api.Evacuation](ctx, c, evacuationOf(region), query)
 }
 
+// ForecastNode tells what the drain or the loss of a node would bring.
+func (c *Client) ForecastNode(ctx context.Context, id ownership.NodeID) (api.NodeForecast, error) {
+	return get[api.NodeForecast](ctx, c, "/v1/nodes/"+url.PathEscape(string(id))+"/forecast", nil)
+}
+
 func evacuationOf(region ownership.Region) string {
 	return "/v1/regions/" + url.PathEscape(string(region)) + "/evacuation"
 }

@@ -16,6 +16,7 @@ func (a *app) drainCommand() *cobra.Command {
 	var (
 		within time.Duration
 		wait   bool
+		dry    bool
 	)
 	c := &cobra.Command{
 		Use:   "drain NODE",
@@ -27,12 +28,22 @@ node. Those calls stay until they end.
 
 With --wait the command tells how many calls are left, and ends when there are
 none. When the time is up and calls are left that cannot be moved, it lists them
-and exits with 1.`,
+and exits with 1.
+
+With --dry-run it only says what the drain would bring, or the loss of the node: its
+calls, what stays and what moves, when the last will have ended, and the others' room.`,
 		Example: `  tandem drain emea-2                     until its last call ends
   tandem drain emea-2 --within 30m --wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			id := ownership.NodeID(args[0])
+			if dry {
+				f, err := c.ForecastNode(ctx, id)
+				if err != nil {
+					return err
+				}
+				return a.print(f, forecastRows(f))
+			}
 			var until time.Time
 			if within > 0 {
 				until = time.Now().Add(within)
@@ -55,6 +66,7 @@ and exits with 1.`,
 		}),
 	}
 	c.Flags().DurationVar(&within, "within", 0, "how long it may take, such as 30m; 0: as long as its calls last")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what it would bring")
 	c.Flags().BoolVar(&wait, "wait", false, "tell the progress and end when the node is empty")
 	return c
 }

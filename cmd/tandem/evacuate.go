@@ -123,16 +123,9 @@ func planRows(e api.Evacuation) [][]string {
 		{string(e.Region), state},
 		{"to", dash(strings.Join(texts(e.To), ", "))},
 		{"live calls", strconv.Itoa(e.Live)},
-		{"all over in", fmt.Sprintf("%s (p50), %s (p90), %s (p99), from %d calls of the past", seconds(e.Ends.P50), seconds(e.Ends.P90), seconds(e.Ends.P99), e.Ends.Learned)},
+		{"all over in", ends(e.Ends)},
 	}
-	for _, t := range e.Tenants {
-		rows = append(rows, []string{"tenant", fmt.Sprintf("%s  %d calls, the oldest %s", cmp.Or(t.Tenant, "others"), t.Live, seconds(t.Oldest))})
-	}
-	for _, g := range e.Ages {
-		if g.Live > 0 {
-			rows = append(rows, []string{"younger than " + seconds(g.Below), strconv.Itoa(g.Live)})
-		}
-	}
+	rows = append(rows, whose(e.Tenants, e.Ages)...)
 	rows = append(rows, []string{"new calls", fmt.Sprintf("of the last %d that arrived there:", e.Recorded)})
 	for _, n := range e.NewCalls {
 		rows = append(rows, []string{"", arrival(n)})
@@ -144,6 +137,36 @@ func planRows(e api.Evacuation) [][]string {
 	}
 	for _, m := range e.Missing {
 		rows = append(rows, []string{"missing", m})
+	}
+	return rows
+}
+
+func forecastRows(f api.NodeForecast) [][]string {
+	rows := [][]string{
+		{string(f.Node), f.State.String()},
+		{"live calls", fmt.Sprintf("%d: %d bound to it, %d that can move, %d that ring", f.Live, f.Bound, f.Movable, f.Ringing)},
+		{"all over in", ends(f.Ends)},
+	}
+	rows = append(rows, whose(f.Tenants, f.Ages)...)
+	room := fmt.Sprintf("for %d; %d would move at once if it were lost", f.Room, f.Needs)
+	if !f.Enough {
+		room += " -- NOT ENOUGH"
+	}
+	return append(rows, []string{"room elsewhere", room})
+}
+
+func ends(e forecast.Ends) string {
+	return fmt.Sprintf("%s (p50), %s (p90), %s (p99), from %d calls of the past", seconds(e.P50), seconds(e.P90), seconds(e.P99), e.Learned)
+}
+
+func whose(tenants []forecast.Tenant, ages []forecast.Ages) (rows [][]string) {
+	for _, t := range tenants {
+		rows = append(rows, []string{"tenant", fmt.Sprintf("%s  %d calls, the oldest %s", cmp.Or(t.Tenant, "others"), t.Live, seconds(t.Oldest))})
+	}
+	for _, g := range ages {
+		if g.Live > 0 {
+			rows = append(rows, []string{"younger than " + seconds(g.Below), strconv.Itoa(g.Live)})
+		}
 	}
 	return rows
 }
