@@ -106,7 +106,7 @@ func factPlants() []Plant {
 				Old:  "		d.takeUp(ctx, l, h)\n",
 				New:  "",
 			}},
-			Finds: "F54", Shows: "was handed update with epoch",
+			Finds: "F54", Shows: "I5: call",
 		},
 		{
 			Name: "no-floor", What: "after a break a grant counts whatever the own table holds",
