@@ -78,7 +78,7 @@ func isAll(r ownership.Region) bool { return r == "all" || r == "*" }
 func (x *abroad) reach(ctx huma.Context, next func(huma.Context)) {
 	how, _ := ctx.Operation().Metadata[metaReach].(reach)
 	region := ownership.Region(ctx.Query("region"))
-	if how == inPath {
+	if how == inPath && ctx.Query("lost") != "true" { // what is lost answers nothing
 		region = ownership.Region(ctx.Param("name"))
 	}
 	if region == x.self || region == "" && how != untilOne {

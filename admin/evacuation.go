@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,6 +18,8 @@ type Evacuations interface {
 	// Plan tells of this region, as it is and as it would be with these regions as its
 	// stand-ins; none named: those of the rules in force, else the best ones.
 	Plan(ctx context.Context, to []ownership.Region) (api.Evacuation, error)
+	// Lose tells what the sudden loss of another region would bring, as this one sees it.
+	Lose(ctx context.Context, region ownership.Region) (api.Evacuation, error)
 	// StandIns are the regions other than one that are well, those with the most room
 	// first.
 	StandIns(but ownership.Region) []ownership.Region
@@ -39,12 +42,13 @@ func (d evacuation) routes() {
 	huma.Register(d.api, plan, func(ctx context.Context, in *struct {
 		Name ownership.Region   `path:"name" maxLength:"63"`
 		To   []ownership.Region `query:"to" maxItems:"64" doc:"Who would take its new calls, in this order."`
+		Lost bool               `query:"lost" doc:"What if it were lost, all of a sudden? Another region answers, from the calls that it remembers."`
 	}) (*reply[api.Evacuation], error) {
 		if d.deps.Evacuations == nil {
 			return nil, huma.Error501NotImplemented("This node forecasts nothing.")
 		}
 		return within(ctx, d.Door, func(ctx context.Context) (api.Evacuation, error) {
-			e, err := d.deps.Evacuations.Plan(ctx, in.To)
+			e, err := d.plan(ctx, in.Name, in.To, in.Lost)
 			e.To, e.Missing, e.Tenants, e.NewCalls = orEmpty(e.To), orEmpty(e.Missing), orEmpty(e.Tenants), orEmpty(e.NewCalls)
 			return e, err
 		})
@@ -87,6 +91,19 @@ func (d evacuation) routes() {
 	}) (*reply[api.RulesVersion], error) {
 		return d.rewrite(ctx, in.Name, nil, "")
 	})
+}
+
+func (d evacuation) plan(ctx context.Context, name ownership.Region, to []ownership.Region, lost bool) (api.Evacuation, error) {
+	switch {
+	case !lost:
+		return d.deps.Evacuations.Plan(ctx, to)
+	case name == d.cfg.Region:
+		return api.Evacuation{}, fmt.Errorf("forecasting the loss of region %s: ask a node of another region, this one would be gone: %w", name, ownership.ErrConflict)
+	case !d.abroad.knows(name):
+		return api.Evacuation{}, fmt.Errorf("region %s: %w", name, ownership.ErrUnknown)
+	default:
+		return d.deps.Evacuations.Lose(ctx, name)
+	}
 }
 
 // rewrite changes the rules in force.

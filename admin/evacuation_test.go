@@ -19,6 +19,10 @@ func (f *fake) Forecast(_ context.Context, id ownership.NodeID) (api.NodeForecas
 	return api.NodeForecast{Node: id, State: ownership.NodeActive}, nil
 }
 
+func (f *fake) Lose(_ context.Context, region ownership.Region) (api.Evacuation, error) {
+	return api.Evacuation{Region: region, Lost: true}, nil
+}
+
 func (f *fake) StandIns(but ownership.Region) []ownership.Region {
 	if but == "amer" {
 		return nil
@@ -52,6 +56,14 @@ func TestEvacuationIsAChangeOfTheRules(t *testing.T) {
 	}
 	if _, err := c.RestoreRegion(t.Context(), "emea"); err == nil || !strings.Contains(err.Error(), "is not evacuated") {
 		t.Error(err)
+	}
+	if e, err := c.LoseRegion(t.Context(), "amer"); err != nil || !e.Lost || e.Region != "amer" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for region, want := range map[ownership.Region]string{"emea": "ask a node of another region", "mars": "region mars"} {
+		if _, err := c.LoseRegion(t.Context(), region); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the loss of %s: %v", region, err)
+		}
 	}
 	if e, err := c.Evacuation(t.Context(), "emea", "apac", "amer"); err != nil || len(e.To) != 2 || e.Tenants == nil {
 		t.Errorf("%+v, %v", e, err)

@@ -47,10 +47,33 @@ func (n evacuations) Plan(ctx context.Context, to []ownership.Region) (api.Evacu
 	}
 	if len(e.To) == 0 {
 		e.Missing = append(e.Missing, "no other region is well that could take its calls")
-	} else if err := n.traffic(ctx, &e, &q); err != nil {
-		return e, err
+	} else {
+		text, _, err := n.Text(here, e.To)
+		if err != nil {
+			return e, err
+		}
+		n.traffic(ctx, topicRulesDiff, text, &e, &q)
 	}
 	e.Plan = forecast.Evacuate(q)
+	return e, nil
+}
+
+// Lose implements admin.Evacuations. Of the region's calls it knows what that told last.
+func (n evacuations) Lose(ctx context.Context, region ownership.Region) (api.Evacuation, error) {
+	e := api.Evacuation{Region: region, Lost: true, AsOf: n.now().UTC()}
+	q := forecast.Question{Room: n.rooms()}
+	delete(q.Room, string(region))
+	var err error
+	if q.Ended, err = n.lengths(ctx); err != nil {
+		return e, err
+	}
+	n.traffic(ctx, topicLost, string(region), &e, &q)
+	e.Plan = forecast.Evacuate(q)
+	for _, r := range n.regions.Regions() {
+		if r.Name == region {
+			e.Live = r.Live
+		}
+	}
 	return e, nil
 }
 
@@ -99,13 +122,9 @@ func (n evacuations) room(but ownership.NodeID) (room int) {
 	return room
 }
 
-// traffic has the nodes hold the evacuation against the calls that they remember.
-func (n evacuations) traffic(ctx context.Context, e *api.Evacuation, q *forecast.Question) error {
-	text, _, err := n.Text(e.Region, e.To)
-	if err != nil {
-		return err
-	}
-	d, routes := adminRules(n).routes(ctx, text)
+// traffic has the nodes hold a change against the calls that they remember.
+func (n evacuations) traffic(ctx context.Context, topic, change string, e *api.Evacuation, q *forecast.Question) {
+	d, routes := adminRules(n).routes(ctx, topic, change)
 	e.Recorded, e.From = d.Recorded, d.Since
 	e.Missing = append(e.Missing, d.Missing...)
 	for _, r := range routes {
@@ -114,7 +133,6 @@ func (n evacuations) traffic(ctx context.Context, e *api.Evacuation, q *forecast
 	if !d.Since.IsZero() {
 		q.Over = e.AsOf.Sub(d.Since)
 	}
-	return nil
 }
 
 // Text implements admin.Evacuations.

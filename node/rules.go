@@ -20,6 +20,7 @@ import (
 const (
 	topicRules     = "rules"      // which do you have in force? rulebook.Holding
 	topicRulesDiff = "rules-diff" // a document; what would it change? webhook.RulesDiff
+	topicLost      = "lost"       // another region's name; what would its loss change? webhook.RulesDiff
 )
 
 // ruling is the part of a node that is about the region's rules.
@@ -65,6 +66,8 @@ func (n ruling) consulted(_ context.Context, topic string, body []byte) ([]byte,
 	switch topic {
 	case topicRules:
 		return json.Marshal(n.rules.Holding())
+	case topicLost:
+		return json.Marshal(n.door.Lose(ownership.Region(body)))
 	case topicRulesDiff:
 		c, err := policy.ReadDocument(body)
 		if err != nil {

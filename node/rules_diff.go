@@ -14,7 +14,7 @@ import (
 
 // Diff implements admin.Rulebook.
 func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, err error) {
-	out, routes := a.routes(ctx, text)
+	out, routes := a.routes(ctx, topicRulesDiff, text)
 	moves := map[[2]ownership.Region]int{}
 	for _, r := range routes {
 		if r.From != r.To {
@@ -30,9 +30,9 @@ func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, e
 	return out, nil
 }
 
-// routes has each node of the region hold a candidate against its own calls.
-func (a adminRules) routes(ctx context.Context, text string) (out api.RulesDiff, routes []webhook.RegionRoute) {
-	for _, c := range a.region.Consult(ctx, topicRulesDiff, []byte(text)) {
+// routes has each node of the region hold a change against its own calls.
+func (a adminRules) routes(ctx context.Context, topic, change string) (out api.RulesDiff, routes []webhook.RegionRoute) {
+	for _, c := range a.region.Consult(ctx, topic, []byte(change)) {
 		var d webhook.RulesDiff
 		if c.Err == nil {
 			c.Err = json.Unmarshal(c.Body, &d)

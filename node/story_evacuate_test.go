@@ -90,6 +90,11 @@ func TestARegionIsEvacuated(t *testing.T) {
 		t.Errorf("a call that arrives at amer goes %s", went)
 	}
 
+	lost, err := amer[1].api().LoseRegion(t.Context(), "emea")
+	must(t, err)
+	if !lost.Lost || lost.Recorded != 1 || len(lost.NewCalls) != 1 || lost.NewCalls[0].Region != "amer" || lost.NewCalls[0].After != 1 {
+		t.Errorf("were emea lost, amer would see %+v", lost)
+	}
 	there := amer[0].api()
 	there.Region = "emea"
 	f, err := there.ForecastNode(t.Context(), emea[0].node.ID())

@@ -118,15 +118,25 @@ type MovedCall struct {
 // as the regions are at this moment, by the rules that are in force, and by it. The
 // examples are the newest.
 func (h *Handler) Diff(candidate *policy.Compiled) RulesDiff {
+	return h.compare(candidate.Rules, candidate.Pins, "")
+}
+
+// Lose holds the loss of another region against them: by the same rules, and it is down.
+func (h *Handler) Lose(region ownership.Region) RulesDiff {
+	now := h.policy.Load()
+	return h.compare(now.rules, now.pins, region)
+}
+
+func (h *Handler) compare(rules *policy.Rules, pins *policy.Pins, lost ownership.Region) RulesDiff {
 	now := h.policy.Load()
 	var d RulesDiff
 	routes := map[RegionRoute]int{}
 	for _, c := range slices.Backward(h.traffic.all()) {
 		d.Recorded++
 		d.Since = c.at
-		was, _ := h.destination(now.rules, c.facts)
-		is, failing := h.destination(candidate.Rules, c.facts)
-		pin := candidate.Pins.For(c.facts)
+		was, _ := h.destination(now.rules, c.facts, "")
+		is, failing := h.destination(rules, c.facts, lost)
+		pin := pins.For(c.facts)
 		if failing || len(pin.Errors) > 0 {
 			d.Failing++
 		}
@@ -153,11 +163,19 @@ func (h *Handler) Diff(candidate *policy.Compiled) RulesDiff {
 	return d
 }
 
-// destination is where rules send a call that comes at this moment with time enough, and
-// whether one of them could not be evaluated.
-func (h *Handler) destination(rules *policy.Rules, f policy.Facts) (policy.RegionStep, bool) {
+// destination is where rules send a call that comes at this moment with time enough, were
+// a region lost, and whether a rule could not be evaluated.
+func (h *Handler) destination(rules *policy.Rules, f policy.Facts, lost ownership.Region) (policy.RegionStep, bool) {
 	v := rules.Home(f, h.cfg.Region)
-	return policy.RouteRegion(v, h.query(f.App, false, policy.RoomUnknown)), len(v.Errors) > 0
+	q := h.query(f.App, false, policy.RoomUnknown)
+	look := q.Look
+	q.Look = func(r ownership.Region) policy.RegionLook {
+		if r == lost {
+			return policy.RegionLook{}
+		}
+		return look(r)
+	}
+	return policy.RouteRegion(v, q), len(v.Errors) > 0
 }
 
 // taker is the region that handles a call; empty: none does.

@@ -11,6 +11,7 @@ import (
 type Evacuation struct {
 	Region    ownership.Region   `json:"region"`
 	Evacuated bool               `json:"evacuated" doc:"By the rules in force; false: the plan says what it would bring."`
+	Lost      bool               `json:"lost,omitempty" doc:"The plan says what the region's sudden loss would bring, as the answering region sees it."`
 	To        []ownership.Region `json:"to" doc:"Who takes its new calls, in this order."`
 	Since     time.Time          `json:"since,omitzero" doc:"When the rules that say so were set, as far as versions are kept."`
 	By        string             `json:"by,omitempty"`
@@ -18,7 +19,7 @@ type Evacuation struct {
 	AsOf      time.Time          `json:"as_of"`
 
 	forecast.Plan
-	Recorded int       `json:"recorded" doc:"New calls that arrived there and are remembered: the last 4,096 at each node. The plan is made from them."`
+	Recorded int       `json:"recorded" doc:"New calls that arrived there (of a loss: here) and are remembered: the last 4,096 at each node. The plan is made from them."`
 	From     time.Time `json:"recorded_since,omitzero" doc:"The oldest of them."`
 	Missing  []string  `json:"missing" doc:"What could not be asked, and why."`
 }

@@ -68,6 +68,12 @@ func (c *Client) ForecastNode(ctx context.Context, id ownership.NodeID) (api.Nod
 	return get[api.NodeForecast](ctx, c, "/v1/nodes/"+url.PathEscape(string(id))+"/forecast", nil)
 }
 
+// LoseRegion tells what the sudden loss of another region would bring, as the region of
+// the node that is asked sees it.
+func (c *Client) LoseRegion(ctx context.Context, region ownership.Region) (api.Evacuation, error) {
+	return get[api.Evacuation](ctx, c, evacuationOf(region), url.Values{"lost": {"true"}})
+}
+
 func evacuationOf(region ownership.Region) string {
 	return "/v1/regions/" + url.PathEscape(string(region)) + "/evacuation"
 }

@@ -79,16 +79,24 @@ func (a evacuations) restore() *cobra.Command {
 const watchEvacuation = 5 * time.Second
 
 func (a evacuations) evacuation() *cobra.Command {
-	var watch bool
+	var watch, lost bool
 	c := &cobra.Command{
 		Use:   "evacuation REGION",
 		Short: "how far a region's evacuation is: calls left, and when the last will have ended",
 		Long: `Shows the calls that a region still has, by tenant and by age, when the last of them
 will have ended by the lengths of past calls (with a probability of one half, 0.9 and
-0.99), and where new ones go.`,
+0.99), and where new ones go. With --lost it says what would come of the calls that
+arrive in the asked region, were the other one lost all of a sudden.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			region := ownership.Region(args[0])
+			if lost {
+				e, err := c.LoseRegion(ctx, region)
+				if err != nil {
+					return err
+				}
+				return a.print(e, planRows(e))
+			}
 			e, err := c.Evacuation(ctx, region)
 			if err != nil {
 				return err
@@ -107,12 +115,16 @@ will have ended by the lengths of past calls (with a probability of one half, 0.
 			return a.print(e, planRows(e))
 		}),
 	}
+	c.Flags().BoolVar(&lost, "lost", false, "what if it were lost? Asked in another region")
 	c.Flags().BoolVar(&watch, "watch", false, "tell the progress until no call is left")
 	return c
 }
 
 func planRows(e api.Evacuation) [][]string {
 	state := "takes its new calls; this is what an evacuation would bring"
+	if e.Lost {
+		state = "this is what its loss would bring here"
+	}
 	if e.Evacuated {
 		state = "evacuated"
 		if !e.Since.IsZero() {
@@ -126,7 +138,7 @@ func planRows(e api.Evacuation) [][]string {
 		{"all over in", ends(e.Ends)},
 	}
 	rows = append(rows, whose(e.Tenants, e.Ages)...)
-	rows = append(rows, []string{"new calls", fmt.Sprintf("of the last %d that arrived there:", e.Recorded)})
+	rows = append(rows, []string{"new calls", fmt.Sprintf("of the last %d that arrived:", e.Recorded)})
 	for _, n := range e.NewCalls {
 		rows = append(rows, []string{"", arrival(n)})
 		for _, w := range n.Why {
