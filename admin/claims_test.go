@@ -15,7 +15,11 @@ import (
 // claim once, whatever else happened between them.
 func TestClaimsInPages(t *testing.T) {
 	r := openRoom(t)
-	var want []ownership.CallID
+	want := []ownership.CallID{"many, the first"}
+	r.fake.tell(history.Event{Kind: history.Claimed, Call: want[0]})
+	r.fake.mu.Lock() // ids have gaps, as in a table
+	r.fake.events = append(r.fake.events, history.Event{ID: r.fake.lastID() + 1<<20, Kind: history.Format})
+	r.fake.mu.Unlock()
 	for i := range 3 * claimEvents {
 		call := ownership.CallID("many" + strconv.Itoa(i))
 		kind := history.Ended

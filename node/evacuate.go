@@ -16,7 +16,7 @@ import (
 )
 
 // pastEvents is how far back the lengths of calls are learnt.
-const pastEvents = 200_000
+const pastEvents = 50_000
 
 // evacuations shows the admin door what it means to evacuate a region.
 type evacuations struct{ *Node }
@@ -42,7 +42,7 @@ func (n evacuations) Plan(ctx context.Context, to []ownership.Region) (api.Evacu
 		}
 	}
 	var err error
-	if q.Ended, err = n.lengths(ctx); err != nil {
+	if q.Ended, err = n.lengths(); err != nil {
 		return e, err
 	}
 	if len(e.To) == 0 {
@@ -64,7 +64,7 @@ func (n evacuations) Lose(ctx context.Context, region ownership.Region) (api.Eva
 	q := forecast.Question{Room: n.rooms()}
 	delete(q.Room, string(region))
 	var err error
-	if q.Ended, err = n.lengths(ctx); err != nil {
+	if q.Ended, err = n.lengths(); err != nil {
 		return e, err
 	}
 	n.traffic(ctx, topicLost, string(region), &e, &q)
@@ -102,7 +102,7 @@ func (n evacuations) Forecast(ctx context.Context, id ownership.NodeID) (api.Nod
 		q.Live = append(q.Live, forecast.Live{Tenant: string(c.Tenant), Age: f.AsOf.Sub(c.ClaimedAt)})
 	}
 	var err error
-	if q.Ended, err = n.lengths(ctx); err != nil {
+	if q.Ended, err = n.lengths(); err != nil {
 		return f, err
 	}
 	p := forecast.Evacuate(q)
@@ -199,33 +199,23 @@ func (n evacuations) rooms() map[string]int {
 }
 
 // lengths are how long the calls lasted that ended within the last events of the history.
-func (n evacuations) lengths(ctx context.Context) ([]time.Duration, error) {
-	latest, err := n.table.Latest(1)
-	if err != nil || len(latest) == 0 {
-		return nil, err
+func (n evacuations) lengths() ([]time.Duration, error) {
+	latest, err := n.table.Latest(pastEvents)
+	if err != nil {
+		return nil, fmt.Errorf("reading how long calls lasted: %w", err)
 	}
 	claimed := map[ownership.CallID]time.Time{}
 	var all []time.Duration
-	for after := latest[0].ID - min(latest[0].ID, pastEvents); ctx.Err() == nil; {
-		events, err := n.table.Events(after, 1000)
-		if err != nil {
-			return nil, fmt.Errorf("reading how long calls lasted: %w", err)
-		}
-		if len(events) == 0 {
-			return all, nil
-		}
-		for _, e := range events {
-			after = e.ID
-			switch e.Kind {
-			case history.Claimed:
-				claimed[e.Call] = e.At
-			case history.Ended:
-				if at, ok := claimed[e.Call]; ok {
-					all = append(all, e.At.Sub(at))
-					delete(claimed, e.Call)
-				}
+	for _, e := range latest {
+		switch e.Kind {
+		case history.Claimed:
+			claimed[e.Call] = e.At
+		case history.Ended:
+			if at, ok := claimed[e.Call]; ok {
+				all = append(all, e.At.Sub(at))
+				delete(claimed, e.Call)
 			}
 		}
 	}
-	return nil, ctx.Err()
+	return all, nil
 }

@@ -234,7 +234,9 @@ func (s *stage) meet() {
 			if x.node != nil && region != x.region {
 				eventually(s.t, x.name+" sees "+region, func() error {
 					there := x.node.regions.Look(ownership.Region(region), testApp)
-					return not(there.Up && x.node.regions.Healthy(ownership.Region(region)), "it sees %+v", there)
+					told, _ := x.node.regions.Told(ownership.Region(region))
+					knows := slices.ContainsFunc(told.Apps, func(a ownership.AppRoom) bool { return a.App == testApp && a.Room > 0 })
+					return not(knows && there.Up && x.node.regions.Healthy(ownership.Region(region)), "it sees %+v", there)
 				})
 			}
 		}

@@ -43,6 +43,10 @@ func TestF22_ARegionThatIsDown(t *testing.T) {
 			}
 		}
 	}
+	eventually(t, "a call of amer goes there", func() error {
+		a := s.post(emea.webhook(), s.token(tenantOf(0)), sample(t, incoming, newCall()))
+		return not(a.status == http.StatusFound && strings.HasPrefix(a.location(), regionURL("amer")), "it is answered with %d to %q", a.status, a.location())
+	})
 	home("both regions are up")
 	all, err := emea.api().Regions(t.Context())
 	must(t, err)

@@ -101,7 +101,7 @@ func New(ctx context.Context, needs Needs) *Leadership {
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.Leases = lease.NewTable(l.Timings.Lease, l.Timings.Drift, time.Now())
-	l.lengthSet = time.Now()
+	l.lengthSet, l.told.since = time.Now(), time.Now()
 	// Two at once: a renewal must be answered by a round that began after it
 	// came in, so it cannot join the round under way.
 	l.verify = batch.New(batch.Limits{Width: 2, Size: 1 << 16, Closed: ownership.ErrNotLeader}, l.verifyRound)

@@ -59,17 +59,23 @@ const fitnessFor = 100 * time.Millisecond
 // told is what nodes were last told of each other.
 type told struct {
 	sync.Mutex
-	at time.Time
+	since time.Time // when this one began to lead
+	at    time.Time
 	ownership.RegionFitness
 }
 
-// fitness sums up what is known of all nodes.
+// fitness sums up what is known of all nodes. A new leader knows nothing of a node that
+// it has yet to hear, which it does within a lease: to say that the region has no room, for
+// it has heard nobody, would keep its calls away at each change of the leader.
 func (l *Leadership) fitness() ownership.RegionFitness {
 	l.told.Lock()
 	defer l.told.Unlock()
 	if now := time.Now(); now.Sub(l.told.at) > fitnessFor {
 		p := ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now))
-		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Rooms: p.Rooms(), Silent: p.Silent()}
+		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{}
+		if silent := p.Silent(); len(silent) == 0 || now.Sub(l.told.since) > l.leaseLength() {
+			l.told.RegionFitness = ownership.RegionFitness{Rooms: p.Rooms(), Silent: silent}
+		}
 	}
 	return l.told.RegionFitness
 }
