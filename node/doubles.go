@@ -53,7 +53,10 @@ func (o ownClaims) Find(id ownership.CallID) (doubles.Claim, bool) {
 
 // Yield implements doubles.Own.
 func (o ownClaims) Yield(ctx context.Context, id ownership.CallID, why string) error {
-	_, err := o.n.region.Do(ctx, ownership.Release{At: o.n.now(), Call: id, Why: why})
+	out, err := o.n.region.Do(ctx, ownership.Release{At: o.n.now(), Call: id, Why: why})
+	if err == nil {
+		err = out.Err
+	}
 	return err
 }
 

@@ -138,7 +138,8 @@ func (n evacuations) traffic(ctx context.Context, topic, change string, e *api.E
 // Text implements admin.Evacuations.
 func (n evacuations) Text(region ownership.Region, to []ownership.Region) (string, uint64, error) {
 	mark, text := n.rules.Newest(), ""
-	if mark.Number == 0 {
+	found := mark.Number == 0
+	if found {
 		out, err := yaml.Marshal(n.rules.InForce().Document)
 		if err != nil {
 			return "", 0, fmt.Errorf("writing the rules of the configuration: %w", err)
@@ -147,8 +148,11 @@ func (n evacuations) Text(region ownership.Region, to []ownership.Region) (strin
 	}
 	for _, v := range n.table.Rules() {
 		if v.Number == mark.Number && v.Digest == mark.Digest {
-			text = v.Text
+			text, found = v.Text, true
 		}
+	}
+	if !found { // never write an evacuation into nothing: it would take all rules away
+		return "", 0, fmt.Errorf("changing rules %d: they are being replaced: %w", mark.Number, ownership.ErrConflict)
 	}
 	text, err := policy.Evacuate(text, region, to)
 	if err != nil {

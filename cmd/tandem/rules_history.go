@@ -19,7 +19,7 @@ func (a rulesVerbs) diff() *cobra.Command {
 		Short: "which of the last calls would have gone elsewhere by the rules in FILE",
 		Long: `Holds the document against the calls that rang last at the nodes of this region (each
 remembers what the rules could see of 4,096, since its start), and says how many would
-have another home, from where to where, with examples. Nothing changes. Ask each
+be handled in another region, as the regions are now, with examples. Nothing changes. Ask each
 region: calls ring where the cloud sends them.`,
 		Example: "  tandem rules diff rules.yaml",
 		Args:    cobra.ExactArgs(1),

@@ -69,6 +69,7 @@ type region struct {
 	recent  []heard                   // its claims, the oldest first
 	pending map[ownership.CallID]bool // claimed by both, and not settled
 	full    bool                      // told once
+	told    bool                      // the last round failed
 }
 
 // heard is a claim that the other region told in a round.
@@ -109,9 +110,11 @@ func (f *Finder) Round(ctx context.Context) {
 	var g errgroup.Group
 	for _, r := range f.seen {
 		g.Go(func() error {
-			if err := f.compare(ctx, r); err != nil && ctx.Err() == nil && !errors.Is(err, ownership.ErrUnreachable) {
+			err := f.compare(ctx, r)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, ownership.ErrUnreachable) && !r.told {
 				f.log.Warn("looking for calls that another region claimed, too", "region", r.name, "err", err)
 			}
+			r.told = err != nil // a region of older software refuses each round
 			return nil
 		})
 	}
