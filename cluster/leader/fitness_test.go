@@ -1,0 +1,41 @@
+package leader
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"tandem/cluster/clocks"
+	"tandem/cluster/lease"
+	"tandem/ownership"
+	"tandem/store"
+	"tandem/store/record"
+)
+
+// TestANewLeaderTellsNoRooms before it has heard the nodes: to the other regions that would
+// mean that nobody here takes calls. Of who is silent for a lease it knows.
+func TestANewLeaderTellsNoRooms(t *testing.T) {
+	s, err := store.Open(t.TempDir(), store.Stamp{Deployment: "d", Region: "emea", Node: "a"}, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	act, err := record.EncodeAct(ownership.Join{At: time.Now(), Node: ownership.Node{ID: "a", Region: "emea", ClusterAddr: "10.0.0.1:8471", Capacity: 5, Incarnation: "x", Format: record.CommandFormat}}, record.CommandFormat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, ok := s.Table().Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: act}).(*ownership.Outcome); !ok || out.Err != nil {
+		t.Fatalf("joining: %+v", out)
+	}
+	l := &Leadership{Needs: Needs{Table: s.Table(), Timings: clocks.Timings{Lease: time.Minute}}}
+	l.Leases = lease.NewTable(time.Minute, 0, time.Now())
+	l.told.since = time.Now()
+	if f := l.fitness(); f.Silent != nil || f.Rooms != nil {
+		t.Errorf("it has heard nobody, and tells %+v", f)
+	}
+	l.told.since, l.told.at = time.Now().Add(-time.Hour), time.Time{}
+	if f := l.fitness(); len(f.Silent) != 1 || f.Silent[0] != "a" {
+		t.Errorf("after a lease it tells %+v", f)
+	}
+}
