@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -48,6 +49,32 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(e.WorkDir+"/sample.yaml", sample, 0o600)
 		},
 	})
+}
+
+// TestScriptsShareNoPort: the stories run side by side, so two that listen on one
+// port would now and then meet each other's node.
+func TestScriptsShareNoPort(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	port := regexp.MustCompile(`\b127\.0\.0\.1:(\d{4,5})\b`)
+	teller := map[string]string{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range port.FindAllSubmatch(text, -1) {
+			if first, ok := teller[string(m[1])]; ok && first != f {
+				t.Errorf("%s and %s both use port %s", first, f, m[1])
+			}
+			teller[string(m[1])] = f
+		}
+	}
+	if len(teller) == 0 {
+		t.Fatal("no story names a port")
+	}
 }
 
 // waitActive waits until a node takes new calls and owns partitions.
