@@ -5,7 +5,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -43,9 +42,9 @@ type Status struct {
 	DiskTrouble string        // why the last write failed, such as a full disk; it passes
 	Identity    string        // of the region
 	Peers       []Peer
-	// Differs lists the settings that must be equal on all nodes and are not, as
-	// the leader knows them; empty elsewhere.
-	Differs []leader.Difference
+	// Differs lists the settings that must be equal on all nodes and are not, as the
+	// leader said last; empty without a lease from it.
+	Differs []ownership.Difference
 }
 
 // Peers lists the nodes in raft's configuration, which is what votes and
@@ -80,10 +79,8 @@ func (c *Cluster) Status() Status {
 		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.Until(),
 		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
 	}
-	if l := c.leading.Load(); l != nil {
-		s.Differs = l.Differences()
-	}
 	if s.Leased {
+		s.Differs = c.Fitness().Differs
 		s.LeaseLeft = time.Until(s.LeaseUntil)
 	}
 	if last := c.raft.LastContact(); leader != c.self && !last.IsZero() {
