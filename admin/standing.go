@@ -31,7 +31,7 @@ func (r regard) standing(n ownership.Node, keeps int) (string, *api.Silence) {
 	case n.State == ownership.NodeGone:
 	case !r.leased && n.ID == r.here:
 		return api.NodeSilent, &api.Silence{Silence: ownership.Silence{Node: n.ID, Since: r.until, Cause: ownership.Unheard},
-			Text: fmt.Sprintf("%s, which answers, may act for no call: it has no lease%s, so it has not heard of a leader that a majority follows", n.ID, r.since())}
+			Text: fmt.Sprintf("%s, which answers, may act for no call: it has no valid lease%s", n.ID, r.since())}
 	case !r.leased:
 		return api.NodeUnknown, &api.Silence{Silence: ownership.Silence{Node: n.ID, Since: r.until},
 			Text: fmt.Sprintf("%s may be well or not: %s has no lease%s and hears nothing of it", n.ID, r.here, r.since())}

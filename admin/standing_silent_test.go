@@ -51,11 +51,39 @@ func TestWhoHasNoLeaseKnowsNothingOfOthers(t *testing.T) {
 	var got []string
 	for _, n := range nodes {
 		got = append(got, n.Standing)
-		if n.Silence != nil && !strings.Contains(n.Silence.Text, "has no lease since 2026-11-23T09:29:00Z") {
+		if n.Silence != nil && !strings.Contains(n.Silence.Text, "lease since 2026-11-23T09:29:00Z") {
 			t.Errorf("of %s it says %q", n.ID, n.Silence.Text)
 		}
 	}
 	if !slices.Equal(got, []string{"silent", "unknown", "unknown", "gone"}) {
 		t.Errorf("they are shown as %v", got)
+	}
+}
+
+// TestScaling: as many nodes as make the region as full as asked; what is silent or drains
+// is no place for a call.
+func TestScaling(t *testing.T) {
+	t.Parallel()
+	node := func(standing string, live int) api.Node {
+		n := api.Node{Standing: standing, Live: live}
+		n.Capacity = 50
+		return n
+	}
+	for name, tc := range map[string]struct {
+		nodes  []api.Node
+		target float64
+		want   api.Scaling
+	}{
+		"empty":                {[]api.Node{node("active", 0), node("active", 0)}, .7, api.Scaling{Capacity: 100, Nodes: 2, Wanted: 1}},
+		"as full as asked":     {[]api.Node{node("active", 35), node("active", 35)}, .7, api.Scaling{Live: 70, Capacity: 100, Used: .7, Nodes: 2, Wanted: 2}},
+		"one more call":        {[]api.Node{node("active", 36), node("active", 35)}, .7, api.Scaling{Live: 71, Capacity: 100, Used: .71, Nodes: 2, Wanted: 3}},
+		"one is silent":        {[]api.Node{node("active", 40), node("silent", 30)}, .7, api.Scaling{Live: 70, Capacity: 50, Used: 1.4, Nodes: 1, Wanted: 2}},
+		"one drains":           {[]api.Node{node("active", 10), node("draining", 10)}, .5, api.Scaling{Live: 20, Capacity: 50, Used: .4, Nodes: 1, Wanted: 1}},
+		"nobody is active":     {[]api.Node{node("silent", 3)}, .7, api.Scaling{Live: 3, Used: 1, Wanted: 1}},
+		"nothing can be known": {[]api.Node{node("unknown", 3)}, .7, api.Scaling{Live: 3, Used: 1, Wanted: 1}},
+	} {
+		if got := scaling(tc.nodes, tc.target); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
+		}
 	}
 }

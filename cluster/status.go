@@ -38,6 +38,7 @@ type Status struct {
 	LeaseLeft   time.Duration // nanoseconds
 	LeaseUntil  time.Time
 	DiskAge     time.Duration // nanoseconds since the watchdog's last write reached the disk
+	DiskSync    time.Duration // nanoseconds that that write took to get there
 	Trouble     string        // why it is not joined, or cannot go on
 	DiskTrouble string        // why the last write failed, such as a full disk; it passes
 	Identity    string        // of the region
@@ -77,7 +78,7 @@ func (c *Cluster) Status() Status {
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.Until(),
-		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
+		DiskAge: c.disk.Age(), DiskSync: c.disk.Took(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
 	}
 	if s.Leased {
 		s.Differs = c.Fitness().Differs

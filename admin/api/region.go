@@ -164,6 +164,15 @@ type Region struct {
 	Drift    []string            `json:"drift,omitempty" doc:"What differs from this region's, and should not."`
 }
 
+// Scaling is the answer of GET /v1/scaling.
+type Scaling struct {
+	Live     int     `json:"live" doc:"Live calls in the region."`
+	Capacity int     `json:"capacity" doc:"Live calls that its active nodes may hold."`
+	Used     float64 `json:"used" doc:"Live calls by capacity; 1 where no node is active."`
+	Nodes    int     `json:"nodes" doc:"Active nodes."`
+	Wanted   int     `json:"wanted" doc:"Nodes that would be as full as asked, at least 1."`
+}
+
 // RegionDoor is one admin door of another region.
 type RegionDoor struct {
 	URL       string `json:"url"`
