@@ -22,7 +22,7 @@ type gauges struct{ *Node }
 
 var (
 	buildInfo    = prometheus.NewDesc("tandem_build_info", "1, with what runs here: software version, Go version, and the newest command format that it reads.", []string{"node", "region", "version", "go", "format"}, nil)
-	liveCalls    = prometheus.NewDesc("tandem_calls", "Live calls that this node acts for, by app and state (claimed, answered, orphaned).", []string{"app", "state"}, nil)
+	liveCalls    = prometheus.NewDesc("tandem_calls", "Calls of this node that have not ended, by app and state: those it acts for (claimed, answered) and those its bot is to rejoin (orphaned).", []string{"app", "state"}, nil)
 	nodeCapacity = prometheus.NewDesc("tandem_node_capacity", "Live calls that this node may hold, by its configuration.", nil, nil)
 	draining     = prometheus.NewDesc("tandem_node_draining", "1 while this node takes no new calls because it drains.", nil, nil)
 	leaseValid   = prometheus.NewDesc("tandem_lease_valid", "1 while this node may act as owner.", nil, nil)

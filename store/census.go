@@ -7,8 +7,8 @@ import (
 	"tandem/store/index"
 )
 
-// Census counts the live calls that a node acts for, by app and state, with the orphans that
-// wait for its bot. It looks at one partition at a time, so that no act waits for all.
+// Census counts the calls of a node that have not ended, by app and state: those that it
+// acts for, and the orphans for its bot to rejoin. It looks at one partition at a time, so that no act waits for all.
 func (t *Table) Census(id ownership.NodeID) map[ownership.AppID]map[ownership.CallState]int {
 	out := map[ownership.AppID]map[ownership.CallState]int{}
 	for _, p := range t.Partitions() {
@@ -28,10 +28,7 @@ func (t *Table) census(id ownership.NodeID, in ownership.PartitionID, into map[o
 	}
 	t.st.inPartition(p, func(_ uint32, e *index.Entry) {
 		at := t.st.stands(e)
-		if at.Owner == "" {
-			at.Owner = p.rec.Owner // it waits to be taken up there
-		}
-		if !at.State.Live() || at.Owner != id {
+		if at.Owner != id || !at.State.Live() && at.State != ownership.CallOrphaned {
 			return
 		}
 		app := t.st.calls.App(e.App)
