@@ -33,7 +33,7 @@ var (
 	raftContact  = prometheus.NewDesc("tandem_raft_last_contact_seconds", "How long ago the leader was last heard; 0 on the leader.", nil, nil)
 	tableLag     = prometheus.NewDesc("tandem_table_lag_entries", "Entries that are in the table and not yet in its file.", nil, nil)
 	diskSync     = prometheus.NewDesc("tandem_disk_sync_seconds", "How long the last write of a few bytes took to reach the disk of the raft log.", nil, nil)
-	diskAge      = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago such a write last reached the disk.", nil, nil)
+	diskAge      = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago a write last reached the disk of the raft log.", nil, nil)
 	diskTrouble  = prometheus.NewDesc("tandem_disk_trouble", "1 while the data directory takes no writes, or has not for a second.", nil, nil)
 	snapshotAt   = prometheus.NewDesc("tandem_snapshot_timestamp_seconds", "When the newest snapshot of the table on this node was made, as Unix time; 0: there is none.", nil, nil)
 	differing    = prometheus.NewDesc("tandem_settings_differing", "Settings of nodes of the region that are not the leader's and must be.", nil, nil)
