@@ -32,6 +32,8 @@ type CallExplanation struct {
 	Partition ownership.Partition `json:"partition" doc:"As it is now."`
 	Why       []string            `json:"why" doc:"The same in sentences."`
 	Timeline  []history.Event     `json:"timeline"`
+	Known     bool                `json:"known" doc:"It stands in the table, ended or not."`
+	Trail
 }
 
 // Explanation says what the webhook would do with a notification.
