@@ -94,8 +94,7 @@ func (d trails) routes() {
 func following[T any](d trails, id, path, summary string, show func(followed) (T, error)) {
 	op := far(d.operation(id, http.MethodGet, path, api.RoleRead, summary), toldByAll)
 	op.Description += " The id is a call's, a call chain's, a notification's (X-Microsoft-Skype-Message-ID), or what Scenario-Id or Client-Request-Id said; " +
-		"409 names the calls where it names several. The steps are those that nodes of all regions remember, unless a region is named."
-	op.Errors = append(op.Errors, http.StatusConflict)
+		"where it names several calls, they are listed. The steps are those that nodes of all regions remember, unless a region is named."
 	huma.Register(d.api, op, func(ctx context.Context, in *callAsked) (*answer[T], error) {
 		fresh, err := d.freshen(ctx, in.Asking)
 		if err != nil {
@@ -136,26 +135,13 @@ func (d trails) find(ctx context.Context, raw string) (f followed, err error) {
 	case len(trail.Steps) == 0:
 		return f, huma.Error404NotFound(fmt.Sprintf("The region %s knows no call %s.", d.cfg.Region, id))
 	case len(calls) > 1:
-		return f, huma.Error409Conflict(fmt.Sprintf("%s names %d calls: %s. Ask for one of them.", raw, len(calls), someCalls(calls)))
+		f.trail.Calls = calls
 	case len(calls) == 1:
 		if f.call, f.known = d.deps.Table.Call(calls[0]); !f.known {
 			f.call.ID = calls[0]
 		}
 	}
 	return f, nil
-}
-
-// someCalls lists calls, not too many.
-func someCalls(calls []ownership.CallID) string {
-	const most = 20
-	var text []string
-	for _, c := range calls[:min(len(calls), most)] {
-		text = append(text, string(c))
-	}
-	if len(calls) > most {
-		text = append(text, "…")
-	}
-	return strings.Join(text, ", ")
 }
 
 func (d trails) explain(f followed) (out api.CallExplanation, err error) {
@@ -168,7 +154,10 @@ func (d trails) explain(f followed) (out api.CallExplanation, err error) {
 }
 
 func (d trails) unknown(f followed) string {
-	if f.call.ID == "" {
+	switch {
+	case len(f.trail.Calls) > 1:
+		return fmt.Sprintf("It names %d calls: ask for one of them to be told why it is where it is.", len(f.trail.Calls))
+	case f.call.ID == "":
 		return fmt.Sprintf("The region %s gave it to no call: the steps say why.", d.cfg.Region)
 	}
 	return fmt.Sprintf("The table of region %s has no call %s, or no longer; its nodes remember steps of it.", d.cfg.Region, f.call.ID)

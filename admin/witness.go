@@ -86,11 +86,16 @@ func (x *abroad) witness(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // join writes the best answer with the steps of all.
 func (x *abroad) join(w http.ResponseWriter, all []testimony, best int, missing []api.TrailNode) {
-	whole := api.Trail{Steps: all[best].Steps, Nodes: all[best].Nodes, More: all[best].More}
+	whole := api.Trail{Steps: all[best].Steps, Nodes: all[best].Nodes, Calls: all[best].Calls, More: all[best].More}
 	for i, t := range all {
 		if i != best && t.err == nil {
 			whole.Steps, whole.Nodes = append(whole.Steps, t.Steps...), append(whole.Nodes, t.Nodes...)
 			whole.More = whole.More || t.More
+			for _, c := range t.Calls {
+				if !slices.Contains(whole.Calls, c) {
+					whole.Calls = append(whole.Calls, c)
+				}
+			}
 		}
 	}
 	whole.Nodes = append(whole.Nodes, missing...)

@@ -130,9 +130,10 @@ func (y diary) replied(q *request, res result) {
 	case res.outcome == outcomeHandshake:
 		kind = history.Received // all that happens to it
 	}
+	now := y.now()
 	tell := func(p *part) {
 		s := q.step(kind, p)
-		s.Status, s.Took, s.Text = res.status, y.now().Sub(q.came), string(res.outcome)
+		s.At, s.Status, s.Took, s.Text = now, res.status, now.Sub(q.came), string(res.outcome)
 		if res.cause != nil {
 			s.Text += ": " + short(res.cause.Error())
 		}

@@ -11,9 +11,10 @@ import (
 // Trail is what the nodes remember of one call, step by step. Each keeps the newest steps
 // in its memory, so old ones are gone, and all of a node that was killed.
 type Trail struct {
-	Steps []history.Step `json:"steps" doc:"What nodes did with its notifications, oldest first, each by the clock of its node."`
-	More  bool           `json:"more,omitempty" doc:"There were too many steps: the oldest are left out."`
-	Nodes []TrailNode    `json:"nodes" doc:"Who was asked, and how far back each remembers."`
+	Steps []history.Step     `json:"steps" doc:"What nodes did with its notifications, oldest first, each by the clock of its node."`
+	Calls []ownership.CallID `json:"calls,omitempty" doc:"Those that the id names, where there are several: ask for one of them to be told why it is where it is."`
+	More  bool               `json:"more,omitempty" doc:"There were too many steps: the oldest are left out."`
+	Nodes []TrailNode        `json:"nodes" doc:"Who was asked, and how far back each remembers."`
 }
 
 // Sort puts steps in the order of their times; of two at one time the one that came first stays first.
