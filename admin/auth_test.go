@@ -29,6 +29,8 @@ var everyOperation = []struct {
 	{"GET", "/debug/pprof/goroutine?debug=1", "", api.RoleOperate, 200},
 	{"GET", "/debug/pprof/cmdline", "", api.RoleOperate, 200},
 	{"GET", "/v1/openapi.json", "", "", 200},
+	{"GET", "/v1/log", "", api.RoleRead, 200},
+	{"PUT", "/v1/log", `{"call":"c00"}`, api.RoleOperate, 501},
 	{"GET", "/v1/docs", "", "", 200},
 	{"GET", "/v1/whoami", "", anyRole, 200},
 	{"GET", "/v1/status", "", api.RoleRead, 200},

@@ -30,7 +30,8 @@ type ledger struct {
 	past                            totals          // of calls that are forgotten
 	fates                           map[string]Fate // theirs, where Config.Remember asks for them
 	untold                          map[string]bool // those of them whose end no router took
-	changed                         chan struct{}   // closed at the next observation; nil: nobody waits
+	journeys                        map[string]*Journey
+	changed                         chan struct{} // closed at the next observation; nil: nobody waits
 }
 
 func newLedger() *ledger {
@@ -247,6 +248,7 @@ func (l *ledger) done(s *sighting, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.status, s.doneSeq = status, l.next()
+	l.handedOver(s, status)
 }
 
 // count changes counters under the lock.

@@ -81,10 +81,11 @@ func (p parcel) what() string {
 }
 
 // exchange is one request and its response. A redirect gives its Location.
-func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) (reply, string) {
+func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) (r reply, redirect string) {
+	defer func() { c.passed(p, at, r) }()
 	c.ledger.posting(p.notices, at)
 	c.tell(p.call, p.call.dc, at.node, strings.ToLower(method)+" "+p.what())
-	r := reply{start: time.Now()}
+	r.start = time.Now()
 	var body io.Reader
 	if method == http.MethodPost {
 		body = strings.NewReader(p.body)
@@ -111,7 +112,6 @@ func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) 
 	}
 	took := time.Since(r.start)
 	r.status, r.body, r.after = resp.StatusCode, string(text), resp.Header.Get("Retry-After")
-	redirect := ""
 	switch r.status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		redirect = resp.Header.Get("Location")

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"tandem/ownership/history"
 )
 
 // print writes v as --format says; rows are the table's lines, its heading first.
@@ -58,14 +56,6 @@ func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T
 		return err
 	}
 	return a.print(x, rows([]T{x}))
-}
-
-// timeline is what happened to a call, line by line.
-func timeline(events []history.Event) (rows [][]string) {
-	for _, e := range events {
-		rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
-	}
-	return rows
 }
 
 // ago tells a time as people say it.
