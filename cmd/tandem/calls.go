@@ -33,6 +33,9 @@ so that late notifications do no harm.`,
 			if name != "" {
 				return a.showCall(ctx, c, name)
 			}
+			if err := checkLimit(limit); err != nil {
+				return err
+			}
 			if partition != "" {
 				id, err := partitionID(partition)
 				if err != nil {

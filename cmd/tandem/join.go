@@ -29,6 +29,9 @@ tokens new NAME --once --for 1h'.`,
   tandem join 10.0.0.3:8471                  on any node of the region`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := checkAddress(args[0]); err != nil {
+				return err
+			}
 			var n api.Node
 			err := insist(ctx, wait, func() (err error) {
 				n, err = c.Join(ctx, api.JoinRequest{Address: args[0]})

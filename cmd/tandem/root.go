@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,10 +81,10 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.client.check() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return errors.Join(belowZero(c), a.client.check()) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w; see '%s --help'", err, c.CommandPath())
+		return usage("%w; see '%s --help'", wrongValue(err), c.CommandPath())
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
@@ -110,6 +111,8 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(a.versionCommand())
 	a.client.register(root)
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(helpCommand(root))
 	refuseStrayWords(root)
 	return root
 }
@@ -121,12 +124,15 @@ func refuseStrayWords(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		refuseStrayWords(sub)
 	}
-	if c.Args == nil {
+	if c.Args == nil || c.Name() == "completion" { // which has cobra's own
 		c.Args = noWords
 	}
 	inner := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
 		err := inner(c, args)
+		if err == nil && slices.Contains(args, "") {
+			err = errors.New("one of its words is empty")
+		}
 		if err == nil {
 			err = c.ValidateRequiredFlags()
 		}
