@@ -37,6 +37,10 @@ func (a *app) print(v any, rows [][]string) error {
 		}
 		return enc.Close()
 	}
+	rows, cut := fit(rows, a.width())
+	if cut != "" {
+		defer a.done("%s", cut)
+	}
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
