@@ -41,9 +41,7 @@ What nodes do in a second is told by each node itself: by those whose admin door
   tandem top --once | head -20        one plain frame, for a script or a report`,
 	}
 	c.RunE = a.asking(func(ctx context.Context, door *client.Client, _ []string) error {
-		g := top.NewGatherer(door, func(url string) (*client.Client, error) {
-			return client.New(url, a.env("TANDEM_TOKEN"), cmp.Or(a.client.caFile, a.env("TANDEM_CACERT")))
-		})
+		g := top.NewGatherer(door, a.dial)
 		defer g.Close()
 		if out, ok := a.out.(*os.File); once || !ok || !term.IsTerminal(int(out.Fd())) {
 			return top.Once(ctx, g, min(every, time.Second), cmp.Or(a.width(), plainWidth), a.out, a.environ)

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/admin/client"
+	"tandem/cmd/tandem/doctor"
+)
+
+// dial makes a client of another node's admin door, with the token and authority of the
+// first one's.
+func (a lookouts) dial(url string) (*client.Client, error) {
+	return client.New(url, a.env("TANDEM_TOKEN"), cmp.Or(a.client.caFile, a.env("TANDEM_CACERT")))
+}
+
+func (a lookouts) doctorCommand() *cobra.Command {
+	var (
+		f                configFlags
+		strict, noPublic bool
+		publicCA         string
+	)
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "what is wrong with the deployment, and what to do about it",
+		Long: `Asks the admin doors of all nodes, and the public addresses as the cloud would, and says
+what is wrong: doors, clocks, readiness, promises, certificates, tokens and keys, peers,
+versions, drift between nodes and regions, room, and whether the callback addresses are
+reached from here. With --config it also checks that configuration with its files, and
+how long the disk of its data directory takes; so run it on each node's machine.
+
+It changes nothing, and needs a token with the role read. Exit code for monitoring:
+0 nothing fails, 1 something fails (with --strict: or is warned of), 4 nobody answers.`,
+		Example: `  tandem doctor
+  tandem doctor --config /etc/tandem/tandem.yaml
+  tandem doctor --strict --format json`,
+	}
+	c.RunE = a.asking(func(ctx context.Context, door *client.Client, _ []string) error {
+		var found []doctor.Finding
+		if f.file != "" || len(f.sets) > 0 {
+			cfg, err := loadConfig(f.file, a.environ, f.sets)
+			if err != nil {
+				return err
+			}
+			found = doctor.Machine(cfg.Config, time.Now())
+		}
+		trust, err := trusting(publicCA)
+		if err != nil {
+			return err
+		}
+		seen, err := doctor.Examine(ctx, door, a.dial, doctor.NewPublic(trust))
+		if err != nil {
+			return err
+		}
+		if noPublic {
+			seen.Public = nil
+		}
+		found = append(found, doctor.Judge(seen)...)
+		if err := a.print(found, findingRows(found)); err != nil {
+			return err
+		}
+		switch worst := doctor.Worst(found); {
+		case worst == doctor.Fail:
+			return errors.New("something fails: see the lines above")
+		case strict && worst == doctor.Warn:
+			return errors.New("something is warned of: see the lines above")
+		}
+		return nil
+	})
+	f.register(c)
+	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 on warnings, too")
+	c.Flags().BoolVar(&noPublic, "no-public", false, "do not judge the public addresses: this machine is not where the cloud's requests come from")
+	c.Flags().StringVar(&publicCA, "public-ca", "", "PEM file of the authority that the public doors are trusted by; empty: the system's")
+	return c
+}
+
+func findingRows(found []doctor.Finding) [][]string {
+	rows := [][]string{}
+	for _, f := range found {
+		text := f.Text
+		if f.Where != "all" {
+			text = f.Where + ": " + text
+		}
+		rows = append(rows, []string{fmt.Sprintf("%-7s  %s", f.Level, f.Check), text})
+		if f.Do != "" {
+			rows = append(rows, []string{"", "-> " + f.Do})
+		}
+	}
+	return rows
+}
+
+// trusting reads the authorities to trust; empty: the system's.
+func trusting(file string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if file == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authority: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading the authority: %s holds no certificate in PEM", file)
+	}
+	return c, nil
+}
