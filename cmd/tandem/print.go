@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/term"
 
+	"tandem/cmd/tandem/table"
 	"tandem/ownership/history"
 )
 
@@ -37,7 +40,7 @@ func (a *app) print(v any, rows [][]string) error {
 		}
 		return enc.Close()
 	}
-	rows, cut := fit(rows, a.width())
+	rows, cut := table.Fit(rows, a.width())
 	if cut != "" {
 		defer a.done("%s", cut)
 	}
@@ -115,4 +118,18 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// width is how wide the terminal is that the output goes to; 0: it goes to none, and a
+// program that reads it wants all of it.
+func (a *app) width() int {
+	f, ok := a.out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
 }

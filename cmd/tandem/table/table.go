@@ -1,26 +1,10 @@
-package main
+// Package table makes tables of text fit a terminal.
+package table
 
 import (
-	"os"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 )
-
-// width is how wide the terminal is that the output goes to; 0: it goes to none, and a
-// program that reads it wants all of it.
-func (a *app) width() int {
-	f, ok := a.out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return 0
-	}
-	w, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return w
-}
 
 const (
 	gap      = 2 // between columns
@@ -28,11 +12,11 @@ const (
 	readable = 20
 )
 
-// fit makes a table fit a width: it cuts the widest columns, and then leaves out the
+// Fit makes a table fit a width: it cuts the widest columns, and then leaves out the
 // last ones, but never touches the first, which names things. A table of two columns
 // without a heading is text beside a word: its lines are broken instead. What was cut
-// is told.
-func fit(rows [][]string, width int) (fitting [][]string, told string) {
+// is told. Width 0: the table goes to no terminal.
+func Fit(rows [][]string, width int) (fitting [][]string, told string) {
 	widths := measure(rows)
 	if width == 0 || total(widths) <= width {
 		return rows, ""

@@ -1,4 +1,4 @@
-package main
+package table
 
 import (
 	"strings"
@@ -19,7 +19,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		0: "8986d25d-ed3f-4bb8-b739-14d2fcc37b09", 140: "8986d25d-ed3f-4bb8-b739-14d2fcc37b09",
 		80: "8986d25", 50: "answered",
 	} {
-		got, told := fit(table, width)
+		got, told := Fit(table, width)
 		if name := got[1][0]; name != table[1][0] {
 			t.Errorf("%d: the name became %q", width, name)
 		}
@@ -31,7 +31,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		}
 	}
 	text := [][]string{{"node", "emea-1"}, {"warning", strings.Repeat("something is not as it should be ", 5)}}
-	got, _ := fit(text, 40)
+	got, _ := Fit(text, 40)
 	var words []string
 	for _, r := range got {
 		if n := utf8.RuneCountInString(r[0]) + gap + utf8.RuneCountInString(strings.TrimRight(r[1], " ")); n > 40 {
@@ -51,7 +51,7 @@ func TestFitTakesAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := rapid.SliceOfN(rapid.SliceOfN(rapid.StringN(0, 30, -1), 1, 6), 1, 5).Draw(t, "rows")
 		width := rapid.IntRange(0, 120).Draw(t, "width")
-		got, _ := fit(rows, width)
+		got, _ := Fit(rows, width)
 		if total(measure(got)) > max(total(measure(rows)), width) {
 			t.Fatalf("%q at %d became %q", rows, width, got)
 		}
