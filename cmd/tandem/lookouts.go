@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"tandem/admin/client"
+	"tandem/cmd/tandem/bundle"
 	"tandem/cmd/tandem/doctor"
 	"tandem/cmd/tandem/top"
 )
@@ -154,4 +155,40 @@ func trusting(file string) (*tls.Config, error) {
 		return nil, fmt.Errorf("reading the authority: %s holds no certificate in PEM", file)
 	}
 	return c, nil
+}
+
+func (a lookouts) debugCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "debug",
+		Short: "gather what is needed to see what is wrong, from all nodes, in one file without secrets",
+		Long: `Asks every node that can be reached for its status, checks, promises, configuration, nodes,
+partitions, raft group, regions, rules, audit log, events, metrics and goroutines, and
+writes all of it into one archive (tar.gz, readable by its owner only). What looks like
+a secret is taken out on the way, so it can be sent to others; call ids, node names and
+addresses stay. manifest.json says what is in it, and what could not be had and why.
+
+Configuration, audit log and goroutines need a token with the role operate.`,
+		Example: `  tandem debug
+  tandem debug --out /tmp/case-4711.tar.gz`,
+		RunE: a.asking(func(ctx context.Context, door *client.Client, _ []string) (err error) {
+			now := time.Now()
+			name := cmp.Or(file, "tandem-debug-"+now.UTC().Format("20060102T150405Z")+".tar.gz")
+			out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if err != nil {
+				return fmt.Errorf("making the bundle: %w", err)
+			}
+			m, err := bundle.Write(ctx, door, a.dial, softwareVersion(), now, out)
+			if err = errors.Join(err, out.Close()); err != nil {
+				return errors.Join(err, os.Remove(name))
+			}
+			for _, text := range m.Missing {
+				a.done("missing %s", text)
+			}
+			a.done("%s holds %d files", name, len(m.Files))
+			return nil
+		}),
+	}
+	c.Flags().StringVarP(&file, "out", "o", "", "the file to make; it must not exist")
+	return c
 }
