@@ -66,6 +66,7 @@ brings each later notification to that instance, in every region.
   tandem start --config F        one real node
   tandem join 10.0.0.2:8471      let the node at that cluster address join this region
   tandem nodes | calls | explain what the ownership table holds, and why
+  tandem top | doctor | debug    the whole on one screen, what is wrong with it, all of it in a file
 
 The client commands talk to the admin door of any node: --addr or TANDEM_ADDR
 (default http://127.0.0.1:8470), TANDEM_TOKEN, TANDEM_CACERT.
@@ -109,11 +110,12 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(v)
 		}
 	}
-	root.AddCommand(a.versionCommand())
+	root.AddCommand(a.versionCommand(), lookouts{a}.manCommand())
 	a.client.register(root)
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(helpCommand(root))
 	refuseStrayWords(root)
+	lookouts{a}.completes(root)
 	return root
 }
 
