@@ -67,6 +67,7 @@ var everyOperation = []struct {
 	{"PUT", "/v1/regions/emea/evacuation", `{"to":["amer"]}`, api.RoleOperate, 200},
 	{"DELETE", "/v1/regions/emea/evacuation", "", api.RoleOperate, 409},
 	{"GET", "/v1/audit", "", api.RoleOperate, 200},
+	{"GET", "/v1/config", "", api.RoleOperate, 200},
 	{"GET", "/v1/snapshot", "", api.RoleOperate, 200},
 	{"PUT", "/v1/snapshot", "bytes", api.RoleOperate, 204},
 	{"POST", "/v1/nodes", joinBody("10.0.0.9:8471"), api.RoleJoin, 201},
