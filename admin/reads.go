@@ -23,9 +23,17 @@ func (d *Door) readRoutes() {
 	read(d, toOne, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
 	read(d, toAll, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
 	read(d, toAll, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (api.List[api.PartitionIn], error) {
+		moved, err := d.moves.recent(d.deps.Journal, d.now())
+		if err != nil {
+			return api.List[api.PartitionIn]{}, err
+		}
 		var all []api.PartitionIn
 		for _, p := range d.deps.Table.Partitions() {
-			all = append(all, api.PartitionIn{Partition: p})
+			one := api.PartitionIn{Partition: p}
+			if m, ok := moved[p.ID]; ok {
+				one.Moved = &m
+			}
+			all = append(all, one)
 		}
 		return list(all), nil
 	})

@@ -24,6 +24,7 @@ import (
 	"tandem/federation"
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/pulse"
 	"tandem/rulebook"
 	"tandem/store"
 	"tandem/token"
@@ -50,6 +51,7 @@ type Node struct {
 	door       *webhook.Handler
 	private    *admin.Door
 	trail      *trail.Trail
+	pulse      *pulse.Pulse
 	certs      certificates
 	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
@@ -109,7 +111,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openTrail, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, pulses{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

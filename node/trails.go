@@ -46,7 +46,7 @@ func (n trails) consulted(ctx context.Context, topic string, body []byte) ([]byt
 	case topicFollowing:
 		return json.Marshal(n.trail.Following())
 	}
-	return ruling(n).consulted(ctx, topic, body)
+	return pulses(n).consulted(ctx, topic, body)
 }
 
 // Of implements admin.Trails. An id may name a call on one node only, as where the cloud
