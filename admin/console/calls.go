@@ -260,9 +260,17 @@ func search(a *asking) (string, any, error) {
 		a.leads = link(a.at, "calls", "?", "app", what)
 	case len(group) <= 512 && listed("group", group):
 		a.leads = link(a.at, "calls", "?", "group", group)
-	case len(what) <= 160 && found(v1("calls", what, "explain")):
-		a.leads = link(a.at, "calls", what)
 	default:
+		var err error
+		if len(what) <= 160 {
+			if _, err = a.get(nil, v1("calls", what, "explain")); err == nil {
+				a.leads = link(a.at, "calls", what)
+				return "", nil, nil
+			}
+		}
+		if statusOf(err) >= 500 { // who cannot be asked may know it
+			return "", nil, err
+		}
 		return "", nil, &Refusal{http.StatusNotFound, "Nothing is known by “" + cut(what, 80) + "”. It was looked for as the id of a call, of a call chain and of a notification in all regions that answer, " +
 			"and as a tenant, an app, a thread, a node and a partition in this one."}
 	}

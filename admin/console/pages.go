@@ -36,7 +36,7 @@ var pages = map[string]page{
 // every is after how many seconds a page's parts that are marked with data-renew are fetched
 // again.
 var every = map[string]int{
-	"overview": 2, "calls": 5, "call": 2, "nodes": 2, "node": 2, "partitions": 2, "partition": 2, "regions": 2, "region": 5, "peers": 2, "audit": 5, "pulse": 10,
+	"overview": 2, "calls": 5, "call": 2, "nodes": 5, "node": 2, "partitions": 5, "partition": 2, "regions": 2, "region": 5, "peers": 2, "audit": 5, "pulse": 10,
 }
 
 // get asks the API, of the region that the page is about.
