@@ -27,6 +27,7 @@ import (
 	"tandem/rulebook"
 	"tandem/store"
 	"tandem/token"
+	"tandem/trail"
 	"tandem/webhook"
 )
 
@@ -48,6 +49,7 @@ type Node struct {
 	regions    *federation.Regions
 	door       *webhook.Handler
 	private    *admin.Door
+	trail      *trail.Trail
 	certs      certificates
 	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
@@ -107,7 +109,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -198,8 +198,8 @@ func (s Summary) Versions() []string {
 // into one region. The newcomer tells its own record over the cluster port,
 // where its certificate vouches for it.
 type JoinRequest struct {
-	Address string           `json:"address" minLength:"3" maxLength:"300" pattern:"^[^\\s/@]+:[0-9]{1,5}$" doc:"host:port of the other node's raft and peer link"`
-	ID      ownership.NodeID `json:"id,omitempty" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"The node that is expected to come in; absent: whoever answers there."`
+	Address string           `json:"address" minLength:"3" maxLength:"300" pattern:"^[^\\s/@]+:[0-9]{1,5}$" patternDescription:"host:port, as in 10.0.0.2:8471" doc:"host:port of the other node's raft and peer link"`
+	ID      ownership.NodeID `json:"id,omitempty" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" patternDescription:"letters, digits, dots, dashes and underscores" doc:"The node that is expected to come in; absent: whoever answers there."`
 }
 
 // DrainAsk says when a drain ends by force.
