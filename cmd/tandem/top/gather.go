@@ -178,7 +178,7 @@ func rates(before, now Look) map[ownership.NodeID]Counts {
 func (l Look) states() map[ownership.NodeID]string {
 	out := map[ownership.NodeID]string{}
 	for _, n := range l.Nodes {
-		out[n.ID] = n.State.String()
+		out[n.ID] = cmp.Or(n.Standing, n.State.String())
 	}
 	for _, r := range l.Regions {
 		for _, n := range r.List {
