@@ -28,6 +28,8 @@ type Config struct {
 	Scope            string                // empty: the origin of BaseURL + "/.default"
 	AttemptTimeout   time.Duration         // of one HTTP attempt; zero: 4 s
 	Transport        http.RoundTripper     // nil: one of its own
+	// Wrap goes around the transport, to watch it; nil: nothing does.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	Now              func() time.Time      // for the life of tokens; nil: time.Now
 	Logger           *slog.Logger          // nil: discard
 	Metrics          prometheus.Registerer // nil: none
@@ -113,6 +115,9 @@ func NewCalls(c Config) (*Calls, error) {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost, t.MaxResponseHeaderBytes = 64, maxResponse
 		c.Transport = t
+	}
+	if c.Wrap != nil {
+		c.Transport = c.Wrap(c.Transport)
 	}
 	if _, err := c.Secret(c.Logger); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ import (
 	"tandem/rulebook"
 	"tandem/store"
 	"tandem/token"
+	"tandem/traces"
 	"tandem/trail"
 	"tandem/webhook"
 )
@@ -48,8 +50,10 @@ type Node struct {
 	region     *cluster.Cluster
 	regions    *federation.Regions
 	door       *webhook.Handler
+	letters    http.Handler // the same for other regions
 	private    *admin.Door
 	trail      *trail.Trail
+	traces     *traces.Traces // nil: none are made
 	certs      certificates
 	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
@@ -107,7 +111,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openTrail, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openTraces, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
