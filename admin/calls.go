@@ -176,6 +176,11 @@ func (d *Door) explainCall(c ownership.Call) (api.CallExplanation, error) {
 	var since []string
 	out.Partition, since = d.sinceSentences(c)
 	out.Why = append(append(out.Why, since...), standingSentences(c, out.Partition, events)...)
+	if c.State.Live() {
+		if text := d.silenceOf(cmp.Or(c.Owner, out.Partition.Owner)); text != "" {
+			out.Why = append(out.Why, text)
+		}
+	}
 	return out, nil
 }
 

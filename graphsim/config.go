@@ -15,6 +15,7 @@ type Target struct {
 	Node   string
 	URL    string  // base URL of the node's public door, such as http://127.0.0.1:8443
 	Weight float64 // how often the name resolves to it within its region; 0: by place in the list
+	Down   bool    // health checks fail: names resolve to it only where they must
 }
 
 // App is one bot registration at the cloud.

@@ -93,7 +93,7 @@ func (l ledger) open() bool {
 // get it applied: its dispatcher keeps it for the next start.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	if !l.open() {
-		return nil, fmt.Errorf("applying %T: this node is still starting: %w", act, ownership.ErrNoLeader)
+		return nil, fmt.Errorf("%s: this node is still starting: %w", ownership.Doing(act), ownership.ErrNoLeader)
 	}
 	if _, ok := act.(ownership.TakeUp); ok && l.n.table.Format() < ownership.FormatReservations {
 		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan

@@ -53,7 +53,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	secrets["the webhook's token"] = token
 	secrets["its signature"] = token[strings.LastIndex(token, ".")+1:]
 
-	_, err = door.SetLog(t.Context(), api.LogAsk{Node: x.name}) // each step is a line
+	_, err = client.Log{Client: door}.Set(t.Context(), api.LogAsk{Node: x.name}) // each step is a line
 	must(t, err)
 	// A plain load, then everything that goes wrong.
 	s.kept(s.run(graphsim.Load{Rate: 50, MaxCalls: 15}))

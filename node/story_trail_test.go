@@ -258,7 +258,7 @@ func TestAFollowedCallIsInTheLogOfEachNode(t *testing.T) {
 		return n
 	}
 	follow := func() { s.post(one.follow(h.CallbackURI), s.token(testTenant), sample(t, established, h.Call)) }
-	now, err := two.api().SetLog(t.Context(), api.LogAsk{Call: string(h.Call)})
+	now, err := client.Log{Client: two.api()}.Set(t.Context(), api.LogAsk{Call: string(h.Call)})
 	if err != nil || len(now.Items) != 1 || len(now.Items[0].Nodes) != 2 || len(now.Missing) != 0 {
 		t.Fatalf("the nodes follow %+v, %v", now, err)
 	}
@@ -266,7 +266,7 @@ func TestAFollowedCallIsInTheLogOfEachNode(t *testing.T) {
 	if steps(one) < 2 || steps(two) < 2 { // received and relayed; received and handed over
 		t.Errorf("%d steps of %s and %d of %s: %s", steps(one), one.name, steps(two), two.name, s.log.tail(20))
 	}
-	if now, err = one.api().SetLog(t.Context(), api.LogAsk{Call: string(h.Call), Level: "off"}); err != nil || len(now.Items) != 0 {
+	if now, err = (client.Log{Client: one.api()}).Set(t.Context(), api.LogAsk{Call: string(h.Call), Level: "off"}); err != nil || len(now.Items) != 0 {
 		t.Fatalf("the nodes follow %+v, %v", now, err)
 	}
 	before := steps(one) + steps(two)
@@ -274,7 +274,7 @@ func TestAFollowedCallIsInTheLogOfEachNode(t *testing.T) {
 	if after := steps(one) + steps(two); after != before {
 		t.Errorf("%d more steps after its end", after-before)
 	}
-	if _, err := one.api().SetLog(t.Context(), api.LogAsk{Call: string(h.Call), Node: one.name}); err == nil {
+	if _, err := (client.Log{Client: one.api()}).Set(t.Context(), api.LogAsk{Call: string(h.Call), Node: one.name}); err == nil {
 		t.Error("a call and a node at once are taken")
 	}
 }

@@ -17,7 +17,7 @@ type applier struct {
 
 func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 	if since := record.Since(act); since >= ownership.FormatReservations && a.st.format < since {
-		out.Err = fmt.Errorf("applying %T: the region writes command format %d, it needs %d: %w", act, a.st.format, since, ownership.ErrConflict)
+		out.Err = fmt.Errorf("%s: the region writes command format %d, it needs %d: %w", ownership.Doing(act), a.st.format, since, ownership.ErrConflict)
 		return
 	}
 	a.at = ownership.Moment(act)

@@ -5,6 +5,9 @@ import (
 	"tandem/ownership/history"
 )
 
+// MostCalls is the most calls that one page holds.
+const MostCalls = 1000
+
 // CallPage is one page of calls.
 type CallPage struct {
 	Items []CallIn `json:"items"`

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/term"
+
+	"tandem/cmd/tandem/table"
 )
 
 // print writes v as --format says; rows are the table's lines, its heading first.
@@ -34,6 +38,10 @@ func (a *app) print(v any, rows [][]string) error {
 			return fmt.Errorf("writing the answer: %w", err)
 		}
 		return enc.Close()
+	}
+	rows, cut := table.Fit(rows, a.width())
+	if cut != "" {
+		defer a.done("%s", cut)
 	}
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	for _, r := range rows {
@@ -101,4 +109,18 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// width is how wide the terminal is that the output goes to; 0: it goes to none, and a
+// program that reads it wants all of it.
+func (a *app) width() int {
+	f, ok := a.out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
 }

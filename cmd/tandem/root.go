@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,7 @@ brings each later notification to that instance, in every region.
   tandem start --config F        one real node
   tandem join 10.0.0.2:8471      let the node at that cluster address join this region
   tandem nodes | calls | explain what the ownership table holds, and why
+  tandem top | doctor | debug    the whole on one screen, what is wrong with it, all of it in a file
 
 The client commands talk to the admin door of any node: --addr or TANDEM_ADDR
 (default http://127.0.0.1:8470), TANDEM_TOKEN, TANDEM_CACERT.
@@ -80,10 +82,10 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.client.check() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return errors.Join(belowZero(c), a.client.check()) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w; see '%s --help'", err, c.CommandPath())
+		return usage("%w; see '%s --help'", wrongValue(err), c.CommandPath())
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
@@ -95,7 +97,7 @@ func (a *app) root() *cobra.Command {
 		"run": {a.startCommand(), a.devCommand(), a.simCommand()},
 		"look": {
 			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
-			a.explainCommand(), a.eventsCommand(), logVerbs{a}.logCommand(),
+			explainVerbs{a}.explainCommand(), a.eventsCommand(), logVerbs{a}.logCommand(), lookouts{a}.topCommand(), lookouts{a}.doctorCommand(), lookouts{a}.debugCommand(),
 		},
 		"change": {
 			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
@@ -108,9 +110,12 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(v)
 		}
 	}
-	root.AddCommand(a.versionCommand())
+	root.AddCommand(a.versionCommand(), lookouts{a}.manCommand())
 	a.client.register(root)
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(helpCommand(root))
 	refuseStrayWords(root)
+	lookouts{a}.completes(root)
 	return root
 }
 
@@ -121,12 +126,15 @@ func refuseStrayWords(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		refuseStrayWords(sub)
 	}
-	if c.Args == nil {
+	if c.Args == nil || c.Name() == "completion" { // which has cobra's own
 		c.Args = noWords
 	}
 	inner := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
 		err := inner(c, args)
+		if err == nil && slices.Contains(args, "") {
+			err = errors.New("one of its words is empty")
+		}
 		if err == nil {
 			err = c.ValidateRequiredFlags()
 		}
