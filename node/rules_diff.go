@@ -15,6 +15,12 @@ import (
 // Diff implements admin.Rulebook.
 func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, err error) {
 	out, routes := a.routes(ctx, topicRulesDiff, text)
+	out.Moves = movesOf(routes)
+	return out, nil
+}
+
+// movesOf counts the calls that change their region, by regions, most calls first.
+func movesOf(routes []webhook.RegionRoute) (all []api.RulesMoves) {
 	moves := map[[2]ownership.Region]int{}
 	for _, r := range routes {
 		if r.From != r.To {
@@ -22,12 +28,12 @@ func (a adminRules) Diff(ctx context.Context, text string) (out api.RulesDiff, e
 		}
 	}
 	for pair, n := range moves {
-		out.Moves = append(out.Moves, api.RulesMoves{From: pair[0], To: pair[1], Calls: n})
+		all = append(all, api.RulesMoves{From: pair[0], To: pair[1], Calls: n})
 	}
-	slices.SortFunc(out.Moves, func(a, b api.RulesMoves) int {
+	slices.SortFunc(all, func(a, b api.RulesMoves) int {
 		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	return out, nil
+	return all
 }
 
 // routes has each node of the region hold a change against its own calls.
@@ -41,18 +47,23 @@ func (a adminRules) routes(ctx context.Context, topic, change string) (out api.R
 			out.Missing = append(out.Missing, fmt.Sprintf("%s: %v", c.Node, c.Err))
 			continue
 		}
-		out.Heard = append(out.Heard, string(c.Node))
-		out.Recorded += d.Recorded
-		out.Elsewhere += d.Elsewhere
-		out.Repinned += d.Repinned
-		out.Failing += d.Failing
-		if !d.Since.IsZero() && (out.Since.IsZero() || d.Since.Before(out.Since)) {
-			out.Since = d.Since
-		}
+		add(&out, c.Node, d)
 		routes = append(routes, d.Routes...)
-		for _, e := range d.Examples {
-			out.Examples = append(out.Examples, api.RulesMoved(e))
-		}
 	}
 	return out, routes
+}
+
+// add adds one node's calls to a difference.
+func add(out *api.RulesDiff, node ownership.NodeID, d webhook.RulesDiff) {
+	out.Heard = append(out.Heard, string(node))
+	out.Recorded += d.Recorded
+	out.Elsewhere += d.Elsewhere
+	out.Repinned += d.Repinned
+	out.Failing += d.Failing
+	if !d.Since.IsZero() && (out.Since.IsZero() || d.Since.Before(out.Since)) {
+		out.Since = d.Since
+	}
+	for _, e := range d.Examples {
+		out.Examples = append(out.Examples, api.RulesMoved(e))
+	}
 }
