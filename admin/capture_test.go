@@ -46,7 +46,7 @@ func (f *fake) Replay(_ context.Context, ask api.ReplayAsk) (api.RulesDiff, erro
 func TestCaptureIsBounded(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
-	c := r.client(api.RoleRead)
+	c := client.Captures{Client: r.client(api.RoleRead)}
 	count := func(ask client.CaptureAsk, enough int) (int, api.CaptureEnd, error) {
 		n := 0
 		end, err := c.Capture(t.Context(), ask, func(k api.Captured) error {

@@ -16,7 +16,7 @@ type captures struct{ *Node }
 
 // Capture implements admin.Captures.
 func (n captures) Capture(ctx context.Context, recent bool, each func(api.Captured) error) (int64, error) {
-	return n.door.Capture(ctx, recent, func(c webhook.Captured) error {
+	return webhook.Captures{Handler: n.door}.Capture(ctx, recent, func(c webhook.Captured) error {
 		facts := map[string]string{}
 		text, err := json.Marshal(c.Facts)
 		if err == nil {
@@ -50,7 +50,7 @@ func (n captures) Replay(_ context.Context, ask api.ReplayAsk) (out api.RulesDif
 			return out, fmt.Errorf("reading the facts of call %d: this software knows others: %w", i+1, err)
 		}
 	}
-	diff := n.door.Replay(calls, candidate, ask.Diff)
+	diff := webhook.Captures{Handler: n.door}.Replay(calls, candidate, ask.Diff)
 	add(&out, n.ID(), diff)
 	out.Moves = movesOf(diff.Routes)
 	return out, nil

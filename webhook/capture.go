@@ -58,15 +58,18 @@ func (t *traffic) leave(l *follower) {
 	delete(t.heard, l)
 }
 
+// Captures takes what rings at a door along, and holds rules against it.
+type Captures struct{ *Handler }
+
 // Capture calls each with every new call that rings here first, until the context ends or
 // each returns an error; with recent, also with those that are remembered, before. It
 // returns how many calls it missed because each was too slow. Nothing is kept for it: as
 // long as nobody captures, nothing is captured.
-func (h *Handler) Capture(ctx context.Context, recent bool, each func(Captured) error) (missed int64, err error) {
+func (h Captures) Capture(ctx context.Context, recent bool, each func(Captured) error) (missed int64, err error) {
 	l := &follower{calls: make(chan recorded, followerCalls)}
 	before := h.traffic.listen(l)
 	defer h.traffic.leave(l)
-	veil := h.veil()
+	veil := veil{h.handles.Derived("capture")[0]}
 	if recent {
 		for _, c := range before {
 			if err := each(veil.captured(c)); err != nil {
@@ -88,7 +91,7 @@ func (h *Handler) Capture(ctx context.Context, recent bool, each func(Captured) 
 
 // Replay holds a candidate against captured calls. diff: against where they would go by
 // the rules in force; else against where they went.
-func (h *Handler) Replay(calls []Captured, candidate *policy.Compiled, diff bool) RulesDiff {
+func (h Captures) Replay(calls []Captured, candidate *policy.Compiled, diff bool) RulesDiff {
 	all := make([]recorded, len(calls))
 	for i, c := range calls {
 		all[i] = recorded{at: c.At, call: c.Call, facts: c.Facts, to: c.To}
@@ -105,8 +108,6 @@ func (h *Handler) Replay(calls []Captured, candidate *policy.Compiled, diff bool
 // veil gives persons and meetings names of which nobody can tell whose they are, and that
 // are the same on all nodes of the deployment.
 type veil struct{ key []byte }
-
-func (h *Handler) veil() veil { return veil{h.handles.Derived("capture")[0]} }
 
 // name hides a text, unless there is none: rules ask whether there is one.
 func (v veil) name(text string) string {

@@ -23,7 +23,7 @@ func TestCapture(t *testing.T) {
 	enough := errors.New("enough")
 	done := make(chan error)
 	go func() {
-		_, err := nd.door.Capture(t.Context(), true, func(c Captured) error {
+		_, err := Captures{nd.door}.Capture(t.Context(), true, func(c Captured) error {
 			if got = append(got, c); len(got) == 2 {
 				return enough
 			}
@@ -31,32 +31,32 @@ func TestCapture(t *testing.T) {
 		})
 		done <- err
 	}()
-	awaitListeners(t, nd.door, 1)
+	awaitFollowers(t, nd.door, 1)
 	post(t, nd.url+hookPath, incoming("c2", `"source":{"countryCode":"DE"}`))
 	if err := <-done; !errors.Is(err, enough) || len(got) != 2 || got[0].To != "amer" || got[1].To != "emea" {
 		t.Fatalf("%v, %+v", err, got)
 	}
-	if n := nd.door.listeners(); n != 0 {
-		t.Errorf("%d listeners are left", n)
+	if n := nd.door.followers(); n != 0 {
+		t.Errorf("%d followers are left", n)
 	}
 	if got[0].Call == "c1" || got[0].Facts.CountryCode != "US" || got[0].Call == got[1].Call {
 		t.Errorf("%+v", got)
 	}
 	// By other rules both would go elsewhere than they went; by the rules in force, none.
 	other := mustDocument(t, []policy.RuleSpec{{When: `call.source.countryCode == "DE"`, Region: "amer"}})
-	if d := nd.door.Replay(got, other, false); d.Recorded != 2 || d.Elsewhere != 2 || d.Examples[0].From != "emea" || d.Examples[0].To != "amer" || d.Examples[0].Was != "as it was captured" {
+	if d := (Captures{nd.door}).Replay(got, other, false); d.Recorded != 2 || d.Elsewhere != 2 || d.Examples[0].From != "emea" || d.Examples[0].To != "amer" || d.Examples[0].Was != "as it was captured" {
 		t.Errorf("%+v", d)
 	}
 	same := mustDocument(t, toAmer)
 	for _, diff := range []bool{true, false} {
-		if d := nd.door.Replay(got, same, diff); d.Recorded != 2 || d.Elsewhere != 0 {
+		if d := (Captures{nd.door}).Replay(got, same, diff); d.Recorded != 2 || d.Elsewhere != 0 {
 			t.Errorf("by the same rules, diff %t: %+v", diff, d)
 		}
 	}
 }
 
-// listeners counts who captures.
-func (h *Handler) listeners() int {
+// followers counts who captures.
+func (h *Handler) followers() int {
 	h.traffic.mu.Lock()
 	defer h.traffic.mu.Unlock()
 	return len(h.traffic.heard)
@@ -95,8 +95,8 @@ func TestTheVeilHidesPersons(t *testing.T) {
 	}
 }
 
-// TestI9_ASlowListenerHoldsNobodyUp: it misses calls, and is told how many.
-func TestI9_ASlowListenerHoldsNobodyUp(t *testing.T) {
+// TestI9_ASlowFollowerHoldsNobodyUp: it misses calls, and is told how many.
+func TestI9_ASlowFollowerHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	_, emea, _ := twoRegions(t, setup{rules: toAmer})
 	door := emea.nodes["emea-1"].door
@@ -104,7 +104,7 @@ func TestI9_ASlowListenerHoldsNobodyUp(t *testing.T) {
 	result := make(chan int64)
 	go func() {
 		n := 0
-		missed, _ := door.Capture(ctx, false, func(Captured) error {
+		missed, _ := Captures{door}.Capture(ctx, false, func(Captured) error {
 			if n++; n == 1 {
 				<-held
 			}
@@ -115,7 +115,7 @@ func TestI9_ASlowListenerHoldsNobodyUp(t *testing.T) {
 		})
 		result <- missed
 	}()
-	awaitListeners(t, door, 1)
+	awaitFollowers(t, door, 1)
 	for i := range 3 * followerCalls {
 		door.traffic.note(door.now(), ownership.CallID(strings.Repeat("x", 1+i%100)+string(rune('a'+i/100%26))+strings.Repeat("y", i/2600)), policy.Facts{}, "emea")
 	}
@@ -125,16 +125,16 @@ func TestI9_ASlowListenerHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// awaitListeners waits until so many capture.
-func awaitListeners(t *testing.T, h *Handler, n int) {
+// awaitFollowers waits until so many capture.
+func awaitFollowers(t *testing.T, h *Handler, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for h.listeners() != n {
+	for h.followers() != n {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("%d capture, want %d", h.listeners(), n)
+			t.Fatalf("%d capture, want %d", h.followers(), n)
 		}
 	}
 }

@@ -25,9 +25,12 @@ type CaptureAsk struct {
 // errBroken: the stream ended without its last word.
 var errBroken = errors.New("capturing: the stream broke off")
 
+// Captures takes along what rings at a node, and holds rules against it.
+type Captures struct{ *Client }
+
 // Capture calls each with every new call that rings at the node, until the door ends it or
 // each returns an error, which is given back.
-func (c *Client) Capture(ctx context.Context, ask CaptureAsk, each func(api.Captured) error) (end api.CaptureEnd, err error) {
+func (c Captures) Capture(ctx context.Context, ask CaptureAsk, each func(api.Captured) error) (end api.CaptureEnd, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ask.For+patience)
 	defer cancel()
 	query := url.Values{"recent": {strconv.FormatBool(ask.Recent)}, "seconds": {strconv.Itoa(int(ask.For.Seconds()))}, "most": {strconv.Itoa(ask.Most)}}
@@ -63,6 +66,6 @@ func (c *Client) Capture(ctx context.Context, ask CaptureAsk, each func(api.Capt
 }
 
 // Replay says where captured calls would go by a candidate, or by the rules in force.
-func (c *Client) Replay(ctx context.Context, ask api.ReplayAsk) (api.RulesDiff, error) {
-	return change[api.RulesDiff](ctx, c, http.MethodPost, "/v1/rules/replay", ask)
+func (c Captures) Replay(ctx context.Context, ask api.ReplayAsk) (api.RulesDiff, error) {
+	return change[api.RulesDiff](ctx, c.Client, http.MethodPost, "/v1/rules/replay", ask)
 }

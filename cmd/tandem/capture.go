@@ -114,7 +114,7 @@ func (a captures) capture(ctx context.Context, asked *client.Client, ask client.
 			continue
 		}
 		wait.Go(func() {
-			end, err := d.Client.Capture(ctx, ask, func(k api.Captured) error {
+			end, err := client.Captures{Client: d.Client}.Capture(ctx, ask, func(k api.Captured) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if n == ask.Most {
@@ -191,7 +191,7 @@ homes than the real ones had, but one for each thread: their names are hidden.`,
 			var sum api.RulesDiff
 			err := readCapture(in, func(calls []api.Captured) error {
 				ask.Calls = calls
-				d, err := c.Replay(ctx, ask)
+				d, err := client.Captures{Client: c}.Replay(ctx, ask)
 				if err == nil {
 					sum = plus(sum, d)
 				}

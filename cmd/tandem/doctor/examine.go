@@ -116,7 +116,7 @@ func examine(ctx context.Context, d doors.Door) Node {
 	if n.Peers, n.Err = d.Client.Peers(ctx); n.Err != nil {
 		return n
 	}
-	text, err := d.Client.Metrics(ctx)
+	text, err := client.Inside{Client: d.Client}.Metrics(ctx)
 	if err != nil {
 		n.Err = err
 		return n

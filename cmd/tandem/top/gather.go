@@ -125,7 +125,7 @@ func (g *Gatherer) counts(ctx context.Context, l Look) map[ownership.NodeID]Coun
 	)
 	for id, c := range doors {
 		all.Go(func() {
-			text, err := c.Metrics(ctx)
+			text, err := client.Inside{Client: c}.Metrics(ctx)
 			if err != nil {
 				return
 			}
