@@ -37,11 +37,12 @@ var rooms = map[string]roomRule{
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ownership"}},
+	"trail":     {floor: 2, may: []string{"ownership"}},
 	"admin/api": {floor: 2, may: []string{"forecast", "ownership"}},
 
 	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
-	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
@@ -70,7 +71,7 @@ var rooms = map[string]roomRule{
 	"node": {
 		floor: 5,
 		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ownership", "pass", "policy", "rulebook", "store",
-			"token", "webhook"},
+			"token", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
 	"cmd": {

@@ -99,6 +99,9 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	if d.deps.Trails == nil {
+		d.deps.Trails = noTrails{}
+	}
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
 	d.auth = newGuard(cfg, deps, d.now)

@@ -141,6 +141,7 @@ type Config struct {
 	Now         func() time.Time
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer
+	Steps       Steps // nil: nobody remembers them
 }
 
 // The times that hold a call's life together.
@@ -280,6 +281,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Steps == nil {
+		c.Steps = noSteps{}
 	}
 	return c
 }

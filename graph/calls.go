@@ -43,6 +43,9 @@ type Permit struct {
 	// stops the action and comes back unchanged: so a node that lost its lease
 	// stops between two attempts.
 	Check func() error
+	// Heard is told of every attempt that went out: the status, 0 without a response, and
+	// how long it took. It may be nil.
+	Heard func(status int, took time.Duration)
 }
 
 // AnswerPayload is what an answer says.

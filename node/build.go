@@ -137,7 +137,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Quiesce:      n.dispatcher.Quiesce,
 		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
-		Consult:      ruling{n}.consulted,
+		Consult:      trails{n}.consulted,
 		Fatal:        n.fatal,
 	})
 	if err != nil {
@@ -201,7 +201,7 @@ func (n *Node) openDoor(context.Context) error {
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry, Steps: n.trail,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)

@@ -73,7 +73,7 @@ func (n *Node) makeDispatcher(c Config) (*bot.Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Leased = ledger{n}.leased
+	cfg.Leased, cfg.Steps = ledger{n}.leased, n.trail
 	for i, a := range c.Apps {
 		if err := n.reach(&cfg.Apps[i], c.Bot, a); err != nil {
 			return nil, fmt.Errorf("reading apps[%d]: %w", i, err)

@@ -252,7 +252,7 @@ func (s *stage) aim(seats ...*seat) {
 	for i, x := range s.seats {
 		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: x.base()}
 		if !slices.Contains(seats, x) {
-			targets[i].Weight = 1e-9
+			targets[i].Down = true
 		}
 	}
 	must(s.t, s.cloud.SetTargets(targets))

@@ -66,6 +66,7 @@ func newSource(raw string, f *fetcher, c Config, m *metrics) (*source, error) {
 		kick: make(chan struct{}, 1), next: c.Now(),
 	}
 	s.dueNano.Store(never)
+	m.expect(raw)
 	return s, nil
 }
 

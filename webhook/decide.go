@@ -50,8 +50,11 @@ func (h *Handler) decide(ctx context.Context, q *request) ([]decision, result) {
 	}
 	h.traffic.record(q, ds)
 	for i := range ds {
+		h.diary.ruled(q, &ds[i])
 		if ds[i].action == actionClaim {
+			began := h.now()
 			h.settle(ctx, q, &ds[i], h.table.Claim)
+			h.diary.placed(q, &ds[i], h.now().Sub(began))
 			if ds[i].foreign() { // the leader knew it, this node did not yet
 				if ds[i].part.incoming {
 					ds[i].refusal = refuseOtherApp

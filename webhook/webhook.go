@@ -77,7 +77,7 @@ const (
 	RecordingAnswerIn = 5 * time.Second
 )
 
-// Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics
+// Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics, Steps
 // and Now may be nil.
 type Deps struct {
 	Tokens     Tokens
@@ -95,6 +95,7 @@ type Deps struct {
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
+	Steps   Steps
 }
 
 // Handler is the public door. It is safe for concurrent use.
@@ -113,6 +114,7 @@ type Handler struct {
 	traffic    traffic
 	now        func() time.Time
 	log        *slog.Logger
+	diary      diary
 	count      *counters
 	router     *httprouter.Router
 	limits     graph.Limits
@@ -158,6 +160,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.diary = diary{deps.Steps, h.now}
 	var err error
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)

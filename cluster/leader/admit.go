@@ -178,7 +178,8 @@ func (l *Leadership) succeed(req JoinRequest) (bool, error) {
 	if !ok || have.State == ownership.NodeGone || have.Process == "" || have.Process == n.Process {
 		return false, nil
 	}
-	if !slices.Contains(req.Ancestors, have.Process) {
+	// Whoever leads is alive, whatever lease it has let go.
+	if n.ID == l.Self.ID && n.Process != l.Process || !slices.Contains(req.Ancestors, have.Process) {
 		return false, presence.Twin(n.ID, have.ClusterAddr)
 	}
 	if err := l.Present.SetBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {

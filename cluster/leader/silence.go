@@ -138,6 +138,7 @@ func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
 	case err != nil:
 	case dead:
 		l.FailedOver()
+		l.went.add(id, out.Moves)
 		l.Log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
 	default:
 		l.Log.Warn("a node stayed silent; its calls with media of their own are orphans now", "node", string(id), "apps", act.(ownership.Lapse).Apps)

@@ -170,7 +170,8 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 		Call     ownership.Call  `json:"call"`
 		Why      []string        `json:"why"`
 		Timeline []history.Event `json:"timeline"`
-	}{Call: call, Why: why.Why, Timeline: why.Timeline}
+		api.Trail
+	}{Call: call, Why: why.Why, Timeline: why.Timeline, Trail: why.Trail}
 	rows := [][]string{
 		{"call", string(call.ID)},
 		{"state", call.State.String()},
@@ -185,5 +186,5 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 	for _, w := range why.Why {
 		rows = append(rows, []string{"why", w})
 	}
-	return a.print(both, append(rows, timeline(why.Timeline)...))
+	return a.print(both, append(rows, story(why.Timeline, why.Trail)...))
 }

@@ -219,7 +219,7 @@ What it answers holds call ids, tenants and threads: it goes to wherever the ass
 			seen, err := doctor.Examine(ctx, door, a.dial, doctor.NewPublic(&tls.Config{MinVersion: tls.VersionTLS12}))
 			return doctor.Judge(seen), err
 		}
-		return assistant.Serve(ctx, door, examine, softwareVersion(), io.NopCloser(c.InOrStdin()), kept{a.out})
+		return assistant.Serve(ctx, door, door.Rules(), examine, softwareVersion(), io.NopCloser(c.InOrStdin()), kept{a.out})
 	})
 	return c
 }

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"tandem/cmd/tandem/table"
-	"tandem/ownership/history"
 )
 
 // print writes v as --format says; rows are the table's lines, its heading first.
@@ -65,14 +64,6 @@ func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T
 		return err
 	}
 	return a.print(x, rows([]T{x}))
-}
-
-// timeline is what happened to a call, line by line.
-func timeline(events []history.Event) (rows [][]string) {
-	for _, e := range events {
-		rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
-	}
-	return rows
 }
 
 // ago tells a time as people say it.

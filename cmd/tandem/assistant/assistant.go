@@ -29,11 +29,15 @@ type Door interface {
 	ExplainCall(ctx context.Context, id string) (api.CallExplanation, error)
 	Explain(context.Context, ownership.Supposed) (api.Explanation, error)
 	Events(ctx context.Context, after uint64, follow bool, each func(history.Event) error) error
-	Rules(context.Context) (api.RulesNow, error)
-	DiffRules(ctx context.Context, text string) (api.RulesDiff, error)
 	ForecastNode(context.Context, ownership.NodeID) (api.NodeForecast, error)
 	Evacuation(ctx context.Context, region ownership.Region, to ...ownership.Region) (api.Evacuation, error)
 	LoseRegion(context.Context, ownership.Region) (api.Evacuation, error)
+}
+
+// Rulebook is what the tools ask about rules; client.Rules is one.
+type Rulebook interface {
+	Now(context.Context) (api.RulesNow, error)
+	Diff(ctx context.Context, text string) (api.RulesDiff, error)
 }
 
 // Bounds of one answer: an assistant reads all of it.
@@ -51,8 +55,8 @@ with or without dashes.`
 
 // Serve answers an assistant on in and out until it goes or the context ends. examine, for
 // the tool doctor, says what is wrong with the deployment.
-func Serve(ctx context.Context, door Door, examine func(context.Context) (any, error), software string, in io.ReadCloser, out io.WriteCloser) error {
-	err := server(door, examine, software).Run(ctx, &mcp.IOTransport{Reader: in, Writer: out})
+func Serve(ctx context.Context, door Door, rules Rulebook, examine func(context.Context) (any, error), software string, in io.ReadCloser, out io.WriteCloser) error {
+	err := server(door, rules, examine, software).Run(ctx, &mcp.IOTransport{Reader: in, Writer: out})
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return nil //nolint:nilerr // the assistant has gone
 	}
@@ -98,7 +102,7 @@ type (
 )
 
 // server has the tools.
-func server(door Door, examine func(context.Context) (any, error), software string) *mcp.Server {
+func server(door Door, rules Rulebook, examine func(context.Context) (any, error), software string) *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: "tandem", Title: "Tandem, read-only", Version: software}, &mcp.ServerOptions{Instructions: instructions})
 	tool(s, "status", "How the asked node and its region are, which promises hold now and why, and what is warned of.", func(ctx context.Context, _ nothing) (any, error) {
 		st, err := door.Status(ctx)
@@ -147,8 +151,8 @@ func server(door Door, examine func(context.Context) (any, error), software stri
 		return door.Explain(ctx, ownership.Supposed{Body: []byte(in.Body), Target: in.Target, Tenant: ownership.TenantID(in.Tenant), App: ownership.AppID(in.App)})
 	})
 	tool(s, "events", "What happened to the region's table, oldest first.", func(ctx context.Context, in eventsIn) (any, error) { return events(ctx, door, in) })
-	tool(s, "rules", "The rules in force, and which nodes and regions have them.", func(ctx context.Context, _ nothing) (any, error) { return door.Rules(ctx) })
-	tool(s, "what_if_rules", "Which of the last calls would have gone elsewhere by other rules.", func(ctx context.Context, in rulesIn) (any, error) { return door.DiffRules(ctx, in.Rules) })
+	tool(s, "rules", "The rules in force, and which nodes and regions have them.", func(ctx context.Context, _ nothing) (any, error) { return rules.Now(ctx) })
+	tool(s, "what_if_rules", "Which of the last calls would have gone elsewhere by other rules.", func(ctx context.Context, in rulesIn) (any, error) { return rules.Diff(ctx, in.Rules) })
 	tool(s, "what_if_node_lost", "What the drain or the loss of a node would bring: its calls, and the others' room.", func(ctx context.Context, in nodeIn) (any, error) {
 		return door.ForecastNode(ctx, ownership.NodeID(in.Node))
 	})

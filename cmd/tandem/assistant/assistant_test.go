@@ -46,7 +46,7 @@ func speak(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) (*
 	done := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		done <- Serve(ctx, door, func(context.Context) (any, error) { return []string{"nothing is wrong"}, nil }, "2.1.0", toServer, fromServer)
+		done <- Serve(ctx, door, door.Rules(), func(context.Context) (any, error) { return []string{"nothing is wrong"}, nil }, "2.1.0", toServer, fromServer)
 	}()
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), &mcp.IOTransport{Reader: out, Writer: in}, nil)
 	if err != nil {

@@ -107,7 +107,7 @@ func gather(ctx context.Context, d doors.Door) []file {
 		asJSON(at("partitions.json"))(c.Partitions(ctx)),
 		asJSON(at("raft.json"))(c.Peers(ctx)),
 		asJSON(at("regions.json"))(c.Regions(ctx)),
-		asJSON(at("rules.json"))(c.Rules(ctx)),
+		asJSON(at("rules.json"))(c.Rules().Now(ctx)),
 		asJSON(at("audit.json"))(c.Audit(ctx)),
 		asText(at("events.jsonl"))(events(ctx, d.Client)),
 		asText(at("metrics.txt"))(c.Metrics(ctx)),
