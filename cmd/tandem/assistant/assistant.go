@@ -66,7 +66,7 @@ func Serve(ctx context.Context, door Door, rules Rulebook, examine func(context.
 type (
 	nothing struct{}
 	callIn  struct {
-		Call string `json:"call" jsonschema:"call id, with or without dashes"`
+		Call string `json:"call" jsonschema:"call id, with or without dashes; or the id of its chain or of one of its notifications"`
 	}
 	searchIn struct {
 		Node      string `json:"node,omitempty" jsonschema:"only calls that this node acts for"`
@@ -141,10 +141,7 @@ func server(door Door, rules Rulebook, examine func(context.Context) (any, error
 		}
 		return door.Calls(ctx, f, in.Cursor, limit)
 	})
-	tool(s, "explain_call", "Why a call is where it is: its placement with the candidates, who owns it now, and what happened to it.", func(ctx context.Context, in callIn) (any, error) {
-		if _, err := ownership.ParseCallID(in.Call); err != nil {
-			return nil, err
-		}
+	tool(s, "explain_call", "Why a call is where it is: its placement with the candidates, who owns it now, and what happened to it and its notifications, step by step.", func(ctx context.Context, in callIn) (any, error) {
 		return door.ExplainCall(ctx, in.Call)
 	})
 	tool(s, "explain_notification", "What the public door would do with a notification, step by step, and why. Nothing happens.", func(ctx context.Context, in noticeIn) (any, error) {

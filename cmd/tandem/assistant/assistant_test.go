@@ -131,7 +131,7 @@ func TestRefusalsAndBounds(t *testing.T) {
 		says string
 	}{
 		{"explain_call", map[string]any{"call": "x"}, "The region emea knows no call x."},
-		{"explain_call", map[string]any{"call": "../nodes"}, "reading a call id"},
+		{"events", map[string]any{"call": "../nodes"}, "reading a call id"},
 		{"search_calls", map[string]any{"limit": 101}, "write a number from 1 to 100"},
 		{"search_calls", map[string]any{"state": "lost"}, "none of claimed, answered, orphaned, ended"},
 		{"search_calls", map[string]any{"frob": "x"}, "frob"},

@@ -63,7 +63,7 @@ func Worst(all []Finding) (worst Level) {
 func Judge(s Seen) []Finding {
 	var all []Finding
 	for name, check := range map[string]func(Seen) []Finding{
-		"doors": reached, "clocks": clocks, "readiness": readiness, "promises": promised, "certificates": certificates,
+		"doors": reached, "disks": disks, "clocks": clocks, "readiness": readiness, "promises": promised, "certificates": certificates,
 		"outbound tokens": outbound, "keys": keys, "peers": peers, "versions": versions, "drift": drifted,
 		"public addresses": addresses, "capacity": full, "warnings": warned,
 	} {
@@ -108,11 +108,26 @@ func reached(s Seen) (out []Finding) {
 	for _, n := range s.Nodes {
 		switch {
 		case n.State == api.NodeSilent:
-			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "the node is silent: its region hears nothing of it",
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "the node is silent: " + cmp.Or(n.Silence, "its region hears nothing of it"),
 				Do: "start it; if it is lost for good: tandem remove " + string(n.ID)})
 		case n.Err != nil:
 			out = append(out, Finding{Level: Unknown, Where: string(n.ID), Text: "its admin door cannot be asked from here: " + n.Err.Error(),
 				Do: "run tandem doctor on its machine, or let admin.listen be reached from here"})
+		}
+	}
+	return out
+}
+
+// disks judges what each node's watchdog measured last.
+func disks(s Seen) (out []Finding) {
+	for _, n := range s.answered() {
+		took := time.Duration(n.Metrics["tandem_disk_sync_seconds"] * float64(time.Second))
+		level, do := judgeSync(took, took)
+		switch {
+		case n.Metrics["tandem_disk_trouble"] > 0:
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "its data directory takes no writes", Do: "see the disk: df, dmesg"})
+		case level != Well:
+			out = append(out, Finding{Level: level, Where: string(n.ID), Text: fmt.Sprintf("a write of a few bytes took %s to reach its disk", took.Round(time.Millisecond)), Do: do})
 		}
 	}
 	return out
