@@ -78,7 +78,7 @@ func (a lookouts) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "what is wrong with the deployment, and what to do about it",
 		Long: `Asks the admin doors of all nodes, and the public addresses as the cloud would, and says
-what is wrong: doors, clocks, readiness, promises, certificates, tokens and keys, peers,
+what is wrong: doors, disks, clocks, readiness, promises, certificates, tokens and keys, peers,
 versions, drift between nodes and regions, room, and whether the callback addresses are
 reached from here. With --config it also checks that configuration with its files, and
 how long the disk of its data directory takes; so run it on each node's machine.

@@ -67,6 +67,10 @@ func TestJudge(t *testing.T) {
 		"silent, and why": {func(s *Seen) {
 			s.Nodes[2].State, s.Nodes[2].Silence = api.NodeSilent, "since 09:12; its 8 partitions went to emea-1"
 		}, Fail, "doors", "its 8 partitions went to emea-1"},
+		"told twice": {func(s *Seen) {
+			s.Nodes[2].State, s.Nodes[2].Silence = api.NodeSilent, "it fell silent"
+			s.Nodes[1].Status.Warnings = []string{"it fell silent"}
+		}, Fail, "doors", "it fell silent"},
 		"slow disk":        {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_sync_seconds"] = 0.03 }, Warn, "disks", "took 30ms to reach its disk"},
 		"very slow disk":   {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_sync_seconds"] = 0.3 }, Fail, "disks", "took 300ms"},
 		"stuck disk":       {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_trouble"] = 1 }, Fail, "disks", "takes no writes"},

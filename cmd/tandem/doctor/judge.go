@@ -76,7 +76,7 @@ func Judge(s Seen) []Finding {
 		}
 		all = append(all, found...)
 	}
-	all = merged(all)
+	all = untwice(merged(all))
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(-cmp.Compare(a.Level, b.Level), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Where, b.Where), cmp.Compare(a.Text, b.Text))
 	})
@@ -97,6 +97,13 @@ func merged(all []Finding) (out []Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// untwice leaves out warnings of nodes that another check tells, too.
+func untwice(all []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(w Finding) bool {
+		return w.Check == "warnings" && slices.ContainsFunc(all, func(f Finding) bool { return f.Level >= Warn && f.Check != w.Check && strings.Contains(f.Text, w.Text) })
+	})
 }
 
 // answered are the nodes that told of themselves.
@@ -178,6 +185,19 @@ func readiness(s Seen) (out []Finding) {
 	return out
 }
 
+// firm says what to do about promises without which calls are lost, or about to be.
+var firm = map[string]string{
+	"claims":                   hints["leader"],
+	"fenced":                   hints["lease"],
+	"known-calls-routed":       hints["lease"],
+	"calls-answered":           "see the readiness of that node: its bot, its tokens and keys",
+	"calls-survive-their-node": "bring the other nodes back, or more of them: tandem raft peers",
+	"claims-durable":           "see the disk of that node",
+	"history-durable":          "see the disk of that node",
+	"certificates-hold":        hints["certificate"],
+	"regions-reachable":        "see what is known of them: tandem regions",
+}
+
 // soft are promises without which calls still reach their bots.
 var soft = map[string]string{
 	"peers-authenticated":     "set cluster.tls: tandem tls ca, tandem tls cert",
@@ -197,7 +217,7 @@ func promised(s Seen) (out []Finding) {
 			if isSoft {
 				level = Warn
 			}
-			out = append(out, Finding{Level: level, Where: string(n.ID), Text: p.Name + " does not hold: " + p.Why, Do: cmp.Or(do, "see the checks of that node: tandem status --addr its admin door")})
+			out = append(out, Finding{Level: level, Where: string(n.ID), Text: p.Name + " does not hold: " + p.Why, Do: cmp.Or(do, firm[p.Name], "see what that node says of it: tandem status")})
 		}
 	}
 	return out
