@@ -264,7 +264,7 @@ func (c *Cluster) keepToday(saved spooled, its store.SnapshotInfo, terms ownersh
 	if err != nil {
 		return spooled{}, info, err
 	}
-	defer led.Close() // before the table is replaced: that waits for whoever reads it
+	defer led.Close()             // before the table is replaced: that waits for whoever reads it
 	if led.Size() >= its.Ledger { // else this region is a new one, and its ledger is in the snapshot
 		today.Ledger = led
 	}

@@ -26,11 +26,12 @@ type ledger struct {
 	responses                       map[string]int
 	decisions                       []time.Duration
 	strays                          noted
-	unknown                         noted           // hand-overs of nothing that was sent
-	past                            totals          // of calls that are forgotten
-	fates                           map[string]Fate // theirs, where Config.Remember asks for them
-	untold                          map[string]bool // those of them whose end no router took
-	changed                         chan struct{}   // closed at the next observation; nil: nobody waits
+	unknown                         noted             // hand-overs of nothing that was sent
+	past                            totals            // of calls that are forgotten
+	fates                           map[string]Fate   // theirs, where Config.Remember asks for them
+	untold                          map[string]bool   // those of them whose end no router took
+	chains                          map[string]*chain // records of forgotten calls, by chain
+	changed                         chan struct{}     // closed at the next observation; nil: nobody waits
 }
 
 func newLedger() *ledger {

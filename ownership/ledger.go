@@ -31,8 +31,8 @@ type Note struct {
 
 // Keep says how long the entries of a region's ledger are kept: whole days.
 type Keep struct {
-	Days      int `json:"days" minimum:"1" maximum:"36500" doc:"How many days entries are kept."`
-	EndedDays int `json:"ended_days" minimum:"0" maximum:"36500" doc:"How many days those of calls that ended as calls do; 0: such calls leave none."`
+	Days      int `json:"days" doc:"How many days entries are kept."`
+	EndedDays int `json:"ended_days" doc:"How many days those of calls that ended as calls do; 0: such calls leave none."`
 }
 
 // MaxKeepDays bounds both: a hundred years.
