@@ -49,6 +49,7 @@ const maxLine = 4096
 // Report is what the check of an export has found.
 type Report struct {
 	Head     Head     `json:"-"`
+	Signed   End      `json:"-"`        // the head as it is signed, to be kept
 	Name     string   `json:"name"`     // of the region, as its head says
 	Size     uint64   `json:"size"`     // entries that the region's ledger had
 	Entries  uint64   `json:"entries"`  // of them in the export
@@ -56,41 +57,50 @@ type Report struct {
 	LeftOut  uint64   `json:"left_out"` // by whoever made the export
 	Key      string   `json:"key"`      // that has signed the head
 	Pinned   bool     `json:"pinned"`   // the caller named the key; else it is the export's own word
+	Begins   bool     `json:"begins"`   // it begins with the entries of the head that the caller had kept
 	Problems []string `json:"problems"` // none: every entry is as it was written, and none is missing
 }
 
 // maxProblems bounds what a report tells.
 const maxProblems = 20
 
+// Known is what somebody who checks an export knows from elsewhere.
+type Known struct {
+	Keys   []string // of the region; none: the export's own word is taken
+	Before *Head    // a head of former times that he has kept; nil: none
+}
+
 // checker follows an export line by line.
 type checker struct {
 	Report
+	known  Known
 	tree   Tree
+	jumped bool   // past the size of the head that was kept, for the entries there were deleted
 	broken bool   // the numbers do not follow, so the root says nothing
 	told   uint64 // entries deleted, by the last entry that tells
 	end    *End
 }
 
-// Verify checks an export in JSON lines against its head, by the keys that the caller
-// knows, or by the export's own. The error is one of reading.
-func Verify(export io.Reader, keys ...string) (Report, error) {
-	c := &checker{Report: Report{Problems: []string{}, Pinned: len(keys) > 0}}
+// Verify checks an export in JSON lines against its head, and against what the caller knows. The
+// error is one of reading.
+func Verify(export io.Reader, known Known) (Report, error) {
+	c := &checker{known: known, Report: Report{Problems: []string{}, Pinned: len(known.Keys) > 0}}
 	in := bufio.NewReaderSize(export, maxLine)
 	for n := 1; ; n++ {
 		line, err := in.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF) && len(line) == 0:
-			c.finish(keys)
+			c.finish()
 			return c.Report, nil
 		case errors.Is(err, io.EOF):
 			c.wrong("line %d is cut short", n)
 			c.broken = true
-			c.finish(keys)
+			c.finish()
 			return c.Report, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			c.wrong("line %d is longer than any line of an export", n)
 			c.broken = true
-			c.finish(keys)
+			c.finish()
 			return c.Report, nil
 		case err != nil:
 			return c.Report, fmt.Errorf("reading an export of the ledger: %w", err)
@@ -140,7 +150,7 @@ func (c *checker) entry(line []byte) error {
 	if e.Kind == Deleted {
 		c.told = e.Total
 	}
-	return c.tree.Push(0, HashOf(line), nil)
+	return c.push(0, HashOf(line))
 }
 
 func (c *checker) gap(line []byte) error {
@@ -160,7 +170,27 @@ func (c *checker) gap(line []byte) error {
 	} else {
 		c.LeftOut += count
 	}
-	return c.tree.Push(g.Level, g.Hash, nil)
+	return c.push(g.Level, g.Hash)
+}
+
+// push makes the tree grow, and compares it with the head that was kept where it has its size.
+func (c *checker) push(level int, root Hash) error {
+	c.compare()
+	was := c.tree.Size()
+	if err := c.tree.Push(level, root, nil); err != nil {
+		return err
+	}
+	if b := c.known.Before; b != nil && was < b.Size && b.Size < c.tree.Size() {
+		c.jumped = true
+	}
+	c.compare()
+	return nil
+}
+
+func (c *checker) compare() {
+	if b := c.known.Before; b != nil && c.tree.Size() == b.Size {
+		c.Begins = c.tree.Root() == b.Root
+	}
 }
 
 // follows says what is missing before an entry.
@@ -187,12 +217,12 @@ func exactly[T Gap | End](line []byte, into *T) error {
 }
 
 // finish holds what was read against the head.
-func (c *checker) finish(keys []string) {
+func (c *checker) finish() {
 	if c.end == nil {
 		c.wrong("the export has no end: its head is missing")
 		return
 	}
-	if len(keys) > 0 && !slices.Contains(keys, c.end.Key) {
+	if len(c.known.Keys) > 0 && !slices.Contains(c.known.Keys, c.end.Key) {
 		c.wrong("it is signed with the key %.120s, which is none of those that you named", c.end.Key)
 		return
 	}
@@ -201,13 +231,19 @@ func (c *checker) finish(keys []string) {
 		c.wrong("the head: %v", err)
 		return
 	}
-	c.Head, c.Name, c.Size, c.Key = h, h.Name, h.Size, c.end.Key
+	c.Head, c.Signed, c.Name, c.Size, c.Key = h, *c.end, h.Name, h.Size, c.end.Key
 	switch {
 	case c.broken:
 	case h.Size != c.tree.Size():
 		c.wrong("the head is over %d entries, the export has %d", h.Size, c.tree.Size())
 	case h.Root != c.tree.Root():
 		c.wrong("the entries are not those that were signed: at least one was changed")
+	case c.known.Before != nil && c.known.Before.Name != h.Name:
+		c.wrong("it is the ledger of %s, the head that was kept is of %s", h.Name, c.known.Before.Name)
+	case c.known.Before != nil && c.known.Before.Size > h.Size:
+		c.wrong("the ledger had %d entries when the head was kept, now it has %d", c.known.Before.Size, h.Size)
+	case c.known.Before != nil && !c.Begins && !c.jumped:
+		c.wrong("the first %d entries are not those of the head that was kept", c.known.Before.Size)
 	case c.LeftOut == 0 && c.told != c.Deleted:
 		c.wrong("%d entries are gone, the ledger tells of %d that were deleted by policy", c.Deleted, c.told)
 	}
@@ -242,4 +278,13 @@ func number(n uint64) string {
 		return ""
 	}
 	return strconv.FormatUint(n, 10)
+}
+
+// ReadEnd reads a signed head that was kept, as Line writes it. The error is ErrForged or ErrNoEntry.
+func ReadEnd(line []byte) (Head, error) {
+	var end End
+	if err := exactly(bytes.TrimSuffix(line, []byte("\n")), &end); err != nil {
+		return Head{}, err
+	}
+	return Open(end.Head, end.Key)
 }

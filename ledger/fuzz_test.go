@@ -42,14 +42,14 @@ func FuzzVerify(f *testing.F) {
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte(`{"gap":"deleted","first":0,"level":3,"hash":""}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := Verify(bytes.NewReader(b), s.Key)
+		r, err := Verify(bytes.NewReader(b), Known{Keys: []string{s.Key}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(r.Problems) == 0 && !bytes.Equal(b, whole) && r.LeftOut == 0 {
 			t.Errorf("it was taken for what the region has signed: %+v\n%q", r, b)
 		}
-		_, _ = Verify(bytes.NewReader(b))
+		_, _ = Verify(bytes.NewReader(b), Known{})
 	})
 }
 

@@ -171,6 +171,20 @@ func TestAKeptHeadBindsWhatWasBefore(t *testing.T) {
 	if _, err := g.Check(longer, s.Key); !errors.Is(err, ErrForged) {
 		t.Errorf("a ledger that became shorter was taken: %v", err)
 	}
+	export := w.export(t, s)
+	for name, tc := range map[string]struct {
+		before Head
+		says   string
+	}{
+		"itself": {before, ""}, "another beginning": {forged, "the first 70 entries are not those"},
+		"a longer one": {longer, "now it has 150"}, "the present one": {Head{Name: before.Name, Size: 150, Root: w.tree.Root()}, ""},
+		"an empty one": {Head{Name: before.Name, Root: new(Tree).Root()}, ""}, "of another region": {Head{Name: "x"}, "it is the ledger of"},
+	} {
+		r, err := Verify(bytes.NewReader(export), Known{Keys: []string{s.Key}, Before: &tc.before})
+		if said := strings.Join(r.Problems, "; "); err != nil || (said == "") != (tc.says == "") || !strings.Contains(said, tc.says) || r.Begins != (tc.says == "") && tc.before.Name == before.Name {
+			t.Errorf("%s: %+v, %v, want %q", name, r, err, tc.says)
+		}
+	}
 	other := before
 	other.Name = NameOf("contoso", "amer")
 	if _, err := g.Check(other, s.Key); !errors.Is(err, ErrForged) {
@@ -184,20 +198,20 @@ func TestAnyChangedByteOfAnExportIsFound(t *testing.T) {
 	w.lines[3] = nil // deleted
 	w.add(Entry{N: 5, At: noon, Kind: Deleted, Count: 1, Total: 1})
 	export := w.export(t, s)
-	if r, err := Verify(bytes.NewReader(export), s.Key); err != nil || len(r.Problems) > 0 || r.Entries != 5 || r.Deleted != 1 || r.Size != 6 || !r.Pinned {
+	if r, err := Verify(bytes.NewReader(export), Known{Keys: []string{s.Key}}); err != nil || len(r.Problems) > 0 || r.Entries != 5 || r.Deleted != 1 || r.Size != 6 || !r.Pinned {
 		t.Fatalf("the whole export: %+v, %v", r, err)
 	}
 	for at := range export {
 		for _, bit := range []byte{1, 0x20} {
 			changed := bytes.Clone(export)
 			changed[at] ^= bit
-			if r, err := Verify(bytes.NewReader(changed), s.Key); err != nil || len(r.Problems) == 0 {
+			if r, err := Verify(bytes.NewReader(changed), Known{Keys: []string{s.Key}}); err != nil || len(r.Problems) == 0 {
 				t.Fatalf("byte %d (%q) with bit %#x changed was not found: %+v, %v", at, export[at], bit, r, err)
 			}
 		}
 	}
 	for cut := range export {
-		if r, _ := Verify(bytes.NewReader(export[:cut]), s.Key); len(r.Problems) == 0 {
+		if r, _ := Verify(bytes.NewReader(export[:cut]), Known{Keys: []string{s.Key}}); len(r.Problems) == 0 {
 			t.Fatalf("cut at byte %d: not found", cut)
 		}
 	}
@@ -225,7 +239,7 @@ func TestWhatIsMissingFromAnExportIsTold(t *testing.T) {
 		w := grown(10)
 		lines := bytes.Split(bytes.TrimSuffix(w.export(t, s), []byte("\n")), []byte("\n"))
 		export := append(bytes.Join(tc.spoil(w, lines), []byte("\n")), '\n')
-		r, err := Verify(bytes.NewReader(export), s.Key)
+		r, err := Verify(bytes.NewReader(export), Known{Keys: []string{s.Key}})
 		if err != nil || len(r.Problems) == 0 || !strings.Contains(strings.Join(r.Problems, "; "), tc.says) {
 			t.Errorf("%s: %+v, %v, want %q", name, r.Problems, err, tc.says)
 		}
@@ -235,10 +249,10 @@ func TestWhatIsMissingFromAnExportIsTold(t *testing.T) {
 	forged.lines, forged.tree, forged.hashes = nil, Tree{}, map[Subtree]Hash{}
 	forged.add(Entry{At: noon, Kind: Lost})
 	export := forged.export(t, signer(t, 9))
-	if r, _ := Verify(bytes.NewReader(export)); len(r.Problems) > 0 || r.Pinned {
+	if r, _ := Verify(bytes.NewReader(export), Known{}); len(r.Problems) > 0 || r.Pinned {
 		t.Errorf("by its own word it is well: %+v", r)
 	}
-	if r, _ := Verify(bytes.NewReader(export), s.Key); len(r.Problems) == 0 {
+	if r, _ := Verify(bytes.NewReader(export), Known{Keys: []string{s.Key}}); len(r.Problems) == 0 {
 		t.Error("by the region's key it is forged")
 	}
 }

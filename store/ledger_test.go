@@ -95,7 +95,7 @@ func (r *rig) verified() {
 	s := regionSigner(r)
 	var b bytes.Buffer
 	r.writeLedger(&b, s)
-	if rep, err := ledger.Verify(&b, s.Key); err != nil || len(rep.Problems) > 0 {
+	if rep, err := ledger.Verify(&b, ledger.Known{Keys: []string{s.Key}}); err != nil || len(rep.Problems) > 0 {
 		r.Fatalf("the ledger is not well: %+v, %v", rep, err)
 	}
 	l := r.ledger()

@@ -95,7 +95,7 @@ func (a *app) root() *cobra.Command {
 		"run": {a.startCommand(), a.devCommand(), a.simCommand()},
 		"look": {
 			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
-			a.explainCommand(), a.eventsCommand(),
+			a.explainCommand(), a.eventsCommand(), ledgerVerbs{a}.command(),
 		},
 		"change": {
 			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
