@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
-	"pgregory.net/rapid"
 
 	"tandem/ledger"
 	"tandem/ownership"
@@ -312,68 +310,4 @@ func TestALedgerWithAHoleIsNotLoaded(t *testing.T) {
 			t.Errorf("%s was loaded", name)
 		}
 	}
-}
-
-// TestModelOfTheLedger holds it against a list of lines while entries come, days pass,
-// and the store is opened anew.
-func TestModelOfTheLedger(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		r := newRegion(t, "a")
-		defer r.close()
-		keep := ownership.Keep{Days: rapid.IntRange(1, 5).Draw(rt, "days"), EndedDays: rapid.IntRange(1, 5).Draw(rt, "ended")}
-		r.must(ownership.SetKeep{At: at(0), Keep: keep})
-		keep.EndedDays = min(keep.EndedDays, keep.Days)
-		now, n := t0, 0
-		var model []ledger.Entry // all that are there
-		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
-			switch rapid.SampledFrom([]string{"end", "end", "end", "change", "day", "forget", "open", "flush"}).Draw(rt, "step") {
-			case "end":
-				n++
-				r.must(ownership.Release{At: now, Call: callID(n), App: "app", Told: true})
-				model = append(model, ledger.Entry{Kind: ledger.Ended, At: now})
-			case "change":
-				r.must(ownership.Note{At: now, By: "alice"})
-				model = append(model, ledger.Entry{Kind: ledger.Change, At: now})
-			case "day":
-				now = now.AddDate(0, 0, rapid.IntRange(1, 3).Draw(rt, "days"))
-			case "forget":
-				r.must(ownership.Forget{At: now})
-				had := len(model)
-				model = slices.DeleteFunc(model, func(e ledger.Entry) bool {
-					days := keep.Days
-					if e.Kind == ledger.Ended {
-						days = keep.EndedDays
-					}
-					return e.At.Before(now.AddDate(0, 0, -days).Truncate(24 * time.Hour))
-				})
-				if len(model) < had {
-					model = append(model, ledger.Entry{Kind: ledger.Deleted, At: now})
-				}
-			case "flush":
-				if err := r.table.Flush(); err != nil {
-					rt.Fatal(err)
-				}
-			case "open":
-				r.reopen()
-			}
-		}
-		got := r.entries()
-		if len(got) != len(model) {
-			rt.Fatalf("the ledger holds %d entries, want %d: %s", len(got), len(model), told(got))
-		}
-		for i, e := range got {
-			if e.Kind != model[i].Kind || !e.At.Equal(model[i].At) {
-				rt.Fatalf("entry %d is %+v, want %+v", i, e, model[i])
-			}
-		}
-		r.verified()
-		l := r.ledger()
-		defer l.Close()
-		for from := range l.Size() {
-			var first uint64 = l.Size()
-			if err := l.Walk(from, func(leaf record.Leaf) (bool, error) { first = leaf.First; return false, nil }); err != nil || first > from {
-				rt.Fatalf("a walk from %d begins at %d, %v", from, first, err)
-			}
-		}
-	})
 }
