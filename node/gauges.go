@@ -40,6 +40,7 @@ var (
 	diskSync     = prometheus.NewDesc("tandem_disk_sync_seconds", "How long the last write of a few bytes took to reach the disk of the raft log.", nil, nil)
 	diskAge      = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago a write last reached the disk of the raft log.", nil, nil)
 	diskTrouble  = prometheus.NewDesc("tandem_disk_trouble", "1 while the data directory takes no writes, or has not for a second.", nil, nil)
+	diskFree     = prometheus.NewDesc("tandem_disk_free_bytes", "What the disk of the data directory still takes. Absent: it cannot be told.", nil, nil)
 	snapshotAt   = prometheus.NewDesc("tandem_snapshot_timestamp_seconds", "When the newest snapshot of the table on this node was made, as Unix time; 0: there is none.", nil, nil)
 	differing    = prometheus.NewDesc("tandem_settings_differing", "Settings of nodes of the region that are not the leader's and must be.", nil, nil)
 )
@@ -76,7 +77,7 @@ var raftMetrics = sync.OnceValue(func() prometheus.Collector {
 // Describe implements prometheus.Collector.
 func (n gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, liveCalls, nodeCapacity, draining, leaseValid, leaseLeft, leaderKnown, votersCount, raftLag, raftContact, tableLag,
-		diskSync, diskAge, diskTrouble, snapshotAt, differing} {
+		diskSync, diskAge, diskTrouble, diskFree, snapshotAt, differing} {
 		to <- d
 	}
 }
@@ -113,6 +114,9 @@ func (n gauges) Collect(to chan<- prometheus.Metric) {
 	tell(diskSync, s.DiskSync.Seconds())
 	tell(diskAge, s.DiskAge.Seconds())
 	tell(diskTrouble, one(diskTroubleOf(s) != ""))
+	if free, err := n.store.Free(); err == nil {
+		tell(diskFree, float64(free))
+	}
 	tell(snapshotAt, unix(n.store.SnapshotAt()))
 	tell(differing, float64(len(s.Differs)))
 }
@@ -138,9 +142,8 @@ const topicPulse = "pulse"
 // pulses is the part of a node that remembers how it was.
 type pulses struct{ *Node }
 
-// open begins to remember.
+// open begins to take readings.
 func (n pulses) open(ctx context.Context) error {
-	n.pulse = pulse.New(n.cfg.Registry, n.now)
 	n.stops.addRunning(ctx, "pulse", func(ctx context.Context) {
 		each := time.NewTicker(pulse.Step)
 		defer each.Stop()
@@ -176,10 +179,12 @@ func (n pulses) consulted(ctx context.Context, topic string, body []byte) ([]byt
 // own is what this node says of itself.
 func (n pulses) own(points int) api.PulseNode {
 	out := api.PulseNode{Node: n.ID()}
-	if n.pulse == nil { // it is about to start
+	out.Samples = n.pulse.Last(points)
+	select {
+	case <-n.opened:
+	default: // it is about to start
 		return out
 	}
-	out.Samples = n.pulse.Last(points)
 	for app, fit := range n.dispatcher.Health() {
 		out.Bots = append(out.Bots, api.PulseBot{App: app, Healthy: fit.Bot})
 	}
