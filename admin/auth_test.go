@@ -92,7 +92,6 @@ var everyOperation = []struct {
 	{"GET", "/v1/region/lease", "", api.RoleRead, 200},
 	{"PUT", "/v1/region/lease", `{"length":"3s"}`, api.RoleOperate, 204},
 	{"POST", "/v1/leave", "", api.RoleOperate, 202},
-	{"POST", "/v1/region", "", api.RoleOperate, 204},
 }
 
 func TestB100_RolesMatrix(t *testing.T) {

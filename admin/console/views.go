@@ -54,6 +54,7 @@ var functions = template.FuncMap{
 	"word":     word,
 	"count":    count,
 	"inc":      func(n uint64) uint64 { return n + 1 },
+	"next":     func(e ownership.Epoch) ownership.Epoch { return e + 1 },
 }
 
 func answered(doors []api.RegionDoor) (n int) {
