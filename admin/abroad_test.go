@@ -231,5 +231,5 @@ func TestTheConsoleReachesTheOtherRegions(t *testing.T) {
 	}
 	pages(map[string]int{"/console/calls?region=mars": 404, "/console/calls/a02": 404})
 	between.cut.Store(true)
-	pages(map[string]int{"/console/calls?region=amer": 503, "/console/calls/a01": 503})
+	pages(map[string]int{"/console/calls?region=amer": 503, "/console/calls/a01": 503, "/console/search?q=a01": 503})
 }
