@@ -55,9 +55,13 @@ func (n gauges) open(context.Context) error {
 	return nil
 }
 
+// raftForgets is when a number of raft's that nothing brings up to date any more goes: what a
+// former leader said of its voters is an alarm that nobody could end.
+const raftForgets = 5 * time.Minute
+
 // raftMetrics are raft's own, of the whole process: raft knows one sink.
 var raftMetrics = sync.OnceValue(func() prometheus.Collector {
-	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry()})
+	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry(), Expiration: raftForgets})
 	if err != nil {
 		panic(err) // the registry is new
 	}

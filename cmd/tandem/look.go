@@ -64,6 +64,15 @@ func (a *app) nodesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "nodes [list | [show] NODE]",
 		Short: "the nodes of the region, with their calls",
+		Long: `Lists the nodes of the region, with their calls, or shows one.
+
+STATE is how a node is now: active; draining (it takes no new calls); silent (nothing
+is heard of it, so it may act for no call); unknown (the asked node has no lease and
+hears nothing of it); gone (it was removed). Why a node is silent, and where its
+partitions went, is told on stderr.`,
+		Example: `  tandem nodes
+  tandem nodes show emea-2
+  tandem nodes --region all`,
 		Args:  cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			return show(a, name, nodeRows,
