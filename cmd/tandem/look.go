@@ -73,7 +73,7 @@ partitions went, is told on stderr.`,
 		Example: `  tandem nodes
   tandem nodes show emea-2
   tandem nodes --region all`,
-		Args:  cobra.ArbitraryArgs,
+		Args: cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			return show(a, name, nodeRows,
 				func() ([]api.Node, error) { return a.silences(c.Nodes(ctx)) },
