@@ -107,10 +107,17 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 			return fmt.Errorf("node %s proposes rules of another region: its leader takes them: %w", speaker, ownership.ErrConflict)
 		}
 		subject = fmt.Sprintf("rules %d", a.Rules.Number)
+	case ownership.Note:
+		if a.By == "" {
+			return fmt.Errorf("node %s tells of a change that nobody asked for: %w", speaker, ownership.ErrConflict)
+		}
+		return nil // what it is about was asked for by itself
+	case ownership.SetKeep:
+		subject = fmt.Sprintf("%d days, ended calls %d", a.Keep.Days, a.Keep.EndedDays)
 	case ownership.SetLease:
 		subject = a.Length.String()
 	default:
-		return fmt.Errorf("node %s proposes %T: that is its leader's to do: %w", speaker, act, ownership.ErrConflict)
+		return fmt.Errorf("node %s proposes what its leader does (%s): %w", speaker, ownership.Doing(act), ownership.ErrConflict)
 	}
 	return d.operators(ctx, fmt.Sprintf("%T", act), subject)
 }

@@ -70,7 +70,10 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 // operator wants in that operator's name, which the leader writes into its audit log.
 func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	log := &lines{}
-	r := newRegion(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	r := newRegion(t, func(c *Config) {
+		calm(c)
+		c.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
 	nodes := r.form(3)
 	n := leaderOf(t, nodes...)
 	n.ready()
@@ -114,6 +117,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		ownership.Drain{At: now, Node: other.id},
 		ownership.Undrain{At: now, Node: other.id},
 		ownership.SetLease{At: now, Length: n.cfg.Timings.Lease},
+		ownership.SetKeep{At: now, Keep: ownership.Keep{Days: 90}},
 		ownership.Release{At: now, Call: claimOf(1).Call, Why: "by hand"},
 		ownership.RevokeToken{At: now, Name: "mine"},
 		ownership.SetRules{At: now, Rules: rules},
@@ -136,7 +140,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 			t.Errorf("%T in an operator's name: %v", act, err)
 		}
 	}
-	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "RevokeToken", "SetRules"} {
+	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "SetKeep", "RevokeToken", "SetRules"} {
 		if !log.has("action=ownership." + action) {
 			t.Errorf("the audit log does not tell of %s", action)
 		}

@@ -15,7 +15,7 @@ import (
 // CommandFormat is the newest command format that this software reads and
 // writes. A region writes the format that its table holds (see SetFormat), so
 // that a node of an older version never meets what it cannot read.
-const CommandFormat uint32 = ownership.FormatRules
+const CommandFormat uint32 = ownership.FormatLedger
 
 // Errors of reading a command. Each of them stops the node: an act that one
 // node applies and another skips would let the two tables drift apart.
@@ -43,7 +43,7 @@ func EncodeAct(act ownership.Act, format uint32) ([]byte, error) {
 		return nil, fmt.Errorf("writing a command: format %d is asked for, this software writes 1 to %d", format, CommandFormat)
 	}
 	if since := Since(act); since > format {
-		return nil, fmt.Errorf("writing a command: %T needs format %d, the region writes %d", act, since, format)
+		return nil, fmt.Errorf("%s needs format %d, and the region writes %d: upgrade all its nodes first", ownership.Doing(act), since, format)
 	}
 	var w timeWriter
 	cmd := &tablepb.Command{Format: format}
