@@ -62,6 +62,8 @@ var everyOperation = []struct {
 	{"POST", "/v1/rules/diff", `{"text":"rules: []"}`, api.RoleRead, 200},
 	{"PUT", "/v1/rules", `{"text":"rules: []","expect":0}`, api.RoleOperate, 200},
 	{"POST", "/v1/rules/rollback", `{"number":9,"expect":1}`, api.RoleOperate, 404},
+	{"GET", "/v1/capture?recent=true&most=1", "", api.RoleRead, 200},
+	{"POST", "/v1/rules/replay", `{"calls":[{"at":"2026-11-29T09:30:00Z","call":"h.x","facts":{"country_code":"DE"}}]}`, api.RoleRead, 200},
 	{"GET", "/v1/nodes/emea-2/forecast", "", api.RoleRead, 200},
 	{"GET", "/v1/regions/emea/evacuation", "", api.RoleRead, 200},
 	{"PUT", "/v1/regions/emea/evacuation", `{"to":["amer"]}`, api.RoleOperate, 200},

@@ -27,6 +27,7 @@ type Deps struct {
 	PassKeys    func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
 	Rulebook    Rulebook                                                           // the region's rules; nil: 501
 	Evacuations Evacuations                                                        // what it means to evacuate a region; nil: 501
+	Captures    Captures                                                           // tells of calls as they ring; nil: 501
 	Trails      Trails                                                             // what nodes remember of notifications; nil: nothing
 	Rules       func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
 	Promises    func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees

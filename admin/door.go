@@ -150,6 +150,7 @@ func (d *Door) routes() error {
 	doorTokens{d}.tokenRoutes()
 	ruleDoor{d}.routes()
 	evacuation{d}.routes()
+	captureDoor{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

@@ -22,7 +22,7 @@ func (n *Node) openAdmin(context.Context) error {
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
 		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys, Elsewhere: n.regions,
-		Rulebook: adminRules{n}, Evacuations: evacuations{n}, Rules: ruling{n}.mark, Trails: trails{n},
+		Rulebook: adminRules{n}, Evacuations: evacuations{n}, Captures: captures{n}, Rules: ruling{n}.mark, Trails: trails{n},
 		Checks: n.checks(), Config: n.cfg.shown, Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
@@ -101,8 +101,10 @@ func (n *Node) warnings() []string {
 		}
 		w = append(w, fmt.Sprintf("%s of node %s differs from the leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
-	if t := n.diskTrouble(); t != "" {
-		w = append(w, t)
+	for _, t := range []string{n.diskTrouble(), n.spaceTrouble()} {
+		if t != "" {
+			w = append(w, t)
+		}
 	}
 	if err := n.table.Err(); err != nil {
 		w = append(w, err.Error())

@@ -157,7 +157,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
-		return nil, c.unreached(unwrapURL(err))
+		return nil, unreached(c.base.Host, unwrapURL(err))
 	}
 	return res, nil
 }
@@ -170,7 +170,7 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // half a problem still has its status
-	if p := c.stranger(res, text); p != nil {
+	if p := stranger(res, text); p != nil {
 		return nil, p
 	}
 	p := &Problem{Status: res.StatusCode, Title: http.StatusText(res.StatusCode)}
@@ -206,7 +206,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, query url.Va
 		return res.Header, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		if p := c.stranger(res, nil); p != nil {
+		if p := stranger(res, nil); p != nil {
 			return nil, p
 		}
 		return nil, fmt.Errorf("reading the answer of %s %s: %w", method, path, err)

@@ -6,25 +6,41 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+
+	"tandem/admin/api"
 )
 
 // mostText bounds an answer in plain text.
 const mostText = 64 << 20
 
+// Inside asks a node for what it tells of its own insides.
+type Inside struct{ *Client }
+
 // Metrics returns the node's metrics in Prometheus' text format.
-func (c *Client) Metrics(ctx context.Context) (string, error) {
+func (c Inside) Metrics(ctx context.Context) (string, error) {
 	return c.plain(ctx, "/metrics")
 }
 
 // Goroutines returns the stacks of all goroutines of the node, as Go's runtime tells them.
-func (c *Client) Goroutines(ctx context.Context) (string, error) {
+func (c Inside) Goroutines(ctx context.Context) (string, error) {
 	return c.plain(ctx, "/debug/pprof/goroutine")
 }
 
+// Config returns the configuration in force at the node, without secrets.
+func (c Inside) Config(ctx context.Context) (map[string]any, error) {
+	return change[map[string]any](ctx, c.Client, http.MethodGet, "/v1/config", nil)
+}
+
+// Audit returns the last changes asked of the node, newest first.
+func (c Inside) Audit(ctx context.Context) ([]api.Change, error) {
+	return items[api.Change](ctx, c.Client, "/v1/audit", url.Values{"limit": {"1000"}})
+}
+
 // plain reads an answer in plain text.
-func (c *Client) plain(ctx context.Context, path string) (string, error) {
+func (c Inside) plain(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	query := map[string][]string{}

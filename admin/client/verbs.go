@@ -204,12 +204,7 @@ func (c *Client) RevokeToken(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, nil)
 }
 
-// Config returns the configuration in force at the node, without secrets.
-func (c *Client) Config(ctx context.Context) (map[string]any, error) {
-	return change[map[string]any](ctx, c, http.MethodGet, "/v1/config", nil)
-}
-
-// Audit returns the last changes asked of the node, newest first.
-func (c *Client) Audit(ctx context.Context) ([]api.Change, error) {
-	return items[api.Change](ctx, c, "/v1/audit", url.Values{"limit": {"1000"}})
+// Whoami says how the door knows the caller.
+func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
+	return change[api.Whoami](ctx, c, http.MethodGet, "/v1/whoami", nil)
 }

@@ -17,9 +17,8 @@ const where = "the admin door is at http://127.0.0.1:8470 on the node's machine 
 
 // unreached tells why there was no answer, and what to do where the address is the
 // reason and waiting would not help.
-func (c *Client) unreached(err error) *Problem {
-	p := &Problem{Detail: fmt.Sprintf("reaching the admin door at %s: %v", c.base.Host, err), Err: err}
-	host := c.base.Host
+func unreached(host string, err error) *Problem {
+	p := &Problem{Detail: fmt.Sprintf("reaching the admin door at %s: %v", host, err), Err: err}
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	switch {
@@ -39,7 +38,7 @@ func (c *Client) unreached(err error) *Problem {
 // stranger says that whoever answered is no admin door: a door's refusals are problems
 // of RFC 9457, and all else that it says is JSON. A balancer that finds no node behind
 // it speaks for the door, and is none. begin: of the body, where it was read.
-func (c *Client) stranger(res *http.Response, begin []byte) *Problem {
+func stranger(res *http.Response, begin []byte) *Problem {
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
 	refused := res.StatusCode >= http.StatusMultipleChoices
 	switch {
@@ -48,7 +47,7 @@ func (c *Client) stranger(res *http.Response, begin []byte) *Problem {
 	case res.StatusCode == http.StatusBadGateway, res.StatusCode == http.StatusServiceUnavailable, res.StatusCode == http.StatusGatewayTimeout:
 		return nil
 	}
-	host := c.base.Host
+	host := res.Request.URL.Host
 	p := &Problem{Status: res.StatusCode, Title: http.StatusText(res.StatusCode), Stranger: true}
 	var public struct {
 		Error struct {

@@ -7,13 +7,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"tandem/admin/api"
 	"tandem/admin/client"
+	"tandem/cmd/tandem/assistant"
 	"tandem/cmd/tandem/bundle"
 	"tandem/cmd/tandem/doctor"
 	"tandem/cmd/tandem/top"
@@ -75,7 +78,7 @@ func (a lookouts) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "what is wrong with the deployment, and what to do about it",
 		Long: `Asks the admin doors of all nodes, and the public addresses as the cloud would, and says
-what is wrong: doors, clocks, readiness, promises, certificates, tokens and keys, peers,
+what is wrong: doors, disks, clocks, readiness, promises, certificates, tokens and keys, peers,
 versions, drift between nodes and regions, room, and whether the callback addresses are
 reached from here. With --config it also checks that configuration with its files, and
 how long the disk of its data directory takes; so run it on each node's machine.
@@ -192,3 +195,40 @@ Configuration, audit log and goroutines need a token with the role operate.`,
 	c.Flags().StringVarP(&file, "out", "o", "", "the file to make; it must not exist")
 	return c
 }
+
+func (a lookouts) mcpCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "mcp",
+		Short: "let an assistant read this deployment, over the Model Context Protocol",
+		Long: `Serves tools to an assistant that speaks the Model Context Protocol, on standard input and
+output: status, doctor, regions, nodes, partitions, events, rules, search of calls, why a
+call is where it is, where a notification would go, and what other rules, or the loss of
+a node or a region, would bring. None of them changes anything. Give it a token with the
+role read: then the door itself refuses all else.
+
+What it answers holds call ids, tenants and threads: it goes to wherever the assistant is.`,
+		Example: `  tandem tokens new assistant --role read --for 720h
+  {"mcpServers": {"tandem": {"command": "tandem", "args": ["mcp"],
+    "env": {"TANDEM_ADDR": "https://emea-1.admin:8470", "TANDEM_TOKEN": "..."}}}}      in the assistant's configuration`,
+	}
+	c.RunE = a.asking(func(ctx context.Context, door *client.Client, _ []string) error {
+		if who, err := door.Whoami(ctx); err == nil && !onlyReads(who) {
+			a.done("the token may do more than read: make one for the assistant with 'tandem tokens new assistant --role read'")
+		}
+		examine := func(ctx context.Context) (any, error) {
+			seen, err := doctor.Examine(ctx, door, a.dial, doctor.NewPublic(&tls.Config{MinVersion: tls.VersionTLS12}))
+			return doctor.Judge(seen), err
+		}
+		return assistant.Serve(ctx, door, door.Rules(), examine, softwareVersion(), io.NopCloser(c.InOrStdin()), kept{a.out})
+	})
+	return c
+}
+
+func onlyReads(who api.Whoami) bool {
+	return len(who.Roles) == 1 && who.Roles[0] == api.RoleRead
+}
+
+// kept is an output that is not closed by whoever writes to it.
+type kept struct{ io.Writer }
+
+func (kept) Close() error { return nil }

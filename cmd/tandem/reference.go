@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -77,7 +80,7 @@ func (a lookouts) completes(root *cobra.Command) {
 			nodes, err := c.Nodes(ctx)
 			for _, n := range nodes {
 				if n.State != ownership.NodeGone {
-					names = append(names, string(n.ID)+"\t"+n.State.String())
+					names = append(names, string(n.ID)+"\t"+cmp.Or(n.Standing, n.State.String()))
 				}
 			}
 			return names, err
@@ -165,4 +168,37 @@ func (a lookouts) complete(cmd *cobra.Command, begun string, ask func(context.Co
 		return err
 	})(cmd, nil)
 	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// version is set by the linker for releases; else the module's own version or
+// the commit stands in.
+var version string
+
+func softwareVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return "dev-" + s.Value[:12]
+			}
+		}
+	}
+	return "dev"
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version of this program",
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version  string `json:"version"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{softwareVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			return a.print(v, [][]string{{fmt.Sprintf("tandem %s %s %s", v.Version, v.Go, v.Platform)}})
+		},
+	}
 }

@@ -99,6 +99,10 @@ func brings(ctx context.Context, c *client.Client, info node.SnapshotInfo, token
 	if err != nil {
 		return nil, err
 	}
+	today, err := c.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
 	doors, err := c.Tokens(ctx)
 	if err != nil {
 		return nil, err
@@ -124,6 +128,7 @@ func brings(ctx context.Context, c *client.Client, info node.SnapshotInfo, token
 		fmt.Sprintf("  partitions  %d", info.Partitions),
 		fmt.Sprintf("  calls       %d, %d of them live", info.Calls, info.Live),
 		fmt.Sprintf("  tokens      %s; they %s", orNone(held), what),
+		fmt.Sprintf("The region is at entry %d and has %d live calls: those that are not in the snapshot are forgotten, and so is what happened to the others since.", today.Cluster.Applied, today.Live),
 	}, nil
 }
 

@@ -94,7 +94,7 @@ func gather(ctx context.Context, d doors.Door) []file {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c := d.Client
+	c := client.Inside{Client: d.Client}
 	if err := c.Live(ctx); err != nil {
 		return []file{{name: at("*"), err: err}}
 	}
@@ -107,9 +107,9 @@ func gather(ctx context.Context, d doors.Door) []file {
 		asJSON(at("partitions.json"))(c.Partitions(ctx)),
 		asJSON(at("raft.json"))(c.Peers(ctx)),
 		asJSON(at("regions.json"))(c.Regions(ctx)),
-		asJSON(at("rules.json"))(c.Rules(ctx)),
+		asJSON(at("rules.json"))(c.Rules().Now(ctx)),
 		asJSON(at("audit.json"))(c.Audit(ctx)),
-		asText(at("events.jsonl"))(events(ctx, c)),
+		asText(at("events.jsonl"))(events(ctx, d.Client)),
 		asText(at("metrics.txt"))(c.Metrics(ctx)),
 		asText(at("goroutines.txt"))(c.Goroutines(ctx)),
 	}

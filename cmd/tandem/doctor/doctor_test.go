@@ -63,7 +63,17 @@ func TestJudge(t *testing.T) {
 		check string
 		says  string
 	}{
-		"silent node":      {func(s *Seen) { s.Nodes[2].State, s.Nodes[2].Err = api.NodeSilent, errors.New("x") }, Fail, "doors", "silent"},
+		"silent node": {func(s *Seen) { s.Nodes[2].State, s.Nodes[2].Err = api.NodeSilent, errors.New("x") }, Fail, "doors", "silent"},
+		"silent, and why": {func(s *Seen) {
+			s.Nodes[2].State, s.Nodes[2].Silence = api.NodeSilent, "since 09:12; its 8 partitions went to emea-1"
+		}, Fail, "doors", "its 8 partitions went to emea-1"},
+		"told twice": {func(s *Seen) {
+			s.Nodes[2].State, s.Nodes[2].Silence = api.NodeSilent, "it fell silent"
+			s.Nodes[1].Status.Warnings = []string{"it fell silent"}
+		}, Fail, "doors", "it fell silent"},
+		"slow disk":        {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_sync_seconds"] = 0.03 }, Warn, "disks", "took 30ms to reach its disk"},
+		"very slow disk":   {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_sync_seconds"] = 0.3 }, Fail, "disks", "took 300ms"},
+		"stuck disk":       {func(s *Seen) { s.Nodes[0].Metrics["tandem_disk_trouble"] = 1 }, Fail, "disks", "takes no writes"},
 		"door not reached": {func(s *Seen) { s.Nodes[2].Err = errors.New("refused") }, Unknown, "doors", "refused"},
 		"clock a bit off":  {func(s *Seen) { s.Nodes[1].Clock = -3 * time.Second }, Warn, "clocks", "3s behind"},
 		"clock far off":    {func(s *Seen) { s.Nodes[1].Clock = time.Minute }, Fail, "clocks", "1m0s ahead of"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type Node struct {
 	Region   ownership.Region
 	ID       ownership.NodeID
 	State    string // as its region tells
+	Silence  string // why it is silent, and what came of it
 	Version  string // as its region tells
 	Err      error
 	Status   api.Status
@@ -64,6 +66,12 @@ func Examine(ctx context.Context, asked *client.Client, dial doors.Dial, public 
 	if s.Regions, err = asked.Regions(ctx); err != nil {
 		return s, err
 	}
+	everywhere := *asked
+	everywhere.Region, everywhere.Gathered = "all", nil
+	records, err := everywhere.Nodes(ctx)
+	if err != nil {
+		return s, err
+	}
 	all, err := doors.All(ctx, asked, dial, false)
 	if err != nil {
 		return s, err
@@ -88,6 +96,11 @@ func Examine(ctx context.Context, asked *client.Client, dial doors.Dial, public 
 		wait.Go(func() { s.Public[i].look(ctx, public) })
 	}
 	wait.Wait()
+	for _, r := range records {
+		if i := slices.IndexFunc(s.Nodes, func(n Node) bool { return n.ID == r.ID && n.Region == r.Region }); i >= 0 && r.Silence != nil {
+			s.Nodes[i].Silence = r.Silence.Text
+		}
+	}
 	return s, nil
 }
 
@@ -116,7 +129,7 @@ func examine(ctx context.Context, d doors.Door) Node {
 	if n.Peers, n.Err = d.Client.Peers(ctx); n.Err != nil {
 		return n
 	}
-	text, err := d.Client.Metrics(ctx)
+	text, err := client.Inside{Client: d.Client}.Metrics(ctx)
 	if err != nil {
 		n.Err = err
 		return n

@@ -63,7 +63,7 @@ func Worst(all []Finding) (worst Level) {
 func Judge(s Seen) []Finding {
 	var all []Finding
 	for name, check := range map[string]func(Seen) []Finding{
-		"doors": reached, "clocks": clocks, "readiness": readiness, "promises": promised, "certificates": certificates,
+		"doors": reached, "disks": disks, "clocks": clocks, "readiness": readiness, "promises": promised, "certificates": certificates,
 		"outbound tokens": outbound, "keys": keys, "peers": peers, "versions": versions, "drift": drifted,
 		"public addresses": addresses, "capacity": full, "warnings": warned,
 	} {
@@ -76,7 +76,7 @@ func Judge(s Seen) []Finding {
 		}
 		all = append(all, found...)
 	}
-	all = merged(all)
+	all = untwice(merged(all))
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(-cmp.Compare(a.Level, b.Level), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Where, b.Where), cmp.Compare(a.Text, b.Text))
 	})
@@ -99,6 +99,13 @@ func merged(all []Finding) (out []Finding) {
 	return out
 }
 
+// untwice leaves out warnings of nodes that another check tells, too.
+func untwice(all []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(w Finding) bool {
+		return w.Check == "warnings" && slices.ContainsFunc(all, func(f Finding) bool { return f.Level >= Warn && f.Check != w.Check && strings.Contains(f.Text, w.Text) })
+	})
+}
+
 // answered are the nodes that told of themselves.
 func (s Seen) answered() []Node {
 	return slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return n.Err != nil })
@@ -108,11 +115,26 @@ func reached(s Seen) (out []Finding) {
 	for _, n := range s.Nodes {
 		switch {
 		case n.State == api.NodeSilent:
-			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "the node is silent: its region hears nothing of it",
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "the node is silent: " + cmp.Or(n.Silence, "its region hears nothing of it"),
 				Do: "start it; if it is lost for good: tandem remove " + string(n.ID)})
 		case n.Err != nil:
 			out = append(out, Finding{Level: Unknown, Where: string(n.ID), Text: "its admin door cannot be asked from here: " + n.Err.Error(),
 				Do: "run tandem doctor on its machine, or let admin.listen be reached from here"})
+		}
+	}
+	return out
+}
+
+// disks judges what each node's watchdog measured last.
+func disks(s Seen) (out []Finding) {
+	for _, n := range s.answered() {
+		took := time.Duration(n.Metrics["tandem_disk_sync_seconds"] * float64(time.Second))
+		level, do := judgeSync(took, took)
+		switch {
+		case n.Metrics["tandem_disk_trouble"] > 0:
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "its data directory takes no writes", Do: "see the disk: df, dmesg"})
+		case level != Well:
+			out = append(out, Finding{Level: level, Where: string(n.ID), Text: fmt.Sprintf("a write of a few bytes took %s to reach its disk", took.Round(time.Millisecond)), Do: do})
 		}
 	}
 	return out
@@ -163,6 +185,19 @@ func readiness(s Seen) (out []Finding) {
 	return out
 }
 
+// firm says what to do about promises without which calls are lost, or about to be.
+var firm = map[string]string{
+	"claims":                   hints["leader"],
+	"fenced":                   hints["lease"],
+	"known-calls-routed":       hints["lease"],
+	"calls-answered":           "see the readiness of that node: its bot, its tokens and keys",
+	"calls-survive-their-node": "bring the other nodes back, or more of them: tandem raft peers",
+	"claims-durable":           "see the disk of that node",
+	"history-durable":          "see the disk of that node",
+	"certificates-hold":        hints["certificate"],
+	"regions-reachable":        "see what is known of them: tandem regions",
+}
+
 // soft are promises without which calls still reach their bots.
 var soft = map[string]string{
 	"peers-authenticated":     "set cluster.tls: tandem tls ca, tandem tls cert",
@@ -182,7 +217,7 @@ func promised(s Seen) (out []Finding) {
 			if isSoft {
 				level = Warn
 			}
-			out = append(out, Finding{Level: level, Where: string(n.ID), Text: p.Name + " does not hold: " + p.Why, Do: cmp.Or(do, "see the checks of that node: tandem status --addr its admin door")})
+			out = append(out, Finding{Level: level, Where: string(n.ID), Text: p.Name + " does not hold: " + p.Why, Do: cmp.Or(do, firm[p.Name], "see what that node says of it: tandem status")})
 		}
 	}
 	return out

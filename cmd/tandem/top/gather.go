@@ -125,7 +125,7 @@ func (g *Gatherer) counts(ctx context.Context, l Look) map[ownership.NodeID]Coun
 	)
 	for id, c := range doors {
 		all.Go(func() {
-			text, err := c.Metrics(ctx)
+			text, err := client.Inside{Client: c}.Metrics(ctx)
 			if err != nil {
 				return
 			}
@@ -177,13 +177,13 @@ func rates(before, now Look) map[ownership.NodeID]Counts {
 // states gives each node's state as its region tells it: a silent one is not active.
 func (l Look) states() map[ownership.NodeID]string {
 	out := map[ownership.NodeID]string{}
-	for _, n := range l.Nodes {
-		out[n.ID] = n.State.String()
-	}
 	for _, r := range l.Regions {
 		for _, n := range r.List {
 			out[n.ID] = n.State
 		}
+	}
+	for _, n := range l.Nodes { // a node of older software tells its state alone
+		out[n.ID] = cmp.Or(n.Standing, out[n.ID], n.State.String())
 	}
 	return out
 }
