@@ -45,7 +45,7 @@ type trails struct{ *Door }
 
 // trailTime bounds the question to the region's nodes: one that is silent does not keep
 // the others' word back.
-const trailTime = time.Second
+const trailTime = 2 * time.Second
 
 // followed is what is known of the call that an id names.
 type followed struct {
@@ -206,7 +206,7 @@ func (d trails) follow(ctx context.Context, ask api.LogAsk) (f api.LogFollow, er
 }
 
 // witnessIn is the time that other regions have to tell what they remember.
-const witnessIn = 2 * time.Second
+const witnessIn = gatherIn
 
 // testimony is one region's answer about what an id names.
 type testimony struct {
