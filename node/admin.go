@@ -101,8 +101,10 @@ func (n *Node) warnings() []string {
 		}
 		w = append(w, fmt.Sprintf("%s of node %s differs from the leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
-	if t := n.diskTrouble(); t != "" {
-		w = append(w, t)
+	for _, t := range []string{n.diskTrouble(), n.spaceTrouble()} {
+		if t != "" {
+			w = append(w, t)
+		}
 	}
 	if err := n.table.Err(); err != nil {
 		w = append(w, err.Error())

@@ -35,6 +35,7 @@ var (
 	diskSync     = prometheus.NewDesc("tandem_disk_sync_seconds", "How long the last write of a few bytes took to reach the disk of the raft log.", nil, nil)
 	diskAge      = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago a write last reached the disk of the raft log.", nil, nil)
 	diskTrouble  = prometheus.NewDesc("tandem_disk_trouble", "1 while the data directory takes no writes, or has not for a second.", nil, nil)
+	diskFree     = prometheus.NewDesc("tandem_disk_free_bytes", "What the disk of the data directory still takes. Absent: it cannot be told.", nil, nil)
 	snapshotAt   = prometheus.NewDesc("tandem_snapshot_timestamp_seconds", "When the newest snapshot of the table on this node was made, as Unix time; 0: there is none.", nil, nil)
 	differing    = prometheus.NewDesc("tandem_settings_differing", "Settings of nodes of the region that are not the leader's and must be.", nil, nil)
 )
@@ -71,7 +72,7 @@ var raftMetrics = sync.OnceValue(func() prometheus.Collector {
 // Describe implements prometheus.Collector.
 func (n gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, liveCalls, nodeCapacity, draining, leaseValid, leaseLeft, leaderKnown, votersCount, raftLag, raftContact, tableLag,
-		diskSync, diskAge, diskTrouble, snapshotAt, differing} {
+		diskSync, diskAge, diskTrouble, diskFree, snapshotAt, differing} {
 		to <- d
 	}
 }
@@ -108,6 +109,9 @@ func (n gauges) Collect(to chan<- prometheus.Metric) {
 	tell(diskSync, s.DiskSync.Seconds())
 	tell(diskAge, s.DiskAge.Seconds())
 	tell(diskTrouble, one(diskTroubleOf(s) != ""))
+	if free, err := n.store.Free(); err == nil {
+		tell(diskFree, float64(free))
+	}
 	tell(snapshotAt, unix(n.store.SnapshotAt()))
 	tell(differing, float64(len(s.Differs)))
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -29,8 +31,12 @@ func TestAlertsInARegion(t *testing.T) {
 		t.Skip("THE ALERTS WERE NOT DRIVEN TO FIRE: promtool (Debian's package prometheus) is not installed")
 	}
 	now := time.Now()
+	disks := true                         // each node has a small disk of its own
 	changed := map[string]func(*Config){} // of a seat's node, by its name
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, children: true, shape: func(x *seat, c *Config) {
+		if disks = disks && smallDisk(t, c.Node.DataDir); !disks {
+			t.Log("NO DISK IS FILLED: only root can mount small ones")
+		}
 		dir := filepath.Join(x.s.dir, "tls-"+x.name)
 		for name, end := range map[string]time.Time{"far": now.Add(90 * 24 * time.Hour), "soon": now.Add(10 * 24 * time.Hour), "over": now.Add(-time.Hour)} {
 			pairUntil(t, filepath.Join(dir, name), end)
@@ -53,7 +59,7 @@ func TestAlertsInARegion(t *testing.T) {
 		changed[x.name] = change
 		x.start()
 	}
-	tls := func(to string) func() { return func() { relink(t, s.path("tls-"+victim.name), to) } }
+	certificate := func(to string) func() { return func() { relink(t, s.path("tls-"+victim.name), to) } }
 	sick := func(sick bool, seats ...*seat) func() {
 		return func() {
 			for _, x := range seats {
@@ -73,8 +79,8 @@ func TestAlertsInARegion(t *testing.T) {
 			[]string{"TandemNodeDown", "TandemNoLeader", "TandemNoLease", "TandemNoSpareNode"}},
 		{"a bot is sick", sick(true, victim), sick(false, victim), []string{"TandemBotSick"}},
 		{"all bots are sick", sick(true, w.seats...), sick(false, w.seats...), []string{"TandemBotSick", "TandemRegionFull"}},
-		{"a certificate will end", tls("soon"), tls("far"), []string{"TandemCertificateEndsSoon"}},
-		{"a certificate has ended", tls("over"), tls("far"), []string{"TandemCertificateEnded"}},
+		{"a certificate will end", certificate("soon"), certificate("far"), []string{"TandemCertificateEndsSoon"}},
+		{"a certificate has ended", certificate("over"), certificate("far"), []string{"TandemCertificateEnded"}},
 		{"the app's secret has run out", func() {
 			must(t, os.WriteFile(s.path("old-secret"), []byte("it has run out"), 0o600))
 			restart(victim, func(c *Config) { c.Apps[0].Graph.ClientSecretFile = s.path("old-secret") })
@@ -92,14 +98,52 @@ func TestAlertsInARegion(t *testing.T) {
 				x.start()
 			}
 		}, []string{"TandemRegionUnreachable"}},
-		{"a client follows a redirect with a GET", func() { s.send(http.MethodGet, strings.Replace(victim.webhook(), "http:", "https:", 1), "", nil) }, func() { w.well = w.scrape() },
-			[]string{"TandemBodiesLost"}},
+		{"a client follows a redirect with a GET", func() {
+			blind := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+			resp, err := blind.Get(strings.Replace(victim.webhook(), "http:", "https:", 1))
+			must(t, err)
+			must(t, resp.Body.Close())
+		}, func() { w.well = w.scrape() }, []string{"TandemBodiesLost"}},
+		{"a disk is full", func() { fill(t, s.path(victim.name)) }, func() { must(t, os.Remove(filepath.Join(s.path(victim.name), "filler"))) }, []string{"TandemDiskNearlyFull"}},
 	} {
+		if strings.Contains(d.fault, "disk") && !disks {
+			continue
+		}
 		t.Logf("%s: %v", d.fault, d.alerts)
 		d.make()
 		w.until(d.fault, d.alerts)
 		d.heal()
 		w.until("healed, after "+d.fault, nil)
+	}
+}
+
+// smallDisk puts a data directory on a disk of its own, once.
+func smallDisk(t *testing.T, dir string) bool {
+	t.Helper()
+	if _, err := os.Stat(dir); err == nil {
+		return true
+	}
+	must(t, os.MkdirAll(dir, 0o700))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400m"); err != nil {
+		return false
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return true
+}
+
+// fill leaves no space on the disk of a directory.
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	must(t, err)
+	defer f.Close()
+	for _, size := range []int{1 << 20, 1 << 12, 1} {
+		for block := make([]byte, size); err == nil; _, err = f.Write(block) {
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		err = nil
 	}
 }
 

@@ -105,7 +105,7 @@ func (n trails) Follow(ctx context.Context, ask api.LogFollow) (api.LogFollows, 
 	if err != nil {
 		return api.LogFollows{}, fmt.Errorf("asking the nodes to follow steps: %w", err)
 	}
-	n.log.Info("steps are followed", "call", f.Call, "tenant", f.Tenant, "node_followed", f.Node, "level", f.Level, "until", f.Until, "by", f.By)
+	n.log.Info("steps are followed", "call", f.Call, "tenant", f.Tenant, "node_followed", f.Node, "shown_at", f.Level, "until", f.Until, "by", f.By)
 	return n.follows(ctx, topicFollow, question)
 }
 

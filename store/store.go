@@ -303,6 +303,9 @@ func (s *Store) Stable() raft.StableStore { return s.log }
 // Snapshots is raft's store for snapshots.
 func (s *Store) Snapshots() raft.SnapshotStore { return s.snapshots }
 
+// Free returns how many bytes the disk of the data directory still takes.
+func (s *Store) Free() (uint64, error) { return files.Free(s.dir) }
+
 // SnapshotAt returns when the newest snapshot here was made; zero: there is none. Raft ends
 // a snapshot's id with that, in milliseconds of Unix time.
 func (s *Store) SnapshotAt() time.Time {

@@ -125,7 +125,7 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 		}
 	}
 	used(ctx)
-	l.Log.Info("a node joined", "node", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
+	l.Log.Info("a node joined", "peer", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
 	return voter, nil
 }
 

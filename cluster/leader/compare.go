@@ -108,7 +108,7 @@ func (l *Leadership) compareSettings(id ownership.NodeID, theirs map[string]stri
 	k.mu.Unlock()
 	for _, key := range keys {
 		if !slices.Contains(was, key) {
-			l.Log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "node", string(id), "key", key, "leader", string(l.Self.ID))
+			l.Log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "peer", string(id), "key", key, "leader", string(l.Self.ID))
 		}
 	}
 }

@@ -16,7 +16,7 @@ var told = regexp.MustCompile("(?m)(?:`|^\\$ |^ +)(?:TANDEM_TOKEN=\\S+(?: operat
 // program, with the verbs and flags that it is told with.
 func TestO40_DocumentedCommandsExist(t *testing.T) {
 	checked := 0
-	for _, file := range []string{"../../README.md", "../../SECURITY.md", "../../ARCHITECTURE.md", "../../CHANGELOG.md", "../../docs/faults.md", "../../deploy/tandem.yaml", "../../scripts/provision"} {
+	for _, file := range []string{"../../README.md", "../../SECURITY.md", "../../ARCHITECTURE.md", "../../CHANGELOG.md", "../../docs/faults.md", "../../docs/runbooks.md", "../../deploy/tandem.yaml", "../../scripts/provision"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

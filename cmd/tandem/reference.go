@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -79,7 +80,7 @@ func (a lookouts) completes(root *cobra.Command) {
 			nodes, err := c.Nodes(ctx)
 			for _, n := range nodes {
 				if n.State != ownership.NodeGone {
-					names = append(names, string(n.ID)+"\t"+n.State.String())
+					names = append(names, string(n.ID)+"\t"+cmp.Or(n.Standing, n.State.String()))
 				}
 			}
 			return names, err
