@@ -38,13 +38,14 @@ var rooms = map[string]roomRule{
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ownership"}},
 	"trail":     {floor: 2, may: []string{"ownership"}},
+	"traces":    {floor: 2, may: []string{"ownership"}},
 	"admin/api": {floor: 2, may: []string{"forecast", "ownership"}},
 
 	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
-	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}, tests: []string{"trail"}},
+	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token", "traces"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
-	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
+	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 
@@ -71,7 +72,7 @@ var rooms = map[string]roomRule{
 	"node": {
 		floor: 5,
 		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ownership", "pass", "policy", "rulebook", "store",
-			"token", "trail", "webhook"},
+			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
 	"cmd": {

@@ -54,7 +54,7 @@ func (d *deliverer) answer(ctx context.Context, l *callQueue, h ownership.HandOv
 // waits until the table has heard of the answer.
 func (d *deliverer) answerOnce(ctx context.Context, l *callQueue, h ownership.HandOver, payload graph.AnswerPayload) error {
 	defer d.effects.begin(h.Partition)()
-	err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h, history.AnsweredAt))
+	err := l.app.Graph.Answer(d.conf.Traces.From(ctx, h.Header), h.RawCall, payload, d.permit(h, history.AnsweredAt))
 	if err == nil {
 		d.wasAnswered(l, h)
 	}

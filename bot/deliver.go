@@ -141,7 +141,7 @@ func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandO
 		}
 	}()
 	h.Header = withoutToken(h.Header)
-	reply, err = l.app.Bot.Handle(ctx, h)
+	reply, err = l.app.Bot.Handle(d.conf.Traces.From(ctx, h.Header), h)
 	if err != nil {
 		return ownership.Reply{}, failed(h, kindOf(err), err)
 	}

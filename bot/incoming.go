@@ -202,7 +202,7 @@ func (d *deliverer) reject(ctx context.Context, l *callQueue, h ownership.HandOv
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
 	defer d.effects.begin(h.Partition)()
-	err := l.app.Graph.Reject(ctx, h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h, history.RejectedAt))
+	err := l.app.Graph.Reject(d.conf.Traces.From(ctx, h.Header), h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h, history.RejectedAt))
 	d.logAction("reject", h, err)
 	if errors.Is(err, ownership.ErrFenced) {
 		return failed(h, ownership.ErrFenced, err)

@@ -164,7 +164,7 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 func (n *Node) letter(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-n.opened:
-		n.door.Letters().ServeHTTP(w, r)
+		n.letters.ServeHTTP(w, r)
 	default:
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -201,12 +201,12 @@ func (n *Node) openDoor(context.Context) error {
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry, Steps: n.trail,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry, Steps: n.trail, Traces: n.traces,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)
 	}
-	n.door = door
+	n.door, n.letters = door, n.traces.Door("letter", false, door.Letters())
 	n.rules.Serve(func(c *policy.Compiled) { door.SetPolicy(c.Rules, c.Pins) })
 	close(n.opened)
 	return nil

@@ -27,12 +27,12 @@ import (
 	"tandem/rulebook"
 	"tandem/store"
 	"tandem/token"
-	"tandem/trail"
 	"tandem/webhook"
 )
 
 // Node is one running node. Make it with Start.
 type Node struct {
+	follow
 	cfg       Config
 	log       *slog.Logger
 	level     *slog.LevelVar
@@ -49,7 +49,6 @@ type Node struct {
 	regions    *federation.Regions
 	door       *webhook.Handler
 	private    *admin.Door
-	trail      *trail.Trail
 	certs      certificates
 	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
@@ -109,7 +108,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openTrail, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openTraces, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

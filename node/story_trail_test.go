@@ -238,3 +238,43 @@ func lines(steps []history.Step) string {
 	}
 	return b.String()
 }
+
+// TestAFollowedCallIsInTheLogOfEachNode that it meets, for as long as somebody wants it.
+func TestAFollowedCallIsInTheLogOfEachNode(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 2, shape: func(x *seat, c *Config) {
+		inProcess(x, c)
+		c.Pins = []Pin{{When: "true", Pin: ownership.Pin{Node: "emea-2"}}}
+	}})
+	one, two := s.seats[0], s.seats[1]
+	h := s.owned(one, two, testTenant)
+	steps := func(from *seat) int {
+		n := 0
+		for line := range strings.Lines(s.log.all()) {
+			if strings.Contains(line, `"step":"`) && strings.Contains(line, `"node":"`+from.name+`"`) && strings.Contains(line, string(h.Call)) && strings.Contains(line, `"epoch":`) {
+				n++
+			}
+		}
+		return n
+	}
+	follow := func() { s.post(one.follow(h.CallbackURI), s.token(testTenant), sample(t, established, h.Call)) }
+	now, err := client.Log{Client: two.api()}.Set(t.Context(), api.LogAsk{Call: string(h.Call)})
+	if err != nil || len(now.Items) != 1 || len(now.Items[0].Nodes) != 2 || len(now.Missing) != 0 {
+		t.Fatalf("the nodes follow %+v, %v", now, err)
+	}
+	follow()
+	if steps(one) < 2 || steps(two) < 2 { // received and relayed; received and handed over
+		t.Errorf("%d steps of %s and %d of %s: %s", steps(one), one.name, steps(two), two.name, s.log.tail(20))
+	}
+	if now, err = (client.Log{Client: one.api()}).Set(t.Context(), api.LogAsk{Call: string(h.Call), Level: "off"}); err != nil || len(now.Items) != 0 {
+		t.Fatalf("the nodes follow %+v, %v", now, err)
+	}
+	before := steps(one) + steps(two)
+	follow()
+	if after := steps(one) + steps(two); after != before {
+		t.Errorf("%d more steps after its end", after-before)
+	}
+	if _, err := (client.Log{Client: one.api()}).Set(t.Context(), api.LogAsk{Call: string(h.Call), Node: one.name}); err == nil {
+		t.Error("a call and a node at once are taken")
+	}
+}

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"os"
 	"slices"
 	"time"
 
 	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
+	"tandem/traces"
 	"tandem/trail"
 )
 
@@ -21,6 +24,13 @@ const (
 	topicFollow    = "follow"    // trail.Follow; write it to your log, and say what you follow then: []trail.Follow
 	topicFollowing = "following" // what do you follow? []trail.Follow
 )
+
+// follow is what a node tells of notifications to whoever follows them.
+type follow struct {
+	trail   *trail.Trail
+	traces  *traces.Traces // nil: none are made
+	letters http.Handler   // the public door for letters of other regions, with their traces
+}
 
 // trails is the part of a node that follows notifications.
 type trails struct{ *Node }
@@ -164,4 +174,27 @@ func word(l slog.Level) string {
 func (n *Node) openTrail(context.Context) error {
 	n.trail = trail.New(n.Region(), n.ID(), time.Now, n.log)
 	return nil
+}
+
+// openTraces begins to make traces, if the environment asks for them. That they cannot be
+// made keeps no node from its work.
+func (n *Node) openTraces(ctx context.Context) error {
+	wanted, err := traces.Wanted(os.Getenv)
+	if err == nil && wanted {
+		n.traces, err = traces.Start(context.WithoutCancel(ctx), n.Region(), n.ID(), n.cfg.Version, n.log)
+	}
+	if err != nil {
+		n.log.Warn("no traces are made", "err", err)
+		return nil
+	}
+	n.stops.addWaiting("traces", n.traces.Close)
+	return nil
+}
+
+// watched makes spans of what goes out; nil: none are made.
+func (n *Node) watched(name string) func(http.RoundTripper) http.RoundTripper {
+	if n.traces == nil {
+		return nil
+	}
+	return func(t http.RoundTripper) http.RoundTripper { return n.traces.Transport(name, t) }
 }

@@ -53,7 +53,9 @@ func (h *Handler) decide(ctx context.Context, q *request) ([]decision, result) {
 		h.diary.ruled(q, &ds[i])
 		if ds[i].action == actionClaim {
 			began := h.now()
-			h.settle(ctx, q, &ds[i], h.table.Claim)
+			within, end := h.traces.Span(ctx, "claim", ds[i].part.call, 0, 0)
+			h.settle(within, q, &ds[i], h.table.Claim)
+			end(ds[i].cause)
 			h.diary.placed(q, &ds[i], h.now().Sub(began))
 			if ds[i].foreign() { // the leader knew it, this node did not yet
 				if ds[i].part.incoming {

@@ -20,7 +20,10 @@ func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownershi
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: %q is no event of a notification: %w", ho.Event, ownership.ErrConflict)
 	}
 	h.diary.handed(&ho, history.Received, "relayed by a node of the region")
+	ctx, end := h.traces.Span(h.traces.From(ctx, ho.Header), "relayed notification", ho.Call, ho.Partition, ho.Epoch)
+	ho.Header = h.traces.Carry(ctx, ho.Header)
 	reply, err := h.deliver(ctx, ho)
+	end(err)
 	if err != nil {
 		h.diary.handed(&ho, history.Refused, short(err.Error()))
 	}

@@ -123,7 +123,7 @@ func (h *Handler) redirectToNode(q *request, p *part, owner ownership.Owner) res
 	b = h.handles.appendMark(append(b, "&h="...), h.cfg.Region, q.parts[0].call, Mark{
 		RegionHop: q.hops.region, NodeHop: true, Received: q.received, Expires: h.now().Add(MarkLife),
 	})
-	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(b)}
+	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(q.appendTrace(b))}
 }
 
 // hand brings one call's notification to its owner and gives the owner's answer.
@@ -140,6 +140,7 @@ func (h *Handler) hand(ctx context.Context, q *request, d *decision) result {
 		return res
 	}
 	ho := q.handOver(d)
+	ho.Header = h.traces.Carry(ctx, ho.Header)
 	if d.owner.Here {
 		reply, err := h.deliver(ctx, ho)
 		return passed(outcomeHandled, reply, err)

@@ -17,6 +17,7 @@ import (
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/token"
+	"tandem/traces"
 )
 
 // fewStreams is how many requests at a time are taken by a connection on which no
@@ -118,6 +119,8 @@ type request struct {
 	ids      ids
 	handle   *Handle  // nil on the plain path
 	mark     string   // the h parameter as it came
+	from     string   // the t parameter: the trace of the request that was redirected here
+	trace    string   // this request's own, for a redirect; empty: there is none
 	letter   bool     // another region relayed it
 	token    []string // the Authorization header, for the door of another region
 	hops     hops
@@ -186,6 +189,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) re
 	}
 	h.readMark(q)
 	h.diary.came(q)
+	q.traced(r.Context(), h.traces)
 	// What has been received is carried out even if the caller hangs up: half a
 	// hand-over helps nobody, and the cloud repeats with the same message id.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.ClaimTimeout+h.cfg.HandOver)
@@ -271,6 +275,7 @@ func (h *Handler) readQuery(raw string, q *request) error {
 		return ErrForged
 	}
 	q.mark = mark
+	q.from, _, _ = query(raw, traces.MarkParam) // it proves nothing: not worth a refusal
 	if q.handle == nil {
 		return nil
 	}

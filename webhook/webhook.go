@@ -28,6 +28,7 @@ import (
 	"tandem/ownership"
 	"tandem/policy"
 	"tandem/spelling"
+	"tandem/traces"
 )
 
 // What happens to follow-ups that arrive at a node which is not their owner.
@@ -96,6 +97,7 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 	Steps   Steps
+	Traces  *traces.Traces // nil: none are made
 }
 
 // Handler is the public door. It is safe for concurrent use.
@@ -165,7 +167,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
-	h.abroad = &abroad{cfg: cfg, regions: deps.Regions, table: deps.Table, handles: deps.Handles, now: h.now, count: h.count}
+	h.abroad = &abroad{cfg: cfg, regions: deps.Regions, table: deps.Table, handles: deps.Handles, now: h.now, count: h.count, traces: deps.Traces}
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil

@@ -142,23 +142,6 @@ func (c *Client) Release(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, callPath(id), nil, nil)
 }
 
-// Timeline tells what happened to the call that an id names, and to its notifications.
-func (c *Client) Timeline(ctx context.Context, id string) (api.Timeline, error) {
-	return get[api.Timeline](ctx, c, callPath(id)+"/timeline", nil)
-}
-
-// Log tells whose steps the region's nodes write to their logs.
-func (c *Client) Log(ctx context.Context) (api.LogFollows, error) {
-	return get[api.LogFollows](ctx, c, "/v1/log", nil)
-}
-
-// SetLog changes it.
-func (c *Client) SetLog(ctx context.Context, ask api.LogAsk) (api.LogFollows, error) {
-	var out api.LogFollows
-	err := c.call(ctx, http.MethodPut, "/v1/log", ask, &out)
-	return out, err
-}
-
 // Explain says what the webhook would do with a notification. An Authorization
 // among its headers is judged, too.
 func (c *Client) Explain(ctx context.Context, n ownership.Supposed) (api.Explanation, error) {

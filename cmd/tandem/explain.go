@@ -16,7 +16,10 @@ import (
 // maxExplained is the largest notification that explain reads.
 const maxExplained = 4 << 20
 
-func (a *app) explainCommand() *cobra.Command {
+// explainVerbs say why.
+type explainVerbs struct{ *app }
+
+func (a explainVerbs) explainCommand() *cobra.Command {
 	var (
 		file    string
 		ask     ownership.Supposed
@@ -59,7 +62,7 @@ or say with --tenant what it would tell.`,
 	return c
 }
 
-func (a *app) explainCall(ctx context.Context, c *client.Client, id string) error {
+func (a explainVerbs) explainCall(ctx context.Context, c *client.Client, id string) error {
 	if err := checkName(id); err != nil {
 		return err
 	}
@@ -77,7 +80,7 @@ func (a *app) explainCall(ctx context.Context, c *client.Client, id string) erro
 	return a.print(x, append(rows, story(x.Timeline, x.Trail)...))
 }
 
-func (a *app) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
+func (a explainVerbs) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
 	if ask.Body, err = readInput(file, maxExplained); err != nil {
 		return fmt.Errorf("reading the notification: %w", err)
 	}

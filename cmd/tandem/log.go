@@ -32,7 +32,7 @@ The last steps of a call are kept without this too: see 'tandem explain'.`,
   tandem log off --call 57dab8b1-894c-409a-b240-bd8beae78896`,
 		Args: cobra.NoArgs,
 		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-			now, err := c.Log(ctx)
+			now, err := client.Log{Client: c}.Following(ctx)
 			if err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ func (a logVerbs) setLog(ctx context.Context, c *client.Client, ask api.LogAsk) 
 			return err
 		}
 	}
-	now, err := c.SetLog(ctx, ask)
+	now, err := client.Log{Client: c}.Set(ctx, ask)
 	if err != nil {
 		return err
 	}
