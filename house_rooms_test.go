@@ -26,6 +26,7 @@ type roomRule struct {
 // A new room gets a row here and one in the map in ARCHITECTURE.md.
 var rooms = map[string]roomRule{
 	"spelling": {floor: 0}, // plain rules of text
+	"ledger":   {floor: 0}, // the form of what a region can be held to
 	"pass":     {floor: 0}, // what a node of one region shows at another region's admin door
 
 	"ownership": {floor: 1, may: []string{"spelling"}},
@@ -36,10 +37,10 @@ var rooms = map[string]roomRule{
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
-	"store":     {floor: 2, may: []string{"ownership"}},
+	"store":     {floor: 2, may: []string{"ledger", "ownership"}},
 	"trail":     {floor: 2, may: []string{"ownership"}},
 	"traces":    {floor: 2, may: []string{"ownership"}},
-	"admin/api": {floor: 2, may: []string{"forecast", "ownership"}},
+	"admin/api": {floor: 2, may: []string{"forecast", "ledger", "ownership"}},
 
 	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
@@ -47,7 +48,7 @@ var rooms = map[string]roomRule{
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
-	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
+	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ledger", "ownership"}},
 
 	"cluster/batch":     {floor: 0},
 	"cluster/clocks":    {floor: 0},
@@ -67,17 +68,17 @@ var rooms = map[string]roomRule{
 			"cluster/lease", "cluster/peerpb", "cluster/presence", "cluster/transport"},
 	},
 
-	"admin": {floor: 4, may: []string{"spelling", "addrlimit", "admin/api", "doorway", "ownership", "pass"}, tests: []string{"admin/client"}},
+	"admin": {floor: 4, may: []string{"spelling", "addrlimit", "admin/api", "doorway", "ledger", "ownership", "pass"}, tests: []string{"admin/client"}},
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ownership", "pass", "policy", "rulebook", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "rulebook", "store",
 			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
 	"cmd": {
 		floor: 6,
-		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "forecast", "graphsim", "node", "ownership", "token"},
+		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "forecast", "graphsim", "ledger", "node", "ownership", "token"},
 		tests: []string{"store"},
 	},
 

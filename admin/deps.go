@@ -25,6 +25,7 @@ type Deps struct {
 	Explain     func(context.Context, ownership.Supposed) (api.Explanation, error) // the webhook's dry run; nil: 501
 	Callbacks   func(context.Context, api.CallbackBody) (api.CallbackURI, error)   // signs callback URIs; nil: 501
 	PassKeys    func() [][]byte                                                    // what passes of other regions' nodes are signed with; nil: none is taken
+	Ledger      Ledger                                                             // the region's ledger; nil: 501
 	Rulebook    Rulebook                                                           // the region's rules; nil: 501
 	Evacuations Evacuations                                                        // what it means to evacuate a region; nil: 501
 	Captures    Captures                                                           // tells of calls as they ring; nil: 501
@@ -48,6 +49,8 @@ type Table interface {
 	// DoorTokens returns the region's tokens of its admin doors, by name, ended
 	// ones too.
 	DoorTokens() []ownership.DoorToken
+	// Keep is how long the region's ledger is kept; zero: nothing was agreed on yet.
+	Keep() ownership.Keep
 	// Rules returns the versions of the region's rules that are kept, oldest first.
 	Rules() []ownership.Rules
 	// Nodes returns all nodes, by id, gone ones too.

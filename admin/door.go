@@ -104,6 +104,7 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	}
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
+	d.audit.enter = d.enterNote
 	d.auth = newGuard(cfg, deps, d.now)
 	d.abroad = &abroad{
 		self: cfg.Region, doors: deps.Elsewhere, regions: d.regions, table: deps.Table, auth: d.auth,
@@ -151,6 +152,7 @@ func (d *Door) routes() error {
 	ruleDoor{d}.routes()
 	evacuation{d}.routes()
 	captureDoor{d}.routes()
+	ledgerDoor{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

@@ -33,6 +33,8 @@ type fake struct {
 	format     uint32
 	tokens     []ownership.DoorToken
 	rules      []ownership.Rules
+	keep       ownership.Keep
+	noted      []ownership.Note
 	status     api.ClusterStatus
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
@@ -294,6 +296,7 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 	if err := errors.Join(f.applyToken(a), f.applyRules(a)); err != nil {
 		return &ownership.Outcome{Err: err}, err
 	}
+	f.applyLedger(a)
 	if r, ok := a.(ownership.Release); ok {
 		f.set(func() {
 			c := f.calls[r.Call]

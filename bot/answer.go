@@ -73,7 +73,7 @@ func (d *deliverer) verdict(l *callQueue, h ownership.HandOver, cause error, our
 		ours = ours || ce.Maybe
 	}
 	if errors.Is(cause, graph.ErrGone) && !ours {
-		d.end(l, h, "it had ended at Graph before the answer")
+		d.endAs(l, h, d.unanswered(h, ""), "it had ended at Graph before the answer")
 		return cause
 	}
 	ask := verdictTime
@@ -85,22 +85,22 @@ func (d *deliverer) verdict(l *callQueue, h ownership.HandOver, cause error, our
 	remote, err := l.app.Graph.Get(ctx, h.RawCall)
 	switch {
 	case errors.Is(err, graph.ErrGone):
-		d.end(l, h, "it had ended at Graph before the answer")
+		d.endAs(l, h, d.unanswered(h, ""), "it had ended at Graph before the answer")
 	case err != nil && ours:
 		// Perhaps it was answered by us: the next notification or the reaper will
 		// tell. To release it now could cut a live call off.
 		d.log.Warn("it is open whether Graph took the answer", "call", h.Call, "epoch", h.Epoch, "err", err)
 	case err != nil:
-		d.end(l, h, fmt.Sprintf("not answered: %v", cause))
+		d.endAs(l, h, d.unanswered(h, ownership.FateLost), fmt.Sprintf("not answered: %v", cause))
 	case ringing(remote.State):
-		d.end(l, h, fmt.Sprintf("not answered: %v", cause))
+		d.endAs(l, h, d.unanswered(h, ownership.FateLost), fmt.Sprintf("not answered: %v", cause))
 	case sameBase(remote.CallbackURI, h.CallbackURI), remote.CallbackURI == "" && ours:
 		d.log.Info("Graph had taken an earlier answer of this region", "call", h.Call, "epoch", h.Epoch)
 		d.wasAnswered(l, h)
 		return nil
 	default:
 		d.count.lost.Inc()
-		d.end(l, h, "lost: another region or instance had answered it first")
+		d.endAs(l, h, ownership.FateLost, "lost: another region or instance had answered it first")
 	}
 	return cause
 }

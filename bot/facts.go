@@ -34,12 +34,26 @@ func (d *records) wasAnswered(l *callQueue, h ownership.HandOver) {
 }
 
 // end notes that the call is over and has the table release it.
-func (d *records) end(l *callQueue, h ownership.HandOver, why string) { d.isOver(l, h, why, false) }
+func (d *records) end(l *callQueue, h ownership.HandOver, why string) { d.isOver(l, h, why, "", false) }
+
+// endAs is end with what became of the call, for the region's ledger.
+func (d *records) endAs(l *callQueue, h ownership.HandOver, fate ownership.Fate, why string) {
+	d.isOver(l, h, why, fate, false)
+}
+
+// unanswered is what became of a call of which Graph took no answer: when its clock was
+// over, the answer was late.
+func (d *records) unanswered(h ownership.HandOver, inTime ownership.Fate) ownership.Fate {
+	if !h.Deadline.IsZero() && d.conf.Now().After(h.Deadline) {
+		return ownership.FateLate
+	}
+	return inTime
+}
 
 // endTold is end by the cloud's own word: the end of a call is a fact at any epoch.
-func (d *records) endTold(l *callQueue, h ownership.HandOver) { d.isOver(l, h, whyTold, true) }
+func (d *records) endTold(l *callQueue, h ownership.HandOver) { d.isOver(l, h, whyTold, "", true) }
 
-func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, told bool) {
+func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, fate ownership.Fate, told bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l.endedAt != 0 {
@@ -48,7 +62,7 @@ func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, told bo
 	d.ended(l, told)
 	d.stepOver(l, &h, why)
 	d.log.Info("call is over", "call", l.call, "partition", l.partition, "epoch", h.Epoch, "why", why)
-	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told}, l.call, l.partition, true)
+	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told, Fate: fate}, l.call, l.partition, true)
 }
 
 // reconcile tells the table again what it should know of a call.

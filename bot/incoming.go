@@ -211,6 +211,6 @@ func (d *deliverer) reject(ctx context.Context, l *callQueue, h ownership.HandOv
 	if err != nil {
 		why = fmt.Sprintf("%s, but Graph did not take it: %v", why, err)
 	}
-	d.end(l, h, why)
+	d.endAs(l, h, ownership.FateRejected, why)
 	return nil
 }

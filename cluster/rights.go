@@ -107,6 +107,13 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 			return fmt.Errorf("node %s proposes rules of another region: its leader takes them: %w", speaker, ownership.ErrConflict)
 		}
 		subject = fmt.Sprintf("rules %d", a.Rules.Number)
+	case ownership.Note:
+		if a.By == "" {
+			return fmt.Errorf("node %s tells of a change that nobody asked for: %w", speaker, ownership.ErrConflict)
+		}
+		return nil // what it is about was asked for by itself
+	case ownership.SetKeep:
+		subject = fmt.Sprintf("%d days, ended calls %d", a.Keep.Days, a.Keep.EndedDays)
 	case ownership.SetLease:
 		subject = a.Length.String()
 	default:

@@ -117,6 +117,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 		ownership.Drain{At: now, Node: other.id},
 		ownership.Undrain{At: now, Node: other.id},
 		ownership.SetLease{At: now, Length: n.cfg.Timings.Lease},
+		ownership.SetKeep{At: now, Keep: ownership.Keep{Days: 90}},
 		ownership.Release{At: now, Call: claimOf(1).Call, Why: "by hand"},
 		ownership.RevokeToken{At: now, Name: "mine"},
 		ownership.SetRules{At: now, Rules: rules},
@@ -139,7 +140,7 @@ func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 			t.Errorf("%T in an operator's name: %v", act, err)
 		}
 	}
-	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "RevokeToken", "SetRules"} {
+	for _, action := range []string{"GrantToken", "Drain", "Undrain", "SetLease", "SetKeep", "RevokeToken", "SetRules"} {
 		if !log.has("action=ownership." + action) {
 			t.Errorf("the audit log does not tell of %s", action)
 		}

@@ -100,7 +100,7 @@ func (c *Cluster) RestoreSnapshot(ctx context.Context, from io.Reader, terms own
 // restoreHere is the leader's part.
 func (c *Cluster) restoreHere(ctx context.Context, l *leader.Leadership, f spooled, info store.SnapshotInfo, terms ownership.RestoreTerms) error {
 	return l.Restore(ctx, func() (err error) {
-		if f, info, err = c.keepToday(f, store.Today{Tokens: c.tb.DoorTokens(), TheirTokens: terms.Tokens, Rules: c.tb.Rules()}); err != nil {
+		if f, info, err = c.keepToday(f, info, terms); err != nil {
 			return err
 		}
 		defer f.drop()
@@ -258,7 +258,16 @@ func (c *Cluster) inspect(saved spooled, terms ownership.RestoreTerms) (info sto
 }
 
 // keepToday copies a snapshot with what is to stay of the table of today.
-func (c *Cluster) keepToday(saved spooled, today store.Today) (_ spooled, info store.SnapshotInfo, err error) {
+func (c *Cluster) keepToday(saved spooled, its store.SnapshotInfo, terms ownership.RestoreTerms) (_ spooled, info store.SnapshotInfo, err error) {
+	today := store.Today{Tokens: c.tb.DoorTokens(), TheirTokens: terms.Tokens, Rules: c.tb.Rules()}
+	led, err := c.tb.Ledger()
+	if err != nil {
+		return spooled{}, info, err
+	}
+	defer led.Close()             // before the table is replaced: that waits for whoever reads it
+	if led.Size() >= its.Ledger { // else this region is a new one, and its ledger is in the snapshot
+		today.Ledger = led
+	}
 	f, err := c.tempFile()
 	if err != nil {
 		return spooled{}, info, err

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -31,6 +32,8 @@ const (
 // action is one request as it goes out, at each attempt the same.
 type action struct {
 	op, method, call, path string
+	whole                  string // the address, where it is none of a call
+	limit                  int64  // bytes that are read of a response; 0: maxResponse
 	body                   []byte
 	requestID              string
 	wantBody               bool
@@ -39,7 +42,7 @@ type action struct {
 // do makes attempts until one succeeds, Graph refuses, the permit is withdrawn
 // or the time is over.
 func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
-	if _, err := spelling.CallID(a.call); err != nil {
+	if _, err := spelling.CallID(a.call); err != nil && a.whole == "" {
 		return nil, &CallError{Op: a.op, Call: a.call, Kind: ErrRefused,
 			Err: errors.New("the call id holds bytes outside [A-Za-z0-9-] or is too long")}
 	}
@@ -93,8 +96,8 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTime(ctx, c.attempt))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, a.method, c.base+"/communications/calls/"+url.PathEscape(a.call)+a.path,
-		bytes.NewReader(a.body))
+	at := cmp.Or(a.whole, c.base+"/communications/calls/"+url.PathEscape(a.call)+a.path)
+	req, err := http.NewRequestWithContext(ctx, a.method, at, bytes.NewReader(a.body))
 	if err != nil {
 		return nil, "", &CallError{Op: a.op, Call: a.call, Kind: ErrRefused, Err: errors.New("the request could not be made")}
 	}
@@ -128,11 +131,12 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 		return nil, token, &CallError{Op: a.op, Call: a.call, Kind: ErrRetryable, Err: bareNetError(err)}
 	}
 	defer res.Body.Close()
-	body, readErr := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
+	limit := cmp.Or(a.limit, maxResponse)
+	body, readErr := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	if res.StatusCode/100 == 2 {
 		// The status is the answer of every action but get: a body that breaks
 		// off does not undo a 202.
-		if a.wantBody && (readErr != nil || len(body) > maxResponse) {
+		if a.wantBody && (readErr != nil || int64(len(body)) > limit) {
 			return nil, token, &CallError{Op: a.op, Call: a.call, Kind: ErrRetryable, Status: res.StatusCode,
 				Err: errors.New("the body broke off or is too large")}
 		}

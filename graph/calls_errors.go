@@ -37,6 +37,9 @@ type CallError struct {
 // Error says what was done to which call and why it failed.
 func (e *CallError) Error() string {
 	s := fmt.Sprintf("%s of call %.140q: %v", e.Op, e.Call, e.Kind)
+	if e.Call == "" {
+		s = fmt.Sprintf("%s: %v", e.Op, e.Kind)
+	}
 	if e.Status != 0 {
 		s += fmt.Sprintf(" (status %d", e.Status)
 		if e.Code != "" {

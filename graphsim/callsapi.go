@@ -32,6 +32,7 @@ func (c *callsDoor) callsAPI(mux *http.ServeMux) {
 		}
 	}
 	mux.HandleFunc("POST "+calls, c.faults.around(EndpointCalls, c.dial))
+	mux.HandleFunc("GET "+graphPath+"/communications/callRecords", c.faults.around(EndpointCalls, c.listRecords))
 }
 
 // authorised checks the bearer and finds the call; a call that is over is 404.

@@ -31,7 +31,8 @@ type ledger struct {
 	fates                           map[string]Fate // theirs, where Config.Remember asks for them
 	untold                          map[string]bool // those of them whose end no router took
 	journeys                        map[string]*Journey
-	changed                         chan struct{} // closed at the next observation; nil: nobody waits
+	chains                          map[string]*chain // records of forgotten calls, by chain
+	changed                         chan struct{}     // closed at the next observation; nil: nobody waits
 }
 
 func newLedger() *ledger {

@@ -77,6 +77,7 @@ func (l *ledger) fold(before time.Time, remember bool) {
 	judgeGroups(&l.past.report, old)
 	for _, k := range old {
 		l.past.add(k)
+		l.archive(k)
 		if remember {
 			l.fates[k.id] = k.fate()
 		}

@@ -89,6 +89,7 @@ func (c Config) checkCluster(p *problems) {
 	p.when(c.Cluster.Lease < 2*c.Cluster.Election || c.Cluster.Lease > time.Minute, "cluster.lease is %s: at least twice cluster.election (%s), at most 1m", c.Cluster.Lease, c.Cluster.Election)
 	p.when(c.Cluster.Election < 50*time.Millisecond, "cluster.election is %s: 50ms or more", c.Cluster.Election)
 	p.when(c.Cluster.StalledDisk <= 0, "cluster.stalled_disk is %s: above 0s, such as 3s", c.Cluster.StalledDisk)
+	p.when(!c.Ledger.keep().Valid(), "ledger.keep_days is %d and ledger.keep_ended_days %d: 1 to %d days, and 0 to %d", c.Ledger.KeepDays, c.Ledger.KeepEndedDays, ownership.MaxKeepDays, ownership.MaxKeepDays)
 	p.when(c.Cluster.Tombstones <= 0, "cluster.tombstones is %s: above 0s, such as 15m", c.Cluster.Tombstones)
 	for i, j := range c.Cluster.Join {
 		at := fmt.Sprintf("cluster.join[%d]", i)

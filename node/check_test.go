@@ -87,6 +87,7 @@ var faults = []fault{
 	{"a grace below nothing", func(c *Config) { c.Public.Grace = -1 }, "public.grace is -1ns"},
 	{"no time for a disk", func(c *Config) { c.Cluster.StalledDisk = 0 }, "cluster.stalled_disk is 0s"},
 	{"no tombstones", func(c *Config) { c.Cluster.Tombstones = 0 }, "cluster.tombstones is 0s"},
+	{"no ledger", func(c *Config) { c.Ledger.KeepDays = 0 }, "ledger.keep_days is 0"},
 	{"a plain address told", func(c *Config) {
 		c.Cluster.Listen, c.Cluster.TLS, c.Cluster.Join = "127.0.0.1:0", PeerTLS{}, nil
 	}, "cluster.advertise is 10.0.0.1:8471 without cluster.tls"},

@@ -11,6 +11,7 @@ import (
 
 	"tandem/bot"
 	"tandem/cluster/clocks"
+	"tandem/ownership"
 	"tandem/policy"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	Public         Public   `yaml:"public"`
 	Cluster        Cluster  `yaml:"cluster"`
 	Admin          Admin    `yaml:"admin"`
+	Ledger         Ledger   `yaml:"ledger"`
 	Auth           Auth     `yaml:"auth"`
 	Apps           []App    `yaml:"apps"`
 	Regions        []Region `yaml:"regions"` // the other regions; this one may stand among them
@@ -129,6 +131,17 @@ type PeerTLS struct {
 	CAFile   string `yaml:"ca_file"`
 }
 
+// Ledger says how long a region's ledger is kept, in days. It counts when the region agrees
+// on it for the first time; then 'tandem ledger keep' changes it.
+type Ledger struct {
+	KeepDays      int `yaml:"keep_days"`
+	KeepEndedDays int `yaml:"keep_ended_days"` // entries of calls that ended as calls do; 0: they leave none
+}
+
+func (l Ledger) keep() ownership.Keep {
+	return ownership.Keep{Days: l.KeepDays, EndedDays: l.KeepEndedDays}
+}
+
 // Admin is the operators' door.
 type Admin struct {
 	Listen      string    `yaml:"listen"`
@@ -231,9 +244,10 @@ func Defaults() Config {
 			Lease: clocks.Shipped.Lease, Election: clocks.Shipped.Election,
 			Tombstones: 15 * time.Minute, StalledDisk: clocks.Shipped.DiskStall,
 		},
-		Admin: Admin{Listen: "127.0.0.1:8470", Connections: 512},
-		Auth:  Auth{ClockSkew: 5 * time.Minute},
-		Log:   Log{Level: "info", Format: "text"},
+		Admin:  Admin{Listen: "127.0.0.1:8470", Connections: 512},
+		Auth:   Auth{ClockSkew: 5 * time.Minute},
+		Ledger: Ledger{KeepDays: 90, KeepEndedDays: 7},
+		Log:    Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -40,9 +40,11 @@ func (n maintenance) maintain(ctx context.Context) error {
 // forget drops tombstones that no late notification can reach any more. Only
 // the leader proposes it, so that it is proposed once.
 func (n maintenance) forget(ctx context.Context) {
+	n.private.FlushAudit(ctx)
 	if n.region.Status().State != "leader" {
 		return
 	}
+	n.keepLedger(ctx)
 	now := n.now()
 	if _, err := n.region.Do(ctx, ownership.Forget{At: now, Before: now.Add(-n.cfg.Cluster.Tombstones)}); err != nil {
 		n.log.Warn("forgetting old tombstones; the next round tries again", "err", err)

@@ -121,6 +121,7 @@ type Release struct {
 	Why   string
 	Told  bool  // since format 3
 	App   AppID // since format 3
+	Fate  Fate  // since format 5
 }
 
 // TakeUp records that the bot beside the partition's owner has taken an orphaned

@@ -36,3 +36,6 @@ func (k GroupKey) rank() int {
 
 // IsChain reports whether the key is that of a call chain.
 func (k GroupKey) IsChain() bool { return strings.HasPrefix(string(k), kindChain) }
+
+// Chain returns the cloud's callChainId, if that is what the calls of the group share.
+func (k GroupKey) Chain() (string, bool) { return strings.CutPrefix(string(k), kindChain) }

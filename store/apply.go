@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 
+	"tandem/ledger"
 	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/store/record"
@@ -59,6 +60,12 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		out.Err = a.setRules(act)
 	case ownership.TellRules:
 		a.tellRules(act)
+	case ownership.Note:
+		a.enter(ledger.Entry{
+			Kind: ledger.Change, By: act.By, From: act.From, Action: act.Action, Subject: act.Subject, Status: act.Status, Reason: act.Detail,
+		})
+	case ownership.SetKeep:
+		out.Err = a.setKeep(act)
 	case ownership.GrantToken:
 		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 
+	"tandem/ledger"
 	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/store/files"
@@ -25,6 +26,7 @@ func (a *applier) claims(act ownership.Claims, out *ownership.Outcome) {
 		switch {
 		case err != nil:
 			out.Errors[i] = fmt.Errorf("claiming call %s: %w", c.Call, err)
+			a.enterRefused(c, err)
 		case p.Reason == ownership.ReasonKnown, p.Reason == ownership.ReasonEnded:
 		default:
 			a.admit(c, p)
@@ -166,6 +168,7 @@ func (a *applier) release(act ownership.Release, out *ownership.Outcome) error {
 	}
 	ev := a.about(history.Ended, &c)
 	ev.Text = act.Why
+	a.enterEnd(&c, a.st.stands(e), &act)
 	c.State, c.EndedAt, c.Ending = ownership.CallEnded, a.at, act.Why
 	if a.reserves() {
 		c = tombstone(&c)
@@ -211,6 +214,7 @@ func (a *applier) entomb(act ownership.Release) error {
 		ID: act.Call, App: act.App, Partition: p.ID, Epoch: p.Epoch, State: ownership.CallEnded,
 		EndedAt: a.at, SeenAt: a.at, Ending: act.Why,
 	}
+	a.enter(ledger.Entry{Kind: ledger.Ended, Call: string(c.ID), App: string(c.App), Reason: act.Why})
 	a.putCall(&c, 0)
 	a.st.addCall(c.ID, ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State}, seconds(a.at))
 	ev := a.about(history.Ended, &c)
@@ -278,6 +282,7 @@ func (a *applier) forget(act ownership.Forget) {
 	for _, end := range young {
 		a.st.ended.Put(end)
 	}
+	a.expire()
 	a.retire()
 	if a.reserves() {
 		a.clear(act.Before)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tandem/ledger"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -127,6 +128,8 @@ func (a *applier) eachReserved(id ownership.NodeID, kind history.Kind, change fu
 			Text: fmt.Sprintf("%d calls wait for node %s no longer", -calls, id)}
 		if kind == history.Reclaimed {
 			ev.Node, ev.From, ev.Text = id, rec.Owner, fmt.Sprintf("%d calls are node %s's again", calls, id)
+		} else if calls < 0 {
+			a.enter(ledger.Entry{Kind: ledger.Orphaned, Node: string(id), Partition: uint32(rec.ID), Count: uint64(-calls), Reason: ev.Text})
 		}
 		a.emit(ev)
 	}
@@ -152,6 +155,9 @@ func (a *applier) takeUp(act ownership.TakeUp) error {
 	if !ok {
 		return a.lost(act.Call)
 	}
+	orphan := entryOf(ledger.Orphaned, &c, at.Owner)
+	orphan.Reason = fmt.Sprintf("its media were on the owner of epoch %d; the bot of node %s has taken it up", c.Epoch, at.Owner)
+	a.enter(orphan)
 	c.State, c.Epoch, c.SeenAt = ownership.CallOrphaned, act.Epoch, later(c.SeenAt, a.at)
 	a.putCall(&c, old)
 	a.st.setCall(ref, c.State, c.Epoch, seconds(c.SeenAt))

@@ -23,6 +23,7 @@ var (
 	bucketEvents     = []byte("5-events")
 	bucketTokens     = []byte("6-tokens") // made with the first token, so not before ownership.FormatTokens
 	bucketRules      = []byte("7-rules")  // made with the first version that is set, so not before ownership.FormatRules
+	bucketLedger     = []byte("8-ledger") // made with the first entry, so not before ownership.FormatLedger
 
 	allBuckets = [][]byte{bucketMeta, bucketNodes, bucketPartitions, bucketCalls, bucketEvents}
 	metaKey    = []byte("table")
@@ -42,6 +43,7 @@ type batch struct {
 	parts  map[ownership.PartitionID][]byte
 	tokens map[string][]byte // sealed; nil: revoked
 	rules  map[string][]byte // sealed, by key; nil: no longer kept
+	ledger map[uint64][]byte // sealed, by number; nil: deleted
 	events []pendingEvent
 
 	applied, term uint64 // 0: nothing happened
@@ -60,11 +62,12 @@ func newBatch() *batch {
 		parts:  map[ownership.PartitionID][]byte{},
 		tokens: map[string][]byte{},
 		rules:  map[string][]byte{},
+		ledger: map[uint64][]byte{},
 	}
 }
 
 func (b *batch) size() int {
-	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.rules) + len(b.events)
+	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.rules) + len(b.ledger) + len(b.events)
 }
 
 // seal notes how far the table is after the batch's changes.
@@ -78,6 +81,7 @@ func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
 		Applied: b.applied, Term: b.term, Format: b.format, NextPartition: uint32(b.next), Sum: b.sum,
 		Events: events, EventsSum: eventsSum,
 		Identity: b.identity, Lease: int64(b.lease), LeaseBefore: int64(b.leaseBefore),
+		KeepDays: int64(b.keep.Days), KeepEndedDays: int64(b.keep.EndedDays),
 	}
 }
 
@@ -99,6 +103,9 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 		if err := putRules(tx, b.rules); err != nil {
 			return err
 		}
+		if err := putLedger(tx, b.ledger); err != nil {
+			return err
+		}
 		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {
 			return err
 		}
@@ -111,7 +118,7 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 
 // putAll writes records in the order of their keys, which is the order of the
 // pages they go to.
-func putAll[K ~string | ~uint32](b *bbolt.Bucket, records map[K][]byte, key func(K) []byte) error {
+func putAll[K ~string | ~uint32 | ~uint64](b *bbolt.Bucket, records map[K][]byte, key func(K) []byte) error {
 	for _, k := range slices.Sorted(maps.Keys(records)) {
 		var err error
 		if v := records[k]; v != nil {

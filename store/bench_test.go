@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"tandem/ownership"
+	"tandem/store/record"
 )
 
 // benchClaims makes entries of so many claims each, like a busy leader's.
@@ -142,4 +143,38 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkEnds measures calls that are claimed and end, 256 to an entry, to the last on disk: with
+// the ledger, and as a region of the format before it.
+func BenchmarkEnds(b *testing.B) {
+	for _, format := range []uint32{ownership.FormatLedger - 1, ownership.FormatLedger} {
+		b.Run(fmt.Sprintf("format=%d", format), func(b *testing.B) {
+			const each = 256
+			r := benchTable(b)
+			r.must(ownership.SetFormat{At: at(1), Format: format})
+			claims := benchClaims(b, 3, b.N/each+1, each)
+			ends := make([][]byte, len(claims))
+			for i, data := range claims {
+				act, err := record.DecodeAct(data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				over := ownership.Records{At: at(2)}
+				for _, c := range act.(ownership.Claims).Claims {
+					over.Acts = append(over.Acts, ownership.Release{Call: c.Call, Epoch: 1, Told: true, Why: "the cloud ended it"})
+				}
+				ends[i] = mustEncode(b, over)
+			}
+			b.ResetTimer()
+			for i := range claims {
+				r.feed(claims[i : i+1])
+				r.feed(ends[i : i+1])
+			}
+			if err := r.table.Flush(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(len(claims)*each)/b.Elapsed().Seconds(), "calls/s")
+		})
+	}
 }

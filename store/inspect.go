@@ -31,6 +31,7 @@ type SnapshotInfo struct {
 	Live       int              `json:"live"`   // of the calls
 	Tokens     int              `json:"tokens"` // of the admin doors
 	Rules      int              `json:"rules"`  // versions of the region's rules
+	Ledger     uint64           `json:"ledger"` // entries of the ledger that were ever written
 	// NodeIDs and DoorTokens say which.
 	NodeIDs    []ownership.NodeID `json:"node_ids,omitempty"`
 	DoorTokens []TokenNote        `json:"door_tokens,omitempty"`
@@ -109,6 +110,7 @@ func readSnapshot(from io.Reader, begin func(*tablepb.SnapshotHead) error, put f
 		m.GetIdentity() != info.Identity {
 		return info, nil, files.Damage("the head and the end of the snapshot tell different stories")
 	}
+	info.Ledger = check.st.ledger.tree.Size()
 	for _, p := range check.st.parts {
 		info.Live += p.all()
 	}

@@ -74,6 +74,9 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 	case string(bucketTokens):
 		l.sum += record.Sum(record.KindToken, key, value)
 		return l.token(key, value)
+	case string(bucketLedger):
+		l.sum += record.Sum(record.KindLedger, key, value)
+		return l.st.ledger.load(key, value)
 	case string(bucketRules):
 		l.sum += record.Sum(record.KindRules, key, value)
 		return l.rules(key, value)
@@ -167,6 +170,9 @@ func (l *loader) check() error {
 	}
 	l.st.sum, l.st.format, l.st.next = l.sum, m.GetFormat(), ownership.PartitionID(m.GetNextPartition())
 	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()
-	l.st.facts = facts{m.GetIdentity(), time.Duration(m.GetLease()), time.Duration(m.GetLeaseBefore())}
+	l.st.facts = facts{
+		m.GetIdentity(), time.Duration(m.GetLease()), time.Duration(m.GetLeaseBefore()),
+		ownership.Keep{Days: int(m.GetKeepDays()), EndedDays: int(m.GetKeepEndedDays())},
+	}
 	return nil
 }

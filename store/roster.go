@@ -142,6 +142,9 @@ func (p *published) Lease() (now, before time.Duration) {
 	return r.lease, r.leaseBefore
 }
 
+// Keep is how long the region's ledger is kept; zero: never set.
+func (p *published) Keep() ownership.Keep { return p.roster.Load().keep }
+
 // Reserved returns the partitions in which something is reserved for a former owner,
 // by number. It waits for no act, as all that a renewal asks.
 func (p *published) Reserved() []ownership.Partition {

@@ -21,7 +21,7 @@ var snapshotBuckets = []struct {
 	bucket []byte
 }{
 	{record.KindNode, bucketNodes}, {record.KindPartition, bucketPartitions}, {record.KindCall, bucketCalls}, {record.KindEvent, bucketEvents}, {record.KindToken, bucketTokens},
-	{record.KindRules, bucketRules},
+	{record.KindRules, bucketRules}, {record.KindLedger, bucketLedger},
 }
 
 func bucketOf(kind byte) string {
@@ -165,7 +165,7 @@ func (t *Table) stream(tx *bbolt.Tx, to io.Writer) error {
 	for _, b := range snapshotBuckets {
 		bucket := tx.Bucket(b.bucket)
 		if bucket == nil {
-			continue // no token was ever made, no rules set
+			continue // no token was ever made, no rules set, nothing entered into the ledger
 		}
 		c := bucket.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {

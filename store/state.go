@@ -25,6 +25,7 @@ type state struct {
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 	rules    []ownership.Rules       // oldest first; replaced, never changed
 
+	ledger ledgerState
 	facts
 	format  uint32                // command format that the region writes
 	next    ownership.PartitionID // number of the next partition to be born
@@ -36,9 +37,10 @@ type state struct {
 
 // facts is what the region agrees on beside its records.
 type facts struct {
-	identity    string        // made when the region was founded; empty: it never was
-	lease       time.Duration // how long leases last; 0: never set
-	leaseBefore time.Duration // and how long before; 0: never set
+	identity    string         // made when the region was founded; empty: it never was
+	lease       time.Duration  // how long leases last; 0: never set
+	leaseBefore time.Duration  // and how long before; 0: never set
+	keep        ownership.Keep // of the ledger; zero: never set, and nothing is deleted
 }
 
 type nodeState struct {

@@ -18,6 +18,9 @@ type Today struct {
 	// were taken back since. TheirTokens: the snapshot's stay.
 	Tokens      []ownership.DoorToken
 	TheirTokens bool
+	// Ledger, as Table.Ledger gives it; nil: the snapshot's stays. What happened since, who restored it among it, must
+	// not be forgotten by restoring.
+	Ledger *Ledger
 	// Rules, as Table.Rules gives them. They stand in place of the snapshot's unless its
 	// newest are newer: a restore is about calls, and must not send them by rules that
 	// were replaced since, out of the region where the law wants them.
@@ -34,6 +37,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 	}()
 	var w *snapfile.Writer
 	begin := func(head *tablepb.SnapshotHead) error {
+		if today.Ledger != nil && today.Ledger.Size() > 0 { // every node of today reads it
+			head.Format = max(head.GetFormat(), ownership.FormatLedger)
+		}
 		w = snapfile.NewWriter(to, head)
 		return nil
 	}
@@ -43,6 +49,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 		switch {
 		case kind == record.KindToken && !today.TheirTokens:
 			without += record.Sum(record.KindToken, key, value)
+			return nil
+		case kind == record.KindLedger && today.Ledger != nil:
+			without += record.Sum(record.KindLedger, key, value)
 			return nil
 		case kind == record.KindRules:
 			v, err := record.ReadRules(key, value)
@@ -77,12 +86,32 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 		key, value := record.SealRules(&rules[i])
 		put(record.KindRules, key, value)
 	}
+	if today.Ledger != nil {
+		if err := today.enterLedger(put, m); err != nil {
+			return SnapshotInfo{}, err
+		}
+		info.Ledger, info.Format = today.Ledger.Size(), m.GetFormat()
+	}
 	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
 	if info.Bytes, err = w.End(); err != nil {
 		return SnapshotInfo{}, err
 	}
 	info.Hash, info.Rules = fmt.Sprintf("%016x", m.GetSum()), len(rules)
 	return info, nil
+}
+
+// enterLedger puts the ledger of today in, and how long it is kept.
+func (today Today) enterLedger(put func(kind byte, key, value []byte), m *tablepb.Meta) error {
+	if keep := today.Ledger.Keep(); keep.Valid() {
+		m.KeepDays, m.KeepEndedDays = int64(keep.Days), int64(keep.EndedDays)
+	}
+	if today.Ledger.Size() > 0 {
+		m.Format = max(m.GetFormat(), ownership.FormatLedger)
+	}
+	return today.Ledger.records(func(key, value []byte) error {
+		put(record.KindLedger, key, value)
+		return nil
+	})
 }
 
 // newest gives the history whose last version is the newer one.

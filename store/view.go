@@ -37,6 +37,12 @@ func (r *reading) value(id ownership.CallID) []byte {
 	if v, ok := r.t.pendingCall(id); ok {
 		return v
 	}
+	return r.stored(bucketCalls, []byte(id))
+}
+
+// stored is a record as it stands in the file, sealed; it lives until done. nil: there
+// is none, or the file failed and the table has said so.
+func (r *reading) stored(bucket, key []byte) []byte {
 	if r.t.closed {
 		return nil
 	}
@@ -48,7 +54,10 @@ func (r *reading) value(id ownership.CallID) []byte {
 		}
 		r.tx = tx
 	}
-	return r.tx.Bucket(bucketCalls).Get([]byte(id))
+	if b := r.tx.Bucket(bucket); b != nil {
+		return b.Get(key)
+	}
+	return nil
 }
 
 // call reads the whole record of a call that the index holds, and the record's

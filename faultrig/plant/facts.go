@@ -7,7 +7,7 @@ func factPlants() []Plant {
 			Name: "no-release", What: "no end of a call is ever recorded",
 			Edits: []Edit{{
 				File: "bot/facts.go",
-				Old:  "	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told}, l.call, l.partition, true)\n",
+				Old:  "	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told, Fate: fate}, l.call, l.partition, true)\n",
 				New:  "",
 			}, {
 				File: "bot/facts.go",

@@ -73,6 +73,10 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		cmd.Act = &tablepb.Command_SetRules{SetRules: setRulesOut(&a, w)}
 	case ownership.TellRules:
 		cmd.Act = &tablepb.Command_TellRules{TellRules: &tablepb.TellRules{At: w.ns(a.At), Text: a.Text, Agree: a.Agree}}
+	case ownership.Note:
+		cmd.Act = &tablepb.Command_Note{Note: noteOut(&a, w)}
+	case ownership.SetKeep:
+		cmd.Act = &tablepb.Command_SetKeep{SetKeep: setKeepOut(&a, w)}
 	case ownership.SetLease:
 		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
 	case ownership.Lapse:
@@ -162,6 +166,10 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	case *tablepb.Command_TellRules:
 		m := known(r, x.TellRules)
 		return ownership.TellRules{At: Time(m.GetAt()), Text: m.GetText(), Agree: m.GetAgree()}
+	case *tablepb.Command_Note:
+		return r.note(x.Note)
+	case *tablepb.Command_SetKeep:
+		return r.setKeep(x.SetKeep)
 	case *tablepb.Command_SetLease:
 		m := known(r, x.SetLease)
 		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}

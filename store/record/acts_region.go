@@ -16,6 +16,8 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatReservations
 	case ownership.SetRules, ownership.TellRules:
 		return ownership.FormatRules
+	case ownership.Note, ownership.SetKeep:
+		return ownership.FormatLedger
 	}
 	return 1
 }
@@ -24,6 +26,12 @@ func Since(act ownership.Act) uint32 {
 func formatOfFields(act ownership.Act) uint32 {
 	newer := false
 	switch a := act.(type) {
+	case ownership.Records:
+		since := uint32(1)
+		for _, rec := range a.Acts {
+			since = max(since, formatOfFields(rec))
+		}
+		return since
 	case ownership.Claims:
 		newer = byApp(a.Fitness)
 	case ownership.Depart:
@@ -31,6 +39,9 @@ func formatOfFields(act ownership.Act) uint32 {
 	case ownership.Failover:
 		newer = byApp(a.Fitness) || len(a.Lapsed) > 0
 	case ownership.Release:
+		if a.Fate != "" {
+			return ownership.FormatLedger
+		}
 		newer = a.Told || a.App != ""
 	case ownership.Join:
 		newer = len(a.Ancestors) > 0 || a.Node.Process != "" || !a.Node.GoneAt.IsZero()
@@ -123,6 +134,9 @@ func releaseOut(a *ownership.Release, format uint32, w *timeWriter) *tablepb.Rel
 	if format >= ownership.FormatReservations {
 		m.Told, m.App = a.Told, string(a.App)
 	}
+	if format >= ownership.FormatLedger {
+		m.Fate = string(a.Fate)
+	}
 	return m
 }
 
@@ -130,7 +144,7 @@ func (r *reader) release(m *tablepb.Release) ownership.Act {
 	known(r, m)
 	return ownership.Release{
 		At: Time(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()), Why: m.GetWhy(),
-		Told: m.GetTold(), App: ownership.AppID(m.GetApp()),
+		Told: m.GetTold(), App: ownership.AppID(m.GetApp()), Fate: ownership.Fate(m.GetFate()),
 	}
 }
 

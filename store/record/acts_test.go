@@ -26,7 +26,7 @@ func acts() []ownership.Act {
 		}, {Call: callID(2)}}},
 		ownership.Answered{At: at(1), Call: callID(1), Epoch: 2, Thread: "19:x", Organizer: "o"},
 		ownership.Seen{At: at(1), Calls: []ownership.CallID{callID(1), callID(2)}},
-		ownership.Release{At: at(1), Call: callID(1), Epoch: 1 << 60, Why: "over", Told: true, App: "app"},
+		ownership.Release{At: at(1), Call: callID(1), Epoch: 1 << 60, Why: "over", Told: true, App: "app", Fate: ownership.FateLate},
 		ownership.Forget{At: at(1), Before: at(0)},
 		ownership.Join{At: at(1), Node: n, Partitions: 8, Ancestors: []string{"one", "two"}},
 		ownership.Drain{At: at(1), Node: "a", Until: at(2)},
@@ -44,7 +44,7 @@ func acts() []ownership.Act {
 		ownership.TakeUp{At: at(1), Call: callID(1), Epoch: 2},
 		ownership.Records{At: at(1), Acts: []ownership.Act{
 			ownership.Answered{Call: callID(1), Epoch: 1, Thread: "19:x", Organizer: "o"},
-			ownership.Release{Call: callID(2), Epoch: 1, Why: "over", Told: true},
+			ownership.Release{Call: callID(2), Epoch: 1, Why: "over", Told: true, Fate: ownership.FateLost},
 			ownership.Seen{Calls: []ownership.CallID{callID(3)}},
 			ownership.TakeUp{Call: callID(4), Epoch: 3},
 		}},
@@ -56,6 +56,8 @@ func acts() []ownership.Act {
 			Number: 7, Digest: ownership.RulesDigest("rules: []"), Text: "rules: []", Origin: "amer", By: "alice", At: at(2), Note: "none",
 		}},
 		ownership.TellRules{At: at(1), Text: "region amer has others", Agree: true},
+		ownership.Note{At: at(1), By: "alice", From: "10.0.0.9:1234", Action: "drain-node", Subject: "/v1/nodes/a/drain", Status: 204, Detail: "until noon"},
+		ownership.SetKeep{At: at(1), Keep: ownership.Keep{Days: 90, EndedDays: 7}},
 	}
 }
 

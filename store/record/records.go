@@ -33,7 +33,15 @@ const (
 	KindEvent
 	KindToken
 	KindRules
+	KindLedger
 )
+
+// SealBytes writes a record whose content is no message.
+func SealBytes(key, content []byte) []byte {
+	b := make([]byte, sealLen, sealLen+len(content))
+	binary.LittleEndian.PutUint32(b, checksum(key, content))
+	return append(b, content...)
+}
 
 // Seal writes a record as it stands in table.db.
 func Seal(key []byte, m proto.Message) []byte {

@@ -57,6 +57,8 @@ type Command struct {
 	//	*Command_Reclaim
 	//	*Command_SetRules
 	//	*Command_TellRules
+	//	*Command_Note
+	//	*Command_SetKeep
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -313,6 +315,24 @@ func (x *Command) GetTellRules() *TellRules {
 	return nil
 }
 
+func (x *Command) GetNote() *Note {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Note); ok {
+			return x.Note
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetKeep() *SetKeep {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetKeep); ok {
+			return x.SetKeep
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -409,6 +429,14 @@ type Command_TellRules struct {
 	TellRules *TellRules `protobuf:"bytes,24,opt,name=tell_rules,json=tellRules,proto3,oneof"`
 }
 
+type Command_Note struct {
+	Note *Note `protobuf:"bytes,25,opt,name=note,proto3,oneof"` // this and the next one: format 5 and later
+}
+
+type Command_SetKeep struct {
+	SetKeep *SetKeep `protobuf:"bytes,26,opt,name=set_keep,json=setKeep,proto3,oneof"`
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -454,6 +482,10 @@ func (*Command_Reclaim) isCommand_Act() {}
 func (*Command_SetRules) isCommand_Act() {}
 
 func (*Command_TellRules) isCommand_Act() {}
+
+func (*Command_Note) isCommand_Act() {}
+
+func (*Command_SetKeep) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -999,6 +1031,7 @@ type Release struct {
 	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	Told          bool                   `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"` // since format 3
 	App           string                 `protobuf:"bytes,6,opt,name=app,proto3" json:"app,omitempty"`    // since format 3
+	Fate          string                 `protobuf:"bytes,7,opt,name=fate,proto3" json:"fate,omitempty"`  // since format 5
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1071,6 +1104,13 @@ func (x *Release) GetTold() bool {
 func (x *Release) GetApp() string {
 	if x != nil {
 		return x.App
+	}
+	return ""
+}
+
+func (x *Release) GetFate() string {
+	if x != nil {
+		return x.Fate
 	}
 	return ""
 }
@@ -2260,6 +2300,158 @@ func (x *TellRules) GetAgree() bool {
 	return false
 }
 
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	Action        string                 `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	Subject       string                 `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
+	Status        int64                  `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`
+	Detail        string                 `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_table_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Note) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Note) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Note) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Note) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Note) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Note) GetStatus() int64 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Note) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+type SetKeep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Days          int64                  `protobuf:"varint,2,opt,name=days,proto3" json:"days,omitempty"`
+	EndedDays     int64                  `protobuf:"varint,3,opt,name=ended_days,json=endedDays,proto3" json:"ended_days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetKeep) Reset() {
+	*x = SetKeep{}
+	mi := &file_table_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetKeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetKeep) ProtoMessage() {}
+
+func (x *SetKeep) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetKeep.ProtoReflect.Descriptor instead.
+func (*SetKeep) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetKeep) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetKeep) GetDays() int64 {
+	if x != nil {
+		return x.Days
+	}
+	return 0
+}
+
+func (x *SetKeep) GetEndedDays() int64 {
+	if x != nil {
+		return x.EndedDays
+	}
+	return 0
+}
+
 // RulesVersion is the record of one version of the region's rules.
 type RulesVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2276,7 +2468,7 @@ type RulesVersion struct {
 
 func (x *RulesVersion) Reset() {
 	*x = RulesVersion{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2480,7 @@ func (x *RulesVersion) String() string {
 func (*RulesVersion) ProtoMessage() {}
 
 func (x *RulesVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2493,7 @@ func (x *RulesVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
 func (*RulesVersion) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RulesVersion) GetNumber() uint64 {
@@ -2371,7 +2563,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2575,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2588,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2487,7 +2679,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2691,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2704,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Node) GetId() string {
@@ -2644,7 +2836,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2848,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2861,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -2736,7 +2928,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +2940,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +2953,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Reservation) GetNode() string {
@@ -2835,7 +3027,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +3039,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +3052,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -3056,7 +3248,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3260,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3273,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3126,7 +3318,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3330,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3343,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3255,13 +3447,15 @@ type Meta struct {
 	Identity      string                 `protobuf:"bytes,11,opt,name=identity,proto3" json:"identity,omitempty"`                           // of the region
 	Lease         int64                  `protobuf:"varint,12,opt,name=lease,proto3" json:"lease,omitempty"`                                // nanoseconds; 0: never set
 	LeaseBefore   int64                  `protobuf:"varint,13,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"` // nanoseconds
+	KeepDays      int64                  `protobuf:"varint,14,opt,name=keep_days,json=keepDays,proto3" json:"keep_days,omitempty"`          // of the ledger; 0: never set
+	KeepEndedDays int64                  `protobuf:"varint,15,opt,name=keep_ended_days,json=keepEndedDays,proto3" json:"keep_ended_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3467,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3480,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3380,6 +3574,20 @@ func (x *Meta) GetLeaseBefore() int64 {
 	return 0
 }
 
+func (x *Meta) GetKeepDays() int64 {
+	if x != nil {
+		return x.KeepDays
+	}
+	return 0
+}
+
+func (x *Meta) GetKeepEndedDays() int64 {
+	if x != nil {
+		return x.KeepEndedDays
+	}
+	return 0
+}
+
 // SnapshotHead opens a snapshot.
 type SnapshotHead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3400,7 +3608,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3412,7 +3620,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3425,7 +3633,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{37}
+	return file_table_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3509,7 +3717,8 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\xbc\t\n" +
+	"\vtable.proto\x12\ftandem.table\"\x9a\n" +
+	"\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -3538,7 +3747,9 @@ const file_table_proto_rawDesc = "" +
 	"\areclaim\x18\x16 \x01(\v2\x15.tandem.table.ReclaimH\x00R\areclaim\x125\n" +
 	"\tset_rules\x18\x17 \x01(\v2\x16.tandem.table.SetRulesH\x00R\bsetRules\x128\n" +
 	"\n" +
-	"tell_rules\x18\x18 \x01(\v2\x17.tandem.table.TellRulesH\x00R\ttellRulesB\x05\n" +
+	"tell_rules\x18\x18 \x01(\v2\x17.tandem.table.TellRulesH\x00R\ttellRules\x12(\n" +
+	"\x04note\x18\x19 \x01(\v2\x12.tandem.table.NoteH\x00R\x04note\x122\n" +
+	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeepB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
@@ -3590,14 +3801,15 @@ const file_table_proto_rawDesc = "" +
 	"\torganizer\x18\x05 \x01(\tR\torganizer\",\n" +
 	"\x04Seen\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05calls\x18\x02 \x03(\tR\x05calls\"{\n" +
+	"\x05calls\x18\x02 \x03(\tR\x05calls\"\x8f\x01\n" +
 	"\aRelease\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
 	"\x04told\x18\x05 \x01(\bR\x04told\x12\x10\n" +
-	"\x03app\x18\x06 \x01(\tR\x03app\"B\n" +
+	"\x03app\x18\x06 \x01(\tR\x03app\x12\x12\n" +
+	"\x04fate\x18\a \x01(\tR\x04fate\"B\n" +
 	"\x06TakeUp\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
@@ -3678,7 +3890,20 @@ const file_table_proto_rawDesc = "" +
 	"\tTellRules\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05agree\x18\x03 \x01(\bR\x05agree\"\x9e\x01\n" +
+	"\x05agree\x18\x03 \x01(\bR\x05agree\"\x9c\x01\n" +
+	"\x04Note\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x18\n" +
+	"\asubject\x18\x05 \x01(\tR\asubject\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\x03R\x06status\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"L\n" +
+	"\aSetKeep\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04days\x18\x02 \x01(\x03R\x04days\x12\x1d\n" +
+	"\n" +
+	"ended_days\x18\x03 \x01(\x03R\tendedDays\"\x9e\x01\n" +
 	"\fRulesVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
@@ -3784,7 +4009,7 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\v \x03(\v2\x17.tandem.table.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04text\x18\f \x01(\tR\x04text\"\xe1\x02\n" +
+	"\x04text\x18\f \x01(\tR\x04text\"\xa6\x03\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -3802,7 +4027,9 @@ const file_table_proto_rawDesc = "" +
 	" \x01(\x04R\teventsSum\x12\x1a\n" +
 	"\bidentity\x18\v \x01(\tR\bidentity\x12\x14\n" +
 	"\x05lease\x18\f \x01(\x03R\x05lease\x12!\n" +
-	"\flease_before\x18\r \x01(\x03R\vleaseBefore\"\xab\x02\n" +
+	"\flease_before\x18\r \x01(\x03R\vleaseBefore\x12\x1b\n" +
+	"\tkeep_days\x18\x0e \x01(\x03R\bkeepDays\x12&\n" +
+	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\"\xab\x02\n" +
 	"\fSnapshotHead\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -3831,7 +4058,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -3861,16 +4088,18 @@ var file_table_proto_goTypes = []any{
 	(*UseToken)(nil),     // 25: tandem.table.UseToken
 	(*SetRules)(nil),     // 26: tandem.table.SetRules
 	(*TellRules)(nil),    // 27: tandem.table.TellRules
-	(*RulesVersion)(nil), // 28: tandem.table.RulesVersion
-	(*DoorToken)(nil),    // 29: tandem.table.DoorToken
-	(*Node)(nil),         // 30: tandem.table.Node
-	(*Partition)(nil),    // 31: tandem.table.Partition
-	(*Reservation)(nil),  // 32: tandem.table.Reservation
-	(*Call)(nil),         // 33: tandem.table.Call
-	(*Candidate)(nil),    // 34: tandem.table.Candidate
-	(*Event)(nil),        // 35: tandem.table.Event
-	(*Meta)(nil),         // 36: tandem.table.Meta
-	(*SnapshotHead)(nil), // 37: tandem.table.SnapshotHead
+	(*Note)(nil),         // 28: tandem.table.Note
+	(*SetKeep)(nil),      // 29: tandem.table.SetKeep
+	(*RulesVersion)(nil), // 30: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 31: tandem.table.DoorToken
+	(*Node)(nil),         // 32: tandem.table.Node
+	(*Partition)(nil),    // 33: tandem.table.Partition
+	(*Reservation)(nil),  // 34: tandem.table.Reservation
+	(*Call)(nil),         // 35: tandem.table.Call
+	(*Candidate)(nil),    // 36: tandem.table.Candidate
+	(*Event)(nil),        // 37: tandem.table.Event
+	(*Meta)(nil),         // 38: tandem.table.Meta
+	(*SnapshotHead)(nil), // 39: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -3896,27 +4125,29 @@ var file_table_proto_depIdxs = []int32{
 	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
 	26, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
 	27, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
-	2,  // 23: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 24: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 25: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 26: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 27: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 28: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 29: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 30: tandem.table.Records.records:type_name -> tandem.table.Record
-	30, // 31: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 32: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 33: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	29, // 34: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	28, // 35: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
-	32, // 36: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	34, // 37: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	34, // 38: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	28, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
+	29, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
+	2,  // 25: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	4,  // 26: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	3,  // 27: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	5,  // 28: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	7,  // 29: tandem.table.Record.release:type_name -> tandem.table.Release
+	6,  // 30: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	8,  // 31: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	9,  // 32: tandem.table.Records.records:type_name -> tandem.table.Record
+	32, // 33: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 34: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 35: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	31, // 36: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	30, // 37: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	34, // 38: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	36, // 39: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	36, // 40: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -3948,6 +4179,8 @@ func file_table_proto_init() {
 		(*Command_Reclaim)(nil),
 		(*Command_SetRules)(nil),
 		(*Command_TellRules)(nil),
+		(*Command_Note)(nil),
+		(*Command_SetKeep)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3955,7 +4188,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
