@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -107,7 +108,7 @@ func (s consoleSource) Calls(ctx context.Context, q console.Query) (console.Call
 	if p := strings.TrimSpace(q.Partition); p != "" {
 		n, err := strconv.ParseUint(p, 10, 32)
 		if err != nil {
-			return console.Calls{}, err
+			return console.Calls{}, fmt.Errorf("partition is %.64q: write a whole number", p)
 		}
 		in.Partition = uint32(n)
 	}
