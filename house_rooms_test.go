@@ -38,13 +38,15 @@ var rooms = map[string]roomRule{
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ledger", "ownership"}},
+	"trail":     {floor: 2, may: []string{"ownership"}},
+	"traces":    {floor: 2, may: []string{"ownership"}},
 	"admin/api": {floor: 2, may: []string{"forecast", "ledger", "ownership"}},
 
 	"federation/doubles": {floor: 2, may: []string{"ownership"}},
 
-	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token"}},
+	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token", "traces"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
-	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership"}},
+	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ledger", "ownership"}},
 
@@ -71,7 +73,7 @@ var rooms = map[string]roomRule{
 	"node": {
 		floor: 5,
 		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "rulebook", "store",
-			"token", "webhook"},
+			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},
 	"cmd": {

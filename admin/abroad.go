@@ -48,11 +48,12 @@ type abroad struct {
 type reach int
 
 const (
-	toOne    reach = iota + 1 // the region that is asked for
-	toAll                     // that, or all of them, gathered
-	untilOne                  // that, or whichever knows the call
-	asStream                  // the region that is asked for, for as long as it goes on
-	inPath                    // the region that its path names
+	toOne     reach = iota + 1 // the region that is asked for
+	toAll                      // that, or all of them, gathered
+	untilOne                   // that, or whichever knows the call
+	toldByAll                  // that, with what all regions remember
+	asStream                   // the region that is asked for, for as long as it goes on
+	inPath                     // the region that its path names
 )
 
 const (
@@ -81,7 +82,7 @@ func (x *abroad) reach(ctx huma.Context, next func(huma.Context)) {
 	if how == inPath && ctx.Query("lost") != "true" { // what is lost answers nothing
 		region = ownership.Region(ctx.Param("name"))
 	}
-	if region == x.self || region == "" && how != untilOne {
+	if region == x.self || region == "" && how != untilOne && how != toldByAll {
 		next(ctx)
 		return
 	}
@@ -92,8 +93,10 @@ func (x *abroad) reach(ctx huma.Context, next func(huma.Context)) {
 	}
 	sent := caller(ctx.Context()).pass != "" || r.Header.Get(forwarded) != ""
 	switch {
+	case region == "" && how == toldByAll && !sent && x.doors != nil:
+		x.witness(ctx.Context(), w, r)
 	case region == "":
-		if sent || !x.search(ctx.Context(), w, r, ctx.Param("id")) {
+		if sent || how == toldByAll || !x.search(ctx.Context(), w, r, ctx.Param("id")) {
 			next(ctx)
 		}
 	case isAll(region) && how != toAll:

@@ -78,11 +78,7 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 func (d *Door) callRoutes() {
 	huma.Register(d.api, far(d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), toAll), d.listCalls)
 	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
-	call(d, "explain-call", "/v1/calls/{id}/explain", "Why a call is where it is", d.explainCall)
-	call(d, "get-timeline", "/v1/calls/{id}/timeline", "What happened to a call", func(c ownership.Call) (api.List[history.Event], error) {
-		events, err := d.deps.Journal.Timeline(c.ID)
-		return list(events), err
-	})
+	trails{d}.routes()
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", api.RoleRead, "What the webhook would do with a notification; nothing is changed")
 	dry.Errors = append(dry.Errors, http.StatusNotImplemented)
 	dry.Description += " The body is the notification as the cloud sends it, well-formed or not. Its headers are taken over, " +
@@ -180,6 +176,11 @@ func (d *Door) explainCall(c ownership.Call) (api.CallExplanation, error) {
 	var since []string
 	out.Partition, since = d.sinceSentences(c)
 	out.Why = append(append(out.Why, since...), standingSentences(c, out.Partition, events)...)
+	if c.State.Live() {
+		if text := d.silenceOf(cmp.Or(c.Owner, out.Partition.Owner)); text != "" {
+			out.Why = append(out.Why, text)
+		}
+	}
 	return out, nil
 }
 

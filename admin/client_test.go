@@ -30,8 +30,8 @@ func TestClientErrors(t *testing.T) {
 		t.Errorf("503: %v", err)
 	}
 	c.Consistency = "eventual"
-	if _, err := c.Nodes(ctx); !errors.As(err, &p) || p.Status != 422 || !strings.Contains(err.Error(), "query.consistency") {
-		t.Errorf("422 does not say what is wrong: %v", err)
+	if _, err := c.Nodes(ctx); !errors.As(err, &p) || p.Status != 400 || !strings.Contains(err.Error(), `consistency is "eventual": write one of local, leader, linearizable`) {
+		t.Errorf("400 does not say what is wrong: %v", err)
 	}
 	// Nobody listens there.
 	nobody, err := client.New("127.0.0.1:1", "", "")

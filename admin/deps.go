@@ -28,10 +28,13 @@ type Deps struct {
 	Ledger      Ledger                                                             // the region's ledger; nil: 501
 	Rulebook    Rulebook                                                           // the region's rules; nil: 501
 	Evacuations Evacuations                                                        // what it means to evacuate a region; nil: 501
+	Captures    Captures                                                           // tells of calls as they ring; nil: 501
+	Trails      Trails                                                             // what nodes remember of notifications; nil: nothing
 	Rules       func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
 	Promises    func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
 	Warnings    func() []string                                                    // what an operator should be told loudly, added to /v1/status
 	Checks      []Check                                                            // what /readyz asks, in this order
+	Config      func() map[string]any                                              // the configuration in force, without secrets; nil: 501
 	Metrics     prometheus.Gatherer                                                // nil: /metrics answers 501
 	Logger      *slog.Logger                                                       // nil: slog.Default()
 	Now         func() time.Time                                                   // nil: time.Now

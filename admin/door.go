@@ -99,6 +99,9 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	if d.deps.Trails == nil {
+		d.deps.Trails = noTrails{}
+	}
 	d.sessions = newSessions(d.now)
 	d.audit = newAuditLog(d.log)
 	d.audit.enter = d.enterNote
@@ -149,6 +152,7 @@ func (d *Door) routes() error {
 	ruleDoor{d}.routes()
 	evacuation{d}.routes()
 	ledgerDoor{d}.routes()
+	captureDoor{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

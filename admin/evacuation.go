@@ -94,6 +94,11 @@ func (d evacuation) routes() {
 }
 
 func (d evacuation) plan(ctx context.Context, name ownership.Region, to []ownership.Region, lost bool) (api.Evacuation, error) {
+	for _, r := range to {
+		if !d.abroad.knows(r) {
+			return api.Evacuation{}, huma.Error404NotFound(fmt.Sprintf("There is no region %q.", r))
+		}
+	}
 	switch {
 	case !lost:
 		return d.deps.Evacuations.Plan(ctx, to)

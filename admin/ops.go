@@ -37,6 +37,15 @@ func (d ops) opsRoutes() {
 			return &reply[api.List[api.Change]]{list(d.audit.list(in.Limit))}, nil
 		})
 
+	shown := d.operation("get-config", http.MethodGet, "/v1/config", api.RoleOperate, "The configuration in force at this node, without secrets")
+	shown.Errors = append(shown.Errors, http.StatusNotImplemented)
+	huma.Register(d.api, shown, func(context.Context, *empty) (*reply[map[string]any], error) {
+		if d.deps.Config == nil {
+			return nil, absent("Showing the configuration")
+		}
+		return &reply[map[string]any]{d.deps.Config()}, nil
+	})
+
 	metrics := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotImplemented, "Metrics are not set up on this node.")
 	}))

@@ -91,7 +91,7 @@ func TestTheSummaryTellsNodesPartitionsAndApps(t *testing.T) {
 	r := openRoom(t)
 	r.fake.fitness = ownership.RegionFitness{
 		Rooms:  []ownership.AppRoom{{App: "app-1", Room: 12, Healthy: true}, {App: "app-2"}},
-		Silent: []ownership.NodeID{"emea-2", "emea-4"},
+		Silent: []ownership.Silence{{Node: "emea-2"}, {Node: "emea-4"}},
 	}
 	s, err := r.client("").Summary(t.Context())
 	if err != nil {

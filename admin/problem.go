@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"regexp"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -62,4 +65,83 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // a caller that has gone needs no answer
+}
+
+// The door says in its own words what is wrong with a request that its description does
+// not allow. The library would say "validation failed" and leave the rest to programs;
+// here it is a sentence, and 400 where what is wrong stands in the path or the query.
+func init() { //nolint:gochecknoinits // the library's own way to give errors another text
+	plain := huma.NewErrorWithContext
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, text string, errs ...error) huma.StatusError {
+		if status == http.StatusUnprocessableEntity && text == "validation failed" && len(errs) > 0 {
+			status, text = wrong(errs)
+		}
+		return plain(ctx, status, text, errs...)
+	}
+}
+
+// wrong says what is wrong with a request, and with which status.
+func wrong(errs []error) (status int, text string) {
+	status = http.StatusBadRequest
+	var all []string
+	for _, err := range errs {
+		d, ok := err.(huma.ErrorDetailer)
+		if !ok {
+			all = append(all, err.Error())
+			continue
+		}
+		detail := d.ErrorDetail()
+		part, name, _ := strings.Cut(detail.Location, ".")
+		if part == "body" {
+			status = http.StatusUnprocessableEntity
+		}
+		all = append(all, mistake(part, name, detail))
+	}
+	return status, strings.Join(all, "; ") + "."
+}
+
+// mistake tells one of them.
+func mistake(part, name string, d *huma.ErrorDetail) string {
+	if d.Message == "unknown query parameter" {
+		return fmt.Sprintf("There is no parameter %q here; /v1/docs lists those that there are", name)
+	}
+	if name == "" {
+		name = "the " + part
+	}
+	value := ""
+	switch v := d.Value.(type) {
+	case string:
+		value = fmt.Sprintf(" is %.64q", v)
+	case int64, uint64, float64, bool, int, uint32, uint:
+		value = fmt.Sprintf(" is %v", v)
+	}
+	return name + value + ": " + wanted(d.Message)
+}
+
+// wordings turn what the library says into what to write instead.
+var wordings = []struct {
+	said *regexp.Regexp
+	want string
+}{
+	{regexp.MustCompile(`^(?:invalid|expected) integer$`), "write a whole number"},
+	{regexp.MustCompile(`^(?:invalid float|expected number)$`), "write a number"},
+	{regexp.MustCompile(`^(?:invalid|expected) boolean$`), "write true or false"},
+	{regexp.MustCompile(`^expected string to be RFC 3339 date-time$|^invalid date/time.*`), "write a time as in 2006-01-02T15:04:05Z"},
+	{regexp.MustCompile(`^expected number >= (.+)$`), "write $1 or more"},
+	{regexp.MustCompile(`^expected number <= (.+)$`), "write $1 or less"},
+	{regexp.MustCompile(`^expected length >= (.+)$`), "write $1 characters or more"},
+	{regexp.MustCompile(`^expected length <= (.+)$`), "write $1 characters at most"},
+	{regexp.MustCompile(`^expected value to be one of "(.+)"$`), "write one of $1"},
+	{regexp.MustCompile(`^expected required property (.+) to be present$`), "$1 is missing"},
+	{regexp.MustCompile(`^unexpected property$`), "there is no such key here"},
+	{regexp.MustCompile(`^expected string to be (.+)$`), "write $1"},
+}
+
+func wanted(said string) string {
+	for _, w := range wordings {
+		if w.said.MatchString(said) {
+			return w.said.ReplaceAllString(said, w.want)
+		}
+	}
+	return said
 }

@@ -75,10 +75,11 @@ func (d *Door) readRoutes() {
 type counts struct {
 	partitions map[ownership.NodeID]int
 	leader     ownership.NodeID
+	regard
 }
 
 func (d *Door) counts() counts {
-	c := counts{map[ownership.NodeID]int{}, d.deps.Cluster.Status().Leader}
+	c := counts{map[ownership.NodeID]int{}, d.deps.Cluster.Status().Leader, d.regard()}
 	for _, p := range d.deps.Table.Partitions() {
 		if !p.Retired {
 			c.partitions[p.Owner]++
@@ -88,8 +89,9 @@ func (d *Door) counts() counts {
 }
 
 func (d *Door) node(n ownership.Node, c counts) api.Node {
+	standing, silence := c.standing(n, c.partitions[n.ID])
 	return api.Node{
-		Node: n, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
+		Node: n, Standing: standing, Silence: silence, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
 		Leader: c.leader == n.ID, Here: n.ID == d.cfg.Node,
 	}
 }
@@ -117,6 +119,7 @@ func (d *Door) status() api.Status {
 	if d.auth.open() {
 		s.Warnings = append(s.Warnings, "The admin door is OPEN: admin.tokens_file is not set, so everybody on this machine may do everything.")
 	}
+	s.Warnings = append(s.Warnings, d.silences()...)
 	if d.deps.Warnings != nil {
 		s.Warnings = append(s.Warnings, d.deps.Warnings()...)
 	}

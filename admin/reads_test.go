@@ -121,10 +121,10 @@ func TestCallsFiltersAndCursor(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]int{
-		"/v1/calls?region=emea": 200, "/v1/calls?region=amer": 421, "/v1/calls?region=apac": 404, "/v1/calls?state=lost": 422,
-		"/v1/calls?limit=0": 422, "/v1/calls?limit=5000": 422, "/v1/calls?partition=-1": 422, "/v1/calls?consistency=eventually": 422,
+		"/v1/calls?region=emea": 200, "/v1/calls?region=amer": 421, "/v1/calls?region=apac": 404, "/v1/calls?state=lost": 400,
+		"/v1/calls?limit=0": 400, "/v1/calls?limit=5000": 400, "/v1/calls?partition=-1": 400, "/v1/calls?consistency=eventually": 400,
 		"/v1/calls?cursor=zzz": 400, "/v1/calls?cursor=after-": 400, "/v1/calls?cursor=after-C1": 400, "/v1/calls?cursor=after-c1": 200,
-		"/v1/calls?tennant=x": 422, "/v1/nodes?bogus=1": 422, "/v1/events?follow=false&from=3": 422,
+		"/v1/calls?tennant=x": 400, "/v1/nodes?bogus=1": 400, "/v1/events?follow=false&from=3": 400,
 	} {
 		a := r.ask("GET", path, "").want(t, want)
 		if want == 421 && !strings.Contains(a.text, "https://amer-admin.contoso.com") {

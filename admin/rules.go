@@ -105,8 +105,7 @@ func (d ruleDoor) routes() {
 		}
 		return within(ctx, d.Door, func(ctx context.Context) (api.RulesDiff, error) {
 			out, err := d.deps.Rulebook.Diff(ctx, in.Body.Text)
-			out.Moves, out.Examples, out.Heard, out.Missing = orEmpty(out.Moves), orEmpty(out.Examples), orEmpty(out.Heard), orEmpty(out.Missing)
-			return out, err
+			return whole(out), err
 		})
 	})
 }

@@ -69,40 +69,40 @@ func TestRulesAtTheDoor(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	c := r.client(api.RoleOperate)
-	first, err := c.SetRules(t.Context(), api.RulesAsk{Text: "rules: []", Note: "the first"})
+	first, err := c.Rules().Set(t.Context(), api.RulesAsk{Text: "rules: []", Note: "the first"})
 	if err != nil || first.Number != 1 || first.Digest != ownership.RulesDigest("rules: []") || first.Origin != "emea" || first.By == "" || first.At.IsZero() {
 		t.Fatalf("got %+v, %v", first, err)
 	}
 	if done := r.fake.done(); !slices.Equal(done, []string{"do ownership.SetRules", "read barrier"}) {
 		t.Errorf("the region was asked %v", done)
 	}
-	if _, err := c.SetRules(t.Context(), api.RulesAsk{Text: "pins: []"}); err == nil || !strings.Contains(err.Error(), "the newest are rules 1") {
+	if _, err := c.Rules().Set(t.Context(), api.RulesAsk{Text: "pins: []"}); err == nil || !strings.Contains(err.Error(), "the newest are rules 1") {
 		t.Errorf("the second operator hears %v", err)
 	}
-	if _, err := c.SetRules(t.Context(), api.RulesAsk{Text: "pins: []", Expect: 1}); err != nil {
+	if _, err := c.Rules().Set(t.Context(), api.RulesAsk{Text: "pins: []", Expect: 1}); err != nil {
 		t.Fatal(err)
 	}
-	back, err := c.RollRulesBack(t.Context(), api.RulesBack{Number: 1, Expect: 2})
+	back, err := c.Rules().RollBack(t.Context(), api.RulesBack{Number: 1, Expect: 2})
 	if err != nil || back.Number != 3 || back.Text != "rules: []" || back.Note != "back to rules 1" {
 		t.Errorf("got %+v, %v", back, err)
 	}
-	all, err := c.RulesHistory(t.Context())
+	all, err := c.Rules().History(t.Context())
 	if err != nil || len(all) != 3 || all[0].Number != 3 || all[2].Note != "the first" {
 		t.Errorf("the history is %+v, %v", all, err)
 	}
-	old, err := c.RulesVersion(t.Context(), 2)
+	old, err := c.Rules().Version(t.Context(), 2)
 	if err != nil || old.Text != "pins: []" {
 		t.Errorf("rules 2 are %+v, %v", old, err)
 	}
-	now, err := c.Rules(t.Context())
+	now, err := c.Rules().Now(t.Context())
 	if err != nil || now.Number != 3 || now.Text != "rules: []" || len(now.Nodes) != 1 {
 		t.Errorf("in force are %+v, %v", now, err)
 	}
-	tried, err := c.TestRules(t.Context(), api.RulesTrial{Notification: "{}", Header: map[string]string{"X": "y"}})
+	tried, err := c.Rules().Test(t.Context(), api.RulesTrial{Notification: "{}", Header: map[string]string{"X": "y"}})
 	if err != nil || tried.Answer != "{}y" || len(tried.Calls) != 1 {
 		t.Errorf("tried: %+v, %v", tried, err)
 	}
-	diff, err := c.DiffRules(t.Context(), "pins: []")
+	diff, err := c.Rules().Diff(t.Context(), "pins: []")
 	if err != nil || diff.Recorded != 8 {
 		t.Errorf("the difference is %+v, %v", diff, err)
 	}

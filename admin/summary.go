@@ -40,6 +40,7 @@ func (d *Door) figures() api.Summary {
 	if d.deps.Rules != nil {
 		s.Rules = d.deps.Rules()
 	}
+	regard := d.regard()
 	for _, n := range d.deps.Table.Nodes() {
 		if n.State == ownership.NodeGone {
 			continue
@@ -47,6 +48,9 @@ func (d *Door) figures() api.Summary {
 		live := d.deps.Table.Live(n.ID)
 		s.Nodes++
 		s.Live += live
+		if standing, _ := regard.standing(n, 0); standing == api.NodeSilent {
+			continue // it takes nothing, and holds nothing that can be counted on
+		}
 		s.Capacity += n.Capacity
 		if n.State == ownership.NodeActive {
 			s.Active++
@@ -65,14 +69,14 @@ func (d *Door) figures() api.Summary {
 
 // summaryNodes returns the nodes, and the admin URLs of those that are not gone.
 func (d *Door) summaryNodes() (all []api.SummaryNode, doors []string) {
-	silent := d.deps.Cluster.Fitness().Silent
+	regard := d.regard()
 	for _, n := range d.deps.Table.Nodes() {
 		one := api.SummaryNode{
 			ID: n.ID, State: n.State.String(), Zone: n.Zone, PublicURL: n.PublicURL, AdminURL: n.AdminURL, Cluster: n.ClusterAddr, Version: n.Version,
 		}
 		if n.State != ownership.NodeGone {
-			if slices.Contains(silent, n.ID) {
-				one.State = api.NodeSilent
+			if standing, _ := regard.standing(n, 0); standing == api.NodeSilent {
+				one.State = standing
 			}
 			if n.AdminURL != "" {
 				doors = append(doors, n.AdminURL)

@@ -11,6 +11,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 const (
@@ -53,7 +54,7 @@ func (d *deliverer) answer(ctx context.Context, l *callQueue, h ownership.HandOv
 // waits until the table has heard of the answer.
 func (d *deliverer) answerOnce(ctx context.Context, l *callQueue, h ownership.HandOver, payload graph.AnswerPayload) error {
 	defer d.effects.begin(h.Partition)()
-	err := l.app.Graph.Answer(ctx, h.RawCall, payload, d.permit(h))
+	err := l.app.Graph.Answer(d.conf.Traces.From(ctx, h.Header), h.RawCall, payload, d.permit(h, history.AnsweredAt))
 	if err == nil {
 		d.wasAnswered(l, h)
 	}
@@ -117,14 +118,19 @@ func sameBase(a, b string) bool {
 	return errA == nil && errB == nil && ua.Host != "" && strings.EqualFold(ua.Scheme, ub.Scheme) && strings.EqualFold(ua.Host, ub.Host)
 }
 
-// permit is the fence: asked before each attempt at Graph.
-func (d *deliverer) permit(h ownership.HandOver) graph.Permit {
-	return graph.Permit{Epoch: uint64(h.Epoch), Check: func() error {
+// permit is the fence: asked before each attempt at Graph. What an attempt came to is a
+// step of the kind; none is kept for an empty one.
+func (d *deliverer) permit(h ownership.HandOver, kind history.StepKind) graph.Permit {
+	may := graph.Permit{Epoch: uint64(h.Epoch), Check: func() error {
 		if d.ledger.Holds(h.Call, h.Partition, h.Epoch) {
 			return nil
 		}
 		return fmt.Errorf("acting on call %s in partition %d at epoch %d: %w", h.Call, h.Partition, h.Epoch, ownership.ErrFenced)
 	}}
+	if kind != "" {
+		may.Heard = func(status int, took time.Duration) { d.stepAction(kind, &h, status, took) }
+	}
+	return may
 }
 
 // untilDeadline bounds an action by the cloud's clock for the call.
@@ -142,9 +148,15 @@ func (d *deliverer) untilDeadline(ctx context.Context, h ownership.HandOver) (co
 	return context.WithTimeout(ctx, max(h.Deadline.Sub(now), leastToReply))
 }
 
+// actionKinds are the steps of actions; a keepAlive is none.
+var actionKinds = map[string]history.StepKind{"answer": history.AnsweredAt, "reject": history.RejectedAt}
+
 func (d *deliverer) logAction(op string, h ownership.HandOver, err error) {
 	log := d.log.With("op", op, "call", h.Call, "app", h.App, "partition", h.Partition, "epoch", h.Epoch)
 	if err != nil {
+		if kind := actionKinds[op]; kind != "" {
+			d.stepGivenUp(kind, &h, err)
+		}
 		log.Warn("Graph action failed", "err", err)
 		return
 	}

@@ -78,6 +78,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/traces"
 )
 
 // Bot takes hand-overs. An HTTPBot is one; node.Config.Bot can be another in
@@ -141,6 +142,8 @@ type Config struct {
 	Now         func() time.Time
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer
+	Steps       Steps          // nil: nobody remembers them
+	Traces      *traces.Traces // nil: none are made
 }
 
 // The times that hold a call's life together.
@@ -280,6 +283,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Steps == nil {
+		c.Steps = noSteps{}
 	}
 	return c
 }

@@ -53,12 +53,15 @@ func (d *Dispatcher) follow(app *served, h ownership.HandOver, k ownership.Known
 	if e != nil || old != nil {
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
 		if old != nil {
+			d.stepRepeated(&h, repeatHandled)
 			return nil, old.answer(), nil
 		}
+		d.stepRepeated(&h, repeatWaits)
 		return e, ownership.Reply{}, nil
 	}
 	if l.endedAt != 0 {
 		d.count.late.Inc()
+		d.stepRepeated(&h, repeatLate)
 		d.tellAgain(l, k)
 		return nil, accepted(), nil
 	}
@@ -89,6 +92,7 @@ func (d *queues) place(h *ownership.HandOver) ownership.Known {
 func (d *deliverer) pass(ctx context.Context, l *callQueue, h ownership.HandOver) (ownership.Reply, error) {
 	if d.over(l) { // its end stood before it in the queue
 		d.count.late.Inc()
+		d.stepRepeated(&h, repeatLate)
 		return accepted(), nil
 	}
 	if d.undecided(l) {
@@ -118,7 +122,7 @@ func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandO
 	if !d.may(h) {
 		return ownership.Reply{}, failed(h, ownership.ErrFenced, nil)
 	}
-	start := time.Now()
+	start, handed := time.Now(), h
 	ctx, cancel := context.WithTimeout(ctx, l.app.Timeout)
 	defer cancel()
 	defer func() {
@@ -126,7 +130,9 @@ func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandO
 			d.log.Error("the bot in this process panicked", "call", h.Call, "event", h.Event, "stack", string(debug.Stack()))
 			err = failed(h, ErrReply, errors.New("it panicked"))
 		}
-		d.count.handOver(h.Event, reply, err, time.Since(start))
+		took := time.Since(start)
+		d.count.handOver(h.Event, reply, err, took)
+		d.stepHanded(&handed, reply, err, took)
 		if d.base.Err() == nil { // else this node gave up, not the bot
 			d.judge(l.app, h.Call, err, reply)
 		}
@@ -135,7 +141,7 @@ func (d *deliverer) deliver(ctx context.Context, l *callQueue, h ownership.HandO
 		}
 	}()
 	h.Header = withoutToken(h.Header)
-	reply, err = l.app.Bot.Handle(ctx, h)
+	reply, err = l.app.Bot.Handle(d.conf.Traces.From(ctx, h.Header), h)
 	if err != nil {
 		return ownership.Reply{}, failed(h, kindOf(err), err)
 	}

@@ -60,6 +60,7 @@ func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, fate ow
 		return
 	}
 	d.ended(l, told)
+	d.stepOver(l, &h, why)
 	d.log.Info("call is over", "call", l.call, "partition", l.partition, "epoch", h.Epoch, "why", why)
 	d.recordNow(ownership.Release{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch, Why: why, Told: told, Fate: fate}, l.call, l.partition, true)
 }

@@ -92,6 +92,7 @@ func (d *queues) Handled(h ownership.HandOver) (ownership.Reply, bool) {
 		return ownership.Reply{}, false
 	}
 	d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+	d.stepRepeated(&h, repeatHandled)
 	return old.answer(), true
 }
 

@@ -23,6 +23,8 @@ type HTTPConfig struct {
 	HealthURL string        // GET; empty: the bot counts as healthy
 	Secret    func() string // signs hand-overs, asked for each; nil or empty: they are not signed
 	ReplySize int           // largest reply body in bytes; zero: 1 MiB
+	// Wrap goes around what sends the requests, to watch them; nil: nothing does.
+	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 const (
@@ -66,16 +68,20 @@ func NewHTTPBot(c HTTPConfig) (*HTTPBot, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	sends := http.RoundTripper(&http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        idleTime,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // the reply passes through as it is
+	})
+	if c.Wrap != nil {
+		sends = c.Wrap(sends)
+	}
 	return &HTTPBot{
 		url: c.URL, health: c.HealthURL, secret: c.Secret, replySize: cmp.Or(c.ReplySize, defaultReplySize),
 		client: &http.Client{
-			Transport: &http.Transport{
-				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-				MaxIdleConnsPerHost:    64,
-				IdleConnTimeout:        idleTime,
-				MaxResponseHeaderBytes: 64 << 10,
-				DisableCompression:     true, // the reply passes through as it is
-			},
+			Transport:     sends,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil

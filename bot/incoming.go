@@ -9,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // Incoming takes the first notification of a call that this node owns.
@@ -64,27 +65,34 @@ func (d *Dispatcher) first(app *served, h ownership.HandOver, k ownership.Known)
 	if e, old := l.find(keyOf(h)); e != nil || old != nil {
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
 		if old != nil {
+			d.stepRepeated(&h, repeatHandled)
 			return nil, old.answer(), nil
 		}
+		d.stepRepeated(&h, repeatWaits)
 		return e, ownership.Reply{}, nil
 	}
 	e, old := l.findFirst(h.Epoch)
 	switch {
 	case e != nil:
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+		d.stepRepeated(&h, repeatWaits)
 		return e, ownership.Reply{}, nil
 	case old != nil, k.State == ownership.CallAnswered, k.State == ownership.CallOrphaned:
 		// What the table has as answered is never rung again, whoever answered it.
 		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+		d.stepRepeated(&h, repeatRung)
 		return nil, accepted(), nil
 	case l.endedAt != 0:
 		d.count.late.Inc()
+		d.stepRepeated(&h, repeatLate)
 		d.tellAgain(l, k)
 		return nil, accepted(), nil
 	case k.State == ownership.CallEnded:
 		d.count.late.Inc()
+		d.stepRepeated(&h, repeatLate)
 		return nil, accepted(), nil
 	case l.answered != 0:
+		d.stepRepeated(&h, repeatRung)
 		d.tellAgain(l, k)
 		return nil, accepted(), nil
 	}
@@ -194,7 +202,7 @@ func (d *deliverer) reject(ctx context.Context, l *callQueue, h ownership.HandOv
 	ctx, cancel := d.untilDeadline(ctx, h)
 	defer cancel()
 	defer d.effects.begin(h.Partition)()
-	err := l.app.Graph.Reject(ctx, h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h))
+	err := l.app.Graph.Reject(d.conf.Traces.From(ctx, h.Header), h.RawCall, graph.RejectPayload{Reason: reason, CallbackURI: h.CallbackURI}, d.permit(h, history.RejectedAt))
 	d.logAction("reject", h, err)
 	if errors.Is(err, ownership.ErrFenced) {
 		return failed(h, ownership.ErrFenced, err)

@@ -167,7 +167,7 @@ func (d *maintenance) beat(l *callQueue) {
 	ctx, cancel := context.WithTimeout(d.base, 20*time.Second)
 	defer cancel()
 	defer d.effects.begin(h.Partition)()
-	err := l.app.Graph.KeepAlive(ctx, h.RawCall, d.permit(h))
+	err := l.app.Graph.KeepAlive(ctx, h.RawCall, d.permit(h, ""))
 	result := "ok"
 	switch {
 	case err == nil:

@@ -230,7 +230,7 @@ func TestDoFromAnyNodeAndBarrier(t *testing.T) {
 }
 
 func TestDrainedAndSickNodesGetNoCalls(t *testing.T) {
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	a, b, c := nodes[0], nodes[1], nodes[2]

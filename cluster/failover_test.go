@@ -188,7 +188,7 @@ func TestMoveStopsTheOwnerFirst(t *testing.T) {
 
 func TestVerifyRefusesWhenAVoterIsAtANewerTerm(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	l := ldr.leading.Load()

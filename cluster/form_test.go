@@ -65,7 +65,7 @@ func TestBootstrapExpectFoundsOneRegion(t *testing.T) {
 
 func TestANodeThatHasJustJoinedGetsALeaseToRenew(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	ldr := r.form(1)[0]
 	leases := ldr.leading.Load().Leases
 	eventually(t, "the leader is long in office", func() bool { return time.Now().After(leases.Over("b")) })

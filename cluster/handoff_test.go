@@ -105,7 +105,7 @@ func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 // leader.
 func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	n := without(nodes, ldr)[0]

@@ -140,7 +140,7 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 // A move whose memory does not arrive comes to nothing: its owner goes on.
 func TestO26_AMoveWithoutItsMemoryComesToNothing(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	n, to := without(nodes, ldr)[0], without(nodes, ldr)[1]

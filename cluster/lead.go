@@ -57,6 +57,7 @@ func (c *Cluster) needs() leader.Needs {
 			}
 			return nil
 		},
+		Silent: func() []ownership.Silence { return c.Fitness().Silent },
 		Agreed: c.found.agreed, LetIn: c.deps.LetIn, NotAdmitted: c.trans.NotAdmitted.Load, Admitted: c.admitted, Fatal: c.fatal,
 		FailedOver: c.m.failovers.Inc,
 	}

@@ -29,6 +29,9 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	ignorant := c.bequeath(ctx)
 	if c.raft.State() == raft.Leader {
 		if err := c.TransferLeader(ctx, ""); err != nil { // it waits for the new leader, who does the rest
+			if !c.stopping.Load() {
+				c.lease.Keep() // nobody has heard that it leaves: it stays
+			}
 			return fmt.Errorf("leaving the region: %w", err)
 		}
 	}

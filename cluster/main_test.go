@@ -292,6 +292,12 @@ func (n *testNode) ready() {
 }
 
 // leader waits until the given nodes agree on a leader among them.
+// calm makes raft wait longer, for tests that hold on to one leader: a busy machine is
+// not to change it.
+func calm(c *Config) {
+	c.Timings.Heartbeat, c.Timings.Election, c.Timings.LeaderLease = 1500*time.Millisecond, 1500*time.Millisecond, time.Second
+}
+
 func leaderOf(t testing.TB, nodes ...*testNode) *testNode {
 	t.Helper()
 	var found *testNode

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -172,6 +173,30 @@ func TestTheLastVoterCannotLeave(t *testing.T) {
 		t.Errorf("the last voter was removed with %v", err)
 	}
 	claim(t, n, 1)
+}
+
+// TestALeaderThatCannotHandOnStays: its leave has failed, and it is an owner as before.
+func TestALeaderThatCannotHandOnStays(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	ldr.Cluster.deps.Memory = func(ownership.PartitionID) []byte { cancel(); return nil } // all but the hand-on is done by then
+	if err := ldr.Leave(ctx); err == nil {
+		t.Fatal("it has left without handing on the lead")
+	}
+	for _, n := range nodes {
+		n.ready()
+	}
+	eventually(t, "it acts", func() bool {
+		mine := ldr.tb.PartitionsOf(ldr.id)
+		return len(mine) > 0 && ldr.HoldsPartition(mine[0].ID, mine[0].Epoch)
+	})
+	if n, _ := ldr.tb.Node(ldr.id); n.State != ownership.NodeActive {
+		t.Errorf("the node that stays is %s", n.State)
+	}
 }
 
 func TestTheLeaderCanLeave(t *testing.T) {

@@ -113,7 +113,7 @@ func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 		safe = whenUnsent
 	}
 	var out *ownership.Outcome
-	err := pr.persist(ctx, pr.cfg.Timings.Decide, fmt.Sprintf("applying %T", act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
+	err := pr.persist(ctx, pr.cfg.Timings.Decide, ownership.Doing(act), safe, func(ctx context.Context, at ownership.NodeID, addr string) (err error) {
 		if pr.isRecord(act) {
 			out, err = pr.record(ctx, at, act)
 		} else {
@@ -125,7 +125,7 @@ func (pr *proposals) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 		return nil, err
 	}
 	if out.Err != nil {
-		return out, fmt.Errorf("applying %T: %w", act, out.Err)
+		return out, out.Err // the table names the act itself
 	}
 	return out, nil
 }

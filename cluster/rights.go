@@ -117,7 +117,7 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 	case ownership.SetLease:
 		subject = a.Length.String()
 	default:
-		return fmt.Errorf("node %s proposes %T: that is its leader's to do: %w", speaker, act, ownership.ErrConflict)
+		return fmt.Errorf("node %s proposes what its leader does (%s): %w", speaker, ownership.Doing(act), ownership.ErrConflict)
 	}
 	return d.operators(ctx, fmt.Sprintf("%T", act), subject)
 }

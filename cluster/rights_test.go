@@ -70,7 +70,10 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 // operator wants in that operator's name, which the leader writes into its audit log.
 func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
 	log := &lines{}
-	r := newRegion(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	r := newRegion(t, func(c *Config) {
+		calm(c)
+		c.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
 	nodes := r.form(3)
 	n := leaderOf(t, nodes...)
 	n.ready()

@@ -226,7 +226,7 @@ func TestANewLeaderCountsASilenceAnew(t *testing.T) {
 func TestANodeWhoseProcessEndedGetsNoNewCallsLongBeforeItsLeaseEnds(t *testing.T) {
 	long(t)
 	const lease = 20 * time.Second
-	r := newRegion(t, func(c *Config) { c.Timings.Lease = lease })
+	r := newRegion(t, func(c *Config) { calm(c); c.Timings.Lease = lease })
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	dead := without(nodes, ldr)[0]

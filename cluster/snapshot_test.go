@@ -15,7 +15,7 @@ import (
 )
 
 func TestSnapshotSaveAndRestore(t *testing.T) {
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	placed := make(map[int]ownership.Placement)
@@ -114,7 +114,7 @@ func TestF63_ARestoreOutlivesItsLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
 	err = ldr.leading.Load().Restore(soon(t), func() error { // the lead is lost in the middle of it

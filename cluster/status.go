@@ -5,7 +5,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"tandem/cluster/leader"
 	"tandem/ownership"
 )
 
@@ -39,13 +38,14 @@ type Status struct {
 	LeaseLeft   time.Duration // nanoseconds
 	LeaseUntil  time.Time
 	DiskAge     time.Duration // nanoseconds since the watchdog's last write reached the disk
+	DiskSync    time.Duration // nanoseconds that that write took to get there
 	Trouble     string        // why it is not joined, or cannot go on
 	DiskTrouble string        // why the last write failed, such as a full disk; it passes
 	Identity    string        // of the region
 	Peers       []Peer
-	// Differs lists the settings that must be equal on all nodes and are not, as
-	// the leader knows them; empty elsewhere.
-	Differs []leader.Difference
+	// Differs lists the settings that must be equal on all nodes and are not, as the
+	// leader said last; empty without a lease from it.
+	Differs []ownership.Difference
 }
 
 // Peers lists the nodes in raft's configuration, which is what votes and
@@ -78,12 +78,10 @@ func (c *Cluster) Status() Status {
 		Node: c.self, State: stateWords[c.raft.State()], Term: c.raft.CurrentTerm(), Leader: leader, LeaderAddr: addr,
 		Applied: c.tb.Applied(), Commit: c.raft.CommitIndex(), LastIndex: c.raft.LastIndex(),
 		Joined: c.entered.Load(), Leased: c.Leased(), LeaseUntil: c.lease.Until(),
-		DiskAge: c.disk.Age(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
-	}
-	if l := c.leading.Load(); l != nil {
-		s.Differs = l.Differences()
+		DiskAge: c.disk.Age(), DiskSync: c.disk.Took(), DiskTrouble: c.wal.Trouble(), Identity: c.identity(), Peers: c.Peers(),
 	}
 	if s.Leased {
+		s.Differs = c.Fitness().Differs
 		s.LeaseLeft = time.Until(s.LeaseUntil)
 	}
 	if last := c.raft.LastContact(); leader != c.self && !last.IsZero() {

@@ -101,6 +101,29 @@ func TestO1_ACopyOfALivingNodeEnds(t *testing.T) {
 	}
 }
 
+// TestACopyOfTheLeaderEnds: the leader has let its lease run out, as one does that is
+// about to leave, and still no other process becomes that node while it leads.
+func TestACopyOfTheLeaderEnds(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	ldr.lease.Drop()
+	eventually(t, "its lease is over", func() bool {
+		l, err := ldr.leads()
+		return err == nil && !l.Leases.Leased(ldr.id, time.Now())
+	})
+	twin := ldr.copyTo(filepath.Join(r.dir, "copy"))
+	twin.up(joining(nodes...))
+	eventually(t, "the copy ends", func() bool { return len(twin.fatals()) > 0 })
+	if err := twin.fatals()[0]; !errors.Is(err, ownership.ErrTwin) {
+		t.Errorf("it ended with %v", err)
+	}
+	if n, _ := ldr.tb.Node(ldr.id); n.Process != ldr.process || len(ldr.fatals()) > 0 {
+		t.Errorf("process %s is the leader's node, and %s leads: %v", n.Process, ldr.process, ldr.fatals())
+	}
+}
+
 // TestARestartIsTheSameNode: after a stop in order the next process is admitted at
 // once, after a kill when the lease of the one before is over; nobody takes its
 // partitions meanwhile.

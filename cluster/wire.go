@@ -125,12 +125,28 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// moment reads what nanos wrote.
+func moment(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
 func regionToWire(w *peerpb.RenewReply, f ownership.RegionFitness) {
 	for _, r := range f.Rooms {
 		w.Rooms = append(w.Rooms, &peerpb.AppRoom{App: string(r.App), Room: uint32(r.Room), Healthy: r.Healthy})
 	}
-	for _, id := range f.Silent {
-		w.Silent = append(w.Silent, string(id))
+	for _, s := range f.Silent {
+		w.Silent = append(w.Silent, string(s.Node)) // for older software
+		out := &peerpb.Silence{Node: string(s.Node), Since: nanos(s.Since), Cause: string(s.Cause)}
+		for _, i := range s.Went {
+			out.Went = append(out.Went, &peerpb.Inherited{Node: string(i.Node), Partitions: uint32(i.Partitions)})
+		}
+		w.Silences = append(w.Silences, out)
+	}
+	for _, d := range f.Differs {
+		w.Differs = append(w.Differs, &peerpb.Difference{Node: string(d.Node), Key: d.Key})
 	}
 }
 
@@ -138,8 +154,20 @@ func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
 	for _, r := range w.GetRooms() {
 		f.Rooms = append(f.Rooms, ownership.AppRoom{App: ownership.AppID(r.GetApp()), Room: int(r.GetRoom()), Healthy: r.GetHealthy()})
 	}
-	for _, id := range w.GetSilent() {
-		f.Silent = append(f.Silent, ownership.NodeID(id))
+	for _, s := range w.GetSilences() {
+		in := ownership.Silence{Node: ownership.NodeID(s.GetNode()), Since: moment(s.GetSince()), Cause: ownership.Cause(s.GetCause())}
+		for _, i := range s.GetWent() {
+			in.Went = append(in.Went, ownership.Inherited{Node: ownership.NodeID(i.GetNode()), Partitions: int(i.GetPartitions())})
+		}
+		f.Silent = append(f.Silent, in)
+	}
+	if len(f.Silent) == 0 { // a leader of older software tells names only
+		for _, id := range w.GetSilent() {
+			f.Silent = append(f.Silent, ownership.Silence{Node: ownership.NodeID(id)})
+		}
+	}
+	for _, d := range w.GetDiffers() {
+		f.Differs = append(f.Differs, ownership.Difference{Node: ownership.NodeID(d.GetNode()), Key: d.GetKey()})
 	}
 	return f
 }

@@ -20,17 +20,19 @@ import (
 // Config says how one app reaches Graph's calls API. Both addresses come from
 // the configuration only, never from a notification.
 type Config struct {
-	BaseURL          string                // such as https://graph.microsoft.com/v1.0; http only on loopback
-	TokenURL         string                // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
-	ClientID         string                // the app's id at the token endpoint
-	ClientSecretFile string                // read at every token fetch, so a rotated secret needs no restart
-	ClientSecret     string                // of the environment; it goes before the file
-	Scope            string                // empty: the origin of BaseURL + "/.default"
-	AttemptTimeout   time.Duration         // of one HTTP attempt; zero: 4 s
-	Transport        http.RoundTripper     // nil: one of its own
-	Now              func() time.Time      // for the life of tokens; nil: time.Now
-	Logger           *slog.Logger          // nil: discard
-	Metrics          prometheus.Registerer // nil: none
+	BaseURL          string            // such as https://graph.microsoft.com/v1.0; http only on loopback
+	TokenURL         string            // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
+	ClientID         string            // the app's id at the token endpoint
+	ClientSecretFile string            // read at every token fetch, so a rotated secret needs no restart
+	ClientSecret     string            // of the environment; it goes before the file
+	Scope            string            // empty: the origin of BaseURL + "/.default"
+	AttemptTimeout   time.Duration     // of one HTTP attempt; zero: 4 s
+	Transport        http.RoundTripper // nil: one of its own
+	// Wrap goes around the transport, to watch it; nil: nothing does.
+	Wrap    func(http.RoundTripper) http.RoundTripper
+	Now     func() time.Time      // for the life of tokens; nil: time.Now
+	Logger  *slog.Logger          // nil: discard
+	Metrics prometheus.Registerer // nil: none
 }
 
 // Permit says on whose authority an action is taken. The zero Permit always
@@ -43,6 +45,9 @@ type Permit struct {
 	// stops the action and comes back unchanged: so a node that lost its lease
 	// stops between two attempts.
 	Check func() error
+	// Heard is told of every attempt that went out: the status, 0 without a response, and
+	// how long it took. It may be nil.
+	Heard func(status int, took time.Duration)
 }
 
 // AnswerPayload is what an answer says.
@@ -110,6 +115,9 @@ func NewCalls(c Config) (*Calls, error) {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost, t.MaxResponseHeaderBytes = 64, maxResponse
 		c.Transport = t
+	}
+	if c.Wrap != nil {
+		c.Transport = c.Wrap(c.Transport)
 	}
 	if _, err := c.Secret(c.Logger); err != nil {
 		return nil, err

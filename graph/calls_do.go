@@ -121,7 +121,9 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 			req.GetBody = last.open
 		}
 	}
+	sent := time.Now()
 	res, err := c.client.Do(req)
+	may.heard(res, sent)
 	if err != nil {
 		if refused := last.verdict(); refused != nil {
 			return nil, "", refused
@@ -148,6 +150,17 @@ func (c *Calls) once(ctx context.Context, a action, may Permit) ([]byte, string,
 	_ = json.Unmarshal(body, &said) // without a readable code the status alone counts
 	return nil, token, &CallError{Op: a.op, Call: a.call, Kind: kindOf(res.StatusCode), Status: res.StatusCode,
 		Code: plainCode(said.Error.Code, token), RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now())}
+}
+
+func (p Permit) heard(res *http.Response, sent time.Time) {
+	if p.Heard == nil {
+		return
+	}
+	status := 0
+	if res != nil {
+		status = res.StatusCode
+	}
+	p.Heard(status, time.Since(sent))
 }
 
 // attemptTime leaves room for a second attempt: at most half of what is left,

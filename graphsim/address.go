@@ -68,7 +68,7 @@ func (c *Cloud) webhook(k *call, repeat bool) (spot, bool) {
 			region = names[k.dice.n(len(names))]
 		}
 	}
-	t, ok := c.places.pick(region, k.dice)
+	t, ok := c.places.nearest(region, k.dice)
 	return spot{url: strings.TrimRight(t.URL, "/") + c.cfg.WebhookPath, node: t.Node, region: t.Region, kind: hopNode}, ok
 }
 

@@ -46,6 +46,7 @@ type draft struct {
 // course is what becomes of a call.
 type course struct {
 	firstPost  time.Time
+	landed     string    // region of the node that the first notification was posted to first
 	invited    bool      // it rang on its host's callback URI
 	answeredAt time.Time // an answer that was in time
 	rejectedAt time.Time

@@ -70,6 +70,9 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 		ledger:  newLedger(),
 		bots:    map[string]*Bot{},
 	}
+	if cfg.Journeys {
+		c.ledger.journeys = map[string]*Journey{}
+	}
 	c.ledger.past.gaveUp = cfg.GaveUp
 	if err := errors.Join(c.SetTargets(cfg.Targets), c.SetRegionURLs(cfg.RegionURLs)); err != nil {
 		_ = listener.Close() // it served nothing

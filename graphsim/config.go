@@ -15,6 +15,7 @@ type Target struct {
 	Node   string
 	URL    string  // base URL of the node's public door, such as http://127.0.0.1:8443
 	Weight float64 // how often the name resolves to it within its region; 0: by place in the list
+	Down   bool    // health checks fail: names resolve to it only where they must
 }
 
 // App is one bot registration at the cloud.
@@ -55,6 +56,7 @@ type Config struct {
 	ServeTLS    *tls.Config  // of the cloud's own endpoints and the bots' doors; nil: plain http, which Tandem takes from loopback only
 	Logger      *slog.Logger // default: discard
 	Remember    bool         // keep the fate of every call, see Fates
+	Journeys    bool         // keep the way of every notification, see Journeys
 	// GaveUp reports whether a node noted that its bot did not reply in time about a
 	// call: it cannot know what the bot made of the message. nil: none ever does.
 	GaveUp func(node, call string) bool

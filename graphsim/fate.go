@@ -9,8 +9,13 @@ import (
 // against it.
 type Fate struct {
 	App        string
+	Near       string    // the region that its caller is near
+	Landed     string    // the region whose node its first notification was posted to first
+	Region     string    // of the callback URI that it was answered with
+	RangAt     time.Time // the first POST about it began; zero: none did
 	Claimed    bool      // its first notification was answered with 2xx
 	AnsweredAt time.Time // the cloud took an answer; zero: none
+	HungUp     bool      // its caller hung up while it rang
 	OverAt     time.Time // the cloud knows it no more since; zero: it lives
 	Told       bool      // its end was told, and answered with 2xx
 }
@@ -29,7 +34,7 @@ func (c *Cloud) Fates() map[string]Fate {
 }
 
 func (k *call) fate() Fate {
-	f := Fate{App: k.app.ID, AnsweredAt: k.answeredAt, Told: k.end != nil && k.end.okSeq != 0}
+	f := Fate{App: k.app.ID, Near: k.origin.Near, Landed: k.landed, Region: k.home, RangAt: k.firstPost, HungUp: k.hungUp, AnsweredAt: k.answeredAt, Told: k.end != nil && k.end.okSeq != 0}
 	if k.over {
 		f.OverAt = k.overSince
 	}

@@ -30,7 +30,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) send(message string) *notice {
 	n := &notice{call: s.call, what: message, first: message == "incoming"}
 	s.cloud.ledger.enter(n, "body of "+message, message)
-	s.cloud.ledger.posting([]*notice{n}, "n1")
+	s.cloud.ledger.posting([]*notice{n}, spot{node: "n1"})
 	return n
 }
 

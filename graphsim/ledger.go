@@ -23,13 +23,14 @@ type ledger struct {
 	handshakes, duplicates, retries int
 	invited                         int
 	redirects, hopsMax              PerKind
-	responses                       map[string]int
+	responses, refusals             map[string]int
 	decisions                       []time.Duration
 	strays                          noted
-	unknown                         noted             // hand-overs of nothing that was sent
-	past                            totals            // of calls that are forgotten
-	fates                           map[string]Fate   // theirs, where Config.Remember asks for them
-	untold                          map[string]bool   // those of them whose end no router took
+	unknown                         noted           // hand-overs of nothing that was sent
+	past                            totals          // of calls that are forgotten
+	fates                           map[string]Fate // theirs, where Config.Remember asks for them
+	untold                          map[string]bool // those of them whose end no router took
+	journeys                        map[string]*Journey
 	chains                          map[string]*chain // records of forgotten calls, by chain
 	changed                         chan struct{}     // closed at the next observation; nil: nobody waits
 }
@@ -39,6 +40,7 @@ func newLedger() *ledger {
 		calls:     map[string]*call{},
 		notices:   map[string]*notice{},
 		responses: map[string]int{},
+		refusals:  map[string]int{},
 		past:      totals{report: Report{Summary: Summary{CallsByNode: map[string]int{}}}, deaths: map[string][]mark{}, fenced: map[string][]mark{}, paused: map[string][]mark{}, woke: map[string][]mark{}},
 		fates:     map[string]Fate{},
 		untold:    map[string]bool{},
@@ -156,8 +158,8 @@ func (l *ledger) enter(n *notice, body string, messages ...string) {
 	}
 }
 
-// posting notes that a POST begins; node is empty when it is not known.
-func (l *ledger) posting(notices []*notice, node string) {
+// posting notes that a POST begins; the node is empty when it is not known.
+func (l *ledger) posting(notices []*notice, at spot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seq := l.next()
@@ -165,8 +167,11 @@ func (l *ledger) posting(notices []*notice, node string) {
 		if n.sentSeq == 0 {
 			n.sentSeq = seq
 		}
-		if _, ok := n.posted[node]; !ok {
-			n.posted[node] = seq
+		if _, ok := n.posted[at.node]; !ok {
+			n.posted[at.node] = seq
+		}
+		if n.first && n.call.landed == "" {
+			n.call.landed = at.region
 		}
 	}
 }
@@ -244,6 +249,7 @@ func (l *ledger) done(s *sighting, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.status, s.doneSeq = status, l.next()
+	l.handedOver(s, status)
 }
 
 // count changes counters under the lock.

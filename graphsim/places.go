@@ -79,22 +79,47 @@ func (p *places) names() []string {
 }
 
 // pick resolves a region's name to one of its nodes, the first ones more often:
-// GeoDNS answers are cached, so the spread is never even. A region without
-// nodes resolves to any node.
+// GeoDNS answers are cached, so the spread is never even. Nodes that are down get
+// nothing while another one of the region is up. A region without nodes resolves to
+// any node.
 func (p *places) pick(region string, d *dice) (Target, bool) {
-	p.mu.RLock()
-	var near []Target
-	for _, t := range p.targets {
-		if t.Region == region {
-			near = append(near, t)
-		}
+	near := p.in(func(t Target) bool { return t.Region == region })
+	if up := p.in(func(t Target) bool { return t.Region == region && !t.Down }); len(up) > 0 {
+		near = up
 	}
 	if len(near) == 0 {
-		near = append(near, p.targets...)
+		near = p.in(func(Target) bool { return true })
 	}
-	p.mu.RUnlock()
-	i := d.weighted(len(near), func(i int) float64 {
-		if w := near[i].Weight; w > 0 {
+	return oneOf(near, d)
+}
+
+// nearest resolves the registered name from near a region: where all of it is down, the
+// name leads to the other regions.
+func (p *places) nearest(region string, d *dice) (Target, bool) {
+	if len(p.in(func(t Target) bool { return t.Region == region && !t.Down })) == 0 {
+		if up := p.in(func(t Target) bool { return !t.Down }); len(up) > 0 {
+			return oneOf(up, d)
+		}
+	}
+	return p.pick(region, d)
+}
+
+// in returns the targets that fit.
+func (p *places) in(fits func(Target) bool) (some []Target) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, t := range p.targets {
+		if fits(t) {
+			some = append(some, t)
+		}
+	}
+	return some
+}
+
+// oneOf draws a target by weight, or by its place.
+func oneOf(some []Target, d *dice) (Target, bool) {
+	i := d.weighted(len(some), func(i int) float64 {
+		if w := some[i].Weight; w > 0 {
 			return w
 		}
 		return math.Pow(0.7, float64(i))
@@ -102,7 +127,7 @@ func (p *places) pick(region string, d *dice) (Target, bool) {
 	if i < 0 {
 		return Target{}, false
 	}
-	return near[i], true
+	return some[i], true
 }
 
 // resolve finds whose URL this is. A region's URL goes to one of its nodes,

@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,10 +81,11 @@ func (p parcel) what() string {
 }
 
 // exchange is one request and its response. A redirect gives its Location.
-func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) (reply, string) {
-	c.ledger.posting(p.notices, at.node)
+func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) (r reply, redirect string) {
+	defer func() { c.passed(p, at, r) }()
+	c.ledger.posting(p.notices, at)
 	c.tell(p.call, p.call.dc, at.node, strings.ToLower(method)+" "+p.what())
-	r := reply{start: time.Now()}
+	r.start = time.Now()
 	var body io.Reader
 	if method == http.MethodPost {
 		body = strings.NewReader(p.body)
@@ -110,18 +112,31 @@ func (c *Cloud) exchange(ctx context.Context, p parcel, at spot, method string) 
 	}
 	took := time.Since(r.start)
 	r.status, r.body, r.after = resp.StatusCode, string(text), resp.Header.Get("Retry-After")
-	redirect := ""
 	switch r.status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		redirect = resp.Header.Get("Location")
 	}
 	c.ledger.count(func(l *ledger) {
 		l.responses[strconv.Itoa(r.status)]++
+		if r.status >= http.StatusInternalServerError {
+			l.refusals[strings.TrimSpace(strconv.Itoa(r.status)+" "+refusalCode(r.body))]++
+		}
 		if redirect != "" && !p.legacy && !p.midcall {
 			l.decisions = sample(l.decisions, took)
 		}
 	})
 	return r, redirect
+}
+
+// refusalCode reads {"error":{"code":…}}, as the calling API of the cloud writes it, too.
+func refusalCode(body string) string {
+	var told struct {
+		Error struct {
+			Code string `json:"code"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal([]byte(body), &told) // a body of another form has no code
+	return told.Error.Code
 }
 
 // follow resolves a Location and counts the hop by its kind.

@@ -69,6 +69,7 @@ type Allowed struct {
 	Clashed      int            `json:"clashed"`       // answers refused because another region had answered: allowed, the answer of one counts
 	Retries      int            `json:"retries"`       // POSTs repeated after a failure
 	Responses    map[string]int `json:"responses"`     // statuses of all POSTs, "none" where there was no response
+	Refusals     map[string]int `json:"refusals"`      // the statuses from 500 on, with the code of the error in the body
 	GroupsSplit  int            `json:"groups_split"`  // live calls of one meeting and region on different nodes: told, not judged
 	PairsBeside  int            `json:"pairs_beside"`  // paired invites on one node: told, not judged
 	Abandoned    int            `json:"abandoned"`     // calls cut off by the end of the run: not judged

@@ -103,6 +103,7 @@ func (c *Cloud) Report() Report {
 	r.Invited = l.invited
 	r.Handshakes, r.Redirects, r.HopsMax = l.handshakes, l.redirects, l.hopsMax
 	r.DuplicatesSent, r.Retries, r.Responses = l.duplicates, l.retries, maps.Clone(l.responses)
+	r.Refusals = maps.Clone(l.refusals)
 	r.StrayHops, r.Misrouted = l.strays.count, r.Misrouted+l.unknown.count
 	for _, s := range slices.Concat(l.strays.first, l.unknown.first) {
 		r.violation("%s", s)

@@ -32,6 +32,7 @@ type cloudSettings struct {
 	Targets                   []graphsim.Target
 	Seed                      uint64
 	Astray                    float64
+	Willing                   bool // the bots refuse nothing: a 503 is the router's
 }
 
 // order is one line to the cloud, report one line back.
@@ -42,11 +43,13 @@ type (
 		Rotate  bool              // sign with a new key from now on
 		Targets []graphsim.Target // what the public names resolve to from now on
 		Settle  bool              // wait until all calls are over, then report
+		Fates   bool              // tell of each call, too
 	}
 	answer struct {
 		OpenIDURL, TokenURL, GraphURL string
 		Bots                          map[string]string // node to the URL of its bot
 		Report                        graphsim.Report
+		Fates                         map[string]graphsim.Fate
 		Err                           string
 	}
 )
@@ -89,7 +92,7 @@ func runCloud(settingsFile string, in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return err
 		}
-		a.Err = ""
+		a.Err, a.Fates = "", nil
 		switch {
 		case o.Run > 0:
 			if err := <-load; err != nil {
@@ -109,7 +112,9 @@ func runCloud(settingsFile string, in io.Reader, out io.Writer) error {
 				a.Err = err.Error()
 			}
 		}
-		a.Report = cloud.Report()
+		if a.Report = cloud.Report(); o.Fates {
+			a.Fates = cloud.Fates()
+		}
 	}
 }
 
@@ -141,6 +146,9 @@ func (s cloudSettings) config() (graphsim.Config, error) {
 	}
 	rates := graphsim.Unkind()
 	rates.Astray = s.Astray
+	if s.Willing {
+		rates.BotFails = 0
+	}
 	rates.Wander = 0.1 // the rules name a region for every call
 	return graphsim.Config{
 		Listen: s.Listen, Targets: s.Targets, RegionURLs: s.RegionURLs, Seed: s.Seed, Rates: &rates, Capacity: capacity,
@@ -149,6 +157,7 @@ func (s cloudSettings) config() (graphsim.Config, error) {
 		// once a minute, so that a flood of them costs nothing.
 		Switches: graphsim.Switches{KeepKey: true},
 		Timings:  graphsim.Timings{TalkMin: time.Second, TalkMax: 5 * time.Second},
+		Remember: true,
 		TLS:      &tls.Config{RootCAs: roots},
 		ServeTLS: &tls.Config{Certificates: []tls.Certificate{pair}},
 	}, nil
@@ -220,6 +229,15 @@ func (c *cloud) tell(o order) graphsim.Report {
 		c.t.Fatalf("giving the cloud an order: %v", err)
 	}
 	return c.hear().Report
+}
+
+// fates tells of each call since the beginning.
+func (c *cloud) fates() map[string]graphsim.Fate {
+	c.t.Helper()
+	if err := c.orders.Encode(order{Fates: true}); err != nil {
+		c.t.Fatalf("giving the cloud an order: %v", err)
+	}
+	return c.hear().Fates
 }
 
 func (c *cloud) hear() answer {

@@ -138,6 +138,17 @@ func (m *machine) kill() {
 	<-m.ended
 }
 
+// freeze stops the process where it stands; thaw lets it go on.
+func (m *machine) freeze() { m.signal(syscall.SIGSTOP) }
+func (m *machine) thaw()   { m.signal(syscall.SIGCONT) }
+
+func (m *machine) signal(what syscall.Signal) {
+	m.t.Helper()
+	if err := m.process.Process.Signal(what); err != nil {
+		m.t.Fatalf("sending %s to %s: %v", what, m.name, err)
+	}
+}
+
 // terminate asks the node to stop.
 func (m *machine) terminate() {
 	_ = m.process.Process.Signal(syscall.SIGTERM) // whether it was there shows in stop

@@ -24,6 +24,7 @@ type layout struct {
 	each    int     // nodes of a region
 	astray  float64 // of later notifications, how many come in another region
 	known   bool    // the regions read of each other at their admin doors
+	hard    bool    // no region ever stands in for another
 }
 
 var twoRegions = layout{regions: []string{"emea", "amer"}, each: 3}
@@ -97,7 +98,7 @@ func build(t *testing.T, l layout) *stage {
 	must(t, s.net.command(t.Context(), "cloud", binary, "tls", "public", "--dir", in(""), "--name", "cloud", "--host", cloudAddress))
 	s.cloud = startCloud(t, s.net, cloudSettings{
 		Listen: cloudAddress + ":443", CertFile: in("cloud.pem"), KeyFile: in("cloud-key.pem"), CAFile: in("ca.pem"),
-		RegionURLs: urls, Astray: s.astray,
+		RegionURLs: urls, Astray: s.astray, Willing: s.hard,
 		Targets: s.targets(), Seed: uint64(time.Now().UnixNano()),
 	})
 	s.tell("the calling cloud serves %s", s.cloud.first.GraphURL)
@@ -130,11 +131,7 @@ func build(t *testing.T, l layout) *stage {
 func (s *stage) targets() []graphsim.Target {
 	var all []graphsim.Target
 	for _, m := range s.machines {
-		t := graphsim.Target{Region: m.region, Node: m.name, URL: "https://" + m.address + ":8443"}
-		if m.killed {
-			t.Weight = 1e-9
-		}
-		all = append(all, t)
+		all = append(all, graphsim.Target{Region: m.region, Node: m.name, URL: "https://" + m.address + ":8443", Down: m.killed})
 	}
 	return all
 }
@@ -160,7 +157,7 @@ apps:
     graph: {base_url: %q, token_url: %q, client_secret_file: %q}
 rules:
 %s`, first.OpenIDURL, graphsim.IssuerBotFramework, graphsim.IssuerGraph, appID,
-		first.Bots[m.name], first.Bots[m.name]+"health", first.GraphURL, first.TokenURL, secret, s.rules())
+		first.Bots[m.name], first.Bots[m.name]+"health", first.GraphURL, first.TokenURL, secret, s.rules(s.hard))
 	for name, body := range map[string]string{secret: appSecret, file: text} {
 		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
 			s.t.Fatal(err)
@@ -170,12 +167,19 @@ rules:
 }
 
 // rules name a region for every call.
-func (s *stage) rules() string {
-	text := "  - {when: 'call.source.countryCode in [\"US\", \"CA\"]', region: amer}\n"
-	if slices.Contains(s.regions, "apac") {
-		text += "  - {when: 'call.source.region == \"apac\"', region: apac}\n"
+func (s *stage) rules(hard bool) string {
+	more := ""
+	if hard {
+		more = ", residency: hard"
 	}
-	return text + "  - {when: 'true', region: emea}\n"
+	rule := func(when, region string) string {
+		return fmt.Sprintf("  - {when: '%s', region: %s%s}\n", when, region, more)
+	}
+	text := rule(`call.source.countryCode in ["US", "CA"]`, "amer")
+	if slices.Contains(s.regions, "apac") {
+		text += rule(`call.source.region == "apac"`, "apac")
+	}
+	return text + rule("true", "emea")
 }
 
 // form starts the nodes and joins them: the first of each region founds it,

@@ -22,8 +22,8 @@ func (n *Node) openAdmin(context.Context) error {
 	d, err := admin.New(cfg, admin.Deps{
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
 		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys, Elsewhere: n.regions,
-		Ledger: adminLedger{n}, Rulebook: adminRules{n}, Evacuations: evacuations{n}, Rules: ruling{n}.mark,
-		Checks: n.checks(), Metrics: n.cfg.Registry, Logger: n.log,
+		Ledger: adminLedger{n}, Rulebook: adminRules{n}, Evacuations: evacuations{n}, Captures: captures{n}, Rules: ruling{n}.mark, Trails: trails{n},
+		Checks: n.checks(), Config: n.cfg.shown, Metrics: n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -99,10 +99,12 @@ func (n *Node) warnings() []string {
 		if n.rules.Newest().Number > 0 && slices.Contains([]string{"rules", "pins", "tables"}, d.Key) {
 			continue // nobody goes by them
 		}
-		w = append(w, fmt.Sprintf("%s of node %s differs from this leader's: it must be equal on all nodes of the region", d.Key, d.Node))
+		w = append(w, fmt.Sprintf("%s of node %s differs from the leader's: it must be equal on all nodes of the region", d.Key, d.Node))
 	}
-	if t := n.diskTrouble(); t != "" {
-		w = append(w, t)
+	for _, t := range []string{n.diskTrouble(), n.spaceTrouble()} {
+		if t != "" {
+			w = append(w, t)
+		}
 	}
 	if err := n.table.Err(); err != nil {
 		w = append(w, err.Error())
@@ -144,6 +146,11 @@ func (n *Node) explain(ctx context.Context, ask ownership.Supposed) (api.Explana
 		}
 		if k.Owner != nil {
 			out.Steps = append(out.Steps, api.ExplainStep{Name: "route", OK: true, Text: fmt.Sprintf("owner %s, partition %d, epoch %d", k.Owner.Node, k.Owner.Partition, k.Owner.Epoch)})
+			for _, s := range n.region.Fitness().Silent {
+				if s.Node == k.Owner.Node {
+					out.Steps = append(out.Steps, api.ExplainStep{Name: "owner", Text: s.Text(0)})
+				}
+			}
 		}
 		out.Calls = append(out.Calls, e)
 	}

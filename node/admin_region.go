@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tandem/admin/api"
 	"tandem/cluster"
+	"tandem/ownership"
 	"tandem/store"
 )
 
@@ -29,12 +31,12 @@ type adminCluster struct {
 
 func (c adminCluster) Peers() []api.Peer {
 	var all []api.Peer
-	here := c.Cluster.Status()
+	here, silent := c.Cluster.Status(), c.Fitness().Silent
 	for _, p := range here.Peers {
-		// Only the leader hears from everybody.
+		// The leader hears from everybody, and tells whoever hears it.
 		peer := api.Peer{
 			ID: p.ID, Address: p.Addr, Voter: p.Voter, Leader: p.Leader,
-			Known: here.State == "leader" || p.Self, Healthy: p.Leased || p.Self && here.Leased,
+			Known: here.Leased || p.Self, Healthy: here.Leased && !slices.ContainsFunc(silent, func(s ownership.Silence) bool { return s.Node == p.ID }),
 		}
 		if p.HeardAgo > 0 {
 			peer.LastContact = p.HeardAgo.Round(time.Millisecond).String()

@@ -93,7 +93,7 @@ func (l ledger) open() bool {
 // get it applied: its dispatcher keeps it for the next start.
 func (l ledger) Do(ctx context.Context, act ownership.Act) (*ownership.Outcome, error) {
 	if !l.open() {
-		return nil, fmt.Errorf("applying %T: this node is still starting: %w", act, ownership.ErrNoLeader)
+		return nil, fmt.Errorf("%s: this node is still starting: %w", ownership.Doing(act), ownership.ErrNoLeader)
 	}
 	if _, ok := act.(ownership.TakeUp); ok && l.n.table.Format() < ownership.FormatReservations {
 		return nil, nil // a region of older software has no reservations: nobody can reclaim an orphan
@@ -137,7 +137,7 @@ func (n *Node) openRegion(ctx context.Context) error {
 		Quiesce:      n.dispatcher.Quiesce,
 		Memory:       n.dispatcher.MemoryOf,
 		Recall:       n.takeMemory,
-		Consult:      ruling{n}.consulted,
+		Consult:      trails{n}.consulted,
 		Fatal:        n.fatal,
 	})
 	if err != nil {
@@ -164,7 +164,7 @@ func (n *Node) relayed(ctx context.Context, h ownership.HandOver) (ownership.Rep
 func (n *Node) letter(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-n.opened:
-		n.door.Letters().ServeHTTP(w, r)
+		n.letters.ServeHTTP(w, r)
 	default:
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -201,12 +201,12 @@ func (n *Node) openDoor(context.Context) error {
 	}
 	door, err := webhook.New(cfg, webhook.Deps{
 		Tokens: n.tokens, Table: n.region, Dispatcher: n.dispatcher, Regions: abroad{n.regions, n.region},
-		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry,
+		Healthy: n.healthy, Handles: n.handles, Identity: n.table.Identity, Logger: n.log, Metrics: n.cfg.Registry, Steps: n.trail, Traces: n.traces,
 	})
 	if err != nil {
 		return fmt.Errorf("building the public door: %w", err)
 	}
-	n.door = door
+	n.door, n.letters = door, n.traces.Door("letter", false, door.Letters())
 	n.rules.Serve(func(c *policy.Compiled) { door.SetPolicy(c.Rules, c.Pins) })
 	close(n.opened)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/graphsim"
 	"tandem/ownership"
@@ -52,6 +53,8 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	secrets["the webhook's token"] = token
 	secrets["its signature"] = token[strings.LastIndex(token, ".")+1:]
 
+	_, err = client.Log{Client: door}.Set(t.Context(), api.LogAsk{Node: x.name}) // each step is a line
+	must(t, err)
 	// A plain load, then everything that goes wrong.
 	s.kept(s.run(graphsim.Load{Rate: 50, MaxCalls: 15}))
 	body := strings.Replace(sample(t, incoming, newCall()), `"requestedModalities"`, `"meetingInfo":{"@odata.type":"#microsoft.graph.tokenMeetingInfo","token":"`+canaryMeeting+`"},"requestedModalities"`, 1)
@@ -92,7 +95,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	pages := 0
 	for _, path := range []string{
 		"/metrics", "/livez", "/readyz?verbose", "/v1/status", "/v1/guarantees", "/v1/nodes", "/v1/partitions", "/v1/calls?limit=1000",
-		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/whoami",
+		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/log", "/v1/whoami",
 		"/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/console/", "/v1/openapi.json",
 	} {
 		if a := hear(s.send("GET", "http://"+x.admin+path, "", map[string]string{"Authorization": "Bearer " + canaryAdmin})); a.status == http.StatusOK {
@@ -115,7 +118,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	must(t, door.SaveSnapshot(t.Context(), heard))
 
 	log := s.log.all()
-	if !strings.Contains(log, `"level":"DEBUG"`) || len(log) < 10_000 {
+	if !strings.Contains(log, `"level":"DEBUG"`) || !strings.Contains(log, `"step":"hand-over"`) || len(log) < 10_000 {
 		t.Error("the log says too little to show anything")
 	}
 	for name, secret := range secrets {

@@ -73,7 +73,7 @@ func (n *Node) makeDispatcher(c Config) (*bot.Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Leased = ledger{n}.leased
+	cfg.Leased, cfg.Steps, cfg.Traces = ledger{n}.leased, n.trail, n.traces
 	for i, a := range c.Apps {
 		if err := n.reach(&cfg.Apps[i], c.Bot, a); err != nil {
 			return nil, fmt.Errorf("reading apps[%d]: %w", i, err)
@@ -95,7 +95,9 @@ func (n *Node) reach(app *bot.App, here bot.Bot, a App) error {
 		}
 		n.botSecrets[a.ID] = &atomic.Value{}
 		n.botSecrets[a.ID].Store(secret)
-		over, err := bot.NewHTTPBot(a.httpBot(func() string { return n.botSecrets[a.ID].Load().(string) }))
+		cfg := a.httpBot(func() string { return n.botSecrets[a.ID].Load().(string) })
+		cfg.Wrap = n.watched("bot")
+		over, err := bot.NewHTTPBot(cfg)
 		if err != nil {
 			return err
 		}
@@ -106,7 +108,7 @@ func (n *Node) reach(app *bot.App, here bot.Bot, a App) error {
 		return nil // no credentials: the bot alone acts on its calls
 	}
 	cfg := a.graphConfig()
-	cfg.Logger, cfg.Metrics = n.log, n.cfg.Registry
+	cfg.Logger, cfg.Metrics, cfg.Wrap = n.log, n.cfg.Registry, n.watched("Graph")
 	calls, err := graph.NewCalls(cfg)
 	if err != nil {
 		return err

@@ -85,6 +85,9 @@ func deploy(t *testing.T, p plan) *stage {
 	}
 	s := &stage{t: t, plan: p, dir: t.TempDir(), log: newJournal(), founded: map[string]bool{}}
 	t.Cleanup(func() {
+		for _, twice := range s.log.malformed() {
+			t.Errorf("a line of the log is no JSON, or has a key twice: %s", twice)
+		}
 		if t.Failed() {
 			t.Logf("the nodes' last words:\n%s", s.log.tail(60))
 		}
@@ -252,7 +255,7 @@ func (s *stage) aim(seats ...*seat) {
 	for i, x := range s.seats {
 		targets[i] = graphsim.Target{Region: x.region, Node: x.name, URL: x.base()}
 		if !slices.Contains(seats, x) {
-			targets[i].Weight = 1e-9
+			targets[i].Down = true
 		}
 	}
 	must(s.t, s.cloud.SetTargets(targets))

@@ -3,12 +3,15 @@ package node
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tandem/bot"
 	"tandem/graphsim"
@@ -36,6 +39,21 @@ func (j *journal) all() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
+}
+
+// malformed returns lines that should be JSON with each key once, and are not. What does not
+// begin as an object are the last words of a process.
+func (j *journal) malformed() (all []string) {
+	for line := range strings.Lines(j.all()) {
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		d := jsontext.NewDecoder(strings.NewReader(line)) // it takes no key twice
+		if _, err := d.ReadValue(); err != nil {
+			all = append(all, fmt.Sprintf("%v: %s", err, line))
+		}
+	}
+	return all
 }
 
 // tail is the last lines.

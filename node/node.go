@@ -32,6 +32,7 @@ import (
 
 // Node is one running node. Make it with Start.
 type Node struct {
+	follow
 	cfg       Config
 	log       *slog.Logger
 	level     *slog.LevelVar
@@ -52,7 +53,8 @@ type Node struct {
 	outbound   []outbound // the apps' clients at Graph
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
 	// its values change with a reload.
-	botSecrets map[string]*atomic.Value
+	botSecrets  map[string]*atomic.Value
+	ownRegistry bool // the metrics are this node's own, so raft's are in it, too
 
 	publicAddr, adminAddr string
 
@@ -87,14 +89,15 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.Logger == nil {
 		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
 	}
-	if c.Registry == nil {
+	ownRegistry := c.Registry == nil
+	if ownRegistry {
 		c.Registry = prometheus.NewRegistry()
 		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	if c.Fatal == nil {
 		c.Fatal = func(error) { os.Exit(1) }
 	}
-	n.cfg, n.log = c, c.Logger
+	n.cfg, n.log, n.ownRegistry = c, c.Logger, ownRegistry
 	defer func() {
 		if err != nil {
 			// What did start must not linger: the process may try again.
@@ -105,7 +108,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openTraces, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

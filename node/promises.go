@@ -17,6 +17,10 @@ import (
 // told; at three times that the node ends by itself (cluster.stalled_disk).
 const slowDisk = time.Second
 
+// scarceDisk is how little space an operator is told of: the raft log takes it in pieces
+// of 64 MiB.
+const scarceDisk = 256 << 20
+
 // promises are those that only the whole node can judge; the admin door adds its
 // own. Each is looked at anew, from memory, at every question.
 func (n *Node) promises() []api.Promise {
@@ -64,6 +68,14 @@ func diskTroubleOf(s cluster.Status) string {
 		return "the data directory takes no writes: " + s.DiskTrouble
 	case s.DiskAge > slowDisk:
 		return fmt.Sprintf("the disk has not answered for %v", s.DiskAge.Round(100*time.Millisecond))
+	}
+	return ""
+}
+
+// spaceTrouble says that the disk is nearly full; empty: it is not, or nobody can tell.
+func (n *Node) spaceTrouble() string {
+	if free, err := n.store.Free(); err == nil && free < scarceDisk {
+		return fmt.Sprintf("the disk of the data directory has only %d MiB left: make space, without it this node takes no entry of the log", free>>20)
 	}
 	return ""
 }

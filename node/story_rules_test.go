@@ -74,21 +74,21 @@ func TestRulesTravel(t *testing.T) {
 	if got := s.goes(emea, tenantOf(0)); got != "amer" {
 		t.Fatalf("by the rules of the file a call goes %s", got)
 	}
-	now, err := door.Rules(t.Context())
+	now, err := door.Rules().Now(t.Context())
 	must(t, err)
 	if now.Number != 0 || !strings.Contains(now.Text, tenantOf(0)) || len(now.Nodes) != 3 || !now.Nodes[2].Same {
 		t.Errorf("before anything was set the door says %+v", now)
 	}
 
 	bad := "rules:\n  - {when: 'true', region: emea}\n  - {when: 'call.tennant == \"x\"', region: emea}\n"
-	if _, err := door.SetRules(t.Context(), api.RulesAsk{Text: bad}); err == nil || !strings.Contains(err.Error(), "region rule 2 (line 3): line 1, column 5: undefined field 'tennant'") {
+	if _, err := door.Rules().Set(t.Context(), api.RulesAsk{Text: bad}); err == nil || !strings.Contains(err.Error(), "region rule 2 (line 3): line 1, column 5: undefined field 'tennant'") {
 		t.Errorf("a bad document gets %v", err)
 	}
-	if _, err := door.SetRules(t.Context(), api.RulesAsk{Text: "rules: [{when: 'true', region: apac}]"}); err == nil || !strings.Contains(err.Error(), `region "apac"`) {
+	if _, err := door.Rules().Set(t.Context(), api.RulesAsk{Text: "rules: [{when: 'true', region: apac}]"}); err == nil || !strings.Contains(err.Error(), `region "apac"`) {
 		t.Errorf("a region that nobody knows gets %v", err)
 	}
 	first := `rules: [{when: 'call.tenant == "` + tenantOf(1) + `"', region: amer}]`
-	set, err := door.SetRules(t.Context(), api.RulesAsk{Text: first, Note: "tenant 1 moves"})
+	set, err := door.Rules().Set(t.Context(), api.RulesAsk{Text: first, Note: "tenant 1 moves"})
 	must(t, err)
 	if set.Number != 1 || set.By != "alice" || set.Origin != "emea" {
 		t.Errorf("set were %+v", set)
@@ -99,7 +99,7 @@ func TestRulesTravel(t *testing.T) {
 			t.Errorf("at %s the calls go %s and %s", x.name, a, b)
 		}
 	}
-	if _, err := s.seat("emea-1").api().SetRules(t.Context(), api.RulesAsk{Text: "rules: []"}); err == nil || !strings.Contains(err.Error(), "the newest are rules 1, not 0") {
+	if _, err := s.seat("emea-1").api().Rules().Set(t.Context(), api.RulesAsk{Text: "rules: []"}); err == nil || !strings.Contains(err.Error(), "the newest are rules 1, not 0") {
 		t.Errorf("who did not see rules 1 hears %v", err)
 	}
 	status, err := door.Status(t.Context())
@@ -109,7 +109,7 @@ func TestRulesTravel(t *testing.T) {
 	}
 
 	amer := s.follower("amer")
-	next, err := amer.api().SetRules(t.Context(), api.RulesAsk{Text: "rules: []", Expect: 1})
+	next, err := amer.api().Rules().Set(t.Context(), api.RulesAsk{Text: "rules: []", Expect: 1})
 	must(t, err)
 	s.holds(next.Number, "emea", "amer")
 	if got := s.goes(emea, tenantOf(1)); got != "here" {
@@ -119,22 +119,22 @@ func TestRulesTravel(t *testing.T) {
 	emea.start()
 	s.ready(emea)
 	s.holds(2, "emea")
-	back, err := emea.api().RollRulesBack(t.Context(), api.RulesBack{Number: 1, Expect: 2})
+	back, err := emea.api().Rules().RollBack(t.Context(), api.RulesBack{Number: 1, Expect: 2})
 	must(t, err)
 	if back.Number != 3 || back.Text != first {
 		t.Errorf("rolled back to %+v", back)
 	}
 	s.holds(3, "emea", "amer")
-	now, err = amer.api().Rules(t.Context())
+	now, err = amer.api().Rules().Now(t.Context())
 	must(t, err)
 	if now.Number != 3 || now.Origin != "emea" || now.By != "alice" || len(now.Nodes) != 3 || len(now.Regions) != 1 || !now.Unused {
 		t.Errorf("amer says %+v", now)
 	}
 	eventually(t, "amer hears that emea has the same", func() error {
-		now, err = amer.api().Rules(t.Context())
+		now, err = amer.api().Rules().Now(t.Context())
 		return not(err == nil && now.Regions[0].Same && now.Nodes[0].Same && now.Nodes[1].Same && now.Nodes[2].Same, "it says %+v, %v", now, err)
 	})
-	all, err := amer.api().RulesHistory(t.Context())
+	all, err := amer.api().Rules().History(t.Context())
 	must(t, err)
 	if len(all) != 3 || all[2].Note != "tenant 1 moves" {
 		t.Errorf("the history in amer is %+v", all)
@@ -156,7 +156,7 @@ func TestRulesAreTriedFirst(t *testing.T) {
 		}
 	}
 	candidate := `{"rules": [{"when": "call.tenant == \"` + tenantOf(1) + `\"", "region": "amer", "residency": "hard"}]}`
-	diff, err := one.api().DiffRules(t.Context(), candidate)
+	diff, err := one.api().Rules().Diff(t.Context(), candidate)
 	must(t, err)
 	// Nobody would take them: the rule is hard, and amer is down.
 	if diff.Recorded != 6 || diff.Elsewhere != 2 || len(diff.Moves) != 1 || diff.Moves[0] != (api.RulesMoves{From: "emea", Calls: 2}) ||
@@ -164,13 +164,13 @@ func TestRulesAreTriedFirst(t *testing.T) {
 		t.Errorf("the difference is %+v", diff)
 	}
 	ask := api.RulesTrial{Notification: sample(t, incoming, newCall()), Tenant: ownership.TenantID(tenantOf(1)), App: testApp, Text: candidate}
-	tried, err := one.api().TestRules(t.Context(), ask)
+	tried, err := one.api().Rules().Test(t.Context(), ask)
 	must(t, err)
 	if len(tried.Calls) != 1 || tried.Calls[0].Rule != 1 || tried.Calls[0].Home != "amer" || !tried.Calls[0].Hard || tried.Calls[0].Step != "refuse" || tried.Calls[0].Facts["tenant"] != tenantOf(1) {
 		t.Errorf("the candidate says %+v", tried)
 	}
 	ask.Text = ""
-	tried, err = one.api().TestRules(t.Context(), ask)
+	tried, err = one.api().Rules().Test(t.Context(), ask)
 	must(t, err)
 	if len(tried.Calls) != 1 || tried.Calls[0].Rule != 0 || tried.Calls[0].Step != "here" {
 		t.Errorf("the rules in force say %+v", tried)

@@ -14,8 +14,9 @@ type AppRoom struct {
 
 // RegionFitness is what the leader tells its region's nodes of each other.
 type RegionFitness struct {
-	Rooms  []AppRoom // by app; nil: it is not known
-	Silent []NodeID  // nodes without a lease, gone ones not among them, by id
+	Rooms   []AppRoom    // by app; nil: it is not known
+	Silent  []Silence    // nodes without a lease, gone ones not among them, by id
+	Differs []Difference // settings that must be equal on all nodes and are not, by node and key
 }
 
 // Rooms says for each app that a node names what all nodes together can take. Each
@@ -38,17 +39,6 @@ func (p *Placer) Rooms() []AppRoom {
 			}
 		}
 		all = append(all, r)
-	}
-	return all
-}
-
-// Silent returns the nodes that may act for no call, by id.
-func (p *Placer) Silent() []NodeID {
-	var all []NodeID
-	for i := range p.nodes {
-		if s := &p.nodes[i]; s.state != NodeGone && !s.fit.Leased {
-			all = append(all, s.id)
-		}
 	}
 	return all
 }

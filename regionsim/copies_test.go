@@ -7,8 +7,8 @@ import (
 
 // copyNode starts a copy of a node's data on another machine while the node runs.
 // Two processes must never act as one node, and one of them must end. One copy runs at a
-// time: with copies of two voters the half of a cut in which they are is a region of its
-// own, and nothing tells it from the other one.
+// time, and never one of the only voter: with copies of two of two voters the half of a cut
+// in which they are is a region of its own, and nothing tells it from the other one.
 func copyNode(g *stage, s step) {
 	at := g.seat(s)
 	if !g.copied.CompareAndSwap(false, true) {
@@ -21,6 +21,10 @@ func copyNode(g *stage, s step) {
 	found := false
 	g.with(at, func() {
 		if at.now() == nil {
+			return
+		}
+		if !g.bears(at) {
+			g.tell("not done: the region could not bear it")
 			return
 		}
 		g.still(func() { found, err = true, copyDisk(at.dir, dir) })
@@ -44,7 +48,20 @@ func copyNode(g *stage, s step) {
 	}
 	g.tell("%s, the copy, is taken away", shadow)
 	g.cast(shadow, false)
-	_ = os.RemoveAll(shadow.crash(false))
+	if shadow.ended.Load() != nil || !shadow.cl.Load().Status().Joined {
+		_ = os.RemoveAll(shadow.crash(false))
+		return
+	}
+	// The copy has become the node. Its disk holds what the node voted and acknowledged
+	// since: without it a voter would be lost.
+	at.busy <- struct{}{}
+	defer func() { <-at.busy }()
+	dir = shadow.crash(false)
+	at.stop()
+	at.wipe()
+	at.dir = dir
+	g.tell("%s goes on with the data of the copy", at.id)
+	g.startAgain(at)
 }
 
 // wipe takes a node's data away and starts it again, and nobody has told the region.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/store/record"
 )
@@ -31,58 +29,6 @@ func (t *Table) Events(after uint64, limit int) ([]history.Event, error) {
 		return nil, fmt.Errorf("reading the history: %w", err)
 	}
 	return out, nil
-}
-
-// Timeline returns what the history still has of one call, oldest first, and of its
-// partition while the call was live: whoever got the partition got the call, or had
-// it kept. It looks through the whole history.
-func (t *Table) Timeline(call ownership.CallID) ([]history.Event, error) {
-	var out []history.Event
-	var in ownership.PartitionID
-	from := 0 // where in out the present life of the call begins
-	if c, ok := t.Call(call); ok && !c.ClaimedAt.IsZero() {
-		in = c.Partition // its claim may be forgotten
-	}
-	err := t.eachEvent(0, func(key, value []byte) (bool, error) {
-		about := bytes.Contains(value, []byte(call))
-		if !about && (in == 0 || !tellsOfPartition(value)) {
-			return true, nil // cheaper than reading it
-		}
-		e, err := record.ReadEvent(key, value)
-		switch {
-		case err != nil:
-			return false, err
-		case e.Call == call:
-			if e.Kind == history.Claimed {
-				out = out[:from] // of before the claim
-				in = e.Partition
-			}
-			out = append(out, e)
-			if e.Kind == history.Ended {
-				in, from = 0, len(out)
-			}
-		case e.Call == "" && e.Partition == in && movesCalls(e.Kind):
-			out = append(out, e)
-		}
-		return true, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the history of call %s: %w", call, err)
-	}
-	return out, nil
-}
-
-var moving = []history.Kind{history.Moved, history.Lapsed, history.Reclaimed}
-
-// movesCalls reports whether an event about a partition changes who acts for calls
-// in it.
-func movesCalls(k history.Kind) bool {
-	return slices.Contains(moving, k)
-}
-
-// tellsOfPartition looks for such an event without reading it.
-func tellsOfPartition(sealed []byte) bool {
-	return slices.ContainsFunc(moving, func(k history.Kind) bool { return bytes.Contains(sealed, []byte(k)) })
 }
 
 // Latest returns the newest events, at most limit, oldest first.

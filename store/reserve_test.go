@@ -143,7 +143,7 @@ func TestO22_TheTimelineTells(t *testing.T) {
 	r.must(ownership.TakeUp{At: at(7), Call: callID(1), Epoch: 4})
 	r.must(ownership.Release{At: at(8), Call: callID(1), Epoch: 4, Why: "over"})
 	r.must(ownership.Move{At: at(9), Partition: 1, Epoch: 4, To: "a"})
-	want := []history.Kind{history.Moved, history.Moved, history.Lapsed, history.Reclaimed, history.Lapsed, history.TakenUp, history.Ended, history.Moved}
+	want := []history.Kind{history.Moved, history.Moved, history.Silent, history.Lapsed, history.Reclaimed, history.Lapsed, history.TakenUp, history.Ended, history.Moved}
 	if got := r.kinds(last); !slices.Equal(got, want) {
 		t.Errorf("the history is %v, want %v", got, want)
 	}
@@ -296,7 +296,7 @@ func TestV1_ADeathCostsTheSame(t *testing.T) {
 			t.Errorf("%s wrote %d records of calls, %d in all, want none and at most %d", what, calls, all, most)
 		}
 	}
-	touched("the failover", ownership.Failover{At: at(2), Node: "a", Fitness: fit("b", "c")}, 4)
+	touched("the failover", ownership.Failover{At: at(2), Node: "a", Fitness: fit("b", "c")}, 5)
 	if got := r.table.Live("a"); got != 1500 {
 		t.Errorf("1,500 calls stay a's, the table says %d", got)
 	}

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -299,6 +302,24 @@ func (s *Store) Stable() raft.StableStore { return s.log }
 
 // Snapshots is raft's store for snapshots.
 func (s *Store) Snapshots() raft.SnapshotStore { return s.snapshots }
+
+// Free returns how many bytes the disk of the data directory still takes.
+func (s *Store) Free() (uint64, error) { return files.Free(s.dir) }
+
+// SnapshotAt returns when the newest snapshot here was made; zero: there is none. Raft ends
+// a snapshot's id with that, in milliseconds of Unix time.
+func (s *Store) SnapshotAt() time.Time {
+	all, err := s.snapshots.List()
+	if err != nil || len(all) == 0 {
+		return time.Time{}
+	}
+	id := all[0].ID
+	ms, err := strconv.ParseInt(id[strings.LastIndexByte(id, '-')+1:], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
 
 // Table is the ownership table, to be given to raft as its FSM.
 func (s *Store) Table() *Table { return s.table }

@@ -49,6 +49,8 @@ type Table struct {
 
 	watchMu  sync.Mutex
 	watchers map[*Watcher]struct{}
+
+	annals annals
 }
 
 // diskState says what the file holds.

@@ -20,6 +20,12 @@ type metrics struct {
 	hits, misses prometheus.Counter
 }
 
+// expect shows a key set that is yet to come as empty: what is not there alarms nobody.
+func (m *metrics) expect(url string) {
+	m.keys.WithLabelValues(url)
+	m.loadedAt.WithLabelValues(url)
+}
+
 // accepted is the verdict label of tokens that passed.
 const accepted = "accepted"
 
@@ -37,13 +43,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "tandem_token_jwks_fetches_total", Help: "Fetches of key sets, by metadata URL and result (ok or failed).",
 		}, []string{"url", "result"}),
 		keys: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tandem_token_keys", Help: "Usable keys in the key set of a metadata URL.",
+			Name: "tandem_token_keys", Help: "Usable keys in the key set of a metadata URL; 0: it has never been fetched, or has none.",
 		}, []string{"url"}),
 		ignored: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tandem_token_keys_ignored", Help: "Keys in the key set of a metadata URL that are not used, by reason.",
 		}, []string{"url", "reason"}),
 		loadedAt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tandem_token_keys_loaded_timestamp_seconds", Help: "When the key set of a metadata URL was last fetched, as Unix time.",
+			Name: "tandem_token_keys_loaded_timestamp_seconds", Help: "When the key set of a metadata URL was last fetched, as Unix time; 0: never.",
 		}, []string{"url"}),
 	}
 	if reg != nil {

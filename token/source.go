@@ -51,6 +51,7 @@ type source struct {
 	stopped  bool          // run has ended
 	absent   absent        // key ids that were looked for in vain
 	failures int           // in a row
+	toldAt   time.Time     // when the log last said so
 	problem  string        // text of the last failure
 	keysURL  *url.URL      // jwks_uri as last read; only run touches it
 }
@@ -66,6 +67,7 @@ func newSource(raw string, f *fetcher, c Config, m *metrics) (*source, error) {
 		kick: make(chan struct{}, 1), next: c.Now(),
 	}
 	s.dueNano.Store(never)
+	m.expect(raw)
 	return s, nil
 }
 
@@ -178,6 +180,9 @@ func (s *source) finish(err error) {
 	defer s.mu.Unlock()
 	wait := refreshEvery
 	if err == nil {
+		if s.failures > 0 {
+			s.log.Info("keys are fetched again", "failures", s.failures)
+		}
 		s.failures, s.problem = 0, ""
 	} else {
 		s.failures++
@@ -191,7 +196,7 @@ func (s *source) finish(err error) {
 		} else {
 			s.notFrom = now.Add(firstBackoff)
 		}
-		s.log.Warn("keys cannot be fetched", "err", err, "failures", s.failures, "next_attempt_in", wait)
+		s.tell(err, wait, now)
 	}
 	s.failing.Store(err != nil)
 	s.absent.looked(err == nil)
@@ -199,6 +204,20 @@ func (s *source) finish(err error) {
 	s.setNext(s.now().Add(wait + rand.N(wait/10)))
 	close(s.round)
 	s.round, s.begun = nil, false
+}
+
+// reminder is how often a failure that goes on is told again: where notifications wait for
+// keys, a fetch is tried each second.
+const reminder = time.Minute
+
+// tell says that keys cannot be fetched when that begins, and then once in a while; the
+// caller holds mu.
+func (s *source) tell(err error, wait time.Duration, now time.Time) {
+	level := slog.LevelDebug
+	if s.failures == 1 || now.Sub(s.toldAt) >= reminder {
+		level, s.toldAt = slog.LevelWarn, now
+	}
+	s.log.Log(context.Background(), level, "keys cannot be fetched", "err", err, "failures", s.failures, "next_attempt_in", wait)
 }
 
 // serves tells whether there is a set that is not too old.

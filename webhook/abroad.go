@@ -11,6 +11,7 @@ import (
 
 	"tandem/ownership"
 	"tandem/policy"
+	"tandem/traces"
 )
 
 // What belongs to another region goes there: a new call by redirect, which the cloud
@@ -27,6 +28,7 @@ type abroad struct {
 	bases   baseCache
 	now     func() time.Time
 	count   *counters
+	traces  *traces.Traces
 }
 
 // headerCalls lists, in a letter, the calls of the body that it concerns, with commas
@@ -208,7 +210,7 @@ func (a *abroad) redirectToRegion(q *request, to ownership.Region) result {
 		return refused(refuseResidency, errors.New("the region has lost its address"))
 	}
 	b := append(make([]byte, 0, 512), base...)
-	b = a.appendTarget(b, q, to, q.parts[0].call, q.hops.node)
+	b = q.appendTrace(a.appendTarget(b, q, to, q.parts[0].call, q.hops.node))
 	return result{status: a.cfg.RedirectStatus, outcome: outcomeRegionRedirect, location: string(b)}
 }
 
@@ -240,7 +242,9 @@ func (a *abroad) send(ctx context.Context, q *request, d *decision) result {
 		partition = q.handle.Partition
 	}
 	a.count.hops[hopRegionRelay].Inc()
-	reply, err := a.regions.Relay(ctx, to, partition, a.letter(q, d, to))
+	l := a.letter(q, d, to)
+	l.Header = a.traces.Carry(ctx, l.Header)
+	reply, err := a.regions.Relay(ctx, to, partition, l)
 	switch {
 	case err != nil:
 		return refused(refuseResidency, fmt.Errorf("relaying to region %s: %w", to, err))

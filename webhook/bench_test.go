@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"tandem/graph"
 	"tandem/ownership"
+	"tandem/trail"
 )
 
 // followUp prepares the decision about a follow-up at a node that is not the
@@ -86,8 +88,15 @@ func BenchmarkFollowUpDecision(b *testing.B) {
 
 // BenchmarkRequest is a whole follow-up through ServeHTTP with a token that the
 // verifier has seen, without the network.
-func BenchmarkRequest(b *testing.B) {
-	nd := oneNode(b, setup{deps: func(d *Deps) { d.Logger = nil }})
+func BenchmarkRequest(b *testing.B) { requests(b, nil) }
+
+// BenchmarkRequestRemembered is the same with its steps kept.
+func BenchmarkRequestRemembered(b *testing.B) {
+	requests(b, trail.New("emea", "emea-1", time.Now, slog.New(slog.DiscardHandler)))
+}
+
+func requests(b *testing.B, steps Steps) {
+	nd := oneNode(b, setup{deps: func(d *Deps) { d.Logger, d.Steps = nil, steps }})
 	body := []byte(sampleBody(b, "graph-established.json"))
 	of := Handle{Region: "emea", Partition: 1, Epoch: 1, Ref: "57dab8b1894c409ab240bd8beae78896"}
 	target := testKeys().CallbackURI(nd.url+hookPath, of)

@@ -50,8 +50,13 @@ func (h *Handler) decide(ctx context.Context, q *request) ([]decision, result) {
 	}
 	h.traffic.record(q, ds)
 	for i := range ds {
+		h.diary.ruled(q, &ds[i])
 		if ds[i].action == actionClaim {
-			h.settle(ctx, q, &ds[i], h.table.Claim)
+			began := h.now()
+			within, end := h.traces.Span(ctx, "claim", ds[i].part.call, 0, 0)
+			h.settle(within, q, &ds[i], h.table.Claim)
+			end(ds[i].cause)
+			h.diary.placed(q, &ds[i], h.now().Sub(began))
 			if ds[i].foreign() { // the leader knew it, this node did not yet
 				if ds[i].part.incoming {
 					ds[i].refusal = refuseOtherApp

@@ -26,6 +26,9 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, res result, q *
 		h.write(w, res, hurried)
 		h.tell(r, res, q)
 	}
+	if q != nil {
+		h.diary.replied(q, res)
+	}
 	h.count.requests[res.outcome].Inc()
 	switch res.outcome {
 	case outcomeRegionRedirect:

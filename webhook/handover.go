@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // HandOver takes a notification that another node relayed: the receiving side
@@ -18,7 +19,14 @@ func (h *Handler) HandOver(ctx context.Context, ho ownership.HandOver) (ownershi
 		h.count.handed[handedRefused].Inc()
 		return ownership.Reply{}, fmt.Errorf("taking a relayed notification: %q is no event of a notification: %w", ho.Event, ownership.ErrConflict)
 	}
+	h.diary.handed(&ho, history.Received, "relayed by a node of the region")
+	ctx, end := h.traces.Span(h.traces.From(ctx, ho.Header), "relayed notification", ho.Call, ho.Partition, ho.Epoch)
+	ho.Header = h.traces.Carry(ctx, ho.Header)
 	reply, err := h.deliver(ctx, ho)
+	end(err)
+	if err != nil {
+		h.diary.handed(&ho, history.Refused, short(err.Error()))
+	}
 	switch {
 	case err == nil:
 		h.count.handed[handedOver].Inc()
@@ -54,6 +62,7 @@ func (h *Handler) deliver(ctx context.Context, ho ownership.HandOver) (ownership
 		case known.App != ho.App: // whoever relayed it knew of no such call
 			return ownership.Reply{}, fmt.Errorf("handing over call %s to the bot of app %s: %w", ho.Call, ho.App, ownership.ErrOtherApp)
 		case known.State == ownership.CallEnded:
+			h.diary.handed(&ho, history.Replied, "the call has ended: its bot is not told")
 			return ownership.Reply{Status: http.StatusAccepted}, nil
 		}
 	}

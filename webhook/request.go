@@ -39,10 +39,16 @@ func (h *Handler) readMark(q *request) {
 	}
 }
 
+// The headers that name a delivery.
+const (
+	headerMessage = "X-Microsoft-Skype-Message-Id"
+	headerRequest = "Client-Request-Id"
+)
+
 // messageID returns the id of a delivery, the same on the cloud's retries: the
 // Skype message id, else the client's request id, else a hash of the body.
 func messageID(header http.Header, body []byte) string {
-	for _, name := range []string{"X-Microsoft-Skype-Message-Id", "Client-Request-Id"} {
+	for _, name := range []string{headerMessage, headerRequest} {
 		if v := header[name]; len(v) == 1 && isPlain(v[0]) {
 			return v[0]
 		}
@@ -171,11 +177,13 @@ func (q *request) facts(p *part) policy.Facts {
 
 // chain returns the call chain id as the headers tell it. Scenario-Id carries the
 // same value and is all that some notifications have.
-func (q *request) chain() string {
-	if v := headerWord(q.header, "X-Microsoft-Skype-Chain-Id"); v != "" {
+func (q *request) chain() string { return chainOf(q.header) }
+
+func chainOf(header http.Header) string {
+	if v := headerWord(header, "X-Microsoft-Skype-Chain-Id"); v != "" {
 		return strings.ToLower(v)
 	}
-	return strings.ToLower(headerWord(q.header, "Scenario-Id"))
+	return strings.ToLower(headerWord(header, "Scenario-Id"))
 }
 
 func headerWord(header http.Header, name string) string {

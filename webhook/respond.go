@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tandem/ownership"
+	"tandem/ownership/history"
 )
 
 // route is how a body as a whole is dealt with.
@@ -52,15 +53,15 @@ func (h *Handler) respond(ctx context.Context, q *request, ds []decision) result
 	p := h.choose(q, ds)
 	switch p.route {
 	case routeRegion:
-		return h.redirectToRegion(q, p.live[0].step.Region)
+		return h.diary.redirected(q, p, string(p.live[0].step.Region), h.redirectToRegion(q, p.live[0].step.Region))
 	case routeNode:
-		return h.redirectToNode(q, p.live[0].part, p.owner)
+		return h.diary.redirected(q, p, string(p.owner.Node), h.redirectToNode(q, p.live[0].part, p.owner))
 	case routeIgnore:
 		return accepted(outcomeIgnored)
 	case routeHand:
 		res := h.hand(ctx, q, p.live[0])
 		if errors.Is(res.cause, ownership.ErrNotTaken) && h.mayFollow(p.live[0], ds) {
-			return h.redirectToRegion(q, p.live[0].step.Region)
+			return h.diary.redirected(q, p, string(p.live[0].step.Region), h.redirectToRegion(q, p.live[0].step.Region))
 		}
 		return res
 	default:
@@ -122,7 +123,7 @@ func (h *Handler) redirectToNode(q *request, p *part, owner ownership.Owner) res
 	b = h.handles.appendMark(append(b, "&h="...), h.cfg.Region, q.parts[0].call, Mark{
 		RegionHop: q.hops.region, NodeHop: true, Received: q.received, Expires: h.now().Add(MarkLife),
 	})
-	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(b)}
+	return result{status: h.cfg.RedirectStatus, outcome: outcomeNodeRedirect, location: string(q.appendTrace(b))}
 }
 
 // hand brings one call's notification to its owner and gives the owner's answer.
@@ -132,20 +133,26 @@ func (h *Handler) hand(ctx context.Context, q *request, d *decision) result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.HandOver)
 	defer cancel()
+	began := h.now()
 	if d.action == actionRegion {
-		return h.send(ctx, q, d)
+		res := h.send(ctx, q, d)
+		h.diary.sent(q, history.Lettered, d, string(d.step.Region), began, res)
+		return res
 	}
 	ho := q.handOver(d)
+	ho.Header = h.traces.Carry(ctx, ho.Header)
 	if d.owner.Here {
 		reply, err := h.deliver(ctx, ho)
 		return passed(outcomeHandled, reply, err)
 	}
 	h.count.hops[hopRelay].Inc()
 	reply, err := h.table.Relay(ctx, d.owner.Node, ho)
+	res := passed(outcomeRelayed, reply, err)
 	if err != nil && !isOwnership(err) {
-		return refused(refuseRelay, fmt.Errorf("relaying to %s: %w", d.owner.Node, err))
+		res = refused(refuseRelay, fmt.Errorf("relaying to %s: %w", d.owner.Node, err))
 	}
-	return passed(outcomeRelayed, reply, err)
+	h.diary.sent(q, history.Relayed, d, string(d.owner.Node), began, res)
+	return res
 }
 
 // handOver makes the hand-over of a body for one of its calls.

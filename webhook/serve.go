@@ -17,6 +17,7 @@ import (
 	"tandem/graph"
 	"tandem/ownership"
 	"tandem/token"
+	"tandem/traces"
 )
 
 // fewStreams is how many requests at a time are taken by a connection on which no
@@ -91,12 +92,12 @@ func (h *Handler) serveWrongMethod(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) servePlain(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
-	q := request{received: h.now()}
+	q := arrived(h.now(), r.Header)
 	h.finish(w, r, h.receive(w, r, &q), &q)
 }
 
 func (h *Handler) serveHandle(w http.ResponseWriter, r *http.Request, seg httprouter.Params) {
-	q := request{received: h.now()}
+	q := arrived(h.now(), r.Header)
 	of, err := ParseHandle(seg[0].Value, seg[1].Value, seg[2].Value, seg[3].Value)
 	if err != nil {
 		h.finish(w, r, refused(refuseNotFound, err), &q)
@@ -112,10 +113,14 @@ type request struct {
 	tenant   ownership.TenantID // as the token says
 	header   http.Header
 	body     []byte
-	received time.Time
-	message  string   // delivery id
+	received time.Time // at the first node that saw it
+	came     time.Time // here
+	message  string    // delivery id
+	ids      ids
 	handle   *Handle  // nil on the plain path
 	mark     string   // the h parameter as it came
+	from     string   // the t parameter: the trace of the request that was redirected here
+	trace    string   // this request's own, for a redirect; empty: there is none
 	letter   bool     // another region relayed it
 	token    []string // the Authorization header, for the door of another region
 	hops     hops
@@ -123,6 +128,12 @@ type request struct {
 	dry      bool      // explain asks: nothing is counted, nothing changes
 	guessed  bool      // explain asks without a token: the app is a guess
 	by       *policies // explain asks by other rules than those in force; nil: by those
+}
+
+// arrived begins with a request. By the ids in its headers it can be found whatever
+// becomes of it.
+func arrived(now time.Time, header http.Header) request {
+	return request{received: now, came: now, ids: idsOf(header)}
 }
 
 // foreign reports whether a call is another app's than the one that the token is
@@ -177,6 +188,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) re
 		return refused(refuseTooMany, nil)
 	}
 	h.readMark(q)
+	h.diary.came(q)
+	q.traced(r.Context(), h.traces)
 	// What has been received is carried out even if the caller hangs up: half a
 	// hand-over helps nobody, and the cloud repeats with the same message id.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.ClaimTimeout+h.cfg.HandOver)
@@ -262,6 +275,7 @@ func (h *Handler) readQuery(raw string, q *request) error {
 		return ErrForged
 	}
 	q.mark = mark
+	q.from, _, _ = query(raw, traces.MarkParam) // it proves nothing: not worth a refusal
 	if q.handle == nil {
 		return nil
 	}

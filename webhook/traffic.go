@@ -23,17 +23,19 @@ type traffic struct {
 	calls []recorded // oldest first
 	known map[ownership.CallID]bool
 	bytes int
+	heard map[*follower]bool // who is told of new ones as they come
 }
 
 type recorded struct {
 	at    time.Time
 	call  ownership.CallID
 	facts policy.Facts
+	to    ownership.Region // where it went; empty: nobody might take it
 	bytes int
 }
 
 // note remembers a call, once.
-func (t *traffic) note(at time.Time, call ownership.CallID, f policy.Facts) {
+func (t *traffic) note(at time.Time, call ownership.CallID, f policy.Facts, to ownership.Region) {
 	size := factsSize(&f) + len(call)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,7 +53,10 @@ func (t *traffic) note(at time.Time, call ownership.CallID, f policy.Facts) {
 	}
 	t.known[call] = true
 	t.bytes += size
-	t.calls = append(t.calls, recorded{at, call, f, size})
+	t.calls = append(t.calls, recorded{at, call, f, to, size})
+	for l := range t.heard {
+		l.tell(t.calls[len(t.calls)-1])
+	}
 }
 
 // all returns what is remembered, oldest first.
@@ -76,7 +81,7 @@ func factsSize(f *policy.Facts) (n int) {
 func (t *traffic) record(q *request, ds []decision) {
 	for i := range ds {
 		if p := ds[i].part; p.incoming && ds[i].step.Step != 0 && !q.hops.region {
-			t.note(q.received, p.call, ds[i].facts)
+			t.note(q.received, p.call, ds[i].facts, taker(ds[i].step))
 		}
 	}
 }
@@ -118,23 +123,28 @@ type MovedCall struct {
 // as the regions are at this moment, by the rules that are in force, and by it. The
 // examples are the newest.
 func (h *Handler) Diff(candidate *policy.Compiled) RulesDiff {
-	return h.compare(candidate.Rules, candidate.Pins, "")
+	return h.compare(h.traffic.all(), nil, candidate.Rules, candidate.Pins, "")
 }
 
 // Lose holds the loss of another region against them: by the same rules, and it is down.
 func (h *Handler) Lose(region ownership.Region) RulesDiff {
 	now := h.policy.Load()
-	return h.compare(now.rules, now.pins, region)
+	return h.compare(h.traffic.all(), nil, now.rules, now.pins, region)
 }
 
-func (h *Handler) compare(rules *policy.Rules, pins *policy.Pins, lost ownership.Region) RulesDiff {
+// compare holds rules and pins against calls. What they are compared with is where each
+// call went (went), or else where it would go by the rules in force.
+func (h *Handler) compare(calls []recorded, went func(recorded) policy.RegionStep, rules *policy.Rules, pins *policy.Pins, lost ownership.Region) RulesDiff {
 	now := h.policy.Load()
 	var d RulesDiff
 	routes := map[RegionRoute]int{}
-	for _, c := range slices.Backward(h.traffic.all()) {
+	if went == nil {
+		went = func(c recorded) policy.RegionStep { was, _ := h.destination(now.rules, c.facts, ""); return was }
+	}
+	for _, c := range slices.Backward(calls) {
 		d.Recorded++
 		d.Since = c.at
-		was, _ := h.destination(now.rules, c.facts, "")
+		was := went(c)
 		is, failing := h.destination(rules, c.facts, lost)
 		pin := pins.For(c.facts)
 		if failing || len(pin.Errors) > 0 {

@@ -60,19 +60,19 @@ func TestI9_WhatTheDoorRemembersIsBounded(t *testing.T) {
 	call := func(i int) ownership.CallID { return ownership.CallID(fmt.Sprintf("call-%09d", i)) }
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 3 * trafficCalls {
-		tr.note(at, call(i), policy.Facts{Tenant: "t"})
+		tr.note(at, call(i), policy.Facts{Tenant: "t"}, "")
 	}
 	if n := len(tr.all()); n != trafficCalls || len(tr.known) != n || tr.all()[0].call != call(2*trafficCalls) {
 		t.Errorf("%d calls are remembered, %d known", n, len(tr.known))
 	}
 	long := strings.Repeat("x", 4096)
 	for i := range 3 * trafficCalls {
-		tr.note(at, call(i+1e6), policy.Facts{Thread: long})
+		tr.note(at, call(i+1e6), policy.Facts{Thread: long}, "")
 	}
 	if n := len(tr.all()); tr.bytes > trafficBytes || n < trafficBytes/len(long)/2 || n >= trafficCalls || len(tr.known) != n {
 		t.Errorf("%d calls with %d bytes are remembered, %d known", n, tr.bytes, len(tr.known))
 	}
-	tr.note(at, "huge", policy.Facts{Thread: strings.Repeat("x", trafficBytes+1)})
+	tr.note(at, "huge", policy.Facts{Thread: strings.Repeat("x", trafficBytes+1)}, "")
 	if tr.known["huge"] {
 		t.Error("a call beyond all bounds is remembered")
 	}

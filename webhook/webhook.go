@@ -28,6 +28,7 @@ import (
 	"tandem/ownership"
 	"tandem/policy"
 	"tandem/spelling"
+	"tandem/traces"
 )
 
 // What happens to follow-ups that arrive at a node which is not their owner.
@@ -77,7 +78,7 @@ const (
 	RecordingAnswerIn = 5 * time.Second
 )
 
-// Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics
+// Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics, Steps
 // and Now may be nil.
 type Deps struct {
 	Tokens     Tokens
@@ -95,6 +96,8 @@ type Deps struct {
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
+	Steps   Steps
+	Traces  *traces.Traces // nil: none are made
 }
 
 // Handler is the public door. It is safe for concurrent use.
@@ -113,6 +116,7 @@ type Handler struct {
 	traffic    traffic
 	now        func() time.Time
 	log        *slog.Logger
+	diary      diary
 	count      *counters
 	router     *httprouter.Router
 	limits     graph.Limits
@@ -158,11 +162,12 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.diary = diary{deps.Steps, h.now}
 	var err error
 	if h.count, err = newCounters(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("opening the public door: %w", err)
 	}
-	h.abroad = &abroad{cfg: cfg, regions: deps.Regions, table: deps.Table, handles: deps.Handles, now: h.now, count: h.count}
+	h.abroad = &abroad{cfg: cfg, regions: deps.Regions, table: deps.Table, handles: deps.Handles, now: h.now, count: h.count, traces: deps.Traces}
 	h.SetPolicy(deps.Rules, deps.Pins)
 	h.router = h.routes()
 	return h, nil

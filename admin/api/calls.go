@@ -5,6 +5,9 @@ import (
 	"tandem/ownership/history"
 )
 
+// MostCalls is the most calls that one page holds.
+const MostCalls = 1000
+
 // CallPage is one page of calls.
 type CallPage struct {
 	Items []CallIn `json:"items"`
@@ -27,11 +30,13 @@ type PartitionIn struct {
 // CallExplanation says why a call is where it is.
 type CallExplanation struct {
 	Call      ownership.CallID    `json:"call"`
-	State     ownership.CallState `json:"state"`
+	State     ownership.CallState `json:"state,omitzero"`
 	Placement ownership.Placement `json:"placement" doc:"As it was decided at the claim."`
 	Partition ownership.Partition `json:"partition" doc:"As it is now."`
 	Why       []string            `json:"why" doc:"The same in sentences."`
 	Timeline  []history.Event     `json:"timeline"`
+	Known     bool                `json:"known" doc:"It stands in the table, ended or not."`
+	Trail
 }
 
 // Explanation says what the webhook would do with a notification.

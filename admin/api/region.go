@@ -52,7 +52,7 @@ type Status struct {
 	Nodes     int                 `json:"nodes" doc:"Nodes that are not gone."`
 	Live      int                 `json:"live" doc:"Live calls in the region."`
 	LiveHere  int                 `json:"live_here" doc:"Live calls on this node."`
-	Capacity  int                 `json:"capacity" doc:"Live calls that its nodes may hold."`
+	Capacity  int                 `json:"capacity" doc:"Live calls that its nodes may hold, silent ones not counted."`
 	Room      int                 `json:"room" doc:"New calls that its active nodes can take."`
 	StartedAt time.Time           `json:"started_at"`
 	Now       time.Time           `json:"now"`
@@ -76,9 +76,9 @@ type Summary struct {
 	TableVersion uint64           `json:"table_version" doc:"Raft index of the table's newest change."`
 	Healthy      bool             `json:"healthy" doc:"It has a leader and room on an active node."`
 	Nodes        int              `json:"nodes" doc:"Nodes that are not gone."`
-	Active       int              `json:"active" doc:"Nodes that may get new calls."`
+	Active       int              `json:"active" doc:"Nodes that are active and not silent."`
 	Live         int              `json:"live"`
-	Capacity     int              `json:"capacity" doc:"Live calls that its nodes may hold."`
+	Capacity     int              `json:"capacity" doc:"Live calls that its nodes may hold, silent ones not counted."`
 	Room         int              `json:"room" doc:"New calls that its active nodes can take."`
 	Doors        []string         `json:"doors,omitempty" doc:"Admin URLs of its nodes: other regions ask them too."`
 	Node         ownership.NodeID `json:"node,omitempty" doc:"Who answers."`
@@ -120,13 +120,24 @@ type RulesMark struct {
 	Digest string `json:"digest" doc:"Of the rules' text."`
 }
 
+// NodeUnknown is what a node without a lease calls the others: it hears nothing of them.
+const NodeUnknown = "unknown"
+
 // Node is a node's record with what the table counts for it.
 type Node struct {
 	ownership.Node
-	Live       int  `json:"live" doc:"Live calls on its partitions."`
-	Partitions int  `json:"partitions" doc:"Partitions it owns."`
-	Leader     bool `json:"leader"`
-	Here       bool `json:"here" doc:"It is the node that answers."`
+	Standing   string   `json:"standing" enum:"active,draining,silent,unknown,gone" doc:"How it is now: its state, unless nothing is heard of it (silent) or the answering node cannot know, for it has no lease itself (unknown)."`
+	Silence    *Silence `json:"silence,omitempty" doc:"Since when it is silent or not known, why, and what came of it."`
+	Live       int      `json:"live" doc:"Live calls on its partitions."`
+	Partitions int      `json:"partitions" doc:"Partitions it owns."`
+	Leader     bool     `json:"leader"`
+	Here       bool     `json:"here" doc:"It is the node that answers."`
+}
+
+// Silence says why nothing is heard of a node, and what came of it.
+type Silence struct {
+	ownership.Silence
+	Text string `json:"text" doc:"All of it as a sentence."`
 }
 
 // Region is what this region knows of one region, itself included.
@@ -151,6 +162,15 @@ type Region struct {
 	Rules    *RulesMark          `json:"rules,omitempty"`
 	Versions []string            `json:"versions,omitempty" doc:"Software of its nodes."`
 	Drift    []string            `json:"drift,omitempty" doc:"What differs from this region's, and should not."`
+}
+
+// Scaling is the answer of GET /v1/scaling.
+type Scaling struct {
+	Live     int     `json:"live" doc:"Live calls in the region."`
+	Capacity int     `json:"capacity" doc:"Live calls that its active nodes may hold."`
+	Used     float64 `json:"used" doc:"Live calls by capacity; 1 where no node is active."`
+	Nodes    int     `json:"nodes" doc:"Active nodes."`
+	Wanted   int     `json:"wanted" doc:"Nodes that would be as full as asked, at least 1."`
 }
 
 // RegionDoor is one admin door of another region.
@@ -178,8 +198,8 @@ func (s Summary) Versions() []string {
 // into one region. The newcomer tells its own record over the cluster port,
 // where its certificate vouches for it.
 type JoinRequest struct {
-	Address string           `json:"address" minLength:"3" maxLength:"300" pattern:"^[^\\s/@]+:[0-9]{1,5}$" doc:"host:port of the other node's raft and peer link"`
-	ID      ownership.NodeID `json:"id,omitempty" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"The node that is expected to come in; absent: whoever answers there."`
+	Address string           `json:"address" minLength:"3" maxLength:"300" pattern:"^[^\\s/@]+:[0-9]{1,5}$" patternDescription:"host:port, as in 10.0.0.2:8471" doc:"host:port of the other node's raft and peer link"`
+	ID      ownership.NodeID `json:"id,omitempty" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" patternDescription:"letters, digits, dots, dashes and underscores" doc:"The node that is expected to come in; absent: whoever answers there."`
 }
 
 // DrainAsk says when a drain ends by force.

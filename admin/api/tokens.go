@@ -44,7 +44,7 @@ const (
 
 // TokenAsk asks for a new token of the region's doors.
 type TokenAsk struct {
-	Name    string    `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]*$" doc:"Shown in the audit log."`
+	Name    string    `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]*$" patternDescription:"letters, digits and . _ @ -" doc:"Shown in the audit log."`
 	Roles   []Role    `json:"roles" minItems:"1" maxItems:"4" uniqueItems:"true"`
 	Expires time.Time `json:"expires,omitzero" doc:"Absent: never. A token for one use must expire."`
 	Once    bool      `json:"once,omitempty" doc:"For one node's join only, which its role must be."`

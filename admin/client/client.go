@@ -102,11 +102,12 @@ type Problem struct {
 	Detail     string        // for people
 	RetryAfter time.Duration // 0: not said
 	Err        error         // what went wrong where there was no answer
+	Stranger   bool          // whoever answered is no admin door
 }
 
 // Error tells the refusal as a sentence.
 func (p *Problem) Error() string {
-	if p.Status == 0 {
+	if p.Status == 0 || p.Stranger {
 		return p.Detail
 	}
 	if p.Detail == "" {
@@ -122,14 +123,14 @@ func (p *Problem) Unwrap() error { return p.Err }
 // thing.
 func NotFound(err error) bool {
 	var p *Problem
-	return errors.As(err, &p) && p.Status == http.StatusNotFound
+	return errors.As(err, &p) && p.Status == http.StatusNotFound && !p.Stranger
 }
 
 // Unavailable reports whether the door could not be reached, or cannot decide
 // right now.
 func Unavailable(err error) bool {
 	var p *Problem
-	if !errors.As(err, &p) {
+	if !errors.As(err, &p) || p.Stranger {
 		return false
 	}
 	switch p.Status {
@@ -156,7 +157,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
-		return nil, &Problem{Detail: fmt.Sprintf("reaching the admin door at %s: %v", c.base.Host, unwrapURL(err)), Err: err}
+		return nil, unreached(c.base.Host, unwrapURL(err))
 	}
 	return res, nil
 }
@@ -168,35 +169,21 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 		return res, err
 	}
 	defer res.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // half a problem still has its status
+	if p := stranger(res, text); p != nil {
+		return nil, p
+	}
 	p := &Problem{Status: res.StatusCode, Title: http.StatusText(res.StatusCode)}
 	var told struct {
 		Detail string `json:"detail"`
-		Errors []struct {
-			Message  string `json:"message"`
-			Location string `json:"location"`
-		} `json:"errors"`
 	}
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // half a problem still has its status
 	if json.Unmarshal(text, &told) == nil {
 		p.Detail = told.Detail
-		for _, e := range told.Errors {
-			p.Detail += fmt.Sprintf("; %s: %s", e.Location, e.Message)
-		}
 	}
 	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
 		p.RetryAfter = time.Duration(s) * time.Second
 	}
 	return nil, p
-}
-
-// unwrapURL takes the method and URL off a client error: the sentence around it
-// names the place already.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // exchange sends a request, with a body in JSON if any, reads the answer's JSON into
@@ -219,6 +206,9 @@ func (c *Client) exchange(ctx context.Context, method, path string, query url.Va
 		return res.Header, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		if p := stranger(res, nil); p != nil {
+			return nil, p
+		}
 		return nil, fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
 	}
 	return res.Header, nil
@@ -269,5 +259,14 @@ func items[T any](ctx context.Context, c *Client, path string, query url.Values)
 	return l.Items, err
 }
 
-func nodePath(id ownership.NodeID) string { return "/v1/nodes/" + url.PathEscape(string(id)) }
-func callPath(id string) string           { return "/v1/calls/" + url.PathEscape(id) }
+func nodePath(id ownership.NodeID) string { return "/v1/nodes/" + segment(string(id)) }
+func callPath(id string) string           { return "/v1/calls/" + segment(id) }
+
+// segment writes a word as one segment of a path: dots alone would be taken for a way
+// up the tree.
+func segment(s string) string {
+	if s == "." || s == ".." {
+		return strings.ReplaceAll(s, ".", "%2E")
+	}
+	return url.PathEscape(s)
+}

@@ -11,39 +11,45 @@ import (
 	"tandem/ownership"
 )
 
-// Rules returns the rules in force and who has them.
-func (c *Client) Rules(ctx context.Context) (api.RulesNow, error) {
-	return get[api.RulesNow](ctx, c, "/v1/rules", nil)
+// Rules asks about the rules that travel, and changes them.
+type Rules struct{ c *Client }
+
+// Rules returns the doors about the rules.
+func (c *Client) Rules() Rules { return Rules{c} }
+
+// Now returns the rules in force and who has them.
+func (r Rules) Now(ctx context.Context) (api.RulesNow, error) {
+	return get[api.RulesNow](ctx, r.c, "/v1/rules", nil)
 }
 
-// RulesHistory returns the versions that are kept, newest first, without their texts.
-func (c *Client) RulesHistory(ctx context.Context) ([]ownership.Rules, error) {
-	return items[ownership.Rules](ctx, c, "/v1/rules/history", nil)
+// History returns the versions that are kept, newest first, without their texts.
+func (r Rules) History(ctx context.Context) ([]ownership.Rules, error) {
+	return items[ownership.Rules](ctx, r.c, "/v1/rules/history", nil)
 }
 
-// RulesVersion returns one version with its text.
-func (c *Client) RulesVersion(ctx context.Context, number uint64) (api.RulesVersion, error) {
-	return get[api.RulesVersion](ctx, c, "/v1/rules/history/"+strconv.FormatUint(number, 10), nil)
+// Version returns one version with its text.
+func (r Rules) Version(ctx context.Context, number uint64) (api.RulesVersion, error) {
+	return get[api.RulesVersion](ctx, r.c, "/v1/rules/history/"+strconv.FormatUint(number, 10), nil)
 }
 
-// SetRules gives the region new rules.
-func (c *Client) SetRules(ctx context.Context, ask api.RulesAsk) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, c, http.MethodPut, "/v1/rules", ask)
+// Set gives the region new rules.
+func (r Rules) Set(ctx context.Context, ask api.RulesAsk) (api.RulesVersion, error) {
+	return change[api.RulesVersion](ctx, r.c, http.MethodPut, "/v1/rules", ask)
 }
 
-// RollRulesBack makes the text of an earlier version the newest.
-func (c *Client) RollRulesBack(ctx context.Context, ask api.RulesBack) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, c, http.MethodPost, "/v1/rules/rollback", ask)
+// RollBack makes the text of an earlier version the newest.
+func (r Rules) RollBack(ctx context.Context, ask api.RulesBack) (api.RulesVersion, error) {
+	return change[api.RulesVersion](ctx, r.c, http.MethodPost, "/v1/rules/rollback", ask)
 }
 
-// TestRules asks the rules, or a candidate, about a notification.
-func (c *Client) TestRules(ctx context.Context, ask api.RulesTrial) (api.RulesTried, error) {
-	return change[api.RulesTried](ctx, c, http.MethodPost, "/v1/rules/test", ask)
+// Test asks the rules, or a candidate, about a notification.
+func (r Rules) Test(ctx context.Context, ask api.RulesTrial) (api.RulesTried, error) {
+	return change[api.RulesTried](ctx, r.c, http.MethodPost, "/v1/rules/test", ask)
 }
 
-// DiffRules holds a candidate against the calls that the region's nodes remember.
-func (c *Client) DiffRules(ctx context.Context, text string) (api.RulesDiff, error) {
-	return change[api.RulesDiff](ctx, c, http.MethodPost, "/v1/rules/diff", api.RulesCandidate{Text: text})
+// Diff holds a candidate against the calls that the region's nodes remember.
+func (r Rules) Diff(ctx context.Context, text string) (api.RulesDiff, error) {
+	return change[api.RulesDiff](ctx, r.c, http.MethodPost, "/v1/rules/diff", api.RulesCandidate{Text: text})
 }
 
 // change sends a body and gives what came back.

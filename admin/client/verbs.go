@@ -203,3 +203,8 @@ func (c *Client) MakeToken(ctx context.Context, ask api.TokenAsk) (api.TokenMade
 func (c *Client) RevokeToken(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(name), nil, nil)
 }
+
+// Whoami says how the door knows the caller.
+func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
+	return change[api.Whoami](ctx, c, http.MethodGet, "/v1/whoami", nil)
+}

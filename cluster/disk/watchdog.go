@@ -28,6 +28,7 @@ type Watchdog struct {
 	since  atomic.Int64           // when the write under way began, from base; 0: none
 	append atomic.Int64           // the same of raft's append
 	last   atomic.Int64           // when the last write ended, from base
+	took   atomic.Int64           // how long the last write and its sync took
 	lack   atomic.Pointer[string] // why the last write failed, of a kind that passes; nil: it did not
 	base   time.Time
 }
@@ -70,9 +71,11 @@ func (w *Watchdog) writeOn(ctx context.Context, failures chan<- error) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
-		w.since.Store(w.now())
+		began := w.now()
+		w.since.Store(began)
 		err := w.write()
 		w.since.Store(0)
+		w.took.Store(w.now() - began)
 		if err != nil && !files.LacksSpace(err) {
 			failures <- err
 			return
@@ -143,6 +146,9 @@ func (w *Watchdog) hangs(awake *standstill, now time.Duration) bool {
 	}
 	return false
 }
+
+// Took is how long the last write took to reach the disk.
+func (w *Watchdog) Took() time.Duration { return time.Duration(w.took.Load()) }
 
 // Age is how long ago a write last reached the disk.
 func (w *Watchdog) Age() time.Duration {

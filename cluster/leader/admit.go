@@ -125,7 +125,7 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 		}
 	}
 	used(ctx)
-	l.Log.Info("a node joined", "node", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
+	l.Log.Info("a node joined", "peer", string(n.ID), "addr", n.ClusterAddr, "process", n.Process, "voter", voter)
 	return voter, nil
 }
 
@@ -178,7 +178,8 @@ func (l *Leadership) succeed(req JoinRequest) (bool, error) {
 	if !ok || have.State == ownership.NodeGone || have.Process == "" || have.Process == n.Process {
 		return false, nil
 	}
-	if !slices.Contains(req.Ancestors, have.Process) {
+	// Whoever leads is alive, whatever lease it has let go.
+	if n.ID == l.Self.ID && n.Process != l.Process || !slices.Contains(req.Ancestors, have.Process) {
 		return false, presence.Twin(n.ID, have.ClusterAddr)
 	}
 	if err := l.Present.SetBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {

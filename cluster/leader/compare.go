@@ -12,12 +12,6 @@ import (
 	"tandem/ownership"
 )
 
-// Difference is a setting that must be equal on all nodes of a region and is not.
-type Difference struct {
-	Node ownership.NodeID
-	Key  string // of the configuration
-}
-
 // comparison is what a leader learnt by holding the nodes' renewals against its own
 // table and its own configuration.
 type comparison struct {
@@ -114,21 +108,24 @@ func (l *Leadership) compareSettings(id ownership.NodeID, theirs map[string]stri
 	k.mu.Unlock()
 	for _, key := range keys {
 		if !slices.Contains(was, key) {
-			l.Log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "node", string(id), "key", key, "leader", string(l.Self.ID))
+			l.Log.Warn("a setting that must be equal on all nodes of the region differs from the leader's", "peer", string(id), "key", key, "leader", string(l.Self.ID))
 		}
 	}
 }
 
 // Differences lists the settings that must be equal on all nodes and are not, by node
-// and key.
-func (l *Leadership) Differences() []Difference {
+// and key. A node that was taken out differs from nobody.
+func (l *Leadership) Differences() []ownership.Difference {
 	k := &l.compared
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []Difference
+	var out []ownership.Difference
 	for _, id := range slices.Sorted(maps.Keys(k.differs)) {
+		if n, ok := l.Table.Node(id); !ok || n.State == ownership.NodeGone {
+			continue
+		}
 		for _, key := range k.differs[id] {
-			out = append(out, Difference{id, key})
+			out = append(out, ownership.Difference{Node: id, Key: key})
 		}
 	}
 	return out

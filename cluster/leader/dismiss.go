@@ -56,7 +56,7 @@ func (l *Leadership) Dismiss(ctx context.Context, id ownership.NodeID, left bool
 	if err != nil {
 		return fail(err)
 	}
-	l.Log.Info("a node was removed", "node", string(id), "left", left, "partitions", len(out.Moves))
+	l.Log.Info("a node was removed", "peer", string(id), "left", left, "partitions", len(out.Moves))
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (l *Leadership) dropGone() {
 		}
 		cancel()
 		if err != nil && l.ctx.Err() == nil {
-			l.Log.Warn("taking a gone node out of raft's configuration", "node", string(s.ID), "err", err)
+			l.Log.Warn("taking a gone node out of raft's configuration", "peer", string(s.ID), "err", err)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (l *Leadership) dismissNonMembers() {
 		err := l.Dismiss(ctx, n.ID, false)
 		cancel()
 		if err != nil && l.ctx.Err() == nil {
-			l.Log.Warn("taking out a node that raft does not know", "node", string(n.ID), "err", err)
+			l.Log.Warn("taking out a node that raft does not know", "peer", string(n.ID), "err", err)
 		}
 	}
 }

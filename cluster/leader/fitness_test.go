@@ -28,14 +28,21 @@ func TestANewLeaderTellsNoRooms(t *testing.T) {
 	if out, ok := s.Table().Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: act}).(*ownership.Outcome); !ok || out.Err != nil {
 		t.Fatalf("joining: %+v", out)
 	}
-	l := &Leadership{Needs: Needs{Table: s.Table(), Timings: clocks.Timings{Lease: time.Minute}}}
+	var before []ownership.Silence
+	l := &Leadership{Needs: Needs{Table: s.Table(), Timings: clocks.Timings{Lease: time.Minute}, Silent: func() []ownership.Silence { return before }}}
 	l.Leases = lease.NewTable(time.Minute, 0, time.Now())
 	l.told.since = time.Now()
 	if f := l.fitness(); f.Silent != nil || f.Rooms != nil {
 		t.Errorf("it has heard nobody, and tells %+v", f)
 	}
+	before = []ownership.Silence{{Node: "a", Since: time.Unix(7, 0), Cause: ownership.Stopped, Went: []ownership.Inherited{{Node: "b", Partitions: 2}}}}
+	l.told.at = time.Time{}
+	if f := l.fitness(); len(f.Silent) != 1 || !f.Silent[0].Since.Equal(time.Unix(7, 0)) || f.Silent[0].Cause != ownership.Stopped || len(f.Silent[0].Went) != 1 {
+		t.Errorf("of whom the leader before it called silent it tells %+v", f)
+	}
+	before = nil
 	l.told.since, l.told.at = time.Now().Add(-time.Hour), time.Time{}
-	if f := l.fitness(); len(f.Silent) != 1 || f.Silent[0] != "a" {
+	if f := l.fitness(); len(f.Silent) != 1 || f.Silent[0].Node != "a" {
 		t.Errorf("after a lease it tells %+v", f)
 	}
 }

@@ -52,6 +52,7 @@ type Needs struct {
 	Identity func() string                                      // of the region, as it stands beside the stamp; empty: none
 	Formerly func() string                                      // identity before a snapshot of another founding came; empty: none did
 	Unseated func() []ownership.Node                            // the nodes of before such a snapshot, until a leader has seated them; empty: none
+	Silent   func() []ownership.Silence                         // of which nodes an earlier leader said so to this one
 	Agreed   func(id ownership.NodeID, incarnation string) bool // reports whether its word founded the region
 	// LetIn says whose the join token is; done: the node is in. nil: no token lets a node in.
 	LetIn       func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
@@ -78,6 +79,7 @@ type Leadership struct {
 	restoring atomic.Bool // the table is being replaced: no leases
 	returned  returned
 	told      told
+	went      went
 	lengthSet time.Time     // when the length of leases may last have changed; under forming
 	forming   chan struct{} // holds one token: changes of membership go one at a time
 }

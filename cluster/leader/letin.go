@@ -36,7 +36,7 @@ func (l *Leadership) letIn(ctx context.Context, req JoinRequest) (used func(cont
 		}
 		used = func(ctx context.Context) {
 			if _, err := l.LetIn(ctx, req.Token, n.ID, true); err != nil {
-				l.Log.Warn("ending a join token for one use; it can bring in no other node, and ends by its time", "node", string(n.ID), "err", err)
+				l.Log.Warn("ending a join token for one use; it can bring in no other node, and ends by its time", "peer", string(n.ID), "err", err)
 			}
 		}
 	default:

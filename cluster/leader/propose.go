@@ -76,9 +76,9 @@ func (l *Leadership) Propose(ctx context.Context, act ownership.Act) (*ownership
 		case *ownership.Outcome:
 			return out, nil
 		case error:
-			return nil, fmt.Errorf("applying %T: %w", act, out)
+			return nil, fmt.Errorf("%s: %w", ownership.Doing(act), out)
 		}
-		return nil, fmt.Errorf("applying %T: the table answered with %T", act, o.out)
+		return nil, fmt.Errorf("%s: the table answered with %T", ownership.Doing(act), o.out)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for raft: %w: %w", ownership.ErrNoLeader, ctx.Err())
 	}

@@ -66,15 +66,16 @@ type told struct {
 
 // fitness sums up what is known of all nodes. A new leader knows nothing of a node that
 // it has yet to hear, which it does within a lease: to say that the region has no room, for
-// it has heard nobody, would keep its calls away at each change of the leader.
+// it has heard nobody, would keep its calls away at each change of the leader. Until then
+// it repeats which nodes an earlier leader called silent.
 func (l *Leadership) fitness() ownership.RegionFitness {
 	l.told.Lock()
 	defer l.told.Unlock()
 	if now := time.Now(); now.Sub(l.told.at) > fitnessFor {
-		p := ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now))
-		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{}
-		if silent := p.Silent(); len(silent) == 0 || now.Sub(l.told.since) > l.leaseLength() {
-			l.told.RegionFitness = ownership.RegionFitness{Rooms: p.Rooms(), Silent: silent}
+		silent, sure := l.silent(now)
+		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Silent: silent, Differs: l.Differences()}
+		if sure {
+			l.told.Rooms = ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now)).Rooms()
 		}
 	}
 	return l.told.RegionFitness

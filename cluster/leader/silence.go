@@ -134,13 +134,14 @@ func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
 	_, dead := act.(ownership.Failover)
 	switch {
 	case err != nil && l.ctx.Err() == nil:
-		l.Log.Warn("giving away what a silent node left", "node", string(id), "err", err)
+		l.Log.Warn("giving away what a silent node left", "peer", string(id), "err", err)
 	case err != nil:
 	case dead:
 		l.FailedOver()
-		l.Log.Warn("a node fell silent; its partitions have new owners", "node", string(id), "partitions", len(out.Moves))
+		l.went.add(id, out.Moves)
+		l.Log.Warn("a node fell silent; its partitions have new owners", "peer", string(id), "partitions", len(out.Moves))
 	default:
-		l.Log.Warn("a node stayed silent; its calls with media of their own are orphans now", "node", string(id), "apps", act.(ownership.Lapse).Apps)
+		l.Log.Warn("a node stayed silent; its calls with media of their own are orphans now", "peer", string(id), "apps", act.(ownership.Lapse).Apps)
 	}
 }
 
@@ -152,9 +153,9 @@ func (l *Leadership) giveBack(id ownership.NodeID) {
 	_, err := l.own(ownership.Reclaim{Node: id})
 	switch {
 	case err == nil:
-		l.Log.Info("a node is back; it has its calls again that nobody took up", "node", string(id))
+		l.Log.Info("a node is back; it has its calls again that nobody took up", "peer", string(id))
 	case l.ctx.Err() == nil:
-		l.Log.Warn("giving a node back what it left", "node", string(id), "err", err)
+		l.Log.Warn("giving a node back what it left", "peer", string(id), "err", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func (l *Leadership) recordVotes() {
 		}
 		cancel()
 		if err != nil && l.ctx.Err() == nil {
-			l.Log.Warn("recording a change of votes", "node", string(n.ID), "err", err)
+			l.Log.Warn("recording a change of votes", "peer", string(n.ID), "err", err)
 		}
 	}
 }

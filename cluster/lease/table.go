@@ -246,21 +246,65 @@ func (t *Table) Placed(id ownership.NodeID, n int, now time.Time) {
 func (t *Table) Fitness(now time.Time) map[ownership.NodeID]ownership.Fitness {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	num := time.Duration(4)
-	for _, e := range t.nodes {
-		if e.heardWithin(e.length*3/4, now) {
-			num = 3
-		}
-	}
+	num := t.quarters(now)
 	fit := make(map[ownership.NodeID]ownership.Fitness, len(t.nodes))
 	for id, e := range t.nodes {
 		fit[id] = ownership.Fitness{
-			Leased: e.heardWithin(e.length*num/4, now) && !e.behind && e.refused.Before(e.heard),
+			Leased: e.speaks(num, now) && !e.behind,
 			Bot:    e.renewal.Bot, Load: e.renewal.Load,
 			Room: e.renewal.Room, Recent: e.recent.sum(now.Sub(t.start)), Apps: e.renewal.Apps,
 		}
 	}
 	return fit
+}
+
+// quarters is of how many quarters of a lease a node may be silent and still get calls.
+func (t *Table) quarters(now time.Time) time.Duration {
+	for _, e := range t.nodes {
+		if e.heardWithin(e.length*3/4, now) {
+			return 3
+		}
+	}
+	return 4
+}
+
+// speaks reports whether the node is there; one whose table lags is, too.
+func (e *entry) speaks(quarters time.Duration, now time.Time) bool {
+	return e.heardWithin(e.length*quarters/4, now) && e.refused.Before(e.heard)
+}
+
+// Silent says why nothing is heard of a node, of whose processes the present one is named;
+// false: it is heard.
+func (t *Table) Silent(id ownership.NodeID, process string, now time.Time) (ownership.Silence, bool) {
+	over := t.Next.IsOver(id, process)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := ownership.Silence{Node: id, Since: t.start, Cause: ownership.Unheard}
+	e := t.nodes[id]
+	if e == nil {
+		return s, true
+	}
+	if !over && e.speaks(t.quarters(now), now) {
+		return s, false
+	}
+	if !e.heard.IsZero() {
+		s.Since = e.heard
+	}
+	switch {
+	case over:
+		s.Cause = ownership.Stopped
+	case !e.refused.IsZero() && !e.refused.Before(e.heard):
+		s.Cause = ownership.Refuses
+	}
+	return s, true
+}
+
+// Heard reports whether the node has renewed in this term.
+func (t *Table) Heard(id ownership.NodeID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.nodes[id]
+	return e != nil && !e.heard.IsZero()
 }
 
 // ramp counts what happened within the last two seconds, in four steps. Times

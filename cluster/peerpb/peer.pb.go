@@ -824,9 +824,11 @@ type RenewReply struct {
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"` // the table index that holdings are at least as new as
 	Holdings      []*Holding             `protobuf:"bytes,4,rep,name=holdings,proto3" json:"holdings,omitempty"`
-	Length        int64                  `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"` // nanoseconds that the lease lasts
-	Rooms         []*AppRoom             `protobuf:"bytes,6,rep,name=rooms,proto3" json:"rooms,omitempty"`    // what the region can take, app by app
-	Silent        []string               `protobuf:"bytes,7,rep,name=silent,proto3" json:"silent,omitempty"`  // nodes without a lease
+	Length        int64                  `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`    // nanoseconds that the lease lasts
+	Rooms         []*AppRoom             `protobuf:"bytes,6,rep,name=rooms,proto3" json:"rooms,omitempty"`       // what the region can take, app by app
+	Silent        []string               `protobuf:"bytes,7,rep,name=silent,proto3" json:"silent,omitempty"`     // nodes without a lease
+	Silences      []*Silence             `protobuf:"bytes,8,rep,name=silences,proto3" json:"silences,omitempty"` // what is known of them; empty: of older software
+	Differs       []*Difference          `protobuf:"bytes,9,rep,name=differs,proto3" json:"differs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -910,6 +912,195 @@ func (x *RenewReply) GetSilent() []string {
 	return nil
 }
 
+func (x *RenewReply) GetSilences() []*Silence {
+	if x != nil {
+		return x.Silences
+	}
+	return nil
+}
+
+func (x *RenewReply) GetDiffers() []*Difference {
+	if x != nil {
+		return x.Differs
+	}
+	return nil
+}
+
+// Silence is what the leader knows of a node without a lease.
+type Silence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Since         int64                  `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"` // nanoseconds of Unix time; 0: not known
+	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	Went          []*Inherited           `protobuf:"bytes,4,rep,name=went,proto3" json:"went,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Silence) Reset() {
+	*x = Silence{}
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Silence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Silence) ProtoMessage() {}
+
+func (x *Silence) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Silence.ProtoReflect.Descriptor instead.
+func (*Silence) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Silence) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Silence) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Silence) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Silence) GetWent() []*Inherited {
+	if x != nil {
+		return x.Went
+	}
+	return nil
+}
+
+// Inherited counts the partitions that a node got of a silent one.
+type Inherited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Partitions    uint32                 `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inherited) Reset() {
+	*x = Inherited{}
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inherited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inherited) ProtoMessage() {}
+
+func (x *Inherited) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inherited.ProtoReflect.Descriptor instead.
+func (*Inherited) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Inherited) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Inherited) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+// Difference is a setting of a node that is not the leader's.
+type Difference struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Difference) Reset() {
+	*x = Difference{}
+	mi := &file_peerpb_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Difference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Difference) ProtoMessage() {}
+
+func (x *Difference) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Difference.ProtoReflect.Descriptor instead.
+func (*Difference) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Difference) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Difference) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type AppRoom struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
@@ -921,7 +1112,7 @@ type AppRoom struct {
 
 func (x *AppRoom) Reset() {
 	*x = AppRoom{}
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1124,7 @@ func (x *AppRoom) String() string {
 func (*AppRoom) ProtoMessage() {}
 
 func (x *AppRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1137,7 @@ func (x *AppRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppRoom.ProtoReflect.Descriptor instead.
 func (*AppRoom) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppRoom) GetApp() string {
@@ -981,7 +1172,7 @@ type TermRequest struct {
 
 func (x *TermRequest) Reset() {
 	*x = TermRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1184,7 @@ func (x *TermRequest) String() string {
 func (*TermRequest) ProtoMessage() {}
 
 func (x *TermRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1197,7 @@ func (x *TermRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermRequest.ProtoReflect.Descriptor instead.
 func (*TermRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TermRequest) GetProcess() string {
@@ -1029,7 +1220,7 @@ type TermReply struct {
 
 func (x *TermReply) Reset() {
 	*x = TermReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1232,7 @@ func (x *TermReply) String() string {
 func (*TermReply) ProtoMessage() {}
 
 func (x *TermReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1245,7 @@ func (x *TermReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermReply.ProtoReflect.Descriptor instead.
 func (*TermReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TermReply) GetTerm() uint64 {
@@ -1104,7 +1295,7 @@ type ConsultRequest struct {
 
 func (x *ConsultRequest) Reset() {
 	*x = ConsultRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1307,7 @@ func (x *ConsultRequest) String() string {
 func (*ConsultRequest) ProtoMessage() {}
 
 func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1320,7 @@ func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultRequest.ProtoReflect.Descriptor instead.
 func (*ConsultRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConsultRequest) GetTopic() string {
@@ -1155,7 +1346,7 @@ type ConsultReply struct {
 
 func (x *ConsultReply) Reset() {
 	*x = ConsultReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1358,7 @@ func (x *ConsultReply) String() string {
 func (*ConsultReply) ProtoMessage() {}
 
 func (x *ConsultReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1371,7 @@ func (x *ConsultReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultReply.ProtoReflect.Descriptor instead.
 func (*ConsultReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ConsultReply) GetBody() []byte {
@@ -1217,7 +1408,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1420,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1433,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -1381,7 +1572,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1584,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1597,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -1580,7 +1771,7 @@ type NodeAddr struct {
 
 func (x *NodeAddr) Reset() {
 	*x = NodeAddr{}
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1783,7 @@ func (x *NodeAddr) String() string {
 func (*NodeAddr) ProtoMessage() {}
 
 func (x *NodeAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1796,7 @@ func (x *NodeAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
 func (*NodeAddr) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeAddr) GetNode() string {
@@ -1633,7 +1824,7 @@ type DirectRequest struct {
 
 func (x *DirectRequest) Reset() {
 	*x = DirectRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1836,7 @@ func (x *DirectRequest) String() string {
 func (*DirectRequest) ProtoMessage() {}
 
 func (x *DirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1849,7 @@ func (x *DirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
 func (*DirectRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DirectRequest) GetPartition() uint32 {
@@ -1684,7 +1875,7 @@ type DirectReply struct {
 
 func (x *DirectReply) Reset() {
 	*x = DirectReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1887,7 @@ func (x *DirectReply) String() string {
 func (*DirectReply) ProtoMessage() {}
 
 func (x *DirectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1900,7 @@ func (x *DirectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
 func (*DirectReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DirectReply) GetNode() string {
@@ -1732,7 +1923,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1935,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1948,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TakeRequest) GetPartition() uint32 {
@@ -1782,7 +1973,7 @@ type TakeReply struct {
 
 func (x *TakeReply) Reset() {
 	*x = TakeReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1985,7 @@ func (x *TakeReply) String() string {
 func (*TakeReply) ProtoMessage() {}
 
 func (x *TakeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1998,7 @@ func (x *TakeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
 func (*TakeReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
@@ -1834,7 +2025,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2037,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2050,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -1969,7 +2160,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2172,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2185,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -2018,7 +2209,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2221,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2234,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -2082,7 +2273,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2285,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2298,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 type YieldRequest struct {
@@ -2121,7 +2312,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2324,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2337,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -2179,7 +2370,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2382,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2395,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -2223,7 +2414,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2426,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2439,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -2266,7 +2457,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2469,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2482,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 type BarrierRequest struct {
@@ -2302,7 +2493,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2505,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2518,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 type BarrierReply struct {
@@ -2339,7 +2530,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2542,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2555,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -2383,7 +2574,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2586,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2599,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -2426,7 +2617,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2629,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2642,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
 }
 
 type Values struct {
@@ -2463,7 +2654,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2666,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2679,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Values) GetValues() []string {
@@ -2527,7 +2718,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2730,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2743,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -2700,7 +2891,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2903,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2916,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -2840,7 +3031,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04room\x18\x04 \x01(\rR\x04room\"=\n" +
 	"\aHolding\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xe6\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xd1\x02\n" +
 	"\n" +
 	"RenewReply\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
@@ -2849,7 +3040,23 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bholdings\x18\x04 \x03(\v2\x17.tandem.peer.v1.HoldingR\bholdings\x12\x16\n" +
 	"\x06length\x18\x05 \x01(\x03R\x06length\x12-\n" +
 	"\x05rooms\x18\x06 \x03(\v2\x17.tandem.peer.v1.AppRoomR\x05rooms\x12\x16\n" +
-	"\x06silent\x18\a \x03(\tR\x06silent\"I\n" +
+	"\x06silent\x18\a \x03(\tR\x06silent\x123\n" +
+	"\bsilences\x18\b \x03(\v2\x17.tandem.peer.v1.SilenceR\bsilences\x124\n" +
+	"\adiffers\x18\t \x03(\v2\x1a.tandem.peer.v1.DifferenceR\adiffers\"x\n" +
+	"\aSilence\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12-\n" +
+	"\x04went\x18\x04 \x03(\v2\x19.tandem.peer.v1.InheritedR\x04went\"?\n" +
+	"\tInherited\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x01(\rR\n" +
+	"partitions\"2\n" +
+	"\n" +
+	"Difference\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"I\n" +
 	"\aAppRoom\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04room\x18\x02 \x01(\rR\x04room\x12\x18\n" +
@@ -3039,7 +3246,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -3053,37 +3260,40 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*AppHealth)(nil),       // 9: tandem.peer.v1.AppHealth
 	(*Holding)(nil),         // 10: tandem.peer.v1.Holding
 	(*RenewReply)(nil),      // 11: tandem.peer.v1.RenewReply
-	(*AppRoom)(nil),         // 12: tandem.peer.v1.AppRoom
-	(*TermRequest)(nil),     // 13: tandem.peer.v1.TermRequest
-	(*TermReply)(nil),       // 14: tandem.peer.v1.TermReply
-	(*ConsultRequest)(nil),  // 15: tandem.peer.v1.ConsultRequest
-	(*ConsultReply)(nil),    // 16: tandem.peer.v1.ConsultReply
-	(*HelloRequest)(nil),    // 17: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 18: tandem.peer.v1.HelloReply
-	(*NodeAddr)(nil),        // 19: tandem.peer.v1.NodeAddr
-	(*DirectRequest)(nil),   // 20: tandem.peer.v1.DirectRequest
-	(*DirectReply)(nil),     // 21: tandem.peer.v1.DirectReply
-	(*TakeRequest)(nil),     // 22: tandem.peer.v1.TakeRequest
-	(*TakeReply)(nil),       // 23: tandem.peer.v1.TakeReply
-	(*JoinRequest)(nil),     // 24: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 25: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 26: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 27: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 28: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 29: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 30: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 31: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 32: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 33: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 34: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 35: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 36: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 37: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 38: tandem.peer.v1.Reply
-	nil,                     // 39: tandem.peer.v1.RenewRequest.SettingsEntry
-	nil,                     // 40: tandem.peer.v1.JoinRequest.SettingsEntry
-	nil,                     // 41: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 42: tandem.peer.v1.Reply.HeaderEntry
+	(*Silence)(nil),         // 12: tandem.peer.v1.Silence
+	(*Inherited)(nil),       // 13: tandem.peer.v1.Inherited
+	(*Difference)(nil),      // 14: tandem.peer.v1.Difference
+	(*AppRoom)(nil),         // 15: tandem.peer.v1.AppRoom
+	(*TermRequest)(nil),     // 16: tandem.peer.v1.TermRequest
+	(*TermReply)(nil),       // 17: tandem.peer.v1.TermReply
+	(*ConsultRequest)(nil),  // 18: tandem.peer.v1.ConsultRequest
+	(*ConsultReply)(nil),    // 19: tandem.peer.v1.ConsultReply
+	(*HelloRequest)(nil),    // 20: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 21: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 22: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 23: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 24: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 25: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 26: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 27: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 28: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 29: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 30: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 31: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 32: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 33: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 34: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 35: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 36: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 37: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 38: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 39: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 40: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 41: tandem.peer.v1.Reply
+	nil,                     // 42: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 43: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 44: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 45: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -3094,52 +3304,55 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
 	9,  // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
-	39, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	42, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
 	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
-	12, // 10: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
-	19, // 11: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
-	1,  // 12: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
-	40, // 13: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
-	5,  // 14: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	41, // 15: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	42, // 16: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	36, // 17: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	36, // 18: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	6,  // 19: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
-	8,  // 20: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
-	13, // 21: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
-	17, // 22: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
-	24, // 23: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
-	26, // 24: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
-	28, // 25: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
-	20, // 26: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
-	22, // 27: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
-	30, // 28: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
-	32, // 29: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
-	34, // 30: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
-	37, // 31: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
-	6,  // 32: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
-	15, // 33: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
-	7,  // 34: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
-	11, // 35: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
-	14, // 36: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
-	18, // 37: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
-	25, // 38: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
-	27, // 39: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
-	29, // 40: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
-	21, // 41: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
-	23, // 42: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
-	31, // 43: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
-	33, // 44: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
-	35, // 45: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
-	38, // 46: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
-	7,  // 47: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
-	16, // 48: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
-	34, // [34:49] is the sub-list for method output_type
-	19, // [19:34] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 10: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
+	12, // 11: tandem.peer.v1.RenewReply.silences:type_name -> tandem.peer.v1.Silence
+	14, // 12: tandem.peer.v1.RenewReply.differs:type_name -> tandem.peer.v1.Difference
+	13, // 13: tandem.peer.v1.Silence.went:type_name -> tandem.peer.v1.Inherited
+	22, // 14: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	1,  // 15: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
+	43, // 16: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	5,  // 17: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
+	44, // 18: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	45, // 19: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	39, // 20: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	39, // 21: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	6,  // 22: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
+	8,  // 23: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
+	16, // 24: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
+	20, // 25: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	27, // 26: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	29, // 27: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	31, // 28: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	23, // 29: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	25, // 30: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	33, // 31: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	35, // 32: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	37, // 33: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	40, // 34: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 35: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	18, // 36: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
+	7,  // 37: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	11, // 38: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	17, // 39: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	21, // 40: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	28, // 41: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	30, // 42: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	32, // 43: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	24, // 44: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	26, // 45: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	34, // 46: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	36, // 47: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	38, // 48: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	41, // 49: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 50: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	19, // 51: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
+	37, // [37:52] is the sub-list for method output_type
+	22, // [22:37] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -3153,7 +3366,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

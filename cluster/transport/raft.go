@@ -144,14 +144,14 @@ func (t *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args 
 func (t *Raft) Take(conn net.Conn, node ownership.NodeID) {
 	if node != "" && t.NotMember(node) { // before raft reads a length from it, and takes memory for that much
 		t.Refused("not of the region")
-		t.Logger.Warn("refusing a raft connection of a node that is not of the region, or was removed", "node", string(node))
+		t.Logger.Warn("refusing a raft connection of a node that is not of the region, or was removed", "peer", string(node))
 		_ = conn.Close()
 		return
 	}
 	conn, err := t.Welcome(conn, node)
 	if err != nil {
 		t.Refused("process")
-		t.Logger.Debug("refusing a raft connection", "node", string(node), "err", err)
+		t.Logger.Debug("refusing a raft connection", "peer", string(node), "err", err)
 		return
 	}
 	over := make(chan struct{})
@@ -257,13 +257,13 @@ func (t *Raft) speaksForItself(rpc raft.RPC, node ownership.NodeID) bool {
 				return true
 			}
 			t.Refused("not of the region")
-			t.Logger.Warn("refusing a raft message of a node that is not of the region, or was removed", "node", string(node))
+			t.Logger.Warn("refusing a raft message of a node that is not of the region, or was removed", "peer", string(node))
 			rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it is not of the region", node))
 			return false
 		}
 	}
 	t.Refused("speaks for another node")
-	t.Logger.Warn("refusing a raft message: the certificate names another node", "node", string(node))
+	t.Logger.Warn("refusing a raft message: the certificate names another node", "peer", string(node))
 	rpc.Respond(nil, fmt.Errorf("taking a raft message from node %s: it speaks for another node", node))
 	return false
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,8 +24,9 @@ func (a *app) callsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "calls [list | [show] CALL]",
 		Short: "the calls in the ownership table",
-		Long: `Lists calls, or shows one with its timeline. Ended calls stay for some minutes,
-so that late notifications do no harm.`,
+		Long: `Lists calls, or shows one with its timeline: those that wait for somebody first
+(orphaned, then claimed), then the answered ones, and the ended ones at last. They stay
+for some minutes, so that late notifications do no harm. OWNER is who acts for a call now.`,
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
   tandem calls --region all
@@ -32,6 +35,9 @@ so that late notifications do no harm.`,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			if name != "" {
 				return a.showCall(ctx, c, name)
+			}
+			if err := checkLimit(limit); err != nil {
+				return err
 			}
 			if partition != "" {
 				id, err := partitionID(partition)
@@ -47,7 +53,7 @@ so that late notifications do no harm.`,
 				}
 				f.State = s
 			}
-			page, err := c.Calls(ctx, f, cursor, limit)
+			page, err := liveFirst{c}.calls(ctx, f, cursor, limit)
 			if err != nil {
 				return err
 			}
@@ -73,12 +79,61 @@ so that late notifications do no harm.`,
 	return c
 }
 
+// byUrgency is the order in which calls are listed: who needs somebody comes first.
+var byUrgency = []ownership.CallState{ownership.CallOrphaned, ownership.CallClaimed, ownership.CallAnswered, ownership.CallEnded}
+
+// liveFirst lists calls in the order of byUrgency. A cursor of its own names the state
+// at which a page stopped: "answered/after-…".
+type liveFirst struct{ *client.Client }
+
+func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (all api.CallPage, err error) {
+	name, inside, ours := strings.Cut(cursor, "/")
+	if f.State != 0 || cursor != "" && !ours || l.Region == "all" || l.Region == "*" {
+		page, err := l.Calls(ctx, f, cursor, limit) // each region has a cursor of its own
+		slices.SortStableFunc(page.Items, func(a, b api.CallIn) int {
+			return cmp.Compare(slices.Index(byUrgency, a.State), slices.Index(byUrgency, b.State))
+		})
+		return page, err
+	}
+	begin := 0
+	if ours {
+		state, err := ownership.ParseCallState(name)
+		if err != nil {
+			return all, usage("--cursor is %.64q: give the one of the page before", cursor)
+		}
+		begin = slices.Index(byUrgency, state)
+	}
+	all.Items = []api.CallIn{}
+	for _, state := range byUrgency[begin:] {
+		if len(all.Items) == limit {
+			all.Next = state.String() + "/"
+			return all, nil
+		}
+		f.State = state
+		page, err := l.Calls(ctx, f, inside, limit-len(all.Items))
+		if err != nil {
+			return all, err
+		}
+		inside = ""
+		all.Items = append(all.Items, page.Items...)
+		if page.Next != "" {
+			all.Next = state.String() + "/" + page.Next
+			return all, nil
+		}
+	}
+	return all, nil
+}
+
 func callRows(calls []api.CallIn) [][]string {
 	now := time.Now()
 	rows := [][]string{{"CALL", "STATE", "OWNER", "PARTITION", "EPOCH", "REASON", "CLAIMED", "TENANT"}}
 	for _, k := range calls {
-		rows = append(rows, []string{ // a node of older software says who acts of the partition only
-			string(k.ID), k.State.String(), dash(string(cmp.Or(k.Owner, k.Placement.Owner))), k.Partition.String(), k.Epoch.String(),
+		owner := cmp.Or(k.Owner, k.Placement.Owner) // a node of older software does not say who acts now
+		if k.State == ownership.CallEnded {
+			owner = ""
+		}
+		rows = append(rows, []string{
+			string(k.ID), k.State.String(), dash(string(owner)), k.Partition.String(), k.Epoch.String(),
 			string(k.Placement.Reason), ago(k.ClaimedAt, now), dash(string(k.Tenant)),
 		})
 	}
@@ -115,7 +170,8 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 		Call     ownership.Call  `json:"call"`
 		Why      []string        `json:"why"`
 		Timeline []history.Event `json:"timeline"`
-	}{Call: call, Why: why.Why, Timeline: why.Timeline}
+		api.Trail
+	}{Call: call, Why: why.Why, Timeline: why.Timeline, Trail: why.Trail}
 	rows := [][]string{
 		{"call", string(call.ID)},
 		{"state", call.State.String()},
@@ -130,5 +186,5 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 	for _, w := range why.Why {
 		rows = append(rows, []string{"why", w})
 	}
-	return a.print(both, append(rows, timeline(why.Timeline)...))
+	return a.print(both, append(rows, story(why.Timeline, why.Trail)...))
 }

@@ -99,6 +99,8 @@ func asExit(err error) error {
 		return nil
 	case client.NotFound(err):
 		return exitError{exitNotFound, err}
+	case errors.As(err, &p) && p.Stranger:
+		return err
 	case errors.As(err, &p) && p.Status == 0:
 		return exitError{exitUnavailable, fmt.Errorf("%w; is a node running there? name its admin door with --addr or TANDEM_ADDR", err)}
 	case client.Unavailable(err):

@@ -53,7 +53,10 @@ func eventLine(e history.Event) string {
 	if e.Partition != 0 {
 		words = append(words, "partition "+e.Partition.String())
 	}
-	for _, w := range []string{string(e.Node), e.Text} {
+	if e.From != "" {
+		words = append(words, string(e.From)+" →")
+	}
+	for _, w := range []string{string(e.Node), string(e.Reason), e.Text} {
 		if w != "" {
 			words = append(words, w)
 		}

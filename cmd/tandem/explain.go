@@ -16,23 +16,31 @@ import (
 // maxExplained is the largest notification that explain reads.
 const maxExplained = 4 << 20
 
-func (a *app) explainCommand() *cobra.Command {
+// explainVerbs say why.
+type explainVerbs struct{ *app }
+
+func (a explainVerbs) explainCommand() *cobra.Command {
 	var (
 		file    string
 		ask     ownership.Supposed
 		headers []string
 	)
 	c := &cobra.Command{
-		Use:   "explain [CALL]",
-		Short: "why a call is where it is, or where a notification would go",
+		Use:   "explain [CALL | NOTIFICATION]",
+		Short: "why a call is where it is, where a notification went, or would go",
 		Long: `With a call: the reason and the candidates of its placement, as they were at its
-claim, and who owns it now.
+claim, who owns it now, and step by step what the nodes of all regions did with its
+notifications: received, redirected, relayed, handed to the bot, answered at Graph.
+The call's chain (callChainId), one notification's X-Microsoft-Skype-Message-ID, and
+what Scenario-Id or Client-Request-Id said, name it as well. Nodes keep the newest
+steps in memory, so old ones are gone.
 
 With --notification: runs a webhook body through the same functions as the
 public door and prints what it would answer, and why. Nothing changes and nobody
 is told. A new call's tenant may stand in the token only: give that with --header
 or say with --tenant what it would tell.`,
 		Example: `  tandem explain 57dab8b1-894c-409a-b240-bd8beae78896
+  tandem explain 9c1b2c1e-0f5f-4a3c-8f5e-8f0f4a1d2b3c   by a notification's id
   tandem explain --notification incoming.json
   tandem explain --notification - --header 'X-Microsoft-Skype-Caller-Region: amer' < body.json`,
 		Args: cobra.MaximumNArgs(1),
@@ -54,25 +62,25 @@ or say with --tenant what it would tell.`,
 	return c
 }
 
-func (a *app) explainCall(ctx context.Context, c *client.Client, id string) error {
-	if err := checkCallID(id); err != nil {
+func (a explainVerbs) explainCall(ctx context.Context, c *client.Client, id string) error {
+	if err := checkName(id); err != nil {
 		return err
 	}
 	x, err := c.ExplainCall(ctx, id)
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"call", string(x.Call)}, {"state", x.State.String()}}
+	rows := callOrNone(x.Call, x.State)
 	for _, w := range x.Why {
 		rows = append(rows, []string{"why", w})
 	}
 	for _, k := range x.Placement.Candidates {
 		rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, cmp.Or(k.Rejected, "could take it"))})
 	}
-	return a.print(x, append(rows, timeline(x.Timeline)...))
+	return a.print(x, append(rows, story(x.Timeline, x.Trail)...))
 }
 
-func (a *app) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
+func (a explainVerbs) explainNotification(ctx context.Context, c *client.Client, file string, ask ownership.Supposed, headers []string) (err error) {
 	if ask.Body, err = readInput(file, maxExplained); err != nil {
 		return fmt.Errorf("reading the notification: %w", err)
 	}

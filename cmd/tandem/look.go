@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -66,19 +67,36 @@ func (a *app) nodesCommand() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			return show(a, name, nodeRows,
-				func() ([]api.Node, error) { return c.Nodes(ctx) },
-				func() (api.Node, error) { return c.Node(ctx, ownership.NodeID(name)) })
+				func() ([]api.Node, error) { return a.silences(c.Nodes(ctx)) },
+				func() (api.Node, error) {
+					n, err := c.Node(ctx, ownership.NodeID(name))
+					_, _ = a.silences([]api.Node{n}, nil)
+					return n, err
+				})
 		}),
 	}
 	a.regionFlag(c, "of another region, or of all")
 	return c
 }
 
+// silences says on stderr why nodes are silent, and what came of it.
+func (a *app) silences(nodes []api.Node, err error) ([]api.Node, error) {
+	for _, n := range nodes {
+		if n.Silence != nil {
+			a.done("%s", n.Silence.Text)
+		}
+	}
+	return nodes, err
+}
+
 func nodeRows(nodes []api.Node) [][]string {
 	rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
 	for _, n := range nodes {
-		state := n.State.String()
-		if !n.DrainBy.IsZero() {
+		state := cmp.Or(n.Standing, n.State.String()) // a node of older software tells no standing
+		switch {
+		case n.Silence != nil && !n.Silence.Since.IsZero():
+			state += " since " + n.Silence.Since.Local().Format(time.TimeOnly)
+		case n.Silence == nil && !n.DrainBy.IsZero():
 			state += " until " + n.DrainBy.Local().Format(time.TimeOnly)
 		}
 		rows = append(rows, []string{

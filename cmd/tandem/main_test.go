@@ -87,7 +87,7 @@ func waitActive(ts *testscript.TestScript, _ bool, args []string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if n, err := c.Node(ctx, ownership.NodeID(args[0])); err == nil && n.State == ownership.NodeActive && n.Partitions > 0 {
+		if n, err := c.Node(ctx, ownership.NodeID(args[0])); err == nil && n.Standing == ownership.NodeActive.String() && n.Partitions > 0 {
 			return
 		}
 		select {

@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/term"
 
-	"tandem/ownership/history"
+	"tandem/cmd/tandem/table"
 )
 
 // print writes v as --format says; rows are the table's lines, its heading first.
@@ -37,6 +39,10 @@ func (a *app) print(v any, rows [][]string) error {
 		}
 		return enc.Close()
 	}
+	rows, cut := table.Fit(rows, a.width())
+	if cut != "" {
+		defer a.done("%s", cut)
+	}
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
@@ -58,14 +64,6 @@ func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T
 		return err
 	}
 	return a.print(x, rows([]T{x}))
-}
-
-// timeline is what happened to a call, line by line.
-func timeline(events []history.Event) (rows [][]string) {
-	for _, e := range events {
-		rows = append(rows, []string{e.At.Format("15:04:05.000"), strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
-	}
-	return rows
 }
 
 // ago tells a time as people say it.
@@ -111,4 +109,18 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// width is how wide the terminal is that the output goes to; 0: it goes to none, and a
+// program that reads it wants all of it.
+func (a *app) width() int {
+	f, ok := a.out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
 }

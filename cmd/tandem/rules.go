@@ -79,13 +79,13 @@ set them, and which nodes and regions have others.`,
 				if err != nil {
 					return err
 				}
-				v, err := c.RulesVersion(ctx, n)
+				v, err := c.Rules().Version(ctx, n)
 				if err != nil {
 					return err
 				}
 				return a.document(v, v)
 			}
-			now, err := c.Rules(ctx)
+			now, err := c.Rules().Now(ctx)
 			if err != nil {
 				return err
 			}
@@ -168,7 +168,7 @@ are others by now, nothing changes: get them, and make your change in those.`,
 			if from < 0 {
 				return usage("%s does not say which rules it was made from: begin with 'tandem rules get', or give --expect NUMBER (0: none were ever set)", args[0])
 			}
-			v, err := c.SetRules(ctx, api.RulesAsk{Text: text, Expect: uint64(from), Note: note})
+			v, err := c.Rules().Set(ctx, api.RulesAsk{Text: text, Expect: uint64(from), Note: note})
 			return a.became(v, err)
 		}),
 	}
@@ -261,7 +261,7 @@ moment. Nothing changes. A call's tenant may stand in its token only: say it wit
 			for name := range header {
 				ask.Header[name] = header.Get(name)
 			}
-			tried, err := c.TestRules(ctx, ask)
+			tried, err := c.Rules().Test(ctx, ask)
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ region: calls ring where the cloud sends them.`,
 			if err != nil {
 				return err
 			}
-			d, err := c.DiffRules(ctx, text)
+			d, err := c.Rules().Diff(ctx, text)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (a rulesVerbs) history() *cobra.Command {
 rollback NUMBER' makes it the newest. Two of one number were set in two regions at once:
 the upper one is what counts.`,
 		RunE: a.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-			all, err := c.RulesHistory(ctx)
+			all, err := c.Rules().History(ctx)
 			if err != nil {
 				return err
 			}
@@ -96,14 +96,14 @@ numbers only rise, so the other regions take it over like any change.`,
 			if err != nil {
 				return err
 			}
-			all, err := c.RulesHistory(ctx)
+			all, err := c.Rules().History(ctx)
 			if err != nil {
 				return err
 			}
 			if len(all) == 0 {
 				return exitError{exitNotFound, fmt.Errorf("no rules were ever set, so there is nothing to go back to")}
 			}
-			v, err := c.RollRulesBack(ctx, api.RulesBack{Number: n, Expect: all[0].Number, Note: note})
+			v, err := c.Rules().RollBack(ctx, api.RulesBack{Number: n, Expect: all[0].Number, Note: note})
 			return a.became(v, err)
 		}),
 	}

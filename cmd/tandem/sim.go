@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -106,10 +109,40 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 		b := cloud.Bot(t.Node)
 		fmt.Fprintf(a.out, "bot of %s  url: %s  health_url: %s\n", t.Node, b.URL, b.HealthURL)
 	}
+	for _, why := range unreachable(ctx, cfg.Targets) {
+		a.done("not yet there: %v", why)
+	}
 	if err := a.runCalls(ctx, cloud, graphsim.Load{Rate: f.rate, Duration: f.duration}); err != nil {
 		return err
 	}
-	return a.judge(cloud.Report(), f.report)
+	seen := cloud.Report()
+	err = a.judge(seen, f.report)
+	if nobody := unreachable(context.WithoutCancel(ctx), cfg.Targets); err != nil && seen.NotificationsHandled == 0 && len(nobody) > 0 {
+		return exitError{exitUnavailable, fmt.Errorf("no notification reached a node: %w", nobody[0])}
+	}
+	return err
+}
+
+// reachTime bounds one look whether a node listens.
+const reachTime = 2 * time.Second
+
+// unreachable says which targets take no connection, and why.
+func unreachable(ctx context.Context, targets []graphsim.Target) (why []error) {
+	for _, t := range targets {
+		u, err := url.Parse(t.URL)
+		if err != nil {
+			continue // the cloud's to say
+		}
+		port := cmp.Or(u.Port(), map[string]string{"https": "443"}[u.Scheme], "80")
+		looking := net.Dialer{Timeout: reachTime}
+		conn, err := looking.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+		if err != nil {
+			why = append(why, fmt.Errorf("%s at %s: %w", t.Node, t.URL, err))
+			continue
+		}
+		_ = conn.Close() // nothing was sent
+	}
+	return why
 }
 
 // seedOf takes the clock for a seed that is not given: call ids follow from the

@@ -99,6 +99,10 @@ func brings(ctx context.Context, c *client.Client, info node.SnapshotInfo, token
 	if err != nil {
 		return nil, err
 	}
+	today, err := c.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
 	doors, err := c.Tokens(ctx)
 	if err != nil {
 		return nil, err
@@ -124,6 +128,7 @@ func brings(ctx context.Context, c *client.Client, info node.SnapshotInfo, token
 		fmt.Sprintf("  partitions  %d", info.Partitions),
 		fmt.Sprintf("  calls       %d, %d of them live", info.Calls, info.Live),
 		fmt.Sprintf("  tokens      %s; they %s", orNone(held), what),
+		fmt.Sprintf("The region is at entry %d and has %d live calls: those that are not in the snapshot are forgotten, and so is what happened to the others since.", today.Cluster.Applied, today.Live),
 	}, nil
 }
 
@@ -148,4 +153,28 @@ func agreed(in io.Reader) bool {
 	line, _ := bufio.NewReader(in).ReadString('\n')
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"
+}
+
+func (a *app) snapshotInspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "check a snapshot file and say what it holds; asks no node",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, info, err := openSnapshot(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return a.print(info, [][]string{
+				{"deployment", info.Deployment},
+				{"region", string(info.Region)},
+				{"applied", fmt.Sprint(info.Applied)},
+				{"nodes", fmt.Sprint(info.NodeIDs)},
+				{"partitions", fmt.Sprint(info.Partitions)},
+				{"calls", fmt.Sprintf("%d, %d of them live", info.Calls, info.Live)},
+				{"tokens", fmt.Sprint(info.DoorTokens)},
+			})
+		},
+	}
 }

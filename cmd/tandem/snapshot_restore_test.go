@@ -94,7 +94,7 @@ func TestD10_WhatASnapshotBrings(t *testing.T) {
 			_, _ = io.WriteString(w, `{"items":[{"id":"emea-1","state":"active"}]}`)
 			return
 		}
-		_, _ = io.WriteString(w, `{"items":[{"name":"ours","origin":"region"},{"name":"filed","origin":"file"}]}`)
+		_, _ = io.WriteString(w, `{"cluster":{"applied":4711},"live":12,"items":[{"name":"ours","origin":"region"},{"name":"filed","origin":"file"}]}`)
 	}))
 	defer door.Close()
 	info := store.SnapshotInfo{
@@ -113,7 +113,7 @@ func TestD10_WhatASnapshotBrings(t *testing.T) {
 			t.Fatalf("%v: %q", err, text)
 		}
 		for _, part := range []string{
-			"emea-1, evil", "(not in the region now)", "partitions  3", "7, 5 of them live",
+			"at entry 4711 and has 12 live calls", "emea-1, evil", "(not in the region now)", "partitions  3", "7, 5 of them live",
 			"ours (read), filed (operate, join) (not in the region now); they " + want,
 		} {
 			if !strings.Contains(text, part) {

@@ -16,7 +16,10 @@ import (
 	"tandem/admin/client"
 )
 
-func (a *app) tokensCommand() *cobra.Command {
+// tokenVerbs are the verbs about tokens of the admin API.
+type tokenVerbs struct{ *app }
+
+func (a tokenVerbs) tokensCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokens",
 		Short: "the tokens that open the admin doors of the region",
@@ -32,7 +35,7 @@ callback URIs, join takes nodes into the region.`,
 	return c
 }
 
-func (a *app) tokensListCommand() *cobra.Command {
+func (a tokenVerbs) tokensListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "names, roles and ends of all tokens; never the tokens",
@@ -66,7 +69,7 @@ func tokenRows(all []api.TokenInfo, now time.Time) [][]string {
 	return rows
 }
 
-func (a *app) tokensNewCommand() *cobra.Command {
+func (a tokenVerbs) tokensNewCommand() *cobra.Command {
 	var (
 		roles []string
 		lasts time.Duration
@@ -120,14 +123,14 @@ region) and ends with that; the role is then join.`,
 	return c
 }
 
-func (a *app) tokensRevokeCommand() *cobra.Command {
+func (a tokenVerbs) tokensRevokeCommand() *cobra.Command {
 	return a.acting("revoke NAME", "take a token of the region back, at once", cobra.ExactArgs(1),
 		func(ctx context.Context, c *client.Client, args []string) (string, error) {
 			return args[0] + " opens nothing any more", c.RevokeToken(ctx, args[0])
 		})
 }
 
-func (a *app) tokensFirstCommand() *cobra.Command {
+func (a tokenVerbs) tokensFirstCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use:   "first NAME",
@@ -146,7 +149,7 @@ node as admin.tokens_file. With the token in TANDEM_TOKEN nodes are brought in
 
 // firstToken makes the file and reads it back as a node would, so that a name
 // that a node refuses leaves no file behind.
-func (a *app) firstToken(name, file string) error {
+func (a tokenVerbs) firstToken(name, file string) error {
 	if file == "" {
 		return usage("name the file to make with --out")
 	}

@@ -23,6 +23,7 @@ const (
 	Draining  Kind = "draining"  // a node takes no new calls
 	Undrained Kind = "undrained" // a node takes calls again
 	Gone      Kind = "gone"      // a node was removed
+	Silent    Kind = "silent"    // a node's lease was over, and its partitions went to others
 	Born      Kind = "born"      // a partition came into being
 	Moved     Kind = "moved"     // a partition has a new owner
 	Retired   Kind = "retired"   // a partition is used no more
@@ -65,9 +66,9 @@ type Event struct {
 	Epoch     ownership.Epoch       `json:"epoch,omitempty"`
 	Text      string                `json:"text,omitempty"` // a sentence for people
 
-	App        ownership.AppID       `json:"-"`
-	Tenant     ownership.TenantID    `json:"-"`
-	From       ownership.NodeID      `json:"-"` // the former owner
-	Reason     ownership.Reason      `json:"-"`
-	Candidates []ownership.Candidate `json:"-"` // of a claim
+	App        ownership.AppID       `json:"app,omitempty"`
+	Tenant     ownership.TenantID    `json:"tenant,omitempty"`
+	From       ownership.NodeID      `json:"from,omitempty" doc:"The former owner."`
+	Reason     ownership.Reason      `json:"reason,omitempty" doc:"Of a claim: why there."`
+	Candidates []ownership.Candidate `json:"candidates,omitempty" doc:"Of a claim: how the nodes compared."`
 }

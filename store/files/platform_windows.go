@@ -17,6 +17,16 @@ func lockWhole(f *os.File) error {
 		0, 1, 0, new(windows.Overlapped))
 }
 
+// Free returns how many bytes the disk of a directory still takes from this user.
+func Free(dir string) (free uint64, err error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	err = windows.GetDiskFreeSpaceEx(name, &free, nil, nil)
+	return free, err
+}
+
 // syncDir has nothing to do: NTFS writes names to its journal itself, and a
 // directory cannot be flushed.
 func syncDir(string) error { return nil }

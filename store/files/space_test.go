@@ -8,6 +8,15 @@ import (
 	"testing"
 )
 
+func TestFree(t *testing.T) {
+	if n, err := Free(t.TempDir()); n == 0 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if _, err := Free("nowhere/at/all"); err == nil {
+		t.Error("a directory that is not there has a disk")
+	}
+}
+
 func TestLacksSpace(t *testing.T) {
 	cases := []struct {
 		err  error

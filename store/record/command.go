@@ -43,7 +43,7 @@ func EncodeAct(act ownership.Act, format uint32) ([]byte, error) {
 		return nil, fmt.Errorf("writing a command: format %d is asked for, this software writes 1 to %d", format, CommandFormat)
 	}
 	if since := Since(act); since > format {
-		return nil, fmt.Errorf("writing a command: %T needs format %d, the region writes %d", act, since, format)
+		return nil, fmt.Errorf("%s needs format %d, and the region writes %d: upgrade all its nodes first", ownership.Doing(act), since, format)
 	}
 	var w timeWriter
 	cmd := &tablepb.Command{Format: format}

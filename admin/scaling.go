@@ -1,0 +1,46 @@
+package admin
+
+import (
+	"context"
+	"math"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tandem/admin/api"
+	"tandem/ownership"
+)
+
+type scalingAsked struct {
+	Target float64 `query:"target" minimum:"0.1" maximum:"1" default:"0.7" doc:"How full the nodes are to be: live calls by capacity."`
+}
+
+// scalingRoute puts the signal for autoscalers on the door.
+func (d *Door) scalingRoute() {
+	op := d.operation("get-scaling", http.MethodGet, "/v1/scaling", api.RoleRead, "How many nodes the region wants: for KEDA, an HPA or a script")
+	op.Description += " A node that an autoscaler takes away drains first, so fewer are wanted than there are only costs time, no call."
+	huma.Register(d.api, op, func(_ context.Context, in *scalingAsked) (*reply[api.Scaling], error) {
+		return &reply[api.Scaling]{scaling(d.nodes(), in.Target)}, nil
+	})
+}
+
+// scaling decides how many nodes are wanted, by active nodes of the mean size. Orphans and
+// the calls of silent or draining nodes are live calls: they may need a place, too.
+func scaling(nodes []api.Node, target float64) api.Scaling {
+	var out api.Scaling
+	for _, n := range nodes {
+		out.Live += n.Live
+		if n.Standing == ownership.NodeActive.String() {
+			out.Nodes++
+			out.Capacity += n.Capacity
+		}
+	}
+	if out.Capacity == 0 {
+		out.Used, out.Wanted = 1, out.Nodes+1
+		return out
+	}
+	out.Used = float64(out.Live) / float64(out.Capacity)
+	mean := float64(out.Capacity) / float64(out.Nodes)
+	out.Wanted = max(1, int(math.Ceil(float64(out.Live)/(target*mean))))
+	return out
+}

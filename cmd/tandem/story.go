@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"tandem/admin/api"
+	"tandem/ownership"
+	"tandem/ownership/history"
+)
+
+// longestName bounds what names a call, or one of its notifications.
+const longestName = 160
+
+// checkName says what is wrong with an id as a user pasted it: of a call, a call chain, a
+// notification, a scenario or a client's request.
+func checkName(s string) error {
+	if s == "" || len(s) > longestName || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' }) {
+		return usage("%.40q is no id of a call or a notification", s)
+	}
+	return nil
+}
+
+// story is what happened to a call and what nodes did with its notifications, in the order
+// of time, line by line. The region's history stands in it without a node.
+func story(events []history.Event, t api.Trail) (rows [][]string) {
+	type line struct {
+		at   time.Time
+		text string
+	}
+	var lines []line
+	for _, e := range events {
+		lines = append(lines, line{e.At, strings.TrimSpace(string(e.Kind) + "  " + e.Text)})
+	}
+	for i := range t.Steps {
+		lines = append(lines, line{t.Steps[i].At, stepText(&t.Steps[i])})
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	for _, l := range lines {
+		rows = append(rows, []string{l.at.Local().Format("15:04:05.000"), l.text})
+	}
+	for _, n := range t.Nodes {
+		if n.Error != "" {
+			rows = append(rows, []string{"missing", fmt.Sprintf("%s: %s", partOf(n), n.Error)})
+		}
+	}
+	if t.More {
+		rows = append(rows, []string{"missing", "older steps: there are too many for one answer"})
+	}
+	return rows
+}
+
+// partOf names a node, or a region of which nobody answered.
+func partOf(n api.TrailNode) string {
+	if n.Node == "" {
+		return "region " + string(n.Region)
+	}
+	return string(n.Node)
+}
+
+// stepText is one step in one line.
+func stepText(s *history.Step) string {
+	words := []string{string(s.Node), string(s.Kind)}
+	if s.To != "" {
+		words = append(words, "→ "+s.To)
+	}
+	if s.Partition != 0 {
+		words = append(words, fmt.Sprintf("partition %s, epoch %s", s.Partition, s.Epoch))
+	}
+	if s.Status != 0 {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("%d %s", s.Status, http.StatusText(s.Status))))
+	}
+	if s.Took != 0 {
+		words = append(words, s.Took.Round(10*time.Microsecond).String())
+	}
+	if s.Text != "" {
+		words = append(words, s.Text)
+	}
+	if s.Message != "" {
+		words = append(words, "["+s.Message+"]")
+	}
+	return strings.Join(words, "  ")
+}
+
+// callOrNone names the call of an answer.
+func callOrNone(id ownership.CallID, state ownership.CallState) [][]string {
+	return [][]string{{"call", dash(string(id))}, {"state", dash(state.String())}}
+}

@@ -1,0 +1,397 @@
+package machines_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/admin/api"
+	"tandem/graphsim"
+)
+
+// manyCalls makes TestThreeRegionsFarApart as long as so many calls need, with each node
+// dead once and a region that stands still: go test ./machines -run FarApart -calls 10000 -v.
+var manyCalls = flag.Int("calls", 0, "calls of TestThreeRegionsFarApart; 0: as few as show something")
+
+// deploymentTest is the story of three regions that are one deployment.
+type deploymentTest struct {
+	*stage
+	far    *distance
+	ages   *ageWatch
+	report graphsim.Report // what was seen last
+}
+
+// TestThreeRegionsFarApart: three regions of three nodes with 80 to 150 ms there and back
+// between them, a third of the later notifications in the wrong region, and a rule for
+// every call. With any one node dead, or one region cut off or standing still, no call is
+// lost, refused or handled outside its region. Where the rules are soft, the others stand
+// in for a region that is lost, and it takes its share when it is back.
+func TestThreeRegionsFarApart(t *testing.T) {
+	s := build(t, layout{regions: []string{"emea", "amer", "apac"}, each: 3, astray: 0.35, known: true, hard: true})
+	d := &deploymentTest{stage: s}
+	d.far = s.separate(map[[2]string]time.Duration{
+		{"emea", "amer"}: 40 * time.Millisecond, {"emea", "apac"}: 75 * time.Millisecond, {"amer", "apac"}: 60 * time.Millisecond,
+	})
+	s.form()
+
+	victims, rate, run := []string{"amer-1"}, 10.0, 8*time.Second // amer-1 is the one door of amer that the others are told
+	if *manyCalls > 0 {
+		victims, rate = nil, 30
+		for _, m := range s.machines {
+			victims = append(victims, m.name)
+		}
+		run = time.Duration(float64(*manyCalls) / rate / float64(len(victims)+1) * float64(time.Second))
+	} else {
+		s.tell("a short form: one node dies instead of nine, and no region stands still; -calls 10000 for all of it")
+	}
+	d.ages = watchAges(s)
+	d.quiet(rate, run)
+	for _, name := range victims {
+		d.oneDead(name, rate, run)
+	}
+	d.ages.tell(s)
+	d.cutOff("apac", rate)
+	if *manyCalls > 0 {
+		d.standsStill("apac", rate)
+	}
+	d.lost("amer", max(rate, *lostRate))
+	s.stop()
+}
+
+var lostRate = flag.Float64("lost-rate", 0, "calls a second while a region is lost in TestThreeRegionsFarApart; 0: as in the rest of it")
+
+// load makes calls and waits until they are over; during runs meanwhile.
+func (d *deploymentTest) load(rate float64, run time.Duration, during func()) graphsim.Report {
+	d.t.Helper()
+	d.cloud.tell(order{Targets: d.targets()})
+	d.cloud.tell(order{Run: run, Rate: rate})
+	if during != nil {
+		during()
+	}
+	before := d.report
+	d.report = d.cloud.tell(order{Settle: true})
+	d.stage.report(d.report)
+	refused := maps.Clone(d.report.Refusals)
+	for why, n := range before.Refusals {
+		refused[why] -= n
+	}
+	maps.DeleteFunc(refused, func(_ string, n int) bool { return n == 0 })
+	d.tell("of them: %d calls, %d POSTs without a response, refused %v", d.report.Calls-before.Calls,
+		d.report.Responses["none"]-before.Responses["none"], refused)
+	return before
+}
+
+// kept: no promise was broken since the beginning.
+func (d *deploymentTest) kept(when string) {
+	d.t.Helper()
+	if !d.report.OK() {
+		d.t.Fatalf("%s a promise was broken: %s", when, strings.Join(d.report.Violations, "\n"))
+	}
+	d.atHome(when)
+}
+
+// atHome: every call was answered in the region that its rule names (I1, residency).
+func (d *deploymentTest) atHome(when string) {
+	d.t.Helper()
+	d.oneRegionOwns(d.tables(), 0)
+	for id, f := range d.cloud.fates() {
+		if !f.AnsweredAt.IsZero() && f.Region != f.Near {
+			d.t.Errorf("%s call %s was answered in %s; its rule is hard and names %s", when, id, f.Region, f.Near)
+		}
+	}
+}
+
+// quiet: nothing is broken. It tells how fast a call is answered that rang in the wrong region.
+func (d *deploymentTest) quiet(rate float64, run time.Duration) {
+	d.t.Helper()
+	d.tell("%s of calls, %.0f a second, a third of what follows astray", run.Round(time.Second), rate)
+	d.load(rate, run, nil)
+	d.kept("before any fault")
+	var there, away []time.Duration
+	for _, f := range d.cloud.fates() {
+		switch {
+		case f.AnsweredAt.IsZero():
+		case f.Landed == f.Near:
+			there = append(there, f.AnsweredAt.Sub(f.RangAt))
+		default:
+			away = append(away, f.AnsweredAt.Sub(f.RangAt))
+		}
+	}
+	if len(away) == 0 {
+		d.t.Error("no call rang in the wrong region: the test shows less than it should")
+	}
+	d.tell("first notification to answer: %s in the right region, %s in the wrong one", spans(there), spans(away))
+}
+
+// regionDown is how a node refuses a call of another region, by a hard rule.
+const regionDown = "503 region_down"
+
+// oneDead: with one node dead, its region is not down, whichever of its doors the others knew.
+func (d *deploymentTest) oneDead(name string, rate float64, run time.Duration) {
+	d.t.Helper()
+	victim := d.machine(name)
+	d.cloud.tell(order{Targets: d.targets()})
+	victim.kill()
+	d.ages.rest(victim)
+	took := eventually(d.t, 15*time.Second, "the others of "+victim.region+" own all partitions", func() string {
+		for _, m := range d.of(victim.region) {
+			seen, err := m.inspect()
+			if err != nil {
+				return err.Error()
+			}
+			for _, p := range seen.partitions {
+				if string(p.Owner) == name {
+					return m.name + " shows partition " + p.ID.String() + " as that of " + name
+				}
+			}
+		}
+		return ""
+	})
+	d.tell("%s was killed; the others own its partitions %s later", name, took.Round(time.Millisecond))
+	before := d.load(rate, run, nil)
+	d.kept("with " + name + " dead")
+	if n := d.report.Refusals[regionDown] - before.Refusals[regionDown]; n != 0 {
+		d.t.Errorf("with %s dead, %d POSTs were refused because its region could not be reached", name, n)
+	}
+	victim.start()
+	d.active(victim)
+}
+
+func (d *deploymentTest) machine(name string) *machine {
+	return d.machines[slices.IndexFunc(d.machines, func(m *machine) bool { return m.name == name })]
+}
+
+// active waits until nodes take new calls again.
+func (d *deploymentTest) active(nodes ...*machine) time.Duration {
+	d.t.Helper()
+	return eventually(d.t, 30*time.Second, "nodes that take calls", func() string {
+		for _, m := range nodes {
+			seen, err := m.inspect()
+			if err != nil {
+				return err.Error()
+			}
+			if !seen.status.Leased || seen.status.Room == 0 {
+				return m.name + " has no lease or no room"
+			}
+		}
+		return ""
+	})
+}
+
+// cutOff: F22 and F24. A region hears nothing of the others for a while; the cloud reaches all.
+func (d *deploymentTest) cutOff(region string, rate float64) {
+	d.t.Helper()
+	d.load(rate, 12*time.Second, func() {
+		d.far.cut.Store(&region)
+		d.tell("F22: %s hears of no other region", region)
+		time.Sleep(6 * time.Second) // how long a fault lasts is the test's to say
+		d.far.cut.Store(nil)
+		d.tell("F24: the cut is mended")
+	})
+	d.kept("by a cut between regions")
+}
+
+// standsStill: F23. All nodes of a region stop for a while, and go on.
+func (d *deploymentTest) standsStill(region string, rate float64) {
+	d.t.Helper()
+	before := d.report
+	d.load(rate, 14*time.Second, func() {
+		for _, m := range d.of(region) {
+			m.freeze()
+		}
+		d.tell("F23: %s stands still", region)
+		time.Sleep(6 * time.Second) // how long a fault lasts is the test's to say
+		for _, m := range d.of(region) {
+			m.thaw()
+		}
+		d.tell("F24: %s goes on", region)
+	})
+	late := d.report.AnsweredLate - before.AnsweredLate
+	missed := 0
+	for id, f := range d.cloud.fates() {
+		switch {
+		case !f.AnsweredAt.IsZero() || f.HungUp:
+		case f.Near == region || f.Landed == region: // its rule lets nobody else answer, or it rang where nobody hears
+			missed++
+		default:
+			d.t.Errorf("while %s stood still, call %s of %s was not answered", region, id, f.Near)
+		}
+	}
+	d.tell("%d calls were answered too late, %d never: of %s, or those that rang there", late, missed, region)
+	d.report.AnsweredLate -= late
+	d.kept("with a region that stood still")
+}
+
+// spans tells quantiles of durations.
+func spans(all []time.Duration) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	slices.Sort(all)
+	at := func(q float64) time.Duration {
+		return all[min(len(all)-1, int(q*float64(len(all))))].Round(time.Millisecond)
+	}
+	return fmt.Sprintf("%d with p50 %s, p99 %s, at most %s", len(all), at(0.5), at(0.99), at(1))
+}
+
+// lost: all nodes of a region are killed at once, under rules that let others stand in;
+// later they are started again.
+func (d *deploymentTest) lost(region string, rate float64) {
+	d.t.Helper()
+	d.softRules()
+	dead := d.of(region)
+	var killed, started time.Time
+	d.load(rate, 30*time.Second, func() {
+		time.Sleep(4 * time.Second) // how long it is whole is the test's to say
+		killed = time.Now()
+		for _, m := range dead {
+			m.kill()
+		}
+		d.cloud.tell(order{Targets: d.targets()})
+		d.tell("all nodes of %s were killed", region)
+		time.Sleep(9 * time.Second) // how long a fault lasts is the test's to say
+		started = time.Now()
+		for _, m := range dead {
+			m.start()
+		}
+		d.cloud.tell(order{Targets: d.targets()})
+		d.tell("all nodes of %s start again; they take calls after %s", region, d.active(dead...).Round(time.Millisecond))
+	})
+	elsewhere, late, back, stayed := time.Duration(0), 0, time.Duration(-1), time.Duration(0)
+	for _, f := range d.cloud.fates() {
+		if f.Near != region || f.HungUp || f.RangAt.Before(killed) {
+			continue
+		}
+		soon := !f.AnsweredAt.IsZero() && f.AnsweredAt.Sub(f.RangAt) < time.Second
+		switch since := f.RangAt.Sub(killed); {
+		case f.RangAt.Before(started):
+			if !soon {
+				elsewhere = max(elsewhere, since)
+			}
+			if f.AnsweredAt.IsZero() {
+				late++
+			}
+			if since > 3*time.Second && f.Region == region {
+				d.t.Errorf("a call was answered in %s, which was dead", region)
+			}
+		case f.Region == region:
+			if at := f.RangAt.Sub(started); back < 0 || at < back {
+				back = at
+			}
+		default:
+			stayed = max(stayed, f.RangAt.Sub(started))
+		}
+	}
+	d.tell("new calls of %s were answered elsewhere within a second, all that rang later than %s after its death; %d were not answered", region, elsewhere.Round(time.Millisecond), late)
+	d.tell("after the start of its nodes, the first new call came to %s at %s, the last to another region at %s", region, back.Round(time.Millisecond), stayed.Round(time.Millisecond))
+	if elsewhere > 6*time.Second || back < 0 || stayed > 15*time.Second {
+		d.t.Errorf("the others stood in for %s after %s, and it was back after %s (the first call) to %s (the last elsewhere): the promise is 3 s and 10 s", region, elsewhere, back, stayed)
+	}
+	// What was for the dead nodes alone is lost with them: the cloud gives up. Nothing else is.
+	if r := d.report; r.HandledTwice > 0 || r.Misrouted > 0 || r.StrayHops > 0 || r.StaleActions > 0 || r.HopsMax.Region > 1 || r.HopsMax.Node > 1 {
+		d.t.Errorf("with %s lost a promise was broken: %s", region, strings.Join(r.Violations, "\n"))
+	}
+}
+
+// softRules lets the other regions stand in, by a command at one node, and waits until all go by it.
+func (d *deploymentTest) softRules() {
+	d.t.Helper()
+	at := d.machines[len(d.machines)-1]
+	file := at.path("rules.yaml")
+	if err := os.WriteFile(file, []byte("rules:\n"+d.rules(false)), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := at.tandem("rules", "set", file, "--expect", "0", "--note", "others stand in"); err != nil {
+		d.t.Fatal(err)
+	}
+	took := eventually(d.t, 15*time.Second, "the rules at all nodes", func() string {
+		for _, region := range d.regions {
+			now, err := read[api.RulesNow](d.of(region)[0], "rules", "get")
+			if err != nil {
+				return err.Error()
+			}
+			for _, n := range now.Nodes {
+				if !n.Same || now.Number == 0 {
+					return fmt.Sprintf("%s has rules %d", n.Name, n.Number)
+				}
+			}
+		}
+		return ""
+	})
+	d.tell("softer rules, set at %s, are in force on all nodes after %s", at.name, took.Round(time.Millisecond))
+}
+
+// ageWatch looks how old a node's view of the other regions is.
+type ageWatch struct {
+	stop func()
+
+	mu      sync.Mutex
+	resting *machine
+	ages    []time.Duration
+	failed  int
+}
+
+// watchAges asks one node after the other, a second apart.
+func watchAges(s *stage) *ageWatch {
+	w := &ageWatch{}
+	over, ended := make(chan struct{}), make(chan struct{})
+	w.stop = sync.OnceFunc(func() { close(over); <-ended })
+	s.t.Cleanup(w.stop)
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				w.look(s.machines[n%len(s.machines)])
+			}
+		}
+	}()
+	return w
+}
+
+func (w *ageWatch) rest(m *machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = m
+}
+
+func (w *ageWatch) look(m *machine) {
+	w.mu.Lock()
+	resting := w.resting
+	w.mu.Unlock()
+	if m == resting {
+		return
+	}
+	known, err := read[[]api.Region](m, "regions")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.failed++
+		return
+	}
+	for _, r := range known {
+		if age, err := time.ParseDuration(r.Age); err == nil && !r.Here {
+			w.ages = append(w.ages, age)
+		}
+	}
+}
+
+// tell ends the watch.
+func (w *ageWatch) tell(s *stage) {
+	s.t.Helper()
+	w.stop()
+	s.tell("age of the view of another region: %s; %d looks failed", spans(w.ages), w.failed)
+	if len(w.ages) == 0 {
+		s.t.Error("nothing was seen of the age of the view of other regions")
+	}
+}
