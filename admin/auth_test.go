@@ -38,6 +38,7 @@ var everyOperation = []struct {
 	{"GET", "/v1/summary", "", api.RoleRead, 200},
 	{"GET", "/v1/summary/stream?follow=false", "", api.RoleRead, 200},
 	{"GET", "/v1/scaling?target=0.5", "", api.RoleRead, 200},
+	{"GET", "/v1/pulse?points=2", "", api.RoleRead, 501},
 	{"GET", "/v1/claims?after=1", "", api.RoleRead, 200},
 	{"GET", "/v1/nodes", "", api.RoleRead, 200},
 	{"GET", "/v1/nodes/emea-2", "", api.RoleRead, 200},
@@ -91,7 +92,6 @@ var everyOperation = []struct {
 	{"GET", "/v1/region/lease", "", api.RoleRead, 200},
 	{"PUT", "/v1/region/lease", `{"length":"3s"}`, api.RoleOperate, 204},
 	{"POST", "/v1/leave", "", api.RoleOperate, 202},
-	{"POST", "/v1/region", "", api.RoleOperate, 204},
 }
 
 func TestB100_RolesMatrix(t *testing.T) {

@@ -66,6 +66,7 @@ type Door struct {
 	streams  *places
 	watchers *places // of the summary
 	shown    shown
+	moves    moves
 	sessions *sessions
 	abroad   *abroad
 

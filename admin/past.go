@@ -51,11 +51,23 @@ func (d past) routes() {
 	}) (*pastAnswer[api.List[api.PartitionIn]], error) {
 		return readPast(ctx, d, in.Asking, in.Then, func(m history.Moment, then bool) (out api.List[api.PartitionIn], err error) {
 			parts, err := d.partitions(m, then)
+			if err != nil {
+				return out, err
+			}
+			var moved map[ownership.PartitionID]api.Moved
+			if !then {
+				if moved, err = d.moves.recent(d.deps.Journal, d.now()); err != nil {
+					return out, err
+				}
+			}
 			out.Items = make([]api.PartitionIn, len(parts))
 			for i, p := range parts {
 				out.Items[i].Partition = p
+				if m, ok := moved[p.ID]; ok {
+					out.Items[i].Moved = &m
+				}
 			}
-			return out, err
+			return out, nil
 		})
 	})
 	one := then(far(d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"), toOne))
