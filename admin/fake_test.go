@@ -395,9 +395,3 @@ func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership
 	f.set(func() { f.restored, f.terms = string(body), terms })
 	return f.ask(ctx, "restore")
 }
-
-// Regions are the others.
-func (f *fake) Regions() []api.Region {
-	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
-		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
-}
