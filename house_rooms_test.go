@@ -46,6 +46,7 @@ var rooms = map[string]roomRule{
 
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token", "traces"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
+	"pulse":        {floor: 3, may: []string{"admin/api"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ledger", "ownership"}},
@@ -72,7 +73,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "rulebook", "store",
+		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "pulse", "rulebook", "store",
 			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

@@ -216,7 +216,7 @@ func TestTheConsoleReachesTheOtherRegions(t *testing.T) {
 		"/console/calls?region=amer&state=claimed": "No call matches",
 		"/console/calls":                           `<option>amer</option>`,
 		"/console/calls/a01":                       "<dt>Region</dt><dd>amer</dd>",
-		"/console/":                                `href="/console/calls?region=amer"`,
+		"/console/":                                `href="/console/?region=amer"`,
 	} {
 		if a := emea.ask("GET", path, "").want(t, 200); !strings.Contains(a.text, want) {
 			t.Errorf("%s shows no %q:\n%s", path, want, a.text)
@@ -229,7 +229,7 @@ func TestTheConsoleReachesTheOtherRegions(t *testing.T) {
 			}
 		}
 	}
-	pages(map[string]int{"/console/calls?region=mars": 400, "/console/calls/a02": 404})
+	pages(map[string]int{"/console/calls?region=mars": 404, "/console/calls/a02": 404})
 	between.cut.Store(true)
 	pages(map[string]int{"/console/calls?region=amer": 503, "/console/calls/a01": 503})
 }

@@ -38,6 +38,7 @@ var everyOperation = []struct {
 	{"GET", "/v1/summary", "", api.RoleRead, 200},
 	{"GET", "/v1/summary/stream?follow=false", "", api.RoleRead, 200},
 	{"GET", "/v1/scaling?target=0.5", "", api.RoleRead, 200},
+	{"GET", "/v1/pulse?points=2", "", api.RoleRead, 501},
 	{"GET", "/v1/claims?after=1", "", api.RoleRead, 200},
 	{"GET", "/v1/nodes", "", api.RoleRead, 200},
 	{"GET", "/v1/nodes/emea-2", "", api.RoleRead, 200},
@@ -69,6 +70,7 @@ var everyOperation = []struct {
 	{"PUT", "/v1/regions/emea/evacuation", `{"to":["amer"]}`, api.RoleOperate, 200},
 	{"DELETE", "/v1/regions/emea/evacuation", "", api.RoleOperate, 409},
 	{"GET", "/v1/audit", "", api.RoleOperate, 200},
+	{"GET", "/v1/config", "", api.RoleOperate, 200},
 	{"GET", "/v1/ledger", "", api.RoleRead, 200},
 	{"GET", "/v1/ledger/head", "", api.RoleRead, 200},
 	{"GET", "/v1/ledger/entries/0/proof", "", api.RoleRead, 200},
@@ -76,7 +78,6 @@ var everyOperation = []struct {
 	{"GET", "/v1/ledger/keep", "", api.RoleRead, 200},
 	{"PUT", "/v1/ledger/keep", `{"days":90,"ended_days":7}`, api.RoleOperate, 409},
 	{"POST", "/v1/ledger/reconcile", `{"since":"2026-11-22T00:00:00Z","until":"2026-11-23T00:00:00Z"}`, api.RoleOperate, 200},
-	{"GET", "/v1/config", "", api.RoleOperate, 200},
 	{"GET", "/v1/snapshot", "", api.RoleOperate, 200},
 	{"PUT", "/v1/snapshot", "bytes", api.RoleOperate, 204},
 	{"POST", "/v1/nodes", joinBody("10.0.0.9:8471"), api.RoleJoin, 201},
@@ -91,7 +92,6 @@ var everyOperation = []struct {
 	{"GET", "/v1/region/lease", "", api.RoleRead, 200},
 	{"PUT", "/v1/region/lease", `{"length":"3s"}`, api.RoleOperate, 204},
 	{"POST", "/v1/leave", "", api.RoleOperate, 202},
-	{"POST", "/v1/region", "", api.RoleOperate, 204},
 }
 
 func TestB100_RolesMatrix(t *testing.T) {

@@ -30,6 +30,7 @@ type Deps struct {
 	Evacuations Evacuations                                                        // what it means to evacuate a region; nil: 501
 	Captures    Captures                                                           // tells of calls as they ring; nil: 501
 	Trails      Trails                                                             // what nodes remember of notifications; nil: nothing
+	Pulse       func(context.Context, api.PulseAsk) []api.PulseNode                // how the nodes were in the last hour; nil: 501
 	Rules       func() *api.RulesMark                                              // which rules the region has, for the summary; nil: it is not told
 	Promises    func() []api.Promise                                               // promises only the node knows of, added to /v1/guarantees
 	Warnings    func() []string                                                    // what an operator should be told loudly, added to /v1/status
@@ -82,6 +83,8 @@ type Journal interface {
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
+	// Owning returns the events that say who owns a partition, oldest first.
+	Owning() ([]history.Event, error)
 	// Timeline returns the events of one call, oldest first.
 	Timeline(ownership.CallID) ([]history.Event, error)
 }

@@ -66,6 +66,7 @@ type Door struct {
 	streams  *places
 	watchers *places // of the summary
 	shown    shown
+	moves    moves
 	sessions *sessions
 	abroad   *abroad
 
@@ -151,8 +152,8 @@ func (d *Door) routes() error {
 	doorTokens{d}.tokenRoutes()
 	ruleDoor{d}.routes()
 	evacuation{d}.routes()
-	ledgerDoor{d}.routes()
 	captureDoor{d}.routes()
+	ledgerDoor{d}.routes()
 	ops{d}.opsRoutes()
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {

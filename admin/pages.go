@@ -1,25 +1,23 @@
 package admin
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"tandem/admin/api"
 	"tandem/admin/console"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
-
-// pageEvents is how many events the console's first page of them holds.
-const pageEvents = 100
-
-// pageCalls is how many calls a page of the console holds.
-const pageCalls = 50
 
 // pageRoutes puts the console on the door.
 func (d *Door) pageRoutes() error {
@@ -36,7 +34,9 @@ func (d *Door) pageRoutes() error {
 	return nil
 }
 
-// consoleSource shows the console what the API shows, from the same functions.
+// consoleSource shows the console what the API tells. Its pages ask this door's own router
+// in the reader's name: so there is one rule of who may do what, one check of what is asked,
+// and one audit log.
 type consoleSource struct{ d *Door }
 
 // Login begins a session for whoever may read.
@@ -52,19 +52,72 @@ func (s consoleSource) Login(r *http.Request, secret string) (string, int, strin
 }
 
 // Enter lets in whoever has a session whose token still may read.
-func (s consoleSource) Enter(r *http.Request, session string) (string, int, string) {
+func (s consoleSource) Enter(r *http.Request, session string) (context.Context, console.Reader, int, string) {
+	who, refused := s.enter(r, session)
+	if refused != nil {
+		return r.Context(), console.Reader{}, refused.status, refused.text
+	}
+	ctx := context.WithValue(context.WithValue(r.Context(), pageReader{}, who), pageFrom{}, r.RemoteAddr)
+	return ctx, console.Reader{Name: who.Name, Operate: who.may(api.RoleOperate)}, http.StatusOK, ""
+}
+
+func (s consoleSource) enter(r *http.Request, session string) (visitor, *refusal) {
 	if s.d.auth.open() {
 		session = ""
-	} else if who, ok := s.d.sessions.find(session); ok && s.d.auth.still(who, api.RoleRead) {
-		return who.Name, http.StatusOK, ""
 	} else if session != "" {
-		return "", refusedToken.status, refusedToken.text
+		if who, ok := s.d.sessions.find(session); ok {
+			if who, refused := s.d.auth.known(who.hash, s.d.now()); refused == nil && who.may(api.RoleRead) {
+				return who, nil
+			}
+		}
+		return visitor{}, refusedToken
 	}
-	who, refused := s.d.auth.enter(r, session)
-	if refused != nil {
-		return "", refused.status, refused.text
+	return s.d.auth.enter(r, session)
+}
+
+// pageFrom is in that context, too: the address of the reader's browser.
+type pageFrom struct{}
+
+// Ask has the router answer as it answers any client.
+func (s consoleSource) Ask(ctx context.Context, method, path string, body, out any) (ownership.Region, error) {
+	var sent io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return "", fmt.Errorf("asking for a page: %w", err)
+		}
+		sent = bytes.NewReader(text)
 	}
-	return who.Name, http.StatusOK, ""
+	r, err := http.NewRequestWithContext(ctx, method, path, sent)
+	if err != nil {
+		return "", fmt.Errorf("asking for a page: %w", err)
+	}
+	r.RemoteAddr, _ = ctx.Value(pageFrom{}).(string)
+	r.Header.Set("Content-Type", "application/json")
+	got := &ownAnswer{header: http.Header{}}
+	s.d.router.ServeHTTP(got, r)
+	if got.status/100 != 2 {
+		return "", &console.Refusal{Status: got.status, Text: problemText(got.body.Bytes())}
+	}
+	if out != nil {
+		if err := json.Unmarshal(got.body.Bytes(), out); err != nil {
+			return "", fmt.Errorf("reading the answer of %s: %w", path, err)
+		}
+	}
+	return ownership.Region(got.header.Get("Tandem-Region")), nil
+}
+
+// problemText is a problem in one line for people.
+func problemText(body []byte) string {
+	var told huma.ErrorModel
+	if json.Unmarshal(body, &told) != nil || told.Detail == "" {
+		return "The door says no more."
+	}
+	text := told.Detail
+	for _, e := range told.Errors {
+		text += " " + strings.TrimPrefix(e.Location, "body.") + ": " + e.Message + "."
+	}
+	return text
 }
 
 // Logout ends a session.
@@ -72,102 +125,42 @@ func (s consoleSource) Logout(session string) { s.d.sessions.end(session) }
 
 // Frame returns what stands around every page.
 func (s consoleSource) Frame() console.Frame {
-	st := s.d.status()
-	return console.Frame{
+	st, silent := s.d.status(), s.d.silences()
+	f := console.Frame{
 		Deployment: st.Deployment, Region: st.Region, Node: st.Node, Version: cmp.Or(st.Version, "dev"),
-		Applied: s.d.deps.Table.Applied(), Now: st.Now, Open: s.d.auth.open(), Warnings: st.Warnings,
+		Applied: s.d.deps.Table.Applied(), Now: st.Now, Open: s.d.auth.open(), Silent: silent,
+		Warnings: slices.DeleteFunc(st.Warnings, func(text string) bool { return slices.Contains(silent, text) }),
 	}
+	for _, r := range s.d.regions() {
+		f.Regions = append(f.Regions, r.Name)
+	}
+	return f
 }
 
-// Overview returns the first page.
-func (s consoleSource) Overview() console.Overview {
-	sum := s.d.summary()
-	out := console.Overview{
-		Leader: s.d.deps.Cluster.Status().Leader, Live: sum.Live, Capacity: sum.Capacity, Active: sum.Active, Total: sum.Nodes,
-		Regions: s.d.regions(), Promises: s.d.promises(),
+// eventsSought is how far back the newest events are looked for that a page shows.
+const eventsSought = 4096
+
+// Latest returns the newest events that a filter takes.
+func (s consoleSource) Latest(f console.EventFilter, limit int) (out []history.Event, newest uint64, err error) {
+	latest, err := s.d.deps.Journal.Latest(eventsSought)
+	if err != nil {
+		return nil, 0, err
 	}
-	owned := map[ownership.NodeID][]ownership.Partition{}
-	for _, p := range s.d.deps.Table.Partitions() {
-		if !p.Retired {
-			owned[p.Owner] = append(owned[p.Owner], p)
+	for _, e := range slices.Backward(latest) {
+		newest = max(newest, e.ID)
+		if len(out) < limit && f.Takes(e) {
+			out = append(out, e)
 		}
 	}
-	for _, n := range s.d.nodes() {
-		out.Nodes = append(out.Nodes, console.Node{Node: n, Owned: owned[n.ID]})
-	}
-	return out
-}
-
-// Calls returns one page of calls.
-func (s consoleSource) Calls(ctx context.Context, q console.Query) (console.Calls, error) {
-	if r := ownership.Region(q.Region); r != "" && r != s.d.cfg.Region {
-		return s.callsElsewhere(ctx, r, q)
-	}
-	in := callsAsked{Node: q.Node, Tenant: strings.TrimSpace(q.Tenant), App: strings.TrimSpace(q.App), Group: strings.TrimSpace(q.Group), State: q.State}
-	if p := strings.TrimSpace(q.Partition); p != "" {
-		n, err := strconv.ParseUint(p, 10, 32)
-		if err != nil {
-			return console.Calls{}, err
+	if f.Call != "" && len(out) < limit {
+		if out, err = s.d.deps.Journal.Timeline(ownership.CallID(f.Call)); err != nil {
+			return nil, 0, err
 		}
-		in.Partition = uint32(n)
+		out = slices.DeleteFunc(out, func(e history.Event) bool { return !f.Takes(e) })
+		slices.Reverse(out)
+		out = out[:min(limit, len(out))]
 	}
-	f, err := in.filter()
-	if err != nil {
-		return console.Calls{}, err
-	}
-	page, err := s.d.page(f, q.Cursor, pageCalls)
-	if err != nil {
-		return console.Calls{}, err
-	}
-	out := console.Calls{Next: page.Next, Regions: s.d.abroad.others()}
-	for _, c := range page.Items {
-		out.Items = append(out.Items, s.row(c.Call))
-	}
-	for _, n := range s.d.deps.Table.Nodes() {
-		if n.State != ownership.NodeGone {
-			out.Nodes = append(out.Nodes, n.ID)
-		}
-	}
-	return out, nil
-}
-
-func (s consoleSource) row(c ownership.Call) console.CallRow {
-	p, known := s.d.deps.Table.Partition(c.Partition)
-	row := console.CallRow{Call: c, Reserved: known && reserved(c, p)}
-	row.Call.Owner = cmp.Or(c.Owner, cmp.Or(p.Owner, c.Placement.Owner))
-	return row
-}
-
-// Call returns the page of one call.
-func (s consoleSource) Call(ctx context.Context, raw string) (console.Call, error) {
-	id, err := ownership.ParseCallID(raw)
-	if err != nil {
-		return console.Call{}, err
-	}
-	c, ok := s.d.deps.Table.Call(id)
-	if !ok {
-		return s.callElsewhere(ctx, id)
-	}
-	// The candidates are a table on the page, so their sentences are left out.
-	part, since := s.d.sinceSentences(c)
-	events, err := s.d.deps.Journal.Timeline(c.ID)
-	if err != nil {
-		return console.Call{}, err
-	}
-	return console.Call{
-		CallRow: s.row(c), Partition: part, Why: append(claimSentences(c), since...),
-		Timeline: pageTimes(events),
-	}, nil
-}
-
-// Latest returns the newest events, newest first.
-func (s consoleSource) Latest() []history.Event {
-	latest, err := s.d.deps.Journal.Latest(pageEvents)
-	if err != nil {
-		s.d.log.Error("reading the newest events for the console", "err", err)
-	}
-	slices.Reverse(latest)
-	return pageTimes(latest)
+	return out, newest, nil
 }
 
 // Stream serves the events without names, as a browser's onmessage wants them.
@@ -185,12 +178,4 @@ func (s consoleSource) Stream(w http.ResponseWriter, r *http.Request, session st
 	}
 	defer s.d.streams.leave(who.hash)
 	eventFeed{s.d}.pump(r.Context(), newEventStream(w, false), who, after, true)
-}
-
-// pageTimes cuts the events' times to what pages show.
-func pageTimes(events []history.Event) []history.Event {
-	for i := range events {
-		events[i].At = events[i].At.Truncate(time.Microsecond)
-	}
-	return events
 }

@@ -21,18 +21,18 @@ func TestConsolePages(t *testing.T) {
 	r.fake.add(ownership.Call{ID: "57dab8b1", Tenant: "tenant-x", Partition: 2, State: ownership.CallAnswered, ClaimedAt: start, AnsweredAt: start, Groups: []ownership.GroupKey{"thread:19:a@b"},
 		Placement: ownership.Placement{Partition: 2, Epoch: 1, Owner: "emea-1", Reason: ownership.ReasonLeastLoaded, Candidates: []ownership.Candidate{{Node: "emea-3", Rejected: "it is draining"}}}})
 	for path, wants := range map[string][]string{
-		"/console/":                       {"emea-1", "amer", "draining", "leader", "The admin door is OPEN", "holds", "partition=9"},
-		"/console/calls":                  {"c00", "Next page", "least-loaded"},
-		"/console/calls?state=ended":      {"ended", "Clear"},
-		"/console/calls?tenant=tenant-x":  {"57dab8b1"},
-		"/console/calls?partition=77":     {"No call matches these filters"},
-		"/console/calls?cursor=after-c49": {"First page", "c50"},
-		"/console/calls/57DAB8B1":         {"57dab8b1", "that node had the most room", "it is draining", "placed on emea-1", "thread%3a19%3aa%40b"},
-		"/console/events":                 {"placed on emea-1", `data-after="61"`},
-		"/console/static/console.css":     {"--accent"},
-		"/console/static/console.js":      {"EventSource"},
-		"/console/login":                  {"<form", "password"},
-		"/console/login?next=//evil.site": {`name="next" value="/console/"`},
+		"/console/":                                  {"emea-1", "amer", "draining", "leads", "The admin door is OPEN", "holds", "/console/partitions/9"},
+		"/console/calls":                             {"c00", "Next page", "least-loaded"},
+		"/console/calls?state=ended":                 {"ended", "Clear"},
+		"/console/calls?tenant=tenant-x":             {"57dab8b1"},
+		"/console/calls?partition=77":                {"No call matches these filters"},
+		"/console/calls?cursor=answered%2Fafter-c49": {"First page", "c50"},
+		"/console/calls/57DAB8B1":                    {"57dab8b1", "that node had the most room", "it is draining", "placed on emea-1", "thread%3A19%3Aa%40b"},
+		"/console/events?kind=claimed":               {"placed on emea-1", `data-after="61"`},
+		"/console/static/console.css":                {"--accent"},
+		"/console/static/console.js":                 {"EventSource"},
+		"/console/login":                             {"<form", "password"},
+		"/console/login?next=//evil.site":            {`name="next" value="/console/"`},
 	} {
 		a := r.ask("GET", path, "").want(t, 200)
 		for _, want := range wants {

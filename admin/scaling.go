@@ -2,14 +2,45 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"tandem/admin/api"
 	"tandem/ownership"
 )
+
+// pulseTime bounds the question to the region's nodes.
+const pulseTime = 700 * time.Millisecond
+
+// pulseRoute puts the nodes' memory of themselves on the door.
+func (d *Door) pulseRoute() {
+	op := far(d.operation("get-pulse", http.MethodGet, "/v1/pulse", api.RoleRead, "How the nodes were in the last hour: live calls, claims, answer times, redirects, relays; and their bots and certificates now"), toOne)
+	op.Description += " Each node remembers itself in memory, a figure every 10 seconds; one that does not answer at once is named with the reason."
+	op.Errors = append(op.Errors, http.StatusNotImplemented)
+	huma.Register(d.api, op, func(ctx context.Context, in *struct {
+		Asking
+		Node   ownership.NodeID `query:"node" maxLength:"64" doc:"Of this node only."`
+		Points int              `query:"points" minimum:"1" maximum:"360" default:"60" doc:"Samples of each node at most."`
+	}) (*reply[api.Pulse], error) {
+		if d.deps.Pulse == nil {
+			return nil, absent("The nodes' memory of themselves")
+		}
+		if _, ok := d.deps.Table.Node(in.Node); in.Node != "" && !ok {
+			return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.Node))
+		}
+		ctx, cancel := context.WithTimeout(ctx, pulseTime)
+		defer cancel()
+		all := d.deps.Pulse(ctx, api.PulseAsk{Node: in.Node, Points: in.Points})
+		for i := range all {
+			all[i].Samples = orEmpty(all[i].Samples)
+		}
+		return &reply[api.Pulse]{api.Pulse{Nodes: orEmpty(all)}}, nil
+	})
+}
 
 type scalingAsked struct {
 	Target float64 `query:"target" minimum:"0.1" maximum:"1" default:"0.7" doc:"How full the nodes are to be: live calls by capacity."`

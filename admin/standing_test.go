@@ -49,7 +49,7 @@ func TestWhoActsForACallOfASilentNode(t *testing.T) {
 	}
 	part(ownership.Reservation{})
 	stands("emea-1", 1, ownership.CallAnswered)
-	look("reserved", "it is reserved for that node at epoch 1", "emea-1 <span class=\"pill reserved\"")
+	look("reserved", "it is reserved for that node at epoch 1", "emea-1", "<span class=\"pill reserved\"")
 	part(ownership.Reservation{Lapsed: []ownership.AppID{ownership.AllApps}})
 	stands("emea-2", 2, ownership.CallOrphaned)
 	look("lapsed", "If emea-1 is back before that bot takes it up", "emea-2", "pill orphaned")

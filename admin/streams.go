@@ -50,6 +50,7 @@ func (d *Door) streamRoutes() {
 	huma.Register(d.api, op, eventFeed{d}.followEvents)
 	d.watchRoute()
 	d.scalingRoute()
+	d.pulseRoute()
 	claims{d.deps.Journal}.route(d)
 
 	save := d.change("save-snapshot", http.MethodGet, "/v1/snapshot", api.RoleOperate, "The whole table in one file, with stamp and checksum")

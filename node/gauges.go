@@ -1,9 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -12,7 +15,9 @@ import (
 	sink "github.com/hashicorp/go-metrics/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/pulse"
 	"tandem/store/record"
 )
 
@@ -55,9 +60,13 @@ func (n gauges) open(context.Context) error {
 	return nil
 }
 
+// raftForgets is when a number of raft's that nothing brings up to date any more goes: what a
+// former leader said of its voters is an alarm that nobody could end.
+const raftForgets = 5 * time.Minute
+
 // raftMetrics are raft's own, of the whole process: raft knows one sink.
 var raftMetrics = sync.OnceValue(func() prometheus.Collector {
-	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry()})
+	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry(), Expiration: raftForgets})
 	if err != nil {
 		panic(err) // the registry is new
 	}
@@ -129,4 +138,87 @@ func unix(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixMilli()) / 1000
+}
+
+// topicPulse asks nodes how they were in the last hour. api.PulseAsk: api.PulseNode
+const topicPulse = "pulse"
+
+// pulses is the part of a node that remembers how it was.
+type pulses struct{ *Node }
+
+// open begins to take readings.
+func (n pulses) open(ctx context.Context) error {
+	n.stops.addRunning(ctx, "pulse", func(ctx context.Context) {
+		each := time.NewTicker(pulse.Step)
+		defer each.Stop()
+		for {
+			if err := n.pulse.Beat(); err != nil {
+				n.log.Debug("taking the pulse; the next one comes", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-each.C:
+			}
+		}
+	})
+	return nil
+}
+
+// consulted answers another node of the region, see cluster.Deps.
+func (n pulses) consulted(ctx context.Context, topic string, body []byte) ([]byte, error) {
+	if topic != topicPulse {
+		return ruling(n).consulted(ctx, topic, body)
+	}
+	var ask api.PulseAsk
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, fmt.Errorf("reading what of the last hour is asked for: %w", err)
+	}
+	if ask.Node != "" && ask.Node != n.ID() {
+		return json.Marshal(api.PulseNode{Node: n.ID()})
+	}
+	return json.Marshal(n.own(min(ask.Points, pulse.Kept)))
+}
+
+// own is what this node says of itself.
+func (n pulses) own(points int) api.PulseNode {
+	out := api.PulseNode{Node: n.ID()}
+	out.Samples = n.pulse.Last(points)
+	select {
+	case <-n.opened:
+	default: // it is about to start
+		return out
+	}
+	for app, fit := range n.dispatcher.Health() {
+		out.Bots = append(out.Bots, api.PulseBot{App: app, Healthy: fit.Bot})
+	}
+	slices.SortFunc(out.Bots, func(a, b api.PulseBot) int { return cmp.Compare(a.App, b.App) })
+	for _, e := range (ends{n.Node}).endings() {
+		out.Ends = append(out.Ends, api.End{What: e.key, At: e.at})
+	}
+	slices.SortFunc(out.Ends, func(a, b api.End) int { return a.At.Compare(b.At) })
+	return out
+}
+
+// of asks the region's nodes, or one of them.
+func (n pulses) of(ctx context.Context, ask api.PulseAsk) (all []api.PulseNode) {
+	question, err := json.Marshal(ask)
+	if err != nil {
+		return nil // of a name and a number: it cannot fail
+	}
+	for _, c := range n.region.Consult(ctx, topicPulse, question) {
+		if ask.Node != "" && c.Node != ask.Node {
+			continue
+		}
+		one := api.PulseNode{Node: c.Node}
+		if c.Err == nil {
+			c.Err = json.Unmarshal(c.Body, &one)
+		}
+		if c.Err != nil {
+			one = api.PulseNode{Node: c.Node, Error: c.Err.Error()}
+		}
+		one.Node = c.Node
+		all = append(all, one)
+	}
+	return all
 }

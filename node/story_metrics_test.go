@@ -11,7 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/admin/api"
 	"tandem/graphsim"
+	"tandem/ownership"
+	"tandem/pulse"
 )
 
 var (
@@ -65,5 +68,46 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	}
 	if a := s.send(http.MethodGet, "http://"+x.admin+"/v1/scaling?target=0.1", "", nil); a.status != http.StatusOK || !strings.Contains(a.body, `"nodes":2`) {
 		t.Errorf("the signal for autoscalers is %d %s", a.status, a.body)
+	}
+}
+
+// TestEachNodeTellsHowItWas to whichever node of its region is asked, out of the metrics
+// that it really has; one that is down is named with the reason.
+func TestEachNodeTellsHowItWas(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, plan{nodes: 3, secure: true, sim: longCalls})
+	must(t, s.seats[0].node.pulse.Beat())
+	s.runAll(graphsim.Load{Rate: 50, MaxCalls: 10})
+	for _, x := range s.seats {
+		must(t, x.node.pulse.Beat())
+	}
+	ask := func() map[ownership.NodeID]api.PulseNode {
+		out := map[ownership.NodeID]api.PulseNode{}
+		for _, n := range (pulses{s.seats[1].node}).of(t.Context(), api.PulseAsk{Points: pulse.Kept}) {
+			out[n.Node] = n
+		}
+		return out
+	}
+	told := ask()
+	first := told[s.seats[0].id()]
+	if len(told) != 3 || first.Error != "" || len(first.Samples) == 0 || len(first.Bots) == 0 || !first.Bots[0].Healthy || len(first.Ends) == 0 {
+		t.Fatalf("the nodes tell %+v", told)
+	}
+	claims, took := 0.0, 0.0
+	for _, n := range told {
+		for _, sample := range n.Samples {
+			claims, took = claims+sample.Claims, max(took, sample.P99)
+		}
+	}
+	if claims == 0 || took == 0 {
+		t.Errorf("10 calls came, and the nodes tell of %v claims a second and answers of %v ms", claims, took)
+	}
+	one := (pulses{s.seats[1].node}).of(t.Context(), api.PulseAsk{Node: s.seats[2].id(), Points: 1})
+	if len(one) != 1 || one[0].Node != s.seats[2].id() {
+		t.Errorf("of one node is told %+v", one)
+	}
+	s.seats[2].stop()
+	if told := ask(); told[s.seats[2].id()].Error == "" {
+		t.Errorf("of a node that is down is told %+v", told)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"tandem/admin/api"
 	"tandem/ownership"
 	"tandem/ownership/history"
+	"tandem/pulse"
 	"tandem/traces"
 	"tandem/trail"
 )
@@ -28,6 +29,7 @@ const (
 // follow is what a node tells of notifications to whoever follows them.
 type follow struct {
 	trail   *trail.Trail
+	pulse   *pulse.Pulse   // and of itself
 	traces  *traces.Traces // nil: none are made
 	letters http.Handler   // the public door for letters of other regions, with their traces
 }
@@ -56,7 +58,7 @@ func (n trails) consulted(ctx context.Context, topic string, body []byte) ([]byt
 	case topicFollowing:
 		return json.Marshal(n.trail.Following())
 	}
-	return ruling(n).consulted(ctx, topic, body)
+	return pulses(n).consulted(ctx, topic, body)
 }
 
 // Of implements admin.Trails. An id may name a call on one node only, as where the cloud
@@ -173,6 +175,7 @@ func word(l slog.Level) string {
 // openTrail begins to remember, before any room has something to tell.
 func (n *Node) openTrail(context.Context) error {
 	n.trail = trail.New(n.Region(), n.ID(), time.Now, n.log)
+	n.pulse = pulse.New(n.cfg.Registry, n.now)
 	return nil
 }
 

@@ -100,6 +100,9 @@ func (s NodeState) String() string { return word(nodeStates, int(s)) }
 // String returns the word users meet.
 func (s CallState) String() string { return word(callStates, int(s)) }
 
+// ByUrgency is the order in which calls are listed: who needs somebody comes first.
+var ByUrgency = []CallState{CallOrphaned, CallClaimed, CallAnswered, CallEnded}
+
 // Live reports whether the call still counts against its node's capacity.
 func (s CallState) Live() bool { return s == CallClaimed || s == CallAnswered }
 

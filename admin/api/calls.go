@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -25,6 +27,13 @@ type CallIn struct {
 type PartitionIn struct {
 	Region ownership.Region `json:"region,omitempty" doc:"Whose it is, in a gathered answer."`
 	ownership.Partition
+	Moved *Moved `json:"moved,omitempty" doc:"It changed its owner in the last minute."`
+}
+
+// Moved says from whom a partition came, and when.
+type Moved struct {
+	From ownership.NodeID `json:"from,omitempty"`
+	At   time.Time        `json:"at"`
 }
 
 // CallExplanation says why a call is where it is.

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -40,36 +39,43 @@ const SessionLife = 12 * time.Hour
 // inline style and no inline script.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// What a Source returns for a call that no region knows, and where not all regions can be
-// asked.
-var (
-	ErrNotFound    = errors.New("no region knows such a call")
-	ErrUnreachable = errors.New("the other region cannot be asked")
-)
+// Refusal is the door's answer to what a page asked or wanted done.
+type Refusal struct {
+	Status int
+	Text   string
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Reader is who looks at the pages.
+type Reader struct {
+	Name    string // empty: nobody has entered
+	Operate bool   // may change things
+}
 
 // Source is what the pages show.
 type Source interface {
 	// Frame is what every page shows around its content.
 	Frame() Frame
-	Overview() Overview
-	// Calls returns one page of calls, of another region too; an error is the reader's
-	// mistake, or ErrUnreachable. ctx names the reader (ownership.By).
-	Calls(ctx context.Context, q Query) (Calls, error)
-	// Call returns one call of whichever region has it, or ErrNotFound, ErrUnreachable, or
-	// another error for a bad id.
-	Call(ctx context.Context, id string) (Call, error)
-	// Latest returns the newest events, newest first.
-	Latest() []history.Event
+	// Ask has the door answer one request of its API, in the name of whom Enter let in: a
+	// page shows what the API tells, and changes what the API lets the reader change, with
+	// the API's line in the audit log. body nil: none; out nil: the answer's is not read.
+	// from is the region that answered, empty for this one. A *Refusal says what the door
+	// has against it.
+	Ask(ctx context.Context, method, path string, body, out any) (from ownership.Region, err error)
+	// Latest returns the newest events that a filter takes, newest first, and the id of the
+	// newest one of all.
+	Latest(f EventFilter, limit int) (events []history.Event, newest uint64, err error)
 	// Stream serves the events after the request's Last-Event-ID for as long as the
 	// session opens the pages.
 	Stream(w http.ResponseWriter, r *http.Request, session string)
 	// Login judges a token: a new session where it may read, else the status and
 	// the text to refuse it with.
 	Login(r *http.Request, token string) (session string, status int, text string)
-	// Enter judges a session: a name where its token may read still, else the
-	// status and the text to refuse it with. An empty session is judged too:
-	// without tokens set up, everybody on loopback may read.
-	Enter(r *http.Request, session string) (name string, status int, text string)
+	// Enter judges a session: who it is, with a context in their name, where its token may
+	// read still, else the status and the text to refuse it with. An empty session is judged
+	// too: without tokens set up, everybody on loopback may read.
+	Enter(r *http.Request, session string) (ctx context.Context, who Reader, status int, text string)
 	// Logout ends a session.
 	Logout(session string)
 }
@@ -83,10 +89,13 @@ type Console struct {
 	static http.Handler
 }
 
+// names are the pages' templates.
+var names = []string{"overview", "calls", "call", "events", "nodes", "node", "partitions", "partition", "regions", "region", "rules", "tokens", "audit", "peers", "certificates", "pulse", "login", "trouble"}
+
 // New prepares the pages; secure marks the cookie for https only.
 func New(source Source, log *slog.Logger, secure bool) (*Console, error) {
 	c := &Console{source: source, log: log, secure: secure, pages: map[string]*template.Template{}}
-	for _, name := range []string{"overview", "calls", "call", "events", "login", "trouble"} {
+	for _, name := range names {
 		t, err := template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("reading the console's pages: %w", err)
@@ -119,23 +128,20 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.forget(w)
 		http.Redirect(w, r, Root+"login", http.StatusSeeOther)
 		return
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		c.trouble(w, r, "", http.StatusMethodNotAllowed, "This page is for reading.")
-		return
 	}
 	session := sessionOf(r)
-	name, status, text := c.source.Enter(r, session)
+	ctx, who, status, text := c.source.Enter(r, session)
 	switch {
-	case name != "" && path == "stream":
+	case who.Name != "" && path == "stream":
 		c.source.Stream(w, r, session)
-	case name != "":
-		c.page(w, r, name, path)
+	case who.Name != "":
+		c.serve(w, r.WithContext(ctx), who, path)
 	case path == "stream":
 		http.Error(w, text, status)
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		http.Redirect(w, r, Root+"login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	default:
-		c.trouble(w, r, "", status, text)
+		c.trouble(w, r, who, status, text)
 	}
 }
 
@@ -148,73 +154,38 @@ func sessionOf(r *http.Request) string {
 	return cookie.Value
 }
 
-// page answers a reader.
-func (c *Console) page(w http.ResponseWriter, r *http.Request, reader, path string) {
-	call, isCall := strings.CutPrefix(path, "calls/")
-	ctx := ownership.By(r.Context(), reader)
-	switch {
-	case path == "":
-		c.show(w, r, reader, "overview", http.StatusOK, c.source.Overview())
-	case path == "calls":
-		q := queryOf(r.URL.Query())
-		calls, err := c.source.Calls(ctx, q)
-		if err != nil {
-			c.trouble(w, r, reader, statusOf(err), err.Error())
-			return
-		}
-		calls.Query = q
-		c.show(w, r, reader, "calls", http.StatusOK, calls)
-	case isCall:
-		found, err := c.source.Call(ctx, call)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			c.trouble(w, r, reader, http.StatusNotFound, "No region knows a call "+call+".")
-		case err != nil:
-			c.trouble(w, r, reader, statusOf(err), err.Error())
-		default:
-			c.show(w, r, reader, "call", http.StatusOK, found)
-		}
-	case path == "events":
-		c.show(w, r, reader, "events", http.StatusOK, c.source.Latest())
-	default:
-		c.trouble(w, r, reader, http.StatusNotFound, "There is no such page.")
-	}
-}
-
-func statusOf(err error) int {
-	if errors.Is(err, ErrUnreachable) {
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusBadRequest
-}
-
 // view is what a template gets.
 type view struct {
 	Frame
+	Reader Reader
 	Page   string
-	Reader string // empty: nobody is logged in
+	At     ownership.Region // the region that the page is about; empty: this one
+	Act    string           // the change that the page asks to confirm; empty: none
+	Query  url.Values
+	Search string // what was looked for last
+	Every  int    // it renews itself after so many seconds; 0: it does not
+	Said   string // what a change has done, in a sentence
+	Failed string // or why it was not done
 	Body   any
 }
 
 // trouble shows a page that says what is wrong.
-func (c *Console) trouble(w http.ResponseWriter, r *http.Request, reader string, status int, text string) {
-	c.show(w, r, reader, "trouble", status, struct {
-		Status int
-		Title  string
-		Text   string
-	}{status, http.StatusText(status), text})
+func (c *Console) trouble(w http.ResponseWriter, r *http.Request, who Reader, status int, text string) {
+	c.show(w, r, view{Reader: who, Page: "trouble", Search: r.URL.Query().Get("q"), Body: struct {
+		Title string
+		Text  string
+	}{http.StatusText(status), text}}, status)
 }
 
 // show fills a page in full before the first byte goes out: half a page would
 // have the wrong status.
-func (c *Console) show(w http.ResponseWriter, r *http.Request, reader, page string, status int, body any) {
-	v := view{Page: page, Reader: reader, Body: body}
-	if reader != "" {
+func (c *Console) show(w http.ResponseWriter, r *http.Request, v view, status int) {
+	if v.Reader.Name != "" {
 		v.Frame = c.source.Frame() // who has not entered learns nothing of the region
 	}
 	var out bytes.Buffer
-	if err := c.pages[page].Execute(&out, v); err != nil {
-		c.log.Error("making a console page failed", "page", page, "err", err)
+	if err := c.pages[v.Page].Execute(&out, v); err != nil {
+		c.log.Error("making a console page failed", "page", v.Page, "err", err)
 		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
 		return
 	}

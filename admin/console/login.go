@@ -17,15 +17,15 @@ type loginBody struct {
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		c.show(w, r, "", "login", http.StatusOK, loginBody{Next: inside(r.URL.Query().Get("next"))})
+		c.show(w, r, view{Page: "login", Body: loginBody{Next: inside(r.URL.Query().Get("next"))}}, http.StatusOK)
 		return
 	case http.MethodPost:
 	default:
-		c.trouble(w, r, "", http.StatusMethodNotAllowed, "This page takes a token.")
+		c.trouble(w, r, Reader{}, http.StatusMethodNotAllowed, "This page takes a token.")
 		return
 	}
 	if err := r.ParseForm(); err != nil {
-		c.show(w, r, "", "login", http.StatusBadRequest, loginBody{Error: "The form could not be read."})
+		c.show(w, r, view{Page: "login", Body: loginBody{Error: "The form could not be read."}}, http.StatusBadRequest)
 		return
 	}
 	next, token := inside(r.PostForm.Get("next")), strings.TrimSpace(r.PostForm.Get("token"))
@@ -34,7 +34,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		if status == http.StatusUnauthorized {
 			text = "This node does not know that token."
 		}
-		c.show(w, r, "", "login", status, loginBody{Next: next, Error: text})
+		c.show(w, r, view{Page: "login", Body: loginBody{Next: next, Error: text}}, status)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{

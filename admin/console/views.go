@@ -3,13 +3,11 @@ package console
 import (
 	"fmt"
 	"html/template"
-	"net/url"
 	"strconv"
 	"time"
 
 	"tandem/admin/api"
 	"tandem/ownership"
-	"tandem/ownership/history"
 )
 
 // Frame is what every page shows around its content.
@@ -20,83 +18,10 @@ type Frame struct {
 	Version    string
 	Applied    uint64
 	Now        time.Time
-	Open       bool // no tokens are set up
+	Open       bool     // no tokens are set up
+	Silent     []string // nodes of which nothing is heard, in sentences
 	Warnings   []string
-}
-
-// Overview is the first page.
-type Overview struct {
-	Leader         ownership.NodeID // empty: none
-	Live, Capacity int
-	Active, Total  int // nodes
-	Regions        []api.Region
-	Nodes          []Node
-	Promises       []api.Promise
-}
-
-// Node is one node with its partitions.
-type Node struct {
-	api.Node
-	Owned []ownership.Partition
-}
-
-// Query is what the table of calls is filtered by, as the reader typed it.
-type Query struct {
-	Region                                             string // empty: this one
-	Node, Partition, Tenant, App, Group, State, Cursor string
-}
-
-// queryOf reads the filters of a URL.
-func queryOf(v url.Values) Query {
-	return Query{
-		Region: v.Get("region"),
-		Node:   v.Get("node"), Partition: v.Get("partition"), Tenant: v.Get("tenant"), App: v.Get("app"),
-		Group: v.Get("group"), State: v.Get("state"), Cursor: v.Get("cursor"),
-	}
-}
-
-// URL returns the page of calls with these filters and another cursor.
-func (q Query) URL(cursor string) string {
-	v := url.Values{}
-	for name, s := range map[string]string{
-		"region": q.Region, "node": q.Node, "partition": q.Partition, "tenant": q.Tenant, "app": q.App, "group": q.Group, "state": q.State, "cursor": cursor,
-	} {
-		if s != "" {
-			v.Set(name, s)
-		}
-	}
-	return Root + "calls?" + v.Encode()
-}
-
-// Narrowed reports whether any filter is set.
-func (q Query) Narrowed() bool {
-	q.Cursor = ""
-	return q != Query{}
-}
-
-// Calls is one page of the table of calls.
-type Calls struct {
-	Query Query
-	Items []CallRow
-	Next  string
-	// To choose from.
-	Nodes   []ownership.NodeID
-	Regions []ownership.Region
-}
-
-// CallRow is one call with its owner as it is now.
-type CallRow struct {
-	ownership.Call
-	Reserved bool // it waits for its owner, which fell silent
-}
-
-// Call is the page of one call.
-type Call struct {
-	CallRow
-	Region    ownership.Region // empty: this one
-	Partition ownership.Partition
-	Why       []string
-	Timeline  []history.Event
+	Regions    []ownership.Region // this one first
 }
 
 // states are the words of the filter's list.
@@ -104,25 +29,78 @@ var states = []string{"claimed", "answered", "orphaned", "ended"}
 
 // functions are what the templates may call.
 var functions = template.FuncMap{
-	"states": func() []string { return states },
-	"clock":  func(t time.Time) string { return stamp(t, "15:04:05.000") },
-	"moment": func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05.000") },
-	"iso":    func(t time.Time) string { return stamp(t, time.RFC3339Nano) },
-	"gone":   func(s ownership.NodeState) bool { return s == ownership.NodeGone },
-	"call":   func(id ownership.CallID) string { return Root + "calls/" + url.PathEscape(string(id)) },
-	"short":  short,
-	"share":  share,
-	"level":  level,
-	"answered": func(doors []api.RegionDoor) (n int) {
-		for _, d := range doors {
-			if d.Answered {
-				n++
-			}
+	"states":   func() []string { return states },
+	"roles":    func() []api.Role { return roles },
+	"clock":    func(t time.Time) string { return stamp(t, "15:04:05.000") },
+	"minute":   func(t time.Time) string { return stamp(t, "15:04") },
+	"moment":   func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05.000") },
+	"day":      func(t time.Time) string { return stamp(t, "2006-01-02 15:04") },
+	"iso":      func(t time.Time) string { return stamp(t, time.RFC3339Nano) },
+	"gone":     func(s ownership.NodeState) bool { return s == ownership.NodeGone },
+	"call":     func(id ownership.CallID) string { return link("", "calls", string(id)) },
+	"short":    short,
+	"share":    share,
+	"level":    level,
+	"answered": answered,
+	"score":    func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) },
+	"span":     span,
+	"age":      age,
+	"since":    func(now, t time.Time) string { return age(now.Sub(t)) },
+	"seconds":  func(s int) string { return age(time.Duration(s) * time.Second) },
+	"after":    func(d time.Duration) string { return "+" + brief(d) },
+	"brief":    brief,
+	"soon":     soon,
+	"chart":    draw,
+	"word":     word,
+	"count":    count,
+	"inc":      func(n uint64) uint64 { return n + 1 },
+	"next":     func(e ownership.Epoch) ownership.Epoch { return e + 1 },
+}
+
+func answered(doors []api.RegionDoor) (n int) {
+	for _, d := range doors {
+		if d.Answered {
+			n++
 		}
-		return n
-	},
-	"score": func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) },
-	"span":  span,
+	}
+	return n
+}
+
+// word is how something is spelled in an address.
+func word(v any) string { return fmt.Sprint(v) }
+
+// count says how many of something there are.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// age writes a time that people need not know exactly.
+func age(d time.Duration) string {
+	switch d = d.Round(time.Second); {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(0, d/time.Second))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+}
+
+// brief writes a time that people want to know.
+func brief(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(100 * time.Microsecond).String()
+	default:
+		return d.Round(10 * time.Millisecond).String()
+	}
 }
 
 // stamp writes a time in UTC; the zero time is a dash.

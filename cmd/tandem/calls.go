@@ -79,10 +79,7 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 	return c
 }
 
-// byUrgency is the order in which calls are listed: who needs somebody comes first.
-var byUrgency = []ownership.CallState{ownership.CallOrphaned, ownership.CallClaimed, ownership.CallAnswered, ownership.CallEnded}
-
-// liveFirst lists calls in the order of byUrgency. A cursor of its own names the state
+// liveFirst lists calls in the order of ownership.ByUrgency. A cursor of its own names the state
 // at which a page stopped: "answered/after-…".
 type liveFirst struct{ *client.Client }
 
@@ -91,7 +88,7 @@ func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor str
 	if f.State != 0 || cursor != "" && !ours || l.Region == "all" || l.Region == "*" {
 		page, err := l.Calls(ctx, f, cursor, limit) // each region has a cursor of its own
 		slices.SortStableFunc(page.Items, func(a, b api.CallIn) int {
-			return cmp.Compare(slices.Index(byUrgency, a.State), slices.Index(byUrgency, b.State))
+			return cmp.Compare(slices.Index(ownership.ByUrgency, a.State), slices.Index(ownership.ByUrgency, b.State))
 		})
 		return page, err
 	}
@@ -101,10 +98,10 @@ func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor str
 		if err != nil {
 			return all, usage("--cursor is %.64q: give the one of the page before", cursor)
 		}
-		begin = slices.Index(byUrgency, state)
+		begin = slices.Index(ownership.ByUrgency, state)
 	}
 	all.Items = []api.CallIn{}
-	for _, state := range byUrgency[begin:] {
+	for _, state := range ownership.ByUrgency[begin:] {
 		if len(all.Items) == limit {
 			all.Next = state.String() + "/"
 			return all, nil

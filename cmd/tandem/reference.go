@@ -112,7 +112,7 @@ func (a lookouts) completes(root *cobra.Command) {
 			return names, err
 		},
 		"STATE": func(context.Context, *client.Client) (names []string, err error) {
-			for _, s := range byUrgency {
+			for _, s := range ownership.ByUrgency {
 				names = append(names, s.String())
 			}
 			return names, nil

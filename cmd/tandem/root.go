@@ -103,7 +103,7 @@ func (a *app) root() *cobra.Command {
 		"run": {a.startCommand(), a.devCommand(), a.simCommand()},
 		"look": {
 			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
-			explainVerbs{a}.explainCommand(), a.eventsCommand(), ledgerVerbs{a}.command(), logVerbs{a}.logCommand(), lookouts{a}.topCommand(), lookouts{a}.doctorCommand(), lookouts{a}.debugCommand(), lookouts{a}.mcpCommand(), captures{a}.captureCommand(), captures{a}.replayCommand(),
+			explainVerbs{a}.explainCommand(), a.eventsCommand(), logVerbs{a}.logCommand(), lookouts{a}.topCommand(), lookouts{a}.doctorCommand(), lookouts{a}.debugCommand(), lookouts{a}.mcpCommand(), captures{a}.captureCommand(), captures{a}.replayCommand(), ledgerVerbs{a}.command(),
 		},
 		"change": {
 			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),

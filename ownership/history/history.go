@@ -52,6 +52,12 @@ const (
 	Gap Kind = "gap"
 )
 
+// Kinds are all that a history can hold.
+var Kinds = []Kind{
+	Claimed, Answered, Ended, Adopted, Orphaned, Joined, Updated, Draining, Undrained, Gone, Silent, Born, Moved, Retired, Format, Founded, Lease,
+	Lapsed, Reclaimed, TakenUp, Forgotten, TokenMade, TokenUsed, TokenRevoked, RulesSet, RulesTaken, RulesMet, RulesDiffer, RulesAgree,
+}
+
 // Event is one line of the region's history. It is the same on every node of the
 // region: ids, times and texts come from the raft log alone. In JSON it is what the
 // admin door tells; those names are promised.

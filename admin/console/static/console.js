@@ -3,32 +3,67 @@
 
 const page = document.body.dataset.page;
 
-// The overview renews itself: the same page is fetched again and its content
-// takes the place of the old one.
-function renew() {
-  let busy = false;
+// Parts of a page that are marked with data-renew renew themselves: the same page is fetched
+// again, and what has changed takes the place of the old. What has not changed is left alone,
+// so focus, selection and a screen reader's place stay.
+function renew(every) {
+  const lost = document.getElementById("connection");
+  let busy = false, since = null;
   setInterval(async () => {
     if (busy || document.hidden || document.getSelection().toString() !== "") return;
     busy = true;
     try {
-      const answer = await fetch(location.href, { redirect: "error" });
-      if (!answer.ok) throw new Error(String(answer.status));
+      const answer = await fetch(location.href, { redirect: "error", signal: AbortSignal.timeout(5000) });
+      if (!answer.ok) throw new Error("the node answers " + answer.status);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const focus = document.activeElement && document.activeElement.getAttribute("href");
-      for (const part of ["main", "footer"]) {
-        const old = document.querySelector(part), now = fresh.querySelector(part);
-        if (old && now) old.replaceWith(document.adoptNode(now));
+      for (const old of document.querySelectorAll("[data-renew]")) {
+        const now = fresh.getElementById(old.id);
+        if (now) replace(old, now);
       }
-      if (focus) {
-        for (const link of document.links) if (link.getAttribute("href") === focus) { link.focus(); break; }
+      if (since) { since = null; lost.hidden = true; }
+    } catch (why) {
+      // Said once, when it begins: a text that changed with each try would be read out anew.
+      if (!since) {
+        since = new Date().toISOString().slice(11, 19);
+        lost.textContent = "Connection lost at " + since + " UTC: what you see is from before. " + reason(why) + " It is tried again every " + every + " s.";
+        lost.hidden = false;
       }
-      document.body.classList.remove("stale");
-    } catch {
-      document.body.classList.add("stale"); // what is shown is old: the style says so
     } finally {
       busy = false;
     }
-  }, 2000);
+  }, every * 1000);
+}
+
+function reason(why) {
+  if (why.name === "TimeoutError") return "The node did not answer within five seconds.";
+  if (why.message.startsWith("the node answers")) return "The node answers " + why.message.slice(17) + ".";
+  return "The node cannot be reached, or you are no longer logged in.";
+}
+
+function replace(old, now) {
+  for (const box of old.querySelectorAll("details[id]")) {
+    const same = now.querySelector("#" + CSS.escape(box.id));
+    if (same) same.open = box.open;
+  }
+  if (old.isEqualNode(now)) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  old.className = now.className;
+  old.replaceChildren(...document.adoptNode(now).childNodes);
+  if (!focused) return;
+  const again = [...old.querySelectorAll(focused.tagName)].find((e) => (focused.id ? e.id === focused.id : e.getAttribute("href") === focused.getAttribute("href")));
+  if (again) again.focus({ preventScroll: true });
+}
+
+// Warnings that somebody has folded away stay so, on all pages, until one is new.
+function notes() {
+  const box = document.getElementById("notes");
+  if (!box) return;
+  const texts = [...box.querySelectorAll("li")].map((li) => li.textContent);
+  const seen = new Set(JSON.parse(localStorage.getItem("tandem-notes") || "[]"));
+  box.open = texts.some((text) => !seen.has(text));
+  box.addEventListener("toggle", () => {
+    if (!box.open) localStorage.setItem("tandem-notes", JSON.stringify(texts));
+  });
 }
 
 const kept = 300; // rows of the event table
@@ -84,8 +119,12 @@ function follow() {
     document.getElementById("none")?.remove();
   };
   const source = new EventSource("/console/stream?after=" + (table.dataset.after || "0"));
+  const wanted = (event) => (!table.dataset.kind || event.kind === table.dataset.kind) && (!table.dataset.call || event.call === table.dataset.call) &&
+    (!table.dataset.node || event.node === table.dataset.node || event.from === table.dataset.node);
   const take = (message) => {
-    waiting.push(JSON.parse(message.data));
+    const event = JSON.parse(message.data);
+    if (!wanted(event)) return;
+    waiting.push(event);
     if (waiting.length > 2 * kept) waiting = waiting.slice(-kept);
     if (paused) status.textContent = "Paused, " + waiting.length + " waiting";
     if (!drawing && !paused) { drawing = true; requestAnimationFrame(draw); }
@@ -102,5 +141,6 @@ function follow() {
   };
 }
 
-if (page === "overview") renew();
+notes();
+if (document.body.dataset.every) renew(Number(document.body.dataset.every));
 if (page === "events") follow();
