@@ -193,7 +193,7 @@ func (n pulses) own(points int) api.PulseNode {
 		out.Bots = append(out.Bots, api.PulseBot{App: app, Healthy: fit.Bot})
 	}
 	slices.SortFunc(out.Bots, func(a, b api.PulseBot) int { return cmp.Compare(a.App, b.App) })
-	for _, e := range (ends{n.Node}).endings() {
+	for _, e := range ends(n).endings() {
 		out.Ends = append(out.Ends, api.End{What: e.key, At: e.at})
 	}
 	slices.SortFunc(out.Ends, func(a, b api.End) int { return a.At.Compare(b.At) })
