@@ -77,7 +77,7 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
 	huma.Register(d.api, far(d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), toAll), d.listCalls)
-	call(d, "get-call", "/v1/calls/{id}", "One call", func(c ownership.Call) (ownership.Call, error) { return c, nil })
+	past{d}.routes()
 	trails{d}.routes()
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", api.RoleRead, "What the webhook would do with a notification; nothing is changed")
 	dry.Errors = append(dry.Errors, http.StatusNotImplemented)
@@ -85,28 +85,6 @@ func (d *Door) callRoutes() {
 		"with Tandem-Authorization in the place of Authorization."
 	dry.SkipValidateBody = true // what is wrong with it is the webhook's to say
 	huma.Register(d.api, dry, d.explainNotification)
-}
-
-// call registers a read of one call.
-func call[T any](d *Door, id, path, summary string, show func(ownership.Call) (T, error)) {
-	op := far(d.operation(id, http.MethodGet, path, api.RoleRead, summary), untilOne)
-	op.Description += " A call that this region does not know is looked for in the others, unless a region is named."
-	huma.Register(d.api, op,
-		func(ctx context.Context, in *callAsked) (*answer[T], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			c, err := d.findCall(in.ID)
-			if err != nil {
-				return nil, err
-			}
-			body, err := show(c)
-			if err != nil {
-				return nil, problem(err)
-			}
-			return &answer[T]{fresh, body}, nil
-		})
 }
 
 // findCall reads an id as somebody typed it and gives the call's record.

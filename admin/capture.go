@@ -64,7 +64,7 @@ func (d captureDoor) routes() {
 		if d.deps.Captures == nil {
 			return nil, absent("Capturing")
 		}
-		if err := (ruleDoor{d.Door}).checkRules(in.Body.Text, true); err != nil {
+		if err := ruleDoor(d).checkRules(in.Body.Text, true); err != nil {
 			return nil, err
 		}
 		return within(ctx, d.Door, func(ctx context.Context) (api.RulesDiff, error) {

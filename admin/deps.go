@@ -83,6 +83,8 @@ type Journal interface {
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
+	// Owning returns the events that say who owns a partition, oldest first.
+	Owning() ([]history.Event, error)
 	// Timeline returns the events of one call, oldest first.
 	Timeline(ownership.CallID) ([]history.Event, error)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem/admin/api"
 	"tandem/ownership"
@@ -68,4 +69,10 @@ func TestEvacuationIsAChangeOfTheRules(t *testing.T) {
 	if e, err := c.Evacuation(t.Context(), "emea", "amer"); err != nil || len(e.To) != 1 || e.Tenants == nil {
 		t.Errorf("%+v, %v", e, err)
 	}
+}
+
+// Regions are the others.
+func (f *fake) Regions() []api.Region {
+	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
+		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
 }

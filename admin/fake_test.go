@@ -258,6 +258,12 @@ func (f *fake) Wait(ctx context.Context, after uint64) error {
 	}
 }
 
+func (f *fake) Owning() ([]history.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.events), func(e history.Event) bool { return !e.Owning() }), f.damaged
+}
+
 func (f *fake) Timeline(id ownership.CallID) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -388,10 +394,4 @@ func (f *fake) RestoreSnapshot(ctx context.Context, r io.Reader, terms ownership
 	}
 	f.set(func() { f.restored, f.terms = string(body), terms })
 	return f.ask(ctx, "restore")
-}
-
-// Regions are the others.
-func (f *fake) Regions() []api.Region {
-	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
-		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
 }

@@ -71,12 +71,16 @@ func TestTheLedgerIsAskedAsItIsMeant(t *testing.T) {
 	if !slices.Contains(led.asked, want) {
 		t.Errorf("it was asked %q, want %s", led.asked, want)
 	}
-	for path, status := range map[string]int{
-		"/v1/ledger?kind=other": 400, "/v1/ledger?call=a/b": 400, "/v1/ledger?since=noon": 400, "/v1/ledger?before=3": 400, "/v1/ledger/head?before=9": 409,
-		"/v1/ledger/entries/x/proof": 400, "/v1/ledger/export?format=xml": 400, "/v1/ledger/export?call=a/b": 400,
+	for _, path := range []string{
+		"/v1/ledger?kind=other", "/v1/ledger?call=a/b", "/v1/ledger?since=noon", "/v1/ledger?before=3", "/v1/ledger/entries/x/proof", "/v1/ledger/export?format=xml",
+		"/v1/ledger/export?call=a/b",
 	} {
-		r.ask("GET", path, "").want(t, status)
+		if a := r.ask("GET", path, ""); a.StatusCode != 400 && a.StatusCode != 422 {
+			t.Errorf("%s answered %d: %s", path, a.StatusCode, a.text)
+		}
 	}
+	r.ask("GET", "/v1/ledger/head?before=9", "").want(t, 409)
+	r.ask("GET", "/v1/ledger/entries/9/proof", "").want(t, 404)
 	if a := r.ask("GET", "/v1/ledger/entries/0/proof", "").want(t, 200); !strings.Contains(a.text, `"kind":"change","by":"\u003cb\u003e"`) && !strings.Contains(a.text, `"by":"<b>"`) {
 		t.Errorf("the line of an entry came as %s", a.text)
 	}

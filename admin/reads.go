@@ -22,21 +22,6 @@ func (d *Door) readRoutes() {
 	})
 	read(d, toOne, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
 	read(d, toAll, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
-	read(d, toAll, "list-partitions", "/v1/partitions", "The partitions of the region", func(context.Context) (api.List[api.PartitionIn], error) {
-		moved, err := d.moves.recent(d.deps.Journal, d.now())
-		if err != nil {
-			return api.List[api.PartitionIn]{}, err
-		}
-		var all []api.PartitionIn
-		for _, p := range d.deps.Table.Partitions() {
-			one := api.PartitionIn{Partition: p}
-			if m, ok := moved[p.ID]; ok {
-				one.Moved = &m
-			}
-			all = append(all, one)
-		}
-		return list(all), nil
-	})
 	read(d, toOne, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (api.List[api.Region], error) {
 		return list(d.regions()), nil
 	})
@@ -59,23 +44,6 @@ func (d *Door) readRoutes() {
 				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
 			}
 			return &answer[api.Node]{fresh, d.node(n, d.counts())}, nil
-		})
-
-	type partitionAsked struct {
-		Asking
-		ID uint32 `path:"id" minimum:"1"`
-	}
-	huma.Register(d.api, far(d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"), toOne),
-		func(ctx context.Context, in *partitionAsked) (*answer[ownership.Partition], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			p, ok := d.deps.Table.Partition(ownership.PartitionID(in.ID))
-			if !ok {
-				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no partition %d.", in.ID))
-			}
-			return &answer[ownership.Partition]{fresh, p}, nil
 		})
 }
 

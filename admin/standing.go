@@ -35,7 +35,7 @@ func (r regard) standing(n ownership.Node, keeps int) (string, *api.Silence) {
 	case !r.leased:
 		return api.NodeUnknown, &api.Silence{Silence: ownership.Silence{Node: n.ID, Since: r.until},
 			Text: fmt.Sprintf("%s may be well or not: %s has no lease%s and hears nothing of it", n.ID, r.here, r.since())}
-	case i >= 0:
+	case i >= 0 && n.ID != r.here: // with a lease it is heard, whatever the leader said before
 		return api.NodeSilent, &api.Silence{Silence: r.silent[i], Text: r.silent[i].Text(keeps)}
 	}
 	return n.State.String(), nil

@@ -39,6 +39,17 @@ func TestASilentNodeCountsForNothing(t *testing.T) {
 	}
 }
 
+// TestWhoHasALeaseIsHeard: a node that has just come back is told of its own silence with
+// its first lease.
+func TestWhoHasALeaseIsHeard(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.fake.set(func() { r.fake.fitness.Silent = []ownership.Silence{{Node: "emea-1", Since: start.Add(-time.Minute)}} })
+	if n, err := r.client("").Node(t.Context(), "emea-1"); err != nil || n.Standing != "active" || n.Silence != nil {
+		t.Errorf("%+v, %v", n, err)
+	}
+}
+
 // TestWhoHasNoLeaseKnowsNothingOfOthers and says so.
 func TestWhoHasNoLeaseKnowsNothingOfOthers(t *testing.T) {
 	t.Parallel()

@@ -41,3 +41,13 @@ func TestAWrongRequestIsToldInASentence(t *testing.T) {
 		}
 	}
 }
+
+// TestThePagesSayItToo: the console's own inputs are answered as the API's are.
+func TestThePagesSayItToo(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	a := r.ask("GET", "/console/calls?partition=x", "")
+	if a.StatusCode != 400 || !strings.Contains(a.text, "write a whole number") || strings.Contains(a.text, "strconv") {
+		t.Errorf("got %s", a.text)
+	}
+}

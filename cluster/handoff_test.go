@@ -75,7 +75,7 @@ func TestHandOffMovesWhatMayMove(t *testing.T) {
 // A partition stays where it is as long as an action of its owner is under way.
 func TestMoveWaitsForTheOwnersEffects(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	n, to := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
 	p := claimOn(t, n, 1, movable)
@@ -146,7 +146,7 @@ func TestHandOffWithNobodyToTakeIt(t *testing.T) {
 
 func TestDrainHandsOverWhatCanMoveWhenItsTimeIsUp(t *testing.T) {
 	long(t)
-	r := newRegion(t, nil)
+	r := newRegion(t, calm)
 	nodes := r.form(3)
 	n, other := without(nodes, leaderOf(t, nodes...))[0], leaderOf(t, nodes...)
 	free, kept := claimOn(t, n, 1, movable), claimOn(t, n, 2, pinned)

@@ -60,9 +60,13 @@ func (n gauges) open(context.Context) error {
 	return nil
 }
 
+// raftForgets is when a number of raft's that nothing brings up to date any more goes: what a
+// former leader said of its voters is an alarm that nobody could end.
+const raftForgets = 5 * time.Minute
+
 // raftMetrics are raft's own, of the whole process: raft knows one sink.
 var raftMetrics = sync.OnceValue(func() prometheus.Collector {
-	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry()})
+	s, err := sink.NewPrometheusSinkFrom(sink.PrometheusOpts{Registerer: prometheus.NewRegistry(), Expiration: raftForgets})
 	if err != nil {
 		panic(err) // the registry is new
 	}
@@ -189,7 +193,7 @@ func (n pulses) own(points int) api.PulseNode {
 		out.Bots = append(out.Bots, api.PulseBot{App: app, Healthy: fit.Bot})
 	}
 	slices.SortFunc(out.Bots, func(a, b api.PulseBot) int { return cmp.Compare(a.App, b.App) })
-	for _, e := range (ends{n.Node}).endings() {
+	for _, e := range ends(n).endings() {
 		out.Ends = append(out.Ends, api.End{What: e.key, At: e.at})
 	}
 	slices.SortFunc(out.Ends, func(a, b api.End) int { return a.At.Compare(b.At) })

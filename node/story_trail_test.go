@@ -121,12 +121,17 @@ func regions(j graphsim.Journey) int {
 // explained asks for a notification by its id.
 func explained(t *testing.T, c *client.Client, j graphsim.Journey) (api.Trail, error) {
 	t.Helper()
-	x, err := c.ExplainCall(t.Context(), j.Message)
-	for _, n := range x.Nodes {
-		if n.Error != "" {
-			return x.Trail, fmt.Errorf("%s/%s is missing: %s", n.Region, n.Node, n.Error)
+	var x api.CallExplanation
+	var err error
+	eventually(t, "all nodes tell of "+j.Message, func() error { // a busy machine may be slow to
+		x, err = c.ExplainCall(t.Context(), j.Message)
+		for _, n := range x.Nodes {
+			if n.Error != "" {
+				return fmt.Errorf("%s/%s is missing: %s", n.Region, n.Node, n.Error)
+			}
 		}
-	}
+		return nil
+	})
 	x.Steps = slices.DeleteFunc(x.Steps, func(s history.Step) bool { return s.Message != j.Message })
 	return x.Trail, err
 }

@@ -48,6 +48,10 @@ func Doing(a Act) string {
 		return fmt.Sprintf("using the token %q", a.Name)
 	case RevokeToken:
 		return fmt.Sprintf("revoking the token %q", a.Name)
+	case Note:
+		return fmt.Sprintf("entering %s by %s into the ledger", a.Action, a.By)
+	case SetKeep:
+		return fmt.Sprintf("keeping the ledger for %d days", a.Keep.Days)
 	case SetRules:
 		return "setting the rules"
 	case TellRules:

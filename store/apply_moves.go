@@ -20,7 +20,7 @@ func (a *applier) failover(act ownership.Failover) ([]ownership.Reassignment, er
 	if len(act.Lapsed) > 0 && a.reserves() {
 		a.lapseAll(act.Node, act.Lapsed) // what it has left before
 	}
-	if len(moves) > 0 {
+	if len(moves) > 0 && a.st.format >= ownership.FormatLedger { // older software tells none, and one history is to be everywhere
 		a.emit(history.Event{Kind: history.Silent, Node: act.Node, Text: ownership.InheritanceText(moves)})
 	}
 	return moves, nil

@@ -71,7 +71,7 @@ func TestModelOfTheLedger(t *testing.T) {
 		l := r.ledger()
 		defer l.Close()
 		for from := range l.Size() {
-			var first uint64 = l.Size()
+			first := l.Size()
 			if err := l.Walk(from, func(leaf record.Leaf) (bool, error) { first = leaf.First; return false, nil }); err != nil || first > from {
 				rt.Fatalf("a walk from %d begins at %d, %v", from, first, err)
 			}

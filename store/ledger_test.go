@@ -51,7 +51,7 @@ func told(entries []ledger.Entry) string {
 	for _, e := range entries {
 		who := e.Call
 		if e.Call == "" {
-			who = e.By + string(e.Node)
+			who = e.By + e.Node
 		}
 		out = append(out, strings.TrimLeft(fmt.Sprintf("%s %s", e.Kind, strings.TrimLeft(who, "0")), " "))
 	}

@@ -148,6 +148,23 @@ func (t *Table) eventsAbout(call ownership.CallID) ([]history.Event, error) {
 	return events, nil
 }
 
+// Owning returns the events that say who owns a partition, oldest first.
+func (t *Table) Owning() (out []history.Event, err error) {
+	err = t.eachEvent(0, func(key, value []byte) (bool, error) {
+		call, _, kind := record.EventSubject(value)
+		if e := (history.Event{Kind: history.Kind(kind)}); len(call) > 0 || !e.Owning() {
+			return true, nil
+		}
+		e, err := record.ReadEvent(key, value)
+		out = append(out, e)
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading who owned the partitions: %w", err)
+	}
+	return out, nil
+}
+
 // readEvents reads events by their ids, which rise; those that are no longer kept are left
 // out.
 func (t *Table) readEvents(ids []uint64) (out []history.Event, err error) {

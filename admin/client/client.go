@@ -35,10 +35,29 @@ type Client struct {
 	// Region is what reads of nodes, partitions, calls and events are asked for: another
 	// one than the node's, or all. Empty: the node's own.
 	Region ownership.Region
+	// Then is the moment of which partitions are asked; its zero value: now.
+	Then Then
 	// Gathered, if set, is told which regions an answer of all came from.
 	Gathered func(api.Gathered)
 	// Fresh, if set, is told how fresh each answer was.
 	Fresh func(api.Freshness)
+}
+
+// Then is a moment of the past: a time, or a raft index.
+type Then struct {
+	At    time.Time
+	Index uint64
+}
+
+func (t Then) query() url.Values {
+	q := url.Values{}
+	if !t.At.IsZero() {
+		q.Set("at", t.At.Format(time.RFC3339Nano))
+	}
+	if t.Index != 0 {
+		q.Set("index", strconv.FormatUint(t.Index, 10))
+	}
+	return q
 }
 
 // patience bounds one call that is neither stream nor snapshot.

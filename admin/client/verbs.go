@@ -88,12 +88,12 @@ func (c *Client) Undrain(ctx context.Context, id ownership.NodeID) error {
 
 // Partitions returns the partitions of the region.
 func (c *Client) Partitions(ctx context.Context) ([]api.PartitionIn, error) {
-	return items[api.PartitionIn](ctx, c, "/v1/partitions", nil)
+	return items[api.PartitionIn](ctx, c, "/v1/partitions", c.Then.query())
 }
 
 // Partition returns one partition.
 func (c *Client) Partition(ctx context.Context, id ownership.PartitionID) (ownership.Partition, error) {
-	return get[ownership.Partition](ctx, c, "/v1/partitions/"+id.String(), nil)
+	return get[ownership.Partition](ctx, c, "/v1/partitions/"+id.String(), c.Then.query())
 }
 
 // Move hands a partition over to a node.

@@ -45,4 +45,8 @@ func TestANewLeaderTellsNoRooms(t *testing.T) {
 	if f := l.fitness(); len(f.Silent) != 1 || f.Silent[0].Node != "a" {
 		t.Errorf("after a lease it tells %+v", f)
 	}
+	l.compared.differs = map[ownership.NodeID][]string{"a": {"rules"}, "removed": {"rules", "cluster.lease"}}
+	if got := l.Differences(); len(got) != 1 || got[0] != (ownership.Difference{Node: "a", Key: "rules"}) {
+		t.Errorf("a node that is not of the region differs: %v", got)
+	}
 }

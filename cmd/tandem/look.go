@@ -64,7 +64,16 @@ func (a *app) nodesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "nodes [list | [show] NODE]",
 		Short: "the nodes of the region, with their calls",
-		Args:  cobra.ArbitraryArgs,
+		Long: `Lists the nodes of the region, with their calls, or shows one.
+
+STATE is how a node is now: active; draining (it takes no new calls); silent (nothing
+is heard of it, so it may act for no call); unknown (the asked node has no lease and
+hears nothing of it); gone (it was removed). Why a node is silent, and where its
+partitions went, is told on stderr.`,
+		Example: `  tandem nodes
+  tandem nodes show emea-2
+  tandem nodes --region all`,
+		Args: cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
 			return show(a, name, nodeRows,
 				func() ([]api.Node, error) { return a.silences(c.Nodes(ctx)) },
@@ -108,12 +117,22 @@ func nodeRows(nodes []api.Node) [][]string {
 }
 
 func (a *app) partitionsCommand() *cobra.Command {
+	var past pastFlags
 	c := &cobra.Command{
 		Use:   "partitions [list | [show] NUMBER]",
-		Short: "who owns which partition, and in which epoch",
-		Args:  cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
-			return show(a, name, partitionRows,
+		Short: "who owns which partition, and in which epoch, or owned it",
+		Example: `  tandem partitions --region all
+  tandem partitions --at 2026-11-29T14:03:00Z   who owned what then`,
+		Args: cobra.ArbitraryArgs,
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) (err error) {
+			rows := partitionRows
+			if c.Then, err = past.then(); err != nil {
+				return err
+			}
+			if c.Then != (client.Then{}) {
+				rows = pastRows
+			}
+			return show(a, name, rows,
 				func() ([]api.PartitionIn, error) { return c.Partitions(ctx) },
 				func() (api.PartitionIn, error) {
 					id, err := partitionID(name)
@@ -125,6 +144,7 @@ func (a *app) partitionsCommand() *cobra.Command {
 				})
 		}),
 	}
+	past.register(c)
 	a.regionFlag(c, "of another region, or of all")
 	return c
 }

@@ -19,7 +19,7 @@ import (
 func reference(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString("# Commands\n\nMade from the program (`UPDATE_GOLDEN=1 go test ./cmd/tandem -run Reference`); " +
-		"`tandem COMMAND --help` says the same, and `tandem man` makes manual pages of it.\n\n")
+		"`tandem calls --help` says the same of one, and `tandem man` makes manual pages of it.\n\n")
 	b.WriteString("```\n" + root.Long + "\n```\n\nFlags of all commands that ask a node:\n\n")
 	flagTable(&b, root.PersistentFlags())
 	every(root, func(c *cobra.Command) {

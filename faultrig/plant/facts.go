@@ -81,7 +81,7 @@ func factPlants() []Plant {
 				New:  "have.Process == \"\" || have.Process != \"\" {\n",
 			}, {
 				File: "cluster/leader/admit.go",
-				Old:  "	if !slices.Contains(req.Ancestors, have.Process) {\n",
+				Old:  "	if n.ID == l.Self.ID && n.Process != l.Process || !slices.Contains(req.Ancestors, have.Process) {\n",
 				New:  "	if false && !slices.Contains(req.Ancestors, have.Process) {\n",
 			}, {
 				File: "cluster/leader/renew.go",
