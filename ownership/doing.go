@@ -40,10 +40,6 @@ func Doing(a Act) string {
 		return fmt.Sprintf("giving node %s back what lapsed", a.Node)
 	case Move:
 		return fmt.Sprintf("moving partition %s to node %s", a.Partition, a.To)
-	case Note:
-		return "entering a change into the ledger"
-	case SetKeep:
-		return "setting how long the ledger is kept"
 	case SetFormat:
 		return fmt.Sprintf("raising the command format to %d", a.Format)
 	case GrantToken:
