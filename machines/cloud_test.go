@@ -42,6 +42,7 @@ type (
 		Rate    float64
 		Rotate  bool              // sign with a new key from now on
 		Targets []graphsim.Target // what the public names resolve to from now on
+		Died    []string          // nodes whose processes are gone without warning
 		Settle  bool              // wait until all calls are over, then report
 		Fates   bool              // tell of each call, too
 	}
@@ -106,6 +107,10 @@ func runCloud(settingsFile string, in io.Reader, out io.Writer) error {
 		case o.Targets != nil:
 			if err := cloud.SetTargets(o.Targets); err != nil {
 				return err
+			}
+		case len(o.Died) > 0:
+			for _, node := range o.Died {
+				cloud.NodeDied(node)
 			}
 		case o.Settle:
 			if err := settle(ctx, cloud, load); err != nil {

@@ -136,8 +136,7 @@ const regionDown = "503 region_down"
 func (d *deploymentTest) oneDead(name string, rate float64, run time.Duration) {
 	d.t.Helper()
 	victim := d.machine(name)
-	d.cloud.tell(order{Targets: d.targets()})
-	victim.kill()
+	d.kill(victim)
 	d.ages.rest(victim)
 	took := eventually(d.t, 15*time.Second, "the others of "+victim.region+" own all partitions", func() string {
 		for _, m := range d.of(victim.region) {
@@ -161,6 +160,19 @@ func (d *deploymentTest) oneDead(name string, rate float64, run time.Duration) {
 	}
 	victim.start()
 	d.active(victim)
+}
+
+// kill takes nodes away, and tells the cloud: they take along what they had handed over
+// and not yet acknowledged, and no name leads to them any more.
+func (d *deploymentTest) kill(nodes ...*machine) {
+	d.t.Helper()
+	var names []string
+	for _, m := range nodes {
+		m.kill()
+		names = append(names, m.name)
+	}
+	d.cloud.tell(order{Died: names})
+	d.cloud.tell(order{Targets: d.targets()})
 }
 
 func (d *deploymentTest) machine(name string) *machine {
@@ -250,10 +262,7 @@ func (d *deploymentTest) lost(region string, rate float64) {
 	d.load(rate, 30*time.Second, func() {
 		time.Sleep(4 * time.Second) // how long it is whole is the test's to say
 		killed = time.Now()
-		for _, m := range dead {
-			m.kill()
-		}
-		d.cloud.tell(order{Targets: d.targets()})
+		d.kill(dead...)
 		d.tell("all nodes of %s were killed", region)
 		time.Sleep(9 * time.Second) // how long a fault lasts is the test's to say
 		started = time.Now()
