@@ -49,7 +49,7 @@ func tokensYAML() string {
 
 // room is a door on a real listener, with the fake behind it.
 type room struct {
-	t    *testing.T
+	t    testing.TB
 	fake *fake
 	door *Door
 	url  string
@@ -81,7 +81,7 @@ func (l *logBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l
 
 // openRoom starts a door without tokens, tokenRoom one with them; change may
 // alter what it is built from.
-func openRoom(t *testing.T, change ...func(*Config, *Deps)) *room { return newRoom(t, "", change) }
+func openRoom(t testing.TB, change ...func(*Config, *Deps)) *room { return newRoom(t, "", change) }
 
 func tokenRoom(t *testing.T, change ...func(*Config, *Deps)) *room {
 	file := filepath.Join(t.TempDir(), "tokens.yaml")
@@ -91,7 +91,7 @@ func tokenRoom(t *testing.T, change ...func(*Config, *Deps)) *room {
 	return newRoom(t, file, change)
 }
 
-func newRoom(t *testing.T, file string, change []func(*Config, *Deps)) *room {
+func newRoom(t testing.TB, file string, change []func(*Config, *Deps)) *room {
 	t.Helper()
 	r := &room{t: t, fake: newFake(), logs: &logBuffer{}, file: file, at: &clock{now: start}}
 	cfg := Config{
@@ -230,7 +230,7 @@ func told[T any](r *room, role api.Role, path string) (out T) {
 func as(role api.Role) string { return "Authorization: Bearer " + secrets[role] }
 
 // want checks an answer's status and, for refusals, the shape of RFC 9457.
-func (a answered) want(t *testing.T, status int) answered {
+func (a answered) want(t testing.TB, status int) answered {
 	t.Helper()
 	if a.StatusCode != status {
 		t.Fatalf("%s %s answered %d, want %d: %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, status, a.text)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -59,6 +58,7 @@ func TestThreeRegionsFarApart(t *testing.T) {
 	d.cutOff("apac", rate)
 	if *manyCalls > 0 {
 		d.standsStill("apac", rate)
+		d.otherViews("emea-2", rate)
 	}
 	d.lost("amer", max(rate, *lostRate))
 	s.stop()
@@ -240,6 +240,25 @@ func (d *deploymentTest) standsStill(region string, rate float64) {
 	d.kept("with a region that stood still")
 }
 
+// otherViews: F34. A node hears nothing of its region for a while, and does not know who has
+// which partition by then; the cloud and the other regions reach it all the same. Nobody is
+// sent round in a circle (hops, in kept), and nobody is sent to it for what it lost.
+func (d *deploymentTest) otherViews(name string, rate float64) {
+	d.t.Helper()
+	before := d.load(rate, 14*time.Second, func() {
+		d.net.deafen(name, 8471)
+		d.tell("F34: %s hears nothing of its region", name)
+		time.Sleep(8 * time.Second) // how long a fault lasts is the test's to say
+		d.net.undeafen(name)
+		d.tell("%s hears again", name)
+	})
+	d.active(d.machine(name))
+	d.kept("with nodes of different views")
+	if n := d.report.Refusals[regionDown] - before.Refusals[regionDown]; n != 0 {
+		d.t.Errorf("with %s deaf, %d POSTs were refused because its region could not be reached", name, n)
+	}
+}
+
 // spans tells quantiles of durations.
 func spans(all []time.Duration) string {
 	if len(all) == 0 {
@@ -334,73 +353,4 @@ func (d *deploymentTest) softRules() {
 		return ""
 	})
 	d.tell("softer rules, set at %s, are in force on all nodes after %s", at.name, took.Round(time.Millisecond))
-}
-
-// ageWatch looks how old a node's view of the other regions is.
-type ageWatch struct {
-	stop func()
-
-	mu      sync.Mutex
-	resting *machine
-	ages    []time.Duration
-	failed  int
-}
-
-// watchAges asks one node after the other, a second apart.
-func watchAges(s *stage) *ageWatch {
-	w := &ageWatch{}
-	over, ended := make(chan struct{}), make(chan struct{})
-	w.stop = sync.OnceFunc(func() { close(over); <-ended })
-	s.t.Cleanup(w.stop)
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			select {
-			case <-over:
-				return
-			case <-tick.C:
-				w.look(s.machines[n%len(s.machines)])
-			}
-		}
-	}()
-	return w
-}
-
-func (w *ageWatch) rest(m *machine) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.resting = m
-}
-
-func (w *ageWatch) look(m *machine) {
-	w.mu.Lock()
-	resting := w.resting
-	w.mu.Unlock()
-	if m == resting {
-		return
-	}
-	known, err := read[[]api.Region](m, "regions")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err != nil {
-		w.failed++
-		return
-	}
-	for _, r := range known {
-		if age, err := time.ParseDuration(r.Age); err == nil && !r.Here {
-			w.ages = append(w.ages, age)
-		}
-	}
-}
-
-// tell ends the watch.
-func (w *ageWatch) tell(s *stage) {
-	s.t.Helper()
-	w.stop()
-	s.tell("age of the view of another region: %s; %d looks failed", spans(w.ages), w.failed)
-	if len(w.ages) == 0 {
-		s.t.Error("nothing was seen of the age of the view of other regions")
-	}
 }

@@ -114,6 +114,28 @@ table inet firewall {
 	must(n.t, c)
 }
 
+// deafen drops all that comes to or from a port of a machine, connections that are open
+// among it; undeafen ends that.
+func (n *network) deafen(name string, port int) {
+	n.t.Helper()
+	c := n.command(n.t.Context(), name, "nft", "-f", "-")
+	c.Stdin = strings.NewReader(fmt.Sprintf(`
+table inet deaf {
+  chain input {
+    type filter hook input priority -10; policy accept
+    iif lo accept
+    tcp dport %[1]d drop
+    tcp sport %[1]d drop
+  }
+}`, port))
+	must(n.t, c)
+}
+
+func (n *network) undeafen(name string) {
+	n.t.Helper()
+	must(n.t, n.command(n.t.Context(), name, "nft", "delete", "table", "inet", "deaf"))
+}
+
 // dropped returns the number of packets that a machine's firewall dropped.
 func (n *network) dropped(name string) int {
 	n.t.Helper()
