@@ -32,7 +32,7 @@ type cloudSettings struct {
 	Targets                   []graphsim.Target
 	Seed                      uint64
 	Astray                    float64
-	Willing                   bool // the bots refuse nothing: a 503 is the router's
+	Willing                   bool // bots and Graph refuse nothing: a 503 is the router's, and so is a late answer
 }
 
 // order is one line to the cloud, report one line back.
@@ -152,7 +152,7 @@ func (s cloudSettings) config() (graphsim.Config, error) {
 	rates := graphsim.Unkind()
 	rates.Astray = s.Astray
 	if s.Willing {
-		rates.BotFails = 0
+		rates.BotFails, rates.CallsFail = 0, 0
 	}
 	rates.Wander = 0.1 // the rules name a region for every call
 	return graphsim.Config{

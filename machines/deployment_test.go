@@ -291,35 +291,50 @@ func (d *deploymentTest) lost(region string, rate float64) {
 		d.cloud.tell(order{Targets: d.targets()})
 		d.tell("all nodes of %s start again; they take calls after %s", region, d.active(dead...).Round(time.Millisecond))
 	})
-	elsewhere, late, back, stayed := time.Duration(0), 0, time.Duration(-1), time.Duration(0)
+	const known, taken = 3 * time.Second, 10 * time.Second // the promises
+	var elsewhere, back, stayed time.Duration              // the last slow call, the first call at home, the last one away
+	var rang, slow, missed, came, away int
 	for _, f := range d.cloud.fates() {
 		if f.Near != region || f.HungUp || f.RangAt.Before(killed) {
 			continue
 		}
-		soon := !f.AnsweredAt.IsZero() && f.AnsweredAt.Sub(f.RangAt) < time.Second
-		switch since := f.RangAt.Sub(killed); {
-		case f.RangAt.Before(started):
-			if !soon {
-				elsewhere = max(elsewhere, since)
+		if f.AnsweredAt.IsZero() {
+			if f.RangAt.Sub(killed) > known {
+				missed++
 			}
-			if f.AnsweredAt.IsZero() {
-				late++
+			continue
+		}
+		since, later := f.RangAt.Sub(killed), f.RangAt.Sub(started)
+		switch late := f.AnsweredAt.Sub(f.RangAt) > time.Second; {
+		case later >= 0 && f.Region == region:
+			if back == 0 || later < back {
+				back = later
 			}
-			if since > 3*time.Second && f.Region == region {
-				d.t.Errorf("a call was answered in %s, which was dead", region)
-			}
-		case f.Region == region:
-			if at := f.RangAt.Sub(started); back < 0 || at < back {
-				back = at
+			came++
+		case later >= 0:
+			stayed = max(stayed, later)
+			if later > taken {
+				away++
 			}
 		default:
-			stayed = max(stayed, f.RangAt.Sub(started))
+			if late {
+				elsewhere = max(elsewhere, since)
+			}
+			if since > known {
+				rang++
+				if late || f.Region == region {
+					slow++
+				}
+			}
 		}
 	}
-	d.tell("new calls of %s were answered elsewhere within a second, all that rang later than %s after its death; %d were not answered", region, elsewhere.Round(time.Millisecond), late)
-	d.tell("after the start of its nodes, the first new call came to %s at %s, the last to another region at %s", region, back.Round(time.Millisecond), stayed.Round(time.Millisecond))
-	if elsewhere > 6*time.Second || back < 0 || stayed > 15*time.Second {
-		d.t.Errorf("the others stood in for %s after %s, and it was back after %s (the first call) to %s (the last elsewhere): the promise is 3 s and 10 s", region, elsewhere, back, stayed)
+	d.tell("the last new call of %s that was not answered elsewhere within a second rang %s after its death; of %d that rang after %s, %d were slow; %d were never answered",
+		region, elsewhere.Round(time.Millisecond), rang, known, slow, missed)
+	d.tell("after the start of its nodes, the first new call came to %s at %s, the last to another region at %s; %d came, %d went elsewhere after %s",
+		region, back.Round(time.Millisecond), stayed.Round(time.Millisecond), came, away, taken)
+	// A busy machine makes one call slow, and no region deaf.
+	if rang == 0 || slow*4 > rang || missed > 0 || came == 0 || away*4 > came {
+		d.t.Errorf("while %s was dead %d of %d calls were slow and %d never answered; afterwards %d came home and %d did not", region, slow, rang, missed, came, away)
 	}
 	// What was for the dead nodes alone is lost with them: the cloud gives up. Nothing else is.
 	if r := d.report; r.HandledTwice > 0 || r.Misrouted > 0 || r.StrayHops > 0 || r.StaleActions > 0 || r.HopsMax.Region > 1 || r.HopsMax.Node > 1 {

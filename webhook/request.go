@@ -261,11 +261,21 @@ func (h *Handler) describe(r *http.Request, res result, q *request) []slog.Attr 
 	if q.message != "" {
 		attrs = append(attrs, slog.String("message", short(q.message)))
 	}
-	for i := range q.parts[:min(len(q.parts), 4)] {
-		attrs = append(attrs, slog.String("call", string(q.parts[i].call)))
+	if len(q.parts) == 1 {
+		return append(attrs, slog.String("call", string(q.parts[0].call)))
+	}
+	var calls []string
+	for i := range q.parts[:min(len(q.parts), maxLoggedCalls)] {
+		calls = append(calls, string(q.parts[i].call))
+	}
+	if len(calls) > 0 {
+		attrs = append(attrs, slog.Any("calls", calls), slog.Int("of", len(q.parts)))
 	}
 	return attrs
 }
+
+// maxLoggedCalls is how many calls of a body are named in the log.
+const maxLoggedCalls = 4
 
 // maxLogged bounds a text that a request brings into the log, in bytes.
 const maxLogged = 128
