@@ -37,17 +37,21 @@ func mixed(x *seat, c *Config) {
 }
 
 // owned posts a new call of the tenant pinned to owner at a node, follows the
-// redirect if there is one, and gives what the owner's bot was handed.
+// redirect if there is one, repeats it after 503 as the cloud does, and gives what the
+// owner's bot was handed.
 func (s *stage) owned(at, owner *seat, tenant string) ownership.HandOver {
 	s.t.Helper()
 	id, token := newCall(), s.token(tenant)
-	a := s.post(at.webhook(), token, sample(s.t, incoming, id))
-	if a.status == http.StatusFound || a.status == http.StatusTemporaryRedirect {
-		a = s.post(a.location(), token, sample(s.t, incoming, id))
-	}
-	if a.status != http.StatusAccepted {
-		s.t.Fatalf("a new call posted to %s: %d %s", at.name, a.status, a.body)
-	}
+	eventually(s.t, "the call is taken", func() error {
+		a := s.post(at.webhook(), token, sample(s.t, incoming, id))
+		if a.status == http.StatusFound || a.status == http.StatusTemporaryRedirect {
+			a = s.post(a.location(), token, sample(s.t, incoming, id))
+		}
+		if a.status != http.StatusAccepted && a.status != http.StatusServiceUnavailable {
+			s.t.Fatalf("a new call posted to %s: %d %s", at.name, a.status, a.body)
+		}
+		return not(a.status == http.StatusAccepted, "%s answers %d %s", at.name, a.status, a.body)
+	})
 	got := owner.seen.of(id)
 	if len(got) != 1 || got[0].Event != ownership.EventIncoming {
 		s.t.Fatalf("the bot of %s was handed %+v", owner.name, got)
