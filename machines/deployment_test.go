@@ -181,7 +181,8 @@ func (d *deploymentTest) machine(name string) *machine {
 	return d.machines[slices.IndexFunc(d.machines, func(m *machine) bool { return m.name == name })]
 }
 
-// active waits until nodes take new calls again.
+// active waits until nodes take new calls again, and have their votes back: a death more
+// would else take the quorum away.
 func (d *deploymentTest) active(nodes ...*machine) time.Duration {
 	d.t.Helper()
 	return eventually(d.t, 30*time.Second, "nodes that take calls", func() string {
@@ -192,6 +193,11 @@ func (d *deploymentTest) active(nodes ...*machine) time.Duration {
 			}
 			if !seen.status.Leased || seen.status.Room == 0 {
 				return m.name + " has no lease or no room"
+			}
+			for _, n := range seen.nodes {
+				if !n.Voter {
+					return string(n.ID) + " has no vote"
+				}
 			}
 		}
 		return ""
