@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -326,4 +327,19 @@ func TestALateAnswerGivesNothingBack(t *testing.T) {
 	r.stands("after a came back", want)
 	r.must(ownership.TakeUp{At: at(13), Call: callID(5), Epoch: 2})
 	r.must(ownership.Release{At: at(14), Call: callID(5), Epoch: 2, Why: "over"})
+}
+
+// TestAnOlderRegionTellsNoSilence: software that reads an earlier format tells none, and
+// all nodes are to have one history.
+func TestAnOlderRegionTellsNoSilence(t *testing.T) {
+	for format, told := range map[uint32]bool{ownership.FormatLedger - 1: false, ownership.FormatLedger: true} {
+		r := newRig(t, func(o *Options) { o.FlushEvery = time.Hour })
+		r.must(ownership.SetFormat{At: at(0), Format: format})
+		r.join("a", "b")
+		last := r.lastEvent()
+		r.must(ownership.Failover{At: at(3), Node: "a", Fitness: fit("b")})
+		if got := r.kinds(last); slices.Contains(got, history.Silent) != told {
+			t.Errorf("in format %d the history is %v", format, got)
+		}
+	}
 }
