@@ -64,8 +64,10 @@ type Entry struct {
 	Subject string `json:"subject,omitempty"`
 	Status  int    `json:"status,omitempty" doc:"What the admin door answered."`
 
-	Count uint64 `json:"count,omitempty" doc:"How many: calls that were orphaned, entries that were deleted."`
-	Total uint64 `json:"total,omitempty" doc:"Entries deleted so far, with these."`
+	Count uint64    `json:"count,omitempty" doc:"How many: calls that were orphaned, or that no node could take after the first ones of a minute; entries that were deleted."`
+	First time.Time `json:"first,omitzero" doc:"When the first of the calls came that no node could take."`
+	Last  time.Time `json:"last,omitzero" doc:"When the last one of them came."`
+	Total uint64    `json:"total,omitempty" doc:"Entries deleted so far, with these."`
 }
 
 // ErrNoEntry says that a line is no entry, or not as one is written.
@@ -74,7 +76,9 @@ var ErrNoEntry = errors.New("it is no entry of a ledger")
 // Encode writes an entry as its line, without a line feed. Texts that are too long are cut, the
 // same everywhere, so that the line fits into MaxEntry.
 func Encode(e Entry) []byte {
-	e.At, e.ClaimedAt, e.AnsweredAt = plain(e.At), plain(e.ClaimedAt), plain(e.AnsweredAt)
+	for _, t := range []*time.Time{&e.At, &e.ClaimedAt, &e.AnsweredAt, &e.First, &e.Last} {
+		*t = plain(*t)
+	}
 	for _, s := range []*string{(*string)(&e.Kind), &e.Call, &e.App, &e.Tenant, &e.Chain, &e.Node, &e.By, &e.From, &e.Action} {
 		*s = cut(*s, maxWord)
 	}

@@ -260,13 +260,13 @@ func (c *checker) finish() {
 
 // CSVHead are the columns of WriteCSV.
 var CSVHead = []string{"n", "at", "kind", "call", "app", "tenant", "chain", "thread", "claimed_at", "answered_at", "node", "partition", "reason",
-	"by", "from", "action", "subject", "status", "count", "total"}
+	"by", "from", "action", "subject", "status", "count", "first", "last", "total"}
 
 // WriteCSV writes an entry as a row under CSVHead. A text that a spreadsheet would take
 // for a formula gets a ' in front.
 func WriteCSV(w *csv.Writer, e Entry) error {
 	row := []string{strconv.FormatUint(e.N, 10), moment(e.At), string(e.Kind), e.Call, e.App, e.Tenant, e.Chain, e.Thread, moment(e.ClaimedAt), moment(e.AnsweredAt),
-		e.Node, number(uint64(e.Partition)), e.Reason, e.By, e.From, e.Action, e.Subject, number(uint64(e.Status)), number(e.Count), number(e.Total)}
+		e.Node, number(uint64(e.Partition)), e.Reason, e.By, e.From, e.Action, e.Subject, number(uint64(e.Status)), number(e.Count), moment(e.First), moment(e.Last), number(e.Total)}
 	for i, s := range row {
 		if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 			row[i] = "'" + s

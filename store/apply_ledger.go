@@ -78,15 +78,37 @@ func (a *applier) enterEnd(c *ownership.Call, was ownership.Standing, act *owner
 	a.enter(e)
 }
 
-// enterRefused says that nobody could take a call.
+// enterRefused says that nobody could take a call. The first ones of a minute have each an
+// entry, the others are counted.
 func (a *applier) enterRefused(c *ownership.Claim, why error) {
-	if !errors.Is(why, ownership.ErrFull) && !errors.Is(why, ownership.ErrNoBot) {
+	kind := ownership.ErrFull
+	if errors.Is(why, ownership.ErrNoBot) {
+		kind = ownership.ErrNoBot
+	}
+	if !errors.Is(why, kind) || !a.keepsLedger() {
+		return
+	}
+	a.endRefusals()
+	var singly bool
+	a.st.refused, singly = a.st.refused.with(refusals{app: string(c.App), tenant: string(c.Tenant), reason: kind.Error(), first: a.at})
+	if !singly {
 		return
 	}
 	a.enter(ledger.Entry{
 		Kind: ledger.Rejected, Call: string(c.Call), App: string(c.App), Tenant: string(c.Tenant), Thread: c.Thread, Chain: chainOf(c.Groups),
 		Node: string(c.Via), Reason: why.Error(),
 	})
+}
+
+// endRefusals enters how many calls were refused in the minutes that are over.
+func (a *applier) endRefusals() {
+	var over []refusals
+	a.st.refused, over = a.st.refused.until(a.at.Add(-refusedSpan))
+	for _, r := range over {
+		a.enter(ledger.Entry{
+			Kind: ledger.Rejected, App: r.app, Tenant: r.tenant, Reason: r.reason, Count: r.more, First: r.first, Last: r.last,
+		})
+	}
 }
 
 // setKeep changes how long entries are kept.
@@ -105,7 +127,11 @@ func (a *applier) setKeep(act ownership.SetKeep) error {
 // says so in the ledger. It deletes no more at once than tombstones are dropped.
 func (a *applier) expire() {
 	keep := a.st.keep
-	if !a.keepsLedger() || !keep.Valid() {
+	if !a.keepsLedger() {
+		return
+	}
+	a.endRefusals()
+	if !keep.Valid() {
 		return
 	}
 	others, ended := a.dayBefore(keep.Days), a.dayBefore(min(keep.EndedDays, keep.Days))

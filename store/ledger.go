@@ -122,6 +122,7 @@ type Ledger struct {
 	tree    ledger.Tree
 	gone    uint64
 	keep    ownership.Keep
+	refused refusedLately
 	tx      *bbolt.Tx
 	numbers []uint64 // of pending, in order
 	pending map[uint64][]byte
@@ -134,7 +135,7 @@ func (t *Table) Ledger() (*Ledger, error) {
 	if t.closed {
 		return nil, ErrClosed
 	}
-	l := &Ledger{t: t, tree: t.st.ledger.tree.Clone(), gone: t.st.ledger.gone, keep: t.st.keep, pending: map[uint64][]byte{}}
+	l := &Ledger{t: t, tree: t.st.ledger.tree.Clone(), gone: t.st.ledger.gone, keep: t.st.keep, refused: t.st.refused, pending: map[uint64][]byte{}}
 	for _, b := range append(slices.Clip(t.sealed), t.dirty) {
 		for n, v := range b.ledger {
 			l.pending[n] = v

@@ -41,6 +41,7 @@ type facts struct {
 	lease       time.Duration  // how long leases last; 0: never set
 	leaseBefore time.Duration  // and how long before; 0: never set
 	keep        ownership.Keep // of the ledger; zero: never set, and nothing is deleted
+	refused     refusedLately  // that the ledger has yet to tell of
 }
 
 type nodeState struct {

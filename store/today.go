@@ -105,6 +105,7 @@ func (today Today) enterLedger(put func(kind byte, key, value []byte), m *tablep
 	if keep := today.Ledger.Keep(); keep.Valid() {
 		m.KeepDays, m.KeepEndedDays = int64(keep.Days), int64(keep.EndedDays)
 	}
+	m.Refused = today.Ledger.refused.out()
 	if today.Ledger.Size() > 0 {
 		m.Format = max(m.GetFormat(), ownership.FormatLedger)
 	}

@@ -3449,6 +3449,7 @@ type Meta struct {
 	LeaseBefore   int64                  `protobuf:"varint,13,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"` // nanoseconds
 	KeepDays      int64                  `protobuf:"varint,14,opt,name=keep_days,json=keepDays,proto3" json:"keep_days,omitempty"`          // of the ledger; 0: never set
 	KeepEndedDays int64                  `protobuf:"varint,15,opt,name=keep_ended_days,json=keepEndedDays,proto3" json:"keep_ended_days,omitempty"`
+	Refused       []*Refusals            `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"` // that the ledger has yet to tell of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3588,6 +3589,114 @@ func (x *Meta) GetKeepEndedDays() int64 {
 	return 0
 }
 
+func (x *Meta) GetRefused() []*Refusals {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+// Refusals are calls that no node could take, of one app and tenant, for one reason.
+type Refusals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Tenant        string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Since         int64                  `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`   // nanoseconds, like all times here
+	Singly        uint32                 `protobuf:"varint,5,opt,name=singly,proto3" json:"singly,omitempty"` // those that have their own entry
+	More          uint64                 `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
+	First         int64                  `protobuf:"varint,7,opt,name=first,proto3" json:"first,omitempty"` // of those
+	Last          int64                  `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusals) Reset() {
+	*x = Refusals{}
+	mi := &file_table_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusals) ProtoMessage() {}
+
+func (x *Refusals) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
+func (*Refusals) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Refusals) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Refusals) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Refusals) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Refusals) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Refusals) GetSingly() uint32 {
+	if x != nil {
+		return x.Singly
+	}
+	return 0
+}
+
+func (x *Refusals) GetMore() uint64 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *Refusals) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Refusals) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // SnapshotHead opens a snapshot.
 type SnapshotHead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3608,7 +3717,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +3729,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +3742,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{39}
+	return file_table_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -4009,7 +4118,7 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\v \x03(\v2\x17.tandem.table.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04text\x18\f \x01(\tR\x04text\"\xa6\x03\n" +
+	"\x04text\x18\f \x01(\tR\x04text\"\xd8\x03\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -4029,7 +4138,17 @@ const file_table_proto_rawDesc = "" +
 	"\x05lease\x18\f \x01(\x03R\x05lease\x12!\n" +
 	"\flease_before\x18\r \x01(\x03R\vleaseBefore\x12\x1b\n" +
 	"\tkeep_days\x18\x0e \x01(\x03R\bkeepDays\x12&\n" +
-	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\"\xab\x02\n" +
+	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\x120\n" +
+	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\"\xb8\x01\n" +
+	"\bRefusals\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06singly\x18\x05 \x01(\rR\x06singly\x12\x12\n" +
+	"\x04more\x18\x06 \x01(\x04R\x04more\x12\x14\n" +
+	"\x05first\x18\a \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\b \x01(\x03R\x04last\"\xab\x02\n" +
 	"\fSnapshotHead\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -4058,7 +4177,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -4099,7 +4218,8 @@ var file_table_proto_goTypes = []any{
 	(*Candidate)(nil),    // 36: tandem.table.Candidate
 	(*Event)(nil),        // 37: tandem.table.Event
 	(*Meta)(nil),         // 38: tandem.table.Meta
-	(*SnapshotHead)(nil), // 39: tandem.table.SnapshotHead
+	(*Refusals)(nil),     // 39: tandem.table.Refusals
+	(*SnapshotHead)(nil), // 40: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -4143,11 +4263,12 @@ var file_table_proto_depIdxs = []int32{
 	34, // 38: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
 	36, // 39: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
 	36, // 40: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	39, // 41: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -4188,7 +4309,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
