@@ -1,14 +1,11 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tandem/admin/api"
@@ -30,6 +27,7 @@ var everyOperation = []struct {
 	{"GET", "/debug/pprof/cmdline", "", api.RoleOperate, 200},
 	{"GET", "/v1/openapi.json", "", "", 200},
 	{"GET", "/v1/log", "", api.RoleRead, 200},
+	{"GET", "/v1/log/tail", "", api.RoleOperate, 200},
 	{"PUT", "/v1/log", `{"call":"c00"}`, api.RoleOperate, 501},
 	{"GET", "/v1/docs", "", "", 200},
 	{"GET", "/v1/whoami", "", anyRole, 200},
@@ -377,24 +375,4 @@ func TestOpenDoorStaysOnLoopback(t *testing.T) {
 	if got := r.fake.done(); len(got) != 0 {
 		t.Errorf("the cluster was asked for %v", got)
 	}
-}
-
-// TestO35_FewLookUpsAtATime: however many unknown tokens come at once, few of them are
-// looked for at the leader at one time.
-func TestO35_FewLookUpsAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var inside atomic.Int64
-		free := make(chan struct{})
-		g := newGuard(Config{}, Deps{Cluster: newFake()}, time.Now)
-		g.barrier = func(context.Context) error { inside.Add(1); <-free; return nil }
-		for range 10 * lookUps {
-			go g.catchUp(t.Context())
-		}
-		synctest.Wait()
-		if n := inside.Load(); n != lookUps {
-			t.Errorf("%d look-ups are under way, want %d", n, lookUps)
-		}
-		close(free)
-		synctest.Wait()
-	})
 }

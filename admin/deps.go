@@ -37,6 +37,7 @@ type Deps struct {
 	Checks      []Check                                                            // what /readyz asks, in this order
 	Config      func() map[string]any                                              // the configuration in force, without secrets; nil: 501
 	Metrics     prometheus.Gatherer                                                // nil: /metrics answers 501
+	LastLog     func() []byte                                                      // the last lines of the log, as JSON lines; nil: 501
 	Logger      *slog.Logger                                                       // nil: slog.Default()
 	Now         func() time.Time                                                   // nil: time.Now
 }

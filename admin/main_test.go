@@ -101,7 +101,7 @@ func newRoom(t testing.TB, file string, change []func(*Config, *Deps)) *room {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_live_calls"}, func() float64 { return 3 }))
 	deps := Deps{
-		Table: r.fake, Ledger: &fakeLedger{}, Rulebook: r.fake, Captures: r.fake, Evacuations: r.fake, Journal: r.fake, Cluster: r.fake, Regions: r.fake.Regions, Metrics: metrics, Config: func() map[string]any { return map[string]any{"deployment": "contoso-bots"} }, Now: r.at.Now,
+		Table: r.fake, Ledger: &fakeLedger{}, Rulebook: r.fake, Captures: r.fake, Evacuations: r.fake, Journal: r.fake, Cluster: r.fake, Regions: r.fake.Regions, Metrics: metrics, LastLog: func() []byte { return []byte("{}\n") }, Config: func() map[string]any { return map[string]any{"deployment": "contoso-bots"} }, Now: r.at.Now,
 		Logger: slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Checks: []Check{{Name: "lease", Ask: func(context.Context) error { return r.fake.ready() }}},
 		Explain: func(_ context.Context, n ownership.Supposed) (api.Explanation, error) {

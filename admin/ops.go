@@ -57,12 +57,23 @@ func (d ops) opsRoutes() {
 	})
 	d.router.HandlerFunc(http.MethodGet, "/readyz", d.readyz)
 	d.router.Handler(http.MethodGet, "/metrics", d.only(api.RoleRead, metrics))
+	d.router.Handler(http.MethodGet, "/v1/log/tail", d.only(api.RoleOperate, http.HandlerFunc(d.lastLog)))
 	d.router.Handler(http.MethodGet, "/debug/pprof/*name", d.only(api.RoleOperate, http.HandlerFunc(profile)))
 
 	d.document("/livez", "livez", "", "The process answers", "application/json")
 	d.document("/readyz", "readyz", "", "200 when this node can do its work, else 503; ?verbose names the checks, to callers with the role read", "application/json")
 	d.document("/metrics", "get-metrics", api.RoleRead, "Metrics for Prometheus", "text/plain")
+	d.document("/v1/log/tail", "get-log-tail", api.RoleOperate, "The last lines of this node's own log, as JSON lines, at the level in force", "application/x-ndjson")
 	d.document("/debug/pprof/{name}", "get-profile", api.RoleOperate, "Profiles of Go's runtime: empty, profile, trace, heap, goroutine, …", "application/octet-stream")
+}
+
+func (d ops) lastLog(w http.ResponseWriter, _ *http.Request) {
+	if d.deps.LastLog == nil {
+		writeProblem(w, http.StatusNotImplemented, "The log is not kept on this node.")
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, _ = w.Write(d.deps.LastLog()) // who has left hears nothing
 }
 
 // document describes a plain handler in the OpenAPI document.

@@ -95,7 +95,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	pages := 0
 	for _, path := range []string{
 		"/metrics", "/livez", "/readyz?verbose", "/v1/status", "/v1/guarantees", "/v1/nodes", "/v1/partitions", "/v1/calls?limit=1000",
-		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/log", "/v1/whoami",
+		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/log", "/v1/log/tail", "/v1/whoami",
 		"/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/console/", "/v1/openapi.json",
 	} {
 		if a := hear(s.send("GET", "http://"+x.admin+path, "", map[string]string{"Authorization": "Bearer " + canaryAdmin})); a.status == http.StatusOK {
@@ -118,6 +118,9 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	must(t, door.SaveSnapshot(t.Context(), heard))
 
 	log := s.log.all()
+	if !strings.Contains(heard.String(), `"level":"DEBUG"`) {
+		t.Error("the last lines of the log are not told")
+	}
 	if !strings.Contains(log, `"level":"DEBUG"`) || !strings.Contains(log, `"step":"hand-over"`) || len(log) < 10_000 {
 		t.Error("the log says too little to show anything")
 	}

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
+	"sync"
 )
 
 // newLogger writes to standard error, where supervisors look.
@@ -21,4 +23,39 @@ func setLevel(level *slog.LevelVar, word string) {
 	if l.UnmarshalText([]byte(word)) == nil {
 		level.Set(l)
 	}
+}
+
+// keptLog is how many bytes of its log a node remembers, for who asks from far away.
+const keptLog = 1 << 20
+
+// lastLines are the last lines of a log. Each Write is a line.
+type lastLines struct {
+	mu    sync.Mutex
+	lines [][]byte
+	size  int // bytes
+}
+
+// Write implements io.Writer.
+func (l *lastLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, bytes.Clone(line))
+	l.size += len(line)
+	for l.size > keptLog {
+		l.size -= len(l.lines[0])
+		l.lines = l.lines[1:]
+	}
+	return len(line), nil
+}
+
+// text is all that is kept, oldest first.
+func (l *lastLines) text() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Join(l.lines, nil)
+}
+
+// beside has what a log tells kept here, too, as JSON.
+func (l *lastLines) beside(log *slog.Logger, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewMultiHandler(log.Handler(), slog.NewJSONHandler(l, &slog.HandlerOptions{Level: level})))
 }

@@ -36,6 +36,7 @@ type Node struct {
 	cfg       Config
 	log       *slog.Logger
 	level     *slog.LevelVar
+	lastLog   lastLines
 	startedAt time.Time
 
 	store      *store.Store
@@ -89,6 +90,8 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.Logger == nil {
 		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
 	}
+	setLevel(n.level, c.Log.Level)
+	c.Logger = n.lastLog.beside(c.Logger, n.level)
 	ownRegistry := c.Registry == nil
 	if ownRegistry {
 		c.Registry = prometheus.NewRegistry()

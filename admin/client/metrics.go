@@ -29,6 +29,11 @@ func (c Inside) Goroutines(ctx context.Context) (string, error) {
 	return c.plain(ctx, "/debug/pprof/goroutine")
 }
 
+// LastLog returns the last lines of the node's log, as JSON lines.
+func (c Inside) LastLog(ctx context.Context) (string, error) {
+	return c.plain(ctx, "/v1/log/tail")
+}
+
 // Config returns the configuration in force at the node, without secrets.
 func (c Inside) Config(ctx context.Context) (map[string]any, error) {
 	return change[map[string]any](ctx, c.Client, http.MethodGet, "/v1/config", nil)
@@ -47,7 +52,7 @@ func (c Inside) plain(ctx context.Context, path string) (string, error) {
 	if strings.HasPrefix(path, "/debug/") {
 		query["debug"] = []string{"2"}
 	}
-	res, err := c.request(ctx, http.MethodGet, path, query, http.Header{"Accept": {"text/plain"}}, nil)
+	res, err := c.request(ctx, http.MethodGet, path, query, http.Header{"Accept": {"text/plain, application/x-ndjson"}}, nil)
 	if err != nil {
 		return "", err
 	}

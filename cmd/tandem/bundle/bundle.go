@@ -37,7 +37,8 @@ type Manifest struct {
 }
 
 const note = "Secrets are taken out. Call ids, node names and addresses are not. Calls, tenants, threads and users are not in it, " +
-	"except as events name them. Nodes keep no logs of their own: add those of your supervisor, such as journalctl -u tandem --since -1h."
+	"except as events and lines of the logs name them. Nodes keep the last 1 MiB of their log: what is older, and what a process said that has ended, " +
+	"your supervisor has, such as journalctl -u tandem --since -1h."
 
 // file is one file, before it is written.
 type file struct {
@@ -110,6 +111,7 @@ func gather(ctx context.Context, d doors.Door) []file {
 		asJSON(at("rules.json"))(c.Rules().Now(ctx)),
 		asJSON(at("audit.json"))(c.Audit(ctx)),
 		asText(at("events.jsonl"))(events(ctx, d.Client)),
+		asText(at("log.jsonl"))(c.LastLog(ctx)),
 		asText(at("metrics.txt"))(c.Metrics(ctx)),
 		asText(at("goroutines.txt"))(c.Goroutines(ctx)),
 	}

@@ -97,7 +97,7 @@ func door(t *testing.T) string {
 		case "/v1/events":
 			w.Header().Set("Content-Type", "text/event-stream")
 			_, _ = io.WriteString(w, "data: {\"id\":1,\"kind\":\"drained\",\"text\":\"https://user:urlpassword@amer.example/v1\"}\n\n")
-		case "/metrics", "/debug/pprof/goroutine":
+		case "/metrics", "/debug/pprof/goroutine", "/v1/log/tail":
 			_, _ = io.WriteString(w, all)
 		default:
 			_, _ = io.WriteString(w, `{"ready":true,"items":[]}`)
@@ -153,12 +153,12 @@ func TestTheBundleHoldsAllButSecrets(t *testing.T) {
 			t.Errorf("%s lost what is no secret: %s", h.Name, text)
 		}
 	}
-	for _, want := range []string{"manifest.json", "emea/emea-1/status.json", "emea/emea-1/config.json", "emea/emea-1/goroutines.txt", "emea/emea-1/raft.json", "emea/emea-1/events.jsonl", "emea/emea-1/metrics.txt"} {
+	for _, want := range []string{"manifest.json", "emea/emea-1/status.json", "emea/emea-1/config.json", "emea/emea-1/goroutines.txt", "emea/emea-1/raft.json", "emea/emea-1/events.jsonl", "emea/emea-1/metrics.txt", "emea/emea-1/log.jsonl"} {
 		if !slices.Contains(names, "tandem-debug/"+want) {
 			t.Errorf("it lacks %s: %v", want, names)
 		}
 	}
-	if len(names) != 1+12+12 || len(m.Missing) != 3 {
+	if len(names) != 1+13+13 || len(m.Missing) != 3 {
 		t.Errorf("%d files, missing %q", len(names), m.Missing)
 	}
 	for _, text := range m.Missing {
