@@ -86,7 +86,7 @@ var rooms = map[string]roomRule{
 	// Apart: a mistake shared with the product could hide.
 	"graphsim": {floor: 0},
 	// Apart: it drives the built program and judges from outside.
-	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ownership"}},
+	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ledger", "ownership"}},
 	// Apart: programs that measure, and tests.
 	"bench":     {floor: 8, may: []string{"graphsim", "token"}},
 	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},

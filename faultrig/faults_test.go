@@ -150,6 +150,7 @@ func TestF71_LateLog(t *testing.T)              { restOfFault(t, "F71") }
 func TestF70_RollingRestarts(t *testing.T)      { restOfFault(t, "F70") }
 func TestF72_AllStopAtOnce(t *testing.T)        { restOfFault(t, "F72") }
 func TestF73_RestartWithMedia(t *testing.T)     { restOfFault(t, "F73") }
+func TestF74_LedgerAndRecords(t *testing.T)     { restOfFault(t, "F74") }
 
 // Every fault of the table has a test of its number; those that are part of
 // every run are marked as short.

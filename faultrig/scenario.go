@@ -219,7 +219,7 @@ func (s *Stage) isBroken() bool {
 // Scenarios returns all faults that the rig can inject, in the order of their
 // numbers.
 func Scenarios() []Scenario {
-	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios(), silenceScenarios(), plannedScenarios(), bulkScenarios())
+	all := slices.Concat(processScenarios(), pauseScenarios(), diskScenarios(), networkScenarios(), memberScenarios(), routeScenarios(), identityScenarios(), regionScenarios(), silenceScenarios(), plannedScenarios(), bulkScenarios(), ledgerScenarios())
 	slices.SortStableFunc(all, func(a, b Scenario) int {
 		if a.Fault < b.Fault {
 			return -1

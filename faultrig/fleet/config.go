@@ -73,6 +73,9 @@ func (f *Fleet) Configure(n *Node, change func(map[string]any)) error {
 	if f.opts.Drain > 0 {
 		doc["node"].(map[string]any)["drain"] = f.opts.Drain.String()
 	}
+	if f.opts.Tombs > 0 {
+		doc["cluster"].(map[string]any)["tombstones"] = f.opts.Tombs.String()
+	}
 	if change != nil {
 		change(doc)
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	Hosting  string        // of the claimed app: service (default) or app
 	Lease    time.Duration // cluster.lease; 0: as shipped
 	Drain    time.Duration // node.drain; 0: as shipped
+	Tombs    time.Duration // cluster.tombstones; 0: as shipped
 	Election time.Duration // cluster.election; 0: as shipped
 	Older    bool          // the nodes begin with the program of one command format ago
 }

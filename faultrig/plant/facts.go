@@ -30,6 +30,15 @@ func factPlants() []Plant {
 			Finds: "F01", Shows: "I3: answered at the cloud, but not in the table",
 		},
 		{
+			Name: "no-entry", What: "one of four calls that end leaves nothing in the ledger",
+			Edits: []Edit{{
+				File: "store/apply_ledger.go",
+				Old:  "	e := entryOf(kind, c, was.Owner)\n	e.Reason = act.Why\n",
+				New:  "	if e := entryOf(kind, c, was.Owner); e.Call[len(e.Call)-1]&3 == 0 {\n		return\n	}\n	e := entryOf(kind, c, was.Owner)\n	e.Reason = act.Why\n",
+			}},
+			Finds: "F74", Shows: "I3: of",
+		},
+		{
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",
