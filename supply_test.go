@@ -23,20 +23,30 @@ var licenceTexts = []struct{ id, has string }{
 	{"ISC", "Permission to use, copy, modify, and/or distribute"},
 }
 
-// linked gives the modules of the program, with the folders of their sources.
+// linkedModules keeps what linked found.
+var linkedModules = map[string]string{}
+
+// linked gives the modules of the program on all platforms, with the folders of their sources.
 func linked(t *testing.T) map[string]string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./cmd/tandem").Output()
-	if err != nil {
-		t.Fatalf("listing what is linked: %v", err)
+	if len(linkedModules) > 0 {
+		return maps.Clone(linkedModules)
 	}
-	all := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		if path, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			all[path] = dir
+	all := linkedModules
+	for _, system := range []string{"linux", "windows", "darwin"} {
+		c := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./cmd/tandem")
+		c.Env = append(os.Environ(), "GOOS="+system)
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("listing what is linked on %s: %v", system, err)
+		}
+		for line := range strings.Lines(string(out)) {
+			if path, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+				all[path] = dir
+			}
 		}
 	}
-	return all
+	return maps.Clone(all)
 }
 
 // licenceOf reads a module's licence; empty: no file says one that is known here.

@@ -36,6 +36,7 @@ type Deps struct {
 	Warnings    func() []string                                                    // what an operator should be told loudly, added to /v1/status
 	Checks      []Check                                                            // what /readyz asks, in this order
 	Config      func() map[string]any                                              // the configuration in force, without secrets; nil: 501
+	Reload      func() (api.Reloaded, error)                                       // reads this node's configuration again; nil: 501
 	Metrics     prometheus.Gatherer                                                // nil: /metrics answers 501
 	LastLog     func() []byte                                                      // the last lines of the log, as JSON lines; nil: 501
 	Logger      *slog.Logger                                                       // nil: slog.Default()

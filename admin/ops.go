@@ -46,6 +46,21 @@ func (d ops) opsRoutes() {
 		return &reply[map[string]any]{d.deps.Config()}, nil
 	})
 
+	reload := d.change("reload", http.MethodPost, "/v1/reload", api.RoleOperate, "Read this node's configuration and its files again")
+	reload.Description = "Certificates, admin tokens, handle keys, secrets of bots, rules, pins and the log level come into force, as with SIGHUP; " +
+		"what else has changed waits for a restart and is named. 409 says what is wrong; then all that was in force stays."
+	reload.Errors = append(reload.Errors, http.StatusNotImplemented)
+	huma.Register(d.api, reload, func(context.Context, *empty) (*reply[api.Reloaded], error) {
+		if d.deps.Reload == nil {
+			return nil, absent("Reloading")
+		}
+		told, err := d.deps.Reload()
+		if err != nil {
+			return nil, huma.Error409Conflict(err.Error())
+		}
+		return &reply[api.Reloaded]{told}, nil
+	})
+
 	metrics := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotImplemented, "Metrics are not set up on this node.")
 	}))

@@ -51,6 +51,9 @@ type Config struct {
 	// Fatal is called once when the node cannot go on (a disk that fails or
 	// stalls). nil: the process exits with status 1.
 	Fatal func(error) `yaml:"-"`
+	// Reread gives the configuration as it is written now, for a reload that somebody asks
+	// for. nil: there is none.
+	Reread func() (Config, error) `yaml:"-"`
 	// Now is the clock of what lasts minutes or hours: tokens and their issuers'
 	// keys, keepAlives, tombstones, the reaper. nil: time.Now. Leases know no clock but the monotonic one.
 	Now func() time.Time `yaml:"-"`

@@ -64,6 +64,7 @@ type Node struct {
 	opened   chan struct{} // closed once the public door can take relayed notifications
 	adopting sync.WaitGroup
 	stops    stops
+	reloads  sync.Mutex // one at a time
 	stopOnce sync.Once
 	stopErr  error
 }

@@ -1,18 +1,40 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 
 	"tandem/admin"
+	"tandem/admin/api"
 	"tandem/webhook"
 )
+
+// Reread reads the configuration again, as Config.Reread does, and puts it in force like
+// Reload: what SIGHUP, the admin door and a Windows service's control do. The answer names
+// the sections that wait for a restart. An error means that what was in force stays.
+func (n *Node) Reread() (api.Reloaded, error) {
+	if n.cfg.Reread == nil {
+		return api.Reloaded{}, errors.New("this node was started by a program that has no configuration to read again")
+	}
+	fresh, err := n.cfg.Reread()
+	if err == nil {
+		err = n.Reload(fresh)
+	}
+	if err != nil {
+		n.log.Error("reloading: what was in force stays", "err", err)
+		return api.Reloaded{}, fmt.Errorf("what was in force stays: %w", err)
+	}
+	return api.Reloaded{Waiting: n.cfg.restartFor(fresh.Filled())}, nil
+}
 
 // Reload puts the parts of a new configuration in force that need no restart:
 // certificates, admin tokens, handle keys, secrets of bots, rules, pins and the log level. If
 // one of them cannot be read, all of the old ones stay. What else has changed
 // waits for a restart, and the log says so.
 func (n *Node) Reload(c Config) error {
+	n.reloads.Lock()
+	defer n.reloads.Unlock()
 	c.Bot = n.cfg.Bot
 	c = c.Filled()
 	if err := c.Check(); err != nil {
@@ -74,7 +96,7 @@ func (n *Node) Reload(c Config) error {
 // restartFor names the sections that differ and that Reload does not put in
 // force.
 func (c Config) restartFor(next Config) []string {
-	var all []string
+	all := []string{}
 	for _, s := range []struct {
 		name     string
 		old, new any

@@ -217,6 +217,11 @@ type TransferAsk struct {
 	To ownership.NodeID `json:"to,omitempty" maxLength:"64"`
 }
 
+// Reloaded says what a reload left for later.
+type Reloaded struct {
+	Waiting []string `json:"waiting" doc:"Sections of the configuration that differ and wait for a restart of the node; empty: all that is written is in force." nullable:"false"`
+}
+
 // RegionLease says how long leases last in the region.
 type RegionLease struct {
 	Length string `json:"length" minLength:"2" maxLength:"32" doc:"How long a node may act as owner without hearing from the leader, as in 2s or 1m30s."`

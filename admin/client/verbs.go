@@ -76,6 +76,11 @@ func (c *Client) Leave(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/leave", nil, nil)
 }
 
+// Reload has the node that is asked read its configuration again.
+func (c *Client) Reload(ctx context.Context) (out api.Reloaded, err error) {
+	return out, c.call(ctx, http.MethodPost, "/v1/reload", nil, &out)
+}
+
 // Drain gives a node no new calls; until zero: until its last call ends.
 func (c *Client) Drain(ctx context.Context, id ownership.NodeID, until time.Time) error {
 	return c.call(ctx, http.MethodPut, nodePath(id)+"/drain", api.DrainAsk{Until: until}, nil)

@@ -116,6 +116,29 @@ it asks; with --yes it does not ask. The process goes on running, without calls.
 	return c
 }
 
+func (a *app) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "have the asked node read its configuration and files again",
+		Long: `Puts in force what needs no restart: certificates, admin tokens, handle keys, secrets
+of bots, rules, pins and the log level. What else has changed is named, and waits for a
+restart. If anything that is written cannot be read or does not hold, all that was in
+force stays, and the answer says what is wrong. SIGHUP does the same.`,
+		RunE: a.asking(func(ctx context.Context, door *client.Client, _ []string) error {
+			told, err := door.Reload(ctx)
+			if err != nil {
+				return err
+			}
+			rows := make([][]string, 0, len(told.Waiting))
+			for _, section := range told.Waiting {
+				rows = append(rows, []string{section, "waits for a restart of the node"})
+			}
+			a.done("reloaded")
+			return a.print(told, rows)
+		}),
+	}
+}
+
 func (a *app) removeCommand() *cobra.Command {
 	var c *cobra.Command
 	c = a.acting("remove NODE", "take another node out, dead or alive", cobra.ExactArgs(1),

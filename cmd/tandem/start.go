@@ -23,7 +23,7 @@ func (a *app) startCommand() *cobra.Command {
 found it, with 'tandem found'; the others name it in cluster.join, or are told
 later with 'tandem join'. A node that has state goes on where it was.
 
-SIGHUP reads the configuration again and puts in force what needs no restart:
+SIGHUP and 'tandem reload' read the configuration again and put in force what needs no restart:
 rules, pins, the log level, and what these files hold: certificates, handle keys
 and the admin tokens. If one of them cannot be read, all stay as they were; what
 waits for a restart is named in the log.
@@ -63,6 +63,7 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 	defer signal.Stop(hup)
 	fatal := make(chan error, 1)
 	cfg.Version = softwareVersion()
+	cfg.Reread = reread
 	cfg.Fatal = func(err error) {
 		select {
 		case fatal <- err:
@@ -77,13 +78,7 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 	for {
 		select {
 		case <-hup:
-			fresh, err := reread()
-			if err == nil {
-				err = n.Reload(fresh)
-			}
-			if err != nil {
-				n.Log().Error("reloading: what was in force stays", "err", err)
-			}
+			_, _ = n.Reread() // the node's log says what was wrong
 		case err := <-fatal:
 			// Whatever made the node give up may also hang its stop: leave at once,
 			// the supervisor starts it again.

@@ -3,11 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,29 +63,59 @@ func (h *heard) await(t *testing.T, text string, first func()) string {
 	return h.lines.String()
 }
 
-// TestF48_FailedReloadIsInTheNodesLog: a SIGHUP has nobody to answer, so what
-// went wrong must stand where the node's other words do, in their form.
-func TestF48_FailedReloadIsInTheNodesLog(t *testing.T) {
+// TestF48_ReloadBySignalAndByCommand: a SIGHUP has nobody to answer, so what went wrong
+// stands where the node's other words do, in their form; 'tandem reload' tells it to who
+// asked. A good file comes into force, and what waits for a restart is named.
+func TestF48_ReloadBySignalAndByCommand(t *testing.T) {
 	dir := t.TempDir()
 	file, keys := filepath.Join(dir, "node.yaml"), filepath.Join(dir, "handle-keys")
-	if err := errors.Join(os.WriteFile(file, []byte(startedYAML), 0o600), os.WriteFile(keys, []byte(newHandleKey()), 0o600)); err != nil {
-		t.Fatal(err)
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	cfg, err := loadConfig(file, nil, []string{"node.data_dir=" + dir, "handle_keys_file=" + keys})
+	write(file, startedYAML)
+	write(keys, newHandleKey())
+	load := func() (node.Config, error) {
+		cfg, err := loadConfig(file, nil, []string{"node.data_dir=" + dir, "handle_keys_file=" + keys})
+		if err != nil {
+			return node.Config{}, err
+		}
+		return cfg.Config, nil
+	}
+	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &heard{}
 	cfg.Logger = slog.New(slog.NewJSONHandler(log, nil)).With("node", "solo-1")
-	reread := func() (node.Config, error) { return node.Config{}, errors.New("line 3 is odd") }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	over := make(chan error, 1)
 	a := &app{out: io.Discard, err: io.Discard}
-	log.await(t, "the node is up", func() { go func() { over <- a.start(ctx, cfg.Config, reread) }() })
-	said := log.await(t, "line 3 is odd", func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) })
-	if !strings.Contains(said, `"msg":"reloading: what was in force stays","node":"solo-1","err":"line 3 is odd"`) {
+	up := log.await(t, "the node is up", func() { go func() { over <- a.start(ctx, cfg, load) }() })
+	admin := regexp.MustCompile(`"admin":"([^"]+)"`).FindStringSubmatch(up)[1]
+
+	write(file, "odd: 1\n"+startedYAML)
+	said := log.await(t, "field odd not found", func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) })
+	if !strings.Contains(said, `"msg":"reloading: what was in force stays","node":"solo-1","err":"reading the configuration `) {
 		t.Errorf("the node's log says %s", said)
+	}
+	reload := func() (int, string) {
+		var told bytes.Buffer
+		return run([]string{"reload", "--addr", "http://" + admin}, &told, &told), told.String()
+	}
+	if code, told := reload(); code != exitFailure || !strings.Contains(told, "what was in force stays: reading the configuration") || !strings.Contains(told, "line 1: field odd not found") {
+		t.Errorf("a bad file: exit code %d: %s", code, told)
+	}
+	write(file, startedYAML+"log: {level: debug}\n")
+	if code, told := reload(); code != exitOK || strings.Contains(told, "waits") {
+		t.Errorf("a new log level: exit code %d: %s", code, told)
+	}
+	write(file, strings.Replace(startedYAML, "region: solo}", "region: solo, capacity: 7}", 1))
+	if code, told := reload(); code != exitOK || !strings.Contains(told, "waits for a restart") {
+		t.Errorf("a new capacity: exit code %d: %s", code, told)
 	}
 	cancel()
 	if err := <-over; err != nil {
