@@ -117,6 +117,69 @@ func (t *trial) hand(r *http.Request, event string, body []byte) passed {
 	return got
 }
 
+// tried is what became of one hand-over at a foreign bot.
+type tried struct {
+	fault bool          // it did not take it in time, or replied what a router cannot use
+	leave bool          // it wants to answer by itself, or never
+	took  time.Duration // until its reply
+}
+
+// serveForeign passes a hand-over on to a foreign bot, and its reply back.
+func (b *Bot) serveForeign(t *trial, s *sighting, body []byte, w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
+	got := t.hand(r, s.event, body)
+	wrong, _ := readReply(got.body)
+	status := got.status
+	gone := status == 0
+	if gone && r.Context().Err() == nil {
+		status = http.StatusServiceUnavailable // no bot was there to take it
+	}
+	b.cloud.ledger.count(func(*ledger) {
+		s.foreign = tried{fault: got.status/100 != 2, took: time.Since(begun)}
+		if s.event == "incoming" || s.event == "adopted" {
+			s.foreign.leave = wrong != "" || len(bytes.TrimSpace(got.body)) == 0
+		}
+		if n := s.notice; n != nil && n.wantBody != "" && got.status/100 == 2 {
+			n.wantBody = string(got.body) // whatever it says, it is to pass through
+		}
+	})
+	b.cloud.ledger.done(s, status)
+	b.cloud.watchers.tell(s.call, b.node, "bot of "+b.node, b.cloud.ledger.named(s))
+	if gone {
+		panic(http.ErrAbortHandler) // the router sees what the bot's own connection would have shown
+	}
+	for name, values := range got.header {
+		switch name {
+		case "Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length": // of the bot's connection
+		default:
+			w.Header()[name] = values
+		}
+	}
+	w.WriteHeader(got.status)
+	_, _ = w.Write(got.body) // a router that left has lost the reply, which the oracle sees
+}
+
+// botsFault reports whether it can be a foreign bot's doing that a notification of the
+// call was not taken: the bot failed at one of the call's, or nothing of the call was
+// handed over while the bot was ill. No other promise is excused by that.
+func (t *totals) botsFault(k *call) bool {
+	if t.trial == nil {
+		return false
+	}
+	if len(k.seen) == 0 {
+		return t.trial.failedSince(k.born)
+	}
+	return slices.ContainsFunc(k.seen, func(s *sighting) bool { return s.foreign.fault })
+}
+
+// leftByBot reports whether a foreign bot is why a call was not answered in time: it
+// failed, it took more than half of the clock, or the answer was its own to give.
+func (t *totals) leftByBot(k *call) bool {
+	return t.botsFault(k) || t.trial != nil && slices.ContainsFunc(k.seen, func(s *sighting) bool {
+		return s.foreign.took > k.clock/2 || s.foreign.leave && t.answering == AnswerByBot
+	})
+}
+
 // pass makes one request with the headers of another one. The connection's own are made anew.
 func (t *trial) pass(r *http.Request, to string, body []byte) (passed, error) {
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, to, bytes.NewReader(body))
