@@ -73,6 +73,10 @@ func (b *Bot) Live() int {
 
 func (c *Cloud) serveBots(mux *http.ServeMux) {
 	mux.HandleFunc("GET /bots/{node}/health", func(w http.ResponseWriter, r *http.Request) {
+		if c.trial != nil {
+			c.trial.health(w, r)
+			return
+		}
 		c.Bot(r.PathValue("node")).serveHealth(w)
 	})
 	mux.HandleFunc("POST /bots/{node}/", func(w http.ResponseWriter, r *http.Request) {
@@ -105,6 +109,10 @@ func (b *Bot) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s := b.sighting(r.Header)
 	refuse, known := b.cloud.ledger.arrived(s, body)
+	if t := b.cloud.trial; t != nil {
+		b.serveForeign(t, s, body, w, r)
+		return
+	}
 	b.mu.Lock()
 	work := b.work
 	b.mu.Unlock()

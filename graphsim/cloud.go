@@ -27,6 +27,7 @@ type Cloud struct {
 	ledger   *ledger
 	watchers watchers
 	tasks    tasks
+	trial    *trial // nil: the sample bot plays
 
 	botsMu sync.Mutex
 	bots   map[string]*Bot
@@ -74,6 +75,10 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 		c.ledger.journeys = map[string]*Journey{}
 	}
 	c.ledger.past.gaveUp = cfg.GaveUp
+	if cfg.Foreign != nil {
+		c.trial = newTrial(*cfg.Foreign)
+		c.ledger.past.trial, c.ledger.past.answering = c.trial, cfg.Answering
+	}
 	if err := errors.Join(c.SetTargets(cfg.Targets), c.SetRegionURLs(cfg.RegionURLs)); err != nil {
 		_ = listener.Close() // it served nothing
 		return nil, fmt.Errorf("starting the calling cloud: %w", err)
@@ -110,6 +115,9 @@ func (c *Cloud) Close() {
 	_ = c.server.Close() // its listener is gone either way
 	c.tasks.close()
 	c.client.CloseIdleConnections()
+	if c.trial != nil {
+		c.trial.client.CloseIdleConnections()
+	}
 	c.watchers.close()
 }
 

@@ -60,6 +60,9 @@ type Config struct {
 	// GaveUp reports whether a node noted that its bot did not reply in time about a
 	// call: it cannot know what the bot made of the message. nil: none ever does.
 	GaveUp func(node, call string) bool
+	// Foreign is somebody else's bot that the bots' doors pass everything on to; nil: the
+	// sample bot.
+	Foreign *Foreign
 }
 
 // Answering says who sends the answer of an incoming call.

@@ -74,7 +74,9 @@ func (t *totals) caught(s *sighting) bool {
 }
 
 // replyWasLate: the node itself says that it had no reply of its bot in time.
-func (t *totals) replyWasLate(s *sighting) bool { return t.gaveUp != nil && t.gaveUp(s.node, s.call) }
+func (t *totals) replyWasLate(s *sighting) bool {
+	return s.foreign.fault || t.gaveUp != nil && t.gaveUp(s.node, s.call)
+}
 
 // forgotten reports whether the node that was handed s had lost, before the
 // repeat came, what it knew of it.

@@ -119,6 +119,8 @@ func (t *totals) judgeNotice(n *notice) {
 	r.NotificationsSent++
 	handled := n.taken()
 	switch {
+	case (n.okSeq == 0 || len(handled) == 0) && t.botsFault(n.call):
+		t.notTaken++
 	case n.okSeq == 0:
 		r.Lost++
 		r.violation("call %s: %s was never accepted: %s", n.call.id, n.what, n.gaveUp)
@@ -197,7 +199,8 @@ func decision(n *notice) (time.Duration, bool) {
 }
 
 // judgeClock: every call is answered or rejected inside its clock.
-func judgeClock(r *Report, k *call) (time.Duration, bool) {
+func (t *totals) judgeClock(k *call) (time.Duration, bool) {
+	r := &t.report
 	if k.outgoing || k.firstPost.IsZero() {
 		return 0, false
 	}
@@ -210,6 +213,8 @@ func judgeClock(r *Report, k *call) (time.Duration, bool) {
 		r.Rejected++
 	case k.hungUp:
 		r.HungUp++
+	case (!k.lateAnswer.IsZero() || k.over || time.Since(k.firstPost) > k.clock) && t.leftByBot(k):
+		t.unanswered++
 	case !k.lateAnswer.IsZero():
 		r.AnsweredLate++
 		r.violation("call %s (%s): answered after %s, its clock is %s", k.id, k.kind(), k.lateAnswer.Sub(k.firstPost).Round(time.Millisecond), k.clock)

@@ -81,6 +81,7 @@ type sighting struct {
 	past             bool // a hand-over of a newer epoch came before
 	status           int  // the bot's response; 0: still at work
 	notice           *notice
+	foreign          tried // of a foreign bot
 }
 
 // action is one request of the calls API about a call.

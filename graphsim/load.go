@@ -202,7 +202,7 @@ func (c *Cloud) Settle(ctx context.Context) error {
 	defer cancel()
 	for {
 		changed := c.ledger.change()
-		if r := c.Report(); r.Lost == 0 && r.NotificationsHandled+r.Ignored >= r.NotificationsSent {
+		if r := c.Report(); r.Lost == 0 && r.NotificationsHandled+r.Ignored+r.notTaken() >= r.NotificationsSent {
 			return nil
 		}
 		select {

@@ -15,13 +15,15 @@ type PerKind struct {
 }
 
 // Report is what the cloud saw, in its own observations: the nodes' word counts
-// for nothing. NotificationsSent = NotificationsHandled + Ignored + Lost. As JSON it is
+// for nothing. NotificationsSent = NotificationsHandled + Ignored + Lost, and what a
+// foreign bot did not take. As JSON it is
 // one flat object.
 type Report struct {
 	Summary
 	Details
 	Allowed
-	Violations []string `json:"violations"` // the first of each kind, 20 at most, as sentences
+	Violations []string   `json:"violations"`    // the first of each kind, 20 at most, as sentences
+	Bot        *BotReport `json:"bot,omitempty"` // of a foreign bot; nil: the bots were the cloud's own
 
 	alike map[string]int // sentences by their form
 }
@@ -89,6 +91,14 @@ func (r Report) OK() bool {
 	return r.Calls > 0 && r.AnsweredLate == 0 && r.HandledTwice == 0 && r.Misrouted == 0 && r.Lost == 0 &&
 		r.OutOfOrder == 0 && r.Altered == 0 && r.RepliesLost == 0 && r.StaleActions == 0 && r.StrayHops == 0 && r.WrongEvents == 0 &&
 		r.HopsMax.Region <= 1 && r.HopsMax.Node <= 1
+}
+
+// notTaken are the notifications that a foreign bot did not take.
+func (r Report) notTaken() int {
+	if r.Bot == nil {
+		return 0
+	}
+	return r.Bot.NotTaken
 }
 
 func (r *Report) violation(format string, a ...any) {

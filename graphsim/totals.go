@@ -23,6 +23,12 @@ type totals struct {
 	woke               map[string][]mark            // node to when it went on after a pause
 	gaveUp             func(node, call string) bool // Config.GaveUp
 	decisions, answers []time.Duration
+
+	trial     *trial    // nil: the bots are the cloud's own
+	answering Answering // the app's setting
+	// By a foreign bot's fault: calls that were not answered in time, and notifications
+	// that it never took.
+	unanswered, notTaken int
 }
 
 // add judges one call that has its verdicts.
@@ -42,7 +48,7 @@ func (t *totals) add(k *call) {
 			t.decisions = sample(t.decisions, d)
 		}
 	}
-	if d, ok := judgeClock(r, k); ok {
+	if d, ok := t.judgeClock(k); ok {
 		t.answers = sample(t.answers, d)
 	}
 }
@@ -116,6 +122,9 @@ func (c *Cloud) Report() Report {
 		if n > 1 {
 			r.violation("one POST was redirected %d times to a %s", n, kind)
 		}
+	}
+	if t.trial != nil {
+		r.Bot = t.trial.told(t.unanswered, t.notTaken)
 	}
 	r.DecisionMS, r.AnswerMS = quantiles(slices.Concat(t.decisions, l.decisions)), quantiles(t.answers)
 	return *r

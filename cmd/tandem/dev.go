@@ -27,6 +27,8 @@ type devFlags struct {
 	seed     uint64
 	kind     bool
 	quiet    bool
+	bot      foreignBot
+	answer   string // who answers: bot or router; empty: by whose bot it is
 }
 
 const devLong = `Starts two regions (emea, amer) of three real nodes each, a simulated Graph
@@ -35,9 +37,16 @@ loopback, with temporary data. The cloud is unkind: it posts to the wrong region
 and the wrong node, sends things twice, late and out of order, and changes its
 keys in the middle. What it saw is printed at the end.
 
+With --bot your own bot takes the place of the sample one, beside every node: the
+cloud posts to it over a door that watches, and the report tells what the bot was
+handed, took, refused and replied too late, and what to do about it. What is the
+bot's fault is told as such. The app then has answer: bot, so the bot replies
+{"answer":{…}} or answers itself at Graph; with --answer router the nodes answer
+and tell the bot. docs/bots.md has the contract.
+
 Without --duration it goes on until Ctrl-C. The exit code is 1 if a notification
-was lost, reached a node that does not own its call or was handled twice, or if a
-call was answered too late.`
+was lost, reached a node that does not own its call or was handled twice, if a
+call was answered too late, or if your bot failed; 4 if nobody listens at --bot.`
 
 func (a *app) devCommand() *cobra.Command {
 	var f devFlags
@@ -46,7 +55,8 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "run two regions with a simulated cloud on this machine",
 		Long:  devLong,
 		Example: `  tandem dev
-  tandem dev --duration 20s --rate 50 --report r.json`,
+  tandem dev --duration 20s --rate 50 --report r.json
+  tandem dev --bot http://127.0.0.1:9442/ --health http://127.0.0.1:9442/health --duration 20s`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.dev(cmd.Context(), f)
 		},
@@ -59,6 +69,8 @@ func (a *app) devCommand() *cobra.Command {
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "of the cloud's choices; 0: by the clock")
 	c.Flags().BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no live view")
+	f.bot.flags(c.Flags())
+	c.Flags().StringVar(&f.answer, "answer", "", "the app's answer setting: router or bot; empty: bot with --bot, else router")
 	return c
 }
 
@@ -66,6 +78,18 @@ func (a *app) devCommand() *cobra.Command {
 func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.rate <= 0 || f.nodes < 1 || f.nodes > 5 {
 		return usage("--rate must be above 0 and --nodes 1 to 5")
+	}
+	if f.answer == "" {
+		f.answer = "router"
+		if f.bot.url != "" {
+			f.answer = "bot"
+		}
+	}
+	if f.answer != "router" && f.answer != "bot" {
+		return usage("--answer is %q: router or bot", f.answer)
+	}
+	if err := f.bot.check(ctx); err != nil {
+		return err
 	}
 	interrupted, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -118,8 +142,13 @@ func (a *app) judge(r graphsim.Report, file string) error {
 		}
 	}
 	printReport(a.out, r)
-	if !r.OK() {
+	switch {
+	case r.Calls == 0:
+		return errors.New("no call was made, so nothing was shown")
+	case !r.OK():
 		return errors.New("the cloud saw a broken promise; the sentences above say which")
+	case r.Bot != nil && !r.Bot.OK():
+		return errors.New("your bot failed, Tandem did not; the sentences above say what to do")
 	}
 	return nil
 }

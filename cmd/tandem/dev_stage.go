@@ -25,6 +25,7 @@ type stage struct {
 	dir      string
 	temp     bool
 	capacity int // live calls a node: some seconds of all calls, so that a slow machine refuses none
+	answer   string
 	log      *os.File
 }
 
@@ -73,7 +74,12 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	if f.kind {
 		rates = graphsim.Kind()
 	}
-	cfg.Rates = &rates
+	cfg.Rates, cfg.Answering = &rates, answering(f.answer)
+	if cfg.Foreign = f.bot.foreign(); cfg.Foreign != nil {
+		rates.BotFails = 0 // what is refused then, the bot refused
+		cfg.Capacity = s.capacity
+	}
+	s.answer = f.answer
 	for _, r := range regionNames {
 		cfg.RegionURLs[r] = regionURL(r)
 	}
@@ -192,7 +198,7 @@ func (s *stage) config(a actor, other string, logger *slog.Logger) node.Config {
 		Issuers: []string{graphsim.IssuerBotFramework, graphsim.IssuerGraph},
 	}}
 	c.Apps = []node.App{{
-		ID: demoApp, Profile: "simulated", Hosting: "service", Answer: "router",
+		ID: demoApp, Profile: "simulated", Hosting: "service", Answer: s.answer,
 		AnswerWith: map[string]any{
 			"acceptedModalities": []string{"audio"},
 			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},

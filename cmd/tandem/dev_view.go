@@ -97,7 +97,46 @@ func printReport(w io.Writer, r graphsim.Report) {
 	for _, v := range r.Violations {
 		fmt.Fprintln(w, "  BROKEN: "+v)
 	}
+	if r.Bot != nil {
+		printBot(w, r.Bot)
+	}
 	if r.OK() {
 		fmt.Fprintln(w, "\nEvery promise was kept.")
 	}
+}
+
+func printBot(w io.Writer, b *graphsim.BotReport) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "\nHow your bot did\t")
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(tw, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("handed over", "%d: %d taken (2xx), %d without a reply in time, %d unreachable", b.HandedOver, b.Taken, b.TimedOut, b.Unreachable)
+	row("refused", "%s", counted(b.Refused))
+	row("wrong replies", "%s", counted(b.WrongReplies))
+	row("time to reply", "p50 %.1f ms, p99 %.1f ms", b.ReplyMS.P50, b.ReplyMS.P99)
+	row("health", "%d asked, %d failed", b.Health, b.Sick)
+	row("by its fault", "%d calls not answered in time, %d notifications never taken", b.Unanswered, b.NotTaken)
+	if b.Rejected > 0 {
+		row("rejected", "%d calls, as it wanted", b.Rejected)
+	}
+	_ = tw.Flush()
+	for _, s := range b.Advice {
+		fmt.Fprintln(w, "  DO: "+s)
+	}
+	if b.OK() {
+		fmt.Fprintln(w, "\nYour bot took everything in time.")
+	}
+}
+
+// counted lists what was counted, or says that nothing was.
+func counted(of map[string]int) string {
+	if len(of) == 0 {
+		return "0"
+	}
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(of)) {
+		parts = append(parts, fmt.Sprintf("%d × %s", of[what], what))
+	}
+	return strings.Join(parts, ", ")
 }

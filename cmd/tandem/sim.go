@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem/graphsim"
 )
@@ -31,6 +32,7 @@ type simFlags struct {
 	seed                                   uint64
 	answering, keysFile                    string
 	rotate                                 bool
+	bot                                    foreignBot
 }
 
 const simLong = `Posts simulated calls to nodes that run elsewhere, with sample bots of its own,
@@ -42,6 +44,10 @@ It serves what the nodes' configuration must point at, and prints it:
   apps[].graph.base_url        the calls API
   apps[].graph.token_url       client credentials (client_secret_file: the same secret)
   apps[].bot.url, health_url   a sample bot for each node
+
+With --bot the doors of the sample bots pass everything on to your own bot, and the
+report tells how it did (see 'tandem dev --help'); the nodes' configuration keeps
+pointing at the doors.
 
 With --cert and --key all of that is https; without, plain http, which a node
 takes from loopback only.
@@ -86,12 +92,16 @@ func (a *app) simCommand() *cobra.Command {
 	flags.StringVar(&f.keysFile, "keys-file", "", "PEM file of the cloud's signing keys, made when missing; empty: new keys for this run")
 	flags.BoolVar(&f.rotate, "rotate", false, "change the signing key in the middle; needs a --duration of "+shortestRotated.String()+" or more")
 	flags.StringVar(&f.answering, "answer", "router", "the app's answer setting: router or bot")
+	f.bot.flags(flags)
 	return c
 }
 
 func (a *app) sim(ctx context.Context, f simFlags) error {
 	cfg, err := f.config()
 	if err != nil {
+		return err
+	}
+	if err := f.bot.check(ctx); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -163,15 +173,15 @@ func (f simFlags) config() (graphsim.Config, error) {
 	if f.rotate && f.duration < shortestRotated {
 		return cfg, usage("--rotate needs a --duration of %s or more: nodes fetch keys they do not know once a minute at most", shortestRotated)
 	}
+	rates := graphsim.Unkind()
 	if f.kind {
-		kind := graphsim.Kind()
-		cfg.Rates = &kind
+		rates = graphsim.Kind()
 	}
-	switch f.answering {
-	case "router":
-	case "bot":
-		cfg.Answering = graphsim.AnswerByBot
-	default:
+	if cfg.Foreign = f.bot.foreign(); cfg.Foreign != nil {
+		rates.BotFails = 0 // what is refused then, the bot refused
+	}
+	cfg.Rates, cfg.Answering = &rates, answering(f.answering)
+	if f.answering != "router" && f.answering != "bot" {
 		return cfg, usage("--answer is %q: router or bot", f.answering)
 	}
 	for _, t := range f.targets {
@@ -222,4 +232,58 @@ func (f simFlags) trust(cfg *graphsim.Config) error {
 		cfg.ServeTLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 	return nil
+}
+
+// foreignBot is the user's own bot, which dev and sim try. No url: there is none.
+type foreignBot struct{ url, health string }
+
+func (b *foreignBot) flags(f *pflag.FlagSet) {
+	f.StringVar(&b.url, "bot", "", "URL of your own bot, which takes the place of the sample bots")
+	f.StringVar(&b.health, "health", "", "its health address; empty: it counts as healthy")
+}
+
+func (b *foreignBot) foreign() *graphsim.Foreign {
+	if b.url == "" {
+		return nil
+	}
+	return &graphsim.Foreign{URL: b.url, HealthURL: b.health}
+}
+
+// answering is who answers by an app's setting; of the two the router is the default.
+func answering(setting string) graphsim.Answering {
+	if setting == "bot" {
+		return graphsim.AnswerByBot
+	}
+	return graphsim.AnswerByRouter
+}
+
+// botPatience is how long a bot that was just started gets to listen.
+const botPatience = 5 * time.Second
+
+// check reads the addresses and waits for the bot to listen.
+func (b *foreignBot) check(ctx context.Context) error {
+	if b.url == "" && b.health != "" {
+		return usage("--health needs --bot: whose health is it?")
+	}
+	if b.url == "" {
+		return nil
+	}
+	for flag, text := range map[string]string{"--bot": b.url, "--health": b.health} {
+		if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return usage("%s %q is no URL such as http://127.0.0.1:9442/", flag, text)
+		}
+	}
+	for until := time.Now().Add(botPatience); ; {
+		why := unreachable(ctx, []graphsim.Target{{Node: "your bot", URL: b.url}})
+		if len(why) == 0 {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(until) {
+			return exitError{exitUnavailable, fmt.Errorf("nobody listens there, start the bot first: %w", why[0])}
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
