@@ -64,7 +64,7 @@ func picture(t *testing.T, ctx context.Context, name string) {
 
 // consolePages are all pages, as a region with something on each of them shows them.
 var consolePages = []string{
-	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain",
+	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change", "ledger/7",
 	"partitions", "partitions/1", "partitions/1?act=move", "regions", "regions/emea", "regions/emea?act=evacuate&to=amer", "regions/amer", "pulse", "pulse?node=emea-1",
 	"events", "events?kind=claimed", "rules", "rules?number=1", "peers", "certificates", "tokens", "tokens?act=revoke&name=ci", "audit", "login",
 }
@@ -72,12 +72,13 @@ var consolePages = []string{
 // busyRoom is a region with something on each page; no promise is broken but those of an
 // open door.
 func busyRoom(t *testing.T) *room {
-	r := openRoom(t, func(_ *Config, d *Deps) { d.Pulse = fakePulse })
+	r := openRoom(t, func(_ *Config, d *Deps) { d.Pulse = fakePulse }, withLedger(t, 30))
 	r.someCalls(30)
 	r.make(`{"name":"ci","roles":["read"]}`)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: []","expect":0,"note":"first"}`).want(t, 200)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: [] #","expect":1}`).want(t, 200)
 	r.fake.set(func() {
+		r.fake.forecast = api.NodeForecast{Live: 12, Bound: 9, Movable: 2, Ringing: 1, Room: 8, Needs: 14}
 		r.fake.fitness.Silent = []ownership.Silence{{Node: "emea-2", Since: start.Add(-time.Minute), Cause: ownership.Refuses}}
 	})
 	r.fake.tell(history.Event{Kind: history.Moved, Partition: 7, Node: "emea-2", From: "emea-3", Epoch: 2, At: start.Add(-time.Second)})
@@ -105,6 +106,21 @@ func fakePulse(_ context.Context, ask api.PulseAsk) []api.PulseNode {
 	return all
 }
 
+// look is one way to look at a page.
+type look struct {
+	width  int64
+	scheme string
+}
+
+// looks are those of the test; of the pictures, all.
+func looks() []look {
+	two := []look{{1280, "light"}, {390, "dark"}}
+	if os.Getenv("TANDEM_SHOTS") != "" {
+		return append(two, look{1280, "dark"}, look{390, "light"}, look{1920, "dark"})
+	}
+	return two
+}
+
 // TestEveryPageIsAccessible, wide in light and narrow in dark, by axe-core's rules of WCAG 2.2 A and AA. axe-core is
 // no part of this repository: TANDEM_AXE names its axe.min.js.
 func TestEveryPageIsAccessible(t *testing.T) {
@@ -114,10 +130,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	}
 	ctx, r := browser(t), busyRoom(t)
 	for _, page := range consolePages {
-		for _, look := range []struct {
-			width  int64
-			scheme string
-		}{{1280, "light"}, {390, "dark"}} {
+		for _, look := range looks() {
 			visit(t, ctx, r.url+"/console/"+page, look.width, look.scheme)
 			picture(t, ctx, fmt.Sprintf("%s-%d-%s", strings.NewReplacer("/", "_", "?", "_", "=", "_", "&", "_").Replace("page_"+page), look.width, look.scheme))
 			if err := chromedp.Do(ctx, void(string(source)+";0")); err != nil {

@@ -17,7 +17,11 @@ func (f *fake) Plan(_ context.Context, to []ownership.Region) (api.Evacuation, e
 }
 
 func (f *fake) Forecast(_ context.Context, id ownership.NodeID) (api.NodeForecast, error) {
-	return api.NodeForecast{Node: id, State: ownership.NodeActive}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.forecast
+	out.Node, out.State = id, ownership.NodeActive
+	return out, nil
 }
 
 func (f *fake) Lose(_ context.Context, region ownership.Region) (api.Evacuation, error) {
@@ -73,6 +77,11 @@ func TestEvacuationIsAChangeOfTheRules(t *testing.T) {
 
 // Regions are the others.
 func (f *fake) Regions() []api.Region {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.far != nil {
+		return f.far
+	}
 	return []api.Region{{Name: "amer", URL: "https://amer.bot.contoso.com", AdminURL: "https://amer-admin.contoso.com", Healthy: true,
 		AsOf: start.Add(-time.Second), Nodes: 3, Live: 12, Capacity: 150, Partial: true}}
 }

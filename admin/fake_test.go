@@ -38,6 +38,8 @@ type fake struct {
 	status     api.ClusterStatus
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
+	forecast   api.NodeForecast
+	far        []api.Region // instead of amer, if set
 
 	meetFail error    // what meeting a node returns, if set
 	fail     error    // what every act and check returns, if set

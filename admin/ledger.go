@@ -19,8 +19,9 @@ import (
 
 // Ledger is the region's ledger as this node holds it.
 type Ledger interface {
-	// List returns at most limit entries that the filter chooses, from the cursor on.
-	List(f ledger.Filter, cursor uint64, limit int) (api.LedgerPage, error)
+	// List returns at most limit entries that the filter chooses, from the cursor on; newest: those
+	// before the cursor, the newest first, and 0 is the end.
+	List(f ledger.Filter, cursor uint64, limit int, newest bool) (api.LedgerPage, error)
 	// Head signs a head; before, if it is not 0, is a number of entries that it proves to begin with.
 	Head(before uint64) (api.LedgerHead, error)
 	// Prove proves one entry: ErrUnknown for one that is not there, or was deleted.
@@ -66,6 +67,7 @@ type ledgerAsked struct {
 	LedgerFilter
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Cursor uint64 `query:"cursor" doc:"The next of the page before."`
+	Newest bool   `query:"newest" doc:"The newest entries first. One answer looks through at most 100,000 of them: of fewer items than asked for, more says that there are older ones to look through."`
 }
 
 type exportAsked struct {
@@ -96,7 +98,7 @@ func (d ledgerDoor) routes() {
 			if err != nil {
 				return nil, err
 			}
-			page, err := d.deps.Ledger.List(f, in.Cursor, in.Limit)
+			page, err := d.deps.Ledger.List(f, in.Cursor, in.Limit, in.Newest)
 			if err != nil {
 				return nil, problem(err)
 			}
@@ -243,7 +245,7 @@ func (d ledgerDoor) reconcile(ctx context.Context, ask api.ReconcileAsk) (*reply
 // noLedger stands where a node is built without one.
 type noLedger struct{}
 
-func (noLedger) List(ledger.Filter, uint64, int) (api.LedgerPage, error) {
+func (noLedger) List(ledger.Filter, uint64, int, bool) (api.LedgerPage, error) {
 	return api.LedgerPage{}, absent("The ledger")
 }
 func (noLedger) Head(uint64) (api.LedgerHead, error) { return api.LedgerHead{}, absent("The ledger") }

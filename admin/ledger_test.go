@@ -21,7 +21,7 @@ type fakeLedger struct {
 	fail  error // what reading fails with, after half a line
 }
 
-func (l *fakeLedger) List(f ledger.Filter, cursor uint64, limit int) (api.LedgerPage, error) {
+func (l *fakeLedger) List(f ledger.Filter, cursor uint64, limit int, newest bool) (api.LedgerPage, error) {
 	l.asked = append(l.asked, fmt.Sprintf("list %+v %d %d", f, cursor, limit))
 	return api.LedgerPage{Next: 1}, nil
 }

@@ -25,6 +25,8 @@ const formed = "Content-Type: application/x-www-form-urlencoded"
 var pageChanges = []struct{ path, form, action, asked, leads string }{
 	{"nodes/emea-2/drain", "sure=yes&within=30m", "drain-node", "drain emea-2 2026-11-23T10:00:00Z", "nodes/emea-2?did=drain"},
 	{"nodes/emea-3/undrain", "sure=yes", "undrain-node", "undrain emea-3", "nodes/emea-3?did=undrain"},
+	{"nodes/emea-3/remove", "sure=yes", "remove-node", "remove emea-3", "nodes/emea-3?did=remove"},
+	{"calls/c01/release", "sure=yes", "release-call", "do ownership.Release", "calls/c01?did=release"},
 	{"partitions/1/move", "sure=yes&to=emea-2", "move-partition", "move 1 emea-2", "partitions/1?did=move"},
 	{"regions/emea/evacuate", "sure=yes&to=amer&note=power", "evacuate-region", "do ownership.SetRules", "regions/emea?did=evacuate"},
 	{"rules/set", "sure=yes&expect=1&text=rules:+[]%0D%0A&note=n", "set-rules", "do ownership.SetRules", "rules?did=set"},
@@ -39,6 +41,7 @@ func TestPagesChangeByTheRulesOfTheAPI(t *testing.T) {
 	t.Parallel()
 	r := tokenRoom(t)
 	r.make(`{"name":"made","roles":["read"]}`)
+	r.someCalls(3)
 	reader, operator := r.session(api.RoleRead), r.session(api.RoleOperate)
 	last := func() api.Change { return told[api.List[api.Change]](r, api.RoleOperate, "/v1/audit").Items[0] }
 	for _, c := range pageChanges {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"tandem/admin/api"
@@ -52,7 +53,7 @@ func (n adminLedger) signed(l *store.Ledger) (head, key string, err error) {
 }
 
 // List implements admin.Ledger.
-func (n adminLedger) List(f evidence.Filter, cursor uint64, limit int) (api.LedgerPage, error) {
+func (n adminLedger) List(f evidence.Filter, cursor uint64, limit int, newest bool) (api.LedgerPage, error) {
 	page := api.LedgerPage{Next: cursor}
 	l, err := n.table.Ledger()
 	if err != nil {
@@ -60,27 +61,43 @@ func (n adminLedger) List(f evidence.Filter, cursor uint64, limit int) (api.Ledg
 	}
 	defer l.Close()
 	m := f.Matcher()
-	err = l.Walk(cursor, func(leaf record.Leaf) (bool, error) {
-		if leaf.Line == nil {
-			page.Next = leaf.First + evidence.Subtree{Level: leaf.Level}.Count()
-			return true, nil
+	bound := uint64(math.MaxUint64)
+	if newest {
+		if cursor == 0 || cursor > l.Size() {
+			cursor = l.Size()
 		}
-		e, chosen, err := m.Match(leaf.Line)
-		if err != nil {
-			return false, fmt.Errorf("reading entry %d of the ledger: %w", leaf.First, err)
+		page.Next, bound = cursor, newestSought
+	}
+	take := func(leaf record.Leaf) (bool, error) {
+		at := leaf.First
+		if !newest {
+			at += evidence.Subtree{Level: leaf.Level}.Count()
 		}
-		if chosen && len(page.Items) == limit {
+		var e evidence.Entry
+		chosen := false
+		if leaf.Line != nil {
+			if e, chosen, err = m.Match(leaf.Line); err != nil {
+				return false, fmt.Errorf("reading entry %d of the ledger: %w", leaf.First, err)
+			}
+		}
+		if bound--; bound == 0 || chosen && len(page.Items) == limit {
 			page.More = true
 			return false, nil
 		}
 		if chosen {
 			page.Items = append(page.Items, e)
 		}
-		page.Next = leaf.First + 1
+		page.Next = at
 		return true, nil
-	})
-	return page, err
+	}
+	if newest {
+		return page, l.WalkBack(cursor, take)
+	}
+	return page, l.Walk(cursor, take)
 }
+
+// newestSought is how many records are looked through for one page of the newest.
+const newestSought = 100_000
 
 // Head implements admin.Ledger.
 func (n adminLedger) Head(before uint64) (api.LedgerHead, error) {

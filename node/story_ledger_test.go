@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func TestTheLedgerOfARegion(t *testing.T) {
 
 	var ended int
 	eventually(t, "an entry for each call and each change", func() error {
-		page, err := two.api().Ledger(t.Context(), evidence.Filter{Kind: evidence.Ended}, 0, 100)
+		page, err := two.api().Ledger(t.Context(), evidence.Filter{Kind: evidence.Ended}, 0, 100, false)
 		if err != nil {
 			return err
 		}
@@ -107,8 +108,17 @@ func TestTheLedgerOfARegion(t *testing.T) {
 		}
 		return not(ended == 9, "%d ended calls", ended)
 	})
-	changes, err := s.seats[2].api().Ledger(t.Context(), evidence.Filter{Kind: evidence.Change}, 0, 100)
+	changes, err := s.seats[2].api().Ledger(t.Context(), evidence.Filter{Kind: evidence.Change}, 0, 100, false)
 	must(t, err)
+	var newest []evidence.Entry
+	for next, more := uint64(0), true; more; {
+		page, err := s.seats[2].api().Ledger(t.Context(), evidence.Filter{Kind: evidence.Change}, next, 2, true)
+		must(t, err)
+		newest, next, more = append(newest, page.Items...), page.Next, page.More
+	}
+	if slices.Reverse(newest); !slices.Equal(newest, changes.Items) {
+		t.Errorf("the newest first, two at a time, are\n%+v, want\n%+v", newest, changes.Items)
+	}
 	var did []string
 	for _, e := range changes.Items {
 		did = append(did, fmt.Sprintf("%s %s %d", e.Action, e.Subject, e.Status))

@@ -184,6 +184,36 @@ func (l *Ledger) Walk(from uint64, f func(record.Leaf) (bool, error)) error {
 	})
 }
 
+// WalkBack is Walk from the last record that begins before an entry back to the first. Lines
+// live until Close.
+func (l *Ledger) WalkBack(before uint64, f func(record.Leaf) (bool, error)) error {
+	return l.walkBack(before, 1024, f)
+}
+
+// walkBack reads a piece of so many numbers at a time, for walk only goes forwards.
+func (l *Ledger) walkBack(before, piece uint64, f func(record.Leaf) (bool, error)) error {
+	for before > 0 {
+		from, to := before-min(before, piece), before
+		var leaves []record.Leaf
+		if err := l.Walk(from, func(leaf record.Leaf) (bool, error) {
+			if leaf.First < to {
+				leaves = append(leaves, leaf)
+			}
+			return leaf.First < to, nil
+		}); err != nil {
+			return err
+		}
+		before = from
+		for _, leaf := range slices.Backward(leaves) {
+			if more, err := f(leaf); err != nil || !more {
+				return err
+			}
+			before = min(before, leaf.First) // a record of deleted entries may reach back further
+		}
+	}
+	return nil
+}
+
 // walk merges the file and what waits for it. It begins with the last record at or
 // before from.
 func (l *Ledger) walk(from uint64, f func(key, value []byte) (bool, error)) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -75,6 +76,17 @@ func TestModelOfTheLedger(t *testing.T) {
 			if err := l.Walk(from, func(leaf record.Leaf) (bool, error) { first = leaf.First; return false, nil }); err != nil || first > from {
 				rt.Fatalf("a walk from %d begins at %d, %v", from, first, err)
 			}
+		}
+		var there, back []uint64
+		note := func(all *[]uint64) func(record.Leaf) (bool, error) {
+			return func(leaf record.Leaf) (bool, error) { *all = append(*all, leaf.First); return true, nil }
+		}
+		piece := rapid.Uint64Range(1, 8).Draw(rt, "piece")
+		if err := errors.Join(l.Walk(0, note(&there)), l.walkBack(l.Size(), piece, note(&back))); err != nil {
+			rt.Fatal(err)
+		}
+		if slices.Reverse(back); !slices.Equal(there, back) {
+			rt.Fatalf("there are the records %v, on the way back by %d: %v", there, piece, back)
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"tandem/ownership"
 )
 
-// LedgerPage is a page of a region's ledger, oldest entries first.
+// LedgerPage is a page of a region's ledger, oldest entries first unless the newest were asked for.
 type LedgerPage struct {
 	Items []ledger.Entry `json:"items"`
 	Next  uint64         `json:"next" doc:"The cursor of the next page."`

@@ -17,11 +17,14 @@ import (
 )
 
 // Ledger returns a page of the region's ledger: at most limit entries that the filter
-// chooses, from the cursor on.
-func (c *Client) Ledger(ctx context.Context, f ledger.Filter, cursor uint64, limit int) (api.LedgerPage, error) {
+// chooses, from the cursor on; newest: those before the cursor, the newest first, and 0 is the end.
+func (c *Client) Ledger(ctx context.Context, f ledger.Filter, cursor uint64, limit int, newest bool) (api.LedgerPage, error) {
 	query := chosen(f)
 	query.Set("cursor", strconv.FormatUint(cursor, 10))
 	query.Set("limit", strconv.Itoa(limit))
+	if newest {
+		query.Set("newest", "true")
+	}
 	return get[api.LedgerPage](ctx, c, "/v1/ledger", query)
 }
 

@@ -159,6 +159,9 @@ type Call struct {
 	Lives  bool // there may be more to come
 }
 
+// Over reports whether the call has ended.
+func (c Call) Over() bool { return c.State == ownership.CallEnded }
+
 // Entry is one line of a call's story: a step of a node, or a change of the table.
 type Entry struct {
 	At     time.Time

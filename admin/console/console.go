@@ -90,7 +90,7 @@ type Console struct {
 }
 
 // names are the pages' templates.
-var names = []string{"overview", "calls", "call", "events", "nodes", "node", "partitions", "partition", "regions", "region", "rules", "tokens", "audit", "peers", "certificates", "pulse", "login", "trouble"}
+var names = []string{"overview", "calls", "call", "events", "nodes", "node", "partitions", "partition", "regions", "region", "rules", "tokens", "audit", "peers", "certificates", "pulse", "ledger", "entry", "login", "trouble"}
 
 // New prepares the pages; secure marks the cookie for https only.
 func New(source Source, log *slog.Logger, secure bool) (*Console, error) {

@@ -20,7 +20,7 @@ type NodePage struct {
 	Owned    []api.PartitionIn
 	Room     []ownership.AppRoom // of the region, app by app
 	Pulse    *api.PulseNode      // what it says of itself; nil: it was not asked
-	Forecast *api.NodeForecast   // what its drain would bring, where somebody thinks of it
+	Forecast *api.NodeForecast   // what its drain or its loss would bring, where somebody thinks of it
 	Calls    []CallRow
 	More     bool // calls
 }
@@ -47,9 +47,12 @@ func nodes(a *asking) (string, any, error) {
 			out.Owned = append(out.Owned, p)
 		}
 	}
-	if a.q.Get("act") == "drain" {
+	if act := a.q.Get("act"); act == "drain" || act == "remove" {
 		out.Forecast = &api.NodeForecast{}
-		if _, err := a.get(out.Forecast, v1("nodes", a.id, "forecast")); err != nil {
+		switch _, err := a.get(out.Forecast, v1("nodes", a.id, "forecast")); {
+		case act == "remove" && missing(err): // of a node that is gone for long nobody can tell more
+			out.Forecast = &api.NodeForecast{Node: out.ID, Live: out.Live, Bound: out.Live, Enough: true}
+		case err != nil:
 			return "", nil, err
 		}
 	}

@@ -2,8 +2,10 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/admin/api"
@@ -56,6 +58,7 @@ func (o Overview) Bad() bool {
 type RegionPicture struct {
 	api.Region
 	Shown   bool // its nodes are drawn with all that is known of them
+	Loaded  bool // or at least with their load
 	Drawn   []NodePicture
 	Hidden  int // partitions that are too many to be drawn
 	Changed int // partitions that changed owner in the last minute
@@ -107,19 +110,65 @@ func overview(a *asking) (string, any, error) {
 		}
 	}
 	slices.SortStableFunc(out.Broken, func(a, b api.Promise) int { return rank(a) - rank(b) })
+	loads := a.loads(regions.Items)
 	for _, r := range regions.Items {
 		one := RegionPicture{Region: r, Shown: r.Here}
 		if r.Here { // the region that answered
 			out.Here = r
 			one.draw(nodes.Items, partitions.Items, out.Now)
 		} else {
-			for i, n := range r.List {
-				one.Drawn = append(one.Drawn, NodePicture{Node: api.Node{Node: ownership.Node{ID: n.ID, Zone: n.Zone, Version: n.Version}, Standing: n.State}, Hue: i % hues})
-			}
+			one.sketch(loads[r.Name])
 		}
 		out.Regions = append(out.Regions, one)
 	}
 	return "overview", out, nil
+}
+
+// farIn is how long the other regions have, for a page that is there at once without them.
+const farIn = time.Second
+
+// loads asks the other regions how full their nodes are: those of which a door answered at
+// the last look.
+func (a *asking) loads(regions []api.Region) map[ownership.Region][]api.Node {
+	ctx, cancel := context.WithTimeout(a.ctx, farIn)
+	defer cancel()
+	var (
+		mu  sync.Mutex
+		all sync.WaitGroup
+		out = map[ownership.Region][]api.Node{}
+	)
+	for _, r := range regions {
+		if r.Here || answered(r.Doors) == 0 {
+			continue
+		}
+		far := &asking{ctx: ctx, source: a.source, at: r.Name}
+		all.Go(func() {
+			var told api.List[api.Node]
+			if _, err := far.get(&told, "/v1/nodes"); err != nil {
+				return // the page says what the summary told
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[r.Name] = told.Items
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// sketch draws a region by its nodes' loads, or by what its summary told.
+func (r *RegionPicture) sketch(nodes []api.Node) {
+	r.Loaded = len(nodes) > 0
+	if !r.Loaded {
+		for _, n := range r.List {
+			nodes = append(nodes, api.Node{Node: ownership.Node{ID: n.ID, Zone: n.Zone, Version: n.Version}, Standing: n.State})
+		}
+	}
+	for _, n := range nodes {
+		if n.Standing != ownership.NodeGone.String() {
+			r.Drawn = append(r.Drawn, NodePicture{Node: n, Hue: len(r.Drawn) % hues})
+		}
+	}
 }
 
 // rank puts what is known to be broken before what is not known.

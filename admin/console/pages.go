@@ -30,7 +30,7 @@ type asking struct {
 // pages are the pages by the first part of their paths.
 var pages = map[string]page{
 	"": overview, "calls": calls, "search": search, "events": events, "nodes": nodes, "partitions": partitions, "regions": regions,
-	"rules": rules, "tokens": tokens, "audit": audit, "peers": peers, "certificates": certificates, "pulse": pulse,
+	"rules": rules, "tokens": tokens, "audit": audit, "peers": peers, "certificates": certificates, "pulse": pulse, "ledger": ledgerPage,
 }
 
 // every is after how many seconds a page's parts that are marked with data-renew are fetched

@@ -34,6 +34,7 @@ var functions = template.FuncMap{
 	"clock":    func(t time.Time) string { return stamp(t, "15:04:05.000") },
 	"minute":   func(t time.Time) string { return stamp(t, "15:04") },
 	"moment":   func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05.000") },
+	"second":   func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05") },
 	"day":      func(t time.Time) string { return stamp(t, "2006-01-02 15:04") },
 	"iso":      func(t time.Time) string { return stamp(t, time.RFC3339Nano) },
 	"gone":     func(s ownership.NodeState) bool { return s == ownership.NodeGone },

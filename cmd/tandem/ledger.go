@@ -99,10 +99,11 @@ func moment(flag, s string, now time.Time) (time.Time, error) {
 func (a ledgerVerbs) list() *cobra.Command {
 	var f chooser
 	var limit int
+	var newest bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "the entries, oldest first",
-		Long: `Lists the entries that the flags choose, oldest first. Older ones than the region keeps
+		Long: `Lists the entries that the flags choose, oldest first, or with --newest the other way round. Older ones than the region keeps
 ('tandem ledger keep') are deleted.`,
 		Example: `  tandem ledger list --kind change --since 7d
   tandem ledger list --call 57dab8b1-894c-409a-b240-bd8beae78896`,
@@ -116,7 +117,7 @@ func (a ledgerVerbs) list() *cobra.Command {
 			}
 			all := []ledger.Entry{}
 			for cursor := uint64(0); len(all) < limit; {
-				page, err := c.Ledger(ctx, chosen, cursor, min(limit-len(all), 1000))
+				page, err := c.Ledger(ctx, chosen, cursor, min(limit-len(all), 1000), newest)
 				if err != nil {
 					return err
 				}
@@ -138,6 +139,7 @@ func (a ledgerVerbs) list() *cobra.Command {
 	}
 	f.register(c)
 	c.Flags().IntVar(&limit, "limit", 100, "how many entries at most")
+	c.Flags().BoolVar(&newest, "newest", false, "the newest first")
 	a.regionFlag(c, "of another region")
 	return c
 }
