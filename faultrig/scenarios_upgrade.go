@@ -123,7 +123,7 @@ func (s *Stage) ledgerBegins(ctx context.Context) error {
 	kinds := map[ledger.Kind]int{}
 	begun := fleet.Until(ctx, fleet.HealWithin, 200*time.Millisecond, func() bool {
 		clear(kinds)
-		page, err := s.Nodes[len(s.Nodes)-1].API.Ledger(ctx, ledger.Filter{}, 0, 1000)
+		page, err := s.Nodes[len(s.Nodes)-1].API.Ledger(ctx, ledger.Filter{}, 0, 1000, false)
 		for _, e := range page.Items {
 			kinds[e.Kind]++
 		}
