@@ -32,7 +32,7 @@ func (n *Node) openPolicy(context.Context) (err error) {
 
 func (n *Node) openStore(context.Context) error {
 	c := n.cfg
-	st, err := store.Open(c.Node.DataDir, c.stamp(), store.Options{Logger: n.log, OnFatal: n.fatal})
+	st, err := store.Open(c.Node.DataDir, c.stamp(), store.Options{Logger: n.log, OnFatal: n.fatal, MaxPending: c.Pending})
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.Node.DataDir, err)
 	}

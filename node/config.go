@@ -57,6 +57,9 @@ type Config struct {
 	// Now is the clock of what lasts minutes or hours: tokens and their issuers'
 	// keys, keepAlives, tombstones, the reaper. nil: time.Now. Leases know no clock but the monotonic one.
 	Now func() time.Time `yaml:"-"`
+	// Pending is how many records may wait for the table's file before the table waits for
+	// its disk; 0: as many as the store lets.
+	Pending int `yaml:"-"`
 }
 
 // Self is who the node is.

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +25,13 @@ import (
 // childEnv names the configuration of a node that runs in this process instead
 // of the tests: only another process can be killed without a last word.
 const childEnv = "TANDEM_NODE_TEST_CONFIG"
+
+// pendingEnv is how many records may wait for the table's file before the table waits; with
+// aheadEnv a child's clock is ahead by what a file beside its configuration says (see alarms.goesBy).
+const (
+	pendingEnv = "TANDEM_NODE_TEST_PENDING"
+	aheadEnv   = "TANDEM_NODE_TEST_AHEAD"
+)
 
 // runChild runs one node until its standard input ends. Its listeners are the
 // file descriptors 3 (public) and 4 (admin).
@@ -41,6 +50,14 @@ func runChild(file string) error {
 		}
 	}
 	c.Logger = slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("node", c.Node.ID)
+	c.Pending, _ = strconv.Atoi(os.Getenv(pendingEnv)) // absent: 0
+	if ahead := filepath.Join(filepath.Dir(file), "ahead-"+c.Node.ID); os.Getenv(aheadEnv) != "" {
+		c.Now = func() time.Time {
+			text, _ := os.ReadFile(ahead) // absent: by nothing
+			d, _ := time.ParseDuration(string(text))
+			return time.Now().Add(d)
+		}
+	}
 	ctx := context.Background()
 	n, err := Start(ctx, c)
 	if err != nil {

@@ -46,6 +46,14 @@ func (s *stage) trust() *tls.Config {
 	return &tls.Config{RootCAs: s.roots}
 }
 
+// trusts adds a certificate to those that whoever connects to the public doors trusts.
+func (s *stage) trusts(file string) {
+	s.t.Helper()
+	text, err := os.ReadFile(file)
+	must(s.t, err)
+	s.roots.AppendCertsFromPEM(text)
+}
+
 // answer is a response, read.
 type answer struct {
 	status int

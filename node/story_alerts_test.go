@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem/graphsim"
 )
 
 // TestAlertsInARegion drives alerts to fire by real faults in a real region of three nodes,
@@ -25,15 +27,24 @@ import (
 // runbook says, until no alert fires.
 func TestAlertsInARegion(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes a minute")
+		t.Skip("it takes two minutes")
 	}
 	if _, err := exec.LookPath("promtool"); err != nil {
 		t.Skip("THE ALERTS WERE NOT DRIVEN TO FIRE: promtool (Debian's package prometheus) is not installed")
 	}
+	_, err := exec.LookPath("strace")
+	stalls := err == nil && os.Geteuid() == 0
+	if !stalls {
+		t.Log("NO DISK IS SLOW: that takes root, and strace (Debian's package strace)")
+	}
+	// A node counts on a table that waits for its file soon, and on a clock that can be moved.
+	t.Setenv(pendingEnv, "200")
+	t.Setenv(aheadEnv, "1")
 	now := time.Now()
 	disks := true                         // each node has a small disk of its own
 	changed := map[string]func(*Config){} // of a seat's node, by its name
-	s := deploy(t, plan{regions: []string{"emea", "amer"}, children: true, shape: func(x *seat, c *Config) {
+	bots := mediaBots(t)
+	s := deploy(t, plan{regions: []string{"emea", "amer"}, children: true, https: true, shape: func(x *seat, c *Config) {
 		if disks = disks && smallDisk(t, c.Node.DataDir); !disks {
 			t.Log("NO DISK IS FILLED: only root can mount small ones")
 		}
@@ -43,11 +54,15 @@ func TestAlertsInARegion(t *testing.T) {
 		}
 		relink(t, dir, "far")
 		c.Public.TLS = ServerTLS{CertFile: filepath.Join(dir, "now", "tls.crt"), KeyFile: filepath.Join(dir, "now", "tls.key")}
+		x.s.trusts(c.Public.TLS.CertFile)
+		silence := time.Second
+		c.Apps = append(c.Apps, App{ID: mediaApp, Profile: "simulated", Hosting: "app", Answer: "bot", Silence: &silence, Bot: AppBot{URL: bots, HealthURL: bots}})
+		c.Node.Capacity = 16 // two of them are the other app's
 		if change := changed[x.name]; change != nil {
 			change(c)
 		}
 	}})
-	w := &alarms{s: s, seats: s.of("emea")}
+	w := &alarms{s: s, seats: s.of("emea"), ahead: map[*seat]time.Duration{}}
 	w.well = w.scrape()
 	w.until("a well region", nil)
 	lead, rest := s.leads(w.seats...)
@@ -67,13 +82,17 @@ func TestAlertsInARegion(t *testing.T) {
 			}
 		}
 	}
+	later := func() { w.well = w.scrape() } // what is counted is forgotten after ten minutes
+	abroad, saved, uri := s.of("amer"), bytes.Buffer{}, ""
+	var quick func()
 	for _, d := range []struct {
 		fault      string
 		make, heal func()
 		alerts     []string
 	}{
-		{"a node is killed", victim.kill, victim.start, []string{"TandemNodeDown", "TandemNodeSilent", "TandemNoSpareNode"}},
-		{"a node stands still", func() { must(t, victim.child.cmd.Process.Signal(syscall.SIGSTOP)) }, func() { must(t, victim.child.cmd.Process.Signal(syscall.SIGCONT)) },
+		{"a node is killed that has calls with their media", func() { s.fills(victim); victim.kill() }, func() { victim.start() },
+			[]string{"TandemNodeDown", "TandemNodeSilent", "TandemNoSpareNode", "TandemCallsOrphaned"}},
+		{"a node stands still", func() { s.release(lead); must(t, victim.child.cmd.Process.Signal(syscall.SIGSTOP)) }, func() { must(t, victim.child.cmd.Process.Signal(syscall.SIGCONT)) },
 			[]string{"TandemNodeDown", "TandemNodeSilent", "TandemNoSpareNode"}},
 		{"two of three are killed", func() { victim.kill(); lead.kill() }, func() { victim.start(); lead.start() },
 			[]string{"TandemNodeDown", "TandemNoLeader", "TandemNoLease", "TandemNoSpareNode"}},
@@ -88,32 +107,51 @@ func TestAlertsInARegion(t *testing.T) {
 		{"the keys cannot be fetched", func() {
 			restart(victim, func(c *Config) { c.Auth.Profiles[0].OpenIDURL = "http://127.0.0.1:1/none" })
 		}, func() { restart(victim, nil) }, []string{"TandemNoKeys"}},
-		{"a setting differs", func() { restart(victim, func(c *Config) { c.Cluster.Tombstones *= 2 }) }, func() { restart(victim, nil) }, []string{"TandemSettingsDiffer"}},
+		{"the keys cannot be fetched for a day", func() {
+			s.noKeys(graphsim.Fault{Status: http.StatusServiceUnavailable})
+			w.goesBy(victim, 25*time.Hour)
+		}, func() { s.noKeys(graphsim.Fault{}); w.goesBy(victim, 26*time.Hour) }, []string{"TandemKeysStale"}},
+		{"a setting differs", func() { w.goesBy(victim, 0); restart(victim, func(c *Config) { c.Cluster.Tombstones *= 2 }) }, func() { restart(victim, nil) }, []string{"TandemSettingsDiffer"}},
 		{"another region is gone", func() {
-			for _, x := range s.of("amer") {
+			must(t, abroad[0].api().SaveSnapshot(t.Context(), &saved))
+			uri = abroad[0].outgoing(abroad[1])
+			for _, x := range abroad {
 				x.kill()
 			}
-		}, func() {
-			for _, x := range s.of("amer") {
-				x.start()
+		}, func() { s.anew(abroad, changed) }, []string{"TandemRegionUnreachable"}},
+		{"it was founded anew from an old snapshot, and later calls go on", func() { w.seats = abroad; later(); abroad[0].restore(saved.Bytes()); abroad[0].ahead(uri) }, func() { w.seats = s.of("emea"); later() }, []string{"TandemFutureEpochs"}},
+		{"a region that is cut off has older rules, and answers are slow", func() { victim.setRules(); s.slowAnswer(w.seats...) }, func() {
+			for _, x := range abroad {
+				restart(x, nil)
 			}
-		}, []string{"TandemRegionUnreachable"}},
+			later()
+		},
+			[]string{"TandemRulesDiffer", "TandemAnswersSlow"}},
 		{"a client follows a redirect with a GET", func() {
 			blind := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-			resp, err := blind.Get(strings.Replace(victim.webhook(), "http:", "https:", 1))
+			resp, err := blind.Get(victim.webhook())
 			must(t, err)
 			must(t, resp.Body.Close())
-		}, func() { w.well = w.scrape() }, []string{"TandemBodiesLost"}},
-		{"a disk is full", func() { fill(t, s.path(victim.name)) }, func() { must(t, os.Remove(filepath.Join(s.path(victim.name), "filler"))) }, []string{"TandemDiskNearlyFull"}},
+		}, later, []string{"TandemBodiesLost"}},
+		{"a disk stalls", func() { quick = victim.slowDisk() }, func() { quick() }, []string{"TandemDiskTrouble", "TandemDiskSlow"}},
+		{"a disk is full", func() { fill(t, s.path(victim.name)); s.changes(lead, 800) }, func() { must(t, os.Remove(filepath.Join(s.path(victim.name), "filler"))) },
+			[]string{"TandemDiskNearlyFull", "TandemTableNotWritten", "TandemRaftLag"}},
+		{"calls fill the region", func() { s.crowd(lead, 48) }, func() {
+			x := s.newSeat("emea", 3)
+			s.seats = append(s.seats, x)
+			x.start()
+		}, []string{"TandemRegionNearlyFull"}},
 	} {
-		if strings.Contains(d.fault, "disk") && !disks {
+		if d.fault == "a disk is full" && !disks || d.fault == "a disk stalls" && !stalls {
 			continue
 		}
-		t.Logf("%s: %v", d.fault, d.alerts)
+		began := time.Now()
 		d.make()
 		w.until(d.fault, d.alerts)
+		fired := time.Since(began)
 		d.heal()
 		w.until("healed, after "+d.fault, nil)
+		t.Logf("%s: %v fired after %.1f s, healed after %.1f s", d.fault, d.alerts, fired.Seconds(), time.Since(began).Seconds())
 	}
 }
 
@@ -160,6 +198,7 @@ type alarms struct {
 	s     *stage
 	seats []*seat
 	well  map[string]string // what a scrape gave when all was well
+	ahead map[*seat]time.Duration
 }
 
 // until waits until all these alerts fire; with none, until none does.
@@ -204,12 +243,38 @@ func (w *alarms) scrape() map[string]string {
 			if strings.HasSuffix(m[1], "_not_after") || strings.HasSuffix(m[1], "_timestamp_seconds") {
 				at, err := strconv.ParseFloat(value, 64)
 				must(w.s.t, err)
-				value = strconv.FormatFloat(at-float64(time.Now().Unix()), 'f', 0, 64)
+				value = strconv.FormatFloat(at-float64(time.Now().Add(w.ahead[x]-w.begin()).Unix()), 'f', 0, 64)
 			}
 			out[strings.TrimSuffix(m[1]+"{"+labels+","+m[2], ",")+"}"] = value
 		}
 	}
 	return out
+}
+
+// begin is when the region was well, by the clock of Prometheus' tool, which begins at 1970:
+// of what happened a day before a node's time there has to be a day.
+func (w *alarms) begin() time.Duration {
+	for _, ahead := range w.ahead {
+		if ahead > 0 {
+			return 28 * time.Hour
+		}
+	}
+	return 0
+}
+
+// counted are the series that only grow.
+var counted = regexp.MustCompile(`^tandem_[a-z0-9_]+_(total|bucket|sum|count)\{`)
+
+// grows spreads what was counted over the ten minutes. Who counts less than before began anew.
+func (w *alarms) grows(before *string, now string) string {
+	from, err := strconv.ParseFloat(*before, 64)
+	must(w.s.t, err)
+	to, err := strconv.ParseFloat(now, 64)
+	must(w.s.t, err)
+	if to < from {
+		from, *before = 0, "0"
+	}
+	return fmt.Sprintf("%s+%gx40", *before, (to-from)/40)
 }
 
 // firing returns the alerts that fire when the region was well for five minutes, and has
@@ -222,21 +287,30 @@ func (w *alarms) firing(now map[string]string) []string {
 		Series string `yaml:"series"`
 		Values string `yaml:"values"`
 	}
-	all := []series{}
+	all, silence, step := []series{}, "", 15*time.Second
+	begin := w.begin()
+	if begin > 0 {
+		step = 5 * time.Minute // the tool is slow
+		silence = fmt.Sprintf("_x%d ", begin/step)
+	}
 	for name, value := range now {
 		before, ok := w.well[name]
 		if !ok {
 			before = value
 		}
-		all = append(all, series{name, before + "+0x19 " + value + "+0x40"})
+		values := value + "+0x40"
+		if counted.MatchString(name) {
+			values = w.grows(&before, value)
+		}
+		all = append(all, series{name, silence + before + "+0x19 " + values})
 	}
 	file := w.s.path("alarms.yaml")
 	text, err := yaml.Marshal(map[string]any{
-		"rule_files": []string{rules}, "evaluation_interval": "15s",
+		"rule_files": []string{rules}, "evaluation_interval": step.String(),
 		"tests": []any{map[string]any{
-			"interval": "15s", "input_series": all,
+			"interval": step.String(), "input_series": all,
 			// It is wrong by intent: what it got instead is what fires.
-			"promql_expr_test": []any{map[string]any{"expr": `group by (alertname) (ALERTS{alertstate="firing"})`, "eval_time": "14m",
+			"promql_expr_test": []any{map[string]any{"expr": `group by (alertname) (ALERTS{alertstate="firing"})`, "eval_time": (begin + 56*step).String(),
 				"exp_samples": []any{map[string]any{"labels": `{alertname="none"}`, "value": 1}}}},
 		}},
 	})
