@@ -86,9 +86,9 @@ var rooms = map[string]roomRule{
 	// Apart: a mistake shared with the product could hide.
 	"graphsim":    {floor: 0},
 	"conformance": {floor: 0},
-	"examples":    {floor: 0},
 	// For the authors of bots: their tests import it.
 	"tandemtest": {floor: 6, may: []string{"conformance", "graphsim", "node"}},
+	"examples":   {floor: 0}, // samples of bots
 	// Apart: it drives the built program and judges from outside.
 	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ledger", "ownership"}},
 	// Apart: programs that measure, and tests.

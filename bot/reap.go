@@ -31,8 +31,8 @@ type Reaped struct {
 // that are over without their end having been seen: live in the table, no life
 // for 60 min. Graph is asked where the app has credentials (404: gone); else
 // the bot is, by an update without the cloud's headers whose body is
-// {"event":"confirm","call":{…}}: 404 or 410 says that the call is gone, any
-// other 2xx that it lives. Orphaned calls are asked about as well. One call
+// {"event":"confirm","call":{…}}: 410 says that the call is gone, any 2xx that it
+// lives. Orphaned calls are asked about as well. One call
 // after the other; an app of which nobody can say is left for the next round, so
 // that its slow bot does not hold the others up. The error is ctx's.
 func (d *Dispatcher) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (Reaped, error) {

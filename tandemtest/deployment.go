@@ -31,6 +31,7 @@ type Deployment struct {
 	node                   *node.Node
 	dir                    string
 	options                Options
+	rung                   int    // calls that the cloud was asked for
 	public, admin, cluster string // addresses, which outlive a restart
 }
 
@@ -62,7 +63,7 @@ func (d *Deployment) start(ctx context.Context, url string) (err error) {
 		Apps:     []graphsim.App{{ID: App, ClientSecret: secret, Pinned: d.options.Hosting == "app"}},
 		Foreign:  &graphsim.Foreign{URL: url, HealthURL: d.options.health(url)},
 		Switches: graphsim.Switches{KeepKey: true},
-		Timings:  graphsim.Timings{TalkMin: 300 * time.Millisecond, TalkMax: time.Second, Attempts: d.options.attempts, Clock: d.options.clock},
+		Timings:  graphsim.Timings{TalkMin: max(500*time.Millisecond, d.options.talk), TalkMax: max(2*time.Second, d.options.talk), Attempts: d.options.attempts, Clock: d.options.clock, RecordingClock: 15 * time.Second},
 	}
 	if d.cloud, err = graphsim.Start(context.WithoutCancel(ctx), cloud); err != nil {
 		return err
@@ -132,15 +133,41 @@ func (d *Deployment) config(ctx context.Context) (node.Config, error) {
 // Calls has the cloud make n calls and waits for their ends. restart: the node is stopped
 // and started anew once they are under way, so that the bot is told `adopted`.
 func (d *Deployment) Calls(ctx context.Context, n int, restart bool) error {
-	if err := d.cloud.Run(ctx, graphsim.Load{Rate: 20, MaxCalls: n}); err != nil {
+	if err := d.ring(ctx, n); err != nil {
 		return err
 	}
 	if restart {
+		if err := d.untilAnswered(ctx); err != nil {
+			return err
+		}
 		if err := d.Restart(ctx); err != nil {
 			return err
 		}
 	}
 	return d.cloud.Settle(ctx)
+}
+
+// untilAnswered waits until no call rings: a region of one node that starts anew keeps
+// nobody's 5 s.
+func (d *Deployment) untilAnswered(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if r := d.cloud.Report(); r.Answered+r.Rejected+r.HungUp+r.AnsweredLate+r.Bot.Unanswered >= d.rung {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until all calls are answered: %w", ctx.Err())
+		}
+	}
+}
+
+// ring has the cloud make n calls, which go on when it returns.
+func (d *Deployment) ring(ctx context.Context, n int) error {
+	d.rung += n
+	return d.cloud.Run(ctx, graphsim.Load{Rate: 20, MaxCalls: n})
 }
 
 // Restart stops the node in order and starts it again, beside the living bot.

@@ -36,6 +36,7 @@ func TestAGoodBot(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: starts a node")
 	}
+	t.Parallel()
 	Test(t, http.HandlerFunc(good), Options{HealthPath: "-", Unkind: true})
 }
 
@@ -45,7 +46,9 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: starts nodes")
 	}
+	t.Parallel()
 	var first sync.Once
+	var tries []try
 	for name, c := range map[string]struct {
 		bot    http.HandlerFunc
 		answer string
@@ -78,11 +81,13 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 		}, holds: func(w wrongs) bool { return w.unanswered == w.calls }},
 		"is told after the router's answer": {answer: "router", says: "", bot: good, holds: func(w wrongs) bool { return w.ok && w.unanswered == 0 }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		tries = append(tries, try{name, func(t *testing.T) {
 			door := httptest.NewServer(c.bot)
 			defer door.Close()
-			o := Options{Answer: c.answer, HealthPath: "-", attempts: 2, clock: 3 * time.Second, shape: func(n *node.Config) { n.Apps[0].Bot.Timeout = 400 * time.Millisecond }}
+			o := Options{Answer: c.answer, HealthPath: "-", attempts: 2, clock: 3 * time.Second}
+			if name == "slow" {
+				o.clock, o.shape = 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = time.Second }
+			}
 			if name == "ill" {
 				o.HealthPath = "/health"
 			}
@@ -105,8 +110,9 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			if !strings.Contains(told, c.says) || !c.holds(seen) || r.Bot.OK() != (c.says == "") {
 				t.Errorf("the report says %+v and advises %s, want %q", seen, told, c.says)
 			}
-		})
+		}})
 	}
+	allAtOnce(t, tries)
 }
 
 // wrongs are what a report tells of a bot.
