@@ -47,6 +47,7 @@ var rooms = map[string]roomRule{
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token", "traces"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
 	"pulse":        {floor: 3, may: []string{"admin/api"}},
+	"shadow":       {floor: 3, may: []string{"graph", "token"}, tests: []string{"graphsim"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
 	"federation":   {floor: 3, may: []string{"spelling", "admin/api", "ownership"}},
 	"admin/client": {floor: 3, may: []string{"spelling", "admin/api", "ledger", "ownership"}},
@@ -79,7 +80,7 @@ var rooms = map[string]roomRule{
 	},
 	"cmd": {
 		floor: 6,
-		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "forecast", "graphsim", "ledger", "node", "ownership", "token"},
+		may:   []string{"admin", "admin/api", "admin/client", "cluster", "cluster/transport", "forecast", "graphsim", "ledger", "node", "ownership", "shadow", "token"},
 		tests: []string{"store"},
 	},
 
@@ -92,7 +93,7 @@ var rooms = map[string]roomRule{
 	// Apart: it drives the built program and judges from outside.
 	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ledger", "ownership"}},
 	// Apart: programs that measure, and tests.
-	"bench":     {floor: 8, may: []string{"graphsim", "token"}},
+	"bench":     {floor: 8, may: []string{"graphsim", "shadow", "token"}},
 	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},
 	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "cluster/clocks", "graph", "ownership", "store", "token", "webhook"}},
 }

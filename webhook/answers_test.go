@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -114,26 +112,6 @@ func TestBotsAnswers(t *testing.T) {
 		a := post(t, nd.uri(1, 1, "c1"), update("c1"))
 		if a.status != c.want || a.location() != "" || c.code != "" && a.code(t) != c.code {
 			t.Errorf("%+v, %v: %+v", c.reply, c.err, a)
-		}
-	}
-}
-
-// TestMessageID: the cloud's id, else the client's, else the body's hash.
-func TestMessageID(t *testing.T) {
-	body := []byte("b")
-	for _, c := range []struct {
-		header http.Header
-		want   string
-	}{
-		{http.Header{"X-Microsoft-Skype-Message-Id": {"m"}, "Client-Request-Id": {"r"}}, "m"},
-		{http.Header{"Client-Request-Id": {"r"}}, "r"},
-		{http.Header{}, "sha256:3e23e8160039594a33894f6564e1b134"},
-		{http.Header{"X-Microsoft-Skype-Message-Id": {"a", "b"}}, "sha256:3e23e8160039594a33894f6564e1b134"},
-		{http.Header{"X-Microsoft-Skype-Message-Id": {strings.Repeat("x", 300)}}, "sha256:3e23e8160039594a33894f6564e1b134"},
-		{http.Header{"X-Microsoft-Skype-Message-Id": {"\x1b[31m"}}, "sha256:3e23e8160039594a33894f6564e1b134"},
-	} {
-		if got := messageID(c.header, body); got != c.want {
-			t.Errorf("%v: %s, want %s", c.header, got, c.want)
 		}
 	}
 }

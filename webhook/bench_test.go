@@ -35,7 +35,7 @@ func followUp(t testing.TB, midcall string) func() plan {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.message = messageID(q.header, q.body)
+		q.message = graph.MessageID(q.header, q.body)
 		q.parts = split(msg, q.handle)
 		ds, _ := h.decide(context.Background(), &q)
 		p := h.choose(&q, ds)

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -37,24 +35,6 @@ func (h *Handler) readMark(q *request) {
 	if m.Received.Before(q.received) { // another node's clock may be ahead of ours
 		q.received = m.Received
 	}
-}
-
-// The headers that name a delivery.
-const (
-	headerMessage = "X-Microsoft-Skype-Message-Id"
-	headerRequest = "Client-Request-Id"
-)
-
-// messageID returns the id of a delivery, the same on the cloud's retries: the
-// Skype message id, else the client's request id, else a hash of the body.
-func messageID(header http.Header, body []byte) string {
-	for _, name := range []string{headerMessage, headerRequest} {
-		if v := header[name]; len(v) == 1 && isPlain(v[0]) {
-			return v[0]
-		}
-	}
-	sum := sha256.Sum256(body)
-	return "sha256:" + hex.EncodeToString(sum[:16])
 }
 
 // part is what one body says about one call.
@@ -187,7 +167,7 @@ func chainOf(header http.Header) string {
 }
 
 func headerWord(header http.Header, name string) string {
-	if v := header[name]; len(v) == 1 && isPlain(v[0]) {
+	if v := header[name]; len(v) == 1 && graph.IsPlain(v[0]) {
 		return v[0]
 	}
 	return ""
@@ -218,9 +198,9 @@ func (h *Handler) claim(q *request, p *part, f policy.Facts) ownership.Claim {
 // deadline is when the answer to a new call must be out.
 func (q *request) deadline(p *part) time.Time {
 	if p.recording {
-		return q.received.Add(RecordingAnswerIn)
+		return q.received.Add(graph.RecordingAnswerIn)
 	}
-	return q.received.Add(AnswerIn)
+	return q.received.Add(graph.AnswerIn)
 }
 
 // groups returns the keys that the call may share with others.

@@ -178,7 +178,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) re
 	q.token = r.Header["Authorization"]
 	strip(r.Header)
 	q.header = r.Header
-	q.message = messageID(r.Header, q.body)
+	q.message = graph.MessageID(r.Header, q.body)
 	h.count.unknown.Add(float64(msg.Unknown))
 	q.parts = split(msg, q.handle)
 	if q.letter = isLetter(r.Context()); q.letter && !q.narrow(concern) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/graph"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -33,7 +34,7 @@ type ids struct{ delivery, chain, scenario, request string }
 
 func idsOf(header http.Header) ids {
 	return ids{
-		delivery: headerWord(header, headerMessage), chain: chainOf(header), scenario: headerWord(header, "Scenario-Id"), request: headerWord(header, headerRequest),
+		delivery: headerWord(header, graph.HeaderMessage), chain: chainOf(header), scenario: headerWord(header, "Scenario-Id"), request: headerWord(header, graph.HeaderRequest),
 	}
 }
 

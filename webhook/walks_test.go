@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/graph"
 	"tandem/ownership"
 	"tandem/policy"
 )
@@ -122,7 +123,7 @@ func TestWalk2_FirstNotification(t *testing.T) {
 	if fmt.Sprint(c.Groups) != fmt.Sprint(wantGroups) {
 		t.Errorf("groups %v, want %v", c.Groups, wantGroups)
 	}
-	if d := h.Deadline.Sub(h.Received); d != RecordingAnswerIn || !h.Recording {
+	if d := h.Deadline.Sub(h.Received); d != graph.RecordingAnswerIn || !h.Recording {
 		t.Errorf("policy recording has %s to answer, recording %v", d, h.Recording)
 	}
 	if h.Received.Before(before) || !c.Received.Equal(h.Received) || !c.Deadline.Equal(h.Deadline) {
@@ -149,7 +150,7 @@ func TestPinnedApp(t *testing.T) {
 	if c := nd.in.claimed(); len(c) != 1 || !c[0].Pinned || c[0].App != mediaApp || c[0].Tenant != badTenant {
 		t.Errorf("%+v", c)
 	}
-	if h := nd.handed(); len(h) != 1 || h[0].Deadline.Sub(h[0].Received) != AnswerIn {
+	if h := nd.handed(); len(h) != 1 || h[0].Deadline.Sub(h[0].Received) != graph.AnswerIn {
 		t.Errorf("%+v", h)
 	}
 }

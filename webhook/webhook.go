@@ -71,13 +71,6 @@ type App struct {
 	Pinned bool // app-hosted media: its calls cannot move to another node
 }
 
-// The cloud's clocks from the first notification of a call to the answer
-// (https://learn.microsoft.com/graph/api/call-answer).
-const (
-	AnswerIn          = 15 * time.Second
-	RecordingAnswerIn = 5 * time.Second
-)
-
 // Deps is what the node introduces to the door. Rules, Pins, Logger, Metrics, Steps
 // and Now may be nil.
 type Deps struct {

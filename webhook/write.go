@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tandem/graph"
 	"tandem/ownership"
 )
 
@@ -130,24 +131,8 @@ var echoed = []string{"Client-Request-Id", "Scenario-Id"}
 
 func echo(to, from http.Header) {
 	for _, name := range echoed {
-		if v := from[name]; len(v) == 1 && isPlain(v[0]) {
+		if v := from[name]; len(v) == 1 && graph.IsPlain(v[0]) {
 			to[name] = v
 		}
 	}
-}
-
-// maxPlain bounds ids that come in headers, in bytes; real ones have 36.
-const maxPlain = 256
-
-// isPlain takes short printable ASCII.
-func isPlain(s string) bool {
-	if s == "" || len(s) > maxPlain {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
