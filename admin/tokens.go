@@ -18,6 +18,7 @@ import (
 
 	"tandem/admin/api"
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
@@ -47,7 +48,7 @@ func loadTokens(path string) ([]ownership.DoorToken, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the tokens file %s: %w", path, err)
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+	if info.Mode().IsRegular() && spelling.AnyoneMay(info.Mode(), 0o002) {
 		return nil, fmt.Errorf("reading the tokens file %s: everybody may write it (mode %04o); chmod 0640 it", path, info.Mode().Perm())
 	}
 	body, err := io.ReadAll(io.LimitReader(f, tokensFileLimit+1))

@@ -2,8 +2,12 @@ package node
 
 import (
 	"cmp"
+	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -43,6 +47,8 @@ type Config struct {
 	Version string `yaml:"-"`
 	// Logger takes the logs instead of one built from Log.
 	Logger *slog.Logger `yaml:"-"`
+	// LogTo takes what Log describes instead of standard error.
+	LogTo io.Writer `yaml:"-"`
 	// PublicListener and AdminListener, when set, are used instead of opening
 	// the listen addresses; the node closes them.
 	PublicListener, AdminListener net.Listener `yaml:"-"`
@@ -235,10 +241,18 @@ type Log struct {
 	Format string `yaml:"format"` // text or json
 }
 
+// dataDir is where a packaged node keeps its data.
+func dataDir() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("ProgramData"), "Tandem", "data")
+	}
+	return "/var/lib/tandem"
+}
+
 // Defaults is what stands where the user says nothing.
 func Defaults() Config {
 	return Config{
-		Node: Self{DataDir: "/var/lib/tandem", Capacity: 50, Drain: 30 * time.Second},
+		Node: Self{DataDir: dataDir(), Capacity: 50, Drain: 30 * time.Second},
 		Public: Public{
 			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
 			Redirect:  Redirect{Status: 302, Midcall: "relay"},

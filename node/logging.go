@@ -2,19 +2,23 @@ package node
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
 )
 
-// newLogger writes to standard error, where supervisors look.
-func newLogger(c Log, level *slog.LevelVar) *slog.Logger {
+// newLogger writes to standard error, where supervisors look, or to what it is told.
+func newLogger(c Log, to io.Writer, level *slog.LevelVar) *slog.Logger {
 	setLevel(level, c.Level)
+	if to == nil {
+		to = os.Stderr
+	}
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+		return slog.New(slog.NewJSONHandler(to, o))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
+	return slog.New(slog.NewTextHandler(to, o))
 }
 
 // setLevel takes a checked word; anything else leaves the level as it is.

@@ -89,7 +89,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{}), botSecrets: map[string]*atomic.Value{}}
 	if c.Logger == nil {
-		c.Logger = newLogger(c.Log, n.level).With("node", c.Node.ID)
+		c.Logger = newLogger(c.Log, c.LogTo, n.level).With("node", c.Node.ID)
 	}
 	setLevel(n.level, c.Log.Level)
 	c.Logger = n.lastLog.beside(c.Logger, n.level)
@@ -147,6 +147,25 @@ func (n *Node) Ready(ctx context.Context) error {
 		return fmt.Errorf("waiting for the issuers' keys at node %s: %w", n.cfg.Node.ID, err)
 	}
 	return nil
+}
+
+// Alive returns nil once the table, the region and the dispatcher have answered: a
+// supervisor asks whether the process still works, not whether its region is well. The
+// error is ctx's, when one of them hangs.
+func (n *Node) Alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	go func() {
+		n.table.Live(n.ID())
+		n.region.Status()
+		n.dispatcher.Health()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("asking the table, the region and the dispatcher: %w", ctx.Err())
+	}
 }
 
 // ID is the node's id.

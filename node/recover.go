@@ -28,7 +28,7 @@ type Survivor struct {
 // OpenSurvivor opens the data of a node that is stopped; Close lets go of them.
 func OpenSurvivor(c Config) (*Survivor, error) {
 	if c.Logger == nil {
-		c.Logger = newLogger(c.Log, new(slog.LevelVar))
+		c.Logger = newLogger(c.Log, c.LogTo, new(slog.LevelVar))
 	}
 	st, err := store.Open(c.Node.DataDir, c.stamp(), store.Options{Logger: c.Logger})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tandem/bot"
+	"tandem/spelling"
 )
 
 // secret is what hand-overs to the bot are signed with; empty: they are not.
@@ -74,7 +75,7 @@ func (c Config) looseSecrets() []string {
 			continue
 		}
 		// A file that is missing is told by the part that reads it.
-		if info, err := os.Stat(f[1]); err == nil && info.Mode().Perm()&0o007 != 0 {
+		if info, err := os.Stat(f[1]); err == nil && spelling.AnyoneMay(info.Mode(), 0o007) {
 			all = append(all, fmt.Sprintf("%s: everybody on this machine may use %s (mode %04o); chmod 0600 it", f[0], f[1], info.Mode().Perm()))
 		}
 	}

@@ -8,10 +8,12 @@ package spelling
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -176,4 +178,11 @@ func CallID(s string) (string, error) {
 		return string(b), nil
 	}
 	return s, nil
+}
+
+// AnyoneMay reports whether a file's mode lets everybody on the machine do one of what the
+// bits of the last digit say. Windows has lists of rights in the place of modes, which Go
+// does not read: there no file counts as open.
+func AnyoneMay(mode, bits fs.FileMode) bool {
+	return runtime.GOOS != "windows" && mode.Perm()&bits != 0
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"tandem/spelling"
 )
 
 // Key is one secret for handles and hop marks.
@@ -53,7 +55,7 @@ func ReadKeys(file string) ([]Key, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("reading handle keys from %s: it is no regular file", file)
 	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+	if mode := info.Mode().Perm(); spelling.AnyoneMay(mode, 0o007) {
 		return nil, fmt.Errorf("reading handle keys from %s: everybody on this machine may use it (mode %04o); chmod o= it", file, mode)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))

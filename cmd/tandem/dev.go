@@ -33,7 +33,8 @@ type devFlags struct {
 
 const devLong = `Starts two regions (emea, amer) of three real nodes each, a simulated Graph
 calling cloud and a sample bot beside every node: all in one process, on
-loopback, with temporary data. The cloud is unkind: it posts to the wrong region
+loopback, with temporary data. The first node's admin door is at 127.0.0.1:8470, where all
+other commands look; ports that are taken are replaced by free ones. The cloud is unkind: it posts to the wrong region
 and the wrong node, sends things twice, late and out of order, and changes its
 keys in the middle. What it saw is printed at the end.
 

@@ -106,24 +106,41 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	return s.cloud.SetTargets(s.targets())
 }
 
+// The first node's doors have the ports of production, so that every other command finds its
+// admin door without being told; the next node's are ten higher.
+const (
+	devPublicPort = 8443
+	devAdminPort  = 8470
+	devPortStep   = 10
+)
+
 // open takes a port for every door before any node starts, so that each region
 // can be told where the other one is.
 func (s *stage) open(ctx context.Context, count int) error {
-	listening := new(net.ListenConfig)
 	for _, r := range regionNames {
 		for i := range count {
 			a := actor{name: fmt.Sprintf("%s-%d", r, i+1), region: r, zone: string(rune('a' + i%3))}
+			up := devPortStep * len(s.actors)
 			var err error
-			if a.public, err = listening.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			if a.public, err = listenAt(ctx, devPublicPort+up); err != nil {
 				return fmt.Errorf("opening the public door of %s: %w", a.name, err)
 			}
-			if a.admin, err = listening.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-				return fmt.Errorf("opening the admin door of %s: %w", a.name, err)
+			if a.admin, err = listenAt(ctx, devAdminPort+up); err != nil {
+				return errors.Join(fmt.Errorf("opening the admin door of %s: %w", a.name, err), a.public.Close())
 			}
 			s.actors = append(s.actors, a)
 		}
 	}
 	return nil
+}
+
+// listenAt opens a port of loopback, or a free one where somebody has that one already.
+func listenAt(ctx context.Context, port int) (net.Listener, error) {
+	listening := new(net.ListenConfig)
+	if l, err := listening.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+		return l, nil
+	}
+	return listening.Listen(ctx, "tcp", "127.0.0.1:0")
 }
 
 // of returns the actors of a region; the first one founds it.

@@ -22,7 +22,11 @@ func (s *stage) introduce(w io.Writer, took time.Duration) {
 		fmt.Fprintf(tw, "%s\thttp://%s/api/calls\thttp://%s\thttp://%s/console/\n", a.name, a.public.Addr(), a.admin.Addr(), a.admin.Addr())
 	}
 	_ = tw.Flush()
-	fmt.Fprintf(w, "\nIn another terminal:\n  export TANDEM_ADDR=http://%s\n  tandem nodes        (or: go run ./cmd/tandem nodes)\n  tandem calls\n\nLogs are in %s\n\n", s.actors[0].admin.Addr(), s.log.Name())
+	export := ""
+	if first := "http://" + s.actors[0].admin.Addr().String(); first != defaultAddr {
+		export = fmt.Sprintf("  export TANDEM_ADDR=%s      (port %d is taken: other programs run there)\n", first, devAdminPort)
+	}
+	fmt.Fprintf(w, "\nIn another terminal:\n%s  tandem nodes        (or: go run ./cmd/tandem nodes)\n  tandem calls\n\nLogs are in %s\n\n", export, s.log.Name())
 }
 
 // view prints some calls being routed, and a line of counts now and then.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/admin/api"
+	"tandem/cmd/tandem/service"
 )
 
 // Exit codes of every command.
@@ -100,7 +101,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "prepare", Title: "Prepare:"},
 	)
 	for group, verbs := range map[string][]*cobra.Command{
-		"run": {a.startCommand(), a.devCommand(), a.simCommand(), a.shadowCommand()},
+		"run": {a.startCommand(), service.Command(a.out, a.done), a.devCommand(), a.simCommand(), a.shadowCommand()},
 		"look": {
 			a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.callsCommand(), a.regionsCommand(),
 			explainVerbs{a}.explainCommand(), a.eventsCommand(), logVerbs{a}.logCommand(), lookouts{a}.topCommand(), lookouts{a}.doctorCommand(), lookouts{a}.debugCommand(), lookouts{a}.mcpCommand(), captures{a}.captureCommand(), captures{a}.replayCommand(), ledgerVerbs{a}.command(),

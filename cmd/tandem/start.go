@@ -8,9 +8,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"tandem/cmd/tandem/service"
 	"tandem/node"
 )
 
@@ -34,33 +34,33 @@ over; all the while it gets its notifications. A second SIGTERM ends it at once.
 Started again, it takes new calls again, unless an operator has drained it.`,
 		Example: "  tandem start --config /etc/tandem/tandem.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(f.file, a.environ, f.sets)
-			if err != nil {
-				return err
-			}
-			reread := func() (node.Config, error) {
-				fresh, err := loadConfig(f.file, a.environ, f.sets)
-				if err != nil {
-					return node.Config{}, err
+			return service.Run(cmd.Context(), func(ctx context.Context, super service.Controls) error {
+				reread := func() (node.Config, error) {
+					fresh, err := loadConfig(f.file, a.environ, f.sets)
+					if err != nil {
+						return node.Config{}, err
+					}
+					return fresh.Config, nil
 				}
-				return fresh.Config, nil
-			}
-			return a.start(cmd.Context(), cfg.Config, reread)
+				cfg, err := reread()
+				if err != nil {
+					return err
+				}
+				cfg.LogTo = super.Log
+				return a.start(ctx, cfg, reread, super)
+			})
 		},
 	}
 	f.register(c)
 	return c
 }
 
-// start runs the node until SIGTERM, SIGINT or a fault that ends it. SIGHUP
-// puts what reread gives in force.
-func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Config, error)) error {
+// start runs the node until SIGTERM, SIGINT, its supervisor or a fault ends it. What asks
+// for a reload puts in force what reread gives.
+func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Config, error), super service.Controls) error {
 	ends := make(chan os.Signal, 2)
 	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(ends)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	fatal := make(chan error, 1)
 	cfg.Version = softwareVersion()
 	cfg.Reread = reread
@@ -74,18 +74,23 @@ func (a *app) start(ctx context.Context, cfg node.Config, reread func() (node.Co
 	if err != nil {
 		return fmt.Errorf("starting node %s: %w", cfg.Node.ID, err)
 	}
-	notify(n, daemon.SdNotifyReady)
+	super.Ready()
+	watched, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
+	go super.Alive(watched, n.Alive)
 	for {
 		select {
-		case <-hup:
+		case <-super.Reload:
 			_, _ = n.Reread() // the node's log says what was wrong
 		case err := <-fatal:
 			// Whatever made the node give up may also hang its stop: leave at once,
 			// the supervisor starts it again.
 			return fmt.Errorf("node %s cannot go on: %w", cfg.Node.ID, err)
 		case <-ctx.Done():
+			super.Stopping()
 			return windDown(n, cfg, ends, fatal)
 		case <-ends:
+			super.Stopping()
 			return windDown(n, cfg, ends, fatal)
 		}
 	}
@@ -97,7 +102,6 @@ const hurry = 3 * time.Second
 // windDown drains the node and stops it. A second signal ends the drain and cuts
 // the stop short; a third one kills the process, as signals do.
 func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan error) error {
-	notify(n, daemon.SdNotifyStopping)
 	drain, enough := context.WithCancel(context.Background())
 	defer enough()
 	drained := make(chan struct{})
@@ -120,11 +124,4 @@ func windDown(n *node.Node, cfg node.Config, ends <-chan os.Signal, fatal <-chan
 	stop, done := context.WithTimeout(context.Background(), limit)
 	defer done()
 	return n.Stop(stop)
-}
-
-// notify tells systemd; without systemd it does nothing.
-func notify(n *node.Node, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.Log().Warn("telling systemd", "state", state, "err", err)
-	}
 }

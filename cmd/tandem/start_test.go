@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/cmd/tandem/service"
 	"tandem/node"
 )
 
@@ -94,7 +95,11 @@ func TestF48_ReloadBySignalAndByCommand(t *testing.T) {
 	defer cancel()
 	over := make(chan error, 1)
 	a := &app{out: io.Discard, err: io.Discard}
-	up := log.await(t, "the node is up", func() { go func() { over <- a.start(ctx, cfg, load) }() })
+	up := log.await(t, "the node is up", func() {
+		go func() {
+			over <- service.Run(ctx, func(ctx context.Context, c service.Controls) error { return a.start(ctx, cfg, load, c) })
+		}()
+	})
 	admin := regexp.MustCompile(`"admin":"([^"]+)"`).FindStringSubmatch(up)[1]
 
 	write(file, "odd: 1\n"+startedYAML)
