@@ -19,6 +19,7 @@ import (
 	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
+	"tandem/graph/credential"
 	"tandem/ownership"
 	"tandem/spelling"
 	"tandem/store"
@@ -43,8 +44,8 @@ func (c Config) checkRooms() error {
 		if c.Bot == nil {
 			say(at+".bot", a.httpBot(nil).Check())
 		}
-		if a.Graph.TokenURL != "" {
-			say(at+".graph", a.graphConfig().Check())
+		if a.Graph.acts() {
+			say(at+".graph", c.graphConfig(a).Check())
 		}
 	}
 	dispatcher, err := c.botConfig()
@@ -121,10 +122,13 @@ func (a App) httpBot(secret func() string) bot.HTTPConfig {
 	return bot.HTTPConfig{URL: a.Bot.URL, HealthURL: a.Bot.HealthURL, Secret: secret}
 }
 
-func (a App) graphConfig() graph.Config {
+func (c Config) graphConfig(a App) graph.Config {
+	g := a.Graph
 	return graph.Config{
-		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: cmp.Or(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
+		BaseURL: g.BaseURL, TokenURL: g.TokenURL, Scope: g.Scope, ClientID: cmp.Or(g.ClientID, a.ID),
+		ClientSecretFile: g.ClientSecretFile, ClientSecret: g.ClientSecret,
+		Certificate: credential.Certificate(g.Certificate), TokenFile: g.WorkloadIdentity.TokenFile,
+		ManagedIdentity: g.ManagedIdentity, MetadataURL: c.Azure.MetadataURL,
 	}
 }
 
