@@ -142,12 +142,20 @@ func (c Config) checkAuth(p *problems) {
 	for i, f := range c.Auth.Profiles {
 		at := fmt.Sprintf("auth.profiles[%d]", i)
 		p.spelled(at+".name", spelling.Name(f.Name))
-		p.when(len(f.openIDs()) == 0, "%s.openid_url is empty: where is the issuer's OpenID configuration?", at)
-		for _, u := range f.openIDs() {
-			p.outbound(at+".openid_url", spelling.URL, u)
+		checkPair(p, at, Pair{f.OpenIDURL, f.OpenIDs, f.Issuers})
+		for j, pair := range f.Also {
+			checkPair(p, fmt.Sprintf("%s.also[%d]", at, j), pair)
 		}
-		p.when(len(f.Issuers) == 0 || slices.Contains(f.Issuers, ""), "%s.issuers is empty, or holds an empty one: which iss may its tokens carry?", at)
 	}
+}
+
+func checkPair(p *problems, at string, f Pair) {
+	all := openIDs(f.OpenIDURL, f.OpenIDs)
+	p.when(len(all) == 0, "%s.openid_url is empty: where is the issuer's OpenID configuration?", at)
+	for _, u := range all {
+		p.outbound(at+".openid_url", spelling.URL, u)
+	}
+	p.when(len(f.Issuers) == 0 || slices.Contains(f.Issuers, ""), "%s.issuers is empty, or holds an empty one: which iss may its tokens carry?", at)
 }
 
 func checkApp(p *problems, i int, a App, c Config) {

@@ -110,6 +110,10 @@ var faults = []fault{
 	{"a profile without address", func(c *Config) { c.Auth.Profiles[0].OpenIDURL = "" }, "auth.profiles[0].openid_url is empty"},
 	{"a plain issuer", func(c *Config) { c.Auth.Profiles[0].OpenIDs = []string{"http://login.example.com"} }, "auth.profiles[0].openid_url is not https"},
 	{"a profile without issuers", func(c *Config) { c.Auth.Profiles[0].Issuers = nil }, "auth.profiles[0].issuers is empty"},
+	{"keys of no issuer", func(c *Config) { c.Auth.Profiles[0].Also = []Pair{{OpenIDURL: "https://login.example.com/2"}} }, "auth.profiles[0].also[0].issuers is empty"},
+	{"Entra without callers", func(c *Config) {
+		c.Auth.Profiles[0].Issuers = []string{"https://login.microsoftonline.com/" + testTenant + "/v2.0"}
+	}, `auth: reading token profile "own": its tokens are Microsoft Entra's`},
 	{"no apps", func(c *Config) { c.Apps = nil }, "apps is empty"},
 	{"an app id in capitals", func(c *Config) { c.Apps[0].ID = strings.ToUpper(testApp) }, "apps[0].id is"},
 	{"a tenant's name", func(c *Config) { c.Apps[0].Tenants = []string{"contoso.com"} }, `apps[0].tenants[0] is "contoso.com"`},

@@ -166,7 +166,16 @@ type Profile struct {
 	OpenIDURL string   `yaml:"openid_url"` // more of them: openid_urls
 	OpenIDs   []string `yaml:"openid_urls"`
 	Issuers   []string `yaml:"issuers"`
+	Also      []Pair   `yaml:"also"`      // issuers with keys of their own
+	Callers   []string `yaml:"callers"`   // azp or appid of the applications that may call; Microsoft Entra's tokens need it
 	Audiences []string `yaml:"audiences"` // more spellings of an app's id that are taken as audience, with {app} for the id
+}
+
+// Pair is issuers whose tokens are verified with the keys of these addresses only.
+type Pair struct {
+	OpenIDURL string   `yaml:"openid_url"` // more of them: openid_urls
+	OpenIDs   []string `yaml:"openid_urls"`
+	Issuers   []string `yaml:"issuers"`
 }
 
 // App is one bot registration.

@@ -75,7 +75,11 @@ func (c Config) stamp() store.Stamp {
 func (c Config) tokenConfig() (token.Config, []token.App) {
 	cfg := token.Config{ClockSkew: c.Auth.ClockSkew, Logger: c.Logger, Metrics: c.metrics(), Now: c.Now}
 	for _, p := range c.Auth.Profiles {
-		cfg.Profiles = append(cfg.Profiles, token.Profile{Name: p.Name, OpenIDURL: p.openIDs(), Issuers: p.Issuers, Audiences: p.Audiences})
+		own := token.Profile{Name: p.Name, OpenIDURL: openIDs(p.OpenIDURL, p.OpenIDs), Issuers: p.Issuers, Audiences: p.Audiences, Callers: p.Callers}
+		for _, pair := range p.Also {
+			own.Also = append(own.Also, token.Pair{OpenIDURL: openIDs(pair.OpenIDURL, pair.OpenIDs), Issuers: pair.Issuers})
+		}
+		cfg.Profiles = append(cfg.Profiles, own)
 	}
 	apps := make([]token.App, len(c.Apps))
 	for i, a := range c.Apps {
@@ -84,12 +88,12 @@ func (c Config) tokenConfig() (token.Config, []token.App) {
 	return cfg, apps
 }
 
-// openIDs are all addresses of a profile's metadata.
-func (p Profile) openIDs() []string {
-	if p.OpenIDURL == "" {
-		return p.OpenIDs
+// openIDs are all addresses of metadata.
+func openIDs(first string, more []string) []string {
+	if first == "" {
+		return more
 	}
-	return append([]string{p.OpenIDURL}, p.OpenIDs...)
+	return append([]string{first}, more...)
 }
 
 // botConfig is what the dispatcher is told, but for its apps' Bot and Graph.
