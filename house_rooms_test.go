@@ -31,11 +31,12 @@ var rooms = map[string]roomRule{
 
 	"ownership": {floor: 1, may: []string{"spelling"}},
 	"token":     {floor: 1, may: []string{"spelling"}},
-	"graph":     {floor: 1, may: []string{"spelling"}},
+	"azure":     {floor: 1, tests: []string{"graphsim"}},
 	"addrlimit": {floor: 1},
 	"forecast":  {floor: 1},
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
+	"graph":     {floor: 2, may: []string{"spelling", "azure"}, tests: []string{"graphsim"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ledger", "ownership"}},
 	"trail":     {floor: 2, may: []string{"ownership"}},
@@ -74,7 +75,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "pulse", "rulebook", "store",
+		may: []string{"spelling", "admin", "admin/api", "azure", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "pulse", "rulebook", "store",
 			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

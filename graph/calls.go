@@ -14,17 +14,25 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/azure"
+	"tandem/graph/credential"
 	"tandem/spelling"
 )
 
 // Config says how one app reaches Graph's calls API. Both addresses come from
 // the configuration only, never from a notification.
 type Config struct {
-	BaseURL          string            // such as https://graph.microsoft.com/v1.0; http only on loopback
-	TokenURL         string            // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
-	ClientID         string            // the app's id at the token endpoint
-	ClientSecretFile string            // read at every token fetch, so a rotated secret needs no restart
-	ClientSecret     string            // of the environment; it goes before the file
+	BaseURL  string // such as https://graph.microsoft.com/v1.0; http only on loopback
+	TokenURL string // OAuth 2.0 token endpoint of the app's tenant; http only on loopback
+	ClientID string // the app's id at the token endpoint
+	// How the app proves there who it is: exactly one of the following, see package
+	// credential. Files are read at every token fetch, so what is rotated needs no restart.
+	ClientSecretFile string
+	ClientSecret     string // of the environment; it goes before the file
+	Certificate      credential.Certificate
+	TokenFile        string            // workload identity federation
+	ManagedIdentity  string            // system or user; there is no TokenURL then
+	MetadataURL      string            // of the machine, for a managed identity; empty: Azure's
 	Scope            string            // empty: the origin of BaseURL + "/.default"
 	AttemptTimeout   time.Duration     // of one HTTP attempt; zero: 4 s
 	Transport        http.RoundTripper // nil: one of its own
@@ -33,6 +41,8 @@ type Config struct {
 	Now     func() time.Time      // for the life of tokens; nil: time.Now
 	Logger  *slog.Logger          // nil: discard
 	Metrics prometheus.Registerer // nil: none
+
+	metadata http.RoundTripper // nil but in tests: of the requests to the machine
 }
 
 // Permit says on whose authority an action is taken. The zero Permit always
@@ -84,19 +94,21 @@ type Calls struct {
 	count   *actionMetrics
 }
 
-// Check says why NewCalls would refuse the addresses and the id. The secret is read
-// by Secret.
+// Check says why NewCalls would refuse the addresses, the id and how the app proves who
+// it is. The files are read by Credential().CheckFiles.
 func (c Config) Check() error {
 	if _, err := spelling.BaseURL(c.BaseURL); err != nil {
 		return fmt.Errorf("reading Graph's addresses: base_url %w", err)
 	}
-	if _, err := spelling.BaseURL(c.TokenURL); err != nil {
-		return fmt.Errorf("reading Graph's addresses: token_url %w", err)
+	return c.Credential().Check()
+}
+
+// Credential is how the app proves who it is.
+func (c Config) Credential() credential.Config {
+	return credential.Config{
+		TokenURL: c.TokenURL, ClientID: c.ClientID, Secret: c.ClientSecret, SecretFile: c.ClientSecretFile,
+		Certificate: c.Certificate, TokenFile: c.TokenFile, ManagedIdentity: c.ManagedIdentity, MetadataURL: c.MetadataURL, Logger: c.Logger,
 	}
-	if c.ClientID == "" {
-		return errors.New("reading Graph's client_id: it is empty")
-	}
-	return nil
 }
 
 // NewCalls checks the configuration; it does not speak to the network.
@@ -119,7 +131,8 @@ func NewCalls(c Config) (*Calls, error) {
 	if c.Wrap != nil {
 		c.Transport = c.Wrap(c.Transport)
 	}
-	if _, err := c.Secret(c.Logger); err != nil {
+	prover, err := credential.NewProver(c.Credential())
+	if err != nil {
 		return nil, err
 	}
 	count, err := newActionMetrics(c.Metrics)
@@ -137,7 +150,7 @@ func NewCalls(c Config) (*Calls, error) {
 		base:    strings.TrimSuffix(base.String(), "/"),
 		attempt: c.AttemptTimeout,
 		client:  client,
-		tokens:  &tokens{conf: c, client: client, base: life, stop: stop},
+		tokens:  &tokens{conf: c, prover: prover, machine: azure.New(c.MetadataURL, c.metadata), client: client, base: life, stop: stop},
 		log:     c.Logger,
 		count:   count,
 	}, nil
@@ -148,6 +161,7 @@ func (c *Calls) Close() {
 	c.tokens.stop()
 	c.tokens.wg.Wait()
 	c.client.CloseIdleConnections()
+	c.tokens.machine.Close()
 }
 
 // Answer accepts the call (POST …/answer, 202). Two answers of one call with

@@ -146,7 +146,7 @@ func TestSecretFileMustHoldASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := secretFile(t, 0o600)
-	if err := os.WriteFile(large, []byte(strings.Repeat("x", maxSecret+1)), 0o600); err != nil {
+	if err := os.WriteFile(large, []byte(strings.Repeat("x", (4<<10)+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"", empty + "-missing", empty, large} {

@@ -1,19 +1,20 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"tandem/azure"
+	"tandem/graph/credential"
 )
 
 const (
@@ -21,7 +22,6 @@ const (
 	fetchTime    = 10 * time.Second // of one token fetch
 	fetchPause   = 500 * time.Millisecond
 	unstatedLife = 5 * time.Minute // of a token without expires_in
-	maxSecret    = 4 << 10         // bytes of a secret file
 )
 
 var errTokenRefused = errors.New("the token endpoint refused the app's credentials")
@@ -30,11 +30,13 @@ var errTokenRefused = errors.New("the token endpoint refused the app's credentia
 // life if that is shorter), by one fetch at a time, and used to its very end
 // while the endpoint is down or slow.
 type tokens struct {
-	conf   Config
-	client *http.Client
-	base   context.Context
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	conf    Config
+	prover  *credential.Prover
+	machine *azure.Metadata // where it has a managed identity
+	client  *http.Client
+	base    context.Context
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 
 	mu       sync.Mutex
 	token    string
@@ -110,46 +112,76 @@ func (t *tokens) start() {
 			t.conf.Logger.Warn("no access token for Graph", "client_id", t.conf.ClientID, "err", err)
 			return
 		}
-		life := unstatedLife
-		if !token.Expiry.IsZero() {
-			life = time.Until(token.Expiry) // the library added expires_in to its own clock
-		}
-		f.token, t.token = token.AccessToken, token.AccessToken
+		life := cmp.Or(token.life, unstatedLife)
+		f.token, t.token = token.value, token.value
 		t.expires = now.Add(life)
 		t.renewAt = t.expires.Add(-min(earlyRenewal, life/2))
 	})
 }
 
-func (t *tokens) fetch() (*oauth2.Token, error) {
-	secret, err := t.conf.Secret(nil)
+// fetched is an access token as it was handed out.
+type fetched struct {
+	value string
+	life  time.Duration // from now; 0: it was not told
+}
+
+func (t *tokens) fetch() (fetched, error) {
+	if t.prover.Kind() == credential.ByManagedIdentity {
+		return t.fetchManaged()
+	}
+	proof, err := t.prover.Proof(t.conf.Now())
 	if err != nil {
-		return nil, err
+		return fetched{}, err
 	}
 	ctx, cancel := context.WithTimeout(t.base, fetchTime)
 	defer cancel()
 	conf := clientcredentials.Config{
-		ClientID: t.conf.ClientID, ClientSecret: secret, TokenURL: t.conf.TokenURL,
-		Scopes: []string{t.conf.Scope},
+		ClientID: t.conf.ClientID, ClientSecret: proof.Secret, EndpointParams: proof.Form,
+		TokenURL: t.conf.TokenURL, Scopes: []string{t.conf.Scope},
 		// Not detected by trial: that would show the secret twice.
 		AuthStyle: oauth2.AuthStyleInParams,
 	}
 	token, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
 	if err == nil {
-		return token, nil
+		f := fetched{value: token.AccessToken}
+		if !token.Expiry.IsZero() {
+			f.life = time.Until(token.Expiry) // the library added expires_in to its own clock
+		}
+		return f, nil
 	}
 	// The library's error repeats the endpoint's body, which may echo the secret.
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("fetching an access token: no response within %v", fetchTime)
+			return fetched{}, fmt.Errorf("fetching an access token: no response within %v", fetchTime)
 		}
-		return nil, fmt.Errorf("fetching an access token: %w", networkCause(err))
+		return fetched{}, fmt.Errorf("fetching an access token: %w", networkCause(err))
 	}
 	status := refused.Response.StatusCode
 	if errors.Is(kindOf(status), ErrRetryable) {
-		return nil, fmt.Errorf("fetching an access token: the endpoint answered %d", status)
+		return fetched{}, fmt.Errorf("fetching an access token: the endpoint answered %d", status)
 	}
-	return nil, fmt.Errorf("%w (status %d %s)", errTokenRefused, status, plainCode(refused.ErrorCode, secret))
+	code := refused.ErrorCode
+	if proof.Shows(code) {
+		code = ""
+	}
+	return fetched{}, fmt.Errorf("%w (%s, status %d %s)", errTokenRefused, t.prover.Kind(), status, plainCode(code, ""))
+}
+
+// fetchManaged asks the machine, which has its own patience: its service may be away for
+// a minute.
+func (t *tokens) fetchManaged() (fetched, error) {
+	ctx, cancel := context.WithTimeout(t.base, azure.TokenPatience)
+	defer cancel()
+	id := ""
+	if t.conf.ManagedIdentity == credential.UserAssigned {
+		id = t.conf.ClientID
+	}
+	token, err := t.machine.Token(ctx, strings.TrimSuffix(t.conf.Scope, "/.default"), id)
+	if err != nil && azure.Refused(err) {
+		err = fmt.Errorf("%w (%s): %w", errTokenRefused, credential.ByManagedIdentity, err)
+	}
+	return fetched{token.Value, token.Life}, err
 }
 
 // networkCause keeps network errors and replaces every other text.
@@ -158,30 +190,4 @@ func networkCause(err error) error {
 		return bare
 	}
 	return errors.New("the endpoint's answer could not be read")
-}
-
-// Secret reads the client secret that holds now. With a logger it warns of a file that
-// others may read.
-func (c Config) Secret(warn *slog.Logger) (string, error) {
-	if c.ClientSecret != "" {
-		return c.ClientSecret, nil
-	}
-	file := c.ClientSecretFile
-	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("reading Graph's client_secret_file: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && warn != nil && info.Mode().Perm()&0o004 != 0 {
-		warn.Warn("every user of this machine may read Graph's client secret; chmod 600 it", "file", file)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return "", fmt.Errorf("reading Graph's client_secret_file: %w", err)
-	}
-	secret := strings.TrimSpace(string(b))
-	if secret == "" || len(b) > maxSecret {
-		return "", fmt.Errorf("reading Graph's client_secret_file %s: it is empty or larger than %d bytes", file, maxSecret)
-	}
-	return secret, nil
 }

@@ -13,21 +13,22 @@ import (
 // Cloud is a running calling cloud. Its methods may be used by several
 // goroutines.
 type Cloud struct {
-	cfg      Config
-	base     string // of its own endpoints
-	ctx      context.Context
-	cancel   context.CancelFunc
-	server   *http.Server
-	client   *http.Client
-	dice     *dice
-	keys     *keyRing
-	faults   *faults
-	bearers  *bearers
-	places   *places
-	ledger   *ledger
-	watchers watchers
-	tasks    tasks
-	trial    *trial // nil: the sample bot plays
+	cfg        Config
+	base       string // of its own endpoints
+	ctx        context.Context
+	cancel     context.CancelFunc
+	server     *http.Server
+	client     *http.Client
+	dice       *dice
+	keys       *keyRing
+	faults     *faults
+	bearers    *bearers
+	registered registrations
+	places     *places
+	ledger     *ledger
+	watchers   watchers
+	tasks      tasks
+	trial      *trial // nil: the sample bot plays
 
 	botsMu sync.Mutex
 	bots   map[string]*Bot
@@ -70,6 +71,10 @@ func Start(ctx context.Context, cfg Config) (*Cloud, error) {
 		places:  &places{},
 		ledger:  newLedger(),
 		bots:    map[string]*Bot{},
+	}
+	c.registered.apps, c.registered.jtis = map[string]App{}, map[string]bool{}
+	for _, app := range cfg.Apps {
+		c.registered.apps[app.ClientID] = app
 	}
 	if cfg.Journeys {
 		c.ledger.journeys = map[string]*Journey{}

@@ -24,6 +24,7 @@ type App struct {
 	Tenants      []string // GUIDs of the tenants whose users call it; empty: three made-up ones
 	ClientID     string   // for the token endpoint; empty: ID
 	ClientSecret string   // empty: "secret"
+	Proofs       Proofs   // what else it may show there
 	Pinned       bool     // its media are at the bot: only such calls can be rejoined
 }
 

@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -61,6 +62,13 @@ func (b *bearers) issue(app App, token string, life time.Duration) {
 	b.app[token] = bearer{app, time.Now().Add(life)}
 }
 
+// withdraw ends the bearers of an app.
+func (b *bearers) withdraw(app string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.app, func(_ string, t bearer) bool { return t.app.ID == app })
+}
+
 // own returns the bearer with which the sample bots act for an app.
 func (b *bearers) own(app App) string {
 	token := "bot-of-" + app.ID
@@ -80,7 +88,7 @@ func (b *bearers) known(header string) (App, bool) {
 }
 
 // serveToken is the client credentials grant (RFC 6749 4.4); the client may
-// authenticate by form or by Basic.
+// authenticate by form or by Basic, or by an assertion (RFC 7523 2.2).
 func (c *keyDoor) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if r.ParseForm() != nil || r.PostForm.Get("grant_type") != "client_credentials" {
@@ -91,15 +99,15 @@ func (c *keyDoor) serveToken(w http.ResponseWriter, r *http.Request) {
 	if !basic {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	for _, app := range c.cfg.Apps {
-		if app.ClientID == id && app.ClientSecret == secret {
-			token := "sim-" + c.dice.guid()
-			c.bearers.issue(app, token, time.Hour)
-			writeJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": token})
-			return
-		}
+	app, err := c.registered.prove(r.PostForm, id, secret, c.TokenURL())
+	if err != nil {
+		// As the real endpoint does, it tells more than a client may log.
+		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_description": err.Error() + ": " + secret + r.PostForm.Get("client_assertion")})
+		return
 	}
-	writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+	token := "sim-" + c.dice.guid()
+	c.bearers.issue(app, token, time.Hour)
+	writeJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -6,10 +6,12 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"tandem/graph/credential"
 	"tandem/ownership"
 	"tandem/policy"
 	"tandem/spelling"
@@ -45,6 +47,7 @@ func (c Config) checkKeys() error {
 	}
 	p.when(len(c.Apps) == 0, "apps is empty: name at least one bot registration, the audience of the cloud's tokens")
 	c.checkRegions(&p)
+	p.outbound("azure.metadata_url", spelling.MetadataURL, c.Azure.MetadataURL)
 	p.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(p...)
@@ -139,12 +142,20 @@ func (c Config) checkAuth(p *problems) {
 	for i, f := range c.Auth.Profiles {
 		at := fmt.Sprintf("auth.profiles[%d]", i)
 		p.spelled(at+".name", spelling.Name(f.Name))
-		p.when(len(f.openIDs()) == 0, "%s.openid_url is empty: where is the issuer's OpenID configuration?", at)
-		for _, u := range f.openIDs() {
-			p.outbound(at+".openid_url", spelling.URL, u)
+		checkPair(p, at, Pair{f.OpenIDURL, f.OpenIDs, f.Issuers})
+		for j, pair := range f.Also {
+			checkPair(p, fmt.Sprintf("%s.also[%d]", at, j), pair)
 		}
-		p.when(len(f.Issuers) == 0 || slices.Contains(f.Issuers, ""), "%s.issuers is empty, or holds an empty one: which iss may its tokens carry?", at)
 	}
+}
+
+func checkPair(p *problems, at string, f Pair) {
+	all := openIDs(f.OpenIDURL, f.OpenIDs)
+	p.when(len(all) == 0, "%s.openid_url is empty: where is the issuer's OpenID configuration?", at)
+	for _, u := range all {
+		p.outbound(at+".openid_url", spelling.URL, u)
+	}
+	p.when(len(f.Issuers) == 0 || slices.Contains(f.Issuers, ""), "%s.issuers is empty, or holds an empty one: which iss may its tokens carry?", at)
 }
 
 func checkApp(p *problems, i int, a App, c Config) {
@@ -171,13 +182,35 @@ func checkApp(p *problems, i int, a App, c Config) {
 	p.when(*a.Silence < 0 || *a.Silence > time.Hour, "%s.silence is %s: 0s to 1h, how long calls whose media are with the bot wait for a silent node", at, *a.Silence)
 	if a.Answer == "router" {
 		p.when(a.Hosting == "app", "%s: answer: router with hosting: app cannot work, only the bot's media library can make its answer; write answer: bot", at)
-		p.when(a.Graph.TokenURL == "", "%s.graph.token_url is empty: answer: router needs a token of its own to answer with", at)
-		p.when(a.Graph.ClientSecretFile == "" && a.Graph.ClientSecret == "", "%s.graph.client_secret_file is empty: answer: router needs the app's secret", at)
+		p.when(!a.Graph.acts(), "%s.graph.token_url is empty: answer: router needs a token of its own to answer with", at)
 		p.when(len(a.AnswerWith) == 0, "%s.answer_with is empty: answer: router needs acceptedModalities and mediaConfig", at)
 	}
-	p.outbound(at+".graph.base_url", spelling.BaseURL, a.Graph.BaseURL)
-	if a.Graph.TokenURL != "" {
-		p.outbound(at+".graph.token_url", spelling.BaseURL, a.Graph.TokenURL)
+	c.checkGraph(p, at+".graph", a)
+}
+
+// checkGraph checks how the router acts on calls of an app.
+func (c Config) checkGraph(p *problems, at string, a App) {
+	g := a.Graph
+	p.outbound(at+".base_url", spelling.BaseURL, g.BaseURL)
+	proof := c.graphConfig(a).Credential()
+	lacks := g.WorkloadIdentity.Environment && (g.TokenURL == "" || g.WorkloadIdentity.TokenFile == "")
+	if _, err := proof.Kind(); g.acts() && !lacks || len(proof.Ways()) > 1 {
+		p.when(err != nil, "%s %w", at, err)
+	}
+	if lacks {
+		missing := credential.ReadEnvironment(os.Getenv).Missing
+		p.when(true, "%s.workload_identity.environment is true, and this process has no %s in its environment: AKS sets them in pods with the label azure.workload.identity/use; elsewhere write token_url, client_id and token_file", at, strings.Join(missing, ", "))
+	}
+	if g.ManagedIdentity != "" {
+		p.oneOf(at+".managed_identity", g.ManagedIdentity, credential.SystemAssigned, credential.UserAssigned)
+		p.when(g.TokenURL != "", "%s.token_url stands beside managed_identity, whose tokens come from the machine: take it out", at)
+	}
+	if t := g.Certificate; t != (ClientCertificate{}) {
+		p.when(t.CertFile == "" || t.KeyFile == "", "%s.client_certificate needs cert_file and key_file together", at)
+		p.when(t.Algorithm != "" && t.Algorithm != "PS256" && t.Algorithm != "RS256", "%s.client_certificate.algorithm is %q: it is none of PS256, RS256", at, t.Algorithm)
+	}
+	if g.TokenURL != "" {
+		p.outbound(at+".token_url", spelling.BaseURL, g.TokenURL)
 	}
 }
 

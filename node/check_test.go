@@ -110,6 +110,10 @@ var faults = []fault{
 	{"a profile without address", func(c *Config) { c.Auth.Profiles[0].OpenIDURL = "" }, "auth.profiles[0].openid_url is empty"},
 	{"a plain issuer", func(c *Config) { c.Auth.Profiles[0].OpenIDs = []string{"http://login.example.com"} }, "auth.profiles[0].openid_url is not https"},
 	{"a profile without issuers", func(c *Config) { c.Auth.Profiles[0].Issuers = nil }, "auth.profiles[0].issuers is empty"},
+	{"keys of no issuer", func(c *Config) { c.Auth.Profiles[0].Also = []Pair{{OpenIDURL: "https://login.example.com/2"}} }, "auth.profiles[0].also[0].issuers is empty"},
+	{"Entra without callers", func(c *Config) {
+		c.Auth.Profiles[0].Issuers = []string{"https://login.microsoftonline.com/" + testTenant + "/v2.0"}
+	}, `auth: reading token profile "own": its tokens are Microsoft Entra's`},
 	{"no apps", func(c *Config) { c.Apps = nil }, "apps is empty"},
 	{"an app id in capitals", func(c *Config) { c.Apps[0].ID = strings.ToUpper(testApp) }, "apps[0].id is"},
 	{"a tenant's name", func(c *Config) { c.Apps[0].Tenants = []string{"contoso.com"} }, `apps[0].tenants[0] is "contoso.com"`},
@@ -122,7 +126,24 @@ var faults = []fault{
 	{"a bot slower than the cloud", func(c *Config) { c.Apps[0].Bot.Timeout = 20 * time.Second }, "apps[0].bot.timeout is 20s"},
 	{"the router answers for media in the bot", func(c *Config) { c.Apps[0].Hosting = "app" }, "apps[0]: answer: router with hosting: app cannot work"},
 	{"no token address", func(c *Config) { c.Apps[0].Graph.TokenURL = "" }, "apps[0].graph.token_url is empty"},
-	{"no secret", func(c *Config) { c.Apps[0].Graph.ClientSecretFile = "" }, "apps[0].graph.client_secret_file is empty"},
+	{"no secret", func(c *Config) { c.Apps[0].Graph.ClientSecretFile = "" }, "apps[0].graph proves by nothing who it is: give one of client_secret_file"},
+	{"a secret and a certificate", func(c *Config) { c.Apps[0].Graph.Certificate = ClientCertificate{CertFile: "c", KeyFile: "k"} }, "apps[0].graph proves in 2 ways who it is (client_secret_file, client_certificate)"},
+	{"half a client certificate", func(c *Config) {
+		c.Apps[0].Graph.ClientSecretFile, c.Apps[0].Graph.Certificate.CertFile = "", "c"
+	}, "apps[0].graph.client_certificate needs cert_file and key_file"},
+	{"an algorithm that is none", func(c *Config) {
+		c.Apps[0].Graph.ClientSecretFile, c.Apps[0].Graph.Certificate = "", ClientCertificate{"c", "k", "HS256"}
+	}, `apps[0].graph.client_certificate.algorithm is "HS256"`},
+	{"an identity that is none", func(c *Config) {
+		c.Apps[0].Graph.ClientSecretFile, c.Apps[0].Graph.TokenURL, c.Apps[0].Graph.ManagedIdentity = "", "", "mine"
+	}, `apps[0].graph.managed_identity is "mine"`},
+	{"a machine's identity at a token address", func(c *Config) {
+		c.Apps[0].Graph.ClientSecretFile, c.Apps[0].Graph.ManagedIdentity = "", "system"
+	}, "apps[0].graph.token_url stands beside managed_identity"},
+	{"an environment that is not AKS's", func(c *Config) {
+		c.Apps[0].Graph.ClientSecretFile, c.Apps[0].Graph.TokenURL, c.Apps[0].Graph.WorkloadIdentity.Environment = "", "", true
+	}, "apps[0].graph.workload_identity.environment is true, and this process has no AZURE_AUTHORITY_HOST"},
+	{"another machine's metadata", func(c *Config) { c.Azure.MetadataURL = "http://10.0.0.1" }, "azure.metadata_url is not https"},
 	{"nothing to answer with", func(c *Config) { c.Apps[0].AnswerWith = nil }, "apps[0].answer_with is empty"},
 	{"B112 a plain Graph", func(c *Config) { c.Apps[0].Graph.BaseURL = "http://graph.example.com" }, "apps[0].graph.base_url is"},
 	{"B112 a plain token address", func(c *Config) { c.Apps[0].Graph.TokenURL = "http://login.example.com" }, "apps[0].graph.token_url is"},

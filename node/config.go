@@ -13,8 +13,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/azure"
 	"tandem/bot"
 	"tandem/cluster/clocks"
+	"tandem/graph/credential"
 	"tandem/ownership"
 	"tandem/policy"
 )
@@ -38,6 +40,7 @@ type Config struct {
 	Pins           []Pin    `yaml:"pins"`    // operators' pins to a node, zone or version: the first match
 	// Tables that rules name, from a text to a region.
 	Tables policy.Tables `yaml:"tables"`
+	Azure  Azure         `yaml:"azure"`
 	Log    Log           `yaml:"log"`
 
 	// Bot, when set, takes the hand-overs in this process instead of the URLs of
@@ -174,7 +177,16 @@ type Profile struct {
 	OpenIDURL string   `yaml:"openid_url"` // more of them: openid_urls
 	OpenIDs   []string `yaml:"openid_urls"`
 	Issuers   []string `yaml:"issuers"`
+	Also      []Pair   `yaml:"also"`      // issuers with keys of their own
+	Callers   []string `yaml:"callers"`   // azp or appid of the applications that may call; Microsoft Entra's tokens need it
 	Audiences []string `yaml:"audiences"` // more spellings of an app's id that are taken as audience, with {app} for the id
+}
+
+// Pair is issuers whose tokens are verified with the keys of these addresses only.
+type Pair struct {
+	OpenIDURL string   `yaml:"openid_url"` // more of them: openid_urls
+	OpenIDs   []string `yaml:"openid_urls"`
+	Issuers   []string `yaml:"issuers"`
 }
 
 // App is one bot registration.
@@ -207,14 +219,39 @@ type AppBot struct {
 
 // AppGraph is how the router itself acts on calls of the app.
 type AppGraph struct {
-	BaseURL          string `yaml:"base_url"`
-	TokenURL         string `yaml:"token_url"`
-	ClientID         string `yaml:"client_id"`
-	ClientSecretFile string `yaml:"client_secret_file"`
-	Scope            string `yaml:"scope"`
+	BaseURL  string `yaml:"base_url"`
+	TokenURL string `yaml:"token_url"`
+	ClientID string `yaml:"client_id"`
+	Scope    string `yaml:"scope"`
+	// How the app proves at token_url who it is: exactly one of these.
+	ClientSecretFile string            `yaml:"client_secret_file"`
+	Certificate      ClientCertificate `yaml:"client_certificate"`
+	WorkloadIdentity WorkloadIdentity  `yaml:"workload_identity"`
+	ManagedIdentity  string            `yaml:"managed_identity"` // system or user (by client_id); without token_url
 	// ClientSecret is what a file may not hold itself: it comes by the environment
 	// and goes before ClientSecretFile.
 	ClientSecret string `yaml:"-"`
+}
+
+// ClientCertificate is what an app signs with at its token endpoint.
+type ClientCertificate struct {
+	CertFile  string `yaml:"cert_file"`
+	KeyFile   string `yaml:"key_file"`
+	Algorithm string `yaml:"algorithm"` // PS256, or RS256 for what is older; empty: PS256
+}
+
+// WorkloadIdentity is the token of another provider that stands in for a secret.
+type WorkloadIdentity struct {
+	TokenFile string `yaml:"token_file"`
+	// Environment takes what is left out of token_file, client_id and token_url from
+	// AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_ID, AZURE_AUTHORITY_HOST and AZURE_TENANT_ID,
+	// as AKS sets them.
+	Environment bool `yaml:"environment"`
+}
+
+// Azure says how the node speaks with the machine that it runs on, where that is one of Azure.
+type Azure struct {
+	MetadataURL string `yaml:"metadata_url"`
 }
 
 // Region is another region of the deployment.
@@ -267,6 +304,7 @@ func Defaults() Config {
 		Admin:  Admin{Listen: "127.0.0.1:8470", Connections: 512},
 		Auth:   Auth{ClockSkew: 5 * time.Minute},
 		Ledger: Ledger{KeepDays: 90, KeepEndedDays: 7},
+		Azure:  Azure{MetadataURL: azure.DefaultURL},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 }
@@ -286,7 +324,7 @@ func (a App) filled() App {
 	a.Profile = cmp.Or(a.Profile, "public")
 	a.Hosting = cmp.Or(a.Hosting, "app")
 	a.Answer = cmp.Or(a.Answer, "bot")
-	a.Graph.BaseURL = cmp.Or(a.Graph.BaseURL, "https://graph.microsoft.com/v1.0")
+	a.Graph = a.Graph.filled()
 	if a.Silence == nil {
 		silence := 30 * time.Second
 		a.Silence = &silence
@@ -295,4 +333,19 @@ func (a App) filled() App {
 		a.Bot.Timeout = 4 * time.Second
 	}
 	return a
+}
+
+func (g AppGraph) filled() AppGraph {
+	g.BaseURL = cmp.Or(g.BaseURL, "https://graph.microsoft.com/v1.0")
+	if g.WorkloadIdentity.Environment {
+		e := credential.ReadEnvironment(os.Getenv)
+		g.TokenURL, g.ClientID = cmp.Or(g.TokenURL, e.TokenURL), cmp.Or(g.ClientID, e.ClientID)
+		g.WorkloadIdentity.TokenFile = cmp.Or(g.WorkloadIdentity.TokenFile, e.TokenFile)
+	}
+	return g
+}
+
+// acts reports whether the router acts on calls of the app itself.
+func (g AppGraph) acts() bool {
+	return g.TokenURL != "" || g.ManagedIdentity != "" || g.WorkloadIdentity.Environment
 }

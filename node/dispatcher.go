@@ -104,10 +104,10 @@ func (n *Node) reach(app *bot.App, here bot.Bot, a App) error {
 		n.stops.add("bot connections", func() { over.Close() })
 		app.Bot = over
 	}
-	if a.Graph.TokenURL == "" {
+	if !a.Graph.acts() {
 		return nil // no credentials: the bot alone acts on its calls
 	}
-	cfg := a.graphConfig()
+	cfg := n.cfg.graphConfig(a)
 	cfg.Logger, cfg.Metrics, cfg.Wrap = n.log, n.cfg.Registry, n.watched("Graph")
 	calls, err := graph.NewCalls(cfg)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/graph"
+	"tandem/graph/credential"
 )
 
 // What has an end: certificates and authorities, and the tokens that apps act with.
@@ -64,7 +65,7 @@ func (n ends) endings() []ending {
 			all = append(all, ending{key, at})
 		}
 	}
-	return all
+	return append(all, n.cfg.proofEndings()...)
 }
 
 // ended names the first certificate that is over, of one key or of any.
@@ -95,10 +96,15 @@ func (n ends) outboundTrouble() error {
 
 // watchEndings takes changed certificates without a signal, and tells of ends.
 func (n ends) watchEndings(ctx context.Context) error {
+	proofs := proofMetrics{n.cfg}
 	if err := n.cfg.Registry.Register(endingMetrics{n}); err != nil {
 		return fmt.Errorf("registering the metrics of what ends: %w", err)
 	}
 	n.stops.add("metrics of what ends", func() { n.cfg.Registry.Unregister(endingMetrics{n}) })
+	if err := n.cfg.Registry.Register(&proofs); err != nil {
+		return fmt.Errorf("registering the metrics of what apps prove by who they are: %w", err)
+	}
+	n.stops.add("metrics of proofs", func() { n.cfg.Registry.Unregister(&proofs) })
 	w := n.newWatch()
 	n.stops.addRunning(ctx, "watch of certificates", func(ctx context.Context) {
 		tick := time.NewTicker(watchEvery)
@@ -228,5 +234,41 @@ func (m endingMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 		to <- prometheus.MustNewConstMetric(tokenEnds, prometheus.GaugeValue, at, o.app)
 		to <- prometheus.MustNewConstMetric(tokenFails, prometheus.GaugeValue, fails, o.app)
+	}
+}
+
+// proofEndings says when the certificates end by which apps prove who they are.
+func (c Config) proofEndings() (all []ending) {
+	for i, a := range c.Apps {
+		if s := c.graphConfig(a).Credential().Look(); s.Kind == credential.ByCertificate && !s.Ends.IsZero() {
+			all = append(all, ending{fmt.Sprintf("apps[%d].graph.client_certificate", i), s.Ends})
+		}
+	}
+	return all
+}
+
+var (
+	federatedEnds    = prometheus.NewDesc("tandem_federated_token_not_after", "When the token ends in the file of an app's workload identity, as Unix time; 0: it cannot be read.", []string{"app"}, nil)
+	federatedWritten = prometheus.NewDesc("tandem_federated_token_written_timestamp_seconds", "When the file of an app's workload identity was written last, as Unix time; 0: there is none.", []string{"app"}, nil)
+)
+
+// proofMetrics shows how the tokens of other providers stand, by which apps prove who
+// they are.
+type proofMetrics struct{ cfg Config }
+
+// Describe implements prometheus.Collector.
+func (m proofMetrics) Describe(to chan<- *prometheus.Desc) {
+	to <- federatedEnds
+	to <- federatedWritten
+}
+
+// Collect implements prometheus.Collector.
+func (m proofMetrics) Collect(to chan<- prometheus.Metric) {
+	for _, a := range m.cfg.Apps {
+		s := m.cfg.graphConfig(a).Credential().Look()
+		if s.Kind == credential.ByFederation {
+			to <- prometheus.MustNewConstMetric(federatedEnds, prometheus.GaugeValue, unix(s.Ends), a.ID)
+			to <- prometheus.MustNewConstMetric(federatedWritten, prometheus.GaugeValue, unix(s.Written), a.ID)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tandem/admin"
+	"tandem/graph/credential"
 	"tandem/webhook"
 )
 
@@ -31,6 +32,7 @@ func (c Config) CheckFiles(now time.Time) (notices []string, err error) {
 			notices = append(notices, text)
 		}
 	}
+	c.checkProofs(&p, func(proof credential.Config) error { return proof.Overdue(now) })
 	if t := c.Cluster.TLS; t != (PeerTLS{}) {
 		err := signed(t, now)
 		p.when(err != nil, "cluster.tls.cert_file does not hold with cluster.tls.ca_file: %w", err)
@@ -67,13 +69,23 @@ func (c Config) readFiles() error {
 			_, err := a.Bot.secret()
 			say(at+".bot.secret_file", err)
 		}
-		if a.Graph.TokenURL != "" {
-			_, err := a.graphConfig().Secret(nil)
-			say(at+".graph.client_secret_file", err)
-		}
 	}
+	c.checkProofs(&p, (credential.Config).CheckFiles)
 	say("regions", c.federationConfig().CheckFiles())
 	return errors.Join(p...)
+}
+
+// checkProofs reads what apps prove by who they are.
+func (c Config) checkProofs(p *problems, check func(credential.Config) error) {
+	for i, a := range c.Apps {
+		if !a.Graph.acts() {
+			continue
+		}
+		proof := c.graphConfig(a).Credential()
+		kind, _ := proof.Kind() // Check has told what is wrong with it
+		err := check(proof)
+		p.when(err != nil, "apps[%d].graph.%s: %w", i, kind, err)
+	}
 }
 
 // fileEndings says when the certificates in the files end.
@@ -87,7 +99,7 @@ func (c Config) fileEndings() []ending {
 			all = append(all, ending{f[0], cert.NotAfter})
 		}
 	}
-	return all
+	return append(all, c.proofEndings()...)
 }
 
 // covers reports why a door's certificate is not good for callers of a base URL.

@@ -109,6 +109,7 @@ func (c Config) restartFor(next Config) []string {
 		{"auth", c.Auth, next.Auth},
 		{"apps", c.Apps, next.Apps},
 		{"regions", c.Regions, next.Regions},
+		{"azure", c.Azure, next.Azure},
 	} {
 		if !reflect.DeepEqual(s.old, s.new) {
 			all = append(all, s.name)

@@ -19,6 +19,7 @@ import (
 	"tandem/cluster/transport"
 	"tandem/federation"
 	"tandem/graph"
+	"tandem/graph/credential"
 	"tandem/ownership"
 	"tandem/spelling"
 	"tandem/store"
@@ -43,8 +44,8 @@ func (c Config) checkRooms() error {
 		if c.Bot == nil {
 			say(at+".bot", a.httpBot(nil).Check())
 		}
-		if a.Graph.TokenURL != "" {
-			say(at+".graph", a.graphConfig().Check())
+		if a.Graph.acts() {
+			say(at+".graph", c.graphConfig(a).Check())
 		}
 	}
 	dispatcher, err := c.botConfig()
@@ -74,7 +75,11 @@ func (c Config) stamp() store.Stamp {
 func (c Config) tokenConfig() (token.Config, []token.App) {
 	cfg := token.Config{ClockSkew: c.Auth.ClockSkew, Logger: c.Logger, Metrics: c.metrics(), Now: c.Now}
 	for _, p := range c.Auth.Profiles {
-		cfg.Profiles = append(cfg.Profiles, token.Profile{Name: p.Name, OpenIDURL: p.openIDs(), Issuers: p.Issuers, Audiences: p.Audiences})
+		own := token.Profile{Name: p.Name, OpenIDURL: openIDs(p.OpenIDURL, p.OpenIDs), Issuers: p.Issuers, Audiences: p.Audiences, Callers: p.Callers}
+		for _, pair := range p.Also {
+			own.Also = append(own.Also, token.Pair{OpenIDURL: openIDs(pair.OpenIDURL, pair.OpenIDs), Issuers: pair.Issuers})
+		}
+		cfg.Profiles = append(cfg.Profiles, own)
 	}
 	apps := make([]token.App, len(c.Apps))
 	for i, a := range c.Apps {
@@ -83,12 +88,12 @@ func (c Config) tokenConfig() (token.Config, []token.App) {
 	return cfg, apps
 }
 
-// openIDs are all addresses of a profile's metadata.
-func (p Profile) openIDs() []string {
-	if p.OpenIDURL == "" {
-		return p.OpenIDs
+// openIDs are all addresses of metadata.
+func openIDs(first string, more []string) []string {
+	if first == "" {
+		return more
 	}
-	return append([]string{p.OpenIDURL}, p.OpenIDs...)
+	return append([]string{first}, more...)
 }
 
 // botConfig is what the dispatcher is told, but for its apps' Bot and Graph.
@@ -121,10 +126,13 @@ func (a App) httpBot(secret func() string) bot.HTTPConfig {
 	return bot.HTTPConfig{URL: a.Bot.URL, HealthURL: a.Bot.HealthURL, Secret: secret}
 }
 
-func (a App) graphConfig() graph.Config {
+func (c Config) graphConfig(a App) graph.Config {
+	g := a.Graph
 	return graph.Config{
-		BaseURL: a.Graph.BaseURL, TokenURL: a.Graph.TokenURL, Scope: a.Graph.Scope,
-		ClientID: cmp.Or(a.Graph.ClientID, a.ID), ClientSecretFile: a.Graph.ClientSecretFile, ClientSecret: a.Graph.ClientSecret,
+		BaseURL: g.BaseURL, TokenURL: g.TokenURL, Scope: g.Scope, ClientID: cmp.Or(g.ClientID, a.ID),
+		ClientSecretFile: g.ClientSecretFile, ClientSecret: g.ClientSecret,
+		Certificate: credential.Certificate(g.Certificate), TokenFile: g.WorkloadIdentity.TokenFile,
+		ManagedIdentity: g.ManagedIdentity, MetadataURL: c.Azure.MetadataURL,
 	}
 }
 

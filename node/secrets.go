@@ -64,7 +64,8 @@ func (c Config) looseSecrets() []string {
 		{"cluster.join_token_file", c.Cluster.JoinTokenFile},
 	}
 	for i, a := range c.Apps {
-		files = append(files, [2]string{fmt.Sprintf("apps[%d].graph.client_secret_file", i), a.Graph.ClientSecretFile})
+		at := fmt.Sprintf("apps[%d].graph.", i)
+		files = append(files, [2]string{at + "client_secret_file", a.Graph.ClientSecretFile}, [2]string{at + "client_certificate.key_file", a.Graph.Certificate.KeyFile})
 	}
 	for i, r := range c.Regions {
 		files = append(files, [2]string{fmt.Sprintf("regions[%d].admin_token_file", i), r.AdminTokenFile})

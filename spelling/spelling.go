@@ -146,6 +146,17 @@ func BaseURL(s string) (*url.URL, error) {
 	return u, err
 }
 
+// MetadataURL reads the base URL of a machine's metadata service: the link-local address
+// that it has on every machine of Azure, in plain http, or what BaseURL takes. The name
+// stands for nothing else: whoever may write another link-local address there could have a
+// token of the machine sent to whoever sits at it.
+func MetadataURL(s string) (*url.URL, error) {
+	if u, err := url.Parse(s); err == nil && *u == (url.URL{Scheme: "http", Host: "169.254.169.254"}) {
+		return u, nil
+	}
+	return BaseURL(s)
+}
+
 // MaxCallID is the longest id of a call, in bytes; real ones have 32 or 36.
 const MaxCallID = 128
 

@@ -120,7 +120,7 @@ func TestB52_B53_SameTokenAgain(t *testing.T) {
 
 // TestStatus pins the status of every code, and that every code has a text.
 func TestStatus(t *testing.T) {
-	other := map[Code]int{CodeTenantNotAllowed: 403, CodeKeysNotLoaded: 503, CodeKeysTooOld: 503, CodeKeysInDoubt: 503, CodeNoTurn: 503}
+	other := map[Code]int{CodeTenantNotAllowed: 403, CodeCallerNotAllowed: 403, CodeKeysNotLoaded: 503, CodeKeysTooOld: 503, CodeKeysInDoubt: 503, CodeNoTurn: 503}
 	for code, reason := range reasons {
 		r, status := refuse(code, "public"), 401
 		if s, ok := other[code]; ok {

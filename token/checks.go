@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -57,6 +58,7 @@ var checks = []check{
 	{name: "key", can: canFindKey, run: checkKey, show: showKey},
 	{name: "signature", can: hasKeys, run: checkSignature},
 	{name: "tenant", can: hasApp, run: checkTenant},
+	{name: "azp, appid", can: hasApp, run: checkCaller, show: showCaller},
 }
 
 func hasParts(j *judgement) bool   { return j.headPart != "" }
@@ -168,7 +170,7 @@ func checkAud(j *judgement) Code {
 }
 
 func checkIss(j *judgement) Code {
-	if !slices.Contains(j.app.profile.Issuers, j.claims.Iss.s) {
+	if len(j.app.profile.issuedBy(j.claims)) == 0 {
 		return CodeWrongIssuer
 	}
 	return ""
@@ -219,7 +221,7 @@ func checkTid(j *judgement) Code {
 }
 
 func checkKey(j *judgement) Code {
-	keys, code := j.app.profile.find(j.header.Kid.s, j.now)
+	keys, code := find(j.sources(), j.header.Kid.s, j.now)
 	j.keys = keys
 	return code
 }
@@ -250,4 +252,32 @@ func checkTenant(j *judgement) Code {
 		return CodeTenantNotAllowed
 	}
 	return ""
+}
+
+// checkCaller demands, where the profile lists callers, that the application which got the
+// token is one of them: azp in tokens of version 2, appid in those of version 1
+// (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+func checkCaller(j *judgement) Code {
+	list := j.app.profile.Callers
+	if len(list) == 0 {
+		return ""
+	}
+	named := 0
+	for _, id := range []text{j.claims.Azp, j.claims.AppID} {
+		if !id.set {
+			continue
+		}
+		if !slices.ContainsFunc(list, func(c string) bool { return strings.EqualFold(c, id.s) }) {
+			return CodeCallerNotAllowed
+		}
+		named++
+	}
+	if named == 0 {
+		return CodeCallerNotAllowed
+	}
+	return ""
+}
+
+func showCaller(j *judgement) string {
+	return cmp.Or(j.claims.Azp.s, j.claims.AppID.s)
 }

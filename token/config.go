@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +60,25 @@ type Profile struct {
 	// Audiences lists accepted aud values besides the app's own id, with {app}
 	// standing for that id: "api://{app}".
 	Audiences []string
+	// Also lists issuers with keys of their own, where a cloud has several services: a
+	// token of an issuer is verified with the keys of its pair only.
+	Also []Pair
+	// Callers, when set, lists the applications whose tokens are taken, by azp or appid.
+	// Tokens of Microsoft Entra need it: any application of the tenant may get one for any
+	// audience.
+	Callers []string
 }
+
+// Pair is issuers with the addresses of their keys. An issuer may hold {tenant} where
+// Entra writes the tenant's id: it counts with the token's own, of an app that lists its
+// tenants.
+type Pair struct {
+	OpenIDURL []string
+	Issuers   []string
+}
+
+// pairs are all of the profile's, the first one too.
+func (p Profile) pairs() []Pair { return append([]Pair{{p.OpenIDURL, p.Issuers}}, p.Also...) }
 
 // App is one bot registration whose calls this deployment takes.
 type App struct {
@@ -74,9 +93,10 @@ type App struct {
 // samples (microsoft-graph-comms-samples, AuthenticationProvider.cs).
 // gcc-high and dod: the metadata of the US Government clouds of the Bot
 // Framework. Users of GCC High report tokens whose issuer is that of the
-// public cloud with a trailing slash (microsoft-graph-comms-samples issue
-// 865), so its list has that form too. Where a cloud behaves otherwise, spell
-// the profile out in the configuration.
+// public cloud with a trailing slash, and whose key is not in the government's set
+// (microsoft-graph-comms-samples issue 865), so it takes the public cloud's pair too:
+// those issuers by those keys, and the government's by the government's. Where a cloud
+// behaves otherwise, spell the profile out in the configuration.
 func BuiltinProfiles() []Profile {
 	return []Profile{
 		{
@@ -90,7 +110,11 @@ func BuiltinProfiles() []Profile {
 				"https://apigcch.botframework.azure.us/v1/.well-known/OpenIdConfiguration",
 				"https://login.botframework.azure.us/v1/.well-known/openidconfiguration",
 			},
-			Issuers: []string{"https://api.botframework.us", "https://api.botframework.com", "https://api.botframework.com/"},
+			Issuers: []string{"https://api.botframework.us"},
+			Also: []Pair{{
+				OpenIDURL: []string{"https://api.aps.skype.com/v1/.well-known/OpenIdConfiguration"},
+				Issuers:   []string{"https://api.botframework.com", "https://api.botframework.com/"},
+			}},
 		},
 		{
 			Name:      "dod",
@@ -105,6 +129,11 @@ func (c Config) Check(apps []App) error {
 	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew {
 		return fmt.Errorf("reading the token settings: a clock skew of %s is below zero or longer than %s", c.ClockSkew, maxClockSkew)
 	}
+	for _, p := range c.Profiles { // also those that no app uses yet
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
 	owners := map[string]int{}
 	for i, a := range apps {
 		if err := a.check(); err != nil {
@@ -116,6 +145,9 @@ func (c Config) Check(apps []App) error {
 		}
 		if err := p.check(); err != nil {
 			return err
+		}
+		if p.perTenant() && len(a.Tenants) == 0 {
+			return fmt.Errorf("reading app %s: an issuer of its profile %q holds %s, so name the app's tenants", a.ID, p.Name, tenantMark)
 		}
 		for _, aud := range p.audiences(a.ID) {
 			if other, taken := owners[aud]; taken && other != i {
@@ -152,16 +184,14 @@ func (p Profile) check() error {
 	if p.Name == "" {
 		errs = append(errs, errors.New("it has no name"))
 	}
-	if len(p.OpenIDURL) == 0 {
-		errs = append(errs, errors.New("it has no openid_url"))
+	for _, pair := range p.pairs() {
+		errs = append(errs, pair.check()...)
 	}
-	for _, u := range p.OpenIDURL {
-		if _, err := spelling.URL(u); err != nil {
-			errs = append(errs, fmt.Errorf("its openid_url %w", err))
-		}
+	if slices.Contains(p.Callers, "") {
+		errs = append(errs, errors.New("it has an empty caller"))
 	}
-	if len(p.Issuers) == 0 || slices.Contains(p.Issuers, "") {
-		errs = append(errs, errors.New("it has no issuers, or an empty one"))
+	if p.ofEntra() && len(p.Callers) == 0 {
+		errs = append(errs, errors.New("its tokens are Microsoft Entra's, which any application of a tenant gets for any audience: list in callers the ids of those that may call"))
 	}
 	if slices.Contains(p.Audiences, "") {
 		errs = append(errs, errors.New("it has an empty audience"))
@@ -189,4 +219,44 @@ func (a App) check() error {
 		return fmt.Errorf("reading app %s: it has an empty tenant", a.ID)
 	}
 	return nil
+}
+
+// check says what is wrong with a pair.
+func (p Pair) check() (errs []error) {
+	if len(p.OpenIDURL) == 0 {
+		errs = append(errs, errors.New("it has no openid_url"))
+	}
+	for _, u := range p.OpenIDURL {
+		if _, err := spelling.URL(u); err != nil {
+			errs = append(errs, fmt.Errorf("its openid_url %w", err))
+		}
+	}
+	if len(p.Issuers) == 0 || slices.Contains(p.Issuers, "") {
+		errs = append(errs, errors.New("it has no issuers, or an empty one"))
+	}
+	return errs
+}
+
+// tenantMark stands for a tenant's id in an issuer.
+const tenantMark = "{tenant}"
+
+func (p Profile) perTenant() bool {
+	return slices.ContainsFunc(p.pairs(), func(q Pair) bool {
+		return slices.ContainsFunc(q.Issuers, func(i string) bool { return strings.Contains(i, tenantMark) })
+	})
+}
+
+// entraHosts issue the tokens of Microsoft Entra, in all of its clouds
+// (https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud;
+// sts.windows.net: those of version 1).
+var entraHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.windows.net", "sts.windows.net"}
+
+// ofEntra reports whether an issuer or its keys are Microsoft Entra's.
+func (p Profile) ofEntra() bool {
+	return slices.ContainsFunc(p.pairs(), func(q Pair) bool {
+		return slices.ContainsFunc(slices.Concat(q.Issuers, q.OpenIDURL), func(s string) bool {
+			u, err := url.Parse(strings.ReplaceAll(s, tenantMark, "tenant"))
+			return err == nil && slices.Contains(entraHosts, strings.ToLower(u.Hostname()))
+		})
+	})
 }

@@ -71,12 +71,15 @@ func TestB44_IssuersBelongToTheProfile(t *testing.T) {
 		cfg := c.config()
 		cfg.Now = k.Now
 		p.OpenIDURL = []string{cloudURL + metaPath} // the issuers are the subject here
+		for i := range p.Also {
+			p.Also[i].OpenIDURL = p.OpenIDURL
+		}
 		cfg.Profiles = []Profile{p}
 		v := ready(t, start(t, cfg, App{ID: ourApp, Profile: p.Name}))
 		for _, iss := range all {
 			t.Run("B44 "+p.Name+" "+iss, func(t *testing.T) {
 				code := CodeWrongIssuer
-				if slices.Contains(p.Issuers, iss) {
+				if slices.ContainsFunc(p.pairs(), func(q Pair) bool { return slices.Contains(q.Issuers, iss) }) {
 					code = good
 				}
 				want(t, v, mint(realHeader("a"), realClaims(k.Now()).with(obj{"iss": iss}), keyA()), code)

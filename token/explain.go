@@ -152,7 +152,7 @@ func (j *judgement) issuerHints() []string {
 	iss := j.claims.Iss.s
 	var list []string
 	for _, p := range append(BuiltinProfiles(), j.v.specs()...) {
-		if slices.Contains(p.Issuers, iss) && p.Name != j.profileName() {
+		if slices.ContainsFunc(p.pairs(), func(q Pair) bool { return slices.Contains(q.Issuers, iss) }) && p.Name != j.profileName() {
 			list = append(list, "profile "+p.Name+" lists this issuer, but the app uses profile "+j.profileName())
 		}
 	}
@@ -171,6 +171,8 @@ func (j *judgement) keyHints() []string {
 		for _, s := range p.sources {
 			set := s.set.Load()
 			switch {
+			case set != nil && len(set.keys[id]) > 0 && p == j.app.profile:
+				list = append(list, "the key is in the set of "+s.url+", which is not the one of the token's issuer")
 			case set == nil:
 				list = append(list, "profile "+p.Name+": "+s.url+" has not given any keys yet")
 			case len(set.keys[id]) > 0:

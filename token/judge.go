@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,13 +81,13 @@ func (v *Verifier) refused(c Code, profile string) (Claims, error) {
 // junk of others can put a new key off by a minute, but not have its tokens refused
 // for good.
 func (j *judgement) askForKey(ctx context.Context, code Code) Code {
-	id, p := j.header.Kid.s, j.app.profile
+	id, sources := j.header.Kid.s, j.sources()
 	if code != CodeUnknownKey {
 		id = "" // no set serves: of the key nothing is known
 	}
 	doubt := false
 	var rounds []<-chan struct{}
-	for _, s := range p.sources {
+	for _, s := range sources {
 		a := s.ask(id)
 		if a.round != nil && !a.absent {
 			rounds = append(rounds, a.round)
@@ -102,7 +103,7 @@ func (j *judgement) askForKey(ctx context.Context, code Code) Code {
 	if code != CodeUnknownKey {
 		return code
 	}
-	for _, s := range p.sources {
+	for _, s := range sources {
 		doubt = doubt || s.failing.Load()
 	}
 	if doubt {
@@ -141,11 +142,36 @@ func (v *Verifier) wait(ctx context.Context, rounds []<-chan struct{}) bool {
 	return true
 }
 
-// find looks a key id up in all sets of the profile.
-func (p *profile) find(id string, now time.Time) ([]*key, Code) {
+// sources are those whose keys may verify the token: of the pairs that list its issuer. Of
+// an issuer that is not taken Explain looks at all.
+func (j *judgement) sources() []*source {
+	if all := j.app.profile.issuedBy(j.claims); len(all) > 0 {
+		return all
+	}
+	return j.app.profile.sources
+}
+
+// issuedBy returns the sources of the pairs that take the token's issuer; none: it is not
+// taken.
+func (p *profile) issuedBy(c *claimSet) (all []*source) {
+	for _, pair := range p.of {
+		if slices.ContainsFunc(pair.issuers, func(i string) bool {
+			if !strings.Contains(i, tenantMark) {
+				return i == c.Iss.s
+			}
+			return c.Tid.s != "" && c.Tid.s != tenantMark && c.Iss.s == strings.ReplaceAll(i, tenantMark, c.Tid.s)
+		}) {
+			all = append(all, pair.sources...)
+		}
+	}
+	return all
+}
+
+// find looks a key id up in all sets of sources.
+func find(sources []*source, id string, now time.Time) ([]*key, Code) {
 	var found []*key
 	code := CodeKeysNotLoaded
-	for _, s := range p.sources {
+	for _, s := range sources {
 		set := s.set.Load()
 		switch {
 		case set == nil:

@@ -39,6 +39,9 @@ type claimSet struct {
 	Nbf instant  `json:"nbf"`
 	Iat instant  `json:"iat"` // absent in real tokens
 	Tid text     `json:"tid"`
+
+	Azp   text `json:"azp"`
+	AppID text `json:"appid"`
 }
 
 // isTokenText tells whether s has only the bytes of a compact JWS, RFC 7515 7.1.

@@ -92,7 +92,7 @@ func (v *Verifier) Status() []KeyStatus {
 
 // usable returns no code when the profile has at least one key set to judge by.
 func (p *profile) usable(now time.Time) Code {
-	if _, code := p.find("", now); code != CodeUnknownKey {
+	if _, code := find(p.sources, "", now); code != CodeUnknownKey {
 		return code
 	}
 	return ""

@@ -34,6 +34,7 @@ const (
 	CodeUnknownKey       Code = "unknown_key"        // the key set does not list the key
 	CodeBadSignature     Code = "bad_signature"      // signature does not match
 	CodeTenantNotAllowed Code = "tenant_not_allowed" // tid not on the app's list
+	CodeCallerNotAllowed Code = "caller_not_allowed" // azp or appid not on the profile's list
 	CodeKeysNotLoaded    Code = "keys_not_loaded"    // no key set has ever arrived
 	CodeKeysTooOld       Code = "keys_too_old"       // key endpoint down for longer than MaxKeyAge
 	CodeKeysInDoubt      Code = "keys_in_doubt"      // unknown key, and no fetch since the token came
@@ -86,6 +87,7 @@ var reasons = map[Code]string{
 	CodeUnknownKey:       "the token's key is not in the key set of the app's profile",
 	CodeBadSignature:     "the token's signature does not match",
 	CodeTenantNotAllowed: "the token's tenant is not on the app's list",
+	CodeCallerNotAllowed: "the application that got the token is not on the profile's list of callers",
 	CodeKeysNotLoaded:    "no key set has been loaded for the app's profile yet",
 	CodeKeysTooOld:       "the key set is older than 24 hours and its endpoint does not answer",
 	CodeKeysInDoubt:      "the token's key is unknown and the key set has not been fetched since the token came",
@@ -94,7 +96,7 @@ var reasons = map[Code]string{
 
 func (c Code) status() int {
 	switch c {
-	case CodeTenantNotAllowed:
+	case CodeTenantNotAllowed, CodeCallerNotAllowed:
 		return http.StatusForbidden
 	case CodeKeysNotLoaded, CodeKeysTooOld, CodeKeysInDoubt, CodeNoTurn:
 		return http.StatusServiceUnavailable

@@ -54,8 +54,15 @@ type app struct {
 // profile is a Profile made ready for checks.
 type profile struct {
 	Profile
-	sources  []*source
+	sources  []*source // of all pairs
+	of       []paired
 	accepted prometheus.Counter
+}
+
+// paired is a Pair made ready for checks.
+type paired struct {
+	issuers []string
+	sources []*source
 }
 
 // New makes a Verifier and starts to fetch the keys of the profiles that the
@@ -113,14 +120,19 @@ func (v *Verifier) useProfile(c Config, name string) (*profile, error) {
 	}
 	spec, _ := c.findProfile(name)
 	p := &profile{Profile: spec, accepted: v.metrics.verdicts.WithLabelValues(name, accepted)}
-	for _, u := range spec.OpenIDURL {
-		s, err := v.useSource(c, u)
-		if err != nil {
-			return nil, fmt.Errorf("reading token profile %q: %w", name, err)
+	for _, pair := range spec.pairs() {
+		these := paired{issuers: pair.Issuers}
+		for _, u := range pair.OpenIDURL {
+			s, err := v.useSource(c, u)
+			if err != nil {
+				return nil, fmt.Errorf("reading token profile %q: %w", name, err)
+			}
+			these.sources = append(these.sources, s)
+			if !slices.Contains(p.sources, s) {
+				p.sources = append(p.sources, s)
+			}
 		}
-		if !slices.Contains(p.sources, s) {
-			p.sources = append(p.sources, s)
-		}
+		p.of = append(p.of, these)
 	}
 	v.profiles = append(v.profiles, p)
 	return p, nil

@@ -91,7 +91,21 @@ func TestJudge(t *testing.T) {
 		}, Fail, "certificates", "ends in 20 hours"},
 		"certificate ended": {func(s *Seen) { s.Public[0].Ends = now.Add(-time.Hour) }, Fail, "certificates", "ended 1h0m0s ago"},
 		"no outbound token": {func(s *Seen) { s.Nodes[0].Metrics[`tandem_outbound_token_failing{app="a"}`] = 1 }, Fail, "outbound tokens", "app a gets no token"},
-		"no keys":           {func(s *Seen) { s.Nodes[0].Metrics[`tandem_token_keys{url="https://keys"}`] = 0 }, Fail, "keys", "no keys of https://keys"},
+		"no federated token": {func(s *Seen) {
+			s.Nodes[0].Metrics[`tandem_federated_token_written_timestamp_seconds{app="a"}`] = 0
+		}, Fail, "outbound tokens", "app a has no token file"},
+		"federated token ended": {func(s *Seen) {
+			s.Nodes[0].Metrics[`tandem_federated_token_written_timestamp_seconds{app="a"}`] = float64(now.Add(-time.Hour).Unix())
+			s.Nodes[0].Metrics[`tandem_federated_token_not_after{app="a"}`] = float64(now.Add(-time.Minute).Unix())
+		}, Fail, "outbound tokens", "ended 1m0s ago"},
+		"old token file": {func(s *Seen) {
+			s.Nodes[0].Metrics[`tandem_federated_token_written_timestamp_seconds{app="a"}`] = float64(now.Add(-48 * time.Hour).Unix())
+			s.Nodes[0].Metrics[`tandem_federated_token_not_after{app="a"}`] = float64(now.Add(time.Hour).Unix())
+		}, Warn, "outbound tokens", "written 48h0m0s ago"},
+		"client certificate": {func(s *Seen) {
+			s.Nodes[0].Metrics[`tandem_certificate_not_after{key="apps[0].graph.client_certificate"}`] = float64(now.Add(-time.Hour).Unix())
+		}, Fail, "certificates", "apps[0].graph.client_certificate ended"},
+		"no keys": {func(s *Seen) { s.Nodes[0].Metrics[`tandem_token_keys{url="https://keys"}`] = 0 }, Fail, "keys", "no keys of https://keys"},
 		"old keys": {func(s *Seen) {
 			s.Nodes[0].Metrics[`tandem_token_keys_loaded_timestamp_seconds{url="https://keys"}`] -= 172800
 		}, Warn, "keys", "49h0m0s old"},

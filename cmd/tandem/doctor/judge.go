@@ -47,6 +47,7 @@ const (
 	endsWarn  = 30 * 24 * time.Hour
 	endsFail  = 7 * 24 * time.Hour
 	keysOld   = 36 * time.Hour // the issuers' keys are fetched anew once a day at least
+	tokenOld  = 25 * time.Hour // projected tokens live a day at most, and are renewed before
 	fullWarn  = 90             // per cent of the capacity
 )
 
@@ -166,7 +167,7 @@ var hints = map[string]string{
 	"tokens":          "let the node reach auth.profiles[].openid_url",
 	"bot":             "see apps[].bot.health_url on the node's machine",
 	"certificate":     "replace the files of public.tls; the node takes them by itself",
-	"outbound tokens": "see apps[].graph: token_url, client_id, and the secret, which may have run out",
+	"outbound tokens": "see apps[].graph: token_url, client_id, and what the app proves by who it is: a secret or a certificate may have run out, a federated credential or a managed identity may not be set up; docs/identity.md",
 	"stopping":        "nothing: it drains to stop",
 }
 
@@ -268,10 +269,29 @@ func certificates(s Seen) (out []Finding) {
 
 func outbound(s Seen) (out []Finding) {
 	for _, n := range s.answered() {
+		out = append(out, federated(s.At, n)...)
 		for app, failing := range n.labelled("tandem_outbound_token_failing", "app") {
 			if failing > 0 {
 				out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "app " + app + " gets no token to act at Graph: its calls cannot be answered", Do: hints["outbound tokens"]})
 			}
+		}
+	}
+	return out
+}
+
+// federated judges the tokens of other providers by which apps prove who they are.
+func federated(at time.Time, n Node) (out []Finding) {
+	const do = "see what renews apps[].graph.workload_identity.token_file: in AKS the kubelet, by the pod's projected volume"
+	ends := n.labelled("tandem_federated_token_not_after", "app")
+	for app, written := range n.labelled("tandem_federated_token_written_timestamp_seconds", "app") {
+		age, left := at.Sub(time.Unix(int64(written), 0)), time.Unix(int64(ends[app]), 0).Sub(at)
+		switch {
+		case written == 0:
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: "app " + app + " has no token file to prove by who it is", Do: do})
+		case ends[app] > 0 && left <= 0:
+			out = append(out, Finding{Level: Fail, Where: string(n.ID), Text: fmt.Sprintf("the token in app %s's file ended %s ago", app, (-left).Round(time.Minute)), Do: do})
+		case age > tokenOld:
+			out = append(out, Finding{Level: Warn, Where: string(n.ID), Text: fmt.Sprintf("app %s's token file was written %s ago", app, age.Round(time.Hour)), Do: do})
 		}
 	}
 	return out
