@@ -22,7 +22,7 @@ import (
 
 // deployment and capacity are what every machine is provisioned with.
 const (
-	deployment = "machines-test"
+	deployment = "contoso-bots"
 	capacity   = 200
 )
 

@@ -224,14 +224,16 @@ func forget(t *testing.T, name string) {
 }
 
 // run returns what a command printed, on both streams.
-func run(c *exec.Cmd) (string, error) {
+func run(c *exec.Cmd) (string, error) { return runFor(c, patience) }
+
+func runFor(c *exec.Cmd, most time.Duration) (string, error) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
 	c.WaitDelay = time.Second
 	if err := c.Start(); err != nil {
 		return "", err
 	}
-	tooLong := time.AfterFunc(patience, func() { _ = c.Process.Kill() }) // it may just have ended
+	tooLong := time.AfterFunc(most, func() { _ = c.Process.Kill() }) // it may just have ended
 	defer tooLong.Stop()
 	err := c.Wait()
 	return out.String(), err

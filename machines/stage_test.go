@@ -65,8 +65,16 @@ func (s *stage) everywhere() (all []*machine) {
 	return all
 }
 
-// build makes the network, the calling cloud and the machines.
+// build makes the network, the calling cloud and the machines, each set up.
 func build(t *testing.T, l layout) *stage {
+	t.Helper()
+	s := cable(t, l)
+	s.provision()
+	return s
+}
+
+// cable makes the network, the calling cloud and the machines, with nothing on them.
+func cable(t *testing.T, l layout) *stage {
 	t.Helper()
 	s := &stage{layout: l, t: t, begun: time.Now(), net: newNetwork(t), desk: filepath.Join(t.TempDir(), "desk")}
 	var names strings.Builder
@@ -102,6 +110,13 @@ func build(t *testing.T, l layout) *stage {
 		Targets: s.targets(), Seed: uint64(time.Now().UnixNano()),
 	})
 	s.tell("the calling cloud serves %s", s.cloud.first.GraphURL)
+	return s
+}
+
+// provision sets all machines up.
+func (s *stage) provision() {
+	s.t.Helper()
+	binary := buildTandem(s.t)
 	for i, m := range s.machines {
 		more := []string{"--region-url", regionURL(m.region)}
 		for _, other := range s.regions {
@@ -123,7 +138,6 @@ func build(t *testing.T, l layout) *stage {
 		m.provision(binary, s.apps(m), more...)
 	}
 	s.tell("scripts/provision has set up all machines")
-	return s
 }
 
 // targets is what the names of the regions resolve to. GeoDNS soon keeps away
@@ -201,6 +215,12 @@ func (s *stage) form() {
 			}
 		}
 	}
+	s.ready()
+}
+
+// ready waits until all nodes may act as owner, and each region takes the others for well.
+func (s *stage) ready() {
+	s.t.Helper()
 	took := eventually(s.t, 30*time.Second, "nodes that may act as owner", func() string {
 		for _, m := range s.machines {
 			seen, err := m.inspect()
@@ -224,7 +244,7 @@ func (s *stage) form() {
 		}
 		return ""
 	})
-	s.tell("%d regions of %d nodes, joined by command; all ready after %s", len(s.regions), s.each, took.Round(time.Millisecond))
+	s.tell("%d regions of %d nodes, joined; all ready after %s", len(s.regions), s.each, took.Round(time.Millisecond))
 }
 
 // agree waits until the nodes of a region show one table (I7), and gives it.

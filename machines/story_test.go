@@ -17,10 +17,12 @@ import (
 // lateCall finds the call in the cloud's sentence about a late answer.
 var lateCall = regexp.MustCompile(`^call ([0-9a-z]+) \(.*\): (?:answered after|not answered)`)
 
-// TestTwoRegionsOnSixMachines is the main job where it is meant to run.
+// TestTwoRegionsOnSixMachines is the main job where it is meant to run, on machines that
+// were set up by the page that tells newcomers how.
 func TestTwoRegionsOnSixMachines(t *testing.T) {
-	s := build(t, twoRegions)
-	s.form()
+	s := cable(t, twoRegions)
+	s.follow("../docs/first-deployment.md")
+	s.ready()
 
 	s.tell("8 s of calls, 10 a second, from an unkind cloud")
 	s.cloud.tell(order{Run: 8 * time.Second, Rate: 10})
