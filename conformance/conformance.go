@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -132,7 +133,8 @@ func (c cases) judge(ctx context.Context, r Rule, t Target) Verdict {
 		v.Why = "it needs a secret"
 		return v
 	}
-	ids := map[string]string{}
+	ids, more := map[string]string{}, []string{}
+	defer func() { c.end(ctx, append(slices.Collect(maps.Values(ids)), more...), t) }()
 	var init, before = request{}, reply{}
 	for n, s := range r.Steps {
 		if s.Health && t.HealthURL == "" {
@@ -147,7 +149,9 @@ func (c cases) judge(ctx context.Context, r Rule, t Target) Verdict {
 		for i := range got {
 			one := init
 			if s.Copies > 0 {
-				one = c.request(s, map[string]string{}, t)
+				own := map[string]string{}
+				one = c.request(s, own, t)
+				more = append(more, own[s.Call])
 			}
 			all.Go(func() { got[i] = one.send(ctx, t.Client) })
 		}
@@ -162,6 +166,16 @@ func (c cases) judge(ctx context.Context, r Rule, t Target) Verdict {
 	}
 	v.Verdict = OK
 	return v
+}
+
+// end tells the bot of the end of a rule's calls, so that it is left as it was found.
+func (c cases) end(ctx context.Context, calls []string, t Target) {
+	var all sync.WaitGroup
+	for _, call := range calls {
+		over := c.request(step{Event: "update", Call: "it", Body: "terminated"}, map[string]string{"it": call}, t)
+		all.Go(func() { over.send(ctx, t.Client) })
+	}
+	all.Wait()
 }
 
 // request is one hand-over, as a router would write it, or a look at the bot's health.

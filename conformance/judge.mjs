@@ -103,11 +103,22 @@ function said(got) {
 }
 
 // judge puts one rule to the bot: { id, title, verdict: ok | failed | skipped, why, fix }.
-async function judge(rule, { url, healthURL, secret }) {
+async function judge(rule, target) {
+  const calls = [];
+  try {
+    return await steps(rule, target, calls);
+  } finally { // the bot is left as it was found
+    const over = { event: 'update', call: 'it', body: 'terminated' };
+    await Promise.all(calls.flatMap((ids) => Object.values(ids)).map((id) => send(target.url, request(over, { it: id }, target.secret))));
+  }
+}
+
+async function steps(rule, { url, healthURL, secret }, calls) {
   const result = { id: rule.id, title: rule.title };
   if (rule.needs === 'secret' && !secret) return { ...result, verdict: 'skipped', why: 'it needs a secret' };
   const fail = (n, why) => ({ ...result, verdict: 'failed', why: `step ${n + 1} of ${rule.steps.length}: ${why}`, fix: rule.fix });
   const ids = {};
+  calls.push(ids);
   let init, before;
   for (const [n, step] of rule.steps.entries()) {
     let got;
@@ -115,7 +126,11 @@ async function judge(rule, { url, healthURL, secret }) {
       if (!healthURL) return { ...result, verdict: 'skipped', why: 'it needs a health address' };
       got = [await send(healthURL, { method: 'GET', redirect: 'manual' })];
     } else if (step.copies) {
-      got = await Promise.all(Array.from({ length: step.copies }, () => send(url, request(step, {}, secret))));
+      got = await Promise.all(Array.from({ length: step.copies }, () => {
+        const own = {};
+        calls.push(own);
+        return send(url, request(step, own, secret));
+      }));
     } else {
       init = step.again ? init : request(step, ids, secret);
       got = [await send(url, init)];

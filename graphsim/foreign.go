@@ -35,6 +35,7 @@ type BotReport struct {
 	ReplyMS      Quantiles      `json:"reply_ms"`      // of those that came
 	Health       int            `json:"health_asked"`  // how often
 	Sick         int            `json:"health_failed"` // of them without a 200 in time
+	Full         int            `json:"health_full"`   // of them that said draining, or a load of 1
 	WrongHealth  map[string]int `json:"wrong_health"`  // replies of another form
 	Unanswered   int            `json:"unanswered"`    // calls that were not answered in time by its fault
 	NotTaken     int            `json:"not_taken"`     // notifications that it never took
@@ -57,7 +58,7 @@ type trial struct {
 	mu      sync.Mutex
 	report  BotReport
 	replies []time.Duration
-	failed  time.Time // the last time that it failed, in health or hand-over
+	failed  time.Time // the last time that it failed, in health or hand-over, or wanted no new calls
 }
 
 func newTrial(f Foreign) *trial {
@@ -222,8 +223,13 @@ func (t *trial) health(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	if wrong := readHealth(got.body); wrong != "" {
+	wrong, full := readHealth(got.body)
+	if wrong != "" {
 		t.report.WrongHealth[wrong]++
+	}
+	if full {
+		t.report.Full++
+		t.failed = time.Now()
 	}
 	_, _ = w.Write(got.body) // a router that left asks again
 }
@@ -258,10 +264,10 @@ func readReply(body []byte) (wrong string, rejects bool) {
 	return "", rejects
 }
 
-// readHealth says what is wrong with a health reply.
-func readHealth(body []byte) string {
+// readHealth says what is wrong with a health reply, and whether it wants no new calls.
+func readHealth(body []byte) (wrong string, full bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return ""
+		return "", false
 	}
 	var said struct {
 		Load     *float64 `json:"load"`
@@ -270,13 +276,13 @@ func readHealth(body []byte) string {
 	}
 	switch {
 	case json.Unmarshal(body, &said) != nil:
-		return "it is no JSON object with load (a number), capacity (a whole number) and draining (true or false)"
+		return "it is no JSON object with load (a number), capacity (a whole number) and draining (true or false)", false
 	case said.Load != nil && (*said.Load < 0 || *said.Load > 1):
-		return "load is not between 0 and 1"
+		return "load is not between 0 and 1", *said.Load > 1
 	case said.Capacity != nil && *said.Capacity < 0:
-		return "capacity is below 0"
+		return "capacity is below 0", false
 	}
-	return ""
+	return "", said.Load != nil && *said.Load == 1 || said.Draining != nil && *said.Draining
 }
 
 // failedSince reports whether the bot failed after a time, or at most a router's longest
@@ -327,6 +333,9 @@ func (b *BotReport) advise() {
 	}
 	if b.Sick > 0 {
 		say("%d of %d health checks had no 200 within 1 s: two in a row keep new calls away.", b.Sick, b.Health)
+	}
+	if b.Full > 0 {
+		say("%d health replies said draining, or a load of 1: the bot gets no new calls then. Let go of calls that have ended.", b.Full)
 	}
 	for _, wrong := range slices.Sorted(maps.Keys(b.WrongHealth)) {
 		say("%d health replies are ignored: %s.", b.WrongHealth[wrong], wrong)

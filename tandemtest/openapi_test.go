@@ -159,6 +159,9 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.first = call
 	}
 	known := call == w.first
+	if known && event == "adopted" {
+		w.seen["adopted, and known"]++
+	}
 	w.mu.Unlock()
 	select {
 	case w.news <- struct{}{}:
@@ -228,7 +231,7 @@ func TestTheDescriptionIsWhatANodeSends(t *testing.T) {
 	if err := n.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
-	w.await(ctx, "adopted", "rejoin")
+	w.await(ctx, "adopted, and known", "rejoin")
 	if err := n.End(ctx, w.first); err != nil {
 		t.Fatal(err)
 	}

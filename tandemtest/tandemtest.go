@@ -114,7 +114,7 @@ func calls(ctx context.Context, dir, url string, o Options) (wrong []error) {
 		wrong = append(wrong, fmt.Errorf("the bot failed: %+v", *r.Bot))
 	}
 	if !r.OK() {
-		wrong = append(wrong, fmt.Errorf("tandem itself broke a promise, which is no fault of the bot: %q", r.Violations))
+		wrong = append(wrong, fmt.Errorf("tandem itself broke a promise, which is no fault of the bot: %q; responses %v, refusals %v", r.Violations, r.Responses, r.Refusals))
 	}
 	return wrong
 }

@@ -73,6 +73,13 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 		"ill": {says: "health checks had no 200", bot: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, holds: func(w wrongs) bool { return w.sick > 0 && w.unanswered == w.calls }},
+		"full": {says: "said draining, or a load of 1", bot: func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				_, _ = io.WriteString(w, `{"load":1,"capacity":50}`)
+				return
+			}
+			good(w, r)
+		}, holds: func(w wrongs) bool { return w.unanswered == w.calls }},
 		"forgets to answer": {says: "were not answered in time by the bot's fault", bot: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusAccepted)
 		}, holds: func(w wrongs) bool { return w.unanswered == w.calls }},
@@ -88,7 +95,7 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			if name == "slow" {
 				o.clock, o.shape = 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = time.Second }
 			}
-			if name == "ill" {
+			if name == "ill" || name == "full" {
 				o.HealthPath = "/health"
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), testTime)
