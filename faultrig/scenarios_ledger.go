@@ -68,7 +68,7 @@ func lostEntries(ctx context.Context, s *Stage) error {
 	}
 	// Of a call that ended before anybody had claimed it the region has heard no chain.
 	early := 0
-	page, err := victim.API.Ledger(ctx, ledger.Filter{Kind: ledger.Ended}, 0, 1000)
+	page, err := victim.API.Ledger(ctx, ledger.Filter{Kind: ledger.Ended}, 0, 1000, false)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (n *Node) openAdmin(context.Context) error {
 		Table: n.table, Journal: adminJournal{n.table}, Cluster: adminCluster{n.region, n.table, n.cfg.Cluster.TLS != PeerTLS{}},
 		Regions: n.adminRegions, Explain: n.explain, Callbacks: n.callbackURI, Warnings: n.warnings, Promises: n.promises, PassKeys: n.passKeys, Elsewhere: n.regions,
 		Ledger: adminLedger{n}, Rulebook: adminRules{n}, Evacuations: evacuations{n}, Captures: captures{n}, Rules: ruling{n}.mark, Trails: trails{n}, Pulse: pulses{n}.of, Reload: n.Reread,
-		Checks: n.checks(), Config: n.cfg.shown, Metrics: n.cfg.Registry, LastLog: n.lastLog.text, Logger: n.log,
+		Checks: n.checks(), Config: n.cfg.shown, Metrics: n.cfg.Registry, LastLog: n.logs.last.text, Logger: n.log,
 	})
 	if err != nil {
 		return err

@@ -29,6 +29,12 @@ func setLevel(level *slog.LevelVar, word string) {
 	}
 }
 
+// logs is the level of a node's log, which can be set as it runs, and the log's end.
+type logs struct {
+	level *slog.LevelVar
+	last  lastLines
+}
+
 // keptLog is how many bytes of its log a node remembers, for who asks from far away.
 const keptLog = 1 << 20
 

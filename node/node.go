@@ -35,8 +35,7 @@ type Node struct {
 	follow
 	cfg       Config
 	log       *slog.Logger
-	level     *slog.LevelVar
-	lastLog   lastLines
+	logs      logs
 	startedAt time.Time
 
 	store      *store.Store
@@ -87,12 +86,12 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if err := c.readFiles(); err != nil {
 		return nil, fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
-	n := &Node{startedAt: time.Now(), level: new(slog.LevelVar), opened: make(chan struct{}), closing: make(chan struct{}), botSecrets: map[string]*atomic.Value{}}
+	n := &Node{startedAt: time.Now(), logs: logs{level: new(slog.LevelVar)}, opened: make(chan struct{}), closing: make(chan struct{}), botSecrets: map[string]*atomic.Value{}}
 	if c.Logger == nil {
-		c.Logger = newLogger(c.Log, c.LogTo, n.level).With("node", c.Node.ID)
+		c.Logger = newLogger(c.Log, c.LogTo, n.logs.level).With("node", c.Node.ID)
 	}
-	setLevel(n.level, c.Log.Level)
-	c.Logger = n.lastLog.beside(c.Logger, n.level)
+	setLevel(n.logs.level, c.Log.Level)
+	c.Logger = n.logs.last.beside(c.Logger, n.logs.level)
 	ownRegistry := c.Registry == nil
 	if ownRegistry {
 		c.Registry = prometheus.NewRegistry()

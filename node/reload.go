@@ -82,7 +82,7 @@ func (n *Node) Reload(c Config) error {
 	if !n.rules.SetFile(compiled) {
 		n.log.Info("the rules, tables and pins of the configuration are read and not used: the region has rules that were set")
 	}
-	setLevel(n.level, c.Log.Level)
+	setLevel(n.logs.level, c.Log.Level)
 	if err := n.private.ReloadTokens(); err != nil {
 		return fmt.Errorf("reading admin.tokens_file: %w", err)
 	}
