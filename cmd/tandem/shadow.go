@@ -37,7 +37,8 @@ that has the call, that were handled twice, calls answered late or by nobody, ca
 lost their instance, handshakes not answered with 204, tokens that are to be refused.
 
 It needs to know your app, to verify tokens: --app, or the --config that a node would
-have. A body is looked at only after its token is verified. It needs to know which
+have; with rules in that, it also says which region each new call belongs to. A body is
+looked at only after its token is verified. It needs to know which
 instance handled a request, and only your upstream can say that:
 
   --instance header:X-Served-By    a header of each response: nginx' add_header X-Served-By
@@ -98,6 +99,9 @@ func (a *app) shadow(ctx context.Context, f shadowFlags) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(a.err, nil))
 	auth.Logger = cfg.Log
+	if cfg.Home, err = node.Homes(auth); err != nil {
+		return err
+	}
 	tokens, err := node.Tokens(ctx, auth)
 	if err != nil {
 		return err
@@ -154,7 +158,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		return cfg, usage("shadow needs --upstream URL, the ingress that it stands in front of; see 'tandem shadow --help'")
 	}
 	if f.every > 0 && f.report == "" {
-		return cfg, usage("--every writes the file of --report: name one")
+		return cfg, usage("--every needs --report, which names the file to write")
 	}
 	var err error
 	if cfg.Instance, err = shadow.ReadSource(f.instance); err != nil {
