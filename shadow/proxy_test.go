@@ -152,6 +152,7 @@ func TestTheSourceTellsTheInstance(t *testing.T) {
 	}{
 		{Source{}, 202, nil, "up"},
 		{Source{byHeader, "x-served-by"}, 202, http.Header{"X-Served-By": {"10.0.0.1:80"}}, "10.0.0.1:80"},
+		{Source{byHeader, "X-Served-By"}, 202, http.Header{"X-Served-By": {"10.0.0.1:80, 10.0.0.2:80"}}, "10.0.0.2:80"},
 		{Source{byHeader, "X-Served-By"}, 202, http.Header{"X-Served-By": {"a", "b"}}, ""},
 		{Source{byHeader, "X-Served-By"}, 202, http.Header{"X-Served-By": {"a\x1b[31m"}}, ""},
 		{Source{byHeader, "X-Served-By"}, 202, http.Header{"X-Served-By": {strings.Repeat("a", 200)}}, ""},

@@ -25,6 +25,7 @@ type shadowFlags struct {
 	listen, page, host        string
 	path, instance, report    string
 	certFile, keyFile, caFile string
+	tlsName                   string
 	forwarded                 bool
 	every, lasts              time.Duration
 }
@@ -63,7 +64,7 @@ func (a *app) shadowCommand() *cobra.Command {
 		Use:   "shadow",
 		Short: "stand in front of today's ingress, and say what Tandem would have spared it",
 		Long:  shadowLong,
-		Example: `  tandem shadow --upstream https://bot.internal:8443 --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
+		Example: `  tandem shadow --upstream https://10.0.0.10:8443 --upstream-name bot.contoso.com --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
     --listen 0.0.0.0:8443 --cert tls.crt --key tls.key --instance header:X-Served-By --report shadow.json --every 1m`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.shadow(cmd.Context(), f)
@@ -75,6 +76,7 @@ func (a *app) shadowCommand() *cobra.Command {
 	flags.StringVar(&f.certFile, "cert", "", "certificate of the listener; empty: plain text, as behind a balancer that ends TLS")
 	flags.StringVar(&f.keyFile, "key", "", "its key")
 	flags.StringVar(&f.caFile, "upstream-ca", "", "PEM file of the authority of the upstream's certificate; empty: the system's")
+	flags.StringVar(&f.tlsName, "upstream-name", "", "name that the upstream's certificate is for; empty: the host of its URL")
 	flags.StringVar(&f.host, "host", "", "Host header for the upstream; empty: as it came")
 	flags.BoolVar(&f.forwarded, "forwarded", false, "add the caller's address, host and scheme as X-Forwarded-For, -Host and -Proto")
 	flags.StringVar(&f.path, "path", "", "judge only requests whose path begins so, such as /api/calls; empty: every POST")
@@ -171,6 +173,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		}
 		cfg.Upstreams = append(cfg.Upstreams, u)
 	}
+	cfg.TLS = &tls.Config{ServerName: f.tlsName, MinVersion: tls.VersionTLS12}
 	if f.caFile != "" {
 		text, err := os.ReadFile(f.caFile)
 		if err != nil {
@@ -180,7 +183,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		if !pool.AppendCertsFromPEM(text) {
 			return cfg, fmt.Errorf("reading --upstream-ca: %s holds no certificate in PEM", f.caFile)
 		}
-		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		cfg.TLS.RootCAs = pool
 	}
 	if f.certFile != "" || f.keyFile != "" {
 		pair, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
