@@ -48,7 +48,8 @@ func (s Source) of(upstream string, resp *http.Response) string {
 		name = upstream
 	case byHeader:
 		if v := resp.Header.Values(s.name); len(v) == 1 {
-			name = v[0]
+			// nginx' $upstream_addr lists all that were tried; the last one answered.
+			name = strings.TrimSpace(v[0][strings.LastIndexByte(v[0], ',')+1:])
 		}
 	case byCookie:
 		for _, c := range resp.Cookies() {

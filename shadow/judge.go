@@ -16,9 +16,10 @@ type Exchange struct {
 	Status      int    // of the upstream; 0: it gave no response
 	Instance    string // which handled it, by what the upstream tells; empty: nothing
 	Reading     Reading
-	Refused     string        // by this check the token would be refused; with TokenRefused
-	Message     graph.Message // what the body says; with Notified
-	Key         string        // of the delivery, the same on its repeats; with Notified
+	Refused     string            // by this check the token would be refused; with TokenRefused
+	Message     graph.Message     // what the body says; with Notified
+	Key         string            // of the delivery, the same on its repeats; with Notified
+	Homes       map[string]string // of its new calls the regions that the rules give; empty: there are none
 }
 
 // Reading is how far an exchange could be read.
@@ -129,9 +130,12 @@ func (j *Judge) hear(x Exchange) {
 		d := parts[id]
 		d.answered = d.answered && !d.first && !d.ends
 		c := j.find(id)
-		before := len(c.tried)
+		before, unheard := len(c.tried), c.rang.IsZero()
 		again := c.see(*d)
 		j.kept += len(c.tried) - before
+		if home := x.Homes[id]; home != "" && d.first && unheard {
+			count(&s.Tandem.Homes, home)
+		}
 		switch {
 		case again:
 			s.Tandem.Repeats++
@@ -223,7 +227,7 @@ func tally(all map[string]Instance, c *call) {
 func (j *Judge) Report(now time.Time) Report {
 	now = later(j.now, now)
 	r := j.sums
-	r.Tandem.Refused, r.HandshakesWrong = maps.Clone(r.Tandem.Refused), maps.Clone(r.HandshakesWrong)
+	r.Tandem.Refused, r.Tandem.Homes, r.HandshakesWrong = maps.Clone(r.Tandem.Refused), maps.Clone(r.Tandem.Homes), maps.Clone(r.HandshakesWrong)
 	r.At, r.Counts, r.Instances = now.UTC(), j.closed, maps.Clone(j.at)
 	r.Examples = slices.Clone(j.examples)
 	for e := j.order.Front(); e != nil; e = e.Next() {

@@ -23,7 +23,7 @@ type believing struct{}
 
 func (believing) Verify(_ context.Context, h http.Header) (token.Claims, error) {
 	if h.Get("Authorization") == "Bearer good" {
-		return token.Claims{}, nil
+		return token.Claims{Tenant: "t1"}, nil
 	}
 	return token.Claims{}, &token.Refusal{Status: http.StatusUnauthorized, Code: token.CodeBadSignature}
 }

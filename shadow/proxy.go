@@ -52,6 +52,7 @@ type ProxyConfig struct {
 	Path      string      // only requests whose path begins so are judged; empty: all
 	Instance  Source
 	Tokens    Tokens
+	Home      Home         // nil: no rules are asked
 	Log       *slog.Logger // nil: discard
 	Now       func() time.Time
 }
@@ -95,7 +96,7 @@ func NewProxy(c ProxyConfig) (*Proxy, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Proxy{cfg: c, witness: newWitness(c.Tokens, c.Log, c.Now), since: c.Now()}
+	p := &Proxy{cfg: c, witness: newWitness(c.Tokens, c.Home, c.Log, c.Now), since: c.Now()}
 	p.transport = &http.Transport{
 		DialContext:     (&net.Dialer{Timeout: dialWithin}).DialContext,
 		TLSClientConfig: c.TLS, TLSHandshakeTimeout: dialWithin, ForceAttemptHTTP2: true,
@@ -165,7 +166,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // judged are the headers that the witness needs.
-var judged = []string{"Authorization", "Authentication", graph.HeaderMessage, graph.HeaderRequest}
+var judged = []string{
+	"Authorization", "Authentication", graph.HeaderMessage, graph.HeaderRequest, "Scenario-Id", "X-Microsoft-Skype-Chain-Id", "X-Microsoft-Skype-Caller-Region",
+}
 
 // watch begins to copy a request that may carry notifications.
 func (p *Proxy) watch(at *passage, r *http.Request) {

@@ -44,6 +44,7 @@ func (a *Counts) add(b Counts) {
 type Decisions struct {
 	Refused    map[string]int `json:"refused,omitempty"` // requests refused, by the reason
 	Handshakes int            `json:"handshakes"`        // legacy notifications answered with 204
+	Homes      map[string]int `json:"homes,omitempty"`   // new calls by the region that the rules give them
 	Placed     int            `json:"placed"`            // deliveries of first notifications: the call is given an owner
 	ToOwner    int            `json:"to_owner"`          // deliveries of later ones, brought to the call's owner
 	Repeats    int            `json:"repeats"`           // deliveries that the bot is not handed again
@@ -140,6 +141,13 @@ func (r Report) Lines() []Line {
 		{"handshakes", fmt.Sprintf("%d, %d of them not answered with 204", r.Tandem.Handshakes, wrong), "204"},
 		{"refused", fmt.Sprintf("%d by Tandem, %d of them handled today", refused, r.RefusedButHandled), "no bot hears of them"},
 		{"response", fmt.Sprintf("p50 %.1f ms, p99 %.1f ms, longest %.1f ms", r.Traffic.ResponseMS.P50, r.Traffic.ResponseMS.P99, r.Traffic.ResponseMS.Max), ""},
+	}
+	if len(r.Tandem.Homes) > 0 {
+		var homes []string
+		for _, region := range slices.Sorted(maps.Keys(r.Tandem.Homes)) {
+			homes = append(homes, fmt.Sprintf("%s %d", region, r.Tandem.Homes[region]))
+		}
+		lines = append(lines, Line{"home regions", "new calls by the rules: " + strings.Join(homes, ", "), "each is answered in its region"})
 	}
 	u := r.Unjudged
 	if u != (Unjudged{}) {

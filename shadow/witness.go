@@ -26,6 +26,10 @@ type Tokens interface {
 	Verify(ctx context.Context, h http.Header) (token.Claims, error)
 }
 
+// Home tells the region that a new call belongs to by the region rules, from its token, its
+// headers and what the notification says of it, which may be nil.
+type Home func(token.Claims, http.Header, *graph.Call) string
+
 // copied is what the proxy takes along of one request.
 type copied struct {
 	began, over time.Time
@@ -49,6 +53,7 @@ const (
 // witness judges copies, one after the other, off the requests' path.
 type witness struct {
 	tokens  Tokens
+	home    Home // may be nil
 	log     *slog.Logger
 	now     func() time.Time
 	held    held
@@ -62,10 +67,10 @@ type witness struct {
 	next  int
 }
 
-func newWitness(tokens Tokens, log *slog.Logger, now func() time.Time) *witness {
+func newWitness(tokens Tokens, home Home, log *slog.Logger, now func() time.Time) *witness {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails
-	return &witness{tokens: tokens, log: log, now: now, queue: make(chan copied, mostWaiting), judge: NewJudge(veil(secret[:]))}
+	return &witness{tokens: tokens, home: home, log: log, now: now, queue: make(chan copied, mostWaiting), judge: NewJudge(veil(secret[:]))}
 }
 
 // veil gives calls names of which nobody can tell whose they are, as a capture does.
@@ -140,7 +145,8 @@ func (w *witness) read(ctx context.Context, c copied) Exchange {
 	x := Exchange{Began: c.began, Over: c.over, Status: c.status, Instance: c.instance}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyPatience)
 	defer cancel()
-	if _, err := w.tokens.Verify(ctx, c.header); err != nil {
+	who, err := w.tokens.Verify(ctx, c.header)
+	if err != nil {
 		var why *token.Refusal
 		if !errors.As(err, &why) || why.Status >= http.StatusInternalServerError {
 			return x // undecided
@@ -167,8 +173,22 @@ func (w *witness) read(ctx context.Context, c copied) Exchange {
 		x.Reading = Nameless
 	default:
 		x.Reading, x.Message, x.Key = Notified, m, graph.MessageID(c.header, c.body)
+		x.Homes = w.homes(who, c.header, m)
 	}
 	return x
+}
+
+// homes tells the regions of the new calls of a body.
+func (w *witness) homes(who token.Claims, header http.Header, m graph.Message) (of map[string]string) {
+	for i := range m.Notifications {
+		if n := &m.Notifications[i]; n.Kind == graph.NewCall && w.home != nil {
+			if of == nil {
+				of = map[string]string{}
+			}
+			of[n.CallID] = w.home(who, header, n.Call)
+		}
+	}
+	return of
 }
 
 // isJoinNotice knows notices whose resource does not name the call that they belong to.

@@ -128,13 +128,16 @@ func isJoinNotice(n *graph.Notification) bool {
 }
 
 // facts gathers what the rules may look at.
-func (q *request) facts(p *part) policy.Facts {
+func (q *request) facts(p *part) policy.Facts { return FactsOf(q.app, q.tenant, q.header, p.about) }
+
+// FactsOf gathers what the rules may look at of one call, from the token's app and tenant,
+// the headers, and what the notification says of it, which may be nil.
+func FactsOf(app ownership.AppID, tenant ownership.TenantID, header http.Header, c *graph.Call) policy.Facts {
 	f := policy.Facts{
-		App: q.app, Tenant: q.tenant,
-		CallerRegion: strings.ToLower(headerWord(q.header, "X-Microsoft-Skype-Caller-Region")),
-		ChainID:      q.chain(),
+		App: app, Tenant: tenant,
+		CallerRegion: strings.ToLower(headerWord(header, "X-Microsoft-Skype-Caller-Region")),
+		ChainID:      chainOf(header),
 	}
-	c := p.about
 	if c == nil {
 		return f
 	}

@@ -25,6 +25,7 @@ type shadowFlags struct {
 	listen, page, host        string
 	path, instance, report    string
 	certFile, keyFile, caFile string
+	tlsName                   string
 	forwarded                 bool
 	every, lasts              time.Duration
 }
@@ -37,7 +38,8 @@ that has the call, that were handled twice, calls answered late or by nobody, ca
 lost their instance, handshakes not answered with 204, tokens that are to be refused.
 
 It needs to know your app, to verify tokens: --app, or the --config that a node would
-have. A body is looked at only after its token is verified. It needs to know which
+have; with rules in that, it also says which region each new call belongs to. A body is
+looked at only after its token is verified. It needs to know which
 instance handled a request, and only your upstream can say that:
 
   --instance header:X-Served-By    a header of each response: nginx' add_header X-Served-By
@@ -62,7 +64,7 @@ func (a *app) shadowCommand() *cobra.Command {
 		Use:   "shadow",
 		Short: "stand in front of today's ingress, and say what Tandem would have spared it",
 		Long:  shadowLong,
-		Example: `  tandem shadow --upstream https://bot.internal:8443 --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
+		Example: `  tandem shadow --upstream https://10.0.0.10:8443 --upstream-name bot.contoso.com --app 0efc74f7-41c3-47a4-8775-7259bfef4241 \
     --listen 0.0.0.0:8443 --cert tls.crt --key tls.key --instance header:X-Served-By --report shadow.json --every 1m`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.shadow(cmd.Context(), f)
@@ -74,6 +76,7 @@ func (a *app) shadowCommand() *cobra.Command {
 	flags.StringVar(&f.certFile, "cert", "", "certificate of the listener; empty: plain text, as behind a balancer that ends TLS")
 	flags.StringVar(&f.keyFile, "key", "", "its key")
 	flags.StringVar(&f.caFile, "upstream-ca", "", "PEM file of the authority of the upstream's certificate; empty: the system's")
+	flags.StringVar(&f.tlsName, "upstream-name", "", "name that the upstream's certificate is for; empty: the host of its URL")
 	flags.StringVar(&f.host, "host", "", "Host header for the upstream; empty: as it came")
 	flags.BoolVar(&f.forwarded, "forwarded", false, "add the caller's address, host and scheme as X-Forwarded-For, -Host and -Proto")
 	flags.StringVar(&f.path, "path", "", "judge only requests whose path begins so, such as /api/calls; empty: every POST")
@@ -98,6 +101,9 @@ func (a *app) shadow(ctx context.Context, f shadowFlags) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(a.err, nil))
 	auth.Logger = cfg.Log
+	if cfg.Home, err = node.Homes(auth); err != nil {
+		return err
+	}
 	tokens, err := node.Tokens(ctx, auth)
 	if err != nil {
 		return err
@@ -154,7 +160,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		return cfg, usage("shadow needs --upstream URL, the ingress that it stands in front of; see 'tandem shadow --help'")
 	}
 	if f.every > 0 && f.report == "" {
-		return cfg, usage("--every writes the file of --report: name one")
+		return cfg, usage("--every needs --report, which names the file to write")
 	}
 	var err error
 	if cfg.Instance, err = shadow.ReadSource(f.instance); err != nil {
@@ -167,6 +173,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		}
 		cfg.Upstreams = append(cfg.Upstreams, u)
 	}
+	cfg.TLS = &tls.Config{ServerName: f.tlsName, MinVersion: tls.VersionTLS12}
 	if f.caFile != "" {
 		text, err := os.ReadFile(f.caFile)
 		if err != nil {
@@ -176,7 +183,7 @@ func (f shadowFlags) read() (shadow.Config, error) {
 		if !pool.AppendCertsFromPEM(text) {
 			return cfg, fmt.Errorf("reading --upstream-ca: %s holds no certificate in PEM", f.caFile)
 		}
-		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		cfg.TLS.RootCAs = pool
 	}
 	if f.certFile != "" || f.keyFile != "" {
 		pair, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
