@@ -84,7 +84,11 @@ func TestAlertsInARegion(t *testing.T) {
 	}
 	later := func() { w.well = w.scrape() } // what is counted is forgotten after ten minutes
 	abroad, saved, uri := s.of("amer"), bytes.Buffer{}, ""
-	var quick func()
+	var full *seat
+	quick, meanwhile := func() {}, []string{"TandemRulesDiffer", "TandemAnswersSlow", "TandemBodiesLost"}
+	if stalls {
+		meanwhile = append(meanwhile, "TandemDiskTrouble", "TandemDiskSlow")
+	}
 	for _, d := range []struct {
 		fault      string
 		make, heal func()
@@ -96,7 +100,6 @@ func TestAlertsInARegion(t *testing.T) {
 			[]string{"TandemNodeDown", "TandemNodeSilent", "TandemNoSpareNode"}},
 		{"two of three are killed", func() { victim.kill(); lead.kill() }, func() { victim.start(); lead.start() },
 			[]string{"TandemNodeDown", "TandemNoLeader", "TandemNoLease", "TandemNoSpareNode"}},
-		{"a bot is sick", sick(true, victim), sick(false, victim), []string{"TandemBotSick"}},
 		{"all bots are sick", sick(true, w.seats...), sick(false, w.seats...), []string{"TandemBotSick", "TandemRegionFull"}},
 		{"a certificate will end", certificate("soon"), certificate("far"), []string{"TandemCertificateEndsSoon"}},
 		{"a certificate has ended", certificate("over"), certificate("far"), []string{"TandemCertificateEnded"}},
@@ -120,21 +123,29 @@ func TestAlertsInARegion(t *testing.T) {
 			}
 		}, func() { s.anew(abroad, changed) }, []string{"TandemRegionUnreachable"}},
 		{"it was founded anew from an old snapshot, and later calls go on", func() { w.seats = abroad; later(); abroad[0].restore(saved.Bytes()); abroad[0].ahead(uri) }, func() { w.seats = s.of("emea"); later() }, []string{"TandemFutureEpochs"}},
-		{"a region that is cut off has older rules, and answers are slow", func() { victim.setRules(); s.slowAnswer(w.seats...) }, func() {
-			for _, x := range abroad {
-				restart(x, nil)
-			}
-			later()
-		},
-			[]string{"TandemRulesDiffer", "TandemAnswersSlow"}},
-		{"a client follows a redirect with a GET", func() {
+		{"a region that is cut off has older rules; meanwhile answers are slow, a disk stalls, and a client follows a redirect with a GET", func() {
+			victim.setRules()
 			blind := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 			resp, err := blind.Get(victim.webhook())
 			must(t, err)
 			must(t, resp.Body.Close())
-		}, later, []string{"TandemBodiesLost"}},
-		{"a disk stalls", func() { quick = victim.slowDisk() }, func() { quick() }, []string{"TandemDiskTrouble", "TandemDiskSlow"}},
-		{"a disk is full", func() { fill(t, s.path(victim.name)); s.changes(lead, 800) }, func() { must(t, os.Remove(filepath.Join(s.path(victim.name), "filler"))) },
+			if stalls {
+				quick = victim.slowDisk()
+			}
+			s.slowAnswer(w.seats...)
+		}, func() {
+			quick()
+			for _, x := range abroad {
+				restart(x, nil)
+			}
+			later()
+		}, meanwhile},
+		{"a follower's disk is full", func() {
+			leads, follow := s.leads(w.seats...)
+			full = follow[0]
+			fill(t, s.path(full.name))
+			s.changes(leads, 500)
+		}, func() { must(t, os.Remove(filepath.Join(s.path(full.name), "filler"))) },
 			[]string{"TandemDiskNearlyFull", "TandemTableNotWritten", "TandemRaftLag"}},
 		{"calls fill the region", func() { s.crowd(lead, 48) }, func() {
 			x := s.newSeat("emea", 3)
@@ -142,7 +153,7 @@ func TestAlertsInARegion(t *testing.T) {
 			x.start()
 		}, []string{"TandemRegionNearlyFull"}},
 	} {
-		if d.fault == "a disk is full" && !disks || d.fault == "a disk stalls" && !stalls {
+		if d.fault == "a follower's disk is full" && !disks {
 			continue
 		}
 		began := time.Now()
