@@ -31,7 +31,7 @@ func browser(t *testing.T) context.Context {
 	if err != nil {
 		t.Skip("SKIPPED, THE PAGES WERE SEEN BY NO BROWSER: there is no chromium on this machine (apt-get install chromium)")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 	t.Cleanup(cancel)
 	ctx, quit := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU))
 	t.Cleanup(quit)

@@ -20,6 +20,7 @@ import (
 // callsAsked is the input of the list of calls.
 type callsAsked struct {
 	Asking
+	Then
 	Node      string `query:"node" maxLength:"64" doc:"Who acts for the call now: the owner of its partition, or the silent node that it is reserved for."`
 	Partition uint32 `query:"partition" doc:"0: any."`
 	Tenant    string `query:"tenant" maxLength:"64"`
@@ -76,7 +77,6 @@ func (in *notificationAsked) Resolve(ctx huma.Context) []error {
 
 // callRoutes puts the reads of calls on the door.
 func (d *Door) callRoutes() {
-	huma.Register(d.api, far(d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), toAll), d.listCalls)
 	past{d}.routes()
 	trails{d}.routes()
 	dry := d.operation("explain-notification", http.MethodPost, "/v1/explain", api.RoleRead, "What the webhook would do with a notification; nothing is changed")
@@ -100,22 +100,6 @@ func (d *Door) findCall(raw string) (ownership.Call, error) {
 	return c, nil
 }
 
-func (d *Door) listCalls(ctx context.Context, in *callsAsked) (*answer[api.CallPage], error) {
-	fresh, err := d.freshen(ctx, in.Asking)
-	if err != nil {
-		return nil, err
-	}
-	f, err := in.filter()
-	if err != nil {
-		return nil, huma.Error400BadRequest(err.Error())
-	}
-	page, err := d.page(f, in.Cursor, in.Limit)
-	if err != nil {
-		return nil, problem(err)
-	}
-	return &answer[api.CallPage]{fresh, page}, nil
-}
-
 // cursorMark stands before the id of a page's last call, so that what is no
 // cursor, such as an id alone, is told from one.
 const cursorMark = "after-"
@@ -123,9 +107,9 @@ const cursorMark = "after-"
 // page returns one page of calls. What is no cursor is the reader's mistake: taken
 // for one it would look like the end of the list.
 func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
-	last, marked := strings.CutPrefix(cursor, cursorMark)
-	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
-		return api.CallPage{}, huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
+	last, err := lastOf(cursor)
+	if err != nil {
+		return api.CallPage{}, err
 	}
 	items, next, err := d.deps.Table.Calls(f, last, limit)
 	if next != "" {
@@ -136,6 +120,15 @@ func (d *Door) page(f ownership.CallFilter, cursor string, limit int) (api.CallP
 		page.Items[i].Call = c
 	}
 	return page, err
+}
+
+// lastOf reads a cursor.
+func lastOf(cursor string) (string, error) {
+	last, marked := strings.CutPrefix(cursor, cursorMark)
+	if id, err := ownership.ParseCallID(last); cursor != "" && (!marked || err != nil || string(id) != last) {
+		return "", huma.Error400BadRequest(fmt.Sprintf("cursor is %q: give the next of the page before, or leave it out for the first page.", cursor))
+	}
+	return last, nil
 }
 
 // explainCall puts the stored placement, and what came of it, into sentences.

@@ -85,8 +85,13 @@ type Journal interface {
 	// Wait returns nil once an event with an ID above after exists, or the
 	// context's error.
 	Wait(ctx context.Context, after uint64) error
-	// Owning returns the events that say who owns a partition, oldest first.
-	Owning() ([]history.Event, error)
+	// Owning returns the events with an ID above after that say who owns a partition, oldest first.
+	Owning(after uint64) ([]history.Event, error)
+	// Members returns the events that say how a node stands, oldest first.
+	Members() ([]history.Event, error)
+	// LivingAt returns the ids of all calls that may have been live at a moment, in order, and
+	// of others.
+	LivingAt(history.Moment) ([]ownership.CallID, error)
 	// Timeline returns the events of one call, oldest first.
 	Timeline(ownership.CallID) ([]history.Event, error)
 }

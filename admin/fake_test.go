@@ -260,12 +260,6 @@ func (f *fake) Wait(ctx context.Context, after uint64) error {
 	}
 }
 
-func (f *fake) Owning() ([]history.Event, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(f.events), func(e history.Event) bool { return !e.Owning() }), f.damaged
-}
-
 func (f *fake) Timeline(id ownership.CallID) ([]history.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -9,14 +9,11 @@ import (
 	"tandem/ownership/history"
 )
 
-const (
-	movedFor  = time.Minute // so long a partition counts as just moved
-	movesRead = 4096        // events that are looked through at a time, the newest ones
-)
+// movedFor is how long a partition counts as just moved.
+const movedFor = time.Minute
 
-// moves remembers which partitions changed owner in the last minute. It reads the history
-// when somebody asks, from where it stopped; of more events than movesRead between two
-// questions it knows the newest.
+// moves remembers which partitions changed owner in the last minute. It reads the history's
+// events of owners when somebody asks, from where it stopped.
 type moves struct {
 	mu    sync.Mutex
 	after uint64
@@ -27,10 +24,7 @@ type moves struct {
 func (m *moves) recent(j Journal, now time.Time) (map[ownership.PartitionID]api.Moved, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	events, err := j.Events(m.after, movesRead)
-	if err == nil && (m.after == 0 || len(events) == movesRead) {
-		events, err = j.Latest(movesRead)
-	}
+	events, err := j.Owning(m.after)
 	if err != nil {
 		return nil, err
 	}

@@ -183,6 +183,24 @@ func TestSearchFindsByWhateverSomebodyHas(t *testing.T) {
 	}
 }
 
+// TestSearchSaysThatItCannotKnow: while a region that may know an id cannot be asked, it is
+// not said that nobody does.
+func TestSearchSaysThatItCannotKnow(t *testing.T) {
+	t.Parallel()
+	emea, _, between := twoRegions(t)
+	session := emea.session(api.RoleRead)
+	if a := emea.ask("GET", "/console/search?q=a03", "", session); a.StatusCode != 303 || a.Header.Get("Location") != "/console/calls/a03" {
+		t.Errorf("a call of amer leads to %d %q", a.StatusCode, a.Header.Get("Location"))
+	}
+	if a := emea.ask("GET", "/console/search?q=nobody", "", session); a.StatusCode != 404 {
+		t.Errorf("what nobody knows: %d", a.StatusCode)
+	}
+	between.cut.Store(true)
+	if a := emea.ask("GET", "/console/search?q=a03", "", session); a.StatusCode != 503 || strings.Contains(a.text, "Nothing is known by") || !strings.Contains(a.text, "amer") {
+		t.Errorf("with amer cut off a call of it: %d\n%s", a.StatusCode, a.text)
+	}
+}
+
 // TestLiveCallsComeFirst over all pages of the list.
 func TestLiveCallsComeFirst(t *testing.T) {
 	t.Parallel()
@@ -226,6 +244,9 @@ func TestTheOverviewBeginsWithWhatDoesNotHold(t *testing.T) {
 	})
 	r.fake.tell(history.Event{Kind: history.Moved, Partition: 7, Node: "emea-2", From: "emea-3", Epoch: 2, At: start.Add(-20e9)})
 	r.fake.tell(history.Event{Kind: history.Moved, Partition: 8, Node: "emea-2", From: "emea-3", Epoch: 2, At: start.Add(-120e9)})
+	for range 5000 { // however much has happened since
+		r.fake.tell(history.Event{Kind: history.Answered, Call: "c", At: start})
+	}
 	page := r.ask("GET", "/console/", "", reader).want(t, 200).text
 	order := []string{"emea-3 fell silent at", "its 3 partitions went to emea-2", "2 promises do not hold.", "New calls get an owner.", "The region has no leader right now.", `<section class="figures"`,
 		"1 partition changed owner in the last minute.", "it came from emea-3 20 s ago"}

@@ -158,7 +158,7 @@ func TestWhatWouldBeLostIsSaidFirst(t *testing.T) {
 		form  string
 	}{
 		"nodes/emea-2?act=remove": {[]string{"emea-2 is alive:", "It has 3 live calls: 2 have their media on it and are <b>lost to it</b>, 1 moves to other nodes", "room for 1, and 4 would come at once", "Draining"}, "nodes/emea-2/remove"},
-		"calls/c01?act=release":   {[]string{"The call is answered since", "told <b>lost</b>", "the cloud is not told"}, "calls/c01/release"},
+		"calls/c01?act=release":   {[]string{"The call has been answered for", "told <b>lost</b>", "the cloud is not told"}, "calls/c01/release"},
 		"calls/c00?act=release":   {[]string{"there is nothing to release"}, ""},
 	} {
 		for _, who := range []string{reader, operator} {

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -68,6 +70,34 @@ func (d past) routes() {
 				}
 			}
 			return out, nil
+		})
+	})
+	nodes := then(far(d.operation("list-nodes", http.MethodGet, "/v1/nodes", api.RoleRead, "The nodes of the region"), toAll))
+	nodes.Description += " Of the past, a node's record but for its state is that of today, and a node is silent if nothing was told of it since it fell silent."
+	huma.Register(d.api, nodes, func(ctx context.Context, in *struct {
+		Asking
+		Then
+	}) (*pastAnswer[api.List[api.Node]], error) {
+		return readPast(ctx, d, in.Asking, in.Then, func(m history.Moment, then bool) (api.List[api.Node], error) {
+			if !then {
+				return list(d.nodes()), nil
+			}
+			all, err := d.nodesAt(ctx, m)
+			return list(all), err
+		})
+	})
+	calls := then(far(d.operation("list-calls", http.MethodGet, "/v1/calls", api.RoleRead, "Calls, filtered, page by page"), toAll))
+	calls.Description += " Of the past they are those that lived, not those that had ended, and a page may hold less than asked for with a next one after it."
+	huma.Register(d.api, calls, func(ctx context.Context, in *callsAsked) (*pastAnswer[api.CallPage], error) {
+		f, err := in.filter()
+		if err != nil {
+			return nil, huma.Error400BadRequest(err.Error())
+		}
+		return readPast(ctx, d, in.Asking, in.Then, func(m history.Moment, then bool) (api.CallPage, error) {
+			if then {
+				return d.callsAt(ctx, f, m, in.Cursor, in.Limit)
+			}
+			return d.page(f, in.Cursor, in.Limit)
 		})
 	})
 	one := then(far(d.operation("get-partition", http.MethodGet, "/v1/partitions/{id}", api.RoleRead, "One partition"), toOne))
@@ -165,8 +195,117 @@ func (d past) partitions(m history.Moment, then bool) ([]ownership.Partition, er
 	if !then {
 		return now, nil
 	}
-	events, err := d.deps.Journal.Owning()
+	events, err := d.deps.Journal.Owning(0)
 	return history.PartitionsAt(now, events, m), err
+}
+
+// callThen returns a call as it was; false: there was none.
+func (d past) callThen(id ownership.CallID, m history.Moment) (ownership.Call, bool, error) {
+	today, known := d.deps.Table.Call(id)
+	line, err := d.deps.Journal.Timeline(id)
+	if err != nil {
+		return ownership.Call{}, false, err
+	}
+	c, was := history.CallAt(today, known, line, m)
+	if len(line) == 0 && known && today.State != ownership.CallEnded && m.Index == 0 && !today.ClaimedAt.After(m.At) {
+		return today, true, nil // nothing happened to it in all the history
+	}
+	return c, was, nil
+}
+
+// pastSought is how many calls of the past are looked at for one page.
+const pastSought = 10_000
+
+// callsAt returns a page of the calls that lived at a moment.
+func (d past) callsAt(ctx context.Context, f ownership.CallFilter, m history.Moment, cursor string, limit int) (page api.CallPage, err error) {
+	page.Items = []api.CallIn{}
+	switch {
+	case f.Group != "":
+		return page, huma.Error400BadRequest("The history does not tell groups: leave out group, or at and index.")
+	case f.State == ownership.CallEnded:
+		return page, huma.Error400BadRequest("Of the past, calls are listed that lived: leave out state=ended, or at and index.")
+	}
+	last, err := lastOf(cursor)
+	if err != nil {
+		return page, err
+	}
+	ids, err := d.deps.Journal.LivingAt(m)
+	if err != nil {
+		return page, err
+	}
+	from, _ := slices.BinarySearch(ids, ownership.CallID(last+"\x00"))
+	for i, id := range ids[from:] {
+		if len(page.Items) == limit || i == pastSought {
+			page.Next = cursorMark + last
+			return page, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return page, err
+		}
+		c, was, err := d.callThen(id, m)
+		if err != nil {
+			return page, err
+		}
+		if last = string(id); was && lived(c.State) && chosen(f, &c) {
+			page.Items = append(page.Items, api.CallIn{Call: c})
+		}
+	}
+	return page, nil
+}
+
+func lived(s ownership.CallState) bool { return s.Live() || s == ownership.CallOrphaned }
+
+// chosen reports whether a filter takes a call of the past.
+func chosen(f ownership.CallFilter, c *ownership.Call) bool {
+	return (f.Node == "" || f.Node == c.Owner) && (f.Partition == 0 || f.Partition == c.Partition) && (f.Tenant == "" || f.Tenant == c.Tenant) &&
+		(f.App == "" || f.App == c.App) && (f.State == 0 || f.State == c.State)
+}
+
+// nodesAt returns the nodes as they were, with the partitions and the live calls that they had.
+func (d past) nodesAt(ctx context.Context, m history.Moment) (all []api.Node, err error) {
+	members, err := d.deps.Journal.Members()
+	if err != nil {
+		return nil, err
+	}
+	owning, err := d.deps.Journal.Owning(0)
+	if err != nil {
+		return nil, err
+	}
+	parts := map[ownership.NodeID]int{}
+	for _, p := range history.PartitionsAt(d.deps.Table.Partitions(), owning, m) {
+		if !p.Retired {
+			parts[p.Owner]++
+		}
+	}
+	ids, err := d.deps.Journal.LivingAt(m)
+	if err != nil {
+		return nil, err
+	}
+	live := map[ownership.NodeID]int{}
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c, was, err := d.callThen(id, m)
+		if err != nil {
+			return nil, err
+		}
+		if was && c.State.Live() {
+			live[c.Owner]++
+		}
+	}
+	events := append(members, owning...)
+	slices.SortFunc(events, func(a, b history.Event) int { return cmp.Compare(a.ID, b.ID) })
+	for _, n := range history.NodesAt(d.deps.Table.Nodes(), events, m) {
+		one := api.Node{Node: n.Node, Standing: n.State.String(), Live: live[n.ID], Partitions: parts[n.ID]}
+		if !n.Silent.IsZero() && n.State != ownership.NodeGone {
+			one.Standing = api.NodeSilent
+			one.Silence = &api.Silence{Silence: ownership.Silence{Node: n.ID, Since: n.Silent},
+				Text: fmt.Sprintf("%s fell silent at %s, and nothing was told of it until then", n.ID, n.Silent.UTC().Format(time.RFC3339))}
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // callAt returns a call as it was.
@@ -175,12 +314,10 @@ func (d past) callAt(raw string, m history.Moment) (ownership.Call, error) {
 	if err != nil {
 		return ownership.Call{}, huma.Error400BadRequest(err.Error())
 	}
-	today, known := d.deps.Table.Call(id)
-	line, err := d.deps.Journal.Timeline(id)
+	c, was, err := d.callThen(id, m)
 	if err != nil {
-		return ownership.Call{}, err
+		return c, err
 	}
-	c, was := history.CallAt(today, known, line, m)
 	if !was {
 		return c, huma.Error404NotFound(fmt.Sprintf("The region %s knew no call %s at that moment, as far as its history tells.", d.cfg.Region, id))
 	}

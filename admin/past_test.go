@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +55,30 @@ func TestTheTableIsToldAsItWas(t *testing.T) {
 			t.Errorf("%s: call c01 was %+v", q, c)
 		}
 	}
+	for q, want := range map[string]int{index(109): 0, index(110): 1, at(2) + "&state=answered": 1, at(2) + "&state=claimed": 0, index(139) + "&node=emea-2": 1,
+		index(129) + "&node=emea-2&partition=1": 1, index(129) + "&node=emea-3": 0, index(129) + "&tenant=nobody": 0, index(140): 0} {
+		if page := told[api.CallPage](r, api.RoleRead, "/v1/calls"+q); len(page.Items) != want {
+			t.Errorf("%s: the calls that lived were %+v", q, page.Items)
+		}
+	}
+	silence := history.Event{ID: 115 << 20, Index: 115, At: start.Add(-35 * time.Minute), Kind: history.Silent, Node: "emea-3"}
+	f.set(func() { f.events = slices.Insert(f.events, 2, silence) })
+	for q, want := range map[string]string{
+		index(100): "emea-1 active 0/2, emea-2 active 0/4, emea-3 draining 0/3, emea-4 gone 0/0",
+		index(119): "emea-1 active 0/2, emea-2 active 1/4, emea-3 silent 0/3, emea-4 gone 0/0",
+		index(140): "emea-1 active 0/3, emea-2 active 0/3, emea-3 silent 0/3, emea-4 gone 0/0",
+	} {
+		var got []string
+		for _, n := range told[api.List[api.Node]](r, api.RoleRead, "/v1/nodes"+q).Items {
+			got = append(got, fmt.Sprintf("%s %s %d/%d", n.ID, n.Standing, n.Live, n.Partitions))
+			if n.Standing == api.NodeSilent && n.Silence.Text != "emea-3 fell silent at 2026-11-23T08:55:00Z, and nothing was told of it until then" {
+				t.Errorf("its silence: %q", n.Silence.Text)
+			}
+		}
+		if all := strings.Join(got, ", "); all != want {
+			t.Errorf("%s: the nodes were %s, want %s", q, all, want)
+		}
+	}
 	all := r.ask("GET", "/v1/partitions"+index(100), "", reader).want(t, 200)
 	if all.Header.Get("Tandem-History-Since-Index") != "100" || all.Header.Get("Tandem-History-Since") != f.events[0].At.Format(time.RFC3339Nano) {
 		t.Errorf("how far back the history reaches: %v", all.Header)
@@ -66,10 +93,43 @@ func TestTheTableIsToldAsItWas(t *testing.T) {
 		"/v1/partitions" + index(120) + "&at=" + at(1)[4:]:                                   http.StatusBadRequest,
 		"/v1/partitions?at=" + url.QueryEscape(start.Add(-time.Hour).Format(time.RFC3339)):   http.StatusGone,
 		"/v1/partitions?at=" + url.QueryEscape(start.Add(90*time.Hour).Format(time.RFC3339)): http.StatusBadRequest,
+		"/v1/calls" + index(99):                                                              http.StatusGone,
+		"/v1/nodes" + index(99):                                                              http.StatusGone,
+		"/v1/calls" + index(120) + "&state=ended":                                            http.StatusBadRequest,
+		"/v1/calls" + index(120) + "&group=thread:19:x":                                      http.StatusBadRequest,
+		"/v1/calls" + index(120) + "&cursor=c01":                                             http.StatusBadRequest,
 		"/v1/partitions?at=yesterday":                                                        http.StatusBadRequest,
 		"/v1/partitions/99" + index(120):                                                     http.StatusNotFound,
 		"/v1/calls/not~one" + index(120):                                                     http.StatusBadRequest,
 	} {
 		r.ask("GET", q, "", reader).want(t, status)
 	}
+}
+
+func (f *fake) Owning(after uint64) ([]history.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.events), func(e history.Event) bool { return e.ID <= after || !e.Owning() }), f.damaged
+}
+
+func (f *fake) Members() ([]history.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.events), func(e history.Event) bool { return !e.Member() }), f.damaged
+}
+
+// LivingAt names all calls that it knows, as it may.
+func (f *fake) LivingAt(history.Moment) (out []ownership.CallID, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.Call != "" {
+			out = append(out, e.Call)
+		}
+	}
+	for id := range f.calls {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), f.damaged
 }

@@ -21,7 +21,6 @@ func (d *Door) readRoutes() {
 		return list(d.promises()), nil
 	})
 	read(d, toOne, "get-summary", "/v1/summary", "What this region tells the others", func(context.Context) (api.Summary, error) { return d.summary(), nil })
-	read(d, toAll, "list-nodes", "/v1/nodes", "The nodes of the region", func(context.Context) (api.List[api.Node], error) { return list(d.nodes()), nil })
 	read(d, toOne, "list-regions", "/v1/regions", "This region and what is known of the others", func(context.Context) (api.List[api.Region], error) {
 		return list(d.regions()), nil
 	})

@@ -23,12 +23,19 @@ func TestThePastIsAsItWas(t *testing.T) {
 	type then struct {
 		calls map[ownership.CallID]ownership.Call
 		parts []ownership.Partition
+		nodes []ownership.Node
 		at    time.Time
 	}
 	was := map[uint64]then{}
 	const calls = 25
 	for i := range 600 {
 		id := callID(dice.IntN(calls))
+		switch node := []ownership.NodeID{"b", "c"}[dice.IntN(2)]; dice.IntN(20) {
+		case 0:
+			r.do(ownership.Drain{At: at(i), Node: node})
+		case 1, 2:
+			r.do(ownership.Undrain{At: at(i), Node: node})
+		}
 		switch c, known := r.table.Call(id); {
 		case !known || c.State == ownership.CallEnded:
 			r.do(ownership.Forget{At: at(i), Before: at(i - 100)})
@@ -47,7 +54,7 @@ func TestThePastIsAsItWas(t *testing.T) {
 			p, _ := r.table.Partition(c.Partition)
 			r.do(ownership.Move{At: at(i), Partition: p.ID, Epoch: p.Epoch, To: []ownership.NodeID{"a", "b", "c"}[dice.IntN(3)]})
 		}
-		now := then{calls: map[ownership.CallID]ownership.Call{}, parts: slices.Clone(r.table.Partitions()), at: at(i)}
+		now := then{calls: map[ownership.CallID]ownership.Call{}, parts: slices.Clone(r.table.Partitions()), nodes: r.table.Nodes(), at: at(i)}
 		for k := range calls {
 			if c, ok := r.table.Call(callID(k)); ok {
 				now.calls[c.ID] = c
@@ -60,7 +67,8 @@ func TestThePastIsAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	owning := slices.DeleteFunc(slices.Clone(events), func(e history.Event) bool { return !e.Owning() })
-	told, open := 0, 0
+	members := slices.DeleteFunc(slices.Clone(events), func(e history.Event) bool { return !e.Owning() && !e.Member() })
+	told, open, others := 0, 0, 0
 	for index, then := range was {
 		for _, m := range []history.Moment{{Index: index}, {At: then.at}} {
 			got := history.PartitionsAt(r.table.Partitions(), owning, m)
@@ -69,6 +77,28 @@ func TestThePastIsAsItWas(t *testing.T) {
 				want := ownership.Partition{ID: p.ID, Owner: p.Owner, Epoch: p.Epoch, BornOn: p.BornOn, Retired: p.Retired, RetiredAt: p.RetiredAt}
 				if diff := cmp.Diff(want, got[i]); diff != "" {
 					t.Fatalf("at %+v, partition %d:\n%s", m, p.ID, diff)
+				}
+			}
+			if index%25 != 0 { // of the rest, what follows is enough
+				continue
+			}
+			living, err := r.table.LivingAt(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for id, c := range then.calls {
+				if c.State == ownership.CallEnded {
+					continue
+				}
+				if _, listed := slices.BinarySearch(living, id); !listed {
+					t.Fatalf("at %+v call %s was %s, and is not among the %d that may have lived", m, id, c.State, len(living))
+				}
+				others--
+			}
+			others += len(living)
+			for i, n := range history.NodesAt(r.table.Nodes(), members, m) {
+				if want := then.nodes[i]; n.ID != want.ID || n.State != want.State {
+					t.Fatalf("at %+v node %s was %s, and it tells that %s was %s", m, want.ID, want.State, n.ID, n.State)
 				}
 			}
 		}
@@ -99,6 +129,9 @@ func TestThePastIsAsItWas(t *testing.T) {
 				t.Fatalf("at %d call %s was %+v, and it tells %+v of %+v", index, id, want, got, line)
 			}
 		}
+	}
+	if others > told/2 {
+		t.Errorf("%d calls more are listed than lived", others)
 	}
 	if told < 1000 || open > told {
 		t.Errorf("%d are told, %d are open", told, open)

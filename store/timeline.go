@@ -26,12 +26,19 @@ type annals struct {
 	since  int       // events that it took in since it last forgot
 	calls  map[uint64][]uint64
 	moving map[ownership.PartitionID][]uint64
+	// headless are those of calls whose claim the history no longer has.
+	headless map[uint64]bool
+	all      []uint64 // of any kind
+	owning   []uint64 // of who owns a partition
+	members  []uint64 // of how a node stands
 }
 
 // begin forgets all.
 func (a *annals) begin(db *bbolt.DB) {
 	a.seed, a.of, a.after, a.since = maphash.MakeSeed(), db, 0, 0
 	a.calls, a.moving = map[uint64][]uint64{}, map[ownership.PartitionID][]uint64{}
+	a.headless, a.owning, a.members = map[uint64]bool{}, nil, nil
+	a.all = nil
 }
 
 // catchUp takes in what has happened since the last question. The lock is held.
@@ -49,13 +56,25 @@ func (a *annals) catchUp(t *Table) error {
 		}
 		id := binary.BigEndian.Uint64(key)
 		call, partition, kind := record.EventSubject(value)
-		switch {
-		case len(call) > 0:
+		e := history.Event{Kind: history.Kind(kind)}
+		if len(call) > 0 {
 			h := maphash.Bytes(a.seed, call)
+			if len(a.calls[h]) == 0 && e.Kind != history.Claimed {
+				a.headless[h] = true
+			}
 			a.calls[h] = append(a.calls[h], id)
-		case movesCalls(history.Kind(kind)):
-			a.moving[partition] = append(a.moving[partition], id)
+		} else {
+			if movesCalls(e.Kind) {
+				a.moving[partition] = append(a.moving[partition], id)
+			}
+			if e.Owning() {
+				a.owning = append(a.owning, id)
+			}
+			if e.Member() {
+				a.members = append(a.members, id)
+			}
 		}
+		a.all = append(a.all, id)
 		a.after = id
 		a.since++
 		return true, nil
@@ -68,21 +87,33 @@ func (a *annals) catchUp(t *Table) error {
 		first = binary.BigEndian.Uint64(key)
 		return false, nil
 	})
-	forget(a.calls, first)
-	forget(a.moving, first)
+	for h, ids := range a.calls {
+		if kept := forget(a.calls, h, first); kept == 0 {
+			delete(a.headless, h)
+		} else if kept < len(ids) {
+			a.headless[h] = true
+		}
+	}
+	for p := range a.moving {
+		forget(a.moving, p, first)
+	}
+	for _, ids := range []*[]uint64{&a.all, &a.owning, &a.members} {
+		kept, _ := slices.BinarySearch(*ids, first)
+		*ids = slices.Clone((*ids)[kept:])
+	}
 	return err
 }
 
-// forget drops events that the history no longer has.
-func forget[K comparable](of map[K][]uint64, first uint64) {
-	for k, ids := range of {
-		kept, _ := slices.BinarySearch(ids, first)
-		if ids = ids[kept:]; len(ids) == 0 {
-			delete(of, k)
-		} else if kept > 0 {
-			of[k] = slices.Clone(ids)
-		}
+// forget drops events that the history no longer has, and returns how many are left.
+func forget[K comparable](of map[K][]uint64, k K, first uint64) int {
+	ids := of[k]
+	kept, _ := slices.BinarySearch(ids, first)
+	if ids = ids[kept:]; len(ids) == 0 {
+		delete(of, k)
+	} else if kept > 0 {
+		of[k] = slices.Clone(ids)
 	}
+	return len(ids)
 }
 
 // Timeline returns what the history still has of one call, oldest first, and of its
@@ -148,21 +179,93 @@ func (t *Table) eventsAbout(call ownership.CallID) ([]history.Event, error) {
 	return events, nil
 }
 
-// Owning returns the events that say who owns a partition, oldest first.
-func (t *Table) Owning() (out []history.Event, err error) {
-	err = t.eachEvent(0, func(key, value []byte) (bool, error) {
-		call, _, kind := record.EventSubject(value)
-		if e := (history.Event{Kind: history.Kind(kind)}); len(call) > 0 || !e.Owning() {
-			return true, nil
-		}
-		e, err := record.ReadEvent(key, value)
-		out = append(out, e)
-		return true, err
+// Owning returns the events with an id above after that say who owns a partition, oldest first.
+func (t *Table) Owning(after uint64) ([]history.Event, error) {
+	return t.indexed("who owned the partitions", func(a *annals) []uint64 {
+		begin, _ := slices.BinarySearch(a.owning, after+1)
+		return a.owning[begin:]
 	})
+}
+
+// Members returns the events that say how a node stands, oldest first.
+func (t *Table) Members() ([]history.Event, error) {
+	return t.indexed("how the nodes stood", func(a *annals) []uint64 { return a.members })
+}
+
+func (t *Table) indexed(what string, ids func(*annals) []uint64) (out []history.Event, err error) {
+	t.annals.mu.Lock()
+	defer t.annals.mu.Unlock()
+	if err = t.annals.catchUp(t); err == nil {
+		out, err = t.readEvents(ids(&t.annals))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading who owned the partitions: %w", err)
+		return nil, fmt.Errorf("reading %s: %w", what, err)
 	}
 	return out, nil
+}
+
+// LivingAt returns the ids of all calls that may have been live at a moment, in order, and of
+// others: history.CallAt tells of each. Those are the calls with events on both sides of
+// it, those of which only later ones are left, and those that are live today.
+func (t *Table) LivingAt(m history.Moment) ([]ownership.CallID, error) {
+	t.annals.mu.Lock()
+	defer t.annals.mu.Unlock()
+	var out []ownership.CallID
+	fail := func(err error) ([]ownership.CallID, error) {
+		return nil, fmt.Errorf("reading which calls lived: %w", err)
+	}
+	if err := t.annals.catchUp(t); err != nil {
+		return fail(err)
+	}
+	cut, err := t.cut(m)
+	if err != nil {
+		return fail(err)
+	}
+	var heads []uint64
+	for h, ids := range t.annals.calls {
+		if ids[len(ids)-1] > cut && (ids[0] <= cut || t.annals.headless[h]) {
+			heads = append(heads, ids[0])
+		}
+	}
+	slices.Sort(heads)
+	events, err := t.readEvents(heads)
+	if err != nil {
+		return fail(err)
+	}
+	for _, e := range events {
+		out = append(out, e.Call)
+	}
+	for c, err := range t.Each(ownership.CallFilter{}) {
+		if err != nil {
+			return fail(err)
+		}
+		if c.State.Live() || c.State == ownership.CallOrphaned {
+			out = append(out, c.ID)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// cut is the id of the last event until a moment, found by halves: time rises as ids do.
+func (t *Table) cut(m history.Moment) (uint64, error) {
+	all := t.annals.all
+	low, high := 0, len(all) // the first low events are past, those from high on are not
+	for low < high {
+		middle := low + (high-low)/2
+		switch e, err := t.readEvents(all[middle : middle+1]); {
+		case err != nil:
+			return 0, err
+		case len(e) == 0 || m.Past(&e[0]): // what is no longer kept is past
+			low = middle + 1
+		default:
+			high = middle
+		}
+	}
+	if low == 0 {
+		return 0, nil
+	}
+	return all[low-1], nil
 }
 
 // readEvents reads events by their ids, which rise; those that are no longer kept are left

@@ -35,7 +35,7 @@ type Client struct {
 	// Region is what reads of nodes, partitions, calls and events are asked for: another
 	// one than the node's, or all. Empty: the node's own.
 	Region ownership.Region
-	// Then is the moment of which partitions are asked; its zero value: now.
+	// Then is the moment of which nodes, partitions and calls are listed; its zero value: now.
 	Then Then
 	// Gathered, if set, is told which regions an answer of all came from.
 	Gathered func(api.Gathered)

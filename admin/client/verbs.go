@@ -29,7 +29,7 @@ func (c *Client) Summary(ctx context.Context) (api.Summary, error) {
 
 // Nodes returns the nodes of the region, gone ones too.
 func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
-	return items[api.Node](ctx, c, "/v1/nodes", nil)
+	return items[api.Node](ctx, c, "/v1/nodes", c.Then.query())
 }
 
 // Node returns one node.
@@ -109,7 +109,7 @@ func (c *Client) Move(ctx context.Context, id ownership.PartitionID, to ownershi
 // Calls returns one page of calls; cursor is the Next of the page before, limit 0
 // the door's own.
 func (c *Client) Calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (api.CallPage, error) {
-	q := url.Values{}
+	q := c.Then.query()
 	set := func(name, v string) {
 		if v != "" {
 			q.Set(name, v)
@@ -134,7 +134,7 @@ func (c *Client) Calls(ctx context.Context, f ownership.CallFilter, cursor strin
 
 // Call returns one call; the id may be spelled as the cloud spells it.
 func (c *Client) Call(ctx context.Context, id string) (ownership.Call, error) {
-	return get[ownership.Call](ctx, c, callPath(id), nil)
+	return get[ownership.Call](ctx, c, callPath(id), c.Then.query())
 }
 
 // ExplainCall says why a call is where it is.

@@ -26,7 +26,7 @@ var acts = map[string]act{
 	"nodes/*/drain": {http.MethodPut, func(id string) string { return v1("nodes", id, "drain") }, drainOf, "nodes/*",
 		"The node gets no new calls; below is what is left of them."},
 	"nodes/*/undrain": {http.MethodDelete, func(id string) string { return v1("nodes", id, "drain") }, nil, "nodes/*", "The node takes new calls again."},
-	"nodes/*/remove": {http.MethodDelete, func(id string) string { return v1("nodes", id) }, nil, "nodes/*", "The node is out of the region; its partitions have new owners."},
+	"nodes/*/remove":  {http.MethodDelete, func(id string) string { return v1("nodes", id) }, nil, "nodes/*", "The node is out of the region; its partitions have new owners."},
 	"calls/*/release": {http.MethodDelete, func(id string) string { return v1("calls", id) }, nil, "calls/*", "The record of the call is ended; the cloud was not told."},
 	"partitions/*/move": {http.MethodPost, func(id string) string { return v1("partitions", id, "move") },
 		func(f url.Values, _ time.Time) (any, error) {

@@ -39,6 +39,9 @@ var every = map[string]int{
 	"overview": 2, "calls": 5, "call": 2, "nodes": 5, "node": 2, "partitions": 5, "partition": 2, "regions": 2, "region": 5, "peers": 2, "audit": 5, "pulse": 10,
 }
 
+// everyFar is that of a call's page where there are other regions: each of them is asked, too.
+const everyFar = 10
+
 // get asks the API, of the region that the page is about.
 func (a *asking) get(out any, path string, query ...string) (ownership.Region, error) {
 	v := url.Values{}
@@ -89,8 +92,11 @@ func (c *Console) look(w http.ResponseWriter, r *http.Request, who Reader, path 
 		http.Redirect(w, r, a.leads, http.StatusSeeOther)
 	default:
 		v := view{Reader: who, Page: template, At: a.at, Act: a.q.Get("act"), Query: a.q, Said: saids[a.q.Get("did")], Search: a.q.Get("q"), Body: body}
-		if c, ok := body.(Call); v.Act == "" && failed == nil && (!ok || c.Lives) {
+		if one, ok := body.(Call); v.Act == "" && failed == nil && (!ok || one.Lives) {
 			v.Every = every[template]
+			if ok && len(c.source.Frame().Regions) > 1 {
+				v.Every = everyFar
+			}
 		}
 		status := http.StatusOK
 		if failed != nil {

@@ -20,6 +20,7 @@ func (a *app) callsCommand() *cobra.Command {
 		f                        ownership.CallFilter
 		partition, state, cursor string
 		limit                    int
+		past                     pastFlags
 	)
 	c := &cobra.Command{
 		Use:   "calls [list | [show] CALL]",
@@ -30,14 +31,25 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
   tandem calls --region all
+  tandem calls --at 2026-11-29T14:03:00Z   which ones lived then, and who acted for them
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896   in whichever region it is`,
 		Args: cobra.ArbitraryArgs,
 		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
-			if name != "" {
-				return a.showCall(ctx, c, name)
+			err := checkLimit(limit)
+			if err == nil {
+				c.Then, err = past.then()
 			}
-			if err := checkLimit(limit); err != nil {
+			switch {
+			case err != nil:
 				return err
+			case name != "" && c.Then != (client.Then{}):
+				k, err := c.Call(ctx, name)
+				if err != nil {
+					return err
+				}
+				return a.print(k, callRows([]api.CallIn{{Call: k}}))
+			case name != "":
+				return a.showCall(ctx, c, name)
 			}
 			if partition != "" {
 				id, err := partitionID(partition)
@@ -67,6 +79,7 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 		}),
 	}
 	flags := c.Flags()
+	past.register(c)
 	a.regionFlag(c, "of another region, or of all: then the limit is each region's")
 	flags.StringVar((*string)(&f.Node), "node", "", "only calls that this node acts for, those reserved for it included")
 	flags.StringVar(&partition, "partition", "", "only calls of this partition")
@@ -85,7 +98,7 @@ type liveFirst struct{ *client.Client }
 
 func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (all api.CallPage, err error) {
 	name, inside, ours := strings.Cut(cursor, "/")
-	if f.State != 0 || cursor != "" && !ours || l.Region == "all" || l.Region == "*" {
+	if f.State != 0 || cursor != "" && !ours || l.Then != (client.Then{}) || l.Region == "all" || l.Region == "*" {
 		page, err := l.Calls(ctx, f, cursor, limit) // each region has a cursor of its own
 		slices.SortStableFunc(page.Items, func(a, b api.CallIn) int {
 			return cmp.Compare(slices.Index(ownership.ByUrgency, a.State), slices.Index(ownership.ByUrgency, b.State))

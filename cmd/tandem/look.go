@@ -61,6 +61,7 @@ func verdictOn(p api.Promise) string {
 }
 
 func (a *app) nodesCommand() *cobra.Command {
+	var past pastFlags
 	c := &cobra.Command{
 		Use:   "nodes [list | [show] NODE]",
 		Short: "the nodes of the region, with their calls",
@@ -72,20 +73,42 @@ hears nothing of it); gone (it was removed). Why a node is silent, and where its
 partitions went, is told on stderr.`,
 		Example: `  tandem nodes
   tandem nodes show emea-2
-  tandem nodes --region all`,
+  tandem nodes --region all
+  tandem nodes --at 2026-11-29T14:03:00Z   who was there then, and what they had`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) error {
+		RunE: a.listing(func(ctx context.Context, c *client.Client, name string) (err error) {
+			if c.Then, err = past.then(); err != nil {
+				return err
+			}
 			return show(a, name, nodeRows,
 				func() ([]api.Node, error) { return a.silences(c.Nodes(ctx)) },
 				func() (api.Node, error) {
+					if c.Then != (client.Then{}) {
+						return nodeThen(ctx, c, ownership.NodeID(name))
+					}
 					n, err := c.Node(ctx, ownership.NodeID(name))
 					_, _ = a.silences([]api.Node{n}, nil)
 					return n, err
 				})
 		}),
 	}
+	past.register(c)
 	a.regionFlag(c, "of another region, or of all")
 	return c
+}
+
+// nodeThen is one node as it was.
+func nodeThen(ctx context.Context, c *client.Client, id ownership.NodeID) (api.Node, error) {
+	all, err := c.Nodes(ctx)
+	if err != nil {
+		return api.Node{}, err
+	}
+	for _, n := range all {
+		if n.ID == id {
+			return n, nil
+		}
+	}
+	return api.Node{}, exitError{exitNotFound, fmt.Errorf("the region had no node %s at that moment", id)}
 }
 
 // silences says on stderr why nodes are silent, and what came of it.

@@ -27,6 +27,82 @@ func (m Moment) Past(e *Event) bool {
 // Owning reports whether an event says who owns a partition.
 func (e *Event) Owning() bool { return e.Kind == Born || e.Kind == Moved || e.Kind == Retired }
 
+// Member reports whether an event says how a node stands.
+func (e *Event) Member() bool {
+	switch e.Kind {
+	case Joined, Updated, Draining, Undrained, Gone, Silent, Forgotten:
+		return true
+	}
+	return false
+}
+
+// NodeThen is a node as it was.
+type NodeThen struct {
+	ownership.Node           // its record of today, but for its state
+	Silent         time.Time // when it fell silent, if nothing was told of it since; zero: it had not
+}
+
+// NodesAt returns the nodes as they were at a moment, by id. now are those of today, events
+// all that say how nodes stand or who owns a partition, oldest first.
+func NodesAt(now []ownership.Node, events []Event, m Moment) []NodeThen {
+	all, of := map[ownership.NodeID]ownership.Node{}, map[ownership.NodeID][]Event{}
+	var ids []ownership.NodeID
+	for _, n := range now {
+		all[n.ID] = n
+		ids = append(ids, n.ID)
+	}
+	for _, e := range events {
+		if _, known := all[e.Node]; !known {
+			all[e.Node] = ownership.Node{ID: e.Node, State: ownership.NodeGone}
+			ids = append(ids, e.Node)
+		}
+		of[e.Node] = append(of[e.Node], e)
+	}
+	slices.Sort(ids)
+	var out []NodeThen
+	for _, id := range ids {
+		if n, was := nodeAt(all[id], of[id], m); was {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// nodeAt is one of them: by the last event until the moment, else by the first one after
+// it, else as it is today. false: it was not there.
+func nodeAt(today ownership.Node, events []Event, m Moment) (NodeThen, bool) {
+	n, known, was := NodeThen{Node: today}, false, m.Index != 0 || !today.JoinedAt.After(m.At) || len(events) > 0
+	for i := range events {
+		e := &events[i]
+		past := m.Past(e)
+		if past && e.Kind == Silent {
+			n.Silent = e.At
+		} else if past && e.Kind != Draining && e.Kind != Undrained && e.Kind != Retired {
+			n.Silent = time.Time{} // it was heard of, or is gone
+		}
+		switch {
+		case past && (e.Kind == Joined || e.Kind == Undrained):
+			n.State, known, was = ownership.NodeActive, true, true
+		case past && e.Kind == Draining:
+			n.State, known, was = ownership.NodeDraining, true, true
+		case past && e.Kind == Gone:
+			n.State, known, was = ownership.NodeGone, true, true
+		case past && e.Kind == Forgotten:
+			known, was = true, false
+		case known || past:
+		case e.Kind == Joined:
+			return n, false
+		case e.Kind == Draining || e.Kind == Gone:
+			n.State, known = ownership.NodeActive, true
+		case e.Kind == Undrained:
+			n.State, known = ownership.NodeDraining, true
+		case e.Kind == Forgotten:
+			n.State, known = ownership.NodeGone, true
+		}
+	}
+	return n, was
+}
+
 // PartitionsAt returns the partitions as they were at a moment, by number: who owned each,
 // at which epoch, and whether it was retired; not what stood in it. now are those of today,
 // events all owning ones since before the moment, oldest first.

@@ -141,6 +141,8 @@ function follow() {
   };
 }
 
+// Of a menu that is wider than the window, the reader sees the entry of this page.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 notes();
 if (document.body.dataset.every) renew(Number(document.body.dataset.every));
 if (page === "events") follow();

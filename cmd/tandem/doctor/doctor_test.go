@@ -169,7 +169,7 @@ func TestExamine(t *testing.T) {
 		case "/v1/regions":
 			v = api.List[api.Region]{Items: []api.Region{{Name: "emea", Here: true, URL: public.URL, List: []api.SummaryNode{
 				{ID: "emea-1", State: "active", PublicURL: page.URL}, {ID: "emea-2", State: "active", AdminURL: "http://127.0.0.1:1", PublicURL: "http://127.0.0.1:1"}, {ID: "emea-3", State: "active"}, {ID: "emea-4", State: "gone"},
-			}}}}
+			}}, {Name: "amer", URL: "http://amer.localhost"}}}
 		case "/metrics":
 			_, _ = io.WriteString(w, "tandem_token_keys{url=\"x\"} 2\n")
 			return
@@ -196,8 +196,15 @@ func TestExamine(t *testing.T) {
 	if s.Nodes[1].Err == nil || s.Nodes[2].Err == nil || !strings.Contains(s.Nodes[2].Err.Error(), "on loopback") {
 		t.Errorf("%v, %v", s.Nodes[1].Err, s.Nodes[2].Err)
 	}
+	if told := addresses(Seen{Public: []Public{{Who: "region amer", URL: "http://amer.localhost", Inner: true}}}); len(told) != 1 || told[0].Level != Well || !strings.Contains(told[0].Text, "only a simulated cloud") {
+		t.Errorf("of an address that never leaves the machine: %+v", told)
+	}
 	for _, p := range s.Public {
 		switch p.URL {
+		case "http://amer.localhost":
+			if p.Err != nil || !p.Inner {
+				t.Errorf("%+v", p)
+			}
 		case public.URL:
 			if p.Err != nil {
 				t.Errorf("%+v", p)

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +52,9 @@ type Public struct {
 	URL  string
 	Err  error     // it cannot be reached, or whoever answers is no public door
 	Ends time.Time // of the certificate that it showed; zero: plain http
+	// Inner: its name never leaves the machine (RFC 6761, 6.3), so only a simulated cloud can
+	// post there, and it was not looked at.
+	Inner bool
 }
 
 // patience bounds what one door is given.
@@ -93,7 +98,9 @@ func Examine(ctx context.Context, asked *client.Client, dial doors.Dial, public 
 		wait.Go(func() { s.Nodes[i] = examine(ctx, d) })
 	}
 	for i := range s.Public {
-		wait.Go(func() { s.Public[i].look(ctx, public) })
+		if s.Public[i].Inner = inner(s.Public[i].URL); !s.Public[i].Inner {
+			wait.Go(func() { s.Public[i].look(ctx, public) })
+		}
 	}
 	wait.Wait()
 	for _, r := range records {
@@ -139,6 +146,11 @@ func examine(ctx context.Context, d doors.Door) Node {
 		n.Metrics[name] = v
 	}
 	return n
+}
+
+func inner(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && strings.HasSuffix(strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), ".localhost")
 }
 
 // NewPublic makes the client that public doors are looked at with: as the cloud would, by

@@ -364,7 +364,10 @@ func drifted(s Seen) (out []Finding) {
 
 func addresses(s Seen) (out []Finding) {
 	for _, p := range s.Public {
-		if p.Err != nil {
+		switch {
+		case p.Inner:
+			out = append(out, Finding{Level: Well, Where: p.Who, Text: p.URL + " never leaves this machine: only a simulated cloud can post there"})
+		case p.Err != nil:
 			out = append(out, Finding{Level: Fail, Where: p.Who, Text: p.URL + ": " + p.Err.Error(),
 				Do: "the cloud posts there: see DNS, the balancer, the firewall; from inside a closed network run the doctor outside, or say --no-public"})
 		}
