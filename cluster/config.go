@@ -118,6 +118,10 @@ type Health struct {
 	Load float64 // 0 to 1; 0 when it reports nothing
 	Room int     // live calls it has room for; 0: the node's capacity stands
 	Live int     // live calls it counts itself
+	// Away is for how long from now the machine may stand still, as was announced: its
+	// answered calls with media of their own are waited for so long, if Silence is less; 0:
+	// nothing was announced.
+	Away time.Duration
 	// Apps says it app by app; nil: Bot, Load and Room stand for every app.
 	Apps map[ownership.AppID]ownership.AppFitness
 }

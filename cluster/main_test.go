@@ -88,6 +88,7 @@ type testNode struct {
 	relay func(context.Context, ownership.HandOver) (ownership.Reply, error)
 	rest  func(ownership.PartitionID)
 	sick  bool
+	away  time.Duration // that is announced
 	open  bool
 }
 
@@ -215,7 +216,7 @@ func (n *testNode) doors() Deps {
 			defer n.halt.RUnlock()
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return Health{Bot: !n.sick}
+			return Health{Bot: !n.sick, Away: n.away}
 		},
 		Fatal: func(err error) {
 			n.mu.Lock()

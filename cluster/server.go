@@ -58,6 +58,7 @@ func (d *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 		Sum: req.GetSum(), Settings: req.GetSettings(),
 		Bot: req.GetBot(), Load: req.GetLoad(), Room: int(req.GetRoom()),
 		Applied: req.GetApplied(), LastIndex: req.GetLastIndex(), Term: req.GetTerm(), Behind: req.GetBehind(), Apps: appsFromWire(req.GetApps()),
+		Away: time.Duration(req.GetAway()),
 	})
 	if err != nil {
 		return nil, err

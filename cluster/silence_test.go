@@ -21,7 +21,10 @@ type frozen struct {
 	resume         func()
 }
 
-func freeze(t *testing.T, silence time.Duration) *frozen {
+func freeze(t *testing.T, silence time.Duration) *frozen { return freezeAnnounced(t, silence, 0) }
+
+// freezeAnnounced lets the nodes say before that they may be away for so long.
+func freezeAnnounced(t *testing.T, silence, away time.Duration) *frozen {
 	t.Helper()
 	long(t)
 	r := newRegion(t, func(c *Config) {
@@ -29,6 +32,11 @@ func freeze(t *testing.T, silence time.Duration) *frozen {
 		c.Silence = func(ownership.AppID) time.Duration { return silence }
 	})
 	f := &frozen{nodes: r.form(3)}
+	for _, n := range f.nodes {
+		n.mu.Lock()
+		n.away = away
+		n.mu.Unlock()
+	}
 	f.ldr = leaderOf(t, f.nodes...)
 	f.rest = without(f.nodes, without(f.nodes, f.ldr)[0])
 	f.n = without(f.nodes, f.ldr)[0]
@@ -180,6 +188,26 @@ func TestO22_AnAppThatWaitsForNobody(t *testing.T) {
 	k, _ := f.ldr.Find(claimOf(1).Call)
 	if heir := f.heir(f.kept[0]); k.State != ownership.CallOrphaned || k.Owner != heir.id {
 		t.Errorf("once its partition has another owner, %s, the call is %+v", heir.id, k)
+	}
+	f.resume()
+}
+
+// An absence that was announced is waited for, longer than the app would, and no longer.
+func TestO22_AnAnnouncedAbsenceIsWaitedFor(t *testing.T) {
+	const away = 4 * time.Second
+	f := freezeAnnounced(t, 50*time.Millisecond, away)
+	frozen := time.Now() // the last renewal was earlier, by the lease at most
+	heard := f.ldr.leading.Load().Leases.AwayTo(f.n.id)
+	if until := heard.Sub(frozen); until <= 0 || until > away {
+		t.Fatalf("the leader waits for another %s", until)
+	}
+	lapsed := func() bool {
+		k, _ := f.ldr.Find(claimOf(1).Call)
+		return k.State == ownership.CallOrphaned
+	}
+	eventually(t, "it has lapsed", lapsed)
+	if time.Now().Before(heard) {
+		t.Errorf("it lapsed %s before the announced time was over", time.Until(heard))
 	}
 	f.resume()
 }

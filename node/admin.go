@@ -88,6 +88,9 @@ func (n *Node) warnings() []string {
 	if n.cfg.Cluster.JoinByCert && n.cfg.Cluster.TLS != (PeerTLS{}) {
 		w = append(w, "cluster.join_by_certificate is on: whoever has a certificate of this region joins it with nobody's word")
 	}
+	if why := n.announced.text(); why != "" {
+		w = append(w, "this node takes no new calls: "+why)
+	}
 	if t := n.region.Status().Trouble; t != "" {
 		w = append(w, "this node is not well in its region: "+t)
 	}

@@ -37,6 +37,8 @@ func (c Config) checkKeys() error {
 	p.when(c.Node.DataDir == "", "node.data_dir is empty: name a directory on a local disk")
 	p.when(c.Node.Capacity < 1, "node.capacity is %d: give the number of live calls this node may hold, 1 or more", c.Node.Capacity)
 	p.when(c.Node.Drain < 0 || c.Node.Drain > 24*time.Hour, "node.drain is %s: 0s to 24h, how long SIGTERM waits for calls that cannot be moved", c.Node.Drain)
+	m := c.Node.Maintenance
+	p.when(!m.Azure && (m.Approve || m.Machine != ""), "node.maintenance has approve or machine without azure: true: nobody's announcements are followed")
 	p.when(c.HandleKeysFile == "", "handle_keys_file is empty: make one with 'tandem keys new' and give the same file to every node")
 	c.checkPublic(&p)
 	c.checkCluster(&p)

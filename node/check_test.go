@@ -54,6 +54,7 @@ var faults = []fault{
 	{"no data directory", func(c *Config) { c.Node.DataDir = "" }, "node.data_dir is empty"},
 	{"no capacity", func(c *Config) { c.Node.Capacity = 0 }, "node.capacity is 0"},
 	{"a drain of two days", func(c *Config) { c.Node.Drain = 48 * time.Hour }, "node.drain is 48h0m0s"},
+	{"approval of nothing", func(c *Config) { c.Node.Maintenance.Approve = true }, "node.maintenance has approve or machine without azure: true"},
 	{"no handle keys", func(c *Config) { c.HandleKeysFile = "" }, "handle_keys_file is empty"},
 	{"no port", func(c *Config) { c.Public.Listen = "0.0.0.0" }, `public.listen is "0.0.0.0": write host:port`},
 	{"plain public URL", func(c *Config) { c.Public.URL = "http://emea-1.bot.contoso.com" }, "public.url is not https"},

@@ -79,7 +79,15 @@ type Self struct {
 	DataDir  string `yaml:"data_dir"`
 	Capacity int    `yaml:"capacity"` // live calls it may hold
 	// Drain is how long SIGTERM waits for calls that cannot be moved.
-	Drain time.Duration `yaml:"drain"`
+	Drain       time.Duration `yaml:"drain"`
+	Maintenance Maintenance   `yaml:"maintenance"`
+}
+
+// Maintenance says whose announcements of maintenance the node follows.
+type Maintenance struct {
+	Azure   bool   `yaml:"azure"`   // Scheduled Events, of the service at azure.metadata_url
+	Approve bool   `yaml:"approve"` // let it begin before its time, once no call is left here
+	Machine string `yaml:"machine"` // as events name it; empty: the machine is asked
 }
 
 // Public is the door that the calling cloud posts to.

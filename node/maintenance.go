@@ -2,9 +2,16 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
+	"tandem/azure"
 	"tandem/ownership"
 )
 
@@ -92,3 +99,125 @@ func (n maintenance) ownCalls() iter.Seq[ownership.Call] {
 		}
 	}
 }
+
+// announced is what the machine says of its maintenance.
+type announced struct {
+	mu  sync.Mutex
+	to  time.Time // until when it may stand still
+	why string    // empty: nothing is announced
+}
+
+func (a *announced) away() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.to.IsZero() {
+		return 0
+	}
+	return max(time.Until(a.to), 0)
+}
+
+func (a *announced) text() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.why
+}
+
+func (a *announced) set(change func(*announced)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(a)
+}
+
+// announcements is the node as maintenance of its machine meets it, see azure.Node.
+type announcements struct{ *Node }
+
+// maintenanceMark is the file that says that the drain in the table is the machine's
+// maintenance. It outlives the reboot that the drain was for; an operator's drain has none.
+const maintenanceMark = "maintenance"
+
+// machineName is in whose name the table is changed.
+const machineName = "azure"
+
+// open begins to follow what is announced, where that is wanted.
+func (n announcements) open(ctx context.Context) error {
+	m := n.cfg.Node.Maintenance
+	if !m.Azure {
+		return nil
+	}
+	machine := azure.New(n.cfg.Azure.MetadataURL, nil)
+	n.stops.add("metadata service", machine.Close)
+	w := azure.Watch{Machine: machine, Name: m.Machine, Every: time.Second, Begin: m.Approve, Now: n.now, Log: n.log}
+	n.stops.addRunning(ctx, "announced maintenance", func(ctx context.Context) { w.Run(ctx, n) })
+	return nil
+}
+
+func (n announcements) mark() string { return filepath.Join(n.cfg.Node.DataDir, maintenanceMark) }
+
+func (n announcements) marked(file string) bool {
+	_, err := os.Lstat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Leave implements azure.Node. A drain of an operator stays what it is.
+func (n announcements) Leave(ctx context.Context, until time.Time, why string) error {
+	n.announced.set(func(a *announced) { a.why = why })
+	me, ok := n.table.Node(n.ID())
+	switch {
+	case !ok || n.marked(drains(n).drainMark()):
+		return errors.New("draining for announced maintenance: this node has yet to come back from its last stop")
+	case n.leaving.Load() || me.State == ownership.NodeDraining && !n.marked(n.mark()):
+		return nil
+	}
+	if err := os.WriteFile(n.mark(), []byte("The drain in the table is for maintenance of this machine: it ends with that.\n"), 0o600); err != nil {
+		return fmt.Errorf("draining for announced maintenance: %w", err)
+	}
+	if !until.IsZero() {
+		until = until.UTC()
+	}
+	if err := n.region.Drain(ownership.By(ctx, machineName), n.ID(), until); err != nil {
+		return fmt.Errorf("draining for announced maintenance: %w", err)
+	}
+	n.note(ctx, "drain-node", why)
+	return nil
+}
+
+// Return implements azure.Node.
+func (n announcements) Return(ctx context.Context, why string) error {
+	if n.marked(n.mark()) {
+		if err := n.region.Ready(ctx); err != nil {
+			return err
+		}
+		if err := n.region.Undrain(ownership.By(ctx, machineName), n.ID()); err != nil {
+			return fmt.Errorf("ending the drain of announced maintenance: %w", err)
+		}
+		if err := os.Remove(n.mark()); err != nil {
+			return fmt.Errorf("taking the mark of announced maintenance away: %w", err)
+		}
+		n.note(ctx, "undrain-node", why)
+		n.log.Info("this node takes new calls again: " + why)
+	}
+	n.announced.set(func(a *announced) { a.why = "" })
+	return nil
+}
+
+// note writes the cause into the region's ledger, where the changes of operators stand.
+func (n announcements) note(ctx context.Context, action, why string) {
+	if _, err := n.region.Do(ownership.By(ctx, machineName), ownership.Note{
+		At: n.now(), By: machineName, Action: action, Subject: "/v1/nodes/" + n.cfg.Node.ID + "/drain", Status: 204, Detail: why,
+	}); err != nil {
+		n.log.Warn("writing into the ledger why this node drains", "err", err)
+	}
+}
+
+// Away implements azure.Node.
+func (n announcements) Away(d time.Duration) {
+	n.announced.set(func(a *announced) {
+		a.to = time.Time{}
+		if d > 0 {
+			a.to = time.Now().Add(d)
+		}
+	})
+}
+
+// Live implements azure.Node.
+func (n announcements) Live() int { return n.table.Live(n.ID()) }

@@ -51,6 +51,7 @@ type Node struct {
 	private    *admin.Door
 	certs      certificates
 	outbound   []outbound // the apps' clients at Graph
+	announced  announced  // maintenance of the machine
 	// botSecrets sign hand-overs, by the app's id; the map is made at the start and
 	// its values change with a reload.
 	botSecrets  map[string]*atomic.Value
@@ -111,7 +112,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		n.openTrail, n.openTraces, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, pulses{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, drains{n}.comeBack,
+		n.openTrail, n.openTraces, n.openPolicy, n.openStore, n.openTokens, n.openDispatcher, n.openRegion, n.openRegions, ruling{n}.open, n.openDoor, n.openAdmin, n.listen, ownClaims{n}.compareClaims, gauges{n}.open, pulses{n}.open, ends{n}.watchEndings, maintenance{n}.maintain, announcements{n}.open, drains{n}.comeBack,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -92,6 +92,9 @@ func (l *Leadership) lookAfter(id ownership.NodeID, reserved []reservation, appl
 		l.returned.seen(id, applied)
 	}
 	apps, all := l.waitedFor(reserved, now.Sub(l.Leases.Over(id)))
+	if now.Before(l.Leases.AwayTo(id)) { // it said so before: its machine stands still, and comes back
+		apps, all = nil, false
+	}
 	over := !now.Before(l.Leases.Over(id))
 	switch {
 	case over && len(l.Table.PartitionsOf(id)) > 0 && l.heir(id):

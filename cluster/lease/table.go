@@ -57,6 +57,23 @@ type Renewal struct {
 	LastIndex   uint64
 	Term        uint64
 	Behind      bool // its table has not caught up: it does not act, lease or not
+	// Away is for how long from now the node may be silent and still come back, as its
+	// machine has announced; 0: nothing was announced.
+	Away time.Duration
+}
+
+// MaxAway bounds an announced absence: nobody's calls wait longer for a node's own word.
+const MaxAway = time.Hour
+
+// AwayTo is until when a node may be silent as it was announced; zero: nothing was.
+func (t *Table) AwayTo(id ownership.NodeID) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.nodes[id]
+	if e == nil || e.renewal.Away <= 0 || e.heard.IsZero() {
+		return time.Time{}
+	}
+	return e.heard.Add(min(e.renewal.Away, MaxAway))
 }
 
 // NewTable returns the table of a leader who is safe to act since then, when the

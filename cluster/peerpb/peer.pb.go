@@ -558,6 +558,7 @@ type RenewRequest struct {
 	Settings      map[string]string      `protobuf:"bytes,13,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what must be equal on all nodes, by configuration key
 	Over          bool                   `protobuf:"varint,14,opt,name=over,proto3" json:"over,omitempty"`                                                                                  // the process stops and acts no more: no lease is asked for
 	Behind        bool                   `protobuf:"varint,15,opt,name=behind,proto3" json:"behind,omitempty"`                                                                              // it does not act: it has no lease yet, or its table lags
+	Away          int64                  `protobuf:"varint,16,opt,name=away,proto3" json:"away,omitempty"`                                                                                  // nanoseconds for which it may soon be silent and come back, as was announced; 0: nothing was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +696,13 @@ func (x *RenewRequest) GetBehind() bool {
 		return x.Behind
 	}
 	return false
+}
+
+func (x *RenewRequest) GetAway() int64 {
+	if x != nil {
+		return x.Away
+	}
+	return 0
 }
 
 type AppHealth struct {
@@ -3002,7 +3010,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eProposeRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\"A\n" +
 	"\fProposeReply\x121\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xeb\x03\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xff\x03\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -3020,7 +3028,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04apps\x18\f \x03(\v2\x19.tandem.peer.v1.AppHealthR\x04apps\x12F\n" +
 	"\bsettings\x18\r \x03(\v2*.tandem.peer.v1.RenewRequest.SettingsEntryR\bsettings\x12\x12\n" +
 	"\x04over\x18\x0e \x01(\bR\x04over\x12\x16\n" +
-	"\x06behind\x18\x0f \x01(\bR\x06behind\x1a;\n" +
+	"\x06behind\x18\x0f \x01(\bR\x06behind\x12\x12\n" +
+	"\x04away\x18\x10 \x01(\x03R\x04away\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
