@@ -37,7 +37,7 @@ type evacuation struct{ *Door }
 func (d evacuation) routes() {
 	plan := d.operation("get-evacuation", http.MethodGet, "/v1/regions/{name}/evacuation", api.RoleRead, "How far a region's evacuation is, or what it would bring; nothing is changed")
 	plan.Description += " The answer is that region's own. new_calls holds the rules against the calls that it remembers, as the regions are now."
-	plan.Errors = append(plan.Errors, http.StatusNotFound, http.StatusNotImplemented, http.StatusBadGateway)
+	plan.Errors = append(plan.Errors, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented, http.StatusBadGateway)
 	plan.Metadata[metaReach] = inPath
 	huma.Register(d.api, plan, func(ctx context.Context, in *struct {
 		Name ownership.Region   `path:"name" maxLength:"63"`

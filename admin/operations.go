@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,7 +53,7 @@ func apiConfig(version string) huma.Config {
 // operation describes one path for the router and the document alike.
 func (d *Door) operation(id, method, path string, role api.Role, summary string) huma.Operation {
 	op := huma.Operation{
-		OperationID: id, Method: method, Path: path, Summary: summary,
+		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{d.tag(path)},
 		MaxBodyBytes: d.cfg.BodyLimit,
 		// A filter that is misspelt must not look like one that chose everything.
 		RejectUnknownQueryParameters: true,
@@ -67,13 +68,26 @@ func (d *Door) operation(id, method, path string, role api.Role, summary string)
 		op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if role == "" {
-		op.Errors = nil
+		op.Errors, op.Description = nil, "Open to all."
 		return op
 	}
 	op.Metadata[metaRole] = role
 	op.Security = []map[string][]string{{"token": {string(role)}}}
 	op.Description = "Role: " + string(role) + "."
 	return op
+}
+
+// tag is what a path is about: by it the document's readers find their way.
+func (d *Door) tag(path string) string {
+	name := "health"
+	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
+		name, _, _ = strings.Cut(rest, "/")
+	}
+	doc := d.api.OpenAPI()
+	if !slices.ContainsFunc(doc.Tags, func(t *huma.Tag) bool { return t.Name == name }) {
+		doc.Tags = append(doc.Tags, &huma.Tag{Name: name})
+	}
+	return name
 }
 
 // change is an operation that changes something: its outcome is audited.

@@ -276,12 +276,16 @@ func TestEventsAreFiltered(t *testing.T) {
 	r := openRoom(t)
 	r.someCalls(300)
 	r.fake.tell(history.Event{Kind: history.Draining, Node: "emea-3", At: start, Text: "drains"})
-	for query, want := range map[string]int{"": 100, "kind=draining": 1, "node=emea-3": 100, "node=emea-3&kind=draining": 1, "call=C00": 1, "kind=moved": 0} {
+	r.fake.tell(history.Event{Kind: history.Moved, Partition: 7, Node: "emea-2", From: "emea-1", Epoch: 2, At: start})
+	if page := r.ask("GET", "/console/events?kind=moved", "").want(t, 200).text; !strings.Contains(page, "<td>from emea-1</td>") {
+		t.Errorf("a move does not tell from whom:\n%s", page)
+	}
+	for query, want := range map[string]int{"": 100, "kind=draining": 1, "node=emea-3": 100, "node=emea-3&kind=draining": 1, "call=C00": 1, "kind=moved": 1, "kind=retired": 0} {
 		page := r.ask("GET", "/console/events?"+query, "").want(t, 200).text
 		if n := strings.Count(page, `<span class="pill kind`); n != want {
 			t.Errorf("%q shows %d events, want %d", query, n, want)
 		}
-		if !strings.Contains(page, fmt.Sprintf(`data-after="%d"`, 301)) {
+		if !strings.Contains(page, fmt.Sprintf(`data-after="%d"`, 302)) {
 			t.Errorf("%q: the follower would not go on after the newest event", query)
 		}
 	}

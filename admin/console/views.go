@@ -55,6 +55,7 @@ var functions = template.FuncMap{
 	"word":     word,
 	"count":    count,
 	"inc":      func(n uint64) uint64 { return n + 1 },
+	"came":     came,
 	"next":     func(e ownership.Epoch) ownership.Epoch { return e + 1 },
 }
 
@@ -65,6 +66,14 @@ func answered(doors []api.RegionDoor) (n int) {
 		}
 	}
 	return n
+}
+
+// came says from whom a partition came, where an event tells nothing else.
+func came(from ownership.NodeID) string {
+	if from == "" {
+		return ""
+	}
+	return "from " + string(from)
 }
 
 // word is how something is spelled in an address.

@@ -100,7 +100,7 @@ function rowOf(event) {
   const partition = cell(row, event.partition ? String(event.partition) : "", "number");
   if (event.epoch > 1) partition.append(" ", element("i", "epoch", "e" + event.epoch));
   cell(row, event.node || "");
-  cell(row, event.text || "");
+  cell(row, event.text || (event.from ? "from " + event.from : ""));
   row.className = "new";
   return row;
 }
