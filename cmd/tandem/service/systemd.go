@@ -77,7 +77,7 @@ func notify(state string) {
 	}
 }
 
-// Install, Remove, Start, Stop and Status are for Windows.
+// Install is for Windows.
 func Install(Spec) error { return ErrElsewhere }
 
 // Remove is for Windows.
