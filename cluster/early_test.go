@@ -17,7 +17,7 @@ func TestAnEndBeforeItsClaim(t *testing.T) {
 	for i, n := range []*testNode{lead, rest[0]} {
 		early, lives := claimOf(10*i+1), claimOf(10*i+2)
 		claim(t, rest[1], 10*i+2)
-		if err := n.Ended(soon(t), early.App, early.Call, lives.Call); err != nil {
+		if err := n.Ended(soon(t), unclaimed(early), unclaimed(lives)); err != nil {
 			t.Fatal(err)
 		}
 		if k, ok := n.Find(early.Call); !ok || k.State != ownership.CallEnded || k.App != early.App {
@@ -35,7 +35,11 @@ func TestAnEndBeforeItsClaim(t *testing.T) {
 	lone := rest[0]
 	lone.cut()
 	eventually(t, "a node that knows that it is alone", func() bool { return lone.Status().Leader == "" })
-	if err := lone.Ended(soon(t), "app", claimOf(99).Call); !errors.Is(err, ownership.ErrNoLeader) {
+	if err := lone.Ended(soon(t), unclaimed(claimOf(99))); !errors.Is(err, ownership.ErrNoLeader) {
 		t.Errorf("alone: %v", err)
 	}
+}
+
+func unclaimed(c ownership.Claim) ownership.Unclaimed {
+	return ownership.Unclaimed{Call: c.Call, App: c.App, Tenant: c.Tenant, Chain: "chain"}
 }

@@ -101,18 +101,18 @@ func (pr *proposals) recordsFor(ctx context.Context, acts []ownership.Act) (*own
 	return out, nil
 }
 
-// Ended makes the region know that calls of an app have ended which it did not know
+// Ended makes the region know that calls have ended which it did not know
 // before: a claim of one may be under way, and must ring nowhere when it is carried
 // out after all. After nil Find knows each here: as ended, or as what a claim that
 // was quicker has made of it. A region of an older command format keeps no such mark.
-func (pr *proposals) Ended(ctx context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+func (pr *proposals) Ended(ctx context.Context, calls ...ownership.Unclaimed) error {
 	if pr.tb.Format() < ownership.FormatReservations || len(calls) == 0 {
 		return nil
 	}
 	const doing = "noting the end of calls that nobody has claimed"
 	batch := ownership.Records{Acts: make([]ownership.Act, len(calls))}
-	for i, id := range calls {
-		batch.Acts[i] = ownership.Release{Call: id, App: app, Told: true, Why: whyEarly}
+	for i, c := range calls {
+		batch.Acts[i] = ownership.Release{Call: c.Call, App: c.App, Tenant: c.Tenant, Chain: c.Chain, Told: true, Why: whyEarly}
 	}
 	out, err := pr.Do(ctx, batch)
 	if err != nil {

@@ -113,15 +113,26 @@ type Seen struct {
 // With App, and Told, it is the end of a call of that app that the table did not
 // know when it was asked. If it still does not, it keeps a tombstone: a claim of
 // the call may be under way, and what it comes to would ring for ever. A call that
-// lives by now is refused with ErrConflict, for its owner is to hear of the end.
+// lives by now is refused with ErrConflict, for its owner is to hear of the end. Tenant
+// and Chain, the cloud's callChainId, are such a call's, for the ledger.
 type Release struct {
-	At    time.Time
-	Call  CallID
-	Epoch Epoch
-	Why   string
-	Told  bool  // since format 3
-	App   AppID // since format 3
-	Fate  Fate  // since format 5
+	At     time.Time
+	Call   CallID
+	Epoch  Epoch
+	Why    string
+	Told   bool     // since format 3
+	App    AppID    // since format 3
+	Fate   Fate     // since format 5
+	Tenant TenantID // since format 5
+	Chain  string   // since format 5
+}
+
+// Unclaimed is what the end of a call tells of it that nobody has claimed.
+type Unclaimed struct {
+	Call   CallID
+	App    AppID
+	Tenant TenantID // empty: nothing told it
+	Chain  string   // the cloud's callChainId; empty: nothing told it
 }
 
 // TakeUp records that the bot beside the partition's owner has taken an orphaned

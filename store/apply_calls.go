@@ -211,10 +211,12 @@ func (a *applier) entomb(act ownership.Release) error {
 		return fmt.Errorf("releasing call %s, which nobody has claimed: there is no partition: %w", act.Call, ownership.ErrUnknown)
 	}
 	c := ownership.Call{
-		ID: act.Call, App: act.App, Partition: p.ID, Epoch: p.Epoch, State: ownership.CallEnded,
+		ID: act.Call, App: act.App, Tenant: act.Tenant, Partition: p.ID, Epoch: p.Epoch, State: ownership.CallEnded,
 		EndedAt: a.at, SeenAt: a.at, Ending: act.Why,
 	}
-	a.enter(ledger.Entry{Kind: ledger.Ended, Call: string(c.ID), App: string(c.App), Reason: act.Why})
+	a.enter(ledger.Entry{
+		Kind: ledger.Ended, Call: string(c.ID), App: string(c.App), Tenant: string(c.Tenant), Chain: act.Chain, Reason: act.Why,
+	})
 	a.putCall(&c, 0)
 	a.st.addCall(c.ID, ownership.Known{App: c.App, Partition: c.Partition, Epoch: c.Epoch, State: c.State}, seconds(a.at))
 	ev := a.about(history.Ended, &c)

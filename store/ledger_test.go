@@ -161,6 +161,20 @@ func TestTheLedgerTellsWhatBecameOfCalls(t *testing.T) {
 	r.verified()
 }
 
+// The end of a call that nobody has claimed is entered with what its notification told, for the
+// cloud's own records are found by that.
+func TestAnEarlyEndIsEnteredWithItsChain(t *testing.T) {
+	r := newRegion(t, "a")
+	r.must(ownership.Release{At: at(5), Call: callID(1), App: "app-1", Tenant: "t", Chain: "chain-1", Told: true, Why: "early"})
+	want := ledger.Entry{At: at(5), Kind: ledger.Ended, Call: string(callID(1)), App: "app-1", Tenant: "t", Chain: "chain-1", Reason: "early"}
+	if e := r.entries(); len(e) != 1 || e[0] != want {
+		t.Errorf("the ledger has %+v, want %+v", e, want)
+	}
+	if c := r.call(callID(1)); c.Tenant != "t" {
+		t.Errorf("the tombstone is %+v", c)
+	}
+}
+
 // A region of an older format has none, so that its table stays what older software makes of it.
 func TestARegionOfAnOlderFormatKeepsNoLedger(t *testing.T) {
 	r := newRig(t)

@@ -139,16 +139,18 @@ func (h *Handler) lookAgain(q *request, ds []decision, err error, why string) (r
 // one may be under way, or have come to an end that nobody heard of: it must not
 // ring when it is carried out after all, for this end is told only once.
 func (h *Handler) remember(ctx context.Context, q *request, ds []decision) error {
-	var calls []ownership.CallID
+	var calls []ownership.Unclaimed
 	for i := range ds {
-		if _, known := h.table.Find(ds[i].part.call); asks(ds[i]) && !known {
-			calls = append(calls, ds[i].part.call)
+		p := ds[i].part
+		if _, known := h.table.Find(p.call); asks(ds[i]) && !known {
+			f := q.facts(p)
+			calls = append(calls, ownership.Unclaimed{Call: p.call, App: q.app, Tenant: f.Tenant, Chain: f.ChainID})
 		}
 	}
 	if q.dry || len(calls) == 0 {
 		return nil
 	}
-	return h.table.Ended(ctx, q.app, calls...)
+	return h.table.Ended(ctx, calls...)
 }
 
 // freshLimit bounds the wait for an up-to-date table.

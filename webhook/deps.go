@@ -33,10 +33,10 @@ type Table interface {
 	// Fresh returns once Find knows every call that the region knew when it was
 	// asked; an error says that nobody could tell within about a second.
 	Fresh(context.Context) error
-	// Ended makes the region know that calls of an app have ended which it did not know
+	// Ended makes the region know that calls have ended which it did not know
 	// before, so that a claim of one that comes later rings nowhere. After nil Find
 	// knows each: as ended, or as what a claim that was quicker has made of it.
-	Ended(context.Context, ownership.AppID, ...ownership.CallID) error
+	Ended(context.Context, ...ownership.Unclaimed) error
 	// Holds reports whether this node acts for the call of the partition at that
 	// epoch and has a valid lease now: the fence before every effect.
 	Holds(ownership.CallID, ownership.PartitionID, ownership.Epoch) bool

@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,10 +75,16 @@ func TestAnEndLeavesAMark(t *testing.T) {
 	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || r.ends != 2 {
 		t.Errorf("%+v, told %d times", a, r.ends)
 	}
+	// The ledger is to know it by what the cloud's own records have.
+	inChain := func(r *http.Request) { r.Header.Set("Scenario-Id", "CHAIN-9") }
+	if a = post(t, one.url+hookPath, end("c9"), inChain); a.status != 202 || r.ends != 3 ||
+		!slices.Equal(r.told, []ownership.Unclaimed{{Call: "c9", App: ourApp, Tenant: ourTenant, Chain: "chain-9"}}) {
+		t.Errorf("%+v, told of %+v", a, r.told)
+	}
 	if a = post(t, two.url+hookPath, incoming("c1")); a.status != 202 || len(one.handed())+len(two.handed()) != 0 {
 		t.Errorf("the call rings after its end: %+v", a)
 	}
-	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || r.ends != 2 {
+	if a = post(t, one.url+hookPath, end("c1")); a.status != 202 || r.ends != 3 {
 		t.Errorf("a repeat: %+v, told %d times", a, r.ends)
 	}
 	// The claim was quicker: its owner hears of the end.
@@ -94,7 +102,7 @@ func TestAnEndLeavesAMark(t *testing.T) {
 	}
 	r.overtake = nil
 	body := `{"value":[` + entry("deleted", "x1", `"state":"terminated"`) + "," + entry("deleted", "x2", `"state":"terminated"`) + `]}`
-	if a = post(t, one.url+hookPath, body); a.status != 202 || r.ends != 5 {
+	if a = post(t, one.url+hookPath, body); a.status != 202 || r.ends != 6 {
 		t.Errorf("several: %+v, told %d times", a, r.ends)
 	}
 }

@@ -32,6 +32,7 @@ type region struct {
 	refuse   error                                       // of claims
 	room     *int                                        // what its leader says; nil: nothing
 	place    func(ownership.Claim) ownership.PartitionID // partition of a new call; nil: 1
+	told     []ownership.Unclaimed                       // of which ends it was told last
 	ends     int                                         // how often it was told of ends that it did not know
 	deaf     error                                       // it cannot be told
 	overtake func()                                      // called, with the lock held, before it is told

@@ -58,19 +58,20 @@ func (nd *node) Fresh(context.Context) error {
 	return nil
 }
 
-func (nd *node) Ended(_ context.Context, app ownership.AppID, calls ...ownership.CallID) error {
+func (nd *node) Ended(_ context.Context, calls ...ownership.Unclaimed) error {
 	nd.in.mu.Lock()
 	defer nd.in.mu.Unlock()
 	nd.in.ends++
+	nd.in.told = calls
 	if nd.in.overtake != nil {
 		nd.in.overtake()
 	}
 	if nd.in.deaf != nil {
 		return nd.in.deaf
 	}
-	for _, id := range calls {
-		if _, ok := nd.in.calls[id]; !ok {
-			nd.in.calls[id] = ownership.Known{App: app, Partition: 1, Epoch: 1, State: ownership.CallEnded}
+	for _, c := range calls {
+		if _, ok := nd.in.calls[c.Call]; !ok {
+			nd.in.calls[c.Call] = ownership.Known{App: c.App, Partition: 1, Epoch: 1, State: ownership.CallEnded}
 		}
 	}
 	return nil

@@ -39,7 +39,7 @@ func formatOfFields(act ownership.Act) uint32 {
 	case ownership.Failover:
 		newer = byApp(a.Fitness) || len(a.Lapsed) > 0
 	case ownership.Release:
-		if a.Fate != "" {
+		if a.Fate != "" || a.Tenant != "" || a.Chain != "" {
 			return ownership.FormatLedger
 		}
 		newer = a.Told || a.App != ""
@@ -135,7 +135,7 @@ func releaseOut(a *ownership.Release, format uint32, w *timeWriter) *tablepb.Rel
 		m.Told, m.App = a.Told, string(a.App)
 	}
 	if format >= ownership.FormatLedger {
-		m.Fate = string(a.Fate)
+		m.Fate, m.Tenant, m.Chain = string(a.Fate), string(a.Tenant), a.Chain
 	}
 	return m
 }
@@ -145,6 +145,7 @@ func (r *reader) release(m *tablepb.Release) ownership.Act {
 	return ownership.Release{
 		At: Time(m.GetAt()), Call: ownership.CallID(m.GetCall()), Epoch: ownership.Epoch(m.GetEpoch()), Why: m.GetWhy(),
 		Told: m.GetTold(), App: ownership.AppID(m.GetApp()), Fate: ownership.Fate(m.GetFate()),
+		Tenant: ownership.TenantID(m.GetTenant()), Chain: m.GetChain(),
 	}
 }
 

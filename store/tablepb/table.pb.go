@@ -1029,9 +1029,11 @@ type Release struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
-	Told          bool                   `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"` // since format 3
-	App           string                 `protobuf:"bytes,6,opt,name=app,proto3" json:"app,omitempty"`    // since format 3
-	Fate          string                 `protobuf:"bytes,7,opt,name=fate,proto3" json:"fate,omitempty"`  // since format 5
+	Told          bool                   `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"`    // since format 3
+	App           string                 `protobuf:"bytes,6,opt,name=app,proto3" json:"app,omitempty"`       // since format 3
+	Fate          string                 `protobuf:"bytes,7,opt,name=fate,proto3" json:"fate,omitempty"`     // since format 5
+	Tenant        string                 `protobuf:"bytes,8,opt,name=tenant,proto3" json:"tenant,omitempty"` // since format 5
+	Chain         string                 `protobuf:"bytes,9,opt,name=chain,proto3" json:"chain,omitempty"`   // since format 5
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1111,6 +1113,20 @@ func (x *Release) GetApp() string {
 func (x *Release) GetFate() string {
 	if x != nil {
 		return x.Fate
+	}
+	return ""
+}
+
+func (x *Release) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Release) GetChain() string {
+	if x != nil {
+		return x.Chain
 	}
 	return ""
 }
@@ -3910,7 +3926,7 @@ const file_table_proto_rawDesc = "" +
 	"\torganizer\x18\x05 \x01(\tR\torganizer\",\n" +
 	"\x04Seen\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05calls\x18\x02 \x03(\tR\x05calls\"\x8f\x01\n" +
+	"\x05calls\x18\x02 \x03(\tR\x05calls\"\xbd\x01\n" +
 	"\aRelease\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
@@ -3918,7 +3934,9 @@ const file_table_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
 	"\x04told\x18\x05 \x01(\bR\x04told\x12\x10\n" +
 	"\x03app\x18\x06 \x01(\tR\x03app\x12\x12\n" +
-	"\x04fate\x18\a \x01(\tR\x04fate\"B\n" +
+	"\x04fate\x18\a \x01(\tR\x04fate\x12\x16\n" +
+	"\x06tenant\x18\b \x01(\tR\x06tenant\x12\x14\n" +
+	"\x05chain\x18\t \x01(\tR\x05chain\"B\n" +
 	"\x06TakeUp\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x14\n" +
