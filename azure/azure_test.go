@@ -116,8 +116,8 @@ func TestWithASimulatedMachine(t *testing.T) {
 		t.Errorf("an identity that it has not: %v", err)
 	}
 	at := time.Date(2026, 11, 29, 18, 29, 47, 0, time.UTC)
-	vm.Announce(machine.Event{EventId: "e1", EventType: "Freeze", NotBefore: at.Format(http.TimeFormat), Description: "Host\nserver", DurationInSeconds: 9})
-	vm.Announce(machine.Event{EventId: "e2", EventType: "Reboot", Resources: []string{"other_1"}, EventSource: "User", DurationInSeconds: -1})
+	vm.Announce(machine.Event{ID: "e1", EventType: "Freeze", NotBefore: at.Format(http.TimeFormat), Description: "Host\nserver", DurationInSeconds: 9})
+	vm.Announce(machine.Event{ID: "e2", EventType: "Reboot", Resources: []string{"other_1"}, EventSource: "User", DurationInSeconds: -1})
 	all, err := m.Events(t.Context())
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%+v, %v", all, err)

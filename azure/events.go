@@ -67,7 +67,9 @@ func (m *Metadata) Events(ctx context.Context) ([]Event, error) {
 
 // Begin says that this machine is ready for an event: it may start before its time.
 func (m *Metadata) Begin(ctx context.Context, id string) error {
-	type request struct{ EventId string } //nolint:revive // the service's spelling
+	type request struct {
+		ID string `json:"EventId"`
+	}
 	body, err := json.Marshal(struct{ StartRequests []request }{[]request{{id}}})
 	if err != nil {
 		return fmt.Errorf("writing that an event may begin: %w", err)
@@ -90,9 +92,14 @@ const (
 func readEvents(body []byte) ([]Event, error) {
 	var doc struct {
 		Events []struct {
-			EventId, EventType, EventStatus, EventSource, Description, NotBefore string //nolint:revive // the service's spelling
-			Resources                                                            []string
-			DurationInSeconds                                                    int64
+			ID                string `json:"EventId"`
+			EventType         string
+			EventStatus       string
+			EventSource       string
+			Description       string
+			NotBefore         string
+			Resources         []string
+			DurationInSeconds int64
 		}
 	}
 	if json.Unmarshal(body, &doc) != nil {
@@ -100,12 +107,12 @@ func readEvents(body []byte) ([]Event, error) {
 	}
 	var all []Event
 	for _, e := range doc.Events {
-		if e.EventId == "" || len(e.EventId) > 128 || e.EventType == "" || len(all) == maxEvents {
+		if e.ID == "" || len(e.ID) > 128 || e.EventType == "" || len(all) == maxEvents {
 			continue
 		}
 		at, _ := http.ParseTime(e.NotBefore) // blank once it has begun
 		all = append(all, Event{
-			ID: plain(e.EventId), Type: plain(e.EventType), Status: plain(e.EventStatus), Source: plain(e.EventSource), Description: plain(e.Description),
+			ID: plain(e.ID), Type: plain(e.EventType), Status: plain(e.EventStatus), Source: plain(e.EventSource), Description: plain(e.Description),
 			Resources: e.Resources, NotBefore: at, Duration: time.Duration(min(max(e.DurationInSeconds, -1), 86400)) * time.Second,
 		})
 	}

@@ -122,6 +122,7 @@ func TestEveryWayToProveWhoAnAppIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.before.ID = appID
+			put(t, tokenFile, federated(t, appKeys[0], nil))
 			cloud.Register(c.before)
 			c.conf.BaseURL, c.conf.ClientID = cloud.GraphURL(), appID
 			if c.conf.MetadataURL = vm.URL(); c.conf.ManagedIdentity == "" {

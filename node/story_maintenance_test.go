@@ -39,8 +39,8 @@ func TestAnnouncedMaintenance(t *testing.T) {
 	}
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 
-	vm.Announce(machine.Event{EventId: "of-another", EventType: "Terminate", Resources: []string{"emea-vm_2"}, NotBefore: in(time.Minute)})
-	vm.Announce(machine.Event{EventId: "freeze-1", EventType: "Freeze", NotBefore: in(15 * time.Minute), DurationInSeconds: 9, Description: "Host server is undergoing maintenance."})
+	vm.Announce(machine.Event{ID: "of-another", EventType: "Terminate", Resources: []string{"emea-vm_2"}, NotBefore: in(time.Minute)})
+	vm.Announce(machine.Event{ID: "freeze-1", EventType: "Freeze", NotBefore: in(15 * time.Minute), DurationInSeconds: 9, Description: "Host server is undergoing maintenance."})
 	state(ownership.NodeDraining, false)
 	leases := func() time.Duration { return x.node.health().Away }
 	if away := leases(); away < 20*time.Minute || away > 26*time.Minute {
@@ -64,7 +64,7 @@ func TestAnnouncedMaintenance(t *testing.T) {
 		return not(leases() == 0 && !strings.Contains(w, "Azure"), "%s, %s", leases(), w)
 	})
 
-	vm.Announce(machine.Event{EventId: "reboot-1", EventType: "Reboot", NotBefore: in(10 * time.Minute)})
+	vm.Announce(machine.Event{ID: "reboot-1", EventType: "Reboot", NotBefore: in(10 * time.Minute)})
 	state(ownership.NodeDraining, true)
 	eventually(t, "the approval of the reboot", func() error { return not(slices.Contains(vm.Begun(), "reboot-1"), "%v", vm.Begun()) })
 	x.stop()
@@ -74,7 +74,7 @@ func TestAnnouncedMaintenance(t *testing.T) {
 	state(ownership.NodeActive, false)
 
 	must(t, x.api().Drain(t.Context(), x.id(), time.Time{}))
-	vm.Announce(machine.Event{EventId: "reboot-2", EventType: "Reboot", NotBefore: in(10 * time.Minute)})
+	vm.Announce(machine.Event{ID: "reboot-2", EventType: "Reboot", NotBefore: in(10 * time.Minute)})
 	asked := vm.Asked("/metadata/scheduledevents")
 	eventually(t, "a look at the event", func() error { return not(vm.Asked("/metadata/scheduledevents") > asked+1, "none") })
 	vm.End("reboot-2")

@@ -27,7 +27,7 @@ type Config struct {
 
 // Event is announced maintenance, as the service writes it.
 type Event struct {
-	EventId           string   //nolint:revive // the service's spelling
+	ID                string   `json:"EventId"`
 	EventType         string   // Freeze, Reboot, Redeploy, Preempt, Terminate
 	ResourceType      string   // empty: VirtualMachine
 	Resources         []string // empty: this machine
@@ -103,7 +103,7 @@ func (m *Machine) Announce(e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.number++
-	m.events = slices.DeleteFunc(m.events, func(o Event) bool { return o.EventId == e.EventId })
+	m.events = slices.DeleteFunc(m.events, func(o Event) bool { return o.ID == e.ID })
 	m.events = append(m.events, e)
 }
 
@@ -112,7 +112,7 @@ func (m *Machine) End(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.number++
-	m.events = slices.DeleteFunc(m.events, func(o Event) bool { return o.EventId == id })
+	m.events = slices.DeleteFunc(m.events, func(o Event) bool { return o.ID == id })
 }
 
 // Begun tells which events were approved, in their order.
@@ -187,7 +187,9 @@ func (m *Machine) tell(w http.ResponseWriter, _ *http.Request) {
 // approve notes the events that may begin, and begins them.
 func (m *Machine) approve(w http.ResponseWriter, r *http.Request) {
 	var sent struct {
-		StartRequests []struct{ EventId string } //nolint:revive // the service's spelling
+		StartRequests []struct {
+			ID string `json:"EventId"`
+		}
 	}
 	if json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&sent) != nil || len(sent.StartRequests) == 0 {
 		fail(w, http.StatusBadRequest, "invalid_request")
@@ -196,14 +198,14 @@ func (m *Machine) approve(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range sent.StartRequests {
-		i := slices.IndexFunc(m.events, func(e Event) bool { return e.EventId == s.EventId })
+		i := slices.IndexFunc(m.events, func(e Event) bool { return e.ID == s.ID })
 		if i < 0 {
 			fail(w, http.StatusBadRequest, "unknown_event")
 			return
 		}
 		m.number++
 		m.events[i].EventStatus, m.events[i].NotBefore = "Started", ""
-		m.begun = append(m.begun, s.EventId)
+		m.begun = append(m.begun, s.ID)
 	}
 }
 
