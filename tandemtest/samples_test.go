@@ -112,11 +112,19 @@ type try struct {
 	run  func(*testing.T)
 }
 
-// allAtOnce runs subtests side by side, more of them than there are processors.
+// atOnce is how many nodes may start at once beside other tests of this machine.
+const atOnce = 3
+
+// allAtOnce runs subtests side by side, some more of them than there are processors.
 func allAtOnce(t *testing.T, tries []try) {
 	var all sync.WaitGroup
+	room := make(chan struct{}, atOnce)
 	for _, one := range tries {
-		all.Go(func() { t.Run(one.name, one.run) })
+		all.Go(func() {
+			room <- struct{}{}
+			defer func() { <-room }()
+			t.Run(one.name, one.run)
+		})
 	}
 	all.Wait()
 }

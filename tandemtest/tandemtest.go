@@ -13,8 +13,11 @@ package tandemtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,11 +110,11 @@ func calls(ctx context.Context, dir, url string, o Options) (wrong []error) {
 		return []error{err}
 	}
 	r := d.Report()
-	for _, advice := range r.Bot.Advice {
-		wrong = append(wrong, fmt.Errorf("the bot: %s", advice))
+	if !r.Bot.OK() {
+		wrong = append(wrong, fmt.Errorf("the bot failed: %s", strings.Join(r.Bot.Advice, " ")))
 	}
-	if len(wrong) == 0 && !r.Bot.OK() {
-		wrong = append(wrong, fmt.Errorf("the bot failed: %+v", *r.Bot))
+	for _, what := range slices.Sorted(maps.Keys(r.Bot.WrongReplies)) {
+		wrong = append(wrong, fmt.Errorf("the bot's reply to a new call: %s", what))
 	}
 	if !r.OK() {
 		wrong = append(wrong, fmt.Errorf("tandem itself broke a promise, which is no fault of the bot: %q; responses %v, refusals %v", r.Violations, r.Responses, r.Refusals))

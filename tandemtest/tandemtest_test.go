@@ -93,7 +93,7 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			defer door.Close()
 			o := Options{Answer: c.answer, HealthPath: "-", attempts: 2, clock: 3 * time.Second}
 			if name == "slow" {
-				o.clock, o.shape = 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = time.Second }
+				o.clock, o.attempts, o.shape = 0, 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = 2 * time.Second }
 			}
 			if name == "ill" || name == "full" {
 				o.HealthPath = "/health"

@@ -138,3 +138,37 @@ func withoutOwnerCheck(t *testing.T, node, bot string) http.Handler {
 		_, _ = io.Copy(w, res.Body)
 	})
 }
+
+// TestAReportSaysWhoseFaultItIs: a bot that failed is no broken promise, and the other way
+// round; either ends with 1.
+func TestAReportSaysWhoseFaultItIs(t *testing.T) {
+	well := graphsim.Summary{Calls: 1, Answered: 1}
+	for name, c := range map[string]struct {
+		report graphsim.Report
+		says   string // of the error; empty: none
+		prints string
+	}{
+		"all is well": {graphsim.Report{Summary: well, Bot: &graphsim.BotReport{HandedOver: 4, Taken: 4}}, "", "Your bot took everything in time."},
+		"the bot was late": {graphsim.Report{Summary: well, Bot: &graphsim.BotReport{HandedOver: 4, Taken: 3, TimedOut: 1, Advice: []string{"reply first"}}},
+			"your bot failed, Tandem did not", "DO: reply first"},
+		"the bot refused": {graphsim.Report{Summary: well, Bot: &graphsim.BotReport{HandedOver: 4, Taken: 3, Refused: map[string]int{"404": 1}}},
+			"your bot failed, Tandem did not", "1 × 404"},
+		"the bot was handed nothing": {graphsim.Report{Summary: well, Bot: &graphsim.BotReport{}}, "your bot failed, Tandem did not", "handed over  "},
+		"Tandem lost one": {graphsim.Report{Summary: graphsim.Summary{Calls: 1, Answered: 1, Lost: 1}, Bot: &graphsim.BotReport{HandedOver: 4, Taken: 4}},
+			"the cloud saw a broken promise", "Your bot took everything in time."},
+		"no call": {graphsim.Report{}, "no call was made", "calls"},
+	} {
+		var out bytes.Buffer
+		err := (&app{out: &out, err: &out}).judge(c.report, "")
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || !strings.Contains(out.String(), c.prints) {
+			t.Errorf("%s: %v, printed:\n%s", name, err, &out)
+		}
+	}
+	cfg, err := (simFlags{
+		rate: 1, targets: []string{"a/b=http://127.0.0.1:1"}, regionURLs: []string{"a=http://127.0.0.1:1"}, answering: "bot",
+		bot: foreignBot{url: "http://127.0.0.1:2/", health: "http://127.0.0.1:2/health"},
+	}).config()
+	if err != nil || cfg.Foreign == nil || cfg.Foreign.HealthURL == "" || cfg.Rates.BotFails != 0 || cfg.Answering != graphsim.AnswerByBot {
+		t.Errorf("sim takes --bot as %+v: %v", cfg.Foreign, err)
+	}
+}
