@@ -65,8 +65,6 @@ type Node struct {
 	adopting sync.WaitGroup
 	stops    stops
 	reloads  sync.Mutex // one at a time
-	stopOnce sync.Once
-	stopErr  error
 }
 
 // Start starts a node. It returns once its doors are open; Ready waits until
@@ -130,11 +128,11 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 // partitions stay its own for one lease: Drain hands them over before. Later
 // calls give the first one's error.
 func (n *Node) Stop(ctx context.Context) error {
-	n.stopOnce.Do(func() {
+	n.stops.once.Do(func() {
 		close(n.closing)
-		n.stopErr = n.stops.run(ctx, n.log)
+		n.stops.err = n.stops.run(ctx, n.log)
 	})
-	return n.stopErr
+	return n.stops.err
 }
 
 // Ready waits until the node is a member of its region with a valid lease, and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"slices"
 	"time"
 )
@@ -12,6 +13,8 @@ import (
 // stops is what a node must undo, last first, within one deadline.
 type stops struct {
 	list []stopStep
+	once sync.Once
+	err  error // what went wrong, once it is done
 }
 
 type stopStep struct {

@@ -11,35 +11,6 @@ import (
 	"tandem/ownership"
 )
 
-// Level is how bad a finding is.
-type Level int
-
-// Levels: Well needs nothing, Unknown could not be looked at, Warn should be seen to, and
-// Fail harms calls or is about to.
-const (
-	Well Level = iota
-	Unknown
-	Warn
-	Fail
-)
-
-// String names a level.
-func (l Level) String() string { return [...]string{"well", "unknown", "warning", "FAILS"}[l] }
-
-// MarshalText writes the name, in small letters.
-func (l Level) MarshalText() ([]byte, error) {
-	return []byte([...]string{"well", "unknown", "warning", "fails"}[l]), nil
-}
-
-// Finding is what one check found, and what to do about it.
-type Finding struct {
-	Level Level  `json:"level"`
-	Check string `json:"check"`
-	Where string `json:"where"` // a node, a region, or this machine
-	Text  string `json:"text"`
-	Do    string `json:"do,omitempty"`
-}
-
 // Thresholds, and why they lie there.
 const (
 	clockWarn = 2 * time.Second  // times in logs of two nodes cannot be compared any more
@@ -50,14 +21,6 @@ const (
 	tokenOld  = 25 * time.Hour // projected tokens live a day at most, and are renewed before
 	fullWarn  = 90             // per cent of the capacity
 )
-
-// Worst is the highest level among findings.
-func Worst(all []Finding) (worst Level) {
-	for _, f := range all {
-		worst = max(worst, f.Level)
-	}
-	return worst
-}
 
 // Judge says what is wrong with what was seen; each check that found nothing says so, too.
 // What fails comes first.
