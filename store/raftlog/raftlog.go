@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 
 	"tandem/store/files"
@@ -29,12 +30,12 @@ const MetaFile = "wal-meta.db"
 
 // Open opens the raft log in a directory that is there, with segments of that size
 // in bytes.
-func Open(dir string, segment int, logger hclog.Logger) (Log, error) {
-	err := finishRotation(dir, segment)
+func Open(dir string, size int, logger hclog.Logger) (Log, error) {
+	err := finishRotation(dir, size)
 	if err != nil {
 		return Log{}, err
 	}
-	w, err := wal.Open(dir, wal.WithLogger(logger), wal.WithSegmentSize(segment))
+	w, err := wal.Open(dir, wal.WithLogger(logger), wal.WithSegmentSize(size), wal.WithSegmentFiler(segment.NewFiler(dir, vfs)), wal.WithMetaStore(&metaStore{}))
 	return Log{w}, err
 }
 

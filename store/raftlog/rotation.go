@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	walfs "github.com/hashicorp/raft-wal/fs"
-	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 
@@ -31,7 +29,7 @@ func finishRotation(dir string, size int) (err error) {
 	if !files.Exists(filepath.Join(dir, MetaFile)) {
 		return nil
 	}
-	db := &metadb.BoltMetaDB{}
+	db := &metaStore{}
 	state, err := db.Load(dir)
 	if err != nil {
 		return err
@@ -44,7 +42,7 @@ func finishRotation(dir string, size int) (err error) {
 	if !tail.SealTime.IsZero() {
 		return nil
 	}
-	filer := segment.NewFiler(dir, walfs.New())
+	filer := segment.NewFiler(dir, vfs)
 	w, err := filer.RecoverTail(*tail)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the log makes it
