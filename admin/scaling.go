@@ -49,14 +49,19 @@ type scalingAsked struct {
 // scalingRoute puts the signal for autoscalers on the door.
 func (d *Door) scalingRoute() {
 	op := d.operation("get-scaling", http.MethodGet, "/v1/scaling", api.RoleRead, "How many nodes the region wants: for KEDA, an HPA or a script")
-	op.Description += " A node that an autoscaler takes away drains first, so fewer are wanted than there are only costs time, no call."
+	op.Description += " A node that an autoscaler takes away drains first, so fewer are wanted than there are only costs time, no call." +
+		" A node without a lease answers 503: it cannot know how full the region is."
 	huma.Register(d.api, op, func(_ context.Context, in *scalingAsked) (*reply[api.Scaling], error) {
+		if !d.now().Before(d.deps.Cluster.Status().LeaseUntil) {
+			return nil, unavailable("This node has no lease, so it cannot know how full its region is: ask another one.")
+		}
 		return &reply[api.Scaling]{scaling(d.nodes(), in.Target)}, nil
 	})
 }
 
 // scaling decides how many nodes are wanted, by active nodes of the mean size. Orphans and
-// the calls of silent or draining nodes are live calls: they may need a place, too.
+// the calls of silent or draining nodes are live calls: they may need a place, too. Where
+// nobody is active one more than there are is wanted: fewer would end what may come back.
 func scaling(nodes []api.Node, target float64) api.Scaling {
 	var out api.Scaling
 	for _, n := range nodes {
@@ -67,7 +72,7 @@ func scaling(nodes []api.Node, target float64) api.Scaling {
 		}
 	}
 	if out.Capacity == 0 {
-		out.Used, out.Wanted = 1, out.Nodes+1
+		out.Used, out.Wanted = 1, len(nodes)+1
 		return out
 	}
 	out.Used = float64(out.Live) / float64(out.Capacity)

@@ -85,16 +85,27 @@ func TestScaling(t *testing.T) {
 		target float64
 		want   api.Scaling
 	}{
-		"empty":                {[]api.Node{node("active", 0), node("active", 0)}, .7, api.Scaling{Capacity: 100, Nodes: 2, Wanted: 1}},
-		"as full as asked":     {[]api.Node{node("active", 35), node("active", 35)}, .7, api.Scaling{Live: 70, Capacity: 100, Used: .7, Nodes: 2, Wanted: 2}},
-		"one more call":        {[]api.Node{node("active", 36), node("active", 35)}, .7, api.Scaling{Live: 71, Capacity: 100, Used: .71, Nodes: 2, Wanted: 3}},
-		"one is silent":        {[]api.Node{node("active", 40), node("silent", 30)}, .7, api.Scaling{Live: 70, Capacity: 50, Used: 1.4, Nodes: 1, Wanted: 2}},
-		"one drains":           {[]api.Node{node("active", 10), node("draining", 10)}, .5, api.Scaling{Live: 20, Capacity: 50, Used: .4, Nodes: 1, Wanted: 1}},
-		"nobody is active":     {[]api.Node{node("silent", 3)}, .7, api.Scaling{Live: 3, Used: 1, Wanted: 1}},
-		"nothing can be known": {[]api.Node{node("unknown", 3)}, .7, api.Scaling{Live: 3, Used: 1, Wanted: 1}},
+		"empty":            {[]api.Node{node("active", 0), node("active", 0)}, .7, api.Scaling{Capacity: 100, Nodes: 2, Wanted: 1}},
+		"as full as asked": {[]api.Node{node("active", 35), node("active", 35)}, .7, api.Scaling{Live: 70, Capacity: 100, Used: .7, Nodes: 2, Wanted: 2}},
+		"one more call":    {[]api.Node{node("active", 36), node("active", 35)}, .7, api.Scaling{Live: 71, Capacity: 100, Used: .71, Nodes: 2, Wanted: 3}},
+		"one is silent":    {[]api.Node{node("active", 40), node("silent", 30)}, .7, api.Scaling{Live: 70, Capacity: 50, Used: 1.4, Nodes: 1, Wanted: 2}},
+		"one drains":       {[]api.Node{node("active", 10), node("draining", 10)}, .5, api.Scaling{Live: 20, Capacity: 50, Used: .4, Nodes: 1, Wanted: 1}},
+		"nobody is active": {[]api.Node{node("silent", 3), node("draining", 0)}, .7, api.Scaling{Live: 3, Used: 1, Wanted: 3}},
+		"nobody is there":  {nil, .7, api.Scaling{Used: 1, Wanted: 1}},
 	} {
 		if got := scaling(tc.nodes, tc.target); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
+	}
+}
+
+// TestScalingNeedsALease: who has lost its region would have an autoscaler shrink it.
+func TestScalingNeedsALease(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.ask("GET", "/v1/scaling", "").want(t, 200)
+	r.fake.set(func() { r.fake.status.LeaseUntil = start.Add(-time.Second) })
+	if a := r.ask("GET", "/v1/scaling", "").want(t, 503); !strings.Contains(a.text, "no lease") || a.Header.Get("Retry-After") == "" {
+		t.Errorf("without a lease: %+v", a)
 	}
 }
