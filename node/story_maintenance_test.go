@@ -84,7 +84,7 @@ func TestAnnouncedMaintenance(t *testing.T) {
 	if slices.Contains(vm.Begun(), "of-another") {
 		t.Error("another machine's maintenance was approved")
 	}
-	page, err := x.api().Ledger(t.Context(), evidence.Filter{}, 0, 100)
+	page, err := x.api().Ledger(t.Context(), evidence.Filter{}, 0, 100, false)
 	must(t, err)
 	text, err := json.Marshal(page)
 	must(t, err)
