@@ -1,7 +1,6 @@
 package machines_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +94,7 @@ func (s *stage) shown(line, out string) {
 			s.t.Fatal(err)
 		}
 		if strings.Contains(out, strings.TrimSpace(string(token))) {
-			s.t.Error(fmt.Sprintf("%s shows the operator's token", line))
+			s.t.Errorf("%s shows the operator's token", line)
 		}
 	}
 }
