@@ -60,10 +60,10 @@ func TestD12_TheBotCanTellItsRouter(t *testing.T) {
 	}
 }
 
-// TestO40_TheBodyOfOurEventsIsAsWritten: README.md shows what a bot gets with
+// TestO40_TheBodyOfOurEventsIsAsWritten: docs/bots.md shows what a bot gets with
 // Tandem's own events; each name there is one that a body has.
 func TestO40_TheBodyOfOurEventsIsAsWritten(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../docs/bots.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestO40_TheBodyOfOurEventsIsAsWritten(t *testing.T) {
 	sample, _, ok := strings.Cut(after, "```")
 	var written, sent map[string]any
 	if err := json.Unmarshal([]byte(sample), &written); !ok || err != nil {
-		t.Fatalf("the sample of README.md: %v\n%s", err, sample)
+		t.Fatalf("the sample of docs/bots.md: %v\n%s", err, sample)
 	}
 	h, err := eventOf(ownership.EventAdopted, ownership.Call{ID: "c1", RawCall: "C1", App: "a", Tenant: "t", Partition: 24, Owner: "emea-1", Epoch: 2, State: ownership.CallAnswered}, "https://uri")
 	if err != nil {
@@ -85,7 +85,7 @@ func TestO40_TheBodyOfOurEventsIsAsWritten(t *testing.T) {
 		for name, value := range written {
 			got, ok := sent[name]
 			if !ok || (fmt.Sprintf("%T", got) != fmt.Sprintf("%T", value)) {
-				t.Errorf("README.md shows %s%s as a %T; a body has %T", at, name, value, got)
+				t.Errorf("docs/bots.md shows %s%s as a %T; a body has %T", at, name, value, got)
 			}
 			if inner, ok := value.(map[string]any); ok {
 				of, _ := got.(map[string]any)
