@@ -73,7 +73,7 @@ func TestO40_TheBodyOfOurEventsIsAsWritten(t *testing.T) {
 	if err := json.Unmarshal([]byte(sample), &written); !ok || err != nil {
 		t.Fatalf("the sample of docs/bots.md: %v\n%s", err, sample)
 	}
-	h, err := eventOf(ownership.EventAdopted, ownership.Call{ID: "c1", RawCall: "C1", App: "a", Tenant: "t", Partition: 24, Owner: "emea-1", Epoch: 2, State: ownership.CallAnswered}, "https://uri")
+	h, err := eventOf(ownership.EventAdopted, ownership.Call{ID: "c1", RawCall: "C1", App: "a", Tenant: "t", Thread: "19:x", Partition: 24, Owner: "emea-1", Epoch: 2, State: ownership.CallAnswered}, "https://uri")
 	if err != nil {
 		t.Fatal(err)
 	}

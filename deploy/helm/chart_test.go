@@ -195,10 +195,10 @@ func ports(t *testing.T, set *appsv1.StatefulSet) {
 // TestTheChartRefuses: what cannot work is said at once.
 func TestTheChartRefuses(t *testing.T) {
 	for says, layers := range map[string][]string{
-		"config.apps is empty":               nil,
-		"public.nodeUrl needs {node}":        {app, "public: {mode: nodes}\n"},
-		"public.mode is relay or nodes":      {app, "public: {mode: both}\n"},
-		"os is linux or windows":             {app, "os: plan9\n"},
+		"config.apps is empty":                 nil,
+		"public.nodeUrl needs {node}":          {app, "public: {mode: nodes}\n"},
+		"public.mode is relay or nodes":        {app, "public: {mode: both}\n"},
+		"os is linux or windows":               {app, "os: plan9\n"},
 		"workloadIdentity.clientId is missing": {app, "workloadIdentity: {enabled: true}\n"},
 	} {
 		if _, err := render(t, layers); err == nil || !strings.Contains(err.Error(), says) {
