@@ -25,6 +25,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// besideOthers are the tests that run in parallel.
+var besideOthers sync.Map
+
 // patience is how long a test waits for what must come; a machine may be slow.
 const patience = 30 * time.Second
 
@@ -96,6 +99,12 @@ const testDeployment = "contoso"
 
 func newRegion(t testing.TB, tune func(*Config)) *testRegion {
 	t.Helper()
+	// A region mostly waits for its clocks, so two tests share a machine.
+	if test, ok := t.(*testing.T); ok {
+		if _, again := besideOthers.LoadOrStore(test, true); !again {
+			test.Parallel()
+		}
+	}
 	r := &testRegion{t: t, dir: t.TempDir(), nodes: make(map[ownership.NodeID]*testNode), tune: tune}
 	r.ca = filepath.Join(r.dir, "ca")
 	if _, _, err := transport.MakeCA(r.ca, "test", time.Hour); err != nil {

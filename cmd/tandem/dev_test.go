@@ -34,7 +34,7 @@ func TestDevKeepsItsPromises(t *testing.T) {
 	if code := run([]string{"dev", "--duration", "6s", "--rate", "6", "--report", file, "--seed", "7"}, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d\n%s\n%s", code, &out, &errs)
 	}
-	for _, want := range []string{"6 nodes in 2 regions are up", "ADMIN DOOR", "export TANDEM_ADDR=", "call ", "Every promise was kept."} {
+	for _, want := range []string{"6 nodes in 2 regions are up", "ADMIN DOOR", "In another terminal:", "call ", "Every promise was kept."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, &out)
 		}
@@ -73,7 +73,7 @@ func TestDevFindsAPlantedBug(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := startStage(ctx, devFlags{rate: 10, nodes: 3, dir: t.TempDir(), kind: true, seed: 1}, io.Discard)
+	s, err := startStage(ctx, devFlags{rate: 10, nodes: 3, dir: t.TempDir(), kind: true, seed: 1, answer: "router"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

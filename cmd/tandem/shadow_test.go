@@ -16,10 +16,11 @@ import (
 func TestShadow(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shadow.json")
 	var out, errs bytes.Buffer
+	var log heard // the fetcher of keys writes to it, too
 	code := run([]string{"shadow", "--upstream", "http://127.0.0.1:1", "--app", demoApp, "--set", "auth.profiles=[{name: public, openid_url: http://127.0.0.1:1/, issuers: [x]}]",
-		"--listen", "127.0.0.1:0", "--page", "127.0.0.1:0", "--report", file, "--for", "50ms"}, &out, &errs)
-	if code != exitOK || !strings.Contains(out.String(), "Shadow report") || !strings.Contains(errs.String(), "misroutes cannot be seen") {
-		t.Fatalf("exit %d\n%s%s", code, &out, &errs)
+		"--listen", "127.0.0.1:0", "--page", "127.0.0.1:0", "--report", file, "--for", "50ms"}, &out, &log)
+	if code != exitOK || !strings.Contains(out.String(), "Shadow report") || !strings.Contains(log.lines.String(), "misroutes cannot be seen") {
+		t.Fatalf("exit %d\n%s%s", code, &out, &log.lines)
 	}
 	text, err := os.ReadFile(file)
 	var r shadow.Report
