@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -67,5 +69,35 @@ func (l *lastLines) text() []byte {
 
 // beside has what a log tells kept here, too, as JSON.
 func (l *lastLines) beside(log *slog.Logger, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewMultiHandler(log.Handler(), slog.NewJSONHandler(l, &slog.HandlerOptions{Level: level})))
+	return slog.New(both{log.Handler(), slog.NewJSONHandler(l, &slog.HandlerOptions{Level: level})})
+}
+
+// both are two handlers of one log. A record that is below the level of each was handed over
+// all the same, for somebody follows it: both get it.
+type both [2]slog.Handler
+
+// Enabled implements slog.Handler.
+func (b both) Enabled(ctx context.Context, level slog.Level) bool {
+	return b[0].Enabled(ctx, level) || b[1].Enabled(ctx, level)
+}
+
+// Handle implements slog.Handler.
+func (b both) Handle(ctx context.Context, r slog.Record) (err error) {
+	asked := b.Enabled(ctx, r.Level)
+	for _, h := range b {
+		if !asked || h.Enabled(ctx, r.Level) {
+			err = errors.Join(err, h.Handle(ctx, r.Clone()))
+		}
+	}
+	return err
+}
+
+// WithAttrs implements slog.Handler.
+func (b both) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return both{b[0].WithAttrs(attrs), b[1].WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (b both) WithGroup(name string) slog.Handler {
+	return both{b[0].WithGroup(name), b[1].WithGroup(name)}
 }
