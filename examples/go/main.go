@@ -1,4 +1,4 @@
-// Program go is a bot beside a Tandem node, with nothing but Go's own library: go run
+// Command go is a bot beside a Tandem node, with nothing but Go's own library: go run
 // ./examples/go [PORT]. The contract is docs/bots.md; BOT_SECRET is what stands in the
 // node's bot.secret_file.
 package main
