@@ -194,7 +194,7 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	to := passageOf(r.In.Context()).upstream.URL
 	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.URL.RawQuery = to.Scheme, to.Host, r.In.URL.RawQuery
 	if path, _, _ := strings.Cut(r.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
-		r.Out.URL.Opaque = path // as it was spelled
+		r.Out.URL.Opaque = path // as it was spelled; net/url spells what begins with // by its own rules
 	}
 	if p.cfg.Host != "" {
 		r.Out.Host = p.cfg.Host

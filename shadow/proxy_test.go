@@ -80,9 +80,10 @@ func TestWhatIsAskedForIsChanged(t *testing.T) {
 	}
 }
 
-// FuzzTarget: whatever target a server takes arrives as it was spelled.
+// FuzzTarget: whatever target a server takes arrives as it was spelled; one that begins
+// with // may have a byte escaped that no URL may have, and says the same.
 func FuzzTarget(f *testing.F) {
-	for _, seed := range []string{"/", "/api/calls", "/a%2fb", `/a"b`, "/%41", "/a b", "//x/y", "/?", "/??", "/a?b=%zz;c", "/a#b", "*", "/ü"} {
+	for _, seed := range []string{"/", "/api/calls", "/a%2fb", `/a"b`, "/%41", "/a b", "//x/y", "/?", "/??", "/a?b=%zz;c", "/a#b", "*", "/ü", `//"`} {
 		f.Add(seed)
 	}
 	got := make(chan string, 1)
@@ -104,7 +105,7 @@ func FuzzTarget(f *testing.F) {
 		p.ServeHTTP(w, r.WithContext(t.Context()))
 		select {
 		case seen := <-got:
-			if seen != target {
+			if seen != target && !(strings.HasPrefix(target, "//") && sameTarget(seen, target)) {
 				t.Errorf("%q arrived as %q", target, seen)
 			}
 		default: // the transport does not write it, or the server does not read it
@@ -113,6 +114,13 @@ func FuzzTarget(f *testing.F) {
 			}
 		}
 	})
+}
+
+// sameTarget: the same path and the same query, whichever bytes of the path are escaped.
+func sameTarget(a, b string) bool {
+	u, err := url.ParseRequestURI(a)
+	v, errV := url.ParseRequestURI(b)
+	return err == nil && errV == nil && u.Path == v.Path && u.RawQuery == v.RawQuery
 }
 
 // FuzzReadUpstream: what is taken can be passed on to.
