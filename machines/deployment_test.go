@@ -40,7 +40,7 @@ func TestThreeRegionsFarApart(t *testing.T) {
 	})
 	s.form()
 
-	victims, rate, run := []string{"amer-1"}, 10.0, 8*time.Second // amer-1 is the one door of amer that the others are told
+	victims, rate, run := []string{"amer-1"}, 6.0, 8*time.Second // amer-1 is the one door of amer that the others are told
 	if *manyCalls > 0 {
 		victims, rate = nil, 30
 		for _, m := range s.machines {
