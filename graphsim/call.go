@@ -20,7 +20,8 @@ type call struct {
 	webhookPath string // for reading callback URIs
 	dice        *dice
 	born        time.Time
-	token       string // made at birth, used again for most of its notifications
+	due         time.Time // when the load wanted it to ring
+	token       string    // made at birth, used again for most of its notifications
 
 	answered chan struct{} // closed by an accepted answer or reject
 	hangup   chan struct{} // closed by DELETE

@@ -58,6 +58,9 @@ type Config struct {
 	Logger      *slog.Logger // default: discard
 	Remember    bool         // keep the fate of every call, see Fates
 	Journeys    bool         // keep the way of every notification, see Journeys
+	// Timed hears what each answer and each later notification took, from many goroutines.
+	// nil: nobody asks.
+	Timed func(Timing)
 	// GaveUp reports whether a node noted that its bot did not reply in time about a
 	// call: it cannot know what the bot made of the message. nil: none ever does.
 	GaveUp func(node, call string) bool

@@ -51,6 +51,7 @@ func (c *Cloud) Run(ctx context.Context, load Load) error {
 			if made++; made%256 == 0 {
 				c.ledger.fold(time.Now().Add(-foldAfter), c.cfg.Remember)
 			}
+			k.due = next
 			c.ledger.begin(k)
 			if !c.tasks.run(func() { c.live(calls, k) }) {
 				return fmt.Errorf("running a load: the cloud is closed")

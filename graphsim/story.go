@@ -11,7 +11,11 @@ import (
 func (c *Cloud) live(ctx context.Context, k *call) {
 	defer c.closeCall(ctx, k)
 	if !k.outgoing {
-		if !c.ring(ctx, k) {
+		rang := c.ring(ctx, k)
+		if rang || !k.isGone() {
+			c.timed(ctx, TimedAnswer, k.due, rang)
+		}
+		if !rang {
 			return
 		}
 	}
@@ -20,6 +24,16 @@ func (c *Cloud) live(ctx context.Context, k *call) {
 		c.talk(ctx, k)
 	}
 	c.hangUp(ctx, k)
+}
+
+// isGone reports whether the caller hung up while it rang.
+func (k *call) isGone() bool {
+	select {
+	case <-k.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 func (k *call) rejected(c *Cloud) bool {
@@ -292,7 +306,10 @@ func (c *Cloud) update(ctx context.Context, k *call, what string, it item) {
 	}
 	p.header.Set("Scenario-Id", k.chain)
 	c.maybeTwice(ctx, p)
-	if reply := c.deliver(ctx, p); reply.err != nil {
+	due := time.Now()
+	reply := c.deliver(ctx, p)
+	c.timed(ctx, TimedFollowUp, due, reply.err == nil)
+	if reply.err != nil {
 		c.tell(k, k.dc, "", what+": "+reply.err.Error())
 	}
 }

@@ -32,6 +32,9 @@ type toy struct {
 	mu    sync.Mutex
 	calls map[string]*toyCall
 	late  sync.WaitGroup
+
+	stop chan struct{} // of a toy that stands still: closed when it goes on
+	rang atomic.Int64  // requests that came meanwhile
 }
 
 type toyNode struct {
@@ -103,6 +106,10 @@ func (y *toy) serve(n *toyNode, w http.ResponseWriter, r *http.Request) {
 	if in.Value == nil {
 		w.WriteHeader(map[bool]int{true: http.StatusOK, false: http.StatusNoContent}[y.bug == "no handshake"])
 		return
+	}
+	if y.stop != nil {
+		y.rang.Add(1)
+		<-y.stop
 	}
 	if y.bug == "redirects mid-call" && strings.HasSuffix(r.URL.Path, "/1") && r.URL.Query().Get("h") == "" {
 		http.Redirect(w, r, y.other(n).server.URL+"/api/calls/any?h=1", http.StatusTemporaryRedirect)

@@ -131,18 +131,31 @@ func (a *app) runCalls(ctx context.Context, cloud *graphsim.Cloud, load graphsim
 	return nil
 }
 
-// judge prints the report, writes it, and makes a broken promise an error.
+// judge prints the report, writes it, and gives the verdict.
 func (a *app) judge(r graphsim.Report, file string) error {
 	if file != "" {
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return fmt.Errorf("writing the report: %w", err)
-		}
-		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
+		if err := writeJSON(file, r); err != nil {
+			return err
 		}
 	}
 	printReport(a.out, r)
+	return a.verdict(r)
+}
+
+// writeJSON writes a report to a file.
+func writeJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// verdict makes a broken promise an error.
+func (a *app) verdict(r graphsim.Report) error {
 	switch {
 	case r.Calls == 0:
 		return errors.New("no call was made, so nothing was shown")

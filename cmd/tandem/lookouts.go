@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"tandem/admin/api"
 	"tandem/admin/client"
@@ -52,7 +51,7 @@ What nodes do in a second is told by each node itself: by those whose admin door
 	c.RunE = a.asking(func(ctx context.Context, door *client.Client, _ []string) error {
 		g := top.NewGatherer(door, a.dial)
 		defer g.Close()
-		if out, ok := a.out.(*os.File); once || !ok || !term.IsTerminal(int(out.Fd())) {
+		if once || !terminal(a.out) {
 			return top.Once(ctx, g, min(every, time.Second), cmp.Or(a.width(), plainWidth), a.out, a.environ)
 		}
 		return top.Run(ctx, g, every, c.InOrStdin(), a.out, a.environ)

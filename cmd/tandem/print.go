@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -114,13 +115,18 @@ func yes(b bool) string {
 // width is how wide the terminal is that the output goes to; 0: it goes to none, and a
 // program that reads it wants all of it.
 func (a *app) width() int {
-	f, ok := a.out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !terminal(a.out) {
 		return 0
 	}
-	w, _, err := term.GetSize(int(f.Fd()))
+	w, _, err := term.GetSize(int(a.out.(*os.File).Fd()))
 	if err != nil {
 		return 0
 	}
 	return w
+}
+
+// terminal reports whether somebody looks at it.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

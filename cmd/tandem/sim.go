@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tandem/cmd/tandem/load"
 	"tandem/graphsim"
 )
 
@@ -75,6 +76,18 @@ func (a *app) simCommand() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
+	f.deployment(flags)
+	flags.Float64Var(&f.rate, "rate", 5, "new calls a second")
+	flags.DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")
+	flags.StringVar(&f.report, "report", "", "write what the cloud saw to this file, as JSON")
+	flags.BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
+	flags.BoolVar(&f.rotate, "rotate", false, "change the signing key in the middle; needs a --duration of "+shortestRotated.String()+" or more")
+	c.AddCommand(a.simLoadCommand())
+	return c
+}
+
+// deployment are the flags that say what is posted to.
+func (f *simFlags) deployment(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9500", "where the cloud's endpoints and the bots listen")
 	flags.StringArrayVar(&f.targets, "target", nil, "REGION/NODE=URL of a public door; once for each node")
 	flags.StringArrayVar(&f.regionURLs, "region-url", nil, "REGION=URL, the region's public.region_url; once for each region")
@@ -84,16 +97,100 @@ func (a *app) simCommand() *cobra.Command {
 	flags.StringVar(&f.caFile, "ca", "", "PEM file of the authority that the nodes' doors are trusted by")
 	flags.StringVar(&f.certFile, "cert", "", "certificate of the cloud's own endpoints")
 	flags.StringVar(&f.keyFile, "key", "", "its key")
-	flags.Float64Var(&f.rate, "rate", 5, "new calls a second")
-	flags.DurationVar(&f.duration, "duration", 0, "end by itself after so long; 0: at Ctrl-C")
-	flags.StringVar(&f.report, "report", "", "write what the cloud saw to this file, as JSON")
-	flags.BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
 	flags.Uint64Var(&f.seed, "seed", 0, "of the cloud's choices; 0: by the clock")
 	flags.StringVar(&f.keysFile, "keys-file", "", "PEM file of the cloud's signing keys, made when missing; empty: new keys for this run")
-	flags.BoolVar(&f.rotate, "rotate", false, "change the signing key in the middle; needs a --duration of "+shortestRotated.String()+" or more")
 	flags.StringVar(&f.answering, "answer", "router", "the app's answer setting: router or bot")
 	f.bot.flags(flags)
+}
+
+const simLoadLong = `Makes calls at rates that rise step by step, and tells what answers and later
+notifications took at each: the median, 90, 99 and 99.9 % and the longest, and how many
+failed. At the end it says up to which rate nothing failed, and judges as 'tandem sim' does.
+
+A call rings when it is due, however slow those before it are, and what it took counts from
+then; so a deployment that stands still for a second shows it. The cloud is a kind one:
+what is late or fails is the deployment's doing, or this machine's, if it has no processor
+to spare: watch that, or run it on a machine of its own.
+
+--against compares with the --report of an earlier run, rate by rate: beneath 1 is faster.
+With --bot the load reaches your own bot.`
+
+// loadFlags are those of sim load beside simFlags.
+type loadFlags struct {
+	simFlags
+	plan    load.Plan
+	against string
+}
+
+func (a *app) simLoadCommand() *cobra.Command {
+	var f loadFlags
+	c := &cobra.Command{
+		Use:   "load",
+		Short: "raise the rate of calls step by step, and tell what answers took",
+		Long:  simLoadLong,
+		Args:  cobra.NoArgs,
+		Example: `  tandem sim load --target emea/emea-1=http://127.0.0.1:8443 --region-url emea=http://127.0.0.1:8443 \
+    --rate 20 --to 200 --steps 10 --each 20s --report today.json --against yesterday.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.simLoad(cmd.Context(), f) },
+	}
+	flags := c.Flags()
+	f.deployment(flags)
+	flags.Float64Var(&f.plan.From, "rate", 20, "new calls a second, of the first step")
+	flags.Float64Var(&f.plan.To, "to", 0, "of the last step; 0: as of the first")
+	flags.IntVar(&f.plan.Steps, "steps", 1, "steps between the two")
+	flags.DurationVar(&f.plan.Each, "each", 20*time.Second, "how long a step lasts")
+	flags.DurationVar(&f.plan.Warm, "warmup", 5*time.Second, "at the first rate, before anything counts: nodes meet the bots and the signing keys")
+	flags.StringVar(&f.report, "report", "", "write what was measured to this file, as JSON")
+	flags.StringVar(&f.against, "against", "", "report of an earlier run to compare with")
 	return c
+}
+
+func (a *app) simLoad(ctx context.Context, f loadFlags) error {
+	if err := f.plan.Check(); err != nil {
+		return usage("%w; see 'tandem sim load --help'", err)
+	}
+	var before load.Report
+	if f.against != "" {
+		var err error
+		if before, err = load.ReadReport(f.against); err != nil {
+			return err
+		}
+	}
+	f.kind, f.rate = true, f.plan.From
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	heard := &load.Recorder{}
+	cfg.Timed = heard.Hear
+	var told load.Report
+	seen, err := a.withCloud(ctx, f.simFlags, cfg, func(ctx context.Context, cloud *graphsim.Cloud) (graphsim.Report, error) {
+		var err error
+		told, err = load.Run(ctx, cloud, heard, f.plan, version, a.err, terminal(a.err))
+		return told.Cloud, err
+	})
+	if err != nil {
+		return err
+	}
+	if f.report != "" {
+		if err := writeJSON(f.report, told); err != nil {
+			return err
+		}
+	}
+	rows := told.Rows()
+	if f.against != "" {
+		rows = told.Against(before)
+	}
+	if err := a.print(told, rows); err != nil {
+		return err
+	}
+	switch {
+	case told.Held > 0:
+		a.done("nothing failed up to %.4g calls a second", told.Held)
+	default:
+		a.done("not even at %.4g calls a second did all succeed", f.plan.From)
+	}
+	return a.verdict(seen)
 }
 
 func (a *app) sim(ctx context.Context, f simFlags) error {
@@ -101,14 +198,27 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.bot.check(ctx); err != nil {
+	seen, err := a.withCloud(ctx, f, cfg, func(ctx context.Context, cloud *graphsim.Cloud) (graphsim.Report, error) {
+		err := a.runCalls(ctx, cloud, graphsim.Load{Rate: f.rate, Duration: f.duration})
+		return cloud.Report(), err
+	})
+	if err != nil {
 		return err
+	}
+	return a.judge(seen, f.report)
+}
+
+// withCloud starts the cloud, says what the nodes must point at, and runs something with
+// it. That nobody got through because nobody listens is the error then.
+func (a *app) withCloud(ctx context.Context, f simFlags, cfg graphsim.Config, run func(context.Context, *graphsim.Cloud) (graphsim.Report, error)) (seen graphsim.Report, err error) {
+	if err := f.bot.check(ctx); err != nil {
+		return seen, err
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cloud, err := graphsim.Start(context.WithoutCancel(ctx), cfg)
 	if err != nil {
-		return fmt.Errorf("starting the simulated cloud: %w", err)
+		return seen, fmt.Errorf("starting the simulated cloud: %w", err)
 	}
 	defer cloud.Close()
 	if f.keysFile == "" {
@@ -122,15 +232,13 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 	for _, why := range unreachable(ctx, cfg.Targets) {
 		a.done("not yet there: %v", why)
 	}
-	if err := a.runCalls(ctx, cloud, graphsim.Load{Rate: f.rate, Duration: f.duration}); err != nil {
-		return err
+	if seen, err = run(ctx, cloud); err != nil {
+		return seen, err
 	}
-	seen := cloud.Report()
-	err = a.judge(seen, f.report)
-	if nobody := unreachable(context.WithoutCancel(ctx), cfg.Targets); err != nil && seen.NotificationsHandled == 0 && len(nobody) > 0 {
-		return exitError{exitUnavailable, fmt.Errorf("no notification reached a node: %w", nobody[0])}
+	if nobody := unreachable(context.WithoutCancel(ctx), cfg.Targets); seen.NotificationsHandled == 0 && len(nobody) > 0 {
+		return seen, exitError{exitUnavailable, fmt.Errorf("no notification reached a node: %w", nobody[0])}
 	}
-	return err
+	return seen, nil
 }
 
 // reachTime bounds one look whether a node listens.
