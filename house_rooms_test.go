@@ -47,6 +47,7 @@ var rooms = map[string]roomRule{
 
 	"webhook":      {floor: 3, may: []string{"spelling", "addrlimit", "doorway", "graph", "ownership", "policy", "token", "traces"}, tests: []string{"trail"}},
 	"rulebook":     {floor: 3, may: []string{"ownership", "policy"}},
+	"acme":         {floor: 3, may: []string{"ownership"}},
 	"pulse":        {floor: 3, may: []string{"admin/api"}},
 	"shadow":       {floor: 3, may: []string{"graph", "token"}, tests: []string{"graphsim"}},
 	"bot":          {floor: 3, may: []string{"spelling", "graph", "ownership", "traces"}},
@@ -75,7 +76,7 @@ var rooms = map[string]roomRule{
 
 	"node": {
 		floor: 5,
-		may: []string{"spelling", "admin", "admin/api", "azure", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "pulse", "rulebook", "store",
+		may: []string{"spelling", "acme", "admin", "admin/api", "azure", "bot", "cluster", "cluster/clocks", "cluster/transport", "doorway", "federation", "federation/doubles", "forecast", "graph", "ledger", "ownership", "pass", "policy", "pulse", "rulebook", "store",
 			"token", "traces", "trail", "webhook"},
 		tests: []string{"admin/client", "graphsim"},
 	},

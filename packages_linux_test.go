@@ -21,7 +21,7 @@ import (
 
 // release is what .goreleaser.yaml says of archives and packages.
 type release struct {
-	Builds   []struct{ Goos, Goarch []string }
+	Builds   []struct{ Goos, Goarch, Env, Flags, Ldflags []string }
 	Archives []struct{ Files []struct{ Src string } }
 	Nfpms    []map[string]any
 }
@@ -65,6 +65,64 @@ func TestReleaseNamesWhatIsThere(t *testing.T) {
 	}
 }
 
+// buildRelease builds the program in a folder that holds the tree, as .goreleaser.yaml says.
+func buildRelease(t *testing.T, tree, program string, environ ...string) {
+	t.Helper()
+	b := readRelease(t).Builds[0]
+	flags := strings.ReplaceAll(strings.Join(b.Ldflags, " "), "{{ .Version }}", "1.2.3")
+	c := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build"}, b.Flags, []string{"-ldflags", flags, "-o", program, "./cmd/tandem"})...)
+	c.Dir, c.Env = tree, slices.Concat(os.Environ(), []string{"GOFLAGS="}, b.Env, environ)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("building the release in %s: %v\n%s", tree, err, out)
+	}
+}
+
+// TestTheSameSourcesMakeTheSameBytes builds the release twice: two folders, two users' homes,
+// two time zones, one of them no repository. What was compiled once is taken from Go's
+// cache, whose keys hold all that a compiler is told; so a path that gets in compiles anew.
+func TestTheSameSourcesMakeTheSameBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two builds")
+	}
+	files, err := exec.CommandContext(t.Context(), "git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("BUILDS ARE NOT COMPARED: this is no repository: %v", err)
+	}
+	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := strings.Fields(string(cache))
+	elsewhere := filepath.Join(t.TempDir(), "a folder", "elsewhere")
+	for _, file := range strings.Split(strings.Trim(string(files), "\x00"), "\x00") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // taken out, and not committed yet
+		}
+		to := filepath.Join(elsewhere, file)
+		if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, there := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
+	buildRelease(t, ".", here)
+	buildRelease(t, elsewhere, there, "HOME="+t.TempDir(), "TZ=Asia/Tokyo", "GOCACHE="+kept[0], "GOMODCACHE="+kept[1])
+	one, err := os.ReadFile(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.ReadFile(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one, two) {
+		t.Errorf("the same sources made two programs, of %d and %d bytes", len(one), len(two))
+	}
+}
+
 // nodeYAML is a node by itself, on ports of loopback.
 const nodeYAML = `
 deployment: packaged
@@ -104,7 +162,7 @@ func TestPackageInstallsStartsAndGoes(t *testing.T) {
 		return string(out)
 	}
 	program := filepath.Join(dir, "tandem")
-	run("go", "build", "-o", program, "./cmd/tandem")
+	buildRelease(t, ".", program)
 	run("bash", "scripts/package", program)
 	t.Cleanup(func() { _ = os.RemoveAll("build") })
 	deb, rpm := pack(t, dir, program, run)

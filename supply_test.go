@@ -20,6 +20,7 @@ var licenceTexts = []struct{ id, has string }{
 	{"BSD-3-Clause", "Neither name of"},
 	{"BSD-2-Clause", "Redistributions in binary form must reproduce"},
 	{"MIT", "Permission is hereby granted, free of charge"},
+	{"CC0-1.0", "released into the public domain with CC0 1.0"},
 	{"ISC", "Permission to use, copy, modify, and/or distribute"},
 }
 

@@ -112,6 +112,8 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 			return fmt.Errorf("node %s tells of a change that nobody asked for: %w", speaker, ownership.ErrConflict)
 		}
 		return nil // what it is about was asked for by itself
+	case ownership.SetDeposit:
+		return nil // what nodes share is any node's to change
 	case ownership.SetKeep:
 		subject = fmt.Sprintf("%d days, ended calls %d", a.Keep.Days, a.Keep.EndedDays)
 	case ownership.SetLease:

@@ -17,7 +17,7 @@ import (
 
 // Lines of the product's log and of its refusal, see plant.Older.
 var (
-	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatLedger))
+	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatDeposits))
 	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatLedger-1) // see plant.Older
 )
 

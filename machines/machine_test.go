@@ -62,7 +62,7 @@ var (
 			return "", err
 		}
 		binary := filepath.Join(builds, "tandem")
-		c := exec.Command("go", "build", "-o", binary, "../cmd/tandem")
+		c := exec.Command("go", "build", "-trimpath", "-o", binary, "../cmd/tandem")
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("building tandem: %w\n%s", err, out)

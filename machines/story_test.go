@@ -17,12 +17,13 @@ import (
 // lateCall finds the call in the cloud's sentence about a late answer.
 var lateCall = regexp.MustCompile(`^call ([0-9a-z]+) \(.*\): (?:answered after|not answered)`)
 
-// TestTwoRegionsOnSixMachines is the main job where it is meant to run, on machines that
+// twoRegionsOnSixMachines is the main job where it is meant to run, on machines that
 // were set up by the page that tells newcomers how.
-func TestTwoRegionsOnSixMachines(t *testing.T) {
+func twoRegionsOnSixMachines(t *testing.T, w *walk) {
 	s := cable(t, twoRegions)
 	s.follow("../docs/first-deployment.md")
 	s.ready()
+	w.done("two regions of one's own")
 
 	s.tell("8 s of calls, 10 a second, from an unkind cloud")
 	s.cloud.tell(order{Run: 8 * time.Second, Rate: 10})
@@ -42,6 +43,9 @@ func TestTwoRegionsOnSixMachines(t *testing.T) {
 		t.Error("no handshakes, redirects to a region, to a node, or relays were seen: the test shows less than it should")
 	}
 	s.spread(report)
+	w.lap = time.Now()
+	s.explained("../docs/first-deployment.md")
+	w.done("a call explained")
 	before := map[string]sight{}
 	for _, region := range s.regions {
 		before[region] = s.agree(region)

@@ -117,6 +117,9 @@ func (n *Node) warnings() []string {
 			w = append(w, text)
 		}
 	}
+	if text := n.certs.trouble(); text != "" {
+		w = append(w, text)
+	}
 	if err := (ends{n}).outboundTrouble(); err != nil {
 		w = append(w, err.Error())
 	}

@@ -1,16 +1,22 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
+
+	"tandem/acme"
+	"tandem/ownership"
 )
 
 // certificates are the pairs of the public and the admin listener; a reload
 // puts new ones under traffic.
 type certificates struct {
-	pairs []*pair
+	pairs  []*pair
+	orders *acme.Orders // of the public door; nil: its certificate is in files, or somewhere else
 }
 
 // pair is one certificate with its key.
@@ -22,6 +28,9 @@ type pair struct {
 
 // server returns the TLS settings of a listener, or nil where TLS is off.
 func (c *certificates) server(key string, files ServerTLS) (*tls.Config, error) {
+	if key == "public.tls" && c.orders != nil {
+		return c.orders.TLS(), nil
+	}
 	if files.Off || files == (ServerTLS{}) {
 		return nil, nil
 	}
@@ -81,8 +90,63 @@ func (c *certificates) endings() []ending {
 	var all []ending
 	for _, p := range c.pairs {
 		if leaf := p.now.Load().Leaf; leaf != nil {
-			all = append(all, ending{p.key, leaf.NotAfter})
+			all = append(all, ending{key: p.key, at: leaf.NotAfter})
+		}
+	}
+	if c.orders != nil {
+		for host, at := range c.orders.Ends() {
+			all = append(all, ending{key: "public.tls", host: host, at: at})
 		}
 	}
 	return all
+}
+
+// trouble says what is wrong with the certificates that are ordered; empty: nothing is.
+func (c *certificates) trouble() string {
+	if c.orders == nil {
+		return ""
+	}
+	if text := c.orders.Trouble(); text != "" {
+		return "public.tls.acme: " + text
+	}
+	return ""
+}
+
+// acme is what the configuration tells of the certificates that are ordered.
+func (c Config) acme() acme.Config {
+	a := c.Public.TLS.ACME
+	return acme.Config{
+		Directory: a.Directory, CAFile: a.CAFile, Email: a.Email, Hosts: a.Hosts, Challenge: a.Challenge, Command: a.DNSCommand,
+		Node: c.Node.ID, Logger: c.Logger, Metrics: c.Registry, Pace: a.Pace,
+	}
+}
+
+// order begins to order the public certificates, where the configuration wants it.
+func (n *Node) order(ctx context.Context, door net.Addr) error {
+	cfg := n.cfg.acme()
+	if len(cfg.Hosts) == 0 {
+		return nil
+	}
+	cfg.Door, cfg.Table = door, n.table
+	cfg.Keys = func() [][]byte { return n.handles.Derived("deposits of region " + n.cfg.Node.Region) }
+	cfg.Do = func(ctx context.Context, act ownership.Act) error {
+		_, err := n.region.Do(ctx, act)
+		return err
+	}
+	if cfg.Challenge == acme.HTTP01 {
+		var err error
+		if cfg.Listener, err = open(ctx, "public.tls.acme.listen", nil, n.cfg.Public.TLS.ACME.Listen); err != nil {
+			return err
+		}
+	}
+	orders, err := acme.Open(cfg)
+	if err != nil {
+		if cfg.Listener != nil {
+			_ = cfg.Listener.Close()
+		}
+		return fmt.Errorf("public.tls.acme: %w", err)
+	}
+	n.certs.orders = orders
+	n.stops.add("orders of certificates", orders.Close)
+	return nil
 }

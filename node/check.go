@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"tandem/acme"
 	"tandem/graph/credential"
 	"tandem/ownership"
 	"tandem/policy"
@@ -72,7 +74,7 @@ func (c Config) checkPublic(p *problems) {
 	p.when(c.Public.Linger < 0 || c.Public.Linger > 10*time.Minute, "public.linger is %s: 0s to 10m, how long the port stays open after this node says that it stops", c.Public.Linger)
 	p.when(c.Public.Redirect.Status != 302 && c.Public.Redirect.Status != 307, "public.redirect.status is %d: 302 or 307", c.Public.Redirect.Status)
 	p.oneOf("public.redirect.midcall", c.Public.Redirect.Midcall, "relay", "redirect")
-	p.serverTLS("public.tls", c.Public.TLS)
+	c.checkPublicTLS(p)
 	p.when(c.Public.BodyLimit < 64<<10, "public.body_limit is %d bytes: rosters of large meetings need 65536 or more", c.Public.BodyLimit)
 	p.when(c.Public.Connections < 1, "public.connections is %d: 1 or more", c.Public.Connections)
 	p.when(c.Public.IdleTimeout < time.Second, "public.idle_timeout is %s: longer than the idle time-out of what balances load (AWS 60s, Azure 4m, Google 10m), or it meets connections that have just been closed", c.Public.IdleTimeout)
@@ -112,6 +114,9 @@ func (c Config) Notices() []string {
 	}
 	if c.Cluster.BootstrapExpect == 1 {
 		out = append(out, "cluster.bootstrap_expect: 1 founds nothing by itself any more: "+once)
+	}
+	if u, err := url.Parse(c.Public.RegionURL); err == nil && len(c.Public.TLS.ACME.Hosts) > 0 && !c.Public.TLS.ACME.covers(u.Hostname()) {
+		out = append(out, fmt.Sprintf("public.tls.acme.hosts has not %s, the host of public.region_url; something in front of this node must end TLS", u.Hostname()))
 	}
 	return out
 }
@@ -268,6 +273,39 @@ func (c Config) regionNames() []string {
 		names = append(names, r.Name)
 	}
 	return names
+}
+
+// covers reports whether a certificate for a host is ordered.
+func (a ACME) covers(host string) bool {
+	_, domain, _ := strings.Cut(host, ".")
+	return slices.Contains(a.Hosts, host) || slices.Contains(a.Hosts, "*."+domain)
+}
+
+func (c Config) checkPublicTLS(p *problems) {
+	const at = "public.tls.acme"
+	t, a := c.Public.TLS, c.Public.TLS.ACME
+	if len(a.Hosts) == 0 {
+		p.serverTLS("public.tls", t.ServerTLS)
+		p.when(a.Challenge != "" || a.Email != "" || len(a.DNSCommand) > 0, "%s.hosts is empty: name the hosts that a certificate is ordered for, such as the ones of public.url and public.region_url", at)
+		return
+	}
+	p.when(t.ServerTLS != (ServerTLS{}), "public.tls has acme.hosts, and cert_file, key_file or off: choose one")
+	for i, h := range a.Hosts {
+		name, wild := strings.CutPrefix(h, "*.")
+		err := spelling.PublicURL("https://" + name)
+		p.when(err != nil || strings.ContainsAny(name, ":/") || net.ParseIP(name) != nil, "%s.hosts[%d] is %q: write a host's name in lower case, such as emea.bot.contoso.com", at, i, h)
+		p.when(wild && a.Challenge != acme.DNS01, "%s.hosts[%d] is %q: only dns-01 can prove who has all hosts of a domain", at, i, h)
+		p.when(slices.Contains(a.Hosts[:i], h), "%s.hosts[%d] is %q, which stands above already", at, i, h)
+	}
+	p.when(len(a.Hosts) > 16, "%s.hosts names %d hosts: at most 16", at, len(a.Hosts))
+	p.oneOf(at+".challenge", a.Challenge, acme.HTTP01, acme.ALPN01, acme.DNS01)
+	if u, err := url.Parse(c.Public.URL); err == nil && c.Public.URL != "" {
+		p.when(!a.covers(u.Hostname()), "%s.hosts has not %s, the host of public.url, where callers are sent", at, u.Hostname())
+	}
+	p.outbound(at+".directory", spelling.BaseURL, a.Directory)
+	p.spelled(at+".listen", spelling.Listen(a.Listen))
+	p.when((a.Challenge == acme.DNS01) != (len(a.DNSCommand) > 0), "%s.dns_command belongs to challenge: dns-01, and that to a command which sets the TXT record", at)
+	p.when(len(a.DNSCommand) > 0 && !filepath.IsAbs(a.DNSCommand[0]), "%s.dns_command begins with %q: write the program's whole path", at, strings.Join(a.DNSCommand, " "))
 }
 
 // problems gathers sentences.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -22,7 +23,7 @@ func sound() Config {
 	c.Deployment, c.HandleKeysFile = "contoso-bots", "/etc/tandem/handle-keys"
 	c.Node.ID, c.Node.Region = "emea-1", "emea"
 	c.Public.URL, c.Public.RegionURL = "https://emea-1.bot.contoso.com", "https://emea.bot.contoso.com"
-	c.Public.TLS = ServerTLS{CertFile: "c", KeyFile: "k"}
+	c.Public.TLS.ServerTLS = ServerTLS{CertFile: "c", KeyFile: "k"}
 	c.Cluster.TLS = PeerTLS{CertFile: "c", KeyFile: "k", CAFile: "ca"}
 	c.Cluster.Join, c.Cluster.Advertise = []string{"10.0.0.2:8471"}, "10.0.0.1:8471"
 	c.Auth.Profiles = []Profile{{Name: "own", OpenIDURL: "https://login.example.com/openid", Issuers: []string{"https://login.example.com"}}}
@@ -43,6 +44,15 @@ type fault struct {
 	name   string
 	breaks func(*Config)
 	says   string
+}
+
+// orders is a mistake in what is otherwise a sound order of certificates.
+func orders(breaks func(*ACME)) func(*Config) {
+	return func(c *Config) {
+		c.Public.TLS.ServerTLS = ServerTLS{}
+		c.Public.TLS.ACME.Hosts, c.Public.TLS.ACME.Challenge = []string{"emea-1.bot.contoso.com"}, "tls-alpn-01"
+		breaks(&c.Public.TLS.ACME)
+	}
 }
 
 // faults are mistakes, each with what Check must say of it: the key's path at
@@ -66,6 +76,24 @@ var faults = []fault{
 	{"redirect 301", func(c *Config) { c.Public.Redirect.Status = 301 }, "public.redirect.status is 301: 302 or 307"},
 	{"odd midcall", func(c *Config) { c.Public.Redirect.Midcall = "proxy" }, `public.redirect.midcall is "proxy": it is none of relay, redirect`},
 	{"half a certificate", func(c *Config) { c.Public.TLS.KeyFile = "" }, "public.tls needs cert_file and key_file"},
+	{"a certificate ordered and in files", func(c *Config) { c.Public.TLS.ACME.Hosts = []string{"emea-1.bot.contoso.com"} }, "public.tls has acme.hosts, and cert_file"},
+	{"an order of nothing", func(c *Config) { c.Public.TLS.ACME.Challenge = "http-01" }, "public.tls.acme.hosts is empty"},
+	{"an order without a challenge", orders(func(a *ACME) { a.Challenge = "" }), `public.tls.acme.challenge is "": it is none of http-01, tls-alpn-01, dns-01`},
+	{"an order for an address", orders(func(a *ACME) { a.Hosts = []string{"emea-1.bot.contoso.com", "10.0.0.1"} }), `public.tls.acme.hosts[1] is "10.0.0.1": write a host's name`},
+	{"an order for a URL", orders(func(a *ACME) { a.Hosts = []string{"https://emea-1.bot.contoso.com"} }), `public.tls.acme.hosts[0] is "https://emea-1.bot.contoso.com": write a host's name`},
+	{"an order for all hosts", orders(func(a *ACME) { a.Hosts = []string{"*.bot.contoso.com"} }), `public.tls.acme.hosts[0] is "*.bot.contoso.com": only dns-01 can prove`},
+	{"an order twice", orders(func(a *ACME) { a.Hosts = append(a.Hosts, a.Hosts[0]) }), `public.tls.acme.hosts[1] is "emea-1.bot.contoso.com", which stands above already`},
+	{"too many orders", orders(func(a *ACME) {
+		for i := range 16 {
+			a.Hosts = append(a.Hosts, fmt.Sprintf("h%d.contoso.com", i))
+		}
+	}), "public.tls.acme.hosts names 17 hosts: at most 16"},
+	{"an order for others", orders(func(a *ACME) { a.Hosts = []string{"emea.bot.contoso.com"} }), "public.tls.acme.hosts has not emea-1.bot.contoso.com, the host of public.url"},
+	{"an order from nowhere", orders(func(a *ACME) { a.Directory = "acme" }), "public.tls.acme.directory"},
+	{"a port for nobody", orders(func(a *ACME) { a.Listen = "80" }), "public.tls.acme.listen"},
+	{"no command for the record", orders(func(a *ACME) { a.Challenge = "dns-01" }), "public.tls.acme.dns_command belongs to challenge: dns-01"},
+	{"a command for no record", orders(func(a *ACME) { a.DNSCommand = []string{"/bin/true"} }), "public.tls.acme.dns_command belongs to challenge: dns-01"},
+	{"a command somewhere", orders(func(a *ACME) { a.Challenge, a.DNSCommand = "dns-01", []string{"dns"} }), `public.tls.acme.dns_command begins with "dns": write the program's whole path`},
 	{"TLS off and on", func(c *Config) { c.Public.TLS.Off = true }, "public.tls has off: true and a certificate"},
 	{"small bodies", func(c *Config) { c.Public.BodyLimit = 1000 }, "public.body_limit is 1000 bytes"},
 	{"fewer connections than none from an address", func(c *Config) { c.Public.ConnectionsEach = -1 }, "public.connections_per_address is -1"},
@@ -264,7 +292,7 @@ func TestStartRefusesBeforeItShows(t *testing.T) {
 			c.Regions = []Region{{Name: "amer", URL: "https://amer.example.com", AdminURL: "https://amer.example.com", AdminCAFile: s.path("nowhere")}}
 		}, "regions: "},
 		{"no admin tokens", func(c *Config) { c.Admin.TokensFile = s.path("nowhere") }, "tokens file"},
-		{"no certificate", func(c *Config) { c.Public.TLS = ServerTLS{CertFile: s.path("a"), KeyFile: s.path("b")} }, "public.tls"},
+		{"no certificate", func(c *Config) { c.Public.TLS.ServerTLS = ServerTLS{CertFile: s.path("a"), KeyFile: s.path("b")} }, "public.tls"},
 		{"no cluster certificate", func(c *Config) {
 			c.Cluster.TLS = PeerTLS{CertFile: s.path("a"), KeyFile: s.path("b"), CAFile: s.path("c")}
 		}, "cluster.tls: "},

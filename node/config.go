@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem/acme"
 	"tandem/azure"
 	"tandem/bot"
 	"tandem/cluster/clocks"
@@ -97,7 +98,7 @@ type Public struct {
 	RegionURL   string    `yaml:"region_url"` // base of the callback URIs; empty: url
 	WebhookPath string    `yaml:"webhook_path"`
 	Redirect    Redirect  `yaml:"redirect"`
-	TLS         ServerTLS `yaml:"tls"`
+	TLS         PublicTLS `yaml:"tls"`
 	BodyLimit   int64     `yaml:"body_limit"`  // bytes
 	Connections int       `yaml:"connections"` // at the same time
 	// Of them from one address (IPv6: from one /64); 0: an eighth. Raise it behind
@@ -121,6 +122,29 @@ type Public struct {
 type Redirect struct {
 	Status  int    `yaml:"status"`  // 302 or 307
 	Midcall string `yaml:"midcall"` // relay or redirect, for notifications of a running call
+}
+
+// PublicTLS is where the public door's certificate comes from: files, an authority that is
+// asked for it, or none.
+type PublicTLS struct {
+	ServerTLS `yaml:",inline"`
+	ACME      ACME `yaml:"acme"`
+}
+
+// ACME says how the public certificates are ordered, RFC 8555. The nodes of a region share
+// them by its table.
+type ACME struct {
+	Hosts     []string `yaml:"hosts"`     // one certificate each; the first one's is shown to who names no host; empty: none is ordered
+	Challenge string   `yaml:"challenge"` // http-01, tls-alpn-01 or dns-01
+	Directory string   `yaml:"directory"` // of the authority; by naming hosts you accept its terms
+	Email     string   `yaml:"email"`     // where the authority warns; may be empty
+	CAFile    string   `yaml:"ca_file"`   // whom to trust at the directory; empty: whom the machine trusts
+	Listen    string   `yaml:"listen"`    // of http-01
+	// DNSCommand is run for dns-01, without a shell, with three more arguments: present or
+	// cleanup, the name of the TXT record, its value.
+	DNSCommand []string `yaml:"dns_command"`
+	// Pace is for tests.
+	Pace acme.Pace `yaml:"-"`
 }
 
 // ServerTLS is a listener's certificate, or the loud decision to go without.
@@ -300,6 +324,7 @@ func Defaults() Config {
 		Node: Self{DataDir: dataDir(), Capacity: 50, Drain: 30 * time.Second},
 		Public: Public{
 			Listen: "0.0.0.0:8443", WebhookPath: "/api/calls",
+			TLS:       PublicTLS{ACME: ACME{Directory: acme.LetsEncrypt, Listen: "0.0.0.0:80"}},
 			Redirect:  Redirect{Status: 302, Midcall: "relay"},
 			BodyLimit: 1 << 20, Connections: 8192, IdleTimeout: 620 * time.Second, Grace: 15 * time.Second,
 			Linger: 10 * time.Second, HealthPath: "/healthz",

@@ -23,15 +23,16 @@ const (
 
 // ending is one thing that ends, by the key of the configuration that it is from.
 type ending struct {
-	key string
-	at  time.Time
+	key  string
+	host string // of a certificate that is ordered anew by itself; empty: of files
+	at   time.Time
 }
 
 // stage says how near the end is: 0 far, 1 within 30 days, 2 within 7, 3 over.
 func (e ending) stage(now time.Time) int {
 	left := e.at.Sub(now)
 	switch {
-	case e.at.IsZero() || left > endsSoon:
+	case e.at.IsZero() || left > endsSoon || e.host != "" && left > 0:
 		return 0
 	case left > endsNow:
 		return 1
@@ -47,6 +48,9 @@ func (e ending) text(now time.Time) string {
 	case 0:
 		return ""
 	case 3:
+		if e.host != "" {
+			return fmt.Sprintf("%s: the certificate of %s ended at %s, and no new one has come", e.key, e.host, at)
+		}
 		return fmt.Sprintf("%s: its certificate ended at %s; replace the files, the node takes them by itself", e.key, at)
 	default:
 		return fmt.Sprintf("%s: its certificate ends at %s, in %d days; replace the files, the node takes them by itself", e.key, at, int(e.at.Sub(now).Hours()/24))
@@ -62,7 +66,7 @@ func (n ends) endings() []ending {
 	cert, authority := n.region.TLSEnds()
 	for key, at := range map[string]time.Time{"cluster.tls.cert_file": cert, "cluster.tls.ca_file": authority} {
 		if !at.IsZero() {
-			all = append(all, ending{key, at})
+			all = append(all, ending{key: key, at: at})
 		}
 	}
 	return append(all, n.cfg.proofEndings()...)
@@ -74,6 +78,9 @@ func (n ends) ended(key string) error {
 		if e.stage(n.now()) == 3 && (key == "" || e.key == key) {
 			return errors.New(e.text(n.now()))
 		}
+	}
+	if o := n.certs.orders; key == "" && o != nil { // a door must be open to get its first one
+		return o.Missing()
 	}
 	return nil
 }
@@ -195,11 +202,11 @@ func (w *watch) look() {
 func (w *watch) tell() {
 	now := w.n.now()
 	for _, e := range (ends{w.n}).endings() {
-		stage := e.stage(now)
-		if stage > w.notified[e.key] {
+		stage, of := e.stage(now), e.key+" "+e.host
+		if stage > w.notified[of] {
 			w.n.log.Warn(e.text(now))
 		}
-		w.notified[e.key] = stage
+		w.notified[of] = stage
 	}
 }
 
@@ -222,7 +229,11 @@ func (m endingMetrics) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m endingMetrics) Collect(to chan<- prometheus.Metric) {
 	for _, e := range m.n.endings() {
-		to <- prometheus.MustNewConstMetric(certificateEnds, prometheus.GaugeValue, float64(e.at.Unix()), e.key)
+		key := e.key
+		if e.host != "" {
+			key += ".acme " + e.host
+		}
+		to <- prometheus.MustNewConstMetric(certificateEnds, prometheus.GaugeValue, float64(e.at.Unix()), key)
 	}
 	for _, o := range m.n.outbound {
 		s, fails, at := o.calls.Token(), 0.0, 0.0
@@ -241,7 +252,7 @@ func (m endingMetrics) Collect(to chan<- prometheus.Metric) {
 func (c Config) proofEndings() (all []ending) {
 	for i, a := range c.Apps {
 		if s := c.graphConfig(a).Credential().Look(); s.Kind == credential.ByCertificate && !s.Ends.IsZero() {
-			all = append(all, ending{fmt.Sprintf("apps[%d].graph.client_certificate", i), s.Ends})
+			all = append(all, ending{key: fmt.Sprintf("apps[%d].graph.client_certificate", i), at: s.Ends})
 		}
 	}
 	return all

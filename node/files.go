@@ -37,7 +37,7 @@ func (c Config) CheckFiles(now time.Time) (notices []string, err error) {
 		err := signed(t, now)
 		p.when(err != nil, "cluster.tls.cert_file does not hold with cluster.tls.ca_file: %w", err)
 	}
-	if t := c.Public.TLS; t.CertFile != "" {
+	if t := c.Public.TLS.ServerTLS; t.CertFile != "" {
 		err := covers(t, c.Public.URL)
 		p.when(err != nil, "public.tls is not for the host of public.url, where callers are sent: %w", err)
 		if err := covers(t, c.Public.RegionURL); err != nil {
@@ -53,12 +53,13 @@ func (c Config) readFiles() error {
 	say := func(key string, err error) { p.when(err != nil, "%s: %w", key, err) }
 	_, err := webhook.LoadHandles(c.HandleKeysFile)
 	say("handle_keys_file", err)
-	for i, t := range []ServerTLS{c.Public.TLS, c.Admin.TLS} {
+	for i, t := range []ServerTLS{c.Public.TLS.ServerTLS, c.Admin.TLS} {
 		if t.CertFile != "" {
 			_, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 			say([]string{"public.tls", "admin.tls"}[i], err)
 		}
 	}
+	say("public.tls.acme", c.acme().CheckFiles())
 	say("cluster.tls", c.clusterConfig().CheckFiles())
 	if c.Admin.TokensFile != "" {
 		say("admin.tokens_file", admin.CheckTokensFile(c.Admin.TokensFile))
@@ -96,7 +97,7 @@ func (c Config) fileEndings() []ending {
 		{"cluster.tls.cert_file", c.Cluster.TLS.CertFile}, {"cluster.tls.ca_file", c.Cluster.TLS.CAFile},
 	} {
 		if cert, err := firstOf(f[1]); err == nil {
-			all = append(all, ending{f[0], cert.NotAfter})
+			all = append(all, ending{key: f[0], at: cert.NotAfter})
 		}
 	}
 	return append(all, c.proofEndings()...)

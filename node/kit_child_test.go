@@ -49,6 +49,7 @@ func runChild(file string) error {
 			return err
 		}
 	}
+	c.Public.TLS.ACME.Pace = acmePace
 	c.Logger = slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("node", c.Node.ID)
 	c.Pending, _ = strconv.Atoi(os.Getenv(pendingEnv)) // absent: 0
 	if ahead := filepath.Join(filepath.Dir(file), "ahead-"+c.Node.ID); os.Getenv(aheadEnv) != "" {

@@ -75,7 +75,7 @@ func (x *seat) config() Config {
 	c.Node = Self{ID: x.name, Region: x.region, Zone: x.zone, DataDir: s.path(x.name), Capacity: 500}
 	c.Public.Listen, c.Public.URL, c.Public.RegionURL = x.public, x.base(), regionURL(x.region)
 	if s.plan.https {
-		c.Public.TLS = ServerTLS{CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem")}
+		c.Public.TLS.ServerTLS = ServerTLS{CertFile: filepath.Join(s.path("tls"), x.name+".pem"), KeyFile: filepath.Join(s.path("tls"), x.name+"-key.pem")}
 	} else {
 		c.Public.TLS.Off = true
 	}

@@ -25,7 +25,11 @@ func (n *Node) listen(ctx context.Context) error {
 		return err
 	}
 	n.publicAddr = public.Addr().String()
-	if err := n.serve("public", webhook.NewServer(n.traces.Door("notification", true, n.door), limits), n.door.Listener(public, limits), c.Public.TLS); err != nil {
+	if err := n.order(ctx, public.Addr()); err != nil {
+		_ = public.Close()
+		return err
+	}
+	if err := n.serve("public", webhook.NewServer(n.traces.Door("notification", true, n.door), limits), n.door.Listener(public, limits), c.Public.TLS.ServerTLS); err != nil {
 		return err
 	}
 	private, err := open(ctx, "admin.listen", c.AdminListener, c.Admin.Listen)

@@ -53,7 +53,7 @@ func TestAlertsInARegion(t *testing.T) {
 			pairUntil(t, filepath.Join(dir, name), end)
 		}
 		relink(t, dir, "far")
-		c.Public.TLS = ServerTLS{CertFile: filepath.Join(dir, "now", "tls.crt"), KeyFile: filepath.Join(dir, "now", "tls.key")}
+		c.Public.TLS.ServerTLS = ServerTLS{CertFile: filepath.Join(dir, "now", "tls.crt"), KeyFile: filepath.Join(dir, "now", "tls.key")}
 		x.s.trusts(c.Public.TLS.CertFile)
 		silence := time.Second
 		c.Apps = append(c.Apps, App{ID: mediaApp, Profile: "simulated", Hosting: "app", Answer: "bot", Silence: &silence, Bot: AppBot{URL: bots, HealthURL: bots}})

@@ -55,7 +55,7 @@ func TestO12_CertificatesHaveAnEndThatSomebodySees(t *testing.T) {
 			pairUntil(t, filepath.Join(y.s.dir, name), end)
 		}
 		move("far")
-		c.Public.TLS = ServerTLS{CertFile: filepath.Join(link, "tls.crt"), KeyFile: filepath.Join(link, "tls.key")}
+		c.Public.TLS.ServerTLS = ServerTLS{CertFile: filepath.Join(link, "tls.crt"), KeyFile: filepath.Join(link, "tls.key")}
 	}})
 	served := func() time.Time {
 		c, err := tls.Dial("tcp", x.public, &tls.Config{InsecureSkipVerify: true})

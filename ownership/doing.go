@@ -52,6 +52,8 @@ func Doing(a Act) string {
 		return fmt.Sprintf("entering %s by %s into the ledger", a.Action, a.By)
 	case SetKeep:
 		return fmt.Sprintf("keeping the ledger for %d days", a.Keep.Days)
+	case SetDeposit:
+		return fmt.Sprintf("depositing %q", a.Name)
 	case SetRules:
 		return "setting the rules"
 	case TellRules:

@@ -66,6 +66,8 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		})
 	case ownership.SetKeep:
 		out.Err = a.setKeep(act)
+	case ownership.SetDeposit:
+		out.Err = a.setDeposit(act)
 	case ownership.GrantToken:
 		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:

@@ -21,9 +21,10 @@ var (
 	bucketPartitions = []byte("3-partitions")
 	bucketCalls      = []byte("4-calls")
 	bucketEvents     = []byte("5-events")
-	bucketTokens     = []byte("6-tokens") // made with the first token, so not before ownership.FormatTokens
-	bucketRules      = []byte("7-rules")  // made with the first version that is set, so not before ownership.FormatRules
-	bucketLedger     = []byte("8-ledger") // made with the first entry, so not before ownership.FormatLedger
+	bucketTokens     = []byte("6-tokens")   // made with the first token, so not before ownership.FormatTokens
+	bucketRules      = []byte("7-rules")    // made with the first version that is set, so not before ownership.FormatRules
+	bucketLedger     = []byte("8-ledger")   // made with the first entry, so not before ownership.FormatLedger
+	bucketDeposits   = []byte("9-deposits") // made with the first one, so not before ownership.FormatDeposits
 
 	allBuckets = [][]byte{bucketMeta, bucketNodes, bucketPartitions, bucketCalls, bucketEvents}
 	metaKey    = []byte("table")
@@ -38,13 +39,14 @@ type pendingEvent struct {
 // batch collects the changes that go to the file in one transaction, together
 // with the raft index that they reach.
 type batch struct {
-	calls  map[ownership.CallID][]byte // sealed; nil: forgotten
-	nodes  map[ownership.NodeID][]byte
-	parts  map[ownership.PartitionID][]byte
-	tokens map[string][]byte // sealed; nil: revoked
-	rules  map[string][]byte // sealed, by key; nil: no longer kept
-	ledger map[uint64][]byte // sealed, by number; nil: deleted
-	events []pendingEvent
+	calls    map[ownership.CallID][]byte // sealed; nil: forgotten
+	nodes    map[ownership.NodeID][]byte
+	parts    map[ownership.PartitionID][]byte
+	tokens   map[string][]byte // sealed; nil: revoked
+	rules    map[string][]byte // sealed, by key; nil: no longer kept
+	ledger   map[uint64][]byte // sealed, by number; nil: deleted
+	deposits map[string][]byte // sealed; nil: taken out
+	events   []pendingEvent
 
 	applied, term uint64 // 0: nothing happened
 	sum           uint64
@@ -57,17 +59,18 @@ type batch struct {
 
 func newBatch() *batch {
 	return &batch{
-		calls:  map[ownership.CallID][]byte{},
-		nodes:  map[ownership.NodeID][]byte{},
-		parts:  map[ownership.PartitionID][]byte{},
-		tokens: map[string][]byte{},
-		rules:  map[string][]byte{},
-		ledger: map[uint64][]byte{},
+		calls:    map[ownership.CallID][]byte{},
+		nodes:    map[ownership.NodeID][]byte{},
+		parts:    map[ownership.PartitionID][]byte{},
+		tokens:   map[string][]byte{},
+		rules:    map[string][]byte{},
+		ledger:   map[uint64][]byte{},
+		deposits: map[string][]byte{},
 	}
 }
 
 func (b *batch) size() int {
-	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.rules) + len(b.ledger) + len(b.events)
+	return len(b.calls) + len(b.nodes) + len(b.parts) + len(b.tokens) + len(b.rules) + len(b.ledger) + len(b.deposits) + len(b.events)
 }
 
 // seal notes how far the table is after the batch's changes.
@@ -105,6 +108,9 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 			return err
 		}
 		if err := putLedger(tx, b.ledger); err != nil {
+			return err
+		}
+		if err := putDeposits(tx, b.deposits); err != nil {
 			return err
 		}
 		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {

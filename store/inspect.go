@@ -28,10 +28,11 @@ type SnapshotInfo struct {
 	Partitions int              `json:"partitions"`
 	Calls      int              `json:"calls"`
 	Events     int              `json:"events"`
-	Live       int              `json:"live"`   // of the calls
-	Tokens     int              `json:"tokens"` // of the admin doors
-	Rules      int              `json:"rules"`  // versions of the region's rules
-	Ledger     uint64           `json:"ledger"` // entries of the ledger that were ever written
+	Live       int              `json:"live"`     // of the calls
+	Tokens     int              `json:"tokens"`   // of the admin doors
+	Rules      int              `json:"rules"`    // versions of the region's rules
+	Deposits   int              `json:"deposits"` // of certificates and their keys, sealed
+	Ledger     uint64           `json:"ledger"`   // entries of the ledger that were ever written
 	// NodeIDs and DoorTokens say which.
 	NodeIDs    []ownership.NodeID `json:"node_ids,omitempty"`
 	DoorTokens []TokenNote        `json:"door_tokens,omitempty"`
@@ -156,5 +157,7 @@ func (s *SnapshotInfo) count(kind byte) {
 		s.Tokens++
 	case record.KindRules:
 		s.Rules++
+	case record.KindDeposit:
+		s.Deposits++
 	}
 }

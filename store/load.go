@@ -77,6 +77,9 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 	case string(bucketLedger):
 		l.sum += record.Sum(record.KindLedger, key, value)
 		return l.st.ledger.load(key, value)
+	case string(bucketDeposits):
+		l.sum += record.Sum(record.KindDeposit, key, value)
+		return l.deposit(key, value)
 	case string(bucketRules):
 		l.sum += record.Sum(record.KindRules, key, value)
 		return l.rules(key, value)

@@ -14,12 +14,13 @@ import (
 // without the table's lock, so that no renewal of a lease ever waits for an act or
 // a restore. Its counts of live calls are the table's own and move on.
 type roster struct {
-	nodes  []ownership.Node                // by id
-	byID   map[ownership.NodeID]*nodeState // copies, with the counts of the table
-	parts  map[ownership.PartitionID]*rosterPart
-	apps   map[ownership.AppID]uint32 // their numbers
-	rules  []ownership.Rules
-	format uint32
+	nodes    []ownership.Node                // by id
+	byID     map[ownership.NodeID]*nodeState // copies, with the counts of the table
+	parts    map[ownership.PartitionID]*rosterPart
+	apps     map[ownership.AppID]uint32 // their numbers
+	rules    []ownership.Rules
+	deposits []ownership.Deposit
+	format   uint32
 	facts
 }
 
@@ -54,7 +55,7 @@ func (p *published) publish(st *state) {
 
 func (s *state) roster() *roster {
 	r := &roster{
-		nodes: s.nodeList, rules: s.rules, format: s.format, facts: s.facts,
+		nodes: s.nodeList, rules: s.rules, deposits: s.deposits, format: s.format, facts: s.facts,
 		apps:  s.calls.AllApps(),
 		byID:  make(map[ownership.NodeID]*nodeState, len(s.nodes)),
 		parts: make(map[ownership.PartitionID]*rosterPart, len(s.parts)),

@@ -21,7 +21,7 @@ var snapshotBuckets = []struct {
 	bucket []byte
 }{
 	{record.KindNode, bucketNodes}, {record.KindPartition, bucketPartitions}, {record.KindCall, bucketCalls}, {record.KindEvent, bucketEvents}, {record.KindToken, bucketTokens},
-	{record.KindRules, bucketRules}, {record.KindLedger, bucketLedger},
+	{record.KindRules, bucketRules}, {record.KindLedger, bucketLedger}, {record.KindDeposit, bucketDeposits},
 }
 
 func bucketOf(kind byte) string {

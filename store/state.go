@@ -24,6 +24,7 @@ type state struct {
 	partIDs  []ownership.PartitionID // by number; replaced, never changed
 	tokens   []ownership.DoorToken   // by name; replaced, never changed, so readers may keep it
 	rules    []ownership.Rules       // oldest first; replaced, never changed
+	deposits []ownership.Deposit     // by name; replaced, never changed
 
 	ledger ledgerState
 	facts

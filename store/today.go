@@ -25,6 +25,9 @@ type Today struct {
 	// newest are newer: a restore is about calls, and must not send them by rules that
 	// were replaced since, out of the region where the law wants them.
 	Rules []ownership.Rules
+	// Deposits, as Table.Deposits gives them; none: the snapshot's stay. A certificate of
+	// before may be over or revoked.
+	Deposits []ownership.Deposit
 }
 
 // With copies a snapshot that Inspect has taken, with what today keeps. A snapshot of a
@@ -40,6 +43,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 		if today.Ledger != nil && today.Ledger.Size() > 0 { // every node of today reads it
 			head.Format = max(head.GetFormat(), ownership.FormatLedger)
 		}
+		if len(today.Deposits) > 0 {
+			head.Format = max(head.GetFormat(), ownership.FormatDeposits)
+		}
 		w = snapfile.NewWriter(to, head)
 		return nil
 	}
@@ -52,6 +58,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 			return nil
 		case kind == record.KindLedger && today.Ledger != nil:
 			without += record.Sum(record.KindLedger, key, value)
+			return nil
+		case kind == record.KindDeposit && len(today.Deposits) > 0:
+			without += record.Sum(record.KindDeposit, key, value)
 			return nil
 		case kind == record.KindRules:
 			v, err := record.ReadRules(key, value)
@@ -91,6 +100,14 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 			return SnapshotInfo{}, err
 		}
 		info.Ledger, info.Format = today.Ledger.Size(), m.GetFormat()
+	}
+	for i := range today.Deposits {
+		m.Format = max(m.GetFormat(), ownership.FormatDeposits)
+		key, value := record.SealDeposit(&today.Deposits[i])
+		put(record.KindDeposit, key, value)
+	}
+	if n := len(today.Deposits); n > 0 {
+		info.Deposits, info.Format = n, m.GetFormat()
 	}
 	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
 	if info.Bytes, err = w.End(); err != nil {

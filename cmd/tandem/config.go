@@ -254,7 +254,11 @@ func textsOf(text string) ([]string, error) {
 func leaves(v reflect.Value, prefix string) map[string]reflect.Value {
 	keys := map[string]reflect.Value{}
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		name, how, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		if how == "inline" {
+			maps.Copy(keys, leaves(v.Field(i), prefix))
+			continue
+		}
 		if name == "-" || name == "" {
 			continue
 		}

@@ -47,6 +47,8 @@ const (
 	RulesDiffer Kind = "rules-differ"
 	RulesAgree  Kind = "rules-agree"
 
+	Certificate Kind = "certificate" // the region ordered a public certificate: it came, or why not
+
 	// Gap is never in a history: it tells a reader that older events than the next
 	// one, which it has not seen, are no longer kept.
 	Gap Kind = "gap"
@@ -55,7 +57,7 @@ const (
 // Kinds are all that a history can hold.
 var Kinds = []Kind{
 	Claimed, Answered, Ended, Adopted, Orphaned, Joined, Updated, Draining, Undrained, Gone, Silent, Born, Moved, Retired, Format, Founded, Lease,
-	Lapsed, Reclaimed, TakenUp, Forgotten, TokenMade, TokenUsed, TokenRevoked, RulesSet, RulesTaken, RulesMet, RulesDiffer, RulesAgree,
+	Lapsed, Reclaimed, TakenUp, Forgotten, TokenMade, TokenUsed, TokenRevoked, RulesSet, RulesTaken, RulesMet, RulesDiffer, RulesAgree, Certificate,
 }
 
 // Event is one line of the region's history. It is the same on every node of the

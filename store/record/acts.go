@@ -77,6 +77,8 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		cmd.Act = &tablepb.Command_Note{Note: noteOut(&a, w)}
 	case ownership.SetKeep:
 		cmd.Act = &tablepb.Command_SetKeep{SetKeep: setKeepOut(&a, w)}
+	case ownership.SetDeposit:
+		cmd.Act = &tablepb.Command_SetDeposit{SetDeposit: setDepositOut(&a, w)}
 	case ownership.SetLease:
 		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
 	case ownership.Lapse:
@@ -170,6 +172,8 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		return r.note(x.Note)
 	case *tablepb.Command_SetKeep:
 		return r.setKeep(x.SetKeep)
+	case *tablepb.Command_SetDeposit:
+		return r.setDeposit(x.SetDeposit)
 	case *tablepb.Command_SetLease:
 		m := known(r, x.SetLease)
 		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}

@@ -18,6 +18,8 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatRules
 	case ownership.Note, ownership.SetKeep:
 		return ownership.FormatLedger
+	case ownership.SetDeposit:
+		return ownership.FormatDeposits
 	}
 	return 1
 }

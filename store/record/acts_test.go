@@ -58,6 +58,7 @@ func acts() []ownership.Act {
 		ownership.TellRules{At: at(1), Text: "region amer has others", Agree: true},
 		ownership.Note{At: at(1), By: "alice", From: "10.0.0.9:1234", Action: "drain-node", Subject: "/v1/nodes/a/drain", Status: 204, Detail: "until noon"},
 		ownership.SetKeep{At: at(1), Keep: ownership.Keep{Days: 90, EndedDays: 7}},
+		ownership.SetDeposit{At: at(1), Name: "acme/locks/a", Value: []byte{1, 2, 3}, Expect: ownership.AnyDeposit, Text: "the certificate came"},
 	}
 }
 

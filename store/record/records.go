@@ -34,6 +34,7 @@ const (
 	KindToken
 	KindRules
 	KindLedger
+	KindDeposit
 )
 
 // SealBytes writes a record whose content is no message.

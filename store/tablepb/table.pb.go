@@ -59,6 +59,7 @@ type Command struct {
 	//	*Command_TellRules
 	//	*Command_Note
 	//	*Command_SetKeep
+	//	*Command_SetDeposit
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -333,6 +334,15 @@ func (x *Command) GetSetKeep() *SetKeep {
 	return nil
 }
 
+func (x *Command) GetSetDeposit() *SetDeposit {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetDeposit); ok {
+			return x.SetDeposit
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -437,6 +447,10 @@ type Command_SetKeep struct {
 	SetKeep *SetKeep `protobuf:"bytes,26,opt,name=set_keep,json=setKeep,proto3,oneof"`
 }
 
+type Command_SetDeposit struct {
+	SetDeposit *SetDeposit `protobuf:"bytes,27,opt,name=set_deposit,json=setDeposit,proto3,oneof"` // format 6 and later
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -486,6 +500,8 @@ func (*Command_TellRules) isCommand_Act() {}
 func (*Command_Note) isCommand_Act() {}
 
 func (*Command_SetKeep) isCommand_Act() {}
+
+func (*Command_SetDeposit) isCommand_Act() {}
 
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2468,6 +2484,143 @@ func (x *SetKeep) GetEndedDays() int64 {
 	return 0
 }
 
+type SetDeposit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Expect        string                 `protobuf:"bytes,4,opt,name=expect,proto3" json:"expect,omitempty"`
+	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDeposit) Reset() {
+	*x = SetDeposit{}
+	mi := &file_table_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDeposit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDeposit) ProtoMessage() {}
+
+func (x *SetDeposit) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDeposit.ProtoReflect.Descriptor instead.
+func (*SetDeposit) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SetDeposit) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetDeposit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetDeposit) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *SetDeposit) GetExpect() string {
+	if x != nil {
+		return x.Expect
+	}
+	return ""
+}
+
+func (x *SetDeposit) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Deposit is the record of something that the nodes of a region share.
+type Deposit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	At            int64                  `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deposit) Reset() {
+	*x = Deposit{}
+	mi := &file_table_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deposit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deposit) ProtoMessage() {}
+
+func (x *Deposit) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deposit.ProtoReflect.Descriptor instead.
+func (*Deposit) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Deposit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Deposit) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Deposit) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // RulesVersion is the record of one version of the region's rules.
 type RulesVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2484,7 +2637,7 @@ type RulesVersion struct {
 
 func (x *RulesVersion) Reset() {
 	*x = RulesVersion{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2649,7 @@ func (x *RulesVersion) String() string {
 func (*RulesVersion) ProtoMessage() {}
 
 func (x *RulesVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2662,7 @@ func (x *RulesVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
 func (*RulesVersion) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RulesVersion) GetNumber() uint64 {
@@ -2579,7 +2732,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2744,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2757,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2695,7 +2848,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2860,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2873,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Node) GetId() string {
@@ -2852,7 +3005,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3017,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3030,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -2944,7 +3097,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3109,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3122,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Reservation) GetNode() string {
@@ -3043,7 +3196,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3208,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3221,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -3264,7 +3417,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3276,7 +3429,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3289,7 +3442,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3334,7 +3487,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3499,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3512,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{37}
+	return file_table_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3472,7 +3625,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3637,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3650,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{38}
+	return file_table_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3629,7 +3782,7 @@ type Refusals struct {
 
 func (x *Refusals) Reset() {
 	*x = Refusals{}
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3794,7 @@ func (x *Refusals) String() string {
 func (*Refusals) ProtoMessage() {}
 
 func (x *Refusals) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3807,7 @@ func (x *Refusals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
 func (*Refusals) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{39}
+	return file_table_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Refusals) GetApp() string {
@@ -3733,7 +3886,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3898,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3911,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{40}
+	return file_table_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3842,7 +3995,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\x9a\n" +
+	"\vtable.proto\x12\ftandem.table\"\xd7\n" +
 	"\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
@@ -3874,7 +4027,9 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"tell_rules\x18\x18 \x01(\v2\x17.tandem.table.TellRulesH\x00R\ttellRules\x12(\n" +
 	"\x04note\x18\x19 \x01(\v2\x12.tandem.table.NoteH\x00R\x04note\x122\n" +
-	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeepB\x05\n" +
+	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeep\x12;\n" +
+	"\vset_deposit\x18\x1b \x01(\v2\x18.tandem.table.SetDepositH\x00R\n" +
+	"setDepositB\x05\n" +
 	"\x03act\"v\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
@@ -4030,7 +4185,18 @@ const file_table_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04days\x18\x02 \x01(\x03R\x04days\x12\x1d\n" +
 	"\n" +
-	"ended_days\x18\x03 \x01(\x03R\tendedDays\"\x9e\x01\n" +
+	"ended_days\x18\x03 \x01(\x03R\tendedDays\"r\n" +
+	"\n" +
+	"SetDeposit\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x16\n" +
+	"\x06expect\x18\x04 \x01(\tR\x06expect\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"C\n" +
+	"\aDeposit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\"\x9e\x01\n" +
 	"\fRulesVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
@@ -4195,7 +4361,7 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
@@ -4227,17 +4393,19 @@ var file_table_proto_goTypes = []any{
 	(*TellRules)(nil),    // 27: tandem.table.TellRules
 	(*Note)(nil),         // 28: tandem.table.Note
 	(*SetKeep)(nil),      // 29: tandem.table.SetKeep
-	(*RulesVersion)(nil), // 30: tandem.table.RulesVersion
-	(*DoorToken)(nil),    // 31: tandem.table.DoorToken
-	(*Node)(nil),         // 32: tandem.table.Node
-	(*Partition)(nil),    // 33: tandem.table.Partition
-	(*Reservation)(nil),  // 34: tandem.table.Reservation
-	(*Call)(nil),         // 35: tandem.table.Call
-	(*Candidate)(nil),    // 36: tandem.table.Candidate
-	(*Event)(nil),        // 37: tandem.table.Event
-	(*Meta)(nil),         // 38: tandem.table.Meta
-	(*Refusals)(nil),     // 39: tandem.table.Refusals
-	(*SnapshotHead)(nil), // 40: tandem.table.SnapshotHead
+	(*SetDeposit)(nil),   // 30: tandem.table.SetDeposit
+	(*Deposit)(nil),      // 31: tandem.table.Deposit
+	(*RulesVersion)(nil), // 32: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 33: tandem.table.DoorToken
+	(*Node)(nil),         // 34: tandem.table.Node
+	(*Partition)(nil),    // 35: tandem.table.Partition
+	(*Reservation)(nil),  // 36: tandem.table.Reservation
+	(*Call)(nil),         // 37: tandem.table.Call
+	(*Candidate)(nil),    // 38: tandem.table.Candidate
+	(*Event)(nil),        // 39: tandem.table.Event
+	(*Meta)(nil),         // 40: tandem.table.Meta
+	(*Refusals)(nil),     // 41: tandem.table.Refusals
+	(*SnapshotHead)(nil), // 42: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
@@ -4265,28 +4433,29 @@ var file_table_proto_depIdxs = []int32{
 	27, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
 	28, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
 	29, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
-	2,  // 25: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 26: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 27: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 28: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 29: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 30: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 31: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 32: tandem.table.Records.records:type_name -> tandem.table.Record
-	32, // 33: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 34: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 35: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	31, // 36: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	30, // 37: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
-	34, // 38: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	36, // 39: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	36, // 40: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	39, // 41: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	30, // 25: tandem.table.Command.set_deposit:type_name -> tandem.table.SetDeposit
+	2,  // 26: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	4,  // 27: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	3,  // 28: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	5,  // 29: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	7,  // 30: tandem.table.Record.release:type_name -> tandem.table.Release
+	6,  // 31: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	8,  // 32: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	9,  // 33: tandem.table.Records.records:type_name -> tandem.table.Record
+	34, // 34: tandem.table.Join.node:type_name -> tandem.table.Node
+	2,  // 35: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	2,  // 36: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	33, // 37: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	32, // 38: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	36, // 39: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	38, // 40: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	38, // 41: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	41, // 42: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -4320,6 +4489,7 @@ func file_table_proto_init() {
 		(*Command_TellRules)(nil),
 		(*Command_Note)(nil),
 		(*Command_SetKeep)(nil),
+		(*Command_SetDeposit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4327,7 +4497,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
