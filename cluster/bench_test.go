@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/cluster/clocks"
+	"tandem/ownership"
 )
 
 // BenchmarkLeaderLost kills the leader under the shipped timings and measures
@@ -64,5 +65,46 @@ func BenchmarkClaims(b *testing.B) {
 				b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "claims/s")
 			})
 		}
+	}
+}
+
+// BenchmarkEnds has a follower record the ends of its calls, so many at a time as its
+// dispatcher does, and as many again.
+func BenchmarkEnds(b *testing.B) {
+	r := newRegion(b, func(c *Config) { c.Timings, c.Node.Capacity = clocks.Timings{}, 1<<30 })
+	nodes := r.form(3)
+	n := without(nodes, leaderOf(b, nodes...))[0]
+	call := 0
+	for _, atOnce := range []int{64, 256} {
+		b.Run(fmt.Sprintf("at-once=%d", atOnce), func(b *testing.B) {
+			first, epochs := call, make([]ownership.Epoch, b.N)
+			call += b.N
+			each := func(clients int, do func(i int)) {
+				var next atomic.Int64
+				var wg sync.WaitGroup
+				for range clients {
+					wg.Go(func() {
+						for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+							do(i)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			each(256, func(i int) {
+				p, err := n.Claim(b.Context(), claimOf(first+i))
+				if err != nil {
+					b.Error(err)
+				}
+				epochs[i] = p.Epoch
+			})
+			b.ResetTimer()
+			each(atOnce, func(i int) {
+				if _, err := n.Do(b.Context(), ownership.Release{Call: claimOf(first + i).Call, Epoch: epochs[i], Told: true, Why: "over"}); err != nil {
+					b.Error(err)
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ends/s")
+		})
 	}
 }
