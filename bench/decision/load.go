@@ -39,8 +39,8 @@ func mint(cloud *graphsim.Cloud, n int) ([][]byte, error) {
 }
 
 // load sends requests in turn, by a fixed number of connections that each wait for their
-// answer, and wants a 302 to the call's node for each.
-func load(addr string, requests [][]byte, n int) error {
+// answer, and wants a 302 to the call's node for each. It begins with the request from.
+func load(addr string, requests [][]byte, from, n int) error {
 	var g errgroup.Group
 	var next atomic.Int64
 	for range clients {
@@ -52,7 +52,7 @@ func load(addr string, requests [][]byte, n int) error {
 			defer conn.Close() //nolint:errcheck // its answers are read
 			in := bufio.NewReader(conn)
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-				if _, err := conn.Write(requests[int(i)%len(requests)]); err != nil {
+				if _, err := conn.Write(requests[(from+int(i))%len(requests)]); err != nil {
 					return err
 				}
 				res, err := http.ReadResponse(in, nil)

@@ -98,16 +98,16 @@ func run(ctx context.Context, p plan) error {
 		return err
 	}
 	for _, d := range doors { // the first requests grow heaps and connections
-		if err := load(d.addr, requests[p.kinds[0]], 2000); err != nil {
+		if err := load(d.addr, requests[p.kinds[0]], 0, 2000); err != nil {
 			return fmt.Errorf("warming %s up: %w", d.name, err)
 		}
 	}
 	took := map[string][]float64{}
-	for range p.rounds {
+	for round := range p.rounds {
 		for _, kind := range p.kinds {
 			for _, d := range doors {
 				before := d.cpu()
-				if err := load(d.addr, requests[kind], p.requests); err != nil {
+				if err := load(d.addr, requests[kind], round*p.requests, p.requests); err != nil {
 					return fmt.Errorf("asking %s: %w", d.name, err)
 				}
 				took[d.name+kind] = append(took[d.name+kind], float64((d.cpu()-before).Nanoseconds())/1000/float64(p.requests))
