@@ -11,7 +11,7 @@ import (
 const (
 	firstRecordPause   = 100 * time.Millisecond
 	longestRecordPause = 5 * time.Second
-	recordsAtOnce      = 64 // acts under way at the Ledger, which puts many into one entry of its log
+	recordsAtOnce      = 256 // acts under way at the Ledger, which puts many into one entry of its log
 )
 
 // ErrOver is what a Ledger answers that will take nothing any more: the node has

@@ -5,10 +5,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"tandem/cluster/clocks"
+	"tandem/ownership"
 )
 
 // BenchmarkLeaderLost kills the leader under the shipped timings and measures
@@ -65,4 +67,62 @@ func BenchmarkClaims(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkEnds has a follower record the ends of its calls, so many at a time as its
+// dispatcher does, and as many again.
+func BenchmarkEnds(b *testing.B) {
+	r := newRegion(b, func(c *Config) { c.Timings, c.Node.Capacity = clocks.Timings{}, 1<<30 })
+	nodes := r.form(3)
+	n := without(nodes, leaderOf(b, nodes...))[0]
+	call := 0
+	for _, atOnce := range []int{64, 256} {
+		b.Run(fmt.Sprintf("at-once=%d", atOnce), func(b *testing.B) {
+			first, epochs := call, make([]ownership.Epoch, b.N)
+			call += b.N
+			each := func(clients int, do func(i int)) {
+				var next atomic.Int64
+				var wg sync.WaitGroup
+				for range clients {
+					wg.Go(func() {
+						for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+							do(i)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			each(256, func(i int) {
+				p, err := n.Claim(b.Context(), claimOf(first+i))
+				if err != nil {
+					b.Error(err)
+				}
+				epochs[i] = p.Epoch
+			})
+			b.ResetTimer()
+			each(atOnce, func(i int) {
+				if _, err := n.Do(b.Context(), ownership.Release{Call: claimOf(first + i).Call, Epoch: epochs[i], Told: true, Why: "over"}); err != nil {
+					b.Error(err)
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ends/s")
+		})
+	}
+}
+
+// BenchmarkIdle is a region of three that does nothing, under the shipped timings: what
+// all of them take of one core.
+func BenchmarkIdle(b *testing.B) {
+	r := newRegion(b, func(c *Config) { c.Timings = clocks.Timings{} })
+	leaderOf(b, r.form(3)...)
+	time.Sleep(5 * time.Second) // what belongs to the beginning is over
+	var before, after syscall.Rusage
+	b.ResetTimer()
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	for b.Loop() {
+		time.Sleep(time.Second)
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	b.ReportMetric(100*used.Seconds()/b.Elapsed().Seconds(), "%core")
 }
