@@ -13,7 +13,7 @@ func (c *Cloud) live(ctx context.Context, k *call) {
 	if !k.outgoing {
 		rang := c.ring(ctx, k)
 		if rang || !k.isGone() {
-			c.timed(ctx, TimedAnswer, k.due, rang)
+			c.cfg.timed(ctx, TimedAnswer, k.due, rang)
 		}
 		if !rang {
 			return
@@ -308,7 +308,7 @@ func (c *Cloud) update(ctx context.Context, k *call, what string, it item) {
 	c.maybeTwice(ctx, p)
 	due := time.Now()
 	reply := c.deliver(ctx, p)
-	c.timed(ctx, TimedFollowUp, due, reply.err == nil)
+	c.cfg.timed(ctx, TimedFollowUp, due, reply.err == nil)
 	if reply.err != nil {
 		c.tell(k, k.dc, "", what+": "+reply.err.Error())
 	}

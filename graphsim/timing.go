@@ -23,8 +23,8 @@ const (
 )
 
 // timed tells what something took, unless the run was cut off.
-func (c *Cloud) timed(ctx context.Context, what TimedWhat, due time.Time, ok bool) {
-	if c.cfg.Timed != nil && ctx.Err() == nil {
-		c.cfg.Timed(Timing{What: what, Due: due, Took: time.Since(due), Failed: !ok})
+func (c *Config) timed(ctx context.Context, what TimedWhat, due time.Time, ok bool) {
+	if c.Timed != nil && ctx.Err() == nil {
+		c.Timed(Timing{What: what, Due: due, Took: time.Since(due), Failed: !ok})
 	}
 }
