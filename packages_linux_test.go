@@ -24,6 +24,7 @@ type release struct {
 	Builds   []struct{ Goos, Goarch, Env, Flags, Ldflags []string }
 	Archives []struct{ Files []struct{ Src string } }
 	Nfpms    []map[string]any
+	Sboms    []struct{ Args []string }
 }
 
 func readRelease(t *testing.T) (r release) {
@@ -44,6 +45,9 @@ func TestReleaseNamesWhatIsThere(t *testing.T) {
 	r := readRelease(t)
 	if len(r.Builds[0].Goos) != 3 || len(r.Builds[0].Goarch) != 2 {
 		t.Errorf("it builds for %v", r.Builds[0])
+	}
+	if len(r.Sboms) != 1 || filepath.Join("dist", r.Sboms[0].Args[0]) != "build/tandem.cdx.json" {
+		t.Errorf("the SBOM is copied from %v, seen from dist, where goreleaser runs that", r.Sboms)
 	}
 	var all []string
 	for _, f := range r.Archives[0].Files {

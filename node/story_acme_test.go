@@ -44,6 +44,9 @@ func TestARegionOrdersItsCertificateOnce(t *testing.T) {
 	for _, x := range s.seats {
 		eventually(t, "the failure at "+x.name, func() error {
 			text := x.metrics()
+			if !strings.Contains(text, `tandem_acme_orders_total{outcome="failed"} `) {
+				t.Errorf("node %s does not count its orders", x.name)
+			}
 			return not(strings.Contains(text, `tandem_acme_failing{host="`+acmeHost+`"} 1`), "no metric tells it")
 		})
 	}

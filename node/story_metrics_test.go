@@ -32,7 +32,9 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	must(t, err)
 	documented := map[string]bool{}
 	for _, m := range documentedName.FindAllStringSubmatch(string(text), -1) {
-		documented[m[1]] = true
+		if !strings.HasPrefix(m[1], "tandem_acme_") { // TestARegionOrdersItsCertificateOnce sees these
+			documented[m[1]] = true
+		}
 	}
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 2, sim: longCalls})
 	x := s.seats[0]
