@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"math/big"
+	"strconv"
 	"testing"
 )
 
@@ -72,6 +73,29 @@ func TestSignaturesAsTheStandardLibrary(t *testing.T) {
 			t.Errorf("%d bits: %d of the signatures are good, want the one", bits, good)
 		}
 	}
+}
+
+// TestSignatureHasTheKeysLength leaves out the first byte of a signature that begins with
+// zero: the number is the same, and it has a second spelling that way.
+func TestSignatureHasTheKeysLength(t *testing.T) {
+	k := keyA()
+	c := newChecker(&k.PublicKey)
+	for i := range 20_000 {
+		text := strconv.Itoa(i)
+		sum := sha256.Sum256([]byte(text))
+		s, err := rsa.SignPKCS1v15(nil, k, crypto.SHA256, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s[0] != 0 {
+			continue
+		}
+		if !c.good(text, s) || c.good(text, s[1:]) {
+			t.Errorf("whole it is %t, without its zero %t", c.good(text, s), c.good(text, s[1:]))
+		}
+		return
+	}
+	t.Error("no signature begins with zero")
 }
 
 // FuzzSignature holds any bytes, raw and as an encoded message, against crypto/rsa.

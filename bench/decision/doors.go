@@ -35,7 +35,7 @@ type door struct {
 }
 
 // open starts all doors that are wanted.
-func open(cloud *graphsim.Cloud, p plan) (doors []*door, err error) {
+func open(ctx context.Context, cloud *graphsim.Cloud, p plan) (doors []*door, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -49,20 +49,20 @@ func open(cloud *graphsim.Cloud, p plan) (doors []*door, err error) {
 		if p.profile != "" {
 			args = append(args, "-cpu", p.profile)
 		}
-		cmd := exec.Command(self, args...)
+		cmd := exec.CommandContext(ctx, self, args...)
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-		d, err := start(name, cmd)
+		d, err := start(ctx, name, cmd)
 		if err != nil {
 			return doors, err
 		}
 		doors = append(doors, d)
 	}
 	if at, err := exec.LookPath("haproxy"); err == nil && wanted("haproxy") {
-		dir, err := haproxyFiles(cloud)
+		dir, err := haproxyFiles(ctx, cloud)
 		if err != nil {
 			return doors, err
 		}
-		d, err := start("haproxy", exec.Command(at, "-db", "-f", filepath.Join(dir, "haproxy.cfg")))
+		d, err := start(ctx, "haproxy", exec.CommandContext(ctx, at, "-db", "-f", filepath.Join(dir, "haproxy.cfg")))
 		if err != nil {
 			return doors, err
 		}
@@ -73,9 +73,9 @@ func open(cloud *graphsim.Cloud, p plan) (doors []*door, err error) {
 }
 
 // start runs a door at a listener of this process, which it has as descriptor 3.
-func start(name string, cmd *exec.Cmd) (*door, error) {
+func start(ctx context.Context, name string, cmd *exec.Cmd) (*door, error) {
 	fail := func(err error) (*door, error) { return nil, fmt.Errorf("starting %s: %w", name, err) }
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fail(err)
 	}
@@ -99,9 +99,9 @@ func start(name string, cmd *exec.Cmd) (*door, error) {
 	}
 	d := &door{name: name, addr: l.Addr().String(), cmd: cmd, alive: alive}
 	if name != "haproxy" {
-		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" { // why, it has said itself
 			d.close()
-			return fail(fmt.Errorf("it said %q: %v", line, err))
+			return fail(fmt.Errorf("it said %q in place of ready", line))
 		}
 	}
 	return d, nil
@@ -136,8 +136,8 @@ func (d *door) cpu() (all time.Duration) {
 
 // haproxyFiles writes HAProxy's configuration and the issuer's key. Its redirect would
 // end the connection of a request with a body; return does not.
-func haproxyFiles(cloud *graphsim.Cloud) (dir string, err error) {
-	key, err := publicKey(cloud)
+func haproxyFiles(ctx context.Context, cloud *graphsim.Cloud) (dir string, err error) {
+	key, err := publicKey(ctx, cloud)
 	if err != nil {
 		return "", fmt.Errorf("reading the issuer's key: %w", err)
 	}
@@ -185,7 +185,7 @@ frontend public
 }
 
 // publicKey reads the key that signs, where the doors read it.
-func publicKey(cloud *graphsim.Cloud) (*rsa.PublicKey, error) {
+func publicKey(ctx context.Context, cloud *graphsim.Cloud) (*rsa.PublicKey, error) {
 	raw, err := cloud.Mint(graphsim.TokenOptions{})
 	if err != nil {
 		return nil, err
@@ -202,13 +202,13 @@ func publicKey(cloud *graphsim.Cloud) (*rsa.PublicKey, error) {
 	var doc struct {
 		Keys string `json:"jwks_uri"`
 	}
-	if err := get(cloud.OpenIDURL(), &doc); err != nil {
+	if err := get(ctx, cloud.OpenIDURL(), &doc); err != nil {
 		return nil, err
 	}
 	var set struct {
 		Keys []struct{ Kid, N, E string } `json:"keys"`
 	}
-	if err := get(doc.Keys, &set); err != nil {
+	if err := get(ctx, doc.Keys, &set); err != nil {
 		return nil, err
 	}
 	for _, k := range set.Keys {
@@ -221,8 +221,8 @@ func publicKey(cloud *graphsim.Cloud) (*rsa.PublicKey, error) {
 	return nil, fmt.Errorf("%s does not list the key that signs", doc.Keys)
 }
 
-func get(url string, into any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func get(ctx context.Context, url string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

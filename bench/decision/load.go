@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	_ "embed"
 	"fmt"
 	"net"
@@ -40,12 +41,12 @@ func mint(cloud *graphsim.Cloud, n int) ([][]byte, error) {
 
 // load sends requests in turn, by a fixed number of connections that each wait for their
 // answer, and wants a 302 to the call's node for each. It begins with the request from.
-func load(addr string, requests [][]byte, from, n int) error {
+func load(ctx context.Context, addr string, requests [][]byte, from, n int) error {
 	var g errgroup.Group
 	var next atomic.Int64
 	for range clients {
 		g.Go(func() error {
-			conn, err := net.Dial("tcp", addr)
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 			if err != nil {
 				return err
 			}
@@ -59,6 +60,7 @@ func load(addr string, requests [][]byte, from, n int) error {
 				if err != nil {
 					return err
 				}
+				_ = res.Body.Close() // a redirect here has none
 				if to := res.Header.Get("Location"); res.StatusCode != http.StatusFound || !strings.HasPrefix(to, elsewhere+path) {
 					return fmt.Errorf("it answered %d to %q", res.StatusCode, to)
 				}

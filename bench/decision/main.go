@@ -20,7 +20,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -52,7 +51,7 @@ func main() {
 	serve := flag.String("serve", "", "be this door, for the program itself")
 	openID := flag.String("openid", "", "the issuer's document, for -serve")
 	flag.Parse()
-	err := errors.New("no such door")
+	var err error
 	if *serve != "" {
 		err = serveDoor(*serve, *openID, *profile)
 	} else {
@@ -79,7 +78,7 @@ func run(ctx context.Context, p plan) error {
 		return fmt.Errorf("starting the issuer: %w", err)
 	}
 	defer cloud.Close()
-	fmt.Println(machine())
+	fmt.Println(machine(ctx))
 	requests := map[string][][]byte{}
 	for kind, n := range map[string]int{"repeated": repeatedTokens, "new": newTokens} {
 		if slices.Contains(p.kinds, kind) {
@@ -88,7 +87,7 @@ func run(ctx context.Context, p plan) error {
 			}
 		}
 	}
-	doors, err := open(cloud, p)
+	doors, err := open(ctx, cloud, p)
 	defer func() {
 		for _, d := range doors {
 			d.close()
@@ -98,7 +97,7 @@ func run(ctx context.Context, p plan) error {
 		return err
 	}
 	for _, d := range doors { // the first requests grow heaps and connections
-		if err := load(d.addr, requests[p.kinds[0]], 0, 2000); err != nil {
+		if err := load(ctx, d.addr, requests[p.kinds[0]], 0, 2000); err != nil {
 			return fmt.Errorf("warming %s up: %w", d.name, err)
 		}
 	}
@@ -107,7 +106,7 @@ func run(ctx context.Context, p plan) error {
 		for _, kind := range p.kinds {
 			for _, d := range doors {
 				before := d.cpu()
-				if err := load(d.addr, requests[kind], round*p.requests, p.requests); err != nil {
+				if err := load(ctx, d.addr, requests[kind], round*p.requests, p.requests); err != nil {
 					return fmt.Errorf("asking %s: %w", d.name, err)
 				}
 				took[d.name+kind] = append(took[d.name+kind], float64((d.cpu()-before).Nanoseconds())/1000/float64(p.requests))
@@ -148,7 +147,7 @@ func median(all []float64) float64 {
 }
 
 // machine says what was measured on.
-func machine() string {
+func machine(ctx context.Context) string {
 	model := "an unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, ok := strings.Cut(string(text), "model name\t: "); ok {
@@ -156,7 +155,7 @@ func machine() string {
 		}
 	}
 	peer := "no haproxy"
-	if out, err := exec.Command("haproxy", "-v").Output(); err == nil {
+	if out, err := exec.CommandContext(ctx, "haproxy", "-v").Output(); err == nil {
 		peer, _, _ = strings.Cut(string(out), " - ")
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not known
