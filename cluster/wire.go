@@ -72,7 +72,7 @@ func handOverToWire(h ownership.HandOver) *peerpb.HandOver {
 	return &peerpb.HandOver{
 		Event: string(h.Event), App: string(h.App), Tenant: string(h.Tenant), Call: string(h.Call), RawCall: h.RawCall,
 		Partition: uint32(h.Partition), Epoch: uint64(h.Epoch), CallbackUri: h.CallbackURI, Deadline: nanos(h.Deadline),
-		MessageId: h.MessageID, Ends: h.Ends, Recording: h.Recording, Received: nanos(h.Received),
+		MessageId: h.MessageID, Ends: h.Ends, Result: h.Result, Recording: h.Recording, Received: nanos(h.Received),
 		Header: headerToWire(h.Header), Body: h.Body, Thread: h.Thread, Organizer: h.Organizer,
 	}
 }
@@ -82,7 +82,7 @@ func handOverFromWire(w *peerpb.HandOver) ownership.HandOver {
 		Event: ownership.Event(w.GetEvent()), App: ownership.AppID(w.GetApp()), Tenant: ownership.TenantID(w.GetTenant()),
 		Call: ownership.CallID(w.GetCall()), RawCall: w.GetRawCall(), Partition: ownership.PartitionID(w.GetPartition()),
 		Epoch: ownership.Epoch(w.GetEpoch()), CallbackURI: w.GetCallbackUri(), Deadline: record.Time(w.GetDeadline()),
-		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Recording: w.GetRecording(), Received: record.Time(w.GetReceived()),
+		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Result: w.GetResult(), Recording: w.GetRecording(), Received: record.Time(w.GetReceived()),
 		Header: headerFromWire(w.GetHeader()), Body: w.GetBody(), Thread: w.GetThread(), Organizer: w.GetOrganizer(),
 	}
 }
