@@ -148,6 +148,7 @@ func regionToWire(w *peerpb.RenewReply, f ownership.RegionFitness) {
 	for _, d := range f.Differs {
 		w.Differs = append(w.Differs, &peerpb.Difference{Node: string(d.Node), Key: d.Key})
 	}
+	w.Versions = statesToWire(f.Versions)
 }
 
 func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
@@ -169,6 +170,7 @@ func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
 	for _, d := range w.GetDiffers() {
 		f.Differs = append(f.Differs, ownership.Difference{Node: ownership.NodeID(d.GetNode()), Key: d.GetKey()})
 	}
+	f.Versions = statesFromWire(w.GetVersions())
 	return f
 }
 

@@ -17,8 +17,8 @@ import (
 
 // Lines of the product's log and of its refusal, see plant.Older.
 var (
-	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatLedger))
-	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatLedger-1) // see plant.Older
+	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatRollouts))
+	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatRollouts-1) // see plant.Older
 )
 
 // mixedVersions upgrades a region of older nodes one by one under calls. The

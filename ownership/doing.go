@@ -52,6 +52,12 @@ func Doing(a Act) string {
 		return fmt.Sprintf("entering %s by %s into the ledger", a.Action, a.By)
 	case SetKeep:
 		return fmt.Sprintf("keeping the ledger for %d days", a.Keep.Days)
+	case SetRollout:
+		return fmt.Sprintf("setting the rule for version %s of app %s", a.Rollout.Version, a.Rollout.App)
+	case EndRollout:
+		return fmt.Sprintf("ending the rule for version %s of app %s", a.Version, a.App)
+	case TellRollout:
+		return "telling of a version"
 	case SetRules:
 		return "setting the rules"
 	case TellRules:

@@ -24,3 +24,25 @@ func (t *VersionTally) Live() uint64 { return t.Taken - min(t.Ended(), t.Taken) 
 // MaxVersions bounds the versions of one app's bot that a process tells of, and a
 // leader keeps of each app.
 const MaxVersions = 8
+
+// Add puts another process's counts to these.
+func (t *VersionTally) Add(o *VersionTally) {
+	t.Taken += o.Taken
+	t.Well += o.Well
+	t.Bad += o.Bad
+	t.Short += o.Short
+	t.Other += o.Other
+	if o.Code != "" {
+		t.Code = o.Code
+	}
+}
+
+// Since is what has happened after base. Counts of processes that have ended are in base
+// only: less than nothing is nothing.
+func (t *VersionTally) Since(base *VersionTally) VersionTally {
+	after := func(n, b uint64) uint64 { return n - min(n, b) }
+	out := *t
+	out.Taken, out.Well, out.Bad = after(t.Taken, base.Taken), after(t.Well, base.Well), after(t.Bad, base.Bad)
+	out.Short, out.Other = after(t.Short, base.Short), after(t.Other, base.Other)
+	return out
+}

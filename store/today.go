@@ -25,6 +25,9 @@ type Today struct {
 	// newest are newer: a restore is about calls, and must not send them by rules that
 	// were replaced since, out of the region where the law wants them.
 	Rules []ownership.Rules
+	// Rollouts, as Table.Rollouts gives them, in place of the snapshot's: what was halted
+	// since must not get calls again by a restore.
+	Rollouts []ownership.Rollout
 }
 
 // With copies a snapshot that Inspect has taken, with what today keeps. A snapshot of a
@@ -39,6 +42,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 	begin := func(head *tablepb.SnapshotHead) error {
 		if today.Ledger != nil && today.Ledger.Size() > 0 { // every node of today reads it
 			head.Format = max(head.GetFormat(), ownership.FormatLedger)
+		}
+		if len(today.Rollouts) > 0 {
+			head.Format = max(head.GetFormat(), ownership.FormatRollouts)
 		}
 		w = snapfile.NewWriter(to, head)
 		return nil
@@ -91,6 +97,11 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 			return SnapshotInfo{}, err
 		}
 		info.Ledger, info.Format = today.Ledger.Size(), m.GetFormat()
+	}
+	if len(today.Rollouts) > 0 {
+		m.Rollouts = rolloutsOut(today.Rollouts)
+		m.Format = max(m.GetFormat(), ownership.FormatRollouts)
+		info.Format = m.GetFormat()
 	}
 	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
 	if info.Bytes, err = w.End(); err != nil {

@@ -5,7 +5,7 @@ package plant
 func Older() Plant {
 	return Plant{Name: "older", What: "knows the command format before the newest only", Edits: []Edit{{
 		File: "store/record/command.go",
-		Old:  "const CommandFormat uint32 = ownership.FormatLedger\n",
-		New:  "const CommandFormat uint32 = ownership.FormatLedger - 1\n",
+		Old:  "const CommandFormat uint32 = ownership.FormatRollouts\n",
+		New:  "const CommandFormat uint32 = ownership.FormatRollouts - 1\n",
 	}}}
 }

@@ -18,6 +18,8 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatRules
 	case ownership.Note, ownership.SetKeep:
 		return ownership.FormatLedger
+	case ownership.SetRollout, ownership.EndRollout, ownership.TellRollout:
+		return ownership.FormatRollouts
 	}
 	return 1
 }
@@ -33,6 +35,9 @@ func formatOfFields(act ownership.Act) uint32 {
 		}
 		return since
 	case ownership.Claims:
+		if len(a.Turns) > 0 {
+			return ownership.FormatRollouts
+		}
 		newer = byApp(a.Fitness)
 	case ownership.Depart:
 		newer = byApp(a.Fitness)

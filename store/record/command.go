@@ -15,7 +15,7 @@ import (
 // CommandFormat is the newest command format that this software reads and
 // writes. A region writes the format that its table holds (see SetFormat), so
 // that a node of an older version never meets what it cannot read.
-const CommandFormat uint32 = ownership.FormatLedger
+const CommandFormat uint32 = ownership.FormatRollouts
 
 // Errors of reading a command. Each of them stops the node: an act that one
 // node applies and another skips would let the two tables drift apart.

@@ -59,6 +59,9 @@ type Command struct {
 	//	*Command_TellRules
 	//	*Command_Note
 	//	*Command_SetKeep
+	//	*Command_SetRollout
+	//	*Command_EndRollout
+	//	*Command_TellRollout
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -333,6 +336,33 @@ func (x *Command) GetSetKeep() *SetKeep {
 	return nil
 }
 
+func (x *Command) GetSetRollout() *SetRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetRollout); ok {
+			return x.SetRollout
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetEndRollout() *EndRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_EndRollout); ok {
+			return x.EndRollout
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTellRollout() *TellRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_TellRollout); ok {
+			return x.TellRollout
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -437,6 +467,18 @@ type Command_SetKeep struct {
 	SetKeep *SetKeep `protobuf:"bytes,26,opt,name=set_keep,json=setKeep,proto3,oneof"`
 }
 
+type Command_SetRollout struct {
+	SetRollout *SetRollout `protobuf:"bytes,27,opt,name=set_rollout,json=setRollout,proto3,oneof"` // this and the next ones: format 6 and later
+}
+
+type Command_EndRollout struct {
+	EndRollout *EndRollout `protobuf:"bytes,28,opt,name=end_rollout,json=endRollout,proto3,oneof"`
+}
+
+type Command_TellRollout struct {
+	TellRollout *TellRollout `protobuf:"bytes,29,opt,name=tell_rollout,json=tellRollout,proto3,oneof"`
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -487,11 +529,18 @@ func (*Command_Note) isCommand_Act() {}
 
 func (*Command_SetKeep) isCommand_Act() {}
 
+func (*Command_SetRollout) isCommand_Act() {}
+
+func (*Command_EndRollout) isCommand_Act() {}
+
+func (*Command_TellRollout) isCommand_Act() {}
+
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
 	Fitness       []*Fitness             `protobuf:"bytes,2,rep,name=fitness,proto3" json:"fitness,omitempty"` // by node id
 	Claims        []*Claim               `protobuf:"bytes,3,rep,name=claims,proto3" json:"claims,omitempty"`
+	Turns         []*Turn                `protobuf:"bytes,4,rep,name=turns,proto3" json:"turns,omitempty"` // since format 6
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +596,98 @@ func (x *Claims) GetClaims() []*Claim {
 	return nil
 }
 
+func (x *Claims) GetTurns() []*Turn {
+	if x != nil {
+		return x.Turns
+	}
+	return nil
+}
+
+// Turn is which of an app's new calls may go to the nodes of one version of its bot.
+type Turn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Nodes         []string               `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Share         int64                  `protobuf:"varint,4,opt,name=share,proto3" json:"share,omitempty"` // parts of ten thousand
+	Left          int64                  `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`   // calls; below 0: any number
+	Halted        bool                   `protobuf:"varint,6,opt,name=halted,proto3" json:"halted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Turn) Reset() {
+	*x = Turn{}
+	mi := &file_table_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Turn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Turn) ProtoMessage() {}
+
+func (x *Turn) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Turn.ProtoReflect.Descriptor instead.
+func (*Turn) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Turn) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Turn) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Turn) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Turn) GetShare() int64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Turn) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *Turn) GetHalted() bool {
+	if x != nil {
+		return x.Halted
+	}
+	return false
+}
+
 type Fitness struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -563,7 +704,7 @@ type Fitness struct {
 
 func (x *Fitness) Reset() {
 	*x = Fitness{}
-	mi := &file_table_proto_msgTypes[2]
+	mi := &file_table_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +716,7 @@ func (x *Fitness) String() string {
 func (*Fitness) ProtoMessage() {}
 
 func (x *Fitness) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[2]
+	mi := &file_table_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +729,7 @@ func (x *Fitness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fitness.ProtoReflect.Descriptor instead.
 func (*Fitness) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{2}
+	return file_table_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Fitness) GetNode() string {
@@ -659,7 +800,7 @@ type AppFitness struct {
 
 func (x *AppFitness) Reset() {
 	*x = AppFitness{}
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +812,7 @@ func (x *AppFitness) String() string {
 func (*AppFitness) ProtoMessage() {}
 
 func (x *AppFitness) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +825,7 @@ func (x *AppFitness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppFitness.ProtoReflect.Descriptor instead.
 func (*AppFitness) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{3}
+	return file_table_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppFitness) GetApp() string {
@@ -741,7 +882,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +894,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +907,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{4}
+	return file_table_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Claim) GetCall() string {
@@ -908,7 +1049,7 @@ type Answered struct {
 
 func (x *Answered) Reset() {
 	*x = Answered{}
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1061,7 @@ func (x *Answered) String() string {
 func (*Answered) ProtoMessage() {}
 
 func (x *Answered) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1074,7 @@ func (x *Answered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answered.ProtoReflect.Descriptor instead.
 func (*Answered) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{5}
+	return file_table_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Answered) GetAt() int64 {
@@ -981,7 +1122,7 @@ type Seen struct {
 
 func (x *Seen) Reset() {
 	*x = Seen{}
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1134,7 @@ func (x *Seen) String() string {
 func (*Seen) ProtoMessage() {}
 
 func (x *Seen) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1147,7 @@ func (x *Seen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seen.ProtoReflect.Descriptor instead.
 func (*Seen) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{6}
+	return file_table_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Seen) GetAt() int64 {
@@ -1040,7 +1181,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1193,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1206,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{7}
+	return file_table_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Release) GetAt() int64 {
@@ -1142,7 +1283,7 @@ type TakeUp struct {
 
 func (x *TakeUp) Reset() {
 	*x = TakeUp{}
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1295,7 @@ func (x *TakeUp) String() string {
 func (*TakeUp) ProtoMessage() {}
 
 func (x *TakeUp) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1308,7 @@ func (x *TakeUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeUp.ProtoReflect.Descriptor instead.
 func (*TakeUp) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{8}
+	return file_table_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TakeUp) GetAt() int64 {
@@ -1204,7 +1345,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1357,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1370,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{9}
+	return file_table_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Record) GetAnswered() *Answered {
@@ -1270,7 +1411,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1423,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1436,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{10}
+	return file_table_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Records) GetAt() int64 {
@@ -1322,7 +1463,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1475,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1488,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{11}
+	return file_table_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Found) GetAt() int64 {
@@ -1374,7 +1515,7 @@ type SetLease struct {
 
 func (x *SetLease) Reset() {
 	*x = SetLease{}
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1527,7 @@ func (x *SetLease) String() string {
 func (*SetLease) ProtoMessage() {}
 
 func (x *SetLease) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1540,7 @@ func (x *SetLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLease.ProtoReflect.Descriptor instead.
 func (*SetLease) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{12}
+	return file_table_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetLease) GetAt() int64 {
@@ -1427,7 +1568,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1580,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1593,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{13}
+	return file_table_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Lapse) GetAt() int64 {
@@ -1486,7 +1627,7 @@ type Reclaim struct {
 
 func (x *Reclaim) Reset() {
 	*x = Reclaim{}
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1639,7 @@ func (x *Reclaim) String() string {
 func (*Reclaim) ProtoMessage() {}
 
 func (x *Reclaim) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1652,7 @@ func (x *Reclaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
 func (*Reclaim) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{14}
+	return file_table_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reclaim) GetAt() int64 {
@@ -1538,7 +1679,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1691,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1704,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{15}
+	return file_table_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Forget) GetAt() int64 {
@@ -1592,7 +1733,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1745,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1758,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{16}
+	return file_table_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Join) GetAt() int64 {
@@ -1659,7 +1800,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1812,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1825,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{17}
+	return file_table_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Drain) GetAt() int64 {
@@ -1718,7 +1859,7 @@ type Undrain struct {
 
 func (x *Undrain) Reset() {
 	*x = Undrain{}
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1871,7 @@ func (x *Undrain) String() string {
 func (*Undrain) ProtoMessage() {}
 
 func (x *Undrain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1884,7 @@ func (x *Undrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undrain.ProtoReflect.Descriptor instead.
 func (*Undrain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{18}
+	return file_table_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Undrain) GetAt() int64 {
@@ -1771,7 +1912,7 @@ type Depart struct {
 
 func (x *Depart) Reset() {
 	*x = Depart{}
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1924,7 @@ func (x *Depart) String() string {
 func (*Depart) ProtoMessage() {}
 
 func (x *Depart) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1937,7 @@ func (x *Depart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depart.ProtoReflect.Descriptor instead.
 func (*Depart) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{19}
+	return file_table_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Depart) GetAt() int64 {
@@ -1832,7 +1973,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1985,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1998,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{20}
+	return file_table_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Failover) GetAt() int64 {
@@ -1900,7 +2041,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2053,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2066,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{21}
+	return file_table_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Move) GetAt() int64 {
@@ -1966,7 +2107,7 @@ type SetFormat struct {
 
 func (x *SetFormat) Reset() {
 	*x = SetFormat{}
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2119,7 @@ func (x *SetFormat) String() string {
 func (*SetFormat) ProtoMessage() {}
 
 func (x *SetFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2132,7 @@ func (x *SetFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFormat.ProtoReflect.Descriptor instead.
 func (*SetFormat) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{22}
+	return file_table_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetFormat) GetAt() int64 {
@@ -2018,7 +2159,7 @@ type GrantToken struct {
 
 func (x *GrantToken) Reset() {
 	*x = GrantToken{}
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2171,7 @@ func (x *GrantToken) String() string {
 func (*GrantToken) ProtoMessage() {}
 
 func (x *GrantToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2184,7 @@ func (x *GrantToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantToken.ProtoReflect.Descriptor instead.
 func (*GrantToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{23}
+	return file_table_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GrantToken) GetAt() int64 {
@@ -2070,7 +2211,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2223,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2236,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{24}
+	return file_table_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeToken) GetAt() int64 {
@@ -2125,7 +2266,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2278,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2291,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{25}
+	return file_table_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UseToken) GetAt() int64 {
@@ -2200,7 +2341,7 @@ type SetRules struct {
 
 func (x *SetRules) Reset() {
 	*x = SetRules{}
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2353,7 @@ func (x *SetRules) String() string {
 func (*SetRules) ProtoMessage() {}
 
 func (x *SetRules) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2366,7 @@ func (x *SetRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRules.ProtoReflect.Descriptor instead.
 func (*SetRules) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{26}
+	return file_table_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetRules) GetAt() int64 {
@@ -2267,7 +2408,7 @@ type TellRules struct {
 
 func (x *TellRules) Reset() {
 	*x = TellRules{}
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2420,7 @@ func (x *TellRules) String() string {
 func (*TellRules) ProtoMessage() {}
 
 func (x *TellRules) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2433,7 @@ func (x *TellRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellRules.ProtoReflect.Descriptor instead.
 func (*TellRules) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{27}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TellRules) GetAt() int64 {
@@ -2331,7 +2472,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2484,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2497,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Note) GetAt() int64 {
@@ -2419,7 +2560,7 @@ type SetKeep struct {
 
 func (x *SetKeep) Reset() {
 	*x = SetKeep{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2572,7 @@ func (x *SetKeep) String() string {
 func (*SetKeep) ProtoMessage() {}
 
 func (x *SetKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2585,7 @@ func (x *SetKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKeep.ProtoReflect.Descriptor instead.
 func (*SetKeep) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetKeep) GetAt() int64 {
@@ -2468,6 +2609,359 @@ func (x *SetKeep) GetEndedDays() int64 {
 	return 0
 }
 
+type SetRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Rollout       *Rollout               `protobuf:"bytes,2,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	Auto          bool                   `protobuf:"varint,3,opt,name=auto,proto3" json:"auto,omitempty"`
+	Expect        uint64                 `protobuf:"varint,4,opt,name=expect,proto3" json:"expect,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRollout) Reset() {
+	*x = SetRollout{}
+	mi := &file_table_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRollout) ProtoMessage() {}
+
+func (x *SetRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRollout.ProtoReflect.Descriptor instead.
+func (*SetRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SetRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetRollout) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+func (x *SetRollout) GetAuto() bool {
+	if x != nil {
+		return x.Auto
+	}
+	return false
+}
+
+func (x *SetRollout) GetExpect() uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return 0
+}
+
+type EndRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	App           string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndRollout) Reset() {
+	*x = EndRollout{}
+	mi := &file_table_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndRollout) ProtoMessage() {}
+
+func (x *EndRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndRollout.ProtoReflect.Descriptor instead.
+func (*EndRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *EndRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *EndRollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *EndRollout) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *EndRollout) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type TellRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	App           string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TellRollout) Reset() {
+	*x = TellRollout{}
+	mi := &file_table_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TellRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TellRollout) ProtoMessage() {}
+
+func (x *TellRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TellRollout.ProtoReflect.Descriptor instead.
+func (*TellRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TellRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *TellRollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *TellRollout) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Rollout is the rule for one version of an app's bot.
+type Rollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Share         int64                  `protobuf:"varint,3,opt,name=share,proto3" json:"share,omitempty"` // parts of ten thousand
+	Steps         bool                   `protobuf:"varint,4,opt,name=steps,proto3" json:"steps,omitempty"`
+	Halted        bool                   `protobuf:"varint,5,opt,name=halted,proto3" json:"halted,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	At            int64                  `protobuf:"varint,8,opt,name=at,proto3" json:"at,omitempty"`
+	Number        uint64                 `protobuf:"varint,9,opt,name=number,proto3" json:"number,omitempty"`
+	BaseTaken     uint64                 `protobuf:"varint,10,opt,name=base_taken,json=baseTaken,proto3" json:"base_taken,omitempty"` // what counts for nothing any more: this and the next ones
+	BaseWell      uint64                 `protobuf:"varint,11,opt,name=base_well,json=baseWell,proto3" json:"base_well,omitempty"`
+	BaseBad       uint64                 `protobuf:"varint,12,opt,name=base_bad,json=baseBad,proto3" json:"base_bad,omitempty"`
+	BaseShort     uint64                 `protobuf:"varint,13,opt,name=base_short,json=baseShort,proto3" json:"base_short,omitempty"`
+	BaseOther     uint64                 `protobuf:"varint,14,opt,name=base_other,json=baseOther,proto3" json:"base_other,omitempty"`
+	Ended         uint64                 `protobuf:"varint,15,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_table_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Rollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Rollout) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Rollout) GetShare() int64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Rollout) GetSteps() bool {
+	if x != nil {
+		return x.Steps
+	}
+	return false
+}
+
+func (x *Rollout) GetHalted() bool {
+	if x != nil {
+		return x.Halted
+	}
+	return false
+}
+
+func (x *Rollout) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Rollout) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Rollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Rollout) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseTaken() uint64 {
+	if x != nil {
+		return x.BaseTaken
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseWell() uint64 {
+	if x != nil {
+		return x.BaseWell
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseBad() uint64 {
+	if x != nil {
+		return x.BaseBad
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseShort() uint64 {
+	if x != nil {
+		return x.BaseShort
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseOther() uint64 {
+	if x != nil {
+		return x.BaseOther
+	}
+	return 0
+}
+
+func (x *Rollout) GetEnded() uint64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
 // RulesVersion is the record of one version of the region's rules.
 type RulesVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2484,7 +2978,7 @@ type RulesVersion struct {
 
 func (x *RulesVersion) Reset() {
 	*x = RulesVersion{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2990,7 @@ func (x *RulesVersion) String() string {
 func (*RulesVersion) ProtoMessage() {}
 
 func (x *RulesVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +3003,7 @@ func (x *RulesVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
 func (*RulesVersion) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RulesVersion) GetNumber() uint64 {
@@ -2579,7 +3073,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +3085,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +3098,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2695,7 +3189,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +3201,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +3214,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Node) GetId() string {
@@ -2852,7 +3346,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3358,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3371,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -2944,7 +3438,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3450,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3463,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Reservation) GetNode() string {
@@ -3043,7 +3537,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3549,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3562,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -3264,7 +3758,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3276,7 +3770,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3289,7 +3783,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3334,7 +3828,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3840,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3853,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{37}
+	return file_table_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3465,14 +3959,15 @@ type Meta struct {
 	LeaseBefore   int64                  `protobuf:"varint,13,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"` // nanoseconds
 	KeepDays      int64                  `protobuf:"varint,14,opt,name=keep_days,json=keepDays,proto3" json:"keep_days,omitempty"`          // of the ledger; 0: never set
 	KeepEndedDays int64                  `protobuf:"varint,15,opt,name=keep_ended_days,json=keepEndedDays,proto3" json:"keep_ended_days,omitempty"`
-	Refused       []*Refusals            `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"` // that the ledger has yet to tell of
+	Refused       []*Refusals            `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"`   // that the ledger has yet to tell of
+	Rollouts      []*Rollout             `protobuf:"bytes,17,rep,name=rollouts,proto3" json:"rollouts,omitempty"` // by app and version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3979,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3992,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{38}
+	return file_table_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3612,6 +4107,13 @@ func (x *Meta) GetRefused() []*Refusals {
 	return nil
 }
 
+func (x *Meta) GetRollouts() []*Rollout {
+	if x != nil {
+		return x.Rollouts
+	}
+	return nil
+}
+
 // Refusals are calls that no node could take, of one app and tenant, for one reason.
 type Refusals struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3629,7 +4131,7 @@ type Refusals struct {
 
 func (x *Refusals) Reset() {
 	*x = Refusals{}
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +4143,7 @@ func (x *Refusals) String() string {
 func (*Refusals) ProtoMessage() {}
 
 func (x *Refusals) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +4156,7 @@ func (x *Refusals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
 func (*Refusals) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{39}
+	return file_table_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Refusals) GetApp() string {
@@ -3733,7 +4235,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +4247,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +4260,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{40}
+	return file_table_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3842,8 +4344,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\x9a\n" +
-	"\n" +
+	"\vtable.proto\x12\ftandem.table\"\xd4\v\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -3874,12 +4375,25 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"tell_rules\x18\x18 \x01(\v2\x17.tandem.table.TellRulesH\x00R\ttellRules\x12(\n" +
 	"\x04note\x18\x19 \x01(\v2\x12.tandem.table.NoteH\x00R\x04note\x122\n" +
-	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeepB\x05\n" +
-	"\x03act\"v\n" +
+	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeep\x12;\n" +
+	"\vset_rollout\x18\x1b \x01(\v2\x18.tandem.table.SetRolloutH\x00R\n" +
+	"setRollout\x12;\n" +
+	"\vend_rollout\x18\x1c \x01(\v2\x18.tandem.table.EndRolloutH\x00R\n" +
+	"endRollout\x12>\n" +
+	"\ftell_rollout\x18\x1d \x01(\v2\x19.tandem.table.TellRolloutH\x00R\vtellRolloutB\x05\n" +
+	"\x03act\"\xa0\x01\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
 	"\afitness\x18\x02 \x03(\v2\x15.tandem.table.FitnessR\afitness\x12+\n" +
-	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\"\xcc\x01\n" +
+	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\x12(\n" +
+	"\x05turns\x18\x04 \x03(\v2\x12.tandem.table.TurnR\x05turns\"\x8a\x01\n" +
+	"\x04Turn\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\x12\x14\n" +
+	"\x05share\x18\x04 \x01(\x03R\x05share\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x03R\x04left\x12\x16\n" +
+	"\x06halted\x18\x06 \x01(\bR\x06halted\"\xcc\x01\n" +
 	"\aFitness\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06leased\x18\x02 \x01(\bR\x06leased\x12\x10\n" +
@@ -4030,7 +4544,43 @@ const file_table_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04days\x18\x02 \x01(\x03R\x04days\x12\x1d\n" +
 	"\n" +
-	"ended_days\x18\x03 \x01(\x03R\tendedDays\"\x9e\x01\n" +
+	"ended_days\x18\x03 \x01(\x03R\tendedDays\"y\n" +
+	"\n" +
+	"SetRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
+	"\arollout\x18\x02 \x01(\v2\x15.tandem.table.RolloutR\arollout\x12\x12\n" +
+	"\x04auto\x18\x03 \x01(\bR\x04auto\x12\x16\n" +
+	"\x06expect\x18\x04 \x01(\x04R\x06expect\"X\n" +
+	"\n" +
+	"EndRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"C\n" +
+	"\vTellRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xf4\x02\n" +
+	"\aRollout\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x03R\x05share\x12\x14\n" +
+	"\x05steps\x18\x04 \x01(\bR\x05steps\x12\x16\n" +
+	"\x06halted\x18\x05 \x01(\bR\x06halted\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x0e\n" +
+	"\x02at\x18\b \x01(\x03R\x02at\x12\x16\n" +
+	"\x06number\x18\t \x01(\x04R\x06number\x12\x1d\n" +
+	"\n" +
+	"base_taken\x18\n" +
+	" \x01(\x04R\tbaseTaken\x12\x1b\n" +
+	"\tbase_well\x18\v \x01(\x04R\bbaseWell\x12\x19\n" +
+	"\bbase_bad\x18\f \x01(\x04R\abaseBad\x12\x1d\n" +
+	"\n" +
+	"base_short\x18\r \x01(\x04R\tbaseShort\x12\x1d\n" +
+	"\n" +
+	"base_other\x18\x0e \x01(\x04R\tbaseOther\x12\x14\n" +
+	"\x05ended\x18\x0f \x01(\x04R\x05ended\"\x9e\x01\n" +
 	"\fRulesVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
@@ -4136,7 +4686,7 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\v \x03(\v2\x17.tandem.table.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04text\x18\f \x01(\tR\x04text\"\xd8\x03\n" +
+	"\x04text\x18\f \x01(\tR\x04text\"\x8b\x04\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -4157,7 +4707,8 @@ const file_table_proto_rawDesc = "" +
 	"\flease_before\x18\r \x01(\x03R\vleaseBefore\x12\x1b\n" +
 	"\tkeep_days\x18\x0e \x01(\x03R\bkeepDays\x12&\n" +
 	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\x120\n" +
-	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\"\xb8\x01\n" +
+	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\x121\n" +
+	"\brollouts\x18\x11 \x03(\v2\x15.tandem.table.RolloutR\brollouts\"\xb8\x01\n" +
 	"\bRefusals\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -4195,98 +4746,109 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
-	(*Fitness)(nil),      // 2: tandem.table.Fitness
-	(*AppFitness)(nil),   // 3: tandem.table.AppFitness
-	(*Claim)(nil),        // 4: tandem.table.Claim
-	(*Answered)(nil),     // 5: tandem.table.Answered
-	(*Seen)(nil),         // 6: tandem.table.Seen
-	(*Release)(nil),      // 7: tandem.table.Release
-	(*TakeUp)(nil),       // 8: tandem.table.TakeUp
-	(*Record)(nil),       // 9: tandem.table.Record
-	(*Records)(nil),      // 10: tandem.table.Records
-	(*Found)(nil),        // 11: tandem.table.Found
-	(*SetLease)(nil),     // 12: tandem.table.SetLease
-	(*Lapse)(nil),        // 13: tandem.table.Lapse
-	(*Reclaim)(nil),      // 14: tandem.table.Reclaim
-	(*Forget)(nil),       // 15: tandem.table.Forget
-	(*Join)(nil),         // 16: tandem.table.Join
-	(*Drain)(nil),        // 17: tandem.table.Drain
-	(*Undrain)(nil),      // 18: tandem.table.Undrain
-	(*Depart)(nil),       // 19: tandem.table.Depart
-	(*Failover)(nil),     // 20: tandem.table.Failover
-	(*Move)(nil),         // 21: tandem.table.Move
-	(*SetFormat)(nil),    // 22: tandem.table.SetFormat
-	(*GrantToken)(nil),   // 23: tandem.table.GrantToken
-	(*RevokeToken)(nil),  // 24: tandem.table.RevokeToken
-	(*UseToken)(nil),     // 25: tandem.table.UseToken
-	(*SetRules)(nil),     // 26: tandem.table.SetRules
-	(*TellRules)(nil),    // 27: tandem.table.TellRules
-	(*Note)(nil),         // 28: tandem.table.Note
-	(*SetKeep)(nil),      // 29: tandem.table.SetKeep
-	(*RulesVersion)(nil), // 30: tandem.table.RulesVersion
-	(*DoorToken)(nil),    // 31: tandem.table.DoorToken
-	(*Node)(nil),         // 32: tandem.table.Node
-	(*Partition)(nil),    // 33: tandem.table.Partition
-	(*Reservation)(nil),  // 34: tandem.table.Reservation
-	(*Call)(nil),         // 35: tandem.table.Call
-	(*Candidate)(nil),    // 36: tandem.table.Candidate
-	(*Event)(nil),        // 37: tandem.table.Event
-	(*Meta)(nil),         // 38: tandem.table.Meta
-	(*Refusals)(nil),     // 39: tandem.table.Refusals
-	(*SnapshotHead)(nil), // 40: tandem.table.SnapshotHead
+	(*Turn)(nil),         // 2: tandem.table.Turn
+	(*Fitness)(nil),      // 3: tandem.table.Fitness
+	(*AppFitness)(nil),   // 4: tandem.table.AppFitness
+	(*Claim)(nil),        // 5: tandem.table.Claim
+	(*Answered)(nil),     // 6: tandem.table.Answered
+	(*Seen)(nil),         // 7: tandem.table.Seen
+	(*Release)(nil),      // 8: tandem.table.Release
+	(*TakeUp)(nil),       // 9: tandem.table.TakeUp
+	(*Record)(nil),       // 10: tandem.table.Record
+	(*Records)(nil),      // 11: tandem.table.Records
+	(*Found)(nil),        // 12: tandem.table.Found
+	(*SetLease)(nil),     // 13: tandem.table.SetLease
+	(*Lapse)(nil),        // 14: tandem.table.Lapse
+	(*Reclaim)(nil),      // 15: tandem.table.Reclaim
+	(*Forget)(nil),       // 16: tandem.table.Forget
+	(*Join)(nil),         // 17: tandem.table.Join
+	(*Drain)(nil),        // 18: tandem.table.Drain
+	(*Undrain)(nil),      // 19: tandem.table.Undrain
+	(*Depart)(nil),       // 20: tandem.table.Depart
+	(*Failover)(nil),     // 21: tandem.table.Failover
+	(*Move)(nil),         // 22: tandem.table.Move
+	(*SetFormat)(nil),    // 23: tandem.table.SetFormat
+	(*GrantToken)(nil),   // 24: tandem.table.GrantToken
+	(*RevokeToken)(nil),  // 25: tandem.table.RevokeToken
+	(*UseToken)(nil),     // 26: tandem.table.UseToken
+	(*SetRules)(nil),     // 27: tandem.table.SetRules
+	(*TellRules)(nil),    // 28: tandem.table.TellRules
+	(*Note)(nil),         // 29: tandem.table.Note
+	(*SetKeep)(nil),      // 30: tandem.table.SetKeep
+	(*SetRollout)(nil),   // 31: tandem.table.SetRollout
+	(*EndRollout)(nil),   // 32: tandem.table.EndRollout
+	(*TellRollout)(nil),  // 33: tandem.table.TellRollout
+	(*Rollout)(nil),      // 34: tandem.table.Rollout
+	(*RulesVersion)(nil), // 35: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 36: tandem.table.DoorToken
+	(*Node)(nil),         // 37: tandem.table.Node
+	(*Partition)(nil),    // 38: tandem.table.Partition
+	(*Reservation)(nil),  // 39: tandem.table.Reservation
+	(*Call)(nil),         // 40: tandem.table.Call
+	(*Candidate)(nil),    // 41: tandem.table.Candidate
+	(*Event)(nil),        // 42: tandem.table.Event
+	(*Meta)(nil),         // 43: tandem.table.Meta
+	(*Refusals)(nil),     // 44: tandem.table.Refusals
+	(*SnapshotHead)(nil), // 45: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
-	5,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
-	6,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
-	7,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
-	15, // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
-	16, // 5: tandem.table.Command.join:type_name -> tandem.table.Join
-	17, // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
-	18, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
-	19, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
-	20, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
-	21, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
-	22, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
-	23, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
-	24, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
-	25, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
-	8,  // 15: tandem.table.Command.take_up:type_name -> tandem.table.TakeUp
-	10, // 16: tandem.table.Command.records:type_name -> tandem.table.Records
-	11, // 17: tandem.table.Command.found:type_name -> tandem.table.Found
-	12, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
-	13, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
-	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
-	26, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
-	27, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
-	28, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
-	29, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
-	2,  // 25: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 26: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 27: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 28: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 29: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 30: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 31: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 32: tandem.table.Records.records:type_name -> tandem.table.Record
-	32, // 33: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 34: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 35: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	31, // 36: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	30, // 37: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
-	34, // 38: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	36, // 39: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	36, // 40: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	39, // 41: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	6,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
+	7,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
+	8,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
+	16, // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
+	17, // 5: tandem.table.Command.join:type_name -> tandem.table.Join
+	18, // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
+	19, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
+	20, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
+	21, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
+	22, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
+	23, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
+	24, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
+	25, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
+	26, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
+	9,  // 15: tandem.table.Command.take_up:type_name -> tandem.table.TakeUp
+	11, // 16: tandem.table.Command.records:type_name -> tandem.table.Records
+	12, // 17: tandem.table.Command.found:type_name -> tandem.table.Found
+	13, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
+	14, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
+	15, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
+	27, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
+	28, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
+	29, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
+	30, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
+	31, // 25: tandem.table.Command.set_rollout:type_name -> tandem.table.SetRollout
+	32, // 26: tandem.table.Command.end_rollout:type_name -> tandem.table.EndRollout
+	33, // 27: tandem.table.Command.tell_rollout:type_name -> tandem.table.TellRollout
+	3,  // 28: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	5,  // 29: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	2,  // 30: tandem.table.Claims.turns:type_name -> tandem.table.Turn
+	4,  // 31: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	6,  // 32: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	8,  // 33: tandem.table.Record.release:type_name -> tandem.table.Release
+	7,  // 34: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	9,  // 35: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	10, // 36: tandem.table.Records.records:type_name -> tandem.table.Record
+	37, // 37: tandem.table.Join.node:type_name -> tandem.table.Node
+	3,  // 38: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	3,  // 39: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	36, // 40: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	35, // 41: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	34, // 42: tandem.table.SetRollout.rollout:type_name -> tandem.table.Rollout
+	39, // 43: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	41, // 44: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	41, // 45: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	44, // 46: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
+	34, // 47: tandem.table.Meta.rollouts:type_name -> tandem.table.Rollout
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -4320,6 +4882,9 @@ func file_table_proto_init() {
 		(*Command_TellRules)(nil),
 		(*Command_Note)(nil),
 		(*Command_SetKeep)(nil),
+		(*Command_SetRollout)(nil),
+		(*Command_EndRollout)(nil),
+		(*Command_TellRollout)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4327,7 +4892,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
