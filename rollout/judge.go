@@ -129,10 +129,12 @@ func (a *app) report(node ownership.NodeID, process string, tallies []ownership.
 
 // meet takes a version in. It is fresh, and watched, if another one was there before.
 func (a *app) meet(version string) {
-	for _, s := range a.versions {
+	before := false
+	for v, s := range a.versions {
 		s.fresh = s.fresh && !s.proven // by now it is what newcomers are compared with
+		before = before || v != ""     // a bot tells its version some time after its node has begun
 	}
-	a.versions[version] = &seen{fresh: len(a.versions) > 0}
+	a.versions[version] = &seen{fresh: before && version != ""}
 }
 
 // fold keeps what an ended process has told: what it had under way nobody will tell.

@@ -18,6 +18,10 @@ const (
 // leastProven is how many of a version's calls must have ended at the least.
 const leastProven = 20
 
+// leastKnown is of how many of the others' calls one must know the length before short ones
+// say anything: nobody knows beforehand how long an app's calls are.
+const leastKnown = 20
+
 // share is a count of calls, some of them marked.
 type share struct{ marked, all float64 }
 
@@ -41,7 +45,7 @@ func (s share) upper(z float64) float64 {
 }
 
 // mostly reports whether the calls are marked more often than not, of enough of them.
-func (s share) mostly() bool { return s.all >= 20 && 2*s.marked > s.all }
+func (s share) mostly() bool { return s.all >= leastKnown && 2*s.marked > s.all }
 
 // paces are the two tests: null is the worst share that is still no worse than the others',
 // by their bound of z, and alternatives are mixed with equal weights.
@@ -113,7 +117,7 @@ func Worse(mine, others *ownership.VersionTally) string {
 	if failures(mine).worse(failures(others), 0) {
 		return sentence("ended badly"+lastly(mine.Code), failures(mine), failures(others))
 	}
-	if shorts(mine).worse(shorts(others), 0.04) {
+	if shorts(others).all >= leastKnown && shorts(mine).worse(shorts(others), 0.04) {
 		return sentence("ended within seconds of the answer", shorts(mine), shorts(others))
 	}
 	return ""
