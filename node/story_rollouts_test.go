@@ -174,7 +174,9 @@ func TestAGoodVersionOfABotIsTakenOnStepByStep(t *testing.T) {
 		t.Skip("it takes 20 s")
 	}
 	t.Parallel()
-	s := deploy(t, plan{sim: func(c *graphsim.Config) { c.Timings.TalkMin, c.Timings.TalkMax = 20*time.Millisecond, 60*time.Millisecond }})
+	s := deploy(t, plan{sim: func(c *graphsim.Config) {
+		c.Timings.TalkMin, c.Timings.TalkMax = 20*time.Millisecond, 60*time.Millisecond
+	}})
 	for _, x := range s.seats {
 		s.deploysVersion(x, "2.4.1")
 	}

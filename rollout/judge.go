@@ -316,7 +316,7 @@ func (j *Judge) Decide(rules []ownership.Rollout, now time.Time) (all []Decision
 			if text := a.loneliness(v, r, ruled, now); text != "" {
 				tell = append(tell, ownership.TellRollout{App: id, Text: text})
 			}
-			if s := a.versions[v]; v == "" || r.Halted || !ruled && !s.fresh {
+			if s := a.versions[v]; v == "" || len(a.nodes(v)) == 0 || r.Halted || !ruled && !s.fresh {
 				continue
 			}
 			others := a.others(v, halted)
