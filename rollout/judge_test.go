@@ -195,3 +195,135 @@ func TestAGoodVersionIsNotHalted(t *testing.T) {
 		}
 	}
 }
+
+func (r *region) add(version string) *simNode {
+	n := &simNode{id: ownership.NodeID("new-" + version), version: version, tally: ownership.VersionTally{App: testApp, Version: version, Runs: true}}
+	r.nodes = append(r.nodes, n)
+	r.renew()
+	r.new = 0
+	return n
+}
+
+// TestAVersionThatBreaksLaterHalts: it does not live off its good name, with a rule and without.
+func TestAVersionThatBreaksLaterHalts(t *testing.T) {
+	for seed := range uint64(runs(t, 40)) {
+		r := newRegion(seed, "1", "1", "1")
+		usual := behaviour{0.03, 0.05}
+		r.run(300, 5, 50, map[string]behaviour{"1": usual})
+		r.add("2")
+		if seed%2 == 0 {
+			r.rules = []ownership.Rollout{{App: testApp, Version: "2", Share: 5000}}
+		}
+		r.run(6000, 5, 50, map[string]behaviour{"1": usual, "2": usual})
+		if len(r.haltd) > 0 {
+			t.Fatalf("seed %d: it was halted while it was well", seed)
+		}
+		took := r.took["2"]
+		r.run(1500, 5, 50, map[string]behaviour{"1": usual, "2": {bad: 1}})
+		if _, halted := r.haltd["2"]; !halted || r.took["2"]-took > 400 {
+			t.Errorf("seed %d: it broke and took %d more calls, halted %v", seed, r.took["2"]-took, r.haltd)
+		}
+	}
+}
+
+// TestANewLeaderGoesOn: it knows what is fresh, proven and how many calls came, and what is live.
+func TestANewLeaderGoesOn(t *testing.T) {
+	r := newRegion(1, "1", "1", "1")
+	is := map[string]behaviour{"1": {0.02, 0.02}, "2": {bad: 1}}
+	r.run(300, 5, 20, is)
+	r.add("2")
+	r.rules = []ownership.Rollout{{App: testApp, Version: "2", Share: 100}}
+	r.run(300, 5, 20, is)
+	took := r.took["2"]
+	if took == 0 || took > 5 || r.rules[0].Halted {
+		t.Skip("the dice gave the version no call, or all of them")
+	}
+	was := r.j.States(r.rules, r.now)
+	r.j = New(was)
+	r.renew()
+	now := r.j.States(r.rules, r.now)
+	for i := range was {
+		if now[i].Since != was[i].Since || now[i].Fresh != was[i].Fresh || now[i].Proven != was[i].Proven || now[i].Taken < was[i].Taken {
+			t.Errorf("told %+v, it knows %+v", was[i], now[i])
+		}
+	}
+	r.run(5000, 5, 20, is)
+	if r.took["2"] > max(5, r.new/100) || !r.rules[0].Halted {
+		t.Errorf("after %d calls it has hurt %d: %+v", r.new, r.took["2"], r.rules[0])
+	}
+}
+
+// TestAVersionThatIsResumedIsJudgedAnew by what comes from then on.
+func TestAVersionThatIsResumedIsJudgedAnew(t *testing.T) {
+	r := newRegion(1, "1", "1", "1")
+	usual := behaviour{0.02, 0.02}
+	r.run(300, 5, 20, map[string]behaviour{"1": usual})
+	r.add("2")
+	r.rules = []ownership.Rollout{{App: testApp, Version: "2", Share: 1000}}
+	r.run(1000, 5, 20, map[string]behaviour{"1": usual, "2": {bad: 1}})
+	if !r.rules[0].Halted {
+		t.Fatal("it was not halted")
+	}
+	for _, s := range r.j.States(r.rules, r.now) {
+		if s.Version == "2" {
+			r.rules[0].Halted, r.rules[0].Base, r.rules[0].Ended = false, s.VersionTally, s.Ended()
+		}
+	}
+	clear(r.haltd)
+	r.run(5000, 5, 20, map[string]behaviour{"1": usual, "2": usual})
+	if r.rules[0].Halted || r.took["2"] < 100 {
+		t.Errorf("mended and resumed it took %d calls: %+v", r.took["2"], r.rules[0])
+	}
+}
+
+// TestStepsGrowOnlyForAProvenVersion, and up to all calls.
+func TestStepsGrowOnlyForAProvenVersion(t *testing.T) {
+	r := newRegion(3, "1", "1", "1")
+	usual := map[string]behaviour{"1": {0.02, 0.02}, "2": {0.02, 0.02}}
+	r.run(300, 5, 20, usual)
+	r.add("2")
+	r.rules = []ownership.Rollout{{App: testApp, Version: "2", Share: 100, Steps: true}}
+	var shares []int
+	for range 200 {
+		r.run(50, 5, 20, usual)
+		if s := r.rules[0].Share; len(shares) == 0 || shares[len(shares)-1] != s {
+			shares = append(shares, s)
+		}
+		if r.rules[0].Share > 100 && r.took["2"] < leastProven {
+			t.Fatalf("after %d calls its share is %d", r.took["2"], r.rules[0].Share)
+		}
+	}
+	if fmt.Sprint(shares) != "[100 1000 5000 10000]" {
+		t.Errorf("its shares were %v", shares)
+	}
+}
+
+// TestTheBoundHoldsForBatchesSideBySide: what one batch may give away, the next may not.
+func TestTheBoundHoldsForBatchesSideBySide(t *testing.T) {
+	j, now := New(nil), time.Unix(1e9, 0)
+	report := func(id ownership.NodeID, version string) {
+		j.Report(id, "p", []ownership.VersionTally{{App: testApp, Version: version, Runs: true}}, nil, now)
+	}
+	report("a", "1")
+	report("b", "2")
+	rules := []ownership.Rollout{{App: testApp, Version: "2", Share: 10000}}
+	first, second := j.Turns(rules, now), j.Turns(rules, now)
+	if first[0].Left != leastBound || second[0].Left != 0 {
+		t.Fatalf("two batches at once may give away %d and %d", first[0].Left, second[0].Left)
+	}
+	three := map[ownership.AppID][]ownership.NodeID{testApp: {"b", "b", "b", "a"}}
+	j.Placed(first, three, false, now)
+	j.Placed(second, nil, false, now)
+	if third := j.Look(rules, now); third[0].Left != leastBound-3 {
+		t.Errorf("with three calls on their way %d are left", third[0].Left)
+	}
+	later := now.Add(lostAfter + time.Second)
+	if fourth := j.Look(rules, later); fourth[0].Left != leastBound {
+		t.Errorf("of calls that never came %d are left", fourth[0].Left)
+	}
+	lost := j.Turns(rules, later)
+	j.Placed(lost, map[ownership.AppID][]ownership.NodeID{testApp: {"", ""}}, true, later)
+	if fifth := j.Look(rules, later); fifth[0].Left != leastBound-2 {
+		t.Errorf("with a batch of two of which nobody knows %d are left", fifth[0].Left)
+	}
+}
