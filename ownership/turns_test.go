@@ -182,3 +182,24 @@ func TestTurnsNeverLoseACall(t *testing.T) {
 		}
 	})
 }
+
+// TestAHaltedVersionsNodesAreNoRoom for new calls, unless they are all that is left.
+func TestAHaltedVersionsNodesAreNoRoom(t *testing.T) {
+	turn := Turn{App: "app", Version: "2", Nodes: []NodeID{"c"}, Share: WholeShare, Left: -1, Halted: true}
+	for _, tt := range []struct {
+		sick []NodeID
+		want int
+	}{{nil, 2000}, {[]NodeID{"a", "b"}, 1000}} {
+		table := newTable().add("a", "east", 1000, 4).add("b", "east", 1000, 4).add("c", "west", 1000, 4)
+		table.format = FormatRollouts
+		for _, id := range []NodeID{"a", "b", "c"} {
+			table.refit(id, func(f *Fitness) { f.Apps = map[AppID]AppFitness{"app": {Bot: true}} })
+		}
+		for _, id := range tt.sick {
+			table.refit(id, func(f *Fitness) { f.Apps = map[AppID]AppFitness{"app": {}} })
+		}
+		if got := NewPlacer(table, noon, table.fit).Turns([]Turn{turn}).Rooms(); len(got) != 1 || got[0].Room != tt.want {
+			t.Errorf("with the bots of %v sick there is room for %+v, want %d", tt.sick, got, tt.want)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func TestAVersionThatBreaksLaterHalts(t *testing.T) {
 		}
 		took := r.took["2"]
 		r.run(1500, 5, 50, map[string]behaviour{"1": usual, "2": {bad: 1}})
-		if _, halted := r.haltd["2"]; !halted || r.took["2"]-took > 400 {
+		if _, halted := r.haltd["2"]; !halted || r.took["2"]-took > 120 {
 			t.Errorf("seed %d: it broke and took %d more calls, halted %v", seed, r.took["2"]-took, r.haltd)
 		}
 	}

@@ -233,7 +233,11 @@ var standsWords = map[string]string{
 // botVersions are the versions that bots tell of; none: no bot says what it is.
 func botVersions(a *asking) ([]BotVersion, error) {
 	var all api.List[api.BotVersion]
-	if _, err := a.get(&all, "/v1/rollouts"); err != nil {
+	var refused *Refusal
+	switch _, err := a.get(&all, "/v1/rollouts"); {
+	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+		return nil, nil // a region of older software
+	case err != nil:
 		return nil, err
 	}
 	var out []BotVersion
