@@ -196,7 +196,7 @@ func (pr *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 		return batch.FailAll[decided](len(claims), err)
 	}
 	pr.m.batches.Observe(float64(len(claims)))
-	out, err := l.Place(ctx, claims)
+	out, err := leader.Place(ctx, l, claims)
 	return perClaim(claims, out, err)
 }
 

@@ -132,7 +132,7 @@ func (l *Leadership) Start() {
 		l.wg.Go(l.settle)
 		l.wg.Go(l.failOver)
 		l.wg.Go(l.upkeep)
-		l.wg.Go(l.judgeVersions)
+		l.wg.Go(func() { judgeVersions(l) })
 	})
 }
 

@@ -76,7 +76,7 @@ func (l *Leadership) fitness() ownership.RegionFitness {
 		silent, sure := l.silent(now)
 		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Silent: silent, Differs: l.Differences(), Versions: l.versions.States(l.Table.Rollouts(), now)}
 		if sure {
-			l.told.Rooms = ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now)).Turns(l.versions.Look(l.rollouts(), now)).Rooms()
+			l.told.Rooms = ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now)).Turns(l.versions.Look(rollouts(l.Table), now)).Rooms()
 		}
 	}
 	return l.told.RegionFitness
