@@ -32,7 +32,6 @@ type simNode struct {
 	id      ownership.NodeID
 	version string
 	tally   ownership.VersionTally
-	onTheW  int
 }
 
 // behaviour is the shares of a version's calls that end badly, and that are short.
