@@ -37,6 +37,7 @@ var rooms = map[string]roomRule{
 
 	"doorway":   {floor: 2, may: []string{"addrlimit"}},
 	"graph":     {floor: 2, may: []string{"spelling", "azure"}, tests: []string{"graphsim"}},
+	"rollout":   {floor: 2, may: []string{"ownership"}},
 	"policy":    {floor: 2, may: []string{"ownership"}},
 	"store":     {floor: 2, may: []string{"ledger", "ownership"}},
 	"trail":     {floor: 2, may: []string{"ownership"}},
@@ -63,7 +64,7 @@ var rooms = map[string]roomRule{
 	"cluster/disk":      {floor: 3, may: []string{"store"}},
 	"cluster/leader": {
 		floor: 3,
-		may: []string{"spelling", "ownership", "store", "cluster/batch", "cluster/clocks", "cluster/lease", "cluster/peerpb",
+		may: []string{"spelling", "ownership", "rollout", "store", "cluster/batch", "cluster/clocks", "cluster/lease", "cluster/peerpb",
 			"cluster/presence", "cluster/transport"},
 	},
 	"cluster": {

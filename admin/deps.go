@@ -54,6 +54,8 @@ type Table interface {
 	DoorTokens() []ownership.DoorToken
 	// Keep is how long the region's ledger is kept; zero: nothing was agreed on yet.
 	Keep() ownership.Keep
+	// Rollouts returns the rules for versions of bots, by app and version.
+	Rollouts() []ownership.Rollout
 	// Rules returns the versions of the region's rules that are kept, oldest first.
 	Rules() []ownership.Rules
 	// Nodes returns all nodes, by id, gone ones too.

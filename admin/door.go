@@ -151,6 +151,7 @@ func (d *Door) routes() error {
 	d.streamRoutes()
 	doorTokens{d}.tokenRoutes()
 	ruleDoor{d}.routes()
+	rolloutDoor{d}.routes()
 	evacuation{d}.routes()
 	captureDoor{d}.routes()
 	ledgerDoor{d}.routes()

@@ -34,6 +34,7 @@ type fake struct {
 	tokens     []ownership.DoorToken
 	rules      []ownership.Rules
 	keep       ownership.Keep
+	rollouts   []ownership.Rollout
 	noted      []ownership.Note
 	status     api.ClusterStatus
 	peers      []api.Peer
@@ -299,6 +300,7 @@ func (f *fake) Do(ctx context.Context, a ownership.Act) (*ownership.Outcome, err
 		return &ownership.Outcome{Err: err}, err
 	}
 	f.applyLedger(a)
+	f.applyRollout(a)
 	if r, ok := a.(ownership.Release); ok {
 		f.set(func() {
 			c := f.calls[r.Call]

@@ -163,6 +163,8 @@ func (f *fake) notes() []ownership.Note {
 	return slices.Clone(f.noted)
 }
 
+func (f *fake) Rollouts() []ownership.Rollout { f.mu.Lock(); defer f.mu.Unlock(); return f.rollouts }
+
 func (f *fake) Keep() ownership.Keep { f.mu.Lock(); defer f.mu.Unlock(); return f.keep }
 
 func (f *fake) applyLedger(a ownership.Act) {

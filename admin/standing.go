@@ -1,9 +1,13 @@
 package admin
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"tandem/admin/api"
 	"tandem/ownership"
@@ -68,4 +72,18 @@ func (d *Door) silenceOf(id ownership.NodeID) string {
 		return s.Text + "."
 	}
 	return ""
+}
+
+// stopRoutes puts the question before a restart on the door. It asks the other
+// nodes at this moment, so it has no consistency to choose.
+func stopRoutes(d *Door) {
+	op := d.operation("check-stop", http.MethodGet, "/v1/nodes/{id}/stop-check", api.RoleRead, "Whether a node may be stopped now")
+	op.Errors = append(op.Errors, http.StatusNotFound)
+	huma.Register(d.api, op, func(ctx context.Context, in *nodePath) (*reply[ownership.StopCheck], error) {
+		return within(ctx, d, func(ctx context.Context) (ownership.StopCheck, error) {
+			out, err := d.deps.Cluster.SafeToStop(ctx, ownership.NodeID(in.ID))
+			out.Against = orEmpty(out.Against)
+			return out, err
+		})
+	})
 }

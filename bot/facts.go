@@ -15,7 +15,7 @@ func (d *records) wasAnswered(l *callQueue, h ownership.HandOver) {
 	defer d.mu.Unlock()
 	known := l.answered != 0
 	if !known {
-		l.answered = h.Epoch
+		l.answered, l.since = h.Epoch, d.now()
 	}
 	told := ownership.Answered{At: d.conf.Now(), Call: l.call, Epoch: h.Epoch}
 	if h.Thread != "" && !l.thread {
@@ -59,6 +59,7 @@ func (d *records) isOver(l *callQueue, h ownership.HandOver, why string, fate ow
 	if l.endedAt != 0 {
 		return
 	}
+	d.settled(l, d.verdictOf(l, &h, fate))
 	d.ended(l, told)
 	d.stepOver(l, &h, why)
 	d.log.Info("call is over", "call", l.call, "partition", l.partition, "epoch", h.Epoch, "why", why)

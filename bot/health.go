@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/spelling"
 )
 
 // Report is what a bot says of itself.
@@ -13,6 +14,7 @@ type Report struct {
 	Load     float64 `json:"load"`     // 0 to 1
 	Capacity int     `json:"capacity"` // live calls it can hold; 0: not said
 	Draining bool    `json:"draining"` // it wants no new calls
+	Version  string  `json:"version"`  // what it calls its version; empty: not said
 }
 
 // Reporter is a Bot that can be asked for its health; an error means sick. A
@@ -184,13 +186,17 @@ func Worst(apps map[ownership.AppID]ownership.AppFitness) (healthy bool, load fl
 	return healthy, load, room
 }
 
-// sane keeps a bot's slip from bending the placement.
+// sane keeps a bot's slip from bending the placement, and what is no version out of
+// everything that shows one.
 func (r Report) sane() Report {
 	if !(r.Load >= 0) { // also not a number
 		r.Load = 0
 	}
 	r.Load = min(r.Load, 1)
 	r.Capacity = max(r.Capacity, 0)
+	if spelling.Version(r.Version) != nil {
+		r.Version = ""
+	}
 	return r
 }
 

@@ -110,6 +110,7 @@ func (d *Dispatcher) first(app *served, h ownership.HandOver, k ownership.Known)
 	if err := d.push(l, e); err != nil {
 		return nil, ownership.Reply{}, err
 	}
+	d.took(l)
 	l.held = h.Epoch
 	l.thread, l.organiz = h.Thread != "", h.Organizer != "" // the claim has them
 	if e.own {

@@ -179,6 +179,7 @@ func (d *records) compare(l *callQueue, k ownership.Known) (lost bool) {
 		return false
 	}
 	l.held, l.beatAt = 0, 0
+	d.settled(l, isOther)
 	if l.endedAt != 0 || l.todo != nil && l.todo.event == ownership.EventLost {
 		return false
 	}
@@ -197,6 +198,7 @@ func (d *queues) ended(l *callQueue, told bool) {
 		d.dueAt(l, l.endedAt.add(rememberFor))
 	}
 	l.beatAt, l.todo = 0, nil
+	d.settled(l, isOther)
 }
 
 // tellLost tells bots of calls that are another node's now. It takes its time: a

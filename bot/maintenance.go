@@ -103,6 +103,7 @@ func (d *maintenance) visit(queues []*callQueue) (seen []*callQueue) {
 		if l.endedAt == 0 && l.active > l.seenTold && now.since(l.seenTold) >= seenEvery {
 			seen = append(seen, l)
 		}
+		d.rangTooLong(l, now)
 		l.prune(now)
 		ended := l.endedAt != 0 && now.since(l.endedAt) > rememberFor
 		if !l.busy && l.todo == nil && (ended || now.since(l.active) > idleLimit) {
@@ -124,6 +125,9 @@ func (l *callQueue) nextTurn(now moment) moment {
 	}
 	if l.endedAt == 0 && l.active > l.seenTold {
 		next = min(next, l.seenTold.add(seenEvery))
+	}
+	if l.tally != nil && l.answered == 0 {
+		next = min(next, l.since.add(unansweredAfter))
 	}
 	if l.endedAt != 0 {
 		next = min(next, l.endedAt.add(rememberFor))

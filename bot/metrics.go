@@ -60,7 +60,7 @@ func newMetrics(r prometheus.Registerer, d *Dispatcher) (*metrics, error) {
 	queues := size("tandem_bot_lines", "Calls the dispatcher remembers, ended ones too.", func() int { return d.calls })
 	records := size("tandem_bot_records", "Calls whose end or answer the table has yet to hear.", func() int { return len(d.register.calls) })
 	for _, c := range []prometheus.Collector{m.handOvers, m.seconds, m.repeats, m.late, m.untold, m.answerTime,
-		m.lost, m.beats, m.recordRetries, m.healthy, waiting, queues, records} {
+		m.lost, m.beats, m.recordRetries, m.healthy, waiting, queues, records, versionMetrics{d}} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -50,6 +50,9 @@ type callQueue struct {
 	seenTold moment // when the table last heard of one
 	beatAt   moment // next keepAlive; never: the router sends none
 	endedAt  moment // never: it lives
+
+	tally *ownership.VersionTally // of the version that took it; nil: its end counts for none
+	since moment                  // when it was taken, or later answered
 }
 
 // delivery is one hand-over in a queue.
@@ -267,6 +270,7 @@ func (d *queues) await(ctx context.Context, h ownership.HandOver, e *delivery) (
 
 // drop forgets a call. The lock is held.
 func (d *queues) drop(l *callQueue) {
+	d.settled(l, isOther)
 	delete(d.parts[l.partition].queues, l.call)
 	d.calls--
 	l.dropped, l.handled = true, nil // a round to come may still know the queue

@@ -24,6 +24,7 @@ type served struct {
 	owed       []*callQueue // with an event that the bot could not be told in time
 	beats      []*callQueue // whose keepAlive is due
 	beating    int          // goroutines that send them
+	versions   versions
 
 	health patient
 }

@@ -196,15 +196,8 @@ func (pr *proposals) decide(claims []ownership.Claim) []batch.Result[decided] {
 		return batch.FailAll[decided](len(claims), err)
 	}
 	pr.m.batches.Observe(float64(len(claims)))
-	out, err := l.Propose(ctx, ownership.Claims{Claims: claims})
-	res := perClaim(claims, out, err)
-	now := time.Now()
-	for _, r := range res {
-		if why := r.Val.placement.Reason; r.Err == nil && why != ownership.ReasonKnown && why != ownership.ReasonEnded {
-			l.Leases.Placed(r.Val.placement.Owner, 1, now)
-		}
-	}
-	return res
+	out, err := leader.Place(ctx, l, claims)
+	return perClaim(claims, out, err)
 }
 
 // forwardClaims is a follower's end of a claim.

@@ -124,6 +124,8 @@ type Health struct {
 	Away time.Duration
 	// Apps says it app by app; nil: Bot, Load and Room stand for every app.
 	Apps map[ownership.AppID]ownership.AppFitness
+	// Versions tells what became of the calls that the bots took, by app and version.
+	Versions []ownership.VersionTally
 }
 
 // Change is a change of what this node owns.

@@ -57,8 +57,9 @@ func (c *Cluster) needs() leader.Needs {
 			}
 			return nil
 		},
-		Silent: func() []ownership.Silence { return c.Fitness().Silent },
-		Agreed: c.found.agreed, LetIn: c.deps.LetIn, NotAdmitted: c.trans.NotAdmitted.Load, Admitted: c.admitted, Fatal: c.fatal,
+		Silent:   func() []ownership.Silence { return c.Fitness().Silent },
+		Versions: func() []ownership.VersionState { return c.Fitness().Versions },
+		Agreed:   c.found.agreed, LetIn: c.deps.LetIn, NotAdmitted: c.trans.NotAdmitted.Load, Admitted: c.admitted, Fatal: c.fatal,
 		FailedOver: c.m.failovers.Inc,
 	}
 }

@@ -90,6 +90,7 @@ func (rn *renewals) renewBy(ctx context.Context, p *transport.Peer, in lease.Ren
 		Node: string(in.Node), Incarnation: in.Incarnation, Process: in.Process, Sum: in.Sum, Settings: in.Settings,
 		Live: uint32(max(in.Live, 0)), Bot: in.Bot, Load: in.Load, Room: uint32(max(in.Room, 0)),
 		Applied: in.Applied, LastIndex: in.LastIndex, Term: in.Term, Behind: in.Behind, Apps: appsToWire(in.Apps), Away: int64(in.Away),
+		Versions: talliesToWire(in.Versions),
 	})
 	if err != nil {
 		return lease.Grant{}, err
@@ -119,7 +120,7 @@ func (rn *renewals) renewal() lease.Renewal {
 	return lease.Renewal{
 		Node: rn.self, Incarnation: rn.cfg.Node.Incarnation, Process: rn.process, Live: h.Live, Bot: h.Bot, Load: h.Load, Room: h.Room,
 		Applied: applied, Sum: sum, Settings: rn.cfg.Settings, LastIndex: rn.raft.LastIndex(), Term: term,
-		Behind: !rn.lease.Acts(applied, time.Now()), Apps: h.Apps, Away: h.Away,
+		Behind: !rn.lease.Acts(applied, time.Now()), Apps: h.Apps, Away: h.Away, Versions: h.Versions,
 	}
 }
 

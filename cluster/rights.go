@@ -116,6 +116,13 @@ func (d *peerDoor) mayPropose(ctx context.Context, act ownership.Act) error {
 		return nil // what nodes share is any node's to change
 	case ownership.SetKeep:
 		subject = fmt.Sprintf("%d days, ended calls %d", a.Keep.Days, a.Keep.EndedDays)
+	case ownership.SetRollout:
+		if a.Auto {
+			return fmt.Errorf("node %s judges a version: the leader does: %w", speaker, ownership.ErrConflict)
+		}
+		subject = fmt.Sprintf("version %s of app %s", a.Rollout.Version, a.Rollout.App)
+	case ownership.EndRollout:
+		subject = fmt.Sprintf("version %s of app %s", a.Version, a.App)
 	case ownership.SetLease:
 		subject = a.Length.String()
 	default:

@@ -58,7 +58,7 @@ func (d *peerDoor) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb
 		Sum: req.GetSum(), Settings: req.GetSettings(),
 		Bot: req.GetBot(), Load: req.GetLoad(), Room: int(req.GetRoom()),
 		Applied: req.GetApplied(), LastIndex: req.GetLastIndex(), Term: req.GetTerm(), Behind: req.GetBehind(), Apps: appsFromWire(req.GetApps()),
-		Away: time.Duration(req.GetAway()),
+		Away: time.Duration(req.GetAway()), Versions: talliesFromWire(req.GetVersions()),
 	})
 	if err != nil {
 		return nil, err

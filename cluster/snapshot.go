@@ -259,7 +259,7 @@ func (c *Cluster) inspect(saved spooled, terms ownership.RestoreTerms) (info sto
 
 // keepToday copies a snapshot with what is to stay of the table of today.
 func (c *Cluster) keepToday(saved spooled, its store.SnapshotInfo, terms ownership.RestoreTerms) (_ spooled, info store.SnapshotInfo, err error) {
-	today := store.Today{Tokens: c.tb.DoorTokens(), TheirTokens: terms.Tokens, Rules: c.tb.Rules(), Deposits: c.tb.Deposits()}
+	today := store.Today{Tokens: c.tb.DoorTokens(), TheirTokens: terms.Tokens, Rules: c.tb.Rules(), Deposits: c.tb.Deposits(), Rollouts: c.tb.Rollouts()}
 	led, err := c.tb.Ledger()
 	if err != nil {
 		return spooled{}, info, err

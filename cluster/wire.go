@@ -72,7 +72,7 @@ func handOverToWire(h ownership.HandOver) *peerpb.HandOver {
 	return &peerpb.HandOver{
 		Event: string(h.Event), App: string(h.App), Tenant: string(h.Tenant), Call: string(h.Call), RawCall: h.RawCall,
 		Partition: uint32(h.Partition), Epoch: uint64(h.Epoch), CallbackUri: h.CallbackURI, Deadline: nanos(h.Deadline),
-		MessageId: h.MessageID, Ends: h.Ends, Recording: h.Recording, Received: nanos(h.Received),
+		MessageId: h.MessageID, Ends: h.Ends, Result: h.Result, Recording: h.Recording, Received: nanos(h.Received),
 		Header: headerToWire(h.Header), Body: h.Body, Thread: h.Thread, Organizer: h.Organizer,
 	}
 }
@@ -82,7 +82,7 @@ func handOverFromWire(w *peerpb.HandOver) ownership.HandOver {
 		Event: ownership.Event(w.GetEvent()), App: ownership.AppID(w.GetApp()), Tenant: ownership.TenantID(w.GetTenant()),
 		Call: ownership.CallID(w.GetCall()), RawCall: w.GetRawCall(), Partition: ownership.PartitionID(w.GetPartition()),
 		Epoch: ownership.Epoch(w.GetEpoch()), CallbackURI: w.GetCallbackUri(), Deadline: record.Time(w.GetDeadline()),
-		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Recording: w.GetRecording(), Received: record.Time(w.GetReceived()),
+		MessageID: w.GetMessageId(), Ends: w.GetEnds(), Result: w.GetResult(), Recording: w.GetRecording(), Received: record.Time(w.GetReceived()),
 		Header: headerFromWire(w.GetHeader()), Body: w.GetBody(), Thread: w.GetThread(), Organizer: w.GetOrganizer(),
 	}
 }
@@ -148,6 +148,7 @@ func regionToWire(w *peerpb.RenewReply, f ownership.RegionFitness) {
 	for _, d := range f.Differs {
 		w.Differs = append(w.Differs, &peerpb.Difference{Node: string(d.Node), Key: d.Key})
 	}
+	w.Versions = statesToWire(f.Versions)
 }
 
 func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
@@ -169,6 +170,7 @@ func regionFromWire(w *peerpb.RenewReply) (f ownership.RegionFitness) {
 	for _, d := range w.GetDiffers() {
 		f.Differs = append(f.Differs, ownership.Difference{Node: ownership.NodeID(d.GetNode()), Key: d.GetKey()})
 	}
+	f.Versions = statesFromWire(w.GetVersions())
 	return f
 }
 
@@ -190,4 +192,60 @@ func appsFromWire(in []*peerpb.AppHealth) map[ownership.AppID]ownership.AppFitne
 		out[ownership.AppID(a.GetApp())] = ownership.AppFitness{Bot: a.GetBot(), Load: a.GetLoad(), Room: int(a.GetRoom())}
 	}
 	return out
+}
+
+// mostTallies bounds what one renewal tells of versions of bots.
+const mostTallies = 1024
+
+func talliesToWire(all []ownership.VersionTally) (out []*peerpb.VersionTally) {
+	for i := range all {
+		out = append(out, tallyToWire(&all[i]))
+	}
+	return out
+}
+
+func tallyToWire(t *ownership.VersionTally) *peerpb.VersionTally {
+	return &peerpb.VersionTally{
+		App: string(t.App), Version: t.Version, Runs: t.Runs, Taken: t.Taken, Well: t.Well, Bad: t.Bad, Short: t.Short, Other: t.Other, Code: t.Code,
+	}
+}
+
+func talliesFromWire(in []*peerpb.VersionTally) (all []ownership.VersionTally) {
+	for _, t := range in[:min(len(in), mostTallies)] {
+		all = append(all, tallyFromWire(t))
+	}
+	return all
+}
+
+func tallyFromWire(t *peerpb.VersionTally) ownership.VersionTally {
+	return ownership.VersionTally{
+		App: ownership.AppID(t.GetApp()), Version: t.GetVersion(), Runs: t.GetRuns(), Taken: t.GetTaken(), Well: t.GetWell(), Bad: t.GetBad(),
+		Short: t.GetShort(), Other: t.GetOther(), Code: t.GetCode(),
+	}
+}
+
+func statesToWire(all []ownership.VersionState) (out []*peerpb.VersionState) {
+	for i := range all {
+		s := &all[i]
+		w := &peerpb.VersionState{
+			Tally: tallyToWire(&s.VersionTally), Since: s.Since, Fresh: s.Fresh, Proven: s.Proven, Alone: s.Alone, Hurt: s.Hurt, Bound: s.Bound,
+		}
+		for _, n := range s.Nodes {
+			w.Nodes = append(w.Nodes, string(n))
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+func statesFromWire(in []*peerpb.VersionState) (all []ownership.VersionState) {
+	for _, w := range in {
+		s := ownership.VersionState{
+			VersionTally: tallyFromWire(w.GetTally()), Nodes: nodeIDs(w.GetNodes()), Since: w.GetSince(), Fresh: w.GetFresh(), Proven: w.GetProven(),
+			Alone: w.GetAlone(), Hurt: w.GetHurt(), Bound: w.GetBound(),
+		}
+		s.Live = s.VersionTally.Live()
+		all = append(all, s)
+	}
+	return all
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -302,6 +303,7 @@ func Health(body []byte) error {
 		Load     float64
 		Capacity float64
 		Draining bool
+		Version  string
 	}
 	given := func(name string, into any, why string) error {
 		if text, ok := members[name]; ok && (string(text) == "null" || json.Unmarshal(text, into) != nil) {
@@ -309,8 +311,9 @@ func Health(body []byte) error {
 		}
 		return nil
 	}
-	const load, capacity = `"load" is no number from 0 to 1`, `"capacity" is no whole number from 0`
-	err := errors.Join(given("load", &r.Load, load), given("capacity", &r.Capacity, capacity), given("draining", &r.Draining, `"draining" is neither true nor false`))
+	const load, capacity, version = `"load" is no number from 0 to 1`, `"capacity" is no whole number from 0`, `"version" is not of 1 to 64 letters, digits and ._+-, a letter or digit first`
+	err := errors.Join(given("load", &r.Load, load), given("capacity", &r.Capacity, capacity), given("draining", &r.Draining, `"draining" is neither true nor false`),
+		given("version", &r.Version, version))
 	switch {
 	case err != nil:
 		return err
@@ -318,6 +321,11 @@ func Health(body []byte) error {
 		return errors.New(load)
 	case r.Capacity < 0 || r.Capacity != float64(int64(r.Capacity)):
 		return errors.New(capacity)
+	case !versionText.MatchString(r.Version):
+		return errors.New(version)
 	}
 	return nil
 }
+
+// versionText is what a bot may call its version; empty: nothing.
+var versionText = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._+-]{0,63})?$`)

@@ -115,6 +115,12 @@ var wrongBots = map[string]struct {
 		}
 		return r.Method == http.MethodGet
 	}, []string{"health"}},
+	"is of a version with blanks": {func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, `{"version":"2.4.1 (final)"}`)
+		}
+		return r.Method == http.MethodGet
+	}, []string{"health"}},
 	"trusts everybody": {func(w http.ResponseWriter, _ *http.Request, _ string, _ int) bool {
 		w.WriteHeader(http.StatusAccepted)
 		return true

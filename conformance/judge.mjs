@@ -74,10 +74,11 @@ export function health(body) {
   if (body.trim() === '') return;
   const said = parsed(body);
   if (!isObject(said)) throw new Error('the health reply is no JSON object');
-  const { load = 0, capacity = 0, draining = false } = said;
+  const { load = 0, capacity = 0, draining = false, version = '' } = said;
   if (typeof load !== 'number' || load < 0 || load > 1) throw new Error('"load" is no number from 0 to 1');
   if (!Number.isInteger(capacity) || capacity < 0) throw new Error('"capacity" is no whole number from 0');
   if (typeof draining !== 'boolean') throw new Error('"draining" is neither true nor false');
+  if (typeof version !== 'string' || !/^([A-Za-z0-9][A-Za-z0-9._+-]{0,63})?$/.test(version) || version.endsWith('\n')) throw new Error('"version" is not of 1 to 64 letters, digits and ._+-, a letter or digit first');
 }
 
 function allowed(status, list) {

@@ -28,6 +28,9 @@ type Bot struct {
 	draining bool
 	live     map[string]bool
 	work     time.Duration
+	version  string
+	fails    float64
+	code     string
 }
 
 // Bot returns the bot beside a node; it is made when first asked for.
@@ -64,6 +67,22 @@ func (b *Bot) SetWork(d time.Duration) {
 	b.work = d
 }
 
+// SetVersion makes the health tell a version; empty: it tells none.
+func (b *Bot) SetVersion(version string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.version = version
+}
+
+// SetFailing makes a share of the bot's new calls, 0 to 1, end right after their answer, as
+// with a bot whose media fail. The end has the code code/subcode; empty: that of a call
+// that ends as calls do.
+func (b *Bot) SetFailing(share float64, code string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fails, b.code = share, code
+}
+
 // Live counts the calls that the bot believes it has.
 func (b *Bot) Live() int {
 	b.mu.Lock()
@@ -92,9 +111,13 @@ func (b *Bot) serveHealth(w http.ResponseWriter) {
 		return
 	}
 	capacity := b.cloud.cfg.Capacity
-	writeJSON(w, http.StatusOK, map[string]any{
+	health := map[string]any{
 		"load": min(1, float64(len(b.live))/float64(capacity)), "capacity": capacity, "draining": b.draining,
-	})
+	}
+	if b.version != "" {
+		health["version"] = b.version
+	}
+	writeJSON(w, http.StatusOK, health)
 }
 
 func (b *Bot) serve(w http.ResponseWriter, r *http.Request) {
@@ -162,7 +185,11 @@ func (b *Bot) handle(s *sighting, h http.Header) (int, string) {
 	} else if s.event != "update" {
 		b.live[s.call] = true
 	}
+	share, code := b.fails, b.code
 	b.mu.Unlock()
+	if share > 0 && s.event == "incoming" && c.dice.chance(share) {
+		c.ledger.count(func(*ledger) { k.die(code) })
+	}
 	switch {
 	case s.event == "incoming":
 		return b.incoming(k, s, h)

@@ -46,6 +46,7 @@ type draft struct {
 
 // course is what becomes of a call.
 type course struct {
+	died       string // of what code, code/subcode, where its bot let it die; empty: it did not
 	firstPost  time.Time
 	landed     string    // region of the node that the first notification was posted to first
 	invited    bool      // it rang on its host's callback URI
@@ -114,4 +115,18 @@ func readCallback(uri, webhookPath string) (region string, partition, epoch uint
 		return "", 0, 0
 	}
 	return parts[0], partition, epoch
+}
+
+// die ends the call right after its answer. The ledger's lock is held.
+func (k *call) die(code string) {
+	if k.died != "" {
+		return
+	}
+	set(&code, "200/5001")
+	k.died = code
+	select {
+	case <-k.hangup:
+	default:
+		close(k.hangup)
+	}
 }

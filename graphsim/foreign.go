@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,6 +265,9 @@ func readReply(body []byte) (wrong string, rejects bool) {
 	return "", rejects
 }
 
+// versionText is what a bot may call its version; empty: nothing.
+var versionText = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._+-]{0,63})?$`)
+
 // readHealth says what is wrong with a health reply, and whether it wants no new calls.
 func readHealth(body []byte) (wrong string, full bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -273,14 +277,17 @@ func readHealth(body []byte) (wrong string, full bool) {
 		Load     *float64 `json:"load"`
 		Capacity *int     `json:"capacity"`
 		Draining *bool    `json:"draining"`
+		Version  *string  `json:"version"`
 	}
 	switch {
 	case json.Unmarshal(body, &said) != nil:
-		return "it is no JSON object with load (a number), capacity (a whole number) and draining (true or false)", false
+		return "it is no JSON object with load (a number), capacity (a whole number) draining (true or false) and version (a text)", false
 	case said.Load != nil && (*said.Load < 0 || *said.Load > 1):
 		return "load is not between 0 and 1", *said.Load > 1
 	case said.Capacity != nil && *said.Capacity < 0:
 		return "capacity is below 0", false
+	case said.Version != nil && !versionText.MatchString(*said.Version):
+		return "version is not of 1 to 64 letters, digits and ._+-, a letter or digit first", false
 	}
 	return "", said.Load != nil && *said.Load == 1 || said.Draining != nil && *said.Draining
 }

@@ -166,6 +166,13 @@ func joiningItem(k *call) item {
 		`{"@odata.type":"%sparticipantJoiningNotification","call":{"@odata.type":"%scall","id":"{id}"}}`, typePrefix, typePrefix)}
 }
 
+// diedItem tells of the end of a call that a bot let die, with the code that it died of.
+func diedItem(k *call) item {
+	code, subcode, _ := strings.Cut(k.died, "/")
+	return item{call: k, change: "deleted", data: state("terminated", fmt.Sprintf(
+		`,"resultInfo":{"@odata.type":"%sresultInfo","code":%s,"subcode":%s,"message":"Call ended."}`, typePrefix, code, subcode))}
+}
+
 // endItem is one of the ways in which the service tells of the end of a call.
 func endItem(k *call, why string) item {
 	result := func(code, subcode any) string {

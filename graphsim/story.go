@@ -247,6 +247,11 @@ func (c *Cloud) hangUp(ctx context.Context, k *call) {
 		return
 	}
 	it := endItem(k, "The conversation has ended.")
+	c.ledger.count(func(*ledger) {
+		if k.died != "" {
+			it = diedItem(k)
+		}
+	})
 	c.update(ctx, k, "terminated", it)
 	c.ledger.count(func(*ledger) { k.ends() })
 	if it.change == "updated" {

@@ -183,7 +183,7 @@ func (n *Node) letIn(ctx context.Context, token string, node ownership.NodeID, d
 func (n *Node) health() cluster.Health {
 	apps := n.dispatcher.Health()
 	healthy, load, room := bot.Worst(apps)
-	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID()), Apps: apps, Away: n.announced.away()}
+	return cluster.Health{Bot: healthy, Load: load, Room: room, Live: n.table.Live(n.ID()), Apps: apps, Away: n.announced.away(), Versions: n.dispatcher.Versions()}
 }
 
 // takeMemory takes what the present owner of a partition knows of its handled

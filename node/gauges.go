@@ -26,23 +26,24 @@ import (
 type gauges struct{ *Node }
 
 var (
-	buildInfo    = prometheus.NewDesc("tandem_build_info", "1, with what runs here: software version, Go version, and the newest command format that it reads.", []string{"node", "region", "version", "go", "format"}, nil)
-	liveCalls    = prometheus.NewDesc("tandem_calls", "Calls of this node that have not ended, by app and state: those it acts for (claimed, answered) and those its bot is to rejoin (orphaned).", []string{"app", "state"}, nil)
-	nodeCapacity = prometheus.NewDesc("tandem_node_capacity", "Live calls that this node may hold, by its configuration.", nil, nil)
-	draining     = prometheus.NewDesc("tandem_node_draining", "1 while this node takes no new calls because it drains.", nil, nil)
-	leaseValid   = prometheus.NewDesc("tandem_lease_valid", "1 while this node may act as owner.", nil, nil)
-	leaseLeft    = prometheus.NewDesc("tandem_lease_left_seconds", "How long this node may act without another renewal; 0: it may not.", nil, nil)
-	leaderKnown  = prometheus.NewDesc("tandem_region_leader", "1 while this node knows of a leader of its region.", nil, nil)
-	votersCount  = prometheus.NewDesc("tandem_region_voters", "Nodes of the region that vote.", nil, nil)
-	raftLag      = prometheus.NewDesc("tandem_raft_lag_entries", "Entries of the raft log that are committed here and not yet in the table.", nil, nil)
-	raftContact  = prometheus.NewDesc("tandem_raft_last_contact_seconds", "How long ago the leader was last heard; 0 on the leader.", nil, nil)
-	tableLag     = prometheus.NewDesc("tandem_table_lag_entries", "Entries that are in the table and not yet in its file.", nil, nil)
-	diskSync     = prometheus.NewDesc("tandem_disk_sync_seconds", "How long the last write of a few bytes took to reach the disk of the raft log.", nil, nil)
-	diskAge      = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago a write last reached the disk of the raft log.", nil, nil)
-	diskTrouble  = prometheus.NewDesc("tandem_disk_trouble", "1 while the data directory takes no writes, or has not for a second.", nil, nil)
-	diskFree     = prometheus.NewDesc("tandem_disk_free_bytes", "What the disk of the data directory still takes. Absent: it cannot be told.", nil, nil)
-	snapshotAt   = prometheus.NewDesc("tandem_snapshot_timestamp_seconds", "When the newest snapshot of the table on this node was made, as Unix time; 0: there is none.", nil, nil)
-	differing    = prometheus.NewDesc("tandem_settings_differing", "Settings of nodes of the region that are not the leader's and must be.", nil, nil)
+	buildInfo     = prometheus.NewDesc("tandem_build_info", "1, with what runs here: software version, Go version, and the newest command format that it reads.", []string{"node", "region", "version", "go", "format"}, nil)
+	liveCalls     = prometheus.NewDesc("tandem_calls", "Calls of this node that have not ended, by app and state: those it acts for (claimed, answered) and those its bot is to rejoin (orphaned).", []string{"app", "state"}, nil)
+	nodeCapacity  = prometheus.NewDesc("tandem_node_capacity", "Live calls that this node may hold, by its configuration.", nil, nil)
+	draining      = prometheus.NewDesc("tandem_node_draining", "1 while this node takes no new calls because it drains.", nil, nil)
+	leaseValid    = prometheus.NewDesc("tandem_lease_valid", "1 while this node may act as owner.", nil, nil)
+	leaseLeft     = prometheus.NewDesc("tandem_lease_left_seconds", "How long this node may act without another renewal; 0: it may not.", nil, nil)
+	leaderKnown   = prometheus.NewDesc("tandem_region_leader", "1 while this node knows of a leader of its region.", nil, nil)
+	votersCount   = prometheus.NewDesc("tandem_region_voters", "Nodes of the region that vote.", nil, nil)
+	raftLag       = prometheus.NewDesc("tandem_raft_lag_entries", "Entries of the raft log that are committed here and not yet in the table.", nil, nil)
+	raftContact   = prometheus.NewDesc("tandem_raft_last_contact_seconds", "How long ago the leader was last heard; 0 on the leader.", nil, nil)
+	tableLag      = prometheus.NewDesc("tandem_table_lag_entries", "Entries that are in the table and not yet in its file.", nil, nil)
+	diskSync      = prometheus.NewDesc("tandem_disk_sync_seconds", "How long the last write of a few bytes took to reach the disk of the raft log.", nil, nil)
+	diskAge       = prometheus.NewDesc("tandem_disk_sync_age_seconds", "How long ago a write last reached the disk of the raft log.", nil, nil)
+	diskTrouble   = prometheus.NewDesc("tandem_disk_trouble", "1 while the data directory takes no writes, or has not for a second.", nil, nil)
+	diskFree      = prometheus.NewDesc("tandem_disk_free_bytes", "What the disk of the data directory still takes. Absent: it cannot be told.", nil, nil)
+	snapshotAt    = prometheus.NewDesc("tandem_snapshot_timestamp_seconds", "When the newest snapshot of the table on this node was made, as Unix time; 0: there is none.", nil, nil)
+	versionHalted = prometheus.NewDesc("tandem_bot_version_halted", "1 for each version of an app's bot that is halted.", []string{"app", "version"}, nil)
+	differing     = prometheus.NewDesc("tandem_settings_differing", "Settings of nodes of the region that are not the leader's and must be.", nil, nil)
 )
 
 // open registers them, with those of the admin door and of raft.
@@ -81,7 +82,7 @@ var raftMetrics = sync.OnceValue(func() prometheus.Collector {
 // Describe implements prometheus.Collector.
 func (n gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, liveCalls, nodeCapacity, draining, leaseValid, leaseLeft, leaderKnown, votersCount, raftLag, raftContact, tableLag,
-		diskSync, diskAge, diskTrouble, diskFree, snapshotAt, differing} {
+		diskSync, diskAge, diskTrouble, diskFree, snapshotAt, differing, versionHalted} {
 		to <- d
 	}
 }
@@ -123,6 +124,11 @@ func (n gauges) Collect(to chan<- prometheus.Metric) {
 	}
 	tell(snapshotAt, unix(n.store.SnapshotAt()))
 	tell(differing, float64(len(s.Differs)))
+	for _, r := range n.table.Rollouts() {
+		if r.Halted {
+			tell(versionHalted, 1, string(r.App), r.Version)
+		}
+	}
 }
 
 func one(yes bool) float64 {

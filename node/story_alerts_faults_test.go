@@ -198,3 +198,41 @@ func (x *seat) setRules() {
 	_, err := x.api().Rules().Set(x.s.t.Context(), api.RulesAsk{Text: "rules: []", Note: "a test"})
 	must(x.s.t, err)
 }
+
+// badVersion gives a node's bot a version that ends every call, and has the region called.
+func (s *stage) badVersion(x *seat, all []*seat) {
+	s.t.Helper()
+	for _, other := range all {
+		s.cloud.Bot(other.name).SetVersion("2.4.1")
+	}
+	s.told(x, "2.4.1", len(all))
+	of := api.RolloutOf{App: testApp, Version: "2.5.0"}
+	must(s.t, x.api().Rollouts().Set(s.t.Context(), api.RolloutAsk{RolloutOf: of, Percent: 20}))
+	s.cloud.Bot(x.name).SetFailing(1, "408/8544")
+	s.cloud.Bot(x.name).SetVersion("2.5.0")
+	s.told(x, "2.5.0", 1)
+	s.runAll(graphsim.Load{Rate: 10, MaxCalls: 100})
+}
+
+// versionBefore takes it back.
+func (s *stage) versionBefore(x *seat, all []*seat) {
+	s.t.Helper()
+	s.cloud.Bot(x.name).SetFailing(0, "")
+	s.cloud.Bot(x.name).SetVersion("2.4.1")
+	s.told(x, "2.4.1", len(all))
+	must(s.t, x.api().Rollouts().End(s.t.Context(), api.RolloutNote{RolloutOf: api.RolloutOf{App: testApp, Version: "2.5.0"}}))
+}
+
+// told waits until a node is told that so many bots are of a version.
+func (s *stage) told(x *seat, version string, nodes int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%d bots of version %s", nodes, version), func() error {
+		list, err := x.api().Rollouts().List(s.t.Context())
+		for _, v := range list {
+			if v.App == testApp && v.Version == version && len(v.Nodes) == nodes {
+				return nil
+			}
+		}
+		return fmt.Errorf("the versions are %+v (%v)", list, err)
+	})
+}

@@ -147,6 +147,7 @@ func TestAlertsInARegion(t *testing.T) {
 			s.changes(leads, 500)
 		}, func() { must(t, os.Remove(filepath.Join(s.path(full.name), "filler"))) },
 			[]string{"TandemDiskNearlyFull", "TandemTableNotWritten", "TandemRaftLag"}},
+		{"a new version of the bot ends every call", func() { s.badVersion(victim, w.seats) }, func() { s.versionBefore(victim, w.seats) }, []string{"TandemBotVersionHalted"}},
 		{"calls fill the region", func() { s.crowd(lead, 48) }, func() {
 			x := s.newSeat("emea", 3)
 			s.seats = append(s.seats, x)

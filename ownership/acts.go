@@ -75,6 +75,7 @@ type Claims struct {
 	At      time.Time
 	Fitness map[NodeID]Fitness
 	Claims  []Claim
+	Turns   []Turn // by app and version; since FormatRollouts
 }
 
 // FormatReservations is the first command format in which a silent node's calls

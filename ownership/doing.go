@@ -54,6 +54,12 @@ func Doing(a Act) string {
 		return fmt.Sprintf("keeping the ledger for %d days", a.Keep.Days)
 	case SetDeposit:
 		return fmt.Sprintf("depositing %q", a.Name)
+	case SetRollout:
+		return fmt.Sprintf("setting the rule for version %s of app %s", a.Rollout.Version, a.Rollout.App)
+	case EndRollout:
+		return fmt.Sprintf("ending the rule for version %s of app %s", a.Version, a.App)
+	case TellRollout:
+		return "telling of a version"
 	case SetRules:
 		return "setting the rules"
 	case TellRules:

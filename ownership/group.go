@@ -134,7 +134,7 @@ func (p *Placer) homestead() *homestead {
 // calls reserved needs a lease and a partition of its own for one more.
 func (p *Placer) mayStay(h *homestead) bool {
 	s := &p.nodes[h.node]
-	return p.seats[h.node].mayKeepGroup(s) && (h.owned || s.fit.Leased && s.home(p.view) >= 0)
+	return p.seats[h.node].mayKeepGroup(s) && !p.barred(h.node) && (h.owned || s.fit.Leased && s.home(p.view) >= 0)
 }
 
 // readLegs is readGroup before FormatReservations: it visits every live call that

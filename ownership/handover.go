@@ -28,6 +28,7 @@ type HandOver struct {
 	Deadline    time.Time // for incoming: when the answer must be out; else zero
 	MessageID   string    // the cloud's delivery id: the same on its retries
 	Ends        bool      // it tells of the end of the call
+	Result      string    // of an end: the cloud's resultInfo, code/subcode; empty: it tells none
 	Recording   bool      // policy recording: 5 s instead of 15 s
 	Thread      string    // the meeting's chat thread, if it tells
 	Organizer   string    // the meeting's organizer, if it tells

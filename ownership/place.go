@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -54,6 +55,7 @@ type Placer struct {
 	legNodes []int      // this and the next ones are kept between claims to save allocations
 	bundles  []Bundle
 	tally    []homestead
+	trial    trial // of versions of bots, for the claim at hand
 }
 
 // NewPlacer weighs the nodes of the view for claims decided at one time with
@@ -78,12 +80,14 @@ func (p *Placer) Place(c Claim) (Placement, error) {
 		return p.known(k), nil
 	}
 	p.seats = p.seatsOf(c.App)
+	p.begin(&c)
 	if i := p.established(&c); i >= 0 {
 		return p.put(&c, i, p.nodes[i].home(p.view), ReasonPinned), nil
 	}
 	g := p.readGroup(&c)
 	h := xxhash.Sum64String(string(c.Call))
 	if c.Pin != (Pin{}) {
+		p.trial.free = false
 		if i := p.choose(&c, &g, h, true); i >= 0 {
 			if g.at >= 0 && !g.apart() && p.why[g.at] == "" {
 				i = g.at
@@ -92,7 +96,7 @@ func (p *Placer) Place(c Claim) (Placement, error) {
 		}
 	}
 	if g.apart() {
-		if i := p.choose(&c, &g, h, false); i >= 0 {
+		if i := p.chooseFreely(&c, &g, h); i >= 0 {
 			return p.put(&c, i, p.nodes[i].home(p.view), ReasonApart), nil
 		}
 		if g.strict {
@@ -104,7 +108,7 @@ func (p *Placer) Place(c Claim) (Placement, error) {
 		p.onlyGroup(g.at)
 		return p.keep(&c, g.at, &g, ReasonTogether), nil
 	}
-	if i := p.choose(&c, &g, h, false); i >= 0 {
+	if i := p.chooseFreely(&c, &g, h); i >= 0 {
 		return p.put(&c, i, p.nodes[i].home(p.view), ReasonLeastLoaded), nil
 	}
 	return p.refuse()
@@ -199,6 +203,8 @@ func (p *Placer) refusal(s *standing, i int, c *Claim, g *group, pin bool) strin
 	switch {
 	case p.seats[i].bar != "":
 		return p.seats[i].bar
+	case p.heldBack(i) != "":
+		return p.heldBack(i)
 	case s.home(p.view) < 0:
 		return whyNoHome
 	case pin && c.Pin.Node != "" && c.Pin.Node != s.id:
@@ -234,7 +240,7 @@ func (p *Placer) nearLeg(zone string, g *group) bool {
 // onlyGroup notes that the group's node was the only one in question.
 func (p *Placer) onlyGroup(at int) {
 	for i := range p.nodes {
-		if p.why[i] = p.seats[i].bar; p.why[i] == "" {
+		if p.why[i] = cmp.Or(p.seats[i].bar, p.heldBack(i)); p.why[i] == "" {
 			p.why[i] = whyElsewhere
 		}
 	}
@@ -263,6 +269,7 @@ func (p *Placer) put(c *Claim, i, in int, why Reason) Placement {
 		n = 0 // as the next batch will count it
 	}
 	s.took(in, n)
+	p.spend(i)
 	for k := range p.apps {
 		if p.apps[k].app == c.App {
 			p.apps[k].seats[i].live += n

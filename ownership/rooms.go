@@ -17,6 +17,8 @@ type RegionFitness struct {
 	Rooms   []AppRoom    // by app; nil: it is not known
 	Silent  []Silence    // nodes without a lease, gone ones not among them, by id
 	Differs []Difference // settings that must be equal on all nodes and are not, by node and key
+	// Versions of bots, by app and version; nil: of older software, or no bot is watched.
+	Versions []VersionState
 }
 
 // Rooms says for each app that a node names what all nodes together can take. Each
@@ -31,10 +33,12 @@ func (p *Placer) Rooms() []AppRoom {
 	var all []AppRoom
 	for _, app := range slices.Sorted(maps.Keys(named)) {
 		r := AppRoom{App: app}
-		for i, t := range p.seatsOf(app) {
+		p.seats = p.seatsOf(app)
+		p.begin(&Claim{App: app})
+		for i, t := range p.seats {
 			s := &p.nodes[i]
 			r.Healthy = r.Healthy || s.state == NodeActive && s.fit.Leased && t.bot
-			if t.bar == "" {
+			if t.bar == "" && p.heldBack(i) != whyHalted {
 				r.Room += t.free(s)
 			}
 		}

@@ -27,6 +27,9 @@ const (
 	whyOtherLeg  = "it has the other leg"
 	whyOtherZone = "its zone has the other leg"
 	whyElsewhere = "the group is elsewhere"
+	whyHalted    = "its bot's version is halted"
+	whyUnproven  = "its bot's version is not proven, and may take no more calls for now"
+	whyTurn      = "the call is another version's"
 )
 
 // scoreUnit is the score of a node at exactly its capacity. Scores are whole

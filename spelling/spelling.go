@@ -25,6 +25,9 @@ const maxName = 63
 // maxText bounds paths and URLs, in bytes.
 const maxText = 512
 
+// maxVersion bounds what a bot calls its version, in bytes.
+const maxVersion = 64
+
 var guid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // Name takes what deployments, regions, nodes and profiles are called.
@@ -40,6 +43,15 @@ func Name(s string) error {
 func GUID(s string) error {
 	if !guid.MatchString(s) {
 		return fmt.Errorf("is %.80q: write a GUID in lower case, such as 0efc74f7-41c3-47a4-8775-7259bfef4241", s)
+	}
+	return nil
+}
+
+// Version takes what a bot calls its version.
+func Version(s string) error {
+	word := func(c rune) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
+	if s == "" || len(s) > maxVersion || !word(rune(s[0])) || strings.ContainsFunc(s, func(c rune) bool { return !word(c) && !strings.ContainsRune("._+-", c) }) {
+		return fmt.Errorf("is %.80q: write 1 to %d letters, digits and ._+-, a letter or digit first, such as 2.4.1", s, maxVersion)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ func TestWhatEachRuleTakes(t *testing.T) {
 	}{
 		{"Name", Name, []string{"a", "emea-1", "007", long}, []string{"", "-", "-a", "a-", "EMEA", "a.b", "a_b", "é", "a b", "a\n", long + "e"}},
 		{"GUID", GUID, []string{"0efc74f7-41c3-47a4-8775-7259bfef4241"}, []string{"", "0EFC74F7-41C3-47A4-8775-7259BFEF4241", " 0efc74f7-41c3-47a4-8775-7259bfef4241", "0efc74f7-41c3-47a4-8775-7259bfef4241\n"}},
+		{"Version", Version, []string{"1", "2.4.1", "2.4.1-rc.1+build_7", "v3", strings.Repeat("9", maxVersion)}, []string{"", ".1", "-", "2 4", "2.4\n", "é", "2/4", "{}", strings.Repeat("9", maxVersion+1)}},
 		{"Path", Path, []string{"/a", "/api/calls", "/a~b/c.d/-_/..."}, []string{"", "/", "a", "//", "/a/", "/a//b", "/.", "/api/../calls", "/api/a~b;c", "/:id", "/*", "/a%20b", "/a b", "/é", "/a?b", "/" + strings.Repeat("a", maxText)}},
 		{"Listen", Listen, []string{":0", "0.0.0.0:8443", "[::]:65535", "localhost:80"}, []string{"", "0.0.0.0", "a:", "a:http", "a:65536", "a:-1", "::1:80"}},
 		{"Dialable", Dialable, []string{"10.0.0.1:8471", "emea-1:8471", "[::1]:1"}, []string{"", ":8471", "10.0.0.1:0", "10.0.0.1:00", "0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1"}},

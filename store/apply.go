@@ -68,6 +68,12 @@ func (a *applier) act(act ownership.Act, out *ownership.Outcome) {
 		out.Err = a.setKeep(act)
 	case ownership.SetDeposit:
 		out.Err = a.setDeposit(act)
+	case ownership.SetRollout:
+		out.Err = a.setRollout(act)
+	case ownership.EndRollout:
+		out.Err = a.endRollout(act)
+	case ownership.TellRollout:
+		a.emit(history.Event{Kind: history.RolloutTold, App: act.App, Text: short(act.Text)})
 	case ownership.GrantToken:
 		out.Err = tokenActs{&a.pen}.grant(act)
 	case ownership.RevokeToken:

@@ -14,7 +14,7 @@ import (
 func (a *applier) claims(act ownership.Claims, out *ownership.Outcome) {
 	out.Placements = make([]ownership.Placement, len(act.Claims))
 	out.Errors = make([]error, len(act.Claims))
-	placer := ownership.NewPlacer(a, act.At, act.Fitness)
+	placer := ownership.NewPlacer(a, act.At, act.Fitness).Turns(act.Turns)
 	for i := range act.Claims {
 		c := &act.Claims[i]
 		if id, err := ownership.ParseCallID(string(c.Call)); err != nil || id != c.Call {

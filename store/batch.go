@@ -85,7 +85,7 @@ func (t *Table) meta(b *batch, events, eventsSum uint64) *tablepb.Meta {
 		Events: events, EventsSum: eventsSum,
 		Identity: b.identity, Lease: int64(b.lease), LeaseBefore: int64(b.leaseBefore),
 		KeepDays: int64(b.keep.Days), KeepEndedDays: int64(b.keep.EndedDays),
-		Refused: b.refused.out(),
+		Refused: b.refused.out(), Rollouts: rolloutsOut(b.rollouts),
 	}
 }
 

@@ -175,7 +175,7 @@ func (l *loader) check() error {
 	l.st.applied, l.st.term = m.GetApplied(), m.GetTerm()
 	l.st.facts = facts{
 		m.GetIdentity(), time.Duration(m.GetLease()), time.Duration(m.GetLeaseBefore()),
-		ownership.Keep{Days: int(m.GetKeepDays()), EndedDays: int(m.GetKeepEndedDays())}, readRefused(m.GetRefused()),
+		ownership.Keep{Days: int(m.GetKeepDays()), EndedDays: int(m.GetKeepEndedDays())}, readRefused(m.GetRefused()), readRollouts(m.GetRollouts()),
 	}
 	return nil
 }

@@ -38,11 +38,12 @@ type state struct {
 
 // facts is what the region agrees on beside its records.
 type facts struct {
-	identity    string         // made when the region was founded; empty: it never was
-	lease       time.Duration  // how long leases last; 0: never set
-	leaseBefore time.Duration  // and how long before; 0: never set
-	keep        ownership.Keep // of the ledger; zero: never set, and nothing is deleted
-	refused     refusedLately  // that the ledger has yet to tell of
+	identity    string              // made when the region was founded; empty: it never was
+	lease       time.Duration       // how long leases last; 0: never set
+	leaseBefore time.Duration       // and how long before; 0: never set
+	keep        ownership.Keep      // of the ledger; zero: never set, and nothing is deleted
+	refused     refusedLately       // that the ledger has yet to tell of
+	rollouts    []ownership.Rollout // by app and version; replaced, never changed
 }
 
 type nodeState struct {

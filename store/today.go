@@ -28,6 +28,9 @@ type Today struct {
 	// Deposits, as Table.Deposits gives them; none: the snapshot's stay. A certificate of
 	// before may be over or revoked.
 	Deposits []ownership.Deposit
+	// Rollouts, as Table.Rollouts gives them, in place of the snapshot's: what was halted
+	// since must not get calls again by a restore.
+	Rollouts []ownership.Rollout
 }
 
 // With copies a snapshot that Inspect has taken, with what today keeps. A snapshot of a
@@ -45,6 +48,9 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 		}
 		if len(today.Deposits) > 0 {
 			head.Format = max(head.GetFormat(), ownership.FormatDeposits)
+		}
+		if len(today.Rollouts) > 0 {
+			head.Format = max(head.GetFormat(), ownership.FormatRollouts)
 		}
 		w = snapfile.NewWriter(to, head)
 		return nil
@@ -108,6 +114,11 @@ func (today Today) With(from io.Reader, to io.Writer) (_ SnapshotInfo, err error
 	}
 	if n := len(today.Deposits); n > 0 {
 		info.Deposits, info.Format = n, m.GetFormat()
+	}
+	if len(today.Rollouts) > 0 {
+		m.Rollouts = rolloutsOut(today.Rollouts)
+		m.Format = max(m.GetFormat(), ownership.FormatRollouts)
+		info.Format = m.GetFormat()
 	}
 	_ = w.Record(snapfile.KindMeta, metaKey, record.Seal(metaKey, m))
 	if info.Bytes, err = w.End(); err != nil {

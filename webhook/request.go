@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -44,6 +45,7 @@ type part struct {
 	about     *graph.Call // facts of the notification that tells most; may be nil
 	incoming  bool        // the call is new, and has not ended within the same body
 	ends      bool
+	result    string // how it ended, as the cloud has it: code/subcode; empty: it does not tell
 	recording bool
 }
 
@@ -103,6 +105,9 @@ func findPart(parts []part, at map[ownership.CallID]int, id ownership.CallID) (i
 func (p *part) add(n *graph.Notification) {
 	fresh := n.Kind == graph.NewCall
 	p.ends = p.ends || n.Kind == graph.EndOfCall
+	if n.Kind == graph.EndOfCall && n.Call != nil {
+		p.result = cmp.Or(graph.ResultCode(n.Call.Result), p.result)
+	}
 	if n.Call != nil && (p.about == nil || fresh) {
 		p.about = n.Call
 	}

@@ -161,7 +161,7 @@ func (q *request) handOver(d *decision) ownership.HandOver {
 	ho := ownership.HandOver{
 		Event: ownership.EventUpdate, App: q.app, Tenant: q.tenant,
 		Call: p.call, RawCall: p.raw, Partition: d.owner.Partition, Epoch: d.owner.Epoch,
-		MessageID: q.message, Ends: p.ends, Recording: p.recording,
+		MessageID: q.message, Ends: p.ends, Result: p.result, Recording: p.recording,
 		Received: q.received, Header: q.header, Body: q.body,
 	}
 	if p.about != nil {

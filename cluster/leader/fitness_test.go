@@ -9,6 +9,7 @@ import (
 	"tandem/cluster/clocks"
 	"tandem/cluster/lease"
 	"tandem/ownership"
+	"tandem/rollout"
 	"tandem/store"
 	"tandem/store/record"
 )
@@ -29,7 +30,7 @@ func TestANewLeaderTellsNoRooms(t *testing.T) {
 		t.Fatalf("joining: %+v", out)
 	}
 	var before []ownership.Silence
-	l := &Leadership{Needs: Needs{Table: s.Table(), Timings: clocks.Timings{Lease: time.Minute}, Silent: func() []ownership.Silence { return before }}}
+	l := &Leadership{versions: rollout.New(nil), Needs: Needs{Table: s.Table(), Timings: clocks.Timings{Lease: time.Minute}, Silent: func() []ownership.Silence { return before }}}
 	l.Leases = lease.NewTable(time.Minute, 0, time.Now())
 	l.told.since = time.Now()
 	if f := l.fitness(); f.Silent != nil || f.Rooms != nil {

@@ -22,6 +22,7 @@ import (
 	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
+	"tandem/rollout"
 	"tandem/store"
 )
 
@@ -53,6 +54,7 @@ type Needs struct {
 	Formerly func() string                                      // identity before a snapshot of another founding came; empty: none did
 	Unseated func() []ownership.Node                            // the nodes of before such a snapshot, until a leader has seated them; empty: none
 	Silent   func() []ownership.Silence                         // of which nodes an earlier leader said so to this one
+	Versions func() []ownership.VersionState                    // what it told of versions of bots
 	Agreed   func(id ownership.NodeID, incarnation string) bool // reports whether its word founded the region
 	// LetIn says whose the join token is; done: the node is in. nil: no token lets a node in.
 	LetIn       func(ctx context.Context, token string, node ownership.NodeID, done bool) (by string, err error)
@@ -68,6 +70,7 @@ type Leadership struct {
 	Needs
 	Term      uint64
 	Leases    *lease.Table
+	versions  *rollout.Judge
 	ctx       context.Context
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
@@ -103,6 +106,7 @@ func New(ctx context.Context, needs Needs) *Leadership {
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.Leases = lease.NewTable(l.Timings.Lease, l.Timings.Drift, time.Now())
+	l.versions = rollout.New(needs.Versions())
 	l.lengthSet, l.told.since = time.Now(), time.Now()
 	// Two at once: a renewal must be answered by a round that began after it
 	// came in, so it cannot join the round under way.
@@ -128,6 +132,7 @@ func (l *Leadership) Start() {
 		l.wg.Go(l.settle)
 		l.wg.Go(l.failOver)
 		l.wg.Go(l.upkeep)
+		l.wg.Go(func() { judgeVersions(l) })
 	})
 }
 

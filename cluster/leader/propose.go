@@ -38,8 +38,9 @@ func (l *Leadership) WhatIf(ctx context.Context, cl ownership.Claim) (p ownershi
 		return p, err
 	}
 	filled := l.stamp(ownership.Claims{Claims: []ownership.Claim{cl}}).(ownership.Claims)
+	turns := l.versions.Look(rollouts(l.Table), filled.At)
 	l.Table.View(func(v ownership.View) {
-		p, err = ownership.Place(v, cl, filled.At, filled.Fitness)
+		p, err = ownership.NewPlacer(v, filled.At, filled.Fitness).Turns(turns).Place(cl)
 	})
 	return p, err
 }

@@ -39,6 +39,7 @@ func (l *Leadership) Renew(ctx context.Context, in lease.Renewal) (lease.Grant, 
 		return lease.Grant{}, err
 	}
 	l.Present.Holds(in.Node, in.Incarnation, in.Process, in.Applied)
+	l.versions.Report(in.Node, in.Process, in.Versions, in.Apps, time.Now())
 	length := l.leaseLength()
 	if err := l.Leases.Receive(in, length, l.Table.Applied(), time.Now()); err != nil {
 		return lease.Grant{}, err
@@ -73,9 +74,9 @@ func (l *Leadership) fitness() ownership.RegionFitness {
 	defer l.told.Unlock()
 	if now := time.Now(); now.Sub(l.told.at) > fitnessFor {
 		silent, sure := l.silent(now)
-		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Silent: silent, Differs: l.Differences()}
+		l.told.at, l.told.RegionFitness = now, ownership.RegionFitness{Silent: silent, Differs: l.Differences(), Versions: l.versions.States(l.Table.Rollouts(), now)}
 		if sure {
-			l.told.Rooms = ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now)).Rooms()
+			l.told.Rooms = ownership.NewPlacer(l.Table, now, l.Leases.Fitness(now)).Turns(l.versions.Look(rollouts(l.Table), now)).Rooms()
 		}
 	}
 	return l.told.RegionFitness

@@ -53,6 +53,7 @@ type Renewal struct {
 	Load        float64
 	Room        int
 	Apps        map[ownership.AppID]ownership.AppFitness // nil: of older software, which says no more than bot, load and room
+	Versions    []ownership.VersionTally                 // of the bots' calls; nil: of older software
 	Applied     uint64
 	LastIndex   uint64
 	Term        uint64

@@ -559,6 +559,7 @@ type RenewRequest struct {
 	Over          bool                   `protobuf:"varint,14,opt,name=over,proto3" json:"over,omitempty"`                                                                                  // the process stops and acts no more: no lease is asked for
 	Behind        bool                   `protobuf:"varint,15,opt,name=behind,proto3" json:"behind,omitempty"`                                                                              // it does not act: it has no lease yet, or its table lags
 	Away          int64                  `protobuf:"varint,16,opt,name=away,proto3" json:"away,omitempty"`                                                                                  // nanoseconds for which it may soon be silent and come back, as was announced; 0: nothing was
+	Versions      []*VersionTally        `protobuf:"bytes,17,rep,name=versions,proto3" json:"versions,omitempty"`                                                                           // what became of the calls that its bots took, by app and version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +706,123 @@ func (x *RenewRequest) GetAway() int64 {
 	return 0
 }
 
+func (x *RenewRequest) GetVersions() []*VersionTally {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// VersionTally counts the calls that one version of an app's bot took since the
+// process began.
+type VersionTally struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Runs          bool                   `protobuf:"varint,3,opt,name=runs,proto3" json:"runs,omitempty"` // the bot is of this version now
+	Taken         uint64                 `protobuf:"varint,4,opt,name=taken,proto3" json:"taken,omitempty"`
+	Well          uint64                 `protobuf:"varint,5,opt,name=well,proto3" json:"well,omitempty"`
+	Bad           uint64                 `protobuf:"varint,6,opt,name=bad,proto3" json:"bad,omitempty"`
+	Short         uint64                 `protobuf:"varint,7,opt,name=short,proto3" json:"short,omitempty"` // ended as calls do, but right after the answer
+	Other         uint64                 `protobuf:"varint,8,opt,name=other,proto3" json:"other,omitempty"` // no longer its calls, and nobody can say whether by its fault
+	Code          string                 `protobuf:"bytes,9,opt,name=code,proto3" json:"code,omitempty"`    // of the last one that ended badly
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionTally) Reset() {
+	*x = VersionTally{}
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionTally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionTally) ProtoMessage() {}
+
+func (x *VersionTally) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionTally.ProtoReflect.Descriptor instead.
+func (*VersionTally) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *VersionTally) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *VersionTally) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *VersionTally) GetRuns() bool {
+	if x != nil {
+		return x.Runs
+	}
+	return false
+}
+
+func (x *VersionTally) GetTaken() uint64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *VersionTally) GetWell() uint64 {
+	if x != nil {
+		return x.Well
+	}
+	return 0
+}
+
+func (x *VersionTally) GetBad() uint64 {
+	if x != nil {
+		return x.Bad
+	}
+	return 0
+}
+
+func (x *VersionTally) GetShort() uint64 {
+	if x != nil {
+		return x.Short
+	}
+	return 0
+}
+
+func (x *VersionTally) GetOther() uint64 {
+	if x != nil {
+		return x.Other
+	}
+	return 0
+}
+
+func (x *VersionTally) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 type AppHealth struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
@@ -717,7 +835,7 @@ type AppHealth struct {
 
 func (x *AppHealth) Reset() {
 	*x = AppHealth{}
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +847,7 @@ func (x *AppHealth) String() string {
 func (*AppHealth) ProtoMessage() {}
 
 func (x *AppHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +860,7 @@ func (x *AppHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppHealth.ProtoReflect.Descriptor instead.
 func (*AppHealth) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppHealth) GetApp() string {
@@ -783,7 +901,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_peerpb_peer_proto_msgTypes[9]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +913,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[9]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +926,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{9}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Holding) GetPartition() uint32 {
@@ -837,13 +955,14 @@ type RenewReply struct {
 	Silent        []string               `protobuf:"bytes,7,rep,name=silent,proto3" json:"silent,omitempty"`     // nodes without a lease
 	Silences      []*Silence             `protobuf:"bytes,8,rep,name=silences,proto3" json:"silences,omitempty"` // what is known of them; empty: of older software
 	Differs       []*Difference          `protobuf:"bytes,9,rep,name=differs,proto3" json:"differs,omitempty"`
+	Versions      []*VersionState        `protobuf:"bytes,10,rep,name=versions,proto3" json:"versions,omitempty"` // of the bots
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenewReply) Reset() {
 	*x = RenewReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[10]
+	mi := &file_peerpb_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +974,7 @@ func (x *RenewReply) String() string {
 func (*RenewReply) ProtoMessage() {}
 
 func (x *RenewReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[10]
+	mi := &file_peerpb_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +987,7 @@ func (x *RenewReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewReply.ProtoReflect.Descriptor instead.
 func (*RenewReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{10}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RenewReply) GetLeader() string {
@@ -934,6 +1053,114 @@ func (x *RenewReply) GetDiffers() []*Difference {
 	return nil
 }
 
+func (x *RenewReply) GetVersions() []*VersionState {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// VersionState is what the leader knows of one version of an app's bot.
+type VersionState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tally         *VersionTally          `protobuf:"bytes,1,opt,name=tally,proto3" json:"tally,omitempty"`
+	Nodes         []string               `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Since         uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	Fresh         bool                   `protobuf:"varint,4,opt,name=fresh,proto3" json:"fresh,omitempty"`
+	Proven        bool                   `protobuf:"varint,5,opt,name=proven,proto3" json:"proven,omitempty"`
+	Alone         bool                   `protobuf:"varint,6,opt,name=alone,proto3" json:"alone,omitempty"`
+	Hurt          uint64                 `protobuf:"varint,7,opt,name=hurt,proto3" json:"hurt,omitempty"`
+	Bound         uint64                 `protobuf:"varint,8,opt,name=bound,proto3" json:"bound,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionState) Reset() {
+	*x = VersionState{}
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionState) ProtoMessage() {}
+
+func (x *VersionState) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionState.ProtoReflect.Descriptor instead.
+func (*VersionState) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *VersionState) GetTally() *VersionTally {
+	if x != nil {
+		return x.Tally
+	}
+	return nil
+}
+
+func (x *VersionState) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *VersionState) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *VersionState) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
+func (x *VersionState) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+func (x *VersionState) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *VersionState) GetHurt() uint64 {
+	if x != nil {
+		return x.Hurt
+	}
+	return 0
+}
+
+func (x *VersionState) GetBound() uint64 {
+	if x != nil {
+		return x.Bound
+	}
+	return 0
+}
+
 // Silence is what the leader knows of a node without a lease.
 type Silence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -947,7 +1174,7 @@ type Silence struct {
 
 func (x *Silence) Reset() {
 	*x = Silence{}
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1186,7 @@ func (x *Silence) String() string {
 func (*Silence) ProtoMessage() {}
 
 func (x *Silence) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[11]
+	mi := &file_peerpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1199,7 @@ func (x *Silence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Silence.ProtoReflect.Descriptor instead.
 func (*Silence) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Silence) GetNode() string {
@@ -1014,7 +1241,7 @@ type Inherited struct {
 
 func (x *Inherited) Reset() {
 	*x = Inherited{}
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1253,7 @@ func (x *Inherited) String() string {
 func (*Inherited) ProtoMessage() {}
 
 func (x *Inherited) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[12]
+	mi := &file_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1266,7 @@ func (x *Inherited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inherited.ProtoReflect.Descriptor instead.
 func (*Inherited) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Inherited) GetNode() string {
@@ -1067,7 +1294,7 @@ type Difference struct {
 
 func (x *Difference) Reset() {
 	*x = Difference{}
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1306,7 @@ func (x *Difference) String() string {
 func (*Difference) ProtoMessage() {}
 
 func (x *Difference) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[13]
+	mi := &file_peerpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1319,7 @@ func (x *Difference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Difference.ProtoReflect.Descriptor instead.
 func (*Difference) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Difference) GetNode() string {
@@ -1120,7 +1347,7 @@ type AppRoom struct {
 
 func (x *AppRoom) Reset() {
 	*x = AppRoom{}
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1359,7 @@ func (x *AppRoom) String() string {
 func (*AppRoom) ProtoMessage() {}
 
 func (x *AppRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[14]
+	mi := &file_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1372,7 @@ func (x *AppRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppRoom.ProtoReflect.Descriptor instead.
 func (*AppRoom) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppRoom) GetApp() string {
@@ -1180,7 +1407,7 @@ type TermRequest struct {
 
 func (x *TermRequest) Reset() {
 	*x = TermRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1419,7 @@ func (x *TermRequest) String() string {
 func (*TermRequest) ProtoMessage() {}
 
 func (x *TermRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[15]
+	mi := &file_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1432,7 @@ func (x *TermRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermRequest.ProtoReflect.Descriptor instead.
 func (*TermRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TermRequest) GetProcess() string {
@@ -1228,7 +1455,7 @@ type TermReply struct {
 
 func (x *TermReply) Reset() {
 	*x = TermReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1467,7 @@ func (x *TermReply) String() string {
 func (*TermReply) ProtoMessage() {}
 
 func (x *TermReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[16]
+	mi := &file_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1480,7 @@ func (x *TermReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermReply.ProtoReflect.Descriptor instead.
 func (*TermReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TermReply) GetTerm() uint64 {
@@ -1303,7 +1530,7 @@ type ConsultRequest struct {
 
 func (x *ConsultRequest) Reset() {
 	*x = ConsultRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1542,7 @@ func (x *ConsultRequest) String() string {
 func (*ConsultRequest) ProtoMessage() {}
 
 func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[17]
+	mi := &file_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1555,7 @@ func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultRequest.ProtoReflect.Descriptor instead.
 func (*ConsultRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConsultRequest) GetTopic() string {
@@ -1354,7 +1581,7 @@ type ConsultReply struct {
 
 func (x *ConsultReply) Reset() {
 	*x = ConsultReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1593,7 @@ func (x *ConsultReply) String() string {
 func (*ConsultReply) ProtoMessage() {}
 
 func (x *ConsultReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[18]
+	mi := &file_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1606,7 @@ func (x *ConsultReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultReply.ProtoReflect.Descriptor instead.
 func (*ConsultReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConsultReply) GetBody() []byte {
@@ -1416,7 +1643,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1655,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1668,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -1580,7 +1807,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1819,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1832,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -1779,7 +2006,7 @@ type NodeAddr struct {
 
 func (x *NodeAddr) Reset() {
 	*x = NodeAddr{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +2018,7 @@ func (x *NodeAddr) String() string {
 func (*NodeAddr) ProtoMessage() {}
 
 func (x *NodeAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +2031,7 @@ func (x *NodeAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
 func (*NodeAddr) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeAddr) GetNode() string {
@@ -1832,7 +2059,7 @@ type DirectRequest struct {
 
 func (x *DirectRequest) Reset() {
 	*x = DirectRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2071,7 @@ func (x *DirectRequest) String() string {
 func (*DirectRequest) ProtoMessage() {}
 
 func (x *DirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2084,7 @@ func (x *DirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
 func (*DirectRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DirectRequest) GetPartition() uint32 {
@@ -1883,7 +2110,7 @@ type DirectReply struct {
 
 func (x *DirectReply) Reset() {
 	*x = DirectReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2122,7 @@ func (x *DirectReply) String() string {
 func (*DirectReply) ProtoMessage() {}
 
 func (x *DirectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2135,7 @@ func (x *DirectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
 func (*DirectReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DirectReply) GetNode() string {
@@ -1931,7 +2158,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2170,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2183,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TakeRequest) GetPartition() uint32 {
@@ -1981,7 +2208,7 @@ type TakeReply struct {
 
 func (x *TakeReply) Reset() {
 	*x = TakeReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2220,7 @@ func (x *TakeReply) String() string {
 func (*TakeReply) ProtoMessage() {}
 
 func (x *TakeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2233,7 @@ func (x *TakeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
 func (*TakeReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
@@ -2033,7 +2260,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2272,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2285,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -2168,7 +2395,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2407,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2420,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -2217,7 +2444,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2456,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2469,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -2281,7 +2508,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2520,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2533,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 type YieldRequest struct {
@@ -2320,7 +2547,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2559,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2572,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -2378,7 +2605,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2617,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2630,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -2422,7 +2649,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2434,7 +2661,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2447,7 +2674,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -2465,7 +2692,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2704,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2717,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
 }
 
 type BarrierRequest struct {
@@ -2501,7 +2728,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2740,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2753,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
 }
 
 type BarrierReply struct {
@@ -2538,7 +2765,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2777,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2790,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -2582,7 +2809,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +2821,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +2834,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -2625,7 +2852,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2864,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2877,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{39}
 }
 
 type Values struct {
@@ -2662,7 +2889,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[38]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2901,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[38]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2914,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{38}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Values) GetValues() []string {
@@ -2720,13 +2947,14 @@ type HandOver struct {
 	Organizer     string                 `protobuf:"bytes,17,opt,name=organizer,proto3" json:"organizer,omitempty"`
 	Until         int64                  `protobuf:"varint,18,opt,name=until,proto3" json:"until,omitempty"` // when its sender gives it up, by the clock of the process to_process; 0: nothing is known
 	ToProcess     string                 `protobuf:"bytes,19,opt,name=to_process,json=toProcess,proto3" json:"to_process,omitempty"`
+	Result        string                 `protobuf:"bytes,20,opt,name=result,proto3" json:"result,omitempty"` // of an end: the cloud's code/subcode
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[39]
+	mi := &file_peerpb_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2966,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[39]
+	mi := &file_peerpb_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2979,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{39}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -2887,6 +3115,13 @@ func (x *HandOver) GetToProcess() string {
 	return ""
 }
 
+func (x *HandOver) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
@@ -2899,7 +3134,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[40]
+	mi := &file_peerpb_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3146,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[40]
+	mi := &file_peerpb_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3159,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{40}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -3010,7 +3245,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0eProposeRequest\x12\x10\n" +
 	"\x03act\x18\x01 \x01(\fR\x03act\"A\n" +
 	"\fProposeReply\x121\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xff\x03\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x17.tandem.peer.v1.OutcomeR\aoutcome\"\xb9\x04\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -3029,10 +3264,21 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\bsettings\x18\r \x03(\v2*.tandem.peer.v1.RenewRequest.SettingsEntryR\bsettings\x12\x12\n" +
 	"\x04over\x18\x0e \x01(\bR\x04over\x12\x16\n" +
 	"\x06behind\x18\x0f \x01(\bR\x06behind\x12\x12\n" +
-	"\x04away\x18\x10 \x01(\x03R\x04away\x1a;\n" +
+	"\x04away\x18\x10 \x01(\x03R\x04away\x128\n" +
+	"\bversions\x18\x11 \x03(\v2\x1c.tandem.peer.v1.VersionTallyR\bversions\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xca\x01\n" +
+	"\fVersionTally\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
+	"\x04runs\x18\x03 \x01(\bR\x04runs\x12\x14\n" +
+	"\x05taken\x18\x04 \x01(\x04R\x05taken\x12\x12\n" +
+	"\x04well\x18\x05 \x01(\x04R\x04well\x12\x10\n" +
+	"\x03bad\x18\x06 \x01(\x04R\x03bad\x12\x14\n" +
+	"\x05short\x18\a \x01(\x04R\x05short\x12\x14\n" +
+	"\x05other\x18\b \x01(\x04R\x05other\x12\x12\n" +
+	"\x04code\x18\t \x01(\tR\x04code\"W\n" +
 	"\tAppHealth\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x10\n" +
 	"\x03bot\x18\x02 \x01(\bR\x03bot\x12\x12\n" +
@@ -3040,7 +3286,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04room\x18\x04 \x01(\rR\x04room\"=\n" +
 	"\aHolding\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xd1\x02\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x8b\x03\n" +
 	"\n" +
 	"RenewReply\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
@@ -3051,7 +3297,18 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05rooms\x18\x06 \x03(\v2\x17.tandem.peer.v1.AppRoomR\x05rooms\x12\x16\n" +
 	"\x06silent\x18\a \x03(\tR\x06silent\x123\n" +
 	"\bsilences\x18\b \x03(\v2\x17.tandem.peer.v1.SilenceR\bsilences\x124\n" +
-	"\adiffers\x18\t \x03(\v2\x1a.tandem.peer.v1.DifferenceR\adiffers\"x\n" +
+	"\adiffers\x18\t \x03(\v2\x1a.tandem.peer.v1.DifferenceR\adiffers\x128\n" +
+	"\bversions\x18\n" +
+	" \x03(\v2\x1c.tandem.peer.v1.VersionStateR\bversions\"\xdc\x01\n" +
+	"\fVersionState\x122\n" +
+	"\x05tally\x18\x01 \x01(\v2\x1c.tandem.peer.v1.VersionTallyR\x05tally\x12\x14\n" +
+	"\x05nodes\x18\x02 \x03(\tR\x05nodes\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x14\n" +
+	"\x05fresh\x18\x04 \x01(\bR\x05fresh\x12\x16\n" +
+	"\x06proven\x18\x05 \x01(\bR\x06proven\x12\x14\n" +
+	"\x05alone\x18\x06 \x01(\bR\x05alone\x12\x12\n" +
+	"\x04hurt\x18\a \x01(\x04R\x04hurt\x12\x14\n" +
+	"\x05bound\x18\b \x01(\x04R\x05bound\"x\n" +
 	"\aSilence\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x14\n" +
@@ -3190,7 +3447,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0e\n" +
 	"\fRestoreReply\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\xe9\x04\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\x81\x05\n" +
 	"\bHandOver\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -3213,7 +3470,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\torganizer\x18\x11 \x01(\tR\torganizer\x12\x14\n" +
 	"\x05until\x18\x12 \x01(\x03R\x05until\x12\x1d\n" +
 	"\n" +
-	"to_process\x18\x13 \x01(\tR\ttoProcess\x1aQ\n" +
+	"to_process\x18\x13 \x01(\tR\ttoProcess\x12\x16\n" +
+	"\x06result\x18\x14 \x01(\tR\x06result\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x01\"\xd7\x01\n" +
@@ -3255,7 +3513,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -3266,43 +3524,45 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*ProposeRequest)(nil),  // 6: tandem.peer.v1.ProposeRequest
 	(*ProposeReply)(nil),    // 7: tandem.peer.v1.ProposeReply
 	(*RenewRequest)(nil),    // 8: tandem.peer.v1.RenewRequest
-	(*AppHealth)(nil),       // 9: tandem.peer.v1.AppHealth
-	(*Holding)(nil),         // 10: tandem.peer.v1.Holding
-	(*RenewReply)(nil),      // 11: tandem.peer.v1.RenewReply
-	(*Silence)(nil),         // 12: tandem.peer.v1.Silence
-	(*Inherited)(nil),       // 13: tandem.peer.v1.Inherited
-	(*Difference)(nil),      // 14: tandem.peer.v1.Difference
-	(*AppRoom)(nil),         // 15: tandem.peer.v1.AppRoom
-	(*TermRequest)(nil),     // 16: tandem.peer.v1.TermRequest
-	(*TermReply)(nil),       // 17: tandem.peer.v1.TermReply
-	(*ConsultRequest)(nil),  // 18: tandem.peer.v1.ConsultRequest
-	(*ConsultReply)(nil),    // 19: tandem.peer.v1.ConsultReply
-	(*HelloRequest)(nil),    // 20: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 21: tandem.peer.v1.HelloReply
-	(*NodeAddr)(nil),        // 22: tandem.peer.v1.NodeAddr
-	(*DirectRequest)(nil),   // 23: tandem.peer.v1.DirectRequest
-	(*DirectReply)(nil),     // 24: tandem.peer.v1.DirectReply
-	(*TakeRequest)(nil),     // 25: tandem.peer.v1.TakeRequest
-	(*TakeReply)(nil),       // 26: tandem.peer.v1.TakeReply
-	(*JoinRequest)(nil),     // 27: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 28: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 29: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 30: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 31: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 32: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 33: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 34: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 35: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 36: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 37: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 38: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 39: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 40: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 41: tandem.peer.v1.Reply
-	nil,                     // 42: tandem.peer.v1.RenewRequest.SettingsEntry
-	nil,                     // 43: tandem.peer.v1.JoinRequest.SettingsEntry
-	nil,                     // 44: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 45: tandem.peer.v1.Reply.HeaderEntry
+	(*VersionTally)(nil),    // 9: tandem.peer.v1.VersionTally
+	(*AppHealth)(nil),       // 10: tandem.peer.v1.AppHealth
+	(*Holding)(nil),         // 11: tandem.peer.v1.Holding
+	(*RenewReply)(nil),      // 12: tandem.peer.v1.RenewReply
+	(*VersionState)(nil),    // 13: tandem.peer.v1.VersionState
+	(*Silence)(nil),         // 14: tandem.peer.v1.Silence
+	(*Inherited)(nil),       // 15: tandem.peer.v1.Inherited
+	(*Difference)(nil),      // 16: tandem.peer.v1.Difference
+	(*AppRoom)(nil),         // 17: tandem.peer.v1.AppRoom
+	(*TermRequest)(nil),     // 18: tandem.peer.v1.TermRequest
+	(*TermReply)(nil),       // 19: tandem.peer.v1.TermReply
+	(*ConsultRequest)(nil),  // 20: tandem.peer.v1.ConsultRequest
+	(*ConsultReply)(nil),    // 21: tandem.peer.v1.ConsultReply
+	(*HelloRequest)(nil),    // 22: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 23: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 24: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 25: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 26: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 27: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 28: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 29: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 30: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 31: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 32: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 33: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 34: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 35: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 36: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 37: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 38: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 39: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 40: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 41: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 42: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 43: tandem.peer.v1.Reply
+	nil,                     // 44: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 45: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 46: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 47: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -3312,56 +3572,59 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	4,  // 4: tandem.peer.v1.Outcome.moves:type_name -> tandem.peer.v1.Reassignment
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
-	9,  // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
-	42, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
-	10, // 9: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
-	15, // 10: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
-	12, // 11: tandem.peer.v1.RenewReply.silences:type_name -> tandem.peer.v1.Silence
-	14, // 12: tandem.peer.v1.RenewReply.differs:type_name -> tandem.peer.v1.Difference
-	13, // 13: tandem.peer.v1.Silence.went:type_name -> tandem.peer.v1.Inherited
-	22, // 14: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
-	1,  // 15: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
-	43, // 16: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
-	5,  // 17: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	44, // 18: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	45, // 19: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	39, // 20: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	39, // 21: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	6,  // 22: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
-	8,  // 23: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
-	16, // 24: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
-	20, // 25: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
-	27, // 26: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
-	29, // 27: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
-	31, // 28: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
-	23, // 29: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
-	25, // 30: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
-	33, // 31: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
-	35, // 32: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
-	37, // 33: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
-	40, // 34: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
-	6,  // 35: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
-	18, // 36: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
-	7,  // 37: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
-	11, // 38: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
-	17, // 39: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
-	21, // 40: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
-	28, // 41: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
-	30, // 42: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
-	32, // 43: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
-	24, // 44: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
-	26, // 45: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
-	34, // 46: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
-	36, // 47: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
-	38, // 48: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
-	41, // 49: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
-	7,  // 50: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
-	19, // 51: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
-	37, // [37:52] is the sub-list for method output_type
-	22, // [22:37] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	10, // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
+	44, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	9,  // 9: tandem.peer.v1.RenewRequest.versions:type_name -> tandem.peer.v1.VersionTally
+	11, // 10: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
+	17, // 11: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
+	14, // 12: tandem.peer.v1.RenewReply.silences:type_name -> tandem.peer.v1.Silence
+	16, // 13: tandem.peer.v1.RenewReply.differs:type_name -> tandem.peer.v1.Difference
+	13, // 14: tandem.peer.v1.RenewReply.versions:type_name -> tandem.peer.v1.VersionState
+	9,  // 15: tandem.peer.v1.VersionState.tally:type_name -> tandem.peer.v1.VersionTally
+	15, // 16: tandem.peer.v1.Silence.went:type_name -> tandem.peer.v1.Inherited
+	24, // 17: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	1,  // 18: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
+	45, // 19: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	5,  // 20: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
+	46, // 21: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	47, // 22: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	41, // 23: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	41, // 24: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	6,  // 25: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
+	8,  // 26: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
+	18, // 27: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
+	22, // 28: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	29, // 29: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	31, // 30: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	33, // 31: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	25, // 32: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	27, // 33: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	35, // 34: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	37, // 35: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	39, // 36: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	42, // 37: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 38: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	20, // 39: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
+	7,  // 40: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	12, // 41: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	19, // 42: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	23, // 43: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	30, // 44: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	32, // 45: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	34, // 46: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	26, // 47: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	28, // 48: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	36, // 49: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	38, // 50: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	40, // 51: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	43, // 52: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 53: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	21, // 54: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
+	40, // [40:55] is the sub-list for method output_type
+	25, // [25:40] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -3375,7 +3638,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -108,7 +108,7 @@ func (a *app) root() *cobra.Command {
 		},
 		"change": {
 			a.foundCommand(), a.joinCommand(), a.leaveCommand(), a.removeCommand(), a.drainCommand(), a.undrainCommand(),
-			a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.reloadCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), tokenVerbs{a}.tokensCommand(), rulesVerbs{a}.rulesCommand(),
+			a.regionCommand(), upgrades{a}.upgradeCommand(), a.moveCommand(), a.reloadCommand(), a.releaseCommand(), a.snapshotCommand(), a.raftCommand(), tokenVerbs{a}.tokensCommand(), rulesVerbs{a}.rulesCommand(), rolloutVerbs{a}.command(),
 		},
 		"prepare": {a.configCommand(), certificates{a}.tlsCommand(), a.keysCommand(), a.tokenCommand()},
 	} {

@@ -47,7 +47,11 @@ const (
 	RulesDiffer Kind = "rules-differ"
 	RulesAgree  Kind = "rules-agree"
 
-	Certificate Kind = "certificate" // the region ordered a public certificate: it came, or why not
+	Certificate   Kind = "certificate"    // the region ordered a public certificate: it came, or why not
+	RolloutSet    Kind = "rollout-set"    // the rule for a version of a bot was made or changed
+	RolloutHalted Kind = "rollout-halted" // a version gets no new calls any more; the text says why
+	RolloutEnded  Kind = "rollout-ended"  // a version is treated as any
+	RolloutTold   Kind = "rollout-told"   // a version that is held back is the only one there, or no longer
 
 	// Gap is never in a history: it tells a reader that older events than the next
 	// one, which it has not seen, are no longer kept.
@@ -58,6 +62,7 @@ const (
 var Kinds = []Kind{
 	Claimed, Answered, Ended, Adopted, Orphaned, Joined, Updated, Draining, Undrained, Gone, Silent, Born, Moved, Retired, Format, Founded, Lease,
 	Lapsed, Reclaimed, TakenUp, Forgotten, TokenMade, TokenUsed, TokenRevoked, RulesSet, RulesTaken, RulesMet, RulesDiffer, RulesAgree, Certificate,
+	RolloutSet, RolloutHalted, RolloutEnded, RolloutTold,
 }
 
 // Event is one line of the region's history. It is the same on every node of the

@@ -20,6 +20,9 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		for i := range a.Claims {
 			m.Claims[i] = claimOut(&a.Claims[i], w)
 		}
+		if cmd.GetFormat() >= ownership.FormatRollouts {
+			m.Turns = turnsOut(a.Turns)
+		}
 		cmd.Act = &tablepb.Command_Claims{Claims: m}
 	case ownership.Answered:
 		cmd.Act = &tablepb.Command_Answered{Answered: answeredOut(&a, cmd.GetFormat(), w)}
@@ -79,6 +82,12 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 		cmd.Act = &tablepb.Command_SetKeep{SetKeep: setKeepOut(&a, w)}
 	case ownership.SetDeposit:
 		cmd.Act = &tablepb.Command_SetDeposit{SetDeposit: setDepositOut(&a, w)}
+	case ownership.SetRollout:
+		cmd.Act = &tablepb.Command_SetRollout{SetRollout: &tablepb.SetRollout{At: w.ns(a.At), Rollout: RolloutOut(&a.Rollout, w.ns(a.Rollout.At)), Auto: a.Auto, Expect: a.Expect}}
+	case ownership.EndRollout:
+		cmd.Act = &tablepb.Command_EndRollout{EndRollout: &tablepb.EndRollout{At: w.ns(a.At), App: string(a.App), Version: a.Version, By: a.By}}
+	case ownership.TellRollout:
+		cmd.Act = &tablepb.Command_TellRollout{TellRollout: &tablepb.TellRollout{At: w.ns(a.At), App: string(a.App), Text: a.Text}}
 	case ownership.SetLease:
 		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
 	case ownership.Lapse:
@@ -104,7 +113,7 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 	switch x := cmd.GetAct().(type) {
 	case *tablepb.Command_Claims:
 		m := known(r, x.Claims)
-		a := ownership.Claims{At: Time(m.GetAt()), Fitness: r.fitness(m.GetFitness())}
+		a := ownership.Claims{At: Time(m.GetAt()), Fitness: r.fitness(m.GetFitness()), Turns: r.turns(m.GetTurns())}
 		if len(m.GetClaims()) > 0 {
 			a.Claims = make([]ownership.Claim, len(m.GetClaims()))
 		}
@@ -174,6 +183,15 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		return r.setKeep(x.SetKeep)
 	case *tablepb.Command_SetDeposit:
 		return r.setDeposit(x.SetDeposit)
+	case *tablepb.Command_SetRollout:
+		m := known(r, x.SetRollout)
+		return ownership.SetRollout{At: Time(m.GetAt()), Rollout: r.rollout(m.GetRollout()), Auto: m.GetAuto(), Expect: m.GetExpect()}
+	case *tablepb.Command_EndRollout:
+		m := known(r, x.EndRollout)
+		return ownership.EndRollout{At: Time(m.GetAt()), App: ownership.AppID(m.GetApp()), Version: m.GetVersion(), By: m.GetBy()}
+	case *tablepb.Command_TellRollout:
+		m := known(r, x.TellRollout)
+		return ownership.TellRollout{At: Time(m.GetAt()), App: ownership.AppID(m.GetApp()), Text: m.GetText()}
 	case *tablepb.Command_SetLease:
 		m := known(r, x.SetLease)
 		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}

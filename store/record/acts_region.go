@@ -20,6 +20,8 @@ func Since(act ownership.Act) uint32 {
 		return ownership.FormatLedger
 	case ownership.SetDeposit:
 		return ownership.FormatDeposits
+	case ownership.SetRollout, ownership.EndRollout, ownership.TellRollout:
+		return ownership.FormatRollouts
 	}
 	return 1
 }
@@ -35,6 +37,9 @@ func formatOfFields(act ownership.Act) uint32 {
 		}
 		return since
 	case ownership.Claims:
+		if len(a.Turns) > 0 {
+			return ownership.FormatRollouts
+		}
 		newer = byApp(a.Fitness)
 	case ownership.Depart:
 		newer = byApp(a.Fitness)

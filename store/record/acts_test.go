@@ -59,6 +59,12 @@ func acts() []ownership.Act {
 		ownership.Note{At: at(1), By: "alice", From: "10.0.0.9:1234", Action: "drain-node", Subject: "/v1/nodes/a/drain", Status: 204, Detail: "until noon"},
 		ownership.SetKeep{At: at(1), Keep: ownership.Keep{Days: 90, EndedDays: 7}},
 		ownership.SetDeposit{At: at(1), Name: "acme/locks/a", Value: []byte{1, 2, 3}, Expect: ownership.AnyDeposit, Text: "the certificate came"},
+		ownership.SetRollout{At: at(1), Auto: true, Expect: 3, Rollout: ownership.Rollout{
+			App: "app", Version: "2.4.1", Share: 100, Steps: true, Halted: true, Reason: "bad", By: "alice", At: at(2), Number: 4,
+			Base: ownership.VersionTally{Taken: 5, Well: 1, Bad: 2, Short: 1, Other: 1}, Ended: 5,
+		}},
+		ownership.EndRollout{At: at(1), App: "app", Version: "2.4.1", By: "alice"},
+		ownership.TellRollout{At: at(1), App: "app", Text: "it is alone"},
 	}
 }
 

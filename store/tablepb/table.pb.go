@@ -60,6 +60,9 @@ type Command struct {
 	//	*Command_Note
 	//	*Command_SetKeep
 	//	*Command_SetDeposit
+	//	*Command_SetRollout
+	//	*Command_EndRollout
+	//	*Command_TellRollout
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -343,6 +346,33 @@ func (x *Command) GetSetDeposit() *SetDeposit {
 	return nil
 }
 
+func (x *Command) GetSetRollout() *SetRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_SetRollout); ok {
+			return x.SetRollout
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetEndRollout() *EndRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_EndRollout); ok {
+			return x.EndRollout
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTellRollout() *TellRollout {
+	if x != nil {
+		if x, ok := x.Act.(*Command_TellRollout); ok {
+			return x.TellRollout
+		}
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -451,6 +481,18 @@ type Command_SetDeposit struct {
 	SetDeposit *SetDeposit `protobuf:"bytes,27,opt,name=set_deposit,json=setDeposit,proto3,oneof"` // format 6 and later
 }
 
+type Command_SetRollout struct {
+	SetRollout *SetRollout `protobuf:"bytes,28,opt,name=set_rollout,json=setRollout,proto3,oneof"` // this and the next ones: format 6 and later
+}
+
+type Command_EndRollout struct {
+	EndRollout *EndRollout `protobuf:"bytes,29,opt,name=end_rollout,json=endRollout,proto3,oneof"`
+}
+
+type Command_TellRollout struct {
+	TellRollout *TellRollout `protobuf:"bytes,30,opt,name=tell_rollout,json=tellRollout,proto3,oneof"`
+}
+
 func (*Command_Claims) isCommand_Act() {}
 
 func (*Command_Answered) isCommand_Act() {}
@@ -503,11 +545,18 @@ func (*Command_SetKeep) isCommand_Act() {}
 
 func (*Command_SetDeposit) isCommand_Act() {}
 
+func (*Command_SetRollout) isCommand_Act() {}
+
+func (*Command_EndRollout) isCommand_Act() {}
+
+func (*Command_TellRollout) isCommand_Act() {}
+
 type Claims struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
 	Fitness       []*Fitness             `protobuf:"bytes,2,rep,name=fitness,proto3" json:"fitness,omitempty"` // by node id
 	Claims        []*Claim               `protobuf:"bytes,3,rep,name=claims,proto3" json:"claims,omitempty"`
+	Turns         []*Turn                `protobuf:"bytes,4,rep,name=turns,proto3" json:"turns,omitempty"` // since format 6
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -563,6 +612,98 @@ func (x *Claims) GetClaims() []*Claim {
 	return nil
 }
 
+func (x *Claims) GetTurns() []*Turn {
+	if x != nil {
+		return x.Turns
+	}
+	return nil
+}
+
+// Turn is which of an app's new calls may go to the nodes of one version of its bot.
+type Turn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Nodes         []string               `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Share         int64                  `protobuf:"varint,4,opt,name=share,proto3" json:"share,omitempty"` // parts of ten thousand
+	Left          int64                  `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`   // calls; below 0: any number
+	Halted        bool                   `protobuf:"varint,6,opt,name=halted,proto3" json:"halted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Turn) Reset() {
+	*x = Turn{}
+	mi := &file_table_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Turn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Turn) ProtoMessage() {}
+
+func (x *Turn) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Turn.ProtoReflect.Descriptor instead.
+func (*Turn) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Turn) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Turn) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Turn) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Turn) GetShare() int64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Turn) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *Turn) GetHalted() bool {
+	if x != nil {
+		return x.Halted
+	}
+	return false
+}
+
 type Fitness struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -579,7 +720,7 @@ type Fitness struct {
 
 func (x *Fitness) Reset() {
 	*x = Fitness{}
-	mi := &file_table_proto_msgTypes[2]
+	mi := &file_table_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +732,7 @@ func (x *Fitness) String() string {
 func (*Fitness) ProtoMessage() {}
 
 func (x *Fitness) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[2]
+	mi := &file_table_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +745,7 @@ func (x *Fitness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fitness.ProtoReflect.Descriptor instead.
 func (*Fitness) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{2}
+	return file_table_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Fitness) GetNode() string {
@@ -675,7 +816,7 @@ type AppFitness struct {
 
 func (x *AppFitness) Reset() {
 	*x = AppFitness{}
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +828,7 @@ func (x *AppFitness) String() string {
 func (*AppFitness) ProtoMessage() {}
 
 func (x *AppFitness) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[3]
+	mi := &file_table_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +841,7 @@ func (x *AppFitness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppFitness.ProtoReflect.Descriptor instead.
 func (*AppFitness) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{3}
+	return file_table_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppFitness) GetApp() string {
@@ -757,7 +898,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +910,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[4]
+	mi := &file_table_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +923,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{4}
+	return file_table_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Claim) GetCall() string {
@@ -924,7 +1065,7 @@ type Answered struct {
 
 func (x *Answered) Reset() {
 	*x = Answered{}
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1077,7 @@ func (x *Answered) String() string {
 func (*Answered) ProtoMessage() {}
 
 func (x *Answered) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[5]
+	mi := &file_table_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1090,7 @@ func (x *Answered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answered.ProtoReflect.Descriptor instead.
 func (*Answered) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{5}
+	return file_table_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Answered) GetAt() int64 {
@@ -997,7 +1138,7 @@ type Seen struct {
 
 func (x *Seen) Reset() {
 	*x = Seen{}
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1150,7 @@ func (x *Seen) String() string {
 func (*Seen) ProtoMessage() {}
 
 func (x *Seen) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[6]
+	mi := &file_table_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1163,7 @@ func (x *Seen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seen.ProtoReflect.Descriptor instead.
 func (*Seen) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{6}
+	return file_table_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Seen) GetAt() int64 {
@@ -1056,7 +1197,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1209,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[7]
+	mi := &file_table_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1222,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{7}
+	return file_table_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Release) GetAt() int64 {
@@ -1158,7 +1299,7 @@ type TakeUp struct {
 
 func (x *TakeUp) Reset() {
 	*x = TakeUp{}
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1311,7 @@ func (x *TakeUp) String() string {
 func (*TakeUp) ProtoMessage() {}
 
 func (x *TakeUp) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[8]
+	mi := &file_table_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1324,7 @@ func (x *TakeUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeUp.ProtoReflect.Descriptor instead.
 func (*TakeUp) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{8}
+	return file_table_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TakeUp) GetAt() int64 {
@@ -1220,7 +1361,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1373,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[9]
+	mi := &file_table_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1386,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{9}
+	return file_table_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Record) GetAnswered() *Answered {
@@ -1286,7 +1427,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1439,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[10]
+	mi := &file_table_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1452,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{10}
+	return file_table_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Records) GetAt() int64 {
@@ -1338,7 +1479,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1491,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[11]
+	mi := &file_table_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1504,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{11}
+	return file_table_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Found) GetAt() int64 {
@@ -1390,7 +1531,7 @@ type SetLease struct {
 
 func (x *SetLease) Reset() {
 	*x = SetLease{}
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1543,7 @@ func (x *SetLease) String() string {
 func (*SetLease) ProtoMessage() {}
 
 func (x *SetLease) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[12]
+	mi := &file_table_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1556,7 @@ func (x *SetLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLease.ProtoReflect.Descriptor instead.
 func (*SetLease) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{12}
+	return file_table_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetLease) GetAt() int64 {
@@ -1443,7 +1584,7 @@ type Lapse struct {
 
 func (x *Lapse) Reset() {
 	*x = Lapse{}
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1596,7 @@ func (x *Lapse) String() string {
 func (*Lapse) ProtoMessage() {}
 
 func (x *Lapse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[13]
+	mi := &file_table_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1609,7 @@ func (x *Lapse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lapse.ProtoReflect.Descriptor instead.
 func (*Lapse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{13}
+	return file_table_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Lapse) GetAt() int64 {
@@ -1502,7 +1643,7 @@ type Reclaim struct {
 
 func (x *Reclaim) Reset() {
 	*x = Reclaim{}
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1655,7 @@ func (x *Reclaim) String() string {
 func (*Reclaim) ProtoMessage() {}
 
 func (x *Reclaim) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[14]
+	mi := &file_table_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1668,7 @@ func (x *Reclaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
 func (*Reclaim) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{14}
+	return file_table_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reclaim) GetAt() int64 {
@@ -1554,7 +1695,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1707,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[15]
+	mi := &file_table_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1720,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{15}
+	return file_table_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Forget) GetAt() int64 {
@@ -1608,7 +1749,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1761,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[16]
+	mi := &file_table_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1774,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{16}
+	return file_table_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Join) GetAt() int64 {
@@ -1675,7 +1816,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1828,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[17]
+	mi := &file_table_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1841,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{17}
+	return file_table_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Drain) GetAt() int64 {
@@ -1734,7 +1875,7 @@ type Undrain struct {
 
 func (x *Undrain) Reset() {
 	*x = Undrain{}
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1887,7 @@ func (x *Undrain) String() string {
 func (*Undrain) ProtoMessage() {}
 
 func (x *Undrain) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1900,7 @@ func (x *Undrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undrain.ProtoReflect.Descriptor instead.
 func (*Undrain) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{18}
+	return file_table_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Undrain) GetAt() int64 {
@@ -1787,7 +1928,7 @@ type Depart struct {
 
 func (x *Depart) Reset() {
 	*x = Depart{}
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1940,7 @@ func (x *Depart) String() string {
 func (*Depart) ProtoMessage() {}
 
 func (x *Depart) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1953,7 @@ func (x *Depart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depart.ProtoReflect.Descriptor instead.
 func (*Depart) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{19}
+	return file_table_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Depart) GetAt() int64 {
@@ -1848,7 +1989,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +2001,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +2014,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{20}
+	return file_table_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Failover) GetAt() int64 {
@@ -1916,7 +2057,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2069,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2082,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{21}
+	return file_table_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Move) GetAt() int64 {
@@ -1982,7 +2123,7 @@ type SetFormat struct {
 
 func (x *SetFormat) Reset() {
 	*x = SetFormat{}
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2135,7 @@ func (x *SetFormat) String() string {
 func (*SetFormat) ProtoMessage() {}
 
 func (x *SetFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2148,7 @@ func (x *SetFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFormat.ProtoReflect.Descriptor instead.
 func (*SetFormat) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{22}
+	return file_table_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetFormat) GetAt() int64 {
@@ -2034,7 +2175,7 @@ type GrantToken struct {
 
 func (x *GrantToken) Reset() {
 	*x = GrantToken{}
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2187,7 @@ func (x *GrantToken) String() string {
 func (*GrantToken) ProtoMessage() {}
 
 func (x *GrantToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2200,7 @@ func (x *GrantToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantToken.ProtoReflect.Descriptor instead.
 func (*GrantToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{23}
+	return file_table_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GrantToken) GetAt() int64 {
@@ -2086,7 +2227,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2239,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2252,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{24}
+	return file_table_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeToken) GetAt() int64 {
@@ -2141,7 +2282,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2294,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2307,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{25}
+	return file_table_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UseToken) GetAt() int64 {
@@ -2216,7 +2357,7 @@ type SetRules struct {
 
 func (x *SetRules) Reset() {
 	*x = SetRules{}
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2369,7 @@ func (x *SetRules) String() string {
 func (*SetRules) ProtoMessage() {}
 
 func (x *SetRules) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2382,7 @@ func (x *SetRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRules.ProtoReflect.Descriptor instead.
 func (*SetRules) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{26}
+	return file_table_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetRules) GetAt() int64 {
@@ -2283,7 +2424,7 @@ type TellRules struct {
 
 func (x *TellRules) Reset() {
 	*x = TellRules{}
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2436,7 @@ func (x *TellRules) String() string {
 func (*TellRules) ProtoMessage() {}
 
 func (x *TellRules) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2449,7 @@ func (x *TellRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellRules.ProtoReflect.Descriptor instead.
 func (*TellRules) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{27}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TellRules) GetAt() int64 {
@@ -2347,7 +2488,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2500,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2513,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Note) GetAt() int64 {
@@ -2435,7 +2576,7 @@ type SetKeep struct {
 
 func (x *SetKeep) Reset() {
 	*x = SetKeep{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2588,7 @@ func (x *SetKeep) String() string {
 func (*SetKeep) ProtoMessage() {}
 
 func (x *SetKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2601,7 @@ func (x *SetKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKeep.ProtoReflect.Descriptor instead.
 func (*SetKeep) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetKeep) GetAt() int64 {
@@ -2497,7 +2638,7 @@ type SetDeposit struct {
 
 func (x *SetDeposit) Reset() {
 	*x = SetDeposit{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2650,7 @@ func (x *SetDeposit) String() string {
 func (*SetDeposit) ProtoMessage() {}
 
 func (x *SetDeposit) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2663,7 @@ func (x *SetDeposit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeposit.ProtoReflect.Descriptor instead.
 func (*SetDeposit) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetDeposit) GetAt() int64 {
@@ -2572,7 +2713,7 @@ type Deposit struct {
 
 func (x *Deposit) Reset() {
 	*x = Deposit{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2725,7 @@ func (x *Deposit) String() string {
 func (*Deposit) ProtoMessage() {}
 
 func (x *Deposit) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2738,7 @@ func (x *Deposit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deposit.ProtoReflect.Descriptor instead.
 func (*Deposit) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Deposit) GetName() string {
@@ -2621,6 +2762,359 @@ func (x *Deposit) GetAt() int64 {
 	return 0
 }
 
+type SetRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Rollout       *Rollout               `protobuf:"bytes,2,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	Auto          bool                   `protobuf:"varint,3,opt,name=auto,proto3" json:"auto,omitempty"`
+	Expect        uint64                 `protobuf:"varint,4,opt,name=expect,proto3" json:"expect,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRollout) Reset() {
+	*x = SetRollout{}
+	mi := &file_table_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRollout) ProtoMessage() {}
+
+func (x *SetRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRollout.ProtoReflect.Descriptor instead.
+func (*SetRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SetRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SetRollout) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+func (x *SetRollout) GetAuto() bool {
+	if x != nil {
+		return x.Auto
+	}
+	return false
+}
+
+func (x *SetRollout) GetExpect() uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return 0
+}
+
+type EndRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	App           string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndRollout) Reset() {
+	*x = EndRollout{}
+	mi := &file_table_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndRollout) ProtoMessage() {}
+
+func (x *EndRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndRollout.ProtoReflect.Descriptor instead.
+func (*EndRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *EndRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *EndRollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *EndRollout) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *EndRollout) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type TellRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	App           string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TellRollout) Reset() {
+	*x = TellRollout{}
+	mi := &file_table_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TellRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TellRollout) ProtoMessage() {}
+
+func (x *TellRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TellRollout.ProtoReflect.Descriptor instead.
+func (*TellRollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *TellRollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *TellRollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *TellRollout) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Rollout is the rule for one version of an app's bot.
+type Rollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Share         int64                  `protobuf:"varint,3,opt,name=share,proto3" json:"share,omitempty"` // parts of ten thousand
+	Steps         bool                   `protobuf:"varint,4,opt,name=steps,proto3" json:"steps,omitempty"`
+	Halted        bool                   `protobuf:"varint,5,opt,name=halted,proto3" json:"halted,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	At            int64                  `protobuf:"varint,8,opt,name=at,proto3" json:"at,omitempty"`
+	Number        uint64                 `protobuf:"varint,9,opt,name=number,proto3" json:"number,omitempty"`
+	BaseTaken     uint64                 `protobuf:"varint,10,opt,name=base_taken,json=baseTaken,proto3" json:"base_taken,omitempty"` // what counts for nothing any more: this and the next ones
+	BaseWell      uint64                 `protobuf:"varint,11,opt,name=base_well,json=baseWell,proto3" json:"base_well,omitempty"`
+	BaseBad       uint64                 `protobuf:"varint,12,opt,name=base_bad,json=baseBad,proto3" json:"base_bad,omitempty"`
+	BaseShort     uint64                 `protobuf:"varint,13,opt,name=base_short,json=baseShort,proto3" json:"base_short,omitempty"`
+	BaseOther     uint64                 `protobuf:"varint,14,opt,name=base_other,json=baseOther,proto3" json:"base_other,omitempty"`
+	Ended         uint64                 `protobuf:"varint,15,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_table_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Rollout) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Rollout) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Rollout) GetShare() int64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Rollout) GetSteps() bool {
+	if x != nil {
+		return x.Steps
+	}
+	return false
+}
+
+func (x *Rollout) GetHalted() bool {
+	if x != nil {
+		return x.Halted
+	}
+	return false
+}
+
+func (x *Rollout) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Rollout) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Rollout) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Rollout) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseTaken() uint64 {
+	if x != nil {
+		return x.BaseTaken
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseWell() uint64 {
+	if x != nil {
+		return x.BaseWell
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseBad() uint64 {
+	if x != nil {
+		return x.BaseBad
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseShort() uint64 {
+	if x != nil {
+		return x.BaseShort
+	}
+	return 0
+}
+
+func (x *Rollout) GetBaseOther() uint64 {
+	if x != nil {
+		return x.BaseOther
+	}
+	return 0
+}
+
+func (x *Rollout) GetEnded() uint64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
 // RulesVersion is the record of one version of the region's rules.
 type RulesVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2637,7 +3131,7 @@ type RulesVersion struct {
 
 func (x *RulesVersion) Reset() {
 	*x = RulesVersion{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +3143,7 @@ func (x *RulesVersion) String() string {
 func (*RulesVersion) ProtoMessage() {}
 
 func (x *RulesVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +3156,7 @@ func (x *RulesVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesVersion.ProtoReflect.Descriptor instead.
 func (*RulesVersion) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RulesVersion) GetNumber() uint64 {
@@ -2732,7 +3226,7 @@ type DoorToken struct {
 
 func (x *DoorToken) Reset() {
 	*x = DoorToken{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +3238,7 @@ func (x *DoorToken) String() string {
 func (*DoorToken) ProtoMessage() {}
 
 func (x *DoorToken) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +3251,7 @@ func (x *DoorToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorToken.ProtoReflect.Descriptor instead.
 func (*DoorToken) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DoorToken) GetName() string {
@@ -2848,7 +3342,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +3354,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3367,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Node) GetId() string {
@@ -3005,7 +3499,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3511,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3524,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Partition) GetId() uint32 {
@@ -3097,7 +3591,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3603,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3616,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Reservation) GetNode() string {
@@ -3196,7 +3690,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3702,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3715,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{37}
+	return file_table_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Call) GetPartition() uint32 {
@@ -3417,7 +3911,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3923,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3936,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{38}
+	return file_table_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Candidate) GetNode() string {
@@ -3487,7 +3981,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3993,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +4006,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{39}
+	return file_table_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Event) GetAt() int64 {
@@ -3618,14 +4112,15 @@ type Meta struct {
 	LeaseBefore   int64                  `protobuf:"varint,13,opt,name=lease_before,json=leaseBefore,proto3" json:"lease_before,omitempty"` // nanoseconds
 	KeepDays      int64                  `protobuf:"varint,14,opt,name=keep_days,json=keepDays,proto3" json:"keep_days,omitempty"`          // of the ledger; 0: never set
 	KeepEndedDays int64                  `protobuf:"varint,15,opt,name=keep_ended_days,json=keepEndedDays,proto3" json:"keep_ended_days,omitempty"`
-	Refused       []*Refusals            `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"` // that the ledger has yet to tell of
+	Refused       []*Refusals            `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"`   // that the ledger has yet to tell of
+	Rollouts      []*Rollout             `protobuf:"bytes,17,rep,name=rollouts,proto3" json:"rollouts,omitempty"` // by app and version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +4132,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +4145,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{40}
+	return file_table_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Meta) GetLayout() uint32 {
@@ -3765,6 +4260,13 @@ func (x *Meta) GetRefused() []*Refusals {
 	return nil
 }
 
+func (x *Meta) GetRollouts() []*Rollout {
+	if x != nil {
+		return x.Rollouts
+	}
+	return nil
+}
+
 // Refusals are calls that no node could take, of one app and tenant, for one reason.
 type Refusals struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3782,7 +4284,7 @@ type Refusals struct {
 
 func (x *Refusals) Reset() {
 	*x = Refusals{}
-	mi := &file_table_proto_msgTypes[41]
+	mi := &file_table_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +4296,7 @@ func (x *Refusals) String() string {
 func (*Refusals) ProtoMessage() {}
 
 func (x *Refusals) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[41]
+	mi := &file_table_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +4309,7 @@ func (x *Refusals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
 func (*Refusals) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{41}
+	return file_table_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Refusals) GetApp() string {
@@ -3886,7 +4388,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_table_proto_msgTypes[42]
+	mi := &file_table_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4400,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[42]
+	mi := &file_table_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4413,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{42}
+	return file_table_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SnapshotHead) GetLayout() uint32 {
@@ -3995,8 +4497,7 @@ var File_table_proto protoreflect.FileDescriptor
 
 const file_table_proto_rawDesc = "" +
 	"\n" +
-	"\vtable.proto\x12\ftandem.table\"\xd7\n" +
-	"\n" +
+	"\vtable.proto\x12\ftandem.table\"\x91\f\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12.\n" +
 	"\x06claims\x18\x02 \x01(\v2\x14.tandem.table.ClaimsH\x00R\x06claims\x124\n" +
@@ -4029,12 +4530,25 @@ const file_table_proto_rawDesc = "" +
 	"\x04note\x18\x19 \x01(\v2\x12.tandem.table.NoteH\x00R\x04note\x122\n" +
 	"\bset_keep\x18\x1a \x01(\v2\x15.tandem.table.SetKeepH\x00R\asetKeep\x12;\n" +
 	"\vset_deposit\x18\x1b \x01(\v2\x18.tandem.table.SetDepositH\x00R\n" +
-	"setDepositB\x05\n" +
-	"\x03act\"v\n" +
+	"setDeposit\x12;\n" +
+	"\vset_rollout\x18\x1c \x01(\v2\x18.tandem.table.SetRolloutH\x00R\n" +
+	"setRollout\x12;\n" +
+	"\vend_rollout\x18\x1d \x01(\v2\x18.tandem.table.EndRolloutH\x00R\n" +
+	"endRollout\x12>\n" +
+	"\ftell_rollout\x18\x1e \x01(\v2\x19.tandem.table.TellRolloutH\x00R\vtellRolloutB\x05\n" +
+	"\x03act\"\xa0\x01\n" +
 	"\x06Claims\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
 	"\afitness\x18\x02 \x03(\v2\x15.tandem.table.FitnessR\afitness\x12+\n" +
-	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\"\xcc\x01\n" +
+	"\x06claims\x18\x03 \x03(\v2\x13.tandem.table.ClaimR\x06claims\x12(\n" +
+	"\x05turns\x18\x04 \x03(\v2\x12.tandem.table.TurnR\x05turns\"\x8a\x01\n" +
+	"\x04Turn\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\x12\x14\n" +
+	"\x05share\x18\x04 \x01(\x03R\x05share\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x03R\x04left\x12\x16\n" +
+	"\x06halted\x18\x06 \x01(\bR\x06halted\"\xcc\x01\n" +
 	"\aFitness\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06leased\x18\x02 \x01(\bR\x06leased\x12\x10\n" +
@@ -4196,7 +4710,43 @@ const file_table_proto_rawDesc = "" +
 	"\aDeposit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x03R\x02at\"\x9e\x01\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\"y\n" +
+	"\n" +
+	"SetRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12/\n" +
+	"\arollout\x18\x02 \x01(\v2\x15.tandem.table.RolloutR\arollout\x12\x12\n" +
+	"\x04auto\x18\x03 \x01(\bR\x04auto\x12\x16\n" +
+	"\x06expect\x18\x04 \x01(\x04R\x06expect\"X\n" +
+	"\n" +
+	"EndRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"C\n" +
+	"\vTellRollout\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xf4\x02\n" +
+	"\aRollout\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x03R\x05share\x12\x14\n" +
+	"\x05steps\x18\x04 \x01(\bR\x05steps\x12\x16\n" +
+	"\x06halted\x18\x05 \x01(\bR\x06halted\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x0e\n" +
+	"\x02at\x18\b \x01(\x03R\x02at\x12\x16\n" +
+	"\x06number\x18\t \x01(\x04R\x06number\x12\x1d\n" +
+	"\n" +
+	"base_taken\x18\n" +
+	" \x01(\x04R\tbaseTaken\x12\x1b\n" +
+	"\tbase_well\x18\v \x01(\x04R\bbaseWell\x12\x19\n" +
+	"\bbase_bad\x18\f \x01(\x04R\abaseBad\x12\x1d\n" +
+	"\n" +
+	"base_short\x18\r \x01(\x04R\tbaseShort\x12\x1d\n" +
+	"\n" +
+	"base_other\x18\x0e \x01(\x04R\tbaseOther\x12\x14\n" +
+	"\x05ended\x18\x0f \x01(\x04R\x05ended\"\x9e\x01\n" +
 	"\fRulesVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
@@ -4302,7 +4852,7 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\v \x03(\v2\x17.tandem.table.CandidateR\n" +
 	"candidates\x12\x12\n" +
-	"\x04text\x18\f \x01(\tR\x04text\"\xd8\x03\n" +
+	"\x04text\x18\f \x01(\tR\x04text\"\x8b\x04\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
@@ -4323,7 +4873,8 @@ const file_table_proto_rawDesc = "" +
 	"\flease_before\x18\r \x01(\x03R\vleaseBefore\x12\x1b\n" +
 	"\tkeep_days\x18\x0e \x01(\x03R\bkeepDays\x12&\n" +
 	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\x120\n" +
-	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\"\xb8\x01\n" +
+	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\x121\n" +
+	"\brollouts\x18\x11 \x03(\v2\x15.tandem.table.RolloutR\brollouts\"\xb8\x01\n" +
 	"\bRefusals\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -4361,101 +4912,112 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_table_proto_goTypes = []any{
 	(*Command)(nil),      // 0: tandem.table.Command
 	(*Claims)(nil),       // 1: tandem.table.Claims
-	(*Fitness)(nil),      // 2: tandem.table.Fitness
-	(*AppFitness)(nil),   // 3: tandem.table.AppFitness
-	(*Claim)(nil),        // 4: tandem.table.Claim
-	(*Answered)(nil),     // 5: tandem.table.Answered
-	(*Seen)(nil),         // 6: tandem.table.Seen
-	(*Release)(nil),      // 7: tandem.table.Release
-	(*TakeUp)(nil),       // 8: tandem.table.TakeUp
-	(*Record)(nil),       // 9: tandem.table.Record
-	(*Records)(nil),      // 10: tandem.table.Records
-	(*Found)(nil),        // 11: tandem.table.Found
-	(*SetLease)(nil),     // 12: tandem.table.SetLease
-	(*Lapse)(nil),        // 13: tandem.table.Lapse
-	(*Reclaim)(nil),      // 14: tandem.table.Reclaim
-	(*Forget)(nil),       // 15: tandem.table.Forget
-	(*Join)(nil),         // 16: tandem.table.Join
-	(*Drain)(nil),        // 17: tandem.table.Drain
-	(*Undrain)(nil),      // 18: tandem.table.Undrain
-	(*Depart)(nil),       // 19: tandem.table.Depart
-	(*Failover)(nil),     // 20: tandem.table.Failover
-	(*Move)(nil),         // 21: tandem.table.Move
-	(*SetFormat)(nil),    // 22: tandem.table.SetFormat
-	(*GrantToken)(nil),   // 23: tandem.table.GrantToken
-	(*RevokeToken)(nil),  // 24: tandem.table.RevokeToken
-	(*UseToken)(nil),     // 25: tandem.table.UseToken
-	(*SetRules)(nil),     // 26: tandem.table.SetRules
-	(*TellRules)(nil),    // 27: tandem.table.TellRules
-	(*Note)(nil),         // 28: tandem.table.Note
-	(*SetKeep)(nil),      // 29: tandem.table.SetKeep
-	(*SetDeposit)(nil),   // 30: tandem.table.SetDeposit
-	(*Deposit)(nil),      // 31: tandem.table.Deposit
-	(*RulesVersion)(nil), // 32: tandem.table.RulesVersion
-	(*DoorToken)(nil),    // 33: tandem.table.DoorToken
-	(*Node)(nil),         // 34: tandem.table.Node
-	(*Partition)(nil),    // 35: tandem.table.Partition
-	(*Reservation)(nil),  // 36: tandem.table.Reservation
-	(*Call)(nil),         // 37: tandem.table.Call
-	(*Candidate)(nil),    // 38: tandem.table.Candidate
-	(*Event)(nil),        // 39: tandem.table.Event
-	(*Meta)(nil),         // 40: tandem.table.Meta
-	(*Refusals)(nil),     // 41: tandem.table.Refusals
-	(*SnapshotHead)(nil), // 42: tandem.table.SnapshotHead
+	(*Turn)(nil),         // 2: tandem.table.Turn
+	(*Fitness)(nil),      // 3: tandem.table.Fitness
+	(*AppFitness)(nil),   // 4: tandem.table.AppFitness
+	(*Claim)(nil),        // 5: tandem.table.Claim
+	(*Answered)(nil),     // 6: tandem.table.Answered
+	(*Seen)(nil),         // 7: tandem.table.Seen
+	(*Release)(nil),      // 8: tandem.table.Release
+	(*TakeUp)(nil),       // 9: tandem.table.TakeUp
+	(*Record)(nil),       // 10: tandem.table.Record
+	(*Records)(nil),      // 11: tandem.table.Records
+	(*Found)(nil),        // 12: tandem.table.Found
+	(*SetLease)(nil),     // 13: tandem.table.SetLease
+	(*Lapse)(nil),        // 14: tandem.table.Lapse
+	(*Reclaim)(nil),      // 15: tandem.table.Reclaim
+	(*Forget)(nil),       // 16: tandem.table.Forget
+	(*Join)(nil),         // 17: tandem.table.Join
+	(*Drain)(nil),        // 18: tandem.table.Drain
+	(*Undrain)(nil),      // 19: tandem.table.Undrain
+	(*Depart)(nil),       // 20: tandem.table.Depart
+	(*Failover)(nil),     // 21: tandem.table.Failover
+	(*Move)(nil),         // 22: tandem.table.Move
+	(*SetFormat)(nil),    // 23: tandem.table.SetFormat
+	(*GrantToken)(nil),   // 24: tandem.table.GrantToken
+	(*RevokeToken)(nil),  // 25: tandem.table.RevokeToken
+	(*UseToken)(nil),     // 26: tandem.table.UseToken
+	(*SetRules)(nil),     // 27: tandem.table.SetRules
+	(*TellRules)(nil),    // 28: tandem.table.TellRules
+	(*Note)(nil),         // 29: tandem.table.Note
+	(*SetKeep)(nil),      // 30: tandem.table.SetKeep
+	(*SetDeposit)(nil),   // 31: tandem.table.SetDeposit
+	(*Deposit)(nil),      // 32: tandem.table.Deposit
+	(*SetRollout)(nil),   // 33: tandem.table.SetRollout
+	(*EndRollout)(nil),   // 34: tandem.table.EndRollout
+	(*TellRollout)(nil),  // 35: tandem.table.TellRollout
+	(*Rollout)(nil),      // 36: tandem.table.Rollout
+	(*RulesVersion)(nil), // 37: tandem.table.RulesVersion
+	(*DoorToken)(nil),    // 38: tandem.table.DoorToken
+	(*Node)(nil),         // 39: tandem.table.Node
+	(*Partition)(nil),    // 40: tandem.table.Partition
+	(*Reservation)(nil),  // 41: tandem.table.Reservation
+	(*Call)(nil),         // 42: tandem.table.Call
+	(*Candidate)(nil),    // 43: tandem.table.Candidate
+	(*Event)(nil),        // 44: tandem.table.Event
+	(*Meta)(nil),         // 45: tandem.table.Meta
+	(*Refusals)(nil),     // 46: tandem.table.Refusals
+	(*SnapshotHead)(nil), // 47: tandem.table.SnapshotHead
 }
 var file_table_proto_depIdxs = []int32{
 	1,  // 0: tandem.table.Command.claims:type_name -> tandem.table.Claims
-	5,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
-	6,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
-	7,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
-	15, // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
-	16, // 5: tandem.table.Command.join:type_name -> tandem.table.Join
-	17, // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
-	18, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
-	19, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
-	20, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
-	21, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
-	22, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
-	23, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
-	24, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
-	25, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
-	8,  // 15: tandem.table.Command.take_up:type_name -> tandem.table.TakeUp
-	10, // 16: tandem.table.Command.records:type_name -> tandem.table.Records
-	11, // 17: tandem.table.Command.found:type_name -> tandem.table.Found
-	12, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
-	13, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
-	14, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
-	26, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
-	27, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
-	28, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
-	29, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
-	30, // 25: tandem.table.Command.set_deposit:type_name -> tandem.table.SetDeposit
-	2,  // 26: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
-	4,  // 27: tandem.table.Claims.claims:type_name -> tandem.table.Claim
-	3,  // 28: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
-	5,  // 29: tandem.table.Record.answered:type_name -> tandem.table.Answered
-	7,  // 30: tandem.table.Record.release:type_name -> tandem.table.Release
-	6,  // 31: tandem.table.Record.seen:type_name -> tandem.table.Seen
-	8,  // 32: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
-	9,  // 33: tandem.table.Records.records:type_name -> tandem.table.Record
-	34, // 34: tandem.table.Join.node:type_name -> tandem.table.Node
-	2,  // 35: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
-	2,  // 36: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
-	33, // 37: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
-	32, // 38: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
-	36, // 39: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
-	38, // 40: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
-	38, // 41: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
-	41, // 42: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	6,  // 1: tandem.table.Command.answered:type_name -> tandem.table.Answered
+	7,  // 2: tandem.table.Command.seen:type_name -> tandem.table.Seen
+	8,  // 3: tandem.table.Command.release:type_name -> tandem.table.Release
+	16, // 4: tandem.table.Command.forget:type_name -> tandem.table.Forget
+	17, // 5: tandem.table.Command.join:type_name -> tandem.table.Join
+	18, // 6: tandem.table.Command.drain:type_name -> tandem.table.Drain
+	19, // 7: tandem.table.Command.undrain:type_name -> tandem.table.Undrain
+	20, // 8: tandem.table.Command.depart:type_name -> tandem.table.Depart
+	21, // 9: tandem.table.Command.failover:type_name -> tandem.table.Failover
+	22, // 10: tandem.table.Command.move:type_name -> tandem.table.Move
+	23, // 11: tandem.table.Command.set_format:type_name -> tandem.table.SetFormat
+	24, // 12: tandem.table.Command.grant_token:type_name -> tandem.table.GrantToken
+	25, // 13: tandem.table.Command.revoke_token:type_name -> tandem.table.RevokeToken
+	26, // 14: tandem.table.Command.use_token:type_name -> tandem.table.UseToken
+	9,  // 15: tandem.table.Command.take_up:type_name -> tandem.table.TakeUp
+	11, // 16: tandem.table.Command.records:type_name -> tandem.table.Records
+	12, // 17: tandem.table.Command.found:type_name -> tandem.table.Found
+	13, // 18: tandem.table.Command.set_lease:type_name -> tandem.table.SetLease
+	14, // 19: tandem.table.Command.lapse:type_name -> tandem.table.Lapse
+	15, // 20: tandem.table.Command.reclaim:type_name -> tandem.table.Reclaim
+	27, // 21: tandem.table.Command.set_rules:type_name -> tandem.table.SetRules
+	28, // 22: tandem.table.Command.tell_rules:type_name -> tandem.table.TellRules
+	29, // 23: tandem.table.Command.note:type_name -> tandem.table.Note
+	30, // 24: tandem.table.Command.set_keep:type_name -> tandem.table.SetKeep
+	31, // 25: tandem.table.Command.set_deposit:type_name -> tandem.table.SetDeposit
+	33, // 26: tandem.table.Command.set_rollout:type_name -> tandem.table.SetRollout
+	34, // 27: tandem.table.Command.end_rollout:type_name -> tandem.table.EndRollout
+	35, // 28: tandem.table.Command.tell_rollout:type_name -> tandem.table.TellRollout
+	3,  // 29: tandem.table.Claims.fitness:type_name -> tandem.table.Fitness
+	5,  // 30: tandem.table.Claims.claims:type_name -> tandem.table.Claim
+	2,  // 31: tandem.table.Claims.turns:type_name -> tandem.table.Turn
+	4,  // 32: tandem.table.Fitness.apps:type_name -> tandem.table.AppFitness
+	6,  // 33: tandem.table.Record.answered:type_name -> tandem.table.Answered
+	8,  // 34: tandem.table.Record.release:type_name -> tandem.table.Release
+	7,  // 35: tandem.table.Record.seen:type_name -> tandem.table.Seen
+	9,  // 36: tandem.table.Record.take_up:type_name -> tandem.table.TakeUp
+	10, // 37: tandem.table.Records.records:type_name -> tandem.table.Record
+	39, // 38: tandem.table.Join.node:type_name -> tandem.table.Node
+	3,  // 39: tandem.table.Depart.fitness:type_name -> tandem.table.Fitness
+	3,  // 40: tandem.table.Failover.fitness:type_name -> tandem.table.Fitness
+	38, // 41: tandem.table.GrantToken.token:type_name -> tandem.table.DoorToken
+	37, // 42: tandem.table.SetRules.rules:type_name -> tandem.table.RulesVersion
+	36, // 43: tandem.table.SetRollout.rollout:type_name -> tandem.table.Rollout
+	41, // 44: tandem.table.Partition.reserved:type_name -> tandem.table.Reservation
+	43, // 45: tandem.table.Call.candidates:type_name -> tandem.table.Candidate
+	43, // 46: tandem.table.Event.candidates:type_name -> tandem.table.Candidate
+	46, // 47: tandem.table.Meta.refused:type_name -> tandem.table.Refusals
+	36, // 48: tandem.table.Meta.rollouts:type_name -> tandem.table.Rollout
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -4490,6 +5052,9 @@ func file_table_proto_init() {
 		(*Command_Note)(nil),
 		(*Command_SetKeep)(nil),
 		(*Command_SetDeposit)(nil),
+		(*Command_SetRollout)(nil),
+		(*Command_EndRollout)(nil),
+		(*Command_TellRollout)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4497,7 +5062,7 @@ func file_table_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
