@@ -15,19 +15,13 @@
 //
 // # Why the JSON is read here
 //
-// The parser of github.com/golang-jwt/jwt/v5 is not used: it accepts repeated members, names in any
+// github.com/golang-jwt/jwt/v5 does the signature, with its method pinned to
+// RS256. Its parser is not used: it accepts repeated members, names in any
 // case and tokens without exp, and its encoding/json reading beside a strict
 // one would leave two opinions on the same bytes. Here one strict reading
 // (github.com/go-json-experiment/json: no repeated names, exact names, exact
 // types, valid UTF-8) decides, and the signature is verified over the very
 // bytes that were read.
-//
-// # Why the signature is checked here
-//
-// crypto/rsa makes the constants of a key's modulus anew for each signature: 28 % of
-// a check. filippo.io/bigmod is the standard library's own arithmetic and keeps them.
-// What is ours is the comparison with the one right encoding; FuzzSignature holds it
-// against crypto/rsa.
 //
 // # Why the key sets are kept here
 //

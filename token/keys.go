@@ -30,11 +30,10 @@ const (
 // key is one RSA key that may verify tokens. Across refreshes the same key
 // keeps its address, so a cached verdict can ask whether its key is still there.
 type key struct {
-	id      string
-	public  *rsa.PublicKey
-	checker *checker
-	print   [sha256.Size]byte // of id, exponent and modulus
-	source  *source
+	id     string
+	public *rsa.PublicKey
+	print  [sha256.Size]byte // of id, exponent and modulus
+	source *source
 }
 
 // keySet is what one metadata URL offered at one time. It is never changed.
@@ -108,9 +107,6 @@ func (s *keySet) add(raw jsontext.Value, from *source, before *keySet) {
 		if i := slices.IndexFunc(before.keys[id], same); i >= 0 {
 			k = before.keys[id][i]
 		}
-	}
-	if k.checker == nil {
-		k.checker = newChecker(public)
 	}
 	s.keys[id] = append(s.keys[id], k)
 	s.count++
