@@ -17,6 +17,7 @@ type Timing struct {
 // TimedWhat is what Config.Timed hears of.
 type TimedWhat string
 
+// What is timed.
 const (
 	TimedAnswer   TimedWhat = "answer"    // a new call, from when it should ring to its answer
 	TimedFollowUp TimedWhat = "follow-up" // a later notification, from when it was to be posted to its 2xx
