@@ -68,7 +68,7 @@ func TestANewcomersWalk(t *testing.T) {
 	}
 	w.lap = time.Now()
 	t.Run("two-regions-of-one's-own", func(t *testing.T) { twoRegionsOnSixMachines(t, w) })
-	// A canary that is halted comes here, once a page tells of one.
+	w.step("a bad version is halted", theBadVersion)
 	w.step("a shadow run finds what was misrouted", theShadowRun)
 }
 
@@ -133,6 +133,14 @@ func theOwnBot(t *testing.T) {
 		t.Fatalf("the quick start has these steps: %q", steps)
 	}
 	says(t, typed(t, steps), "The bot keeps the contract", "Your bot took everything in time", "Every promise was kept")
+}
+
+func theBadVersion(t *testing.T) {
+	steps := console(t, "../docs/rollouts.md", "Try it")
+	if len(steps) != 4 {
+		t.Fatalf("docs/rollouts.md has these steps: %q", steps)
+	}
+	says(t, typed(t, steps), "the bot of emea-3 is upgraded from 2.4.1 to 2.5.0", "2.5.0", "rollout-halted", "Every promise was kept.")
 }
 
 // explained asks about a call as the page says, at a machine that did not get it.

@@ -29,6 +29,7 @@ type devFlags struct {
 	quiet    bool
 	bot      foreignBot
 	answer   string // who answers: bot or router; empty: by whose bot it is
+	bad      string // a version that one bot gets, and that ends every call; empty: none
 }
 
 const devLong = `Starts two regions (emea, amer) of three real nodes each, a simulated Graph
@@ -44,6 +45,9 @@ handed, took, refused and replied too late, and what to do about it. What is the
 bot's fault is told as such. The app then has answer: bot, so the bot replies
 {"answer":{…}} or answers itself at Graph; with --answer router the nodes answer
 and tell the bot. docs/bots.md has the contract.
+
+With --bad-version one bot of emea is upgraded after some seconds to a version that ends
+every call that it gets: see it halted ('tandem rollouts list', docs/rollouts.md).
 
 Without --duration it goes on until Ctrl-C. The exit code is 1 if a notification
 was lost, reached a node that does not own its call or was handled twice, if a
@@ -70,6 +74,7 @@ func (a *app) devCommand() *cobra.Command {
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "of the cloud's choices; 0: by the clock")
 	c.Flags().BoolVar(&f.kind, "kind", false, "a cloud without duplicates, delays and failures")
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no live view")
+	c.Flags().StringVar(&f.bad, "bad-version", "", "a version of the sample bot that ends every call, and that one node's bot gets; empty: none")
 	f.bot.flags(c.Flags())
 	c.Flags().StringVar(&f.answer, "answer", "", "the app's answer setting: router or bot; empty: bot with --bot, else router")
 	return c
@@ -89,6 +94,9 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.answer != "router" && f.answer != "bot" {
 		return usage("--answer is %q: router or bot", f.answer)
 	}
+	if f.bad != "" && (f.bot.url != "" || f.nodes < 2) {
+		return usage("--bad-version is about the sample bots of two nodes or more: leave out --bot and --nodes 1")
+	}
 	if err := f.bot.check(ctx); err != nil {
 		return err
 	}
@@ -104,6 +112,9 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	var viewing sync.WaitGroup
 	viewing.Go(func() { (&view{a.out, s, f.quiet}).run(watching) })
+	if f.bad != "" {
+		viewing.Go(func() { s.upgradeOne(watching, f.bad, a.out) })
+	}
 	err = a.runCalls(interrupted, s.cloud, graphsim.Load{Rate: f.rate, Duration: f.duration})
 	stopWatching()
 	viewing.Wait()

@@ -26,6 +26,7 @@ type stage struct {
 	temp     bool
 	capacity int // live calls a node: some seconds of all calls, so that a slow machine refuses none
 	answer   string
+	version  string // that the bots say; empty: none
 	log      *os.File
 }
 
@@ -80,6 +81,9 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 		cfg.Capacity = s.capacity
 	}
 	s.answer = f.answer
+	if f.bad != "" {
+		s.version = goodVersion
+	}
 	for _, r := range regionNames {
 		cfg.RegionURLs[r] = regionURL(r)
 	}
@@ -104,6 +108,26 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 		}
 	}
 	return s.cloud.SetTargets(s.targets())
+}
+
+const (
+	goodVersion  = "2.4.1"         // what all sample bots are at first, where one gets another
+	upgradeAfter = 5 * time.Second // so that the region knows the good one by then
+	endsBadly    = "408/8544"      // result code and subcode of a call that cannot reach its bot's media
+)
+
+// upgradeOne gives the last bot of the first region a version that ends every call.
+func (s *stage) upgradeOne(ctx context.Context, version string, out io.Writer) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(upgradeAfter):
+	}
+	all := s.of(regionNames[0])
+	last := s.cloud.Bot(all[len(all)-1].name)
+	last.SetFailing(1, endsBadly)
+	last.SetVersion(version)
+	fmt.Fprintf(out, "the bot of %s is upgraded from %s to %s, which ends every call; look with: tandem rollouts list\n", all[len(all)-1].name, goodVersion, version)
 }
 
 // The first node's doors have the ports of production, so that every other command finds its
@@ -200,6 +224,7 @@ func (s *stage) startRegion(ctx context.Context, region, other string, logger *s
 // chosen by the system.
 func (s *stage) config(a actor, other string, logger *slog.Logger) node.Config {
 	bot := s.cloud.Bot(a.name)
+	bot.SetVersion(s.version)
 	c := node.Defaults()
 	c.Deployment = "demonstration"
 	c.HandleKeysFile = s.keysFile()
