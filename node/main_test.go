@@ -20,11 +20,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// The stories wait for elections and leases more than they work, so twice as
-	// many of them as there are processors may run at a time.
+	// The stories wait for elections and leases more than they work, so one more of them than
+	// there are processors may run at a time. Those of certificates and of versions, which
+	// make much work, run alone.
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -90,7 +90,6 @@ func TestABadVersionOfABotHaltsByItself(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 20 s")
 	}
-	t.Parallel()
 	for name, code := range map[string]string{"by failures": "408/8544", "by ends with a good code": "200/5001"} {
 		t.Run(name, func(t *testing.T) { // one after the other: both at once would be too many calls for other stories beside them
 			s := deploy(t, plan{sim: func(c *graphsim.Config) {
@@ -172,7 +171,6 @@ func TestAGoodVersionOfABotIsTakenOnStepByStep(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 20 s")
 	}
-	t.Parallel()
 	s := deploy(t, plan{sim: func(c *graphsim.Config) {
 		c.Timings.TalkMin, c.Timings.TalkMax = 20*time.Millisecond, 60*time.Millisecond
 	}})
