@@ -180,7 +180,7 @@ func (a *authority) serveWeb(s *stage, broken func() bool) {
 		}
 		var same []byte
 		for _, x := range s.seats {
-			if x.child == nil {
+			if x.child == nil || !s.takesRequests(r.Context(), x) {
 				continue
 			}
 			req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+x.web()+r.URL.Path, nil)
@@ -191,9 +191,6 @@ func (a *authority) serveWeb(s *stage, broken func() bool) {
 			}
 			body, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusNotFound {
-				continue // it is joining, and its table has no tokens yet: a balancer asks another node
-			}
 			if resp.StatusCode != http.StatusOK || same != nil && !bytes.Equal(body, same) {
 				a.t.Errorf("node %s answers a challenge with %s %q, another one with %q", x.name, resp.Status, body, same)
 			}
@@ -210,6 +207,18 @@ func (a *authority) serveWeb(s *stage, broken func() bool) {
 		_ = server.Close()
 		<-done
 	})
+}
+
+// takesRequests reports whether a balancer would send anything to a node: it asks whether it
+// is ready, which it is once its table has caught up.
+func (s *stage) takesRequests(ctx context.Context, x *seat) bool {
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.admin+"/readyz", nil)
+	resp, err := s.outside.Do(req)
+	if err != nil {
+		return false // it is starting
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // shown is the serial number of the certificate that the seat's node shows; an error: none
