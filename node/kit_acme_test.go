@@ -173,17 +173,22 @@ func (a *authority) nameServer() string {
 // serveWeb stands for the balancer at port 80. It asks every node of the stage, and takes
 // their answer only if it is everybody's; while broken says so it answers nothing.
 func (a *authority) serveWeb(s *stage, broken func() bool) {
+	type behind struct{ name, web, ready string }
+	var nodes []behind // as they were at the begin: a node that starts anew has the same addresses
+	for _, x := range s.seats {
+		nodes = append(nodes, behind{x.name, x.web(), "http://" + x.admin + "/readyz"})
+	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if broken() {
 			http.Error(w, "broken", http.StatusServiceUnavailable)
 			return
 		}
 		var same []byte
-		for _, x := range s.seats {
-			if x.child == nil || !s.takesRequests(r.Context(), x) {
+		for _, x := range nodes {
+			if !s.isReady(r.Context(), x.ready) {
 				continue
 			}
-			req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+x.web()+r.URL.Path, nil)
+			req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+x.web+r.URL.Path, nil)
 			req.Host = r.Host
 			resp, err := s.outside.Do(req)
 			if err != nil {
@@ -209,13 +214,13 @@ func (a *authority) serveWeb(s *stage, broken func() bool) {
 	})
 }
 
-// takesRequests reports whether a balancer would send anything to a node: it asks whether it
-// is ready, which it is once its table has caught up.
-func (s *stage) takesRequests(ctx context.Context, x *seat) bool {
-	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.admin+"/readyz", nil)
+// isReady reports whether a balancer would send anything to a node: it is ready once its
+// table has caught up.
+func (s *stage) isReady(ctx context.Context, url string) bool {
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	resp, err := s.outside.Do(req)
 	if err != nil {
-		return false // it is starting
+		return false // it is starting, or gone
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
