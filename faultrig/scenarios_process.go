@@ -94,6 +94,10 @@ func (s *Stage) bar(what string, q float64, limit time.Duration) {
 
 // killAll: the nodes come back in another order each time and lack nothing.
 func killAll(ctx context.Context, s *Stage) error {
+	// Each death of all is a fault of its own: the cloud repeats a notification for some ten
+	// seconds, the region is away for more than three, and three deaths at a stretch would be
+	// more than any node could answer for.
+	fleet.Pause(ctx, 6*time.Second)
 	fault := time.Now()
 	for _, n := range s.Nodes {
 		go n.Kill()
