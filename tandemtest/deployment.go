@@ -61,7 +61,7 @@ func (d *Deployment) start(ctx context.Context, url string) (err error) {
 	cloud := graphsim.Config{
 		Rates: &rates, Answering: answering, RegionURLs: map[string]string{region: regionURL},
 		Apps:     []graphsim.App{{ID: App, ClientSecret: secret, Pinned: d.options.Hosting == "app"}},
-		Foreign:  &graphsim.Foreign{URL: url, HealthURL: d.options.health(url)},
+		Foreign:  &graphsim.Foreign{URL: url, HealthURL: d.options.health(url), Timeout: d.options.patience},
 		Switches: graphsim.Switches{KeepKey: true},
 		Timings:  graphsim.Timings{TalkMin: max(500*time.Millisecond, d.options.talk), TalkMax: max(2*time.Second, d.options.talk), Attempts: d.options.attempts, Clock: d.options.clock, RecordingClock: 15 * time.Second},
 	}
@@ -119,7 +119,7 @@ func (d *Deployment) config(ctx context.Context) (node.Config, error) {
 			"acceptedModalities": []string{"audio"},
 			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
 		},
-		Bot:   node.AppBot{URL: bot.URL, HealthURL: bot.HealthURL, Secret: d.options.Secret},
+		Bot:   node.AppBot{URL: bot.URL, HealthURL: bot.HealthURL, Secret: d.options.Secret, Timeout: d.options.patience},
 		Graph: node.AppGraph{BaseURL: d.cloud.GraphURL(), TokenURL: d.cloud.TokenURL(), ClientID: App, ClientSecretFile: d.path("client-secret")},
 	}}
 	c.Logger, c.Version = slog.New(slog.DiscardHandler), "tandemtest"

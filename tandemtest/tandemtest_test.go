@@ -7,13 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-
-	"tandem/node"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +45,7 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 		t.Skip("SKIPPED with -short: starts nodes")
 	}
 	t.Parallel()
-	var first sync.Once
+	var slept atomic.Bool
 	var tries []try
 	for name, c := range map[string]struct {
 		bot    http.HandlerFunc
@@ -57,7 +55,9 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 	}{
 		"slow": {says: "had no reply before the router gave up", bot: func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			first.Do(func() { <-r.Context().Done() })
+			if slept.CompareAndSwap(false, true) {
+				<-r.Context().Done()
+			}
 			good(w, r)
 		}, holds: func(w wrongs) bool { return w.timedOut > 0 }},
 		"refuses": {says: "refused with 404, which is final", bot: func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +93,7 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			defer door.Close()
 			o := Options{Answer: c.answer, HealthPath: "-", attempts: 2, clock: 3 * time.Second}
 			if name == "slow" {
-				o.clock, o.attempts, o.shape = 0, 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = 2 * time.Second }
+				o.clock, o.attempts, o.patience = 0, 0, 2*time.Second
 			}
 			if name == "ill" || name == "full" {
 				o.HealthPath = "/health"
