@@ -2,8 +2,10 @@
 // behind proxies, and who gives way when all places are taken.
 //
 // A place is never refused to a newcomer while a stranger sits idle: the connection
-// that has been idle the longest without having shown a good token is closed for it.
-// So a crowd that holds connections open, however large, pushes out itself.
+// that has been idle the longest without having shown a good token is closed for it, and
+// before all others one of a crowd, an address that fills many places with strangers. So a
+// crowd that holds connections open, however large, pushes out itself, and not who has just
+// come from elsewhere and is slow to speak.
 package doorway
 
 import (
@@ -105,19 +107,20 @@ func (d *Door) enter(c net.Conn) *Place {
 	d.mu.Lock()
 	of := d.of(p)
 	var leaver *Place
-	if of != nil && of.open >= d.cfg.Each {
+	capped := p.capped && of.open >= d.cfg.Each
+	if capped {
 		leaver = of.first()
 	} else if d.all.open >= d.cfg.All {
-		leaver = d.all.first()
+		leaver = d.first()
 	}
-	full := leaver == nil && (of != nil && of.open >= d.cfg.Each || d.all.open >= d.cfg.All)
+	full := leaver == nil && (capped || d.all.open >= d.cfg.All)
 	if leaver != nil {
 		leaver.leave()
 	}
 	if !full {
 		p.count(+1)
 		p.line()
-	} else if of != nil && of.open == 0 {
+	} else if of.open == 0 {
 		delete(d.each, p.addr)
 	}
 	d.mu.Unlock()
@@ -133,11 +136,8 @@ func (d *Door) enter(c net.Conn) *Place {
 	return p
 }
 
-// of returns the crowd of a place's address; nil: it is not counted.
+// of returns the crowd of a place's address.
 func (d *Door) of(p *Place) *crowd {
-	if !p.capped {
-		return nil
-	}
 	if d.each[p.addr] == nil {
 		d.each[p.addr] = &crowd{}
 	}
@@ -154,8 +154,25 @@ func (c *crowd) first() *Place {
 	return nil
 }
 
-// lookedAt bounds whom GiveWay looks at.
+// lookedAt bounds whom a door looks at to find who gives way.
 const lookedAt = 512
+
+// crowded is how many strangers of one address are a crowd, at a door of so many places: more
+// than a sixteenth. Nobody else is measured by his address: among thousands of addresses with
+// one connection each, the calling cloud's would have most.
+func crowded(places int) int { return places/16 + 1 }
+
+// first returns who has to go first of all that are here; nil: everybody is at work.
+func (d *Door) first() *Place {
+	n := 0
+	for e := d.all.strangers.Front(); e != nil && n < lookedAt; e = e.Next() {
+		n++
+		if p := e.Value.(*Place); d.of(p).strangers.Len() >= crowded(d.cfg.All) {
+			return p
+		}
+	}
+	return d.all.first()
+}
 
 // GiveWay closes the connection of a stranger that holds several requests, the
 // oldest first, if there is one: so what is under way at this door can be bounded

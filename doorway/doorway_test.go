@@ -68,24 +68,63 @@ func (v visit) known(d *Door, s http.ConnState) visit {
 
 // TestD5_IdleStrangersGiveWay: addresses enough to hold all places, each within its
 // cap, hold them; whoever comes gets in all the same, and pushes out nobody who has
-// shown a good token.
+// shown a good token, nor a newcomer who is slow to speak.
 func TestD5_IdleStrangersGiveWay(t *testing.T) {
 	crowded := 0
 	d := New(&queue{}, Config{All: 80, Each: 10, Crowded: func() { crowded++ }})
 	good := come(t, d, "203.0.113.1").known(d, http.StateIdle)
+	slow := come(t, d, "203.0.113.2")
 	var idle []visit
-	for i := range 79 {
+	for i := range 78 {
 		idle = append(idle, come(t, d, fmt.Sprintf("192.0.2.%d", i%9)))
 	}
 	d.follow(idle[0].place, http.StateIdle) // it was just answered: others have been idle for longer
-	for i := range 40 {
-		v := come(t, d, fmt.Sprintf("198.51.100.%d", i))
-		if v.place == nil || !idle[i+1].raw.closed {
-			t.Fatalf("newcomer %d: let in: %v, the one idle longest has gone: %v", i, v.place != nil, idle[i+1].raw.closed)
+	for i := range 8 {
+		if v := come(t, d, fmt.Sprintf("198.51.100.%d", i)); v.place == nil {
+			t.Fatalf("newcomer %d is shut out", i)
 		}
 	}
-	if good.raw.closed || idle[0].raw.closed || crowded != 40 {
-		t.Errorf("the known one has gone: %v, the one just answered: %v, %d counted", good.raw.closed, idle[0].raw.closed, crowded)
+	// The crowd comes again and again: it pushes out itself.
+	for i := range 400 {
+		idle = append(idle, come(t, d, fmt.Sprintf("192.0.2.%d", i%9)))
+	}
+	gone := 0
+	for _, v := range idle {
+		if v.raw.closed {
+			gone++
+		}
+	}
+	if gone != 408 || crowded != 408 {
+		t.Errorf("%d of the crowd have gone, %d were counted, want 408", gone, crowded)
+	}
+	if good.raw.closed || slow.raw.closed {
+		t.Errorf("the known one has gone: %v, the one who is slow to speak: %v", good.raw.closed, slow.raw.closed)
+	}
+}
+
+// TestWhoHasBeenIdleTheLongestGoesFirst where nobody is a crowd, however many connections
+// his address has beside those of strangers who have one each: so many may be the cloud's.
+func TestWhoHasBeenIdleTheLongestGoesFirst(t *testing.T) {
+	d := New(&queue{}, Config{All: 64, Each: 8})
+	first, second := come(t, d, "203.0.113.1"), come(t, d, "203.0.113.2")
+	d.follow(first.place, http.StateIdle) // it was just answered
+	var cloud []visit
+	for i := range 62 {
+		if i%20 == 0 {
+			cloud = append(cloud, come(t, d, "192.0.2.1"))
+		} else {
+			come(t, d, fmt.Sprintf("198.51.100.%d", i))
+		}
+	}
+	come(t, d, "198.51.100.200")
+	if !second.raw.closed || first.raw.closed {
+		t.Error("another one has gone than the one idle longest")
+	}
+	come(t, d, "198.51.100.201")
+	for i, v := range cloud {
+		if v.raw.closed {
+			t.Errorf("connection %d of the address with %d has gone before older ones", i, len(cloud))
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ type Place struct {
 	net.Conn
 	door   *Door
 	addr   netip.Addr
-	capped bool         // counts for its address
+	capped bool         // its address may have so many only
 	busy   atomic.Int64 // requests under way
 	sent   atomic.Int64 // requests sent away
 	shown  atomic.Bool  // known, for those who do not hold the lock
@@ -50,9 +50,6 @@ func (p *Place) leave() {
 // count adds the place to the numbers of its crowds, or takes it off.
 func (p *Place) count(n int) {
 	for _, c := range []*crowd{&p.door.all, p.door.of(p)} {
-		if c == nil {
-			continue
-		}
 		c.open += n
 		if p.known {
 			c.known += n
@@ -68,9 +65,7 @@ func (p *Place) line() {
 		return
 	}
 	p.inAll = p.in(&p.door.all).PushBack(p)
-	if of := p.door.of(p); of != nil {
-		p.inEach = p.in(of).PushBack(p)
-	}
+	p.inEach = p.in(p.door.of(p)).PushBack(p)
 }
 
 // unline takes the place out of its lines.
@@ -121,8 +116,7 @@ func (p *Place) Known() {
 	if p.known || p.gone || d.all.known >= d.cfg.All-kept(d.cfg.All) {
 		return
 	}
-	of := d.of(p)
-	if of != nil && of.known >= d.cfg.Each-kept(d.cfg.Each) {
+	if p.capped && d.of(p).known >= d.cfg.Each-kept(d.cfg.Each) {
 		return
 	}
 	p.unline()
