@@ -95,7 +95,7 @@ const (
 	owner = `{"node":"emea-1","partition":7,"epoch":3,"app":"1d6a7f0c-9a52-4c4e-b2a4-6f4d3a0e7c11","tenant":"8986d25d-ed3f-4bb8-b739-14d2fcc37b09","at":"2026-01-01T00:00:00Z"}`
 )
 
-func (e *etcd) do(ctx context.Context, i int, what string, n uint64) error {
+func (e *etcd) do(ctx context.Context, _, i int, what string, n uint64) error {
 	switch what {
 	case "claim":
 		key := fmt.Sprintf("call/%032x", n)

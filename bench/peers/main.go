@@ -1,7 +1,7 @@
 // Command peers measures what the table of a region does beside etcd, which users would
 // put in its place:
 //
-//	(cd bench/peers && go run .)                  claims and lookups, 1, 16, 64 and 256 clients
+//	(cd bench/peers && go run .)                  all of it, with 1, 16, 64 and 256 clients
 //	(cd bench/peers && go run . -only claim -clients 64 -for 10s -cpu FILE)
 //
 // Three real processes of each, without TLS, files on the same disk, are asked in turn, in
@@ -14,6 +14,9 @@
 //     bot has it. etcd: a transaction that writes a key unless it is there.
 //   - local: the owner of a call, by what the asked node knows; etcd: a serializable read.
 //   - linearizable: the same by what the region knows; etcd: a linearizable read.
+//   - owner, relayed: a later notification of a live call is posted to its owner, or to another
+//     node, and the answer comes when the owner's bot has taken it; etcd has nothing like it.
+//     Each client has a call of its own, for those of one call follow each other.
 //
 // etcd is built from the version in this folder's go.mod, a module of its own, so that
 // nothing of it gets into the product.
@@ -40,8 +43,8 @@ import (
 
 // store is one of those that are measured: what is asked of three processes of it.
 type store interface {
-	// do asks the process i (0 to 2) one thing; n is a number that comes once for claims.
-	do(ctx context.Context, i int, what string, n uint64) error
+	// do has a client ask the process i (0 to 2) one thing; n is a number that comes once.
+	do(ctx context.Context, client, i int, what string, n uint64) error
 	// pids are its processes.
 	pids() []int
 	close()
@@ -51,7 +54,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often all are gone through")
 	lasts := flag.Duration("for", 2*time.Second, "how long each is asked in a round")
 	clients := flag.String("clients", "1,16,64,256", "how many ask at a time")
-	only := flag.String("only", "claim,local,linearizable", "what is asked")
+	only := flag.String("only", "claim,local,linearizable,owner,relayed", "what is asked")
 	profile := flag.String("cpu", "", "write a CPU profile of a node of Tandem here, while the last thing is asked once more")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -88,18 +91,27 @@ func run(ctx context.Context, rounds int, lasts time.Duration, clients, asked []
 			if n, err = strconv.Atoi(text); err != nil || n < 1 {
 				return fmt.Errorf("-clients %q is no number of clients", text)
 			}
-			var ours, theirs []reading
+			stores := []store{region, etcd}
+			if what == "owner" || what == "relayed" {
+				if err := region.callsFor(ctx, n); err != nil {
+					return fmt.Errorf("making calls: %w", err)
+				}
+				stores = stores[:1]
+			}
+			all := make([][]reading, 2)
 			for range rounds {
-				for _, of := range []struct {
-					store
-					all *[]reading
-				}{{region, &ours}, {etcd, &theirs}} {
-					r, err := measure(ctx, of.store, what, n, lasts)
+				for i, s := range stores {
+					r, err := measure(ctx, s, what, n, lasts)
 					if err != nil {
 						return err
 					}
-					*of.all = append(*of.all, r)
+					all[i] = append(all[i], r)
 				}
+			}
+			ours, theirs := all[0], all[1]
+			if len(theirs) == 0 {
+				fmt.Printf("| %s | %d | %.0f | – | – | %.0f | – | – |\n", what, n, median(ours, reading.rate), median(ours, reading.cpu))
+				continue
 			}
 			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.0f | %.2f |\n", what, n,
 				median(ours, reading.rate), median(theirs, reading.rate), ratio(ours, theirs, reading.rate),
@@ -148,7 +160,7 @@ var numbers atomic.Uint64
 
 // measure has so many clients ask without a pause.
 func measure(ctx context.Context, s store, what string, clients int, lasts time.Duration) (reading, error) {
-	if err := s.do(ctx, 0, what, numbers.Add(1)); err != nil { // nothing is cold
+	if err := s.do(ctx, 0, 0, what, numbers.Add(1)); err != nil { // nothing is cold
 		return reading{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -166,7 +178,7 @@ func measure(ctx context.Context, s store, what string, clients int, lasts time.
 	for c := range clients {
 		wg.Go(func() {
 			for i := c; time.Since(begun) < lasts; i++ {
-				if err := s.do(ctx, i%3, what, numbers.Add(1)); err != nil {
+				if err := s.do(ctx, c, i%3, what, numbers.Add(1)); err != nil {
 					failure.CompareAndSwap(nil, &err)
 					cancel()
 					return

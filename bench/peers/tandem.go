@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ type tandem struct {
 	http  *http.Client
 	token string
 	known string // the call that is looked up
+	live  []live // a call for each client
 }
 
 // startTandem builds the product of this checkout and starts a region that takes calls.
@@ -57,12 +59,58 @@ func startTandem(ctx context.Context, dir string) (t *tandem, err error) {
 
 func (t *tandem) call(n uint64) string { return fmt.Sprintf("%032x", n) }
 
-func (t *tandem) do(ctx context.Context, i int, what string, n uint64) error {
+// live is a call that goes on.
+type live struct {
+	call   string
+	owner  string // base URL
+	others []string
+	handle string // path and query
+}
+
+// callsFor makes so many calls, and learns from a redirect who their owners are.
+func (t *tandem) callsFor(ctx context.Context, clients int) error {
+	for i := 0; len(t.live) < clients; i++ {
+		at := t.fleet.Nodes[i%3]
+		call := t.call(numbers.Add(1))
+		to, err := t.ask(ctx, http.MethodPost, at.Public+"/api/calls", claims.PlainCall.Incoming(ownership.CallID(call)), 0)
+		if err != nil {
+			return err
+		}
+		u, err := url.Parse(to)
+		if err != nil || to == "" {
+			continue // it is the asked node's own
+		}
+		l := live{call: call, owner: u.Scheme + "://" + u.Host, handle: u.RequestURI()}
+		for _, n := range t.fleet.Nodes {
+			if n.Public != l.owner {
+				l.others = append(l.others, n.Public)
+			}
+		}
+		if len(l.others) != 2 {
+			return fmt.Errorf("%s is no node's address", l.owner)
+		}
+		// The owner's bot takes it first.
+		if _, err := t.ask(ctx, http.MethodPost, to, claims.PlainCall.Incoming(ownership.CallID(call)), 0); err != nil {
+			return err
+		}
+		t.live = append(t.live, l)
+	}
+	return nil
+}
+
+func (t *tandem) do(ctx context.Context, client, i int, what string, n uint64) error {
 	switch what {
 	case "claim":
 		return t.claim(ctx, i, t.call(n))
+	case "owner":
+		l := t.live[client]
+		return t.follow(ctx, l, l.owner, n)
+	case "relayed":
+		l := t.live[client]
+		return t.follow(ctx, l, l.others[i%2], n)
 	case "local", "linearizable":
-		return t.ask(ctx, http.MethodGet, "http://"+t.fleet.Nodes[i].AdminAt+"/v1/calls/"+t.known+"?consistency="+what, "")
+		_, err := t.ask(ctx, http.MethodGet, "http://"+t.fleet.Nodes[i].AdminAt+"/v1/calls/"+t.known+"?consistency="+what, "", 0)
+		return err
 	}
 	return fmt.Errorf("nobody knows how to ask for %q", what)
 }
@@ -70,34 +118,50 @@ func (t *tandem) do(ctx context.Context, i int, what string, n uint64) error {
 // claim posts the first notification of a call; a redirect says who its owner is, 200 that
 // the owner's bot has it.
 func (t *tandem) claim(ctx context.Context, i int, call string) error {
-	return t.ask(ctx, http.MethodPost, t.fleet.Nodes[i].Public+"/api/calls", claims.PlainCall.Incoming(ownership.CallID(call)))
+	_, err := t.ask(ctx, http.MethodPost, t.fleet.Nodes[i].Public+"/api/calls", claims.PlainCall.Incoming(ownership.CallID(call)), 0)
+	return err
 }
 
-func (t *tandem) ask(ctx context.Context, method, url, body string) error {
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+// follow posts a later notification of a call to a node; a redirect would be no answer.
+func (t *tandem) follow(ctx context.Context, l live, base string, n uint64) error {
+	body := strings.NewReplacer(`"created"`, `"updated"`, `"incoming","direction"`, `"established","direction"`).Replace(claims.PlainCall.Incoming(ownership.CallID(l.call)))
+	to, err := t.ask(ctx, http.MethodPost, base+l.handle, body, n)
+	if err == nil && to != "" {
+		err = fmt.Errorf("%s answered with a redirect to %s", base, to)
+	}
+	return err
+}
+
+// ask asks a door for something and returns where it is sent; message: its number in the
+// headers of a notification, 0: it has none.
+func (t *tandem) ask(ctx context.Context, method, to, body string, message uint64) (location string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	if body != "" {
 		req.Header.Set("Authorization", "Bearer "+t.token)
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if message != 0 {
+		req.Header.Set("X-Microsoft-Skype-Message-ID", fmt.Sprintf("00000000-0000-4000-8000-%012x", message))
+	}
 	res, err := t.http.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
-	if err == nil && res.StatusCode != http.StatusFound && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answered %d: %s", url, res.StatusCode, text)
+	if err == nil && res.StatusCode != http.StatusFound && res.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s answered %d: %s", to, res.StatusCode, text)
 	}
-	return err
+	return res.Header.Get("Location"), err
 }
 
 // profile writes what the first node's processor does for a while.
 func (t *tandem) profile(ctx context.Context, file string, lasts time.Duration) error {
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", t.fleet.Nodes[0].AdminAt, max(1, int(lasts.Seconds())))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	from := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", t.fleet.Nodes[0].AdminAt, max(1, int(lasts.Seconds())))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return err
 	}
@@ -107,7 +171,7 @@ func (t *tandem) profile(ctx context.Context, file string, lasts time.Duration) 
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("profiling: %s answered %d", url, res.StatusCode)
+		return fmt.Errorf("profiling: %s answered %d", from, res.StatusCode)
 	}
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
