@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"tandem/admin/api"
+	"tandem/forecast"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -64,7 +65,7 @@ func picture(t *testing.T, ctx context.Context, name string) {
 
 // consolePages are all pages, as a region with something on each of them shows them.
 var consolePages = []string{
-	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change", "ledger/7",
+	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change&since=2026-11-23T10:00", "ledger/7",
 	"partitions", "partitions/1", "partitions/1?act=move", "regions", "regions/emea", "regions/emea?act=evacuate&to=amer", "regions/amer", "pulse", "pulse?node=emea-1",
 	"events", "events?kind=claimed", "rules", "rules?number=1", "peers", "certificates", "tokens", "tokens?act=revoke&name=ci", "audit", "login",
 }
@@ -78,6 +79,12 @@ func busyRoom(t *testing.T) *room {
 	r.ask("PUT", "/v1/rules", `{"text":"rules: []","expect":0,"note":"first"}`).want(t, 200)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: [] #","expect":1}`).want(t, 200)
 	r.fake.set(func() {
+		r.fake.plan = forecast.Plan{Live: 12, NewCalls: []forecast.Arrival{{Region: "amer", Before: 3, After: 20, PerMinute: 4.5, Needs: 9, Room: 6}, {Region: "emea", Before: 17, Room: 40, Enough: true}}}
+		r.fake.fitness.Versions = []ownership.VersionState{
+			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.4.1", Taken: 111, Well: 5, Short: 106}, Nodes: []ownership.NodeID{"emea-1", "emea-3"}, Proven: true},
+			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.5.0", Taken: 5, Bad: 5}, Nodes: []ownership.NodeID{"emea-2"}, Hurt: 5, Bound: 5},
+		}
+		r.fake.rollouts = []ownership.Rollout{{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.5.0", Share: 100, Halted: true, Reason: "halted: 5 of its 5 calls ended badly (the last one: 408/8544), of the other versions' 14 calls 0.0 %"}}
 		r.fake.forecast = api.NodeForecast{Live: 12, Bound: 9, Movable: 2, Ringing: 1, Room: 8, Needs: 14}
 		r.fake.fitness.Silent = []ownership.Silence{{Node: "emea-2", Since: start.Add(-time.Minute), Cause: ownership.Refuses}}
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/admin/api"
+	"tandem/forecast"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -40,6 +41,7 @@ type fake struct {
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
 	forecast   api.NodeForecast
+	plan       forecast.Plan
 	far        []api.Region // instead of amer, if set
 
 	meetFail error    // what meeting a node returns, if set
