@@ -65,6 +65,7 @@ func (d *Door) counts() counts {
 
 func (d *Door) node(n ownership.Node, c counts) api.Node {
 	standing, silence := c.standing(n, c.partitions[n.ID])
+	n.Voter = n.Voter && n.State != ownership.NodeGone
 	return api.Node{
 		Node: n, Standing: standing, Silence: silence, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
 		Leader: c.leader == n.ID, Here: n.ID == d.cfg.Node,
