@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ func (a *app) callsCommand() *cobra.Command {
 		f                        ownership.CallFilter
 		partition, state, cursor string
 		limit                    int
+		count                    bool
 		past                     pastFlags
 	)
 	c := &cobra.Command{
@@ -31,6 +33,7 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
   tandem calls --region all
+  tandem calls --count --tenant 8986d25d-ed3f-4bb8-b739-14d2fcc37b09
   tandem calls --at 2026-11-29T14:03:00Z   which ones lived then, and who acted for them
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896   in whichever region it is`,
 		Args: cobra.ArbitraryArgs,
@@ -65,6 +68,9 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 				}
 				f.State = s
 			}
+			if count {
+				return a.countCalls(ctx, c, f)
+			}
 			page, err := liveFirst{c}.calls(ctx, f, cursor, limit)
 			if err != nil {
 				return err
@@ -89,7 +95,31 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 	flags.StringVar(&state, "state", "", "only claimed, answered, orphaned or ended calls")
 	flags.StringVar(&cursor, "cursor", "", "where the last page stopped")
 	flags.IntVar(&limit, "limit", 50, "at most so many")
+	flags.BoolVar(&count, "count", false, "only say how many there are, by state")
+	c.MarkFlagsMutuallyExclusive("count", "cursor")
 	return c
+}
+
+// countCalls says how many calls a filter takes, page by page: calls that come or end meanwhile
+// may be missed.
+func (a *app) countCalls(ctx context.Context, c *client.Client, f ownership.CallFilter) error {
+	const each = 1000
+	counts, all := map[ownership.CallState]int{}, 0
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := c.Calls(ctx, f, cursor, each)
+		if err != nil {
+			return err
+		}
+		for _, k := range page.Items {
+			counts[k.State]++
+		}
+		all, cursor = all+len(page.Items), page.Next
+	}
+	rows, told := [][]string{{"STATE", "CALLS"}}, map[string]int{"all": all}
+	for _, s := range ownership.ByUrgency {
+		rows, told[s.String()] = append(rows, []string{s.String(), strconv.Itoa(counts[s])}), counts[s]
+	}
+	return a.print(told, append(rows, []string{"all", strconv.Itoa(all)}))
 }
 
 // liveFirst lists calls in the order of ownership.ByUrgency. A cursor of its own names the state

@@ -107,3 +107,26 @@ func TestCallsListsWhoNeedsSomebodyFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestCallsAreCounted over all pages, by state.
+func TestCallsAreCounted(t *testing.T) {
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, map[string]string{
+			"x|":         `{"items":[{"id":"a1","state":"answered"},{"id":"a2","state":"answered"}],"next":"after-a2"}`,
+			"x|after-a2": `{"items":[{"id":"e1","state":"ended"}]}`,
+		}[q.Get("tenant")+"|"+q.Get("cursor")])
+	}))
+	defer door.Close()
+	var out, errs bytes.Buffer
+	a := &app{out: &out, err: &errs, environ: []string{"TANDEM_ADDR=" + door.URL}}
+	root := a.root()
+	root.SetArgs([]string{"calls", "--count", "--tenant", "x"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(out.String()), " "); got != "STATE CALLS orphaned 0 claimed 0 answered 2 ended 1 all 3" {
+		t.Errorf("it says %q", got)
+	}
+}
