@@ -103,10 +103,9 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 // countCalls says how many calls a filter takes, page by page: calls that come or end meanwhile
 // may be missed.
 func (a *app) countCalls(ctx context.Context, c *client.Client, f ownership.CallFilter) error {
-	const each = 1000
 	counts, all := map[ownership.CallState]int{}, 0
 	for cursor, more := "", true; more; more = cursor != "" {
-		page, err := c.Calls(ctx, f, cursor, each)
+		page, err := c.Calls(ctx, f, cursor, api.MostCalls)
 		if err != nil {
 			return err
 		}
