@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -19,7 +20,6 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"tandem/admin/api"
-	"tandem/forecast"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -78,8 +78,10 @@ func busyRoom(t *testing.T) *room {
 	r.make(`{"name":"ci","roles":["read"]}`)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: []","expect":0,"note":"first"}`).want(t, 200)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: [] #","expect":1}`).want(t, 200)
+	if err := json.Unmarshal([]byte(`{"live":12,"new_calls":[{"region":"amer","before":3,"after":20,"per_minute":4.5,"needs":9,"room":6},{"region":"emea","before":17,"room":40,"enough":true}]}`), &r.fake.plan); err != nil {
+		t.Fatal(err)
+	}
 	r.fake.set(func() {
-		r.fake.plan = forecast.Plan{Live: 12, NewCalls: []forecast.Arrival{{Region: "amer", Before: 3, After: 20, PerMinute: 4.5, Needs: 9, Room: 6}, {Region: "emea", Before: 17, Room: 40, Enough: true}}}
 		r.fake.fitness.Versions = []ownership.VersionState{
 			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.4.1", Taken: 111, Well: 5, Short: 106}, Nodes: []ownership.NodeID{"emea-1", "emea-3"}, Proven: true},
 			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.5.0", Taken: 5, Bad: 5}, Nodes: []ownership.NodeID{"emea-2"}, Hurt: 5, Bound: 5},

@@ -15,7 +15,9 @@ import (
 func (f *fake) Plan(_ context.Context, to []ownership.Region) (api.Evacuation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return api.Evacuation{Region: "emea", To: to, Plan: f.plan}, nil
+	out := f.plan
+	out.Region, out.To = "emea", to
+	return out, nil
 }
 
 func (f *fake) Forecast(_ context.Context, id ownership.NodeID) (api.NodeForecast, error) {

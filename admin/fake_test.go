@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"tandem/admin/api"
-	"tandem/forecast"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
@@ -41,7 +40,7 @@ type fake struct {
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
 	forecast   api.NodeForecast
-	plan       forecast.Plan
+	plan       api.Evacuation
 	far        []api.Region // instead of amer, if set
 
 	meetFail error    // what meeting a node returns, if set
