@@ -65,7 +65,7 @@ func picture(t *testing.T, ctx context.Context, name string) {
 
 // consolePages are all pages, as a region with something on each of them shows them.
 var consolePages = []string{
-	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change&since=2026-11-23T10:00", "ledger/7",
+	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes?act=halt&app=0efc74f7-41c3-47a4-8775-7259bfef4241&version=2.4.1", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change&since=2026-11-23T10:00", "ledger/7",
 	"partitions", "partitions/1", "partitions/1?act=move", "regions", "regions/emea", "regions/emea?act=evacuate&to=amer", "regions/amer", "pulse", "pulse?node=emea-1",
 	"events", "events?kind=claimed", "rules", "rules?number=1", "peers", "certificates", "tokens", "tokens?act=revoke&name=ci", "audit", "login",
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -106,6 +107,15 @@ func TestAHaltedVersionIsSeenOnTheScreen(t *testing.T) {
 	}
 	if page := r.ask("GET", "/console/nodes/emea-1", "").want(t, 200).text; strings.Contains(page, "2.5.0") {
 		t.Error("the version is shown at a node that has another")
+	}
+	path := "nodes?act=%s&app=a&version=2.5.0"
+	for act, want := range map[string]string{
+		"halt": "No node has a bot of another version", "resume": "It gets 100 % of the new calls again", "end": "It gets calls again, as any version", "explode": "",
+	} {
+		page := r.ask("GET", "/console/"+fmt.Sprintf(path, act), "").want(t, 200).text
+		if form := strings.Contains(page, `action="/console/versions/`+act+`"`); form != (want != "") || !strings.Contains(page, want) {
+			t.Errorf("%s: a form is shown: %t, and not %q:\n%s", act, form, want, page)
+		}
 	}
 	halt("")
 	if page := r.ask("GET", "/console/", "").want(t, 200).text; strings.Contains(page, "is halted") {

@@ -13,6 +13,8 @@ import (
 type Nodes struct {
 	Items    []api.Node
 	Versions []BotVersion
+	Asked    *BotVersion // whose rule is to change; nil: none's
+	Others   []BotVersion
 }
 
 // NodePage is the page of one node.
@@ -36,8 +38,11 @@ func nodes(a *asking) (string, any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		versions, err := botVersions(a)
-		return "nodes", Nodes{all.Items, versions}, err
+		out := Nodes{Items: all.Items}
+		if out.Versions, err = botVersions(a); err == nil {
+			out.ask(a.q)
+		}
+		return "nodes", out, err
 	}
 	out := NodePage{}
 	if _, err := a.get(&out.Node, v1("nodes", a.id)); err != nil {

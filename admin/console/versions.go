@@ -3,6 +3,8 @@ package console
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +14,7 @@ import (
 // BotVersion is one version of an app's bot, as the pages show it.
 type BotVersion struct {
 	api.BotVersion
-	Share string // of the new calls, by its rule; empty: it has none
+	Share string // of the new calls, by its rule, as soon as it is not halted; empty: it has none
 	Level string // the pill's class
 	Words string // what its standing means
 	Why   string // why its rule is as it is
@@ -20,6 +22,20 @@ type BotVersion struct {
 
 // Halted reports whether it gets no new calls.
 func (v BotVersion) Halted() bool { return v.Stands == api.StandsHalted }
+
+// ask finds the version that a change is asked about, and the others that would take its calls.
+func (n *Nodes) ask(q url.Values) {
+	for i, v := range n.Versions {
+		if q.Get("app") == string(v.App) && q.Get("version") == v.Version && slices.Contains([]string{"halt", "resume", "end"}, q.Get("act")) {
+			n.Asked = &n.Versions[i]
+		}
+	}
+	for _, v := range n.Versions {
+		if n.Asked != nil && v.App == n.Asked.App && v.Version != n.Asked.Version && len(v.Nodes) > 0 && !v.Halted() {
+			n.Others = append(n.Others, v)
+		}
+	}
+}
 
 // standing is what a version's standing means, in words, and how it looks.
 var standing = map[string]struct{ level, words string }{
@@ -46,9 +62,7 @@ func botVersions(a *asking) ([]BotVersion, error) {
 		b := BotVersion{BotVersion: v, Level: standing[v.Stands].level, Words: standing[v.Stands].words}
 		if r := v.Rule; r != nil {
 			b.Why = strings.TrimPrefix(r.Reason, "halted: ")
-			if !r.Halted {
-				b.Share = strconv.FormatFloat(float64(r.Share)/100, 'f', -1, 64) + " %"
-			}
+			b.Share = strconv.FormatFloat(float64(r.Share)/100, 'f', -1, 64) + " %"
 		}
 		if v.Version != "" || v.Rule != nil {
 			out = append(out, b)
