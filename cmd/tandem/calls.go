@@ -127,8 +127,8 @@ type liveFirst struct{ *client.Client }
 
 func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (all api.CallPage, err error) {
 	name, inside, ours := strings.Cut(cursor, "/")
-	if f.State != 0 || cursor != "" && !ours || l.Then != (client.Then{}) || l.Region == "all" || l.Region == "*" {
-		page, err := l.Calls(ctx, f, cursor, limit) // each region has a cursor of its own
+	if f.State != 0 || cursor != "" && !ours || l.Then != (client.Then{}) {
+		page, err := l.Calls(ctx, f, cursor, limit)
 		slices.SortStableFunc(page.Items, func(a, b api.CallIn) int {
 			return cmp.Compare(slices.Index(ownership.ByUrgency, a.State), slices.Index(ownership.ByUrgency, b.State))
 		})
@@ -143,13 +143,18 @@ func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor str
 		begin = slices.Index(ownership.ByUrgency, state)
 	}
 	all.Items = []api.CallIn{}
+	everywhere := l.Region == "all" || l.Region == "*"
 	for _, state := range ownership.ByUrgency[begin:] {
-		if len(all.Items) == limit {
+		if len(all.Items) >= limit {
 			all.Next = state.String() + "/"
 			return all, nil
 		}
 		f.State = state
-		page, err := l.Calls(ctx, f, inside, limit-len(all.Items))
+		most := limit - len(all.Items)
+		if everywhere {
+			most = limit // each region's
+		}
+		page, err := l.Calls(ctx, f, inside, most)
 		if err != nil {
 			return all, err
 		}

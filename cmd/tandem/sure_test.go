@@ -85,6 +85,7 @@ func TestCallsListsWhoNeedsSomebodyFirst(t *testing.T) {
 	for _, c := range []struct{ line, want, more string }{
 		{"calls --limit 2", "o1 a1", "--cursor answered/after-a1"},
 		{"calls --limit 2 --cursor answered/after-a1", "a2 e1", ""},
+		{"calls --region all --limit 2", "o1 a1", "--cursor answered/after-a1"},
 		{"calls --limit 1 --cursor answered/after-a1", "a2", "--cursor ended/"},
 		{"calls --limit 1 --cursor ended/", "e1", ""},
 	} {
