@@ -105,6 +105,7 @@ var (
 	refusedRole   = &refusal{http.StatusForbidden, "The token's roles do not allow this."}
 	refusedPace   = &refusal{http.StatusTooManyRequests, "Too many failed attempts from this address."}
 	refusedBehind = &refusal{http.StatusServiceUnavailable, "Whether the region knows this token cannot be told right now."}
+	refusedStray  = &refusal{http.StatusForbidden, "This node is in no region yet, so it knows the tokens of its own file only. With a token that the region made, ask a node of the region to take this one in, or name its file in cluster.join_token_file."}
 	refusedSpent  = &refusal{http.StatusForbidden, "The token was for one use and was used, or has expired."}
 	refusedPlace  = &refusal{http.StatusForbidden, "Without tokens this door answers only to loopback names."}
 )
@@ -198,6 +199,9 @@ func (g *guard) try(ctx context.Context, from, secret string) (visitor, *refusal
 	}
 	if refused != refusedToken || secret == unreadable {
 		return visitor{}, refused
+	}
+	if len(g.table.Nodes()) == 0 {
+		return visitor{}, refusedStray
 	}
 	if !g.catchUp(ctx) {
 		return visitor{}, refusedBehind

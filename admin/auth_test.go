@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/admin/api"
+	"tandem/ownership"
 )
 
 // everyOperation is the whole door: one request for each path and method, with
@@ -289,6 +290,22 @@ func TestO35_ANewTokenOfAnotherNode(t *testing.T) {
 	if asked > failBurst {
 		t.Errorf("%d guesses caused %d look-ups, want %d at most", 5*failBurst, asked, failBurst)
 	}
+}
+
+// TestATokenOfTheRegionAtANodeWithoutOne is told where it is good: this door can ask nobody.
+func TestATokenOfTheRegionAtANodeWithoutOne(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	asked := 0
+	r.fake.set(func() {
+		r.fake.nodes = map[ownership.NodeID]ownership.Node{}
+		r.fake.catchUp = func() { asked++ }
+	})
+	a := r.ask("POST", "/v1/nodes", joinBody("10.0.0.9:8471"), bearing("made-by-the-region")).want(t, 403)
+	if !strings.Contains(a.text, "in no region yet") || !strings.Contains(a.text, "ask a node of the region") || asked > 0 {
+		t.Errorf("after %d look-ups it is told %s", asked, a.text)
+	}
+	r.ask("GET", "/v1/status", "", as(api.RoleRead)).want(t, 200)
 }
 
 // One bad token a second from an address, a forgotten script behind the same NAT,

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -64,7 +65,7 @@ func picture(t *testing.T, ctx context.Context, name string) {
 
 // consolePages are all pages, as a region with something on each of them shows them.
 var consolePages = []string{
-	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change", "ledger/7",
+	"", "?region=emea", "calls", "calls?tenant=tenant-1", "calls/c00", "search?q=nobody", "nodes", "nodes?act=halt&app=0efc74f7-41c3-47a4-8775-7259bfef4241&version=2.4.1", "nodes/emea-2", "nodes/emea-2?act=drain", "nodes/emea-3?act=undrain", "nodes/emea-2?act=remove", "calls/c01?act=release", "ledger", "ledger?kind=change&since=2026-11-23T10:00", "ledger/7",
 	"partitions", "partitions/1", "partitions/1?act=move", "regions", "regions/emea", "regions/emea?act=evacuate&to=amer", "regions/amer", "pulse", "pulse?node=emea-1",
 	"events", "events?kind=claimed", "rules", "rules?number=1", "peers", "certificates", "tokens", "tokens?act=revoke&name=ci", "audit", "login",
 }
@@ -77,7 +78,15 @@ func busyRoom(t *testing.T) *room {
 	r.make(`{"name":"ci","roles":["read"]}`)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: []","expect":0,"note":"first"}`).want(t, 200)
 	r.ask("PUT", "/v1/rules", `{"text":"rules: [] #","expect":1}`).want(t, 200)
+	if err := json.Unmarshal([]byte(`{"live":12,"new_calls":[{"region":"amer","before":3,"after":20,"per_minute":4.5,"needs":9,"room":6},{"region":"emea","before":17,"room":40,"enough":true}]}`), &r.fake.plan); err != nil {
+		t.Fatal(err)
+	}
 	r.fake.set(func() {
+		r.fake.fitness.Versions = []ownership.VersionState{
+			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.4.1", Taken: 111, Well: 5, Short: 106}, Nodes: []ownership.NodeID{"emea-1", "emea-3"}, Proven: true},
+			{VersionTally: ownership.VersionTally{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.5.0", Taken: 5, Bad: 5}, Nodes: []ownership.NodeID{"emea-2"}, Hurt: 5, Bound: 5},
+		}
+		r.fake.rollouts = []ownership.Rollout{{App: "0efc74f7-41c3-47a4-8775-7259bfef4241", Version: "2.5.0", Share: 100, Halted: true, Reason: "halted: 5 of its 5 calls ended badly (the last one: 408/8544), of the other versions' 14 calls 0.0 %"}}
 		r.fake.forecast = api.NodeForecast{Live: 12, Bound: 9, Movable: 2, Ringing: 1, Room: 8, Needs: 14}
 		r.fake.fitness.Silent = []ownership.Silence{{Node: "emea-2", Since: start.Add(-time.Minute), Cause: ownership.Refuses}}
 	})

@@ -13,7 +13,11 @@ import (
 
 // Plan implements Evacuations, as the rest below.
 func (f *fake) Plan(_ context.Context, to []ownership.Region) (api.Evacuation, error) {
-	return api.Evacuation{Region: "emea", To: to}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.plan
+	out.Region, out.To = "emea", to
+	return out, nil
 }
 
 func (f *fake) Forecast(_ context.Context, id ownership.NodeID) (api.NodeForecast, error) {

@@ -40,6 +40,7 @@ type fake struct {
 	peers      []api.Peer
 	fitness    ownership.RegionFitness
 	forecast   api.NodeForecast
+	plan       api.Evacuation
 	far        []api.Region // instead of amer, if set
 
 	meetFail error    // what meeting a node returns, if set
@@ -63,7 +64,7 @@ func newFake() *fake {
 	for i, state := range []ownership.NodeState{ownership.NodeActive, ownership.NodeActive, ownership.NodeDraining, ownership.NodeGone} {
 		id := ownership.NodeID(fmt.Sprintf("emea-%d", i+1))
 		f.nodes[id] = ownership.Node{ID: id, Region: "emea", Zone: string(rune('a' + i)), ClusterAddr: fmt.Sprintf("10.0.0.%d:8471", i+1),
-			Capacity: 50, State: state, Voter: i < 3, Incarnation: "inc-" + string(id), Version: "0.1.0", Format: 1, JoinedAt: start}
+			Capacity: 50, State: state, Voter: true, Incarnation: "inc-" + string(id), Version: "0.1.0", Format: 1, JoinedAt: start}
 		if state == ownership.NodeGone {
 			continue
 		}

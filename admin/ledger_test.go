@@ -177,3 +177,28 @@ func (f *fake) applyLedger(a ownership.Act) {
 		f.keep = a.Keep
 	}
 }
+
+// TestWhoHadANodeLeaveIsInTheLedger, from before it went: out of the region it enters nothing. Where
+// it could not leave, that stands there, too.
+func TestWhoHadANodeLeaveIsInTheLedger(t *testing.T) {
+	t.Parallel()
+	for line, act := range map[string]string{"POST /v1/leave": "leave", "DELETE /v1/nodes/emea-1": "remove emea-1"} {
+		r := tokenRoom(t)
+		r.fake.format = ownership.FormatLedger
+		method, path, _ := strings.Cut(line, " ")
+		r.ask(method, path, "", as(api.RoleOperate))
+		asked := r.fake.done()
+		if i, j := slices.Index(asked, "do ownership.Note"), slices.Index(asked, act); i < 0 || j < i {
+			t.Errorf("%s: the region was asked %q", line, asked)
+		}
+		if notes := r.fake.notes(); len(notes) != 1 || notes[0].By != "operate-er" || notes[0].Status != 202 || notes[0].Subject != path || !strings.Contains(notes[0].Detail, "emea-1") {
+			t.Errorf("%s: its ledger holds %+v", line, notes)
+		}
+	}
+	r := tokenRoom(t)
+	r.fake.format = ownership.FormatLedger
+	r.ask("DELETE", "/v1/nodes/emea-2", "", as(api.RoleOperate)).want(t, 204)
+	if notes := r.fake.notes(); len(notes) != 1 || notes[0].Status != 204 {
+		t.Errorf("of another node's removal it holds %+v", notes)
+	}
+}

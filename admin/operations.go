@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -113,14 +114,24 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 	// Without a name nobody has been told apart: such an attempt is limited and
 	// not audited. Deferred, because a snapshot that breaks off ends in a panic.
 	if _, audited := op.Metadata[metaAudit]; audited && who.Name != "" {
+		record := func(status int) {
+			d.audit.record(r.Context(), api.Change{
+				At: d.now(), By: who.Name, From: r.RemoteAddr, Action: op.OperationID, Subject: r.URL.Path, Status: status, Detail: note.text,
+			})
+		}
+		first := refused == nil && d.goes(op.OperationID, r.URL.Path)
+		if first {
+			note.text = "asked for, of " + string(d.cfg.Node)
+			record(http.StatusAccepted)
+		}
 		defer func() {
 			status := ctx.Status()
 			if refused != nil {
 				status = refused.status
 			}
-			d.audit.record(r.Context(), api.Change{
-				At: d.now(), By: who.Name, From: r.RemoteAddr, Action: op.OperationID, Subject: r.URL.Path, Status: status, Detail: note.text,
-			})
+			if !first || status/100 != 2 {
+				record(status)
+			}
 		}()
 	}
 	if refused != nil {
@@ -128,6 +139,12 @@ func (d *Door) admit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(huma.WithContext(ctx, context.WithValue(withCaller(ownership.By(ctx.Context(), who.Name), who), remarkKey{}, note)))
+}
+
+// goes reports whether an operation takes this node out of its region: afterwards it enters
+// nothing into the region's ledger, so it does before.
+func (d *Door) goes(operation, path string) bool {
+	return operation == "leave" || operation == "remove-node" && path == "/v1/nodes/"+url.PathEscape(string(d.cfg.Node))
 }
 
 // admitted says who sent the request and whether they have the role.

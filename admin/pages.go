@@ -88,12 +88,10 @@ func (s consoleSource) Ask(ctx context.Context, method, path string, body, out a
 		}
 		sent = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, path, sent)
+	r, err := asked(ctx, method, path, sent)
 	if err != nil {
-		return "", fmt.Errorf("asking for a page: %w", err)
+		return "", err
 	}
-	r.RemoteAddr, _ = ctx.Value(pageFrom{}).(string)
-	r.Header.Set("Content-Type", "application/json")
 	got := &ownAnswer{header: http.Header{}}
 	s.d.router.ServeHTTP(got, r)
 	if got.status/100 != 2 {
@@ -105,6 +103,27 @@ func (s consoleSource) Ask(ctx context.Context, method, path string, body, out a
 		}
 	}
 	return ownership.Region(got.header.Get("Tandem-Region")), nil
+}
+
+// asked is a request that the door's own router answers in a reader's name.
+func asked(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, path, body)
+	if err != nil {
+		return nil, fmt.Errorf("asking for a page: %w", err)
+	}
+	r.RemoteAddr, _ = ctx.Value(pageFrom{}).(string)
+	r.Header.Set("Content-Type", "application/json")
+	return r, nil
+}
+
+// File has the router answer the browser itself.
+func (s consoleSource) File(w http.ResponseWriter, r *http.Request, path string) {
+	ask, err := asked(r.Context(), r.Method, path, http.NoBody)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.d.router.ServeHTTP(w, ask)
 }
 
 // problemText is a problem in one line for people.

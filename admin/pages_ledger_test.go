@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,16 +95,16 @@ func TestTheLedgerIsShown(t *testing.T) {
 		rows  int
 		wants []string
 	}{
-		"":                            {100, []string{`ledger/120"`, "Older than entry 21", `<span class="pill good">good</span>`, "<dd>121</dd>", "90 days, those of ended calls 7 days", "tandem/contoso-bots/emea&#43;"}},
-		"?cursor=21":                  {21, []string{`ledger/0"`, "Newest"}},
-		"?kind=change":                {1, []string{"drain-node", "alice", "until noon &lt;b&gt;", "Clear"}},
-		"?kind=lost&tenant=tenant-1":  {8, nil},
-		"?call=C07":                   {1, []string{`href="/console/calls/c07"`}},
-		"?day=2026-11-23":             {16, nil},
-		"?thread=19:x":                {0, []string{"No entry matches."}},
-		"/120":                        {0, []string{"proven", "ledger of 121 entries", "/v1/nodes/emea-2/drain", "10.0.0.9:1", "tandem ledger prove 120"}},
-		"/7":                          {0, []string{`<span class="pill good">proven</span>`, `href="/console/calls/c07"`, `&#34;n&#34;:7`}},
-		"?day=2026-11-23&kind=change": {1, nil},
+		"":                           {100, []string{`ledger/120"`, "Older than entry 21", `<span class="pill good">good</span>`, "<dd>121</dd>", "90 days, those of ended calls 7 days", "tandem/contoso-bots/emea&#43;"}},
+		"?cursor=21":                 {21, []string{`ledger/0"`, "Newest"}},
+		"?kind=change":               {1, []string{"drain-node", "alice", "until noon &lt;b&gt;", "Clear"}},
+		"?kind=lost&tenant=tenant-1": {8, nil},
+		"?call=C07":                  {1, []string{`href="/console/calls/c07"`}},
+		"?since=2026-11-23T10:30&until=2026-11-24T00:00": {15, []string{"What is chosen", "/console/ledger/export?format=csv&amp;since=2026-11-23T10%3A30&amp;until=2026-11-24T00%3A00"}},
+		"?thread=19:x":                           {0, []string{"No entry matches."}},
+		"/120":                                   {0, []string{"proven", "ledger of 121 entries", "/v1/nodes/emea-2/drain", "10.0.0.9:1", "tandem ledger prove 120"}},
+		"/7":                                     {0, []string{`<span class="pill good">proven</span>`, `href="/console/calls/c07"`, `&#34;n&#34;:7`}},
+		"?until=2026-11-23T10:30:01&kind=change": {1, nil},
 	} {
 		page := r.ask("GET", "/console/ledger"+path, "").want(t, 200).text
 		if n := strings.Count(page, `<td class="number"><a href="/console/ledger/`); n != c.rows {
@@ -115,13 +116,40 @@ func TestTheLedgerIsShown(t *testing.T) {
 			}
 		}
 	}
-	for path, status := range map[string]int{"/121": 404, "/x": 400, "?day=soon": 400, "?kind=none": 400, "?cursor=x": 400, "?call=a%20b": 400} {
+	for path, status := range map[string]int{"/121": 404, "/x": 400, "?since=soon": 400, "?until=2026-11-29": 400, "/export?since=soon": 400, "/export?format=pdf": 400, "/x/proof": 400, "/121/proof": 404, "/7/x": 404, "?kind=none": 400, "?cursor=x": 400, "?call=a%20b": 400} {
 		if a := r.ask("GET", "/console/ledger"+path, ""); a.StatusCode != status {
 			t.Errorf("%q: %d, want %d", path, a.StatusCode, status)
 		}
 	}
 	if page := r.ask("GET", "/console/calls/c01", "").want(t, 200).text; !strings.Contains(page, `href="/console/ledger?call=c01"`) {
 		t.Error("a call's page does not lead to its entries")
+	}
+}
+
+// TestTheLedgerIsTakenAlong as a file, as it is filtered, and so is the proof of an entry, by
+// whoever may read the pages, and nobody else.
+func TestTheLedgerIsTakenAlong(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t, withLedger(t, 9))
+	reader := r.session(api.RoleRead)
+	csv := r.ask("GET", "/console/ledger/export?format=csv&kind=lost", "", reader).want(t, 200)
+	if csv.text != "export csv=true kind=lost\n" || !strings.Contains(csv.Header.Get("Content-Disposition"), `filename="tandem-emea-ledger.csv"`) {
+		t.Errorf("the file is %q, %v", csv.text, csv.Header)
+	}
+	if all := r.ask("GET", "/console/ledger/export?format=jsonl", "", reader).want(t, 200); all.text != "export csv=false kind=\n" {
+		t.Errorf("the file is %q", all.text)
+	}
+	var proof ledger.Proof
+	if err := json.Unmarshal([]byte(r.ask("GET", "/console/ledger/4/proof", "", reader).want(t, 200).text), &proof); err != nil {
+		t.Fatal(err)
+	}
+	if e, _, err := proof.Check(r.door.deps.Ledger.(*shownLedger).signer.Key); err != nil || e.N != 4 {
+		t.Errorf("it proves entry %d, %v", e.N, err)
+	}
+	for _, path := range []string{"export", "4/proof"} {
+		if a := r.ask("GET", "/console/ledger/"+path, ""); a.StatusCode != 303 || strings.Contains(a.text, "tenant") {
+			t.Errorf("who has no session gets %s: %d %s", path, a.StatusCode, a.text)
+		}
 	}
 }
 
@@ -157,7 +185,7 @@ func TestWhatWouldBeLostIsSaidFirst(t *testing.T) {
 		wants []string
 		form  string
 	}{
-		"nodes/emea-2?act=remove": {[]string{"emea-2 is alive:", "It has 3 live calls: 2 have their media on it and are <b>lost to it</b>, 1 moves to other nodes", "room for 1, and 4 would come at once", "Draining"}, "nodes/emea-2/remove"},
+		"nodes/emea-2?act=remove": {[]string{"emea-2 is alive:", "It has 3 live calls. 2 have their media on it and are <b>lost with it</b>. 1 moves to other nodes.", "room for 1, and 4 would come at once", "Draining"}, "nodes/emea-2/remove"},
 		"calls/c01?act=release":   {[]string{"The call has been answered for", "told <b>lost</b>", "the cloud is not told"}, "calls/c01/release"},
 		"calls/c00?act=release":   {[]string{"there is nothing to release"}, ""},
 	} {

@@ -23,6 +23,7 @@ func TestConsolePages(t *testing.T) {
 	for path, wants := range map[string][]string{
 		"/console/":                                  {"emea-1", "amer", "draining", "leads", "The admin door is OPEN", "holds", "/console/partitions/9"},
 		"/console/calls":                             {"c00", "Next page", "least-loaded"},
+		"/console/nodes/emea-4":                      {"<dt>Raft</dt><dd>no vote</dd>"},
 		"/console/calls?state=ended":                 {"ended", "Clear"},
 		"/console/calls?tenant=tenant-x":             {"57dab8b1"},
 		"/console/calls?partition=77":                {"No call matches these filters"},

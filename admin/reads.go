@@ -65,6 +65,7 @@ func (d *Door) counts() counts {
 
 func (d *Door) node(n ownership.Node, c counts) api.Node {
 	standing, silence := c.standing(n, c.partitions[n.ID])
+	n.Voter = n.Voter && n.State != ownership.NodeGone
 	return api.Node{
 		Node: n, Standing: standing, Silence: silence, Live: d.deps.Table.Live(n.ID), Partitions: c.partitions[n.ID],
 		Leader: c.leader == n.ID, Here: n.ID == d.cfg.Node,
@@ -89,7 +90,9 @@ func (d *Door) status() api.Status {
 		StartedAt: d.cfg.StartedAt.UTC(), Now: now, Warnings: []string{},
 	}
 	if n, ok := d.deps.Table.Node(d.cfg.Node); ok {
-		s.State = n.State
+		if s.State = n.State; n.State == ownership.NodeGone {
+			s.Warnings = append(s.Warnings, "This node is out of its region: it left, or was removed. It takes no calls, and comes back only with an empty data directory.")
+		}
 	}
 	if d.auth.open() {
 		s.Warnings = append(s.Warnings, "The admin door is OPEN: admin.tokens_file is not set, so everybody on this machine may do everything.")

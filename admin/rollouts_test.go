@@ -2,8 +2,10 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"tandem/admin/api"
@@ -75,4 +77,51 @@ func TestRolloutsAreSetHaltedResumedAndEnded(t *testing.T) {
 	r.fake.format = ownership.FormatRollouts - 1
 	do(http.MethodPut, "/v1/rollouts", `{`+of+`,"percent":1}`, 409)
 	do(http.MethodPost, "/v1/rollouts/halt", `{`+of+`}`, 409)
+}
+
+// TestAHaltedVersionIsSeenOnTheScreen: on the overview, which counts no place of it as free, on the
+// page of nodes, and on that of the node whose bot it is.
+func TestAHaltedVersionIsSeenOnTheScreen(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	r.someCalls(3)
+	halt := func(reason string) {
+		r.fake.set(func() {
+			r.fake.rollouts = []ownership.Rollout{{App: "a", Version: "2.5.0", Share: 10_000, Halted: reason != "", Reason: reason}}
+			r.fake.fitness.Rooms = []ownership.AppRoom{{App: "a", Room: 17, Healthy: true}, {App: "b", Room: 16, Healthy: true}}
+			r.fake.fitness.Versions = []ownership.VersionState{{VersionTally: ownership.VersionTally{App: "a", Version: "2.5.0", Taken: 5, Bad: 5}, Nodes: []ownership.NodeID{"emea-2"}}}
+		})
+	}
+	halt("halted: 5 of its 5 calls ended badly")
+	for path, wants := range map[string][]string{
+		"":             {"is halted (5 of its 5 calls ended badly): new calls go to the other versions.", "<b>17</b><span>new calls can be taken now"},
+		"nodes":        {`<span class="pill bad">halted</span>`, "<br>5 of its 5 calls ended badly", `<td class="number">none</td>`},
+		"nodes/emea-2": {`nodes#bots">2.5.0</a> <span class="pill bad">halted</span>`},
+	} {
+		page := r.ask("GET", "/console/"+path, "").want(t, 200).text
+		for _, want := range wants {
+			if !strings.Contains(page, want) {
+				t.Errorf("%q does not show %q:\n%s", path, want, page)
+			}
+		}
+	}
+	if page := r.ask("GET", "/console/nodes/emea-1", "").want(t, 200).text; strings.Contains(page, "2.5.0") {
+		t.Error("the version is shown at a node that has another")
+	}
+	path := "nodes?act=%s&app=a&version=2.5.0"
+	for act, want := range map[string]string{
+		"halt": "No node has a bot of another version", "resume": "It gets 100 % of the new calls again", "end": "It gets calls again, as any version", "explode": "",
+	} {
+		page := r.ask("GET", "/console/"+fmt.Sprintf(path, act), "").want(t, 200).text
+		if form := strings.Contains(page, `action="/console/versions/`+act+`"`); form != (want != "") || !strings.Contains(page, want) {
+			t.Errorf("%s: a form is shown: %t, and not %q:\n%s", act, form, want, page)
+		}
+	}
+	halt("")
+	if page := r.ask("GET", "/console/", "").want(t, 200).text; strings.Contains(page, "is halted") {
+		t.Error("a version with a rule is said to be halted")
+	}
+	if page := r.ask("GET", "/console/nodes", "").want(t, 200).text; !strings.Contains(page, `<td class="number">100 %</td>`) {
+		t.Errorf("its share is not shown:\n%s", page)
+	}
 }

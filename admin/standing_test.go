@@ -8,6 +8,26 @@ import (
 	"tandem/ownership/history"
 )
 
+// TestANodeThatLeftSaysSo, for all else that it tells sounds as if its region were unwell.
+func TestANodeThatLeftSaysSo(t *testing.T) {
+	t.Parallel()
+	r := openRoom(t)
+	const said = "This node is out of its region"
+	if a := r.ask("GET", "/v1/status", ""); strings.Contains(a.text, said) {
+		t.Errorf("a member says %s", a.text)
+	}
+	r.fake.set(func() {
+		self := r.fake.nodes["emea-1"]
+		self.State = ownership.NodeGone
+		r.fake.nodes["emea-1"] = self
+	})
+	for _, path := range []string{"/v1/status", "/console/"} {
+		if a := r.ask("GET", path, "").want(t, 200); !strings.Contains(a.text, said) {
+			t.Errorf("%s: a node that left says %s", path, a.text)
+		}
+	}
+}
+
 // TestWhoActsForACallOfASilentNode: API and console name the node that a call is
 // reserved for, and say what became of it, not who owns its partition.
 func TestWhoActsForACallOfASilentNode(t *testing.T) {

@@ -95,7 +95,7 @@ func TestB110_NoSecretIsTold(t *testing.T) {
 	pages := 0
 	for _, path := range []string{
 		"/metrics", "/livez", "/readyz?verbose", "/v1/status", "/v1/guarantees", "/v1/nodes", "/v1/partitions", "/v1/calls?limit=1000",
-		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/log", "/v1/log/tail", "/v1/whoami",
+		"/v1/regions", "/v1/events?follow=false", "/v1/audit", "/v1/tokens", "/v1/raft/peers", "/v1/summary", "/v1/log", "/v1/log/tail", "/v1/whoami", "/v1/config", "/v1/rules", "/v1/rollouts", "/v1/ledger", "/v1/ledger/export", "/v1/pulse",
 		"/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/console/", "/v1/openapi.json",
 	} {
 		if a := hear(s.send("GET", "http://"+x.admin+path, "", map[string]string{"Authorization": "Bearer " + canaryAdmin})); a.status == http.StatusOK {

@@ -25,7 +25,6 @@ const scarceDisk = 256 << 20
 // own. Each is looked at anew, from memory, at every question.
 func (n *Node) promises() []api.Promise {
 	disk := n.diskTrouble()
-	noHeir, heir := heirOf(n.region.Status(), n.table.Nodes())
 	table := ""
 	if err := n.table.Err(); err != nil {
 		table = err.Error()
@@ -39,8 +38,7 @@ func (n *Node) promises() []api.Promise {
 			disk, "This node's disk takes writes."),
 		judged("history-durable", "The table's file follows the table, so that a start is quick.",
 			table, fmt.Sprintf("The file holds entry %d of %d.", n.table.Durable(), n.table.Applied())),
-		judged("calls-survive-their-node", "When this node dies, its ringing calls are answered and its movable calls adopted by others.",
-			noHeir, heir),
+		survives(n.region.Status(), n.table.Nodes()),
 		judged("certificates-hold", "The certificates of this node's doors and of its region's authority are within their time.",
 			textOf(ends{n}.ended("")), "None of them has ended."),
 		judged("rules-agree", "All nodes of all regions route new calls by the same rules.",
@@ -105,9 +103,18 @@ func voters(s cluster.Status) (n int) {
 	return n
 }
 
-// heirOf says who takes this node's calls over when it dies, or why nobody may.
-// A dead node stays active in the table while no majority is there to change
-// that, so the table alone proves nothing: the leader knows who renewed, the
+// survives is the promise of what becomes of this node's calls when it dies. While the leader
+// drains, another node cannot tell: the leader can.
+func survives(s cluster.Status, nodes []ownership.Node) api.Promise {
+	trouble, why := heirOf(s, nodes)
+	p := judged("calls-survive-their-node", "When this node dies, its ringing calls are answered and its movable calls adopted by others.", trouble, why)
+	p.Unknown = trouble != "" && why != ""
+	return p
+}
+
+// heirOf says who takes this node's calls over when it dies, or why nobody may; both: why this
+// node cannot tell, and who can. A dead node stays active in the table while no majority is
+// there to change that, so the table alone proves nothing: the leader knows who renewed, the
 // others know that the leader runs.
 func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 	if trouble := stalled(s); trouble != "" {
@@ -134,7 +141,7 @@ func heirOf(s cluster.Status, nodes []ownership.Node) (trouble, why string) {
 	case heir == "" && leads:
 		return "no other active node has a lease and a healthy bot", ""
 	case heir == "":
-		return fmt.Sprintf("the leader %s takes no calls, and only it knows whether another node could", s.Leader), ""
+		return fmt.Sprintf("the leader %s takes no calls, and only it knows whether another node could", s.Leader), "the leader knows"
 	case leads:
 		return "", fmt.Sprintf("Node %s is active, has a lease and a healthy bot.", heir)
 	}

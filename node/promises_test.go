@@ -50,7 +50,16 @@ func TestPromisesAreWhatTheNodeCanKnow(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s, nodes := world(tc.leader)
 			tc.change(&s, nodes)
-			calls, why := heirOf(s, nodes)
+			p := survives(s, nodes)
+			calls, why := "", ""
+			if p.Holds {
+				why = p.Why
+			} else {
+				calls = p.Why
+			}
+			if p.Unknown != strings.Contains(p.Why, "and only it knows") {
+				t.Errorf("unknown: %t, because of %q", p.Unknown, p.Why)
+			}
 			for what, got := range map[string][2]string{"claims": {stalled(s), tc.claims}, "calls-survive-their-node": {calls, tc.calls}} {
 				if (got[0] == "") != (got[1] == "") || !strings.Contains(got[0], got[1]) {
 					t.Errorf("%s: the trouble is %q, want %q", what, got[0], got[1])

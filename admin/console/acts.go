@@ -55,6 +55,10 @@ var acts = map[string]act{
 			expect, err := number(f.Get("expect"))
 			return api.RulesBack{Number: n, Expect: expect, Note: f.Get("note")}, err
 		}, "rules", "The earlier text is the newest again, under a number of its own."},
+	"versions/halt": {http.MethodPost, func(string) string { return v1("rollouts", "halt") }, versionOf, "nodes",
+		"The version gets no new calls, as long as another one can take them."},
+	"versions/resume": {http.MethodPost, func(string) string { return v1("rollouts", "resume") }, versionOf, "nodes", "The version gets calls again, and is judged anew."},
+	"versions/end":    {http.MethodPost, func(string) string { return v1("rollouts", "end") }, versionOf, "nodes", "The version has no rule any more: it is treated as any."},
 	"tokens/*/revoke": {http.MethodDelete, func(id string) string { return v1("tokens", id) }, nil, "tokens", "The token opens no door any more."},
 	"peers/lead": {http.MethodPost, func(string) string { return v1("raft", "leader") },
 		func(f url.Values, _ time.Time) (any, error) {
@@ -74,6 +78,11 @@ var saids = func() map[string]string {
 
 // document is the text of a form's field; browsers send line ends as CR LF.
 func document(f url.Values) string { return strings.ReplaceAll(f.Get("text"), "\r\n", "\n") }
+
+// versionOf reads which version of a bot is meant, and why.
+func versionOf(f url.Values, _ time.Time) (any, error) {
+	return api.RolloutNote{RolloutOf: api.RolloutOf{App: ownership.AppID(f.Get("app")), Version: f.Get("version")}, Note: strings.TrimSpace(f.Get("note"))}, nil
+}
 
 // drainOf reads how long a drain may last.
 func drainOf(f url.Values, now time.Time) (any, error) {

@@ -60,6 +60,12 @@ type CallRow struct {
 	Reserved bool // it waits for its owner, which fell silent
 }
 
+// callRows are the rows of a list, as of now.
+type callRows struct {
+	Now  time.Time
+	Rows []CallRow
+}
+
 // calls is the list of calls, or the page of one.
 func calls(a *asking) (string, any, error) {
 	if a.id != "" {

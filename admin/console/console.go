@@ -63,6 +63,8 @@ type Source interface {
 	// from is the region that answered, empty for this one. A *Refusal says what the door
 	// has against it.
 	Ask(ctx context.Context, method, path string, body, out any) (from ownership.Region, err error)
+	// File serves one answer of that API as it comes, in the same name.
+	File(w http.ResponseWriter, r *http.Request, path string)
 	// Latest returns the newest events that a filter takes, newest first, and the id of the
 	// newest one of all.
 	Latest(f EventFilter, limit int) (events []history.Event, newest uint64, err error)

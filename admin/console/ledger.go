@@ -14,12 +14,39 @@ import (
 
 // LedgerQuery is what the entries are filtered by, as the reader typed it.
 type LedgerQuery struct {
-	Kind, Tenant, Call, Thread, Day, Cursor string
+	Kind, Tenant, Call, Thread, Since, Until, Cursor string
 }
 
 func ledgerQueryOf(v url.Values) LedgerQuery {
 	get := func(name string) string { return strings.TrimSpace(v.Get(name)) }
-	return LedgerQuery{Kind: get("kind"), Tenant: get("tenant"), Call: get("call"), Thread: get("thread"), Day: get("day"), Cursor: v.Get("cursor")}
+	return LedgerQuery{Kind: get("kind"), Tenant: get("tenant"), Call: get("call"), Thread: get("thread"), Since: get("since"), Until: get("until"), Cursor: v.Get("cursor")}
+}
+
+// minutes are how a browser's field spells a time, which is one of UTC here; with seconds where
+// somebody chose them.
+var minutes = []string{"2006-01-02T15:04", "2006-01-02T15:04:05"}
+
+// moment reads such a time for the API; nothing stays nothing.
+func moment(text string) (string, error) {
+	for _, layout := range minutes {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.Format(time.RFC3339), nil
+		}
+	}
+	if text != "" {
+		return "", &Refusal{http.StatusBadRequest, "“" + cut(text, 20) + "” is no time: write one such as 2026-11-29T08:30, in UTC."}
+	}
+	return "", nil
+}
+
+// api are the filters as the API wants them, names and values in turn.
+func (q LedgerQuery) api() ([]string, error) {
+	since, err := moment(q.Since)
+	if err != nil {
+		return nil, err
+	}
+	until, err := moment(q.Until)
+	return []string{"kind", q.Kind, "tenant", q.Tenant, "call", q.Call, "thread", q.Thread, "since", since, "until", until}, err
 }
 
 // Narrowed reports whether any filter is set.
@@ -53,7 +80,12 @@ func (l Ledger) URL(cursor uint64) string {
 	if cursor > 0 {
 		next = strconv.FormatUint(cursor, 10)
 	}
-	return link(l.At, "ledger", "?", "kind", l.Kind, "tenant", l.Tenant, "call", l.Call, "thread", l.Thread, "day", l.Day, "cursor", next)
+	return link(l.At, "ledger", "?", "kind", l.Kind, "tenant", l.Tenant, "call", l.Call, "thread", l.Thread, "since", l.Since, "until", l.Until, "cursor", next)
+}
+
+// Export returns the address of the entries that these filters choose, as a file.
+func (l Ledger) Export(format string) string {
+	return link("", "ledger", "export", "?", "format", format, "kind", l.Kind, "tenant", l.Tenant, "call", l.Call, "thread", l.Thread, "since", l.Since, "until", l.Until)
 }
 
 // pageEntries is how many entries a page holds.
@@ -65,17 +97,12 @@ func ledgerPage(a *asking) (string, any, error) {
 		return entry(a)
 	}
 	out := Ledger{LedgerQuery: ledgerQueryOf(a.q), At: a.at, Kinds: ledger.Kinds}
-	since, until := "", ""
-	if out.Day != "" {
-		day, err := time.Parse(time.DateOnly, out.Day)
-		if err != nil {
-			return "", nil, &Refusal{http.StatusBadRequest, "“" + cut(out.Day, 20) + "” is no day: write one such as 2026-11-29."}
-		}
-		since, until = day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
+	chosen, err := out.api()
+	if err != nil {
+		return "", nil, err
 	}
 	var page api.LedgerPage
-	if _, err := a.get(&page, "/v1/ledger", "newest", "true", "limit", strconv.Itoa(pageEntries), "cursor", out.Cursor,
-		"kind", out.Kind, "tenant", out.Tenant, "call", out.Call, "thread", out.Thread, "since", since, "until", until); err != nil {
+	if _, err := a.get(&page, "/v1/ledger", append(chosen, "newest", "true", "limit", strconv.Itoa(pageEntries), "cursor", out.Cursor)...); err != nil {
 		return "", nil, err
 	}
 	out.Items, out.Next, out.More = page.Items, page.Next, page.More
@@ -117,4 +144,17 @@ func entry(a *asking) (string, any, error) {
 	e, shown, err := proof.Check(head.Keys...)
 	out.Entry, out.Signed = e, signedOf(shown, err)
 	return "entry", out, nil
+}
+
+// ledgerFile is the address at the API of what a page of the ledger offers as a file; empty: the
+// path is no such one.
+func ledgerFile(path string, q url.Values) (string, error) {
+	switch parts := strings.Split(path, "/"); {
+	case path == "ledger/export":
+		chosen, err := ledgerQueryOf(q).api()
+		return address("/v1/ledger/export", "", append(chosen, "format", q.Get("format"))...), err
+	case len(parts) == 3 && parts[0] == "ledger" && parts[2] == "proof":
+		return address(v1("ledger", "entries", parts[1], "proof"), ownership.Region(q.Get("region"))), nil
+	}
+	return "", nil
 }

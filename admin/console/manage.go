@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"tandem/admin/api"
 	"tandem/ownership"
@@ -14,11 +13,14 @@ import (
 type Nodes struct {
 	Items    []api.Node
 	Versions []BotVersion
+	Asked    *BotVersion // whose rule is to change; nil: none's
+	Others   []BotVersion
 }
 
 // NodePage is the page of one node.
 type NodePage struct {
 	api.Node
+	Versions []BotVersion // of the bots beside it
 	Owned    []api.PartitionIn
 	Room     []ownership.AppRoom // of the region, app by app
 	Pulse    *api.PulseNode      // what it says of itself; nil: it was not asked
@@ -36,8 +38,11 @@ func nodes(a *asking) (string, any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		versions, err := botVersions(a)
-		return "nodes", Nodes{all.Items, versions}, err
+		out := Nodes{Items: all.Items}
+		if out.Versions, err = botVersions(a); err == nil {
+			out.ask(a.q)
+		}
+		return "nodes", out, err
 	}
 	out := NodePage{}
 	if _, err := a.get(&out.Node, v1("nodes", a.id)); err != nil {
@@ -70,6 +75,15 @@ func nodes(a *asking) (string, any, error) {
 		out.Calls = append(out.Calls, rowOf(c, owners))
 	}
 	out.More = len(page.Items) > 10
+	versions, err := botVersions(a)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, v := range versions {
+		if slices.Contains(v.Nodes, out.ID) {
+			out.Versions = append(out.Versions, v)
+		}
+	}
 	var pulses api.Pulse
 	switch _, err := a.get(&pulses, "/v1/pulse", "node", a.id, "points", "1"); {
 	case err != nil && !missing(err):
@@ -211,44 +225,4 @@ func (r RegionPage) Chosen(name ownership.Region) bool {
 		return slices.Contains(r.To, string(name))
 	}
 	return r.Plan != nil && slices.Contains(r.Plan.To, name)
-}
-
-// BotVersion is one version of an app's bot, as the page of nodes shows it.
-type BotVersion struct {
-	api.BotVersion
-	Share string // of the new calls, by its rule; empty: it has none
-	Words string // how it stands
-}
-
-// standsWords say how a version stands.
-var standsWords = map[string]string{
-	api.StandsHalted:   "halted: new calls go to the other versions",
-	api.StandsAlone:    "no node has a healthy bot of another version: it takes the calls",
-	api.StandsUnproven: "not proven yet: it gets few calls",
-	api.StandsProven:   "proven: its calls end as the others' do",
-	api.StandsWatched:  "new: it is halted if its calls end worse than the others'",
-	api.StandsUsual:    "what newer versions are compared with",
-}
-
-// botVersions are the versions that bots tell of; none: no bot says what it is.
-func botVersions(a *asking) ([]BotVersion, error) {
-	var all api.List[api.BotVersion]
-	var refused *Refusal
-	switch _, err := a.get(&all, "/v1/rollouts"); {
-	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
-		return nil, nil // a region of older software
-	case err != nil:
-		return nil, err
-	}
-	var out []BotVersion
-	for _, v := range all.Items {
-		b := BotVersion{BotVersion: v, Words: standsWords[v.Stands]}
-		if v.Rule != nil {
-			b.Share = strconv.FormatFloat(float64(v.Rule.Share)/100, 'f', -1, 64) + " %"
-		}
-		if v.Version != "" || v.Rule != nil {
-			out = append(out, b)
-		}
-	}
-	return out, nil
 }

@@ -23,6 +23,7 @@ type Overview struct {
 	api.Status
 	Broken  []api.Promise // that do not hold, or that nobody here can tell
 	Held    []api.Promise
+	Halted  []BotVersion
 	Regions []RegionPicture
 	Here    api.Region // the one that the page is about
 }
@@ -52,6 +53,16 @@ func (o Overview) Sentence() string {
 // Bad reports whether a promise is known to be broken.
 func (o Overview) Bad() bool {
 	return slices.ContainsFunc(o.Broken, func(p api.Promise) bool { return !p.Unknown })
+}
+
+// Free is how many new calls the region can take: places with a healthy bot whose version is
+// not halted, where the leader tells of them; of several apps, that with the most.
+func (o Overview) Free() int {
+	if len(o.Here.Apps) == 0 {
+		return o.Room
+	}
+	most := slices.MaxFunc(o.Here.Apps, func(a, b ownership.AppRoom) int { return cmp.Compare(a.Room, b.Room) })
+	return min(o.Room, most.Room)
 }
 
 // RegionPicture is one region of the picture.
@@ -107,6 +118,15 @@ func overview(a *asking) (string, any, error) {
 			out.Held = append(out.Held, p)
 		} else {
 			out.Broken = append(out.Broken, p)
+		}
+	}
+	versions, err := botVersions(a)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, v := range versions {
+		if v.Halted() {
+			out.Halted = append(out.Halted, v)
 		}
 	}
 	slices.SortStableFunc(out.Broken, func(a, b api.Promise) int { return rank(a) - rank(b) })

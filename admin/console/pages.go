@@ -44,9 +44,14 @@ const everyFar = 10
 
 // get asks the API, of the region that the page is about.
 func (a *asking) get(out any, path string, query ...string) (ownership.Region, error) {
+	return a.source.Ask(a.ctx, http.MethodGet, address(path, a.at, query...), nil, out)
+}
+
+// address is a path of the API with a query, names and values in turn; empty values are left out.
+func address(path string, at ownership.Region, query ...string) string {
 	v := url.Values{}
-	if a.at != "" {
-		v.Set("region", string(a.at))
+	if at != "" {
+		v.Set("region", string(at))
 	}
 	for i := 0; i+1 < len(query); i += 2 {
 		if query[i+1] != "" {
@@ -56,14 +61,22 @@ func (a *asking) get(out any, path string, query ...string) (ownership.Region, e
 	if len(v) > 0 {
 		path += "?" + v.Encode()
 	}
-	return a.source.Ask(a.ctx, http.MethodGet, path, nil, out)
+	return path
 }
 
 // serve answers a reader.
 func (c *Console) serve(w http.ResponseWriter, r *http.Request, who Reader, path string) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		c.look(w, r, who, path, nil, nil)
+		switch file, err := ledgerFile(path, r.URL.Query()); {
+		case err != nil:
+			status, text := refusalOf(err)
+			c.trouble(w, r, who, status, text)
+		case file != "":
+			c.source.File(w, r, file)
+		default:
+			c.look(w, r, who, path, nil, nil)
+		}
 	case http.MethodPost:
 		c.change(w, r, who, path)
 	default:

@@ -32,6 +32,8 @@ var functions = template.FuncMap{
 	"states":   func() []string { return states },
 	"roles":    func() []api.Role { return roles },
 	"clock":    func(t time.Time) string { return stamp(t, "15:04:05.000") },
+	"when":     when,
+	"rows":     func(now time.Time, rows []CallRow) callRows { return callRows{now, rows} },
 	"minute":   func(t time.Time) string { return stamp(t, "15:04") },
 	"moment":   func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05.000") },
 	"second":   func(t time.Time) string { return stamp(t, "2006-01-02 15:04:05") },
@@ -111,6 +113,14 @@ func brief(d time.Duration) string {
 	default:
 		return d.Round(10 * time.Millisecond).String()
 	}
+}
+
+// when writes a time of today without its day.
+func when(now, t time.Time) string {
+	if now.UTC().Format(time.DateOnly) == t.UTC().Format(time.DateOnly) {
+		return stamp(t, "15:04:05.000")
+	}
+	return stamp(t, "2006-01-02 15:04:05")
 }
 
 // stamp writes a time in UTC; the zero time is a dash.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ func (a *app) callsCommand() *cobra.Command {
 		f                        ownership.CallFilter
 		partition, state, cursor string
 		limit                    int
+		count                    bool
 		past                     pastFlags
 	)
 	c := &cobra.Command{
@@ -31,6 +33,7 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 		Example: `  tandem calls --state orphaned          what died with its node and can be rejoined
   tandem calls --node emea-1 --limit 20
   tandem calls --region all
+  tandem calls --count --tenant 8986d25d-ed3f-4bb8-b739-14d2fcc37b09
   tandem calls --at 2026-11-29T14:03:00Z   which ones lived then, and who acted for them
   tandem calls 57dab8b1-894c-409a-b240-bd8beae78896   in whichever region it is`,
 		Args: cobra.ArbitraryArgs,
@@ -65,6 +68,9 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 				}
 				f.State = s
 			}
+			if count {
+				return a.countCalls(ctx, c, f)
+			}
 			page, err := liveFirst{c}.calls(ctx, f, cursor, limit)
 			if err != nil {
 				return err
@@ -89,7 +95,30 @@ for some minutes, so that late notifications do no harm. OWNER is who acts for a
 	flags.StringVar(&state, "state", "", "only claimed, answered, orphaned or ended calls")
 	flags.StringVar(&cursor, "cursor", "", "where the last page stopped")
 	flags.IntVar(&limit, "limit", 50, "at most so many")
+	flags.BoolVar(&count, "count", false, "only say how many there are, by state")
+	c.MarkFlagsMutuallyExclusive("count", "cursor")
 	return c
+}
+
+// countCalls says how many calls a filter takes, page by page: calls that come or end meanwhile
+// may be missed.
+func (a *app) countCalls(ctx context.Context, c *client.Client, f ownership.CallFilter) error {
+	counts, all := map[ownership.CallState]int{}, 0
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := c.Calls(ctx, f, cursor, api.MostCalls)
+		if err != nil {
+			return err
+		}
+		for _, k := range page.Items {
+			counts[k.State]++
+		}
+		all, cursor = all+len(page.Items), page.Next
+	}
+	rows, told := [][]string{{"STATE", "CALLS"}}, map[string]int{"all": all}
+	for _, s := range ownership.ByUrgency {
+		rows, told[s.String()] = append(rows, []string{s.String(), strconv.Itoa(counts[s])}), counts[s]
+	}
+	return a.print(told, append(rows, []string{"all", strconv.Itoa(all)}))
 }
 
 // liveFirst lists calls in the order of ownership.ByUrgency. A cursor of its own names the state
@@ -98,8 +127,8 @@ type liveFirst struct{ *client.Client }
 
 func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor string, limit int) (all api.CallPage, err error) {
 	name, inside, ours := strings.Cut(cursor, "/")
-	if f.State != 0 || cursor != "" && !ours || l.Then != (client.Then{}) || l.Region == "all" || l.Region == "*" {
-		page, err := l.Calls(ctx, f, cursor, limit) // each region has a cursor of its own
+	if f.State != 0 || cursor != "" && !ours || l.Then != (client.Then{}) {
+		page, err := l.Calls(ctx, f, cursor, limit)
 		slices.SortStableFunc(page.Items, func(a, b api.CallIn) int {
 			return cmp.Compare(slices.Index(ownership.ByUrgency, a.State), slices.Index(ownership.ByUrgency, b.State))
 		})
@@ -114,13 +143,18 @@ func (l liveFirst) calls(ctx context.Context, f ownership.CallFilter, cursor str
 		begin = slices.Index(ownership.ByUrgency, state)
 	}
 	all.Items = []api.CallIn{}
+	everywhere := l.Region == "all" || l.Region == "*"
 	for _, state := range ownership.ByUrgency[begin:] {
-		if len(all.Items) == limit {
+		if len(all.Items) >= limit {
 			all.Next = state.String() + "/"
 			return all, nil
 		}
 		f.State = state
-		page, err := l.Calls(ctx, f, inside, limit-len(all.Items))
+		most := limit - len(all.Items)
+		if everywhere {
+			most = limit // each region's
+		}
+		page, err := l.Calls(ctx, f, inside, most)
 		if err != nil {
 			return all, err
 		}

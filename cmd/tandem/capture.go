@@ -18,6 +18,7 @@ import (
 	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/cmd/tandem/doors"
+	"tandem/ownership"
 )
 
 // captureHead is the first line of a capture.
@@ -105,6 +106,7 @@ func (a captures) capture(ctx context.Context, asked *client.Client, ask client.
 		wait   sync.WaitGroup
 		failed error
 		n      int
+		again  = map[ownership.CallID]bool{}
 		missed int64
 	)
 	enough := errors.New("enough")
@@ -117,6 +119,10 @@ func (a captures) capture(ctx context.Context, asked *client.Client, ask client.
 			end, err := client.Captures{Client: d.Client}.Capture(ctx, ask, func(k api.Captured) error {
 				mu.Lock()
 				defer mu.Unlock()
+				if again[k.Call] { // the cloud rings at several nodes
+					return nil
+				}
+				again[k.Call] = true
 				if n == ask.Most {
 					stop()
 					return enough

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -63,5 +67,31 @@ func TestPlus(t *testing.T) {
 	if sum.Recorded != 7 || sum.Elsewhere != 5 || !sum.Since.Equal(two.Since) || len(sum.Examples) != mostExamples ||
 		fmt.Sprint(sum.Moves) != "[{amer emea 3} {emea amer 2}]" {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// TestACallIsCapturedOnce, however many nodes the cloud rings at.
+func TestACallIsCapturedOnce(t *testing.T) {
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		call := func(id string) string {
+			return `event: call` + "\n" + `data: {"at":"2026-11-29T09:30:00Z","call":"` + id + `","facts":{},"to":"emea"}` + "\n\n"
+		}
+		_, _ = io.WriteString(w, map[string]string{
+			"/v1/status":  `{"node":"emea-1","region":"emea","deployment":"d","now":"2026-11-29T09:30:00Z"}`,
+			"/v1/regions": `{"items":[{"name":"emea","here":true,"nodes_list":[{"id":"emea-1","state":"active"}]}]}`,
+			"/v1/capture": call("h.a") + call("h.b") + call("h.a") + "event: end\ndata: {\"calls\":3}\n\n",
+		}[r.URL.Path])
+	}))
+	defer door.Close()
+	var out, errs bytes.Buffer
+	a := &app{out: &out, err: &errs, environ: []string{"TANDEM_ADDR=" + door.URL}}
+	root := a.root()
+	root.SetArgs([]string{"capture", "--for", "1s"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err, &errs)
+	}
+	if n := strings.Count(out.String(), `"call":"h.a"`); n != 1 || !strings.Contains(out.String(), "h.b") || !strings.Contains(errs.String(), "captured 2 calls") {
+		t.Errorf("it wrote\n%s and said %s", &out, &errs)
 	}
 }

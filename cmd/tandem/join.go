@@ -25,7 +25,9 @@ is asked at its nodes.
 
 Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role join:
 the one of 'tandem tokens first', or one for this join only, made with 'tandem
-tokens new NAME --once --for 1h'.`,
+tokens new NAME --role join --once --for 1h'. The new node knows the tokens of its own
+file only: with one that the region made ask a node of the region, or name it in the new
+node's cluster.join_token_file.`,
 		Example: `  tandem join 10.0.0.1:8471 --wait 60s       on the new node
   tandem join 10.0.0.3:8471                  on any node of the region`,
 		Args: cobra.ExactArgs(1),

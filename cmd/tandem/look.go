@@ -80,7 +80,7 @@ partitions went, is told on stderr.`,
 			if c.Then, err = past.then(); err != nil {
 				return err
 			}
-			return show(a, name, nodeRows,
+			return show(a, name, nodeRows(c.Then != (client.Then{})),
 				func() ([]api.Node, error) { return a.silences(c.Nodes(ctx)) },
 				func() (api.Node, error) {
 					if c.Then != (client.Then{}) {
@@ -121,22 +121,33 @@ func (a *app) silences(nodes []api.Node, err error) ([]api.Node, error) {
 	return nodes, err
 }
 
-func nodeRows(nodes []api.Node) [][]string {
-	rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
-	for _, n := range nodes {
-		state := cmp.Or(n.Standing, n.State.String()) // a node of older software tells no standing
-		switch {
-		case n.Silence != nil && !n.Silence.Since.IsZero():
-			state += " since " + n.Silence.Since.Local().Format(time.TimeOnly)
-		case n.Silence == nil && !n.DrainBy.IsZero():
-			state += " until " + n.DrainBy.Local().Format(time.TimeOnly)
+// nodeRows are the rows of nodes as they are, or then: who voted and led is not in the history.
+func nodeRows(then bool) func([]api.Node) [][]string {
+	return func(nodes []api.Node) [][]string {
+		rows := [][]string{{"NODE", "ZONE", "STATE", "LIVE", "CAPACITY", "PARTITIONS", "VOTER", "LEADER", "CLUSTER ADDRESS", "PUBLIC URL", "VERSION"}}
+		for _, n := range nodes {
+			rows = append(rows, nodeRow(n, then))
 		}
-		rows = append(rows, []string{
-			string(n.ID), dash(n.Zone), state, strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
-			strconv.Itoa(n.Partitions), yes(n.Voter && n.State != ownership.NodeGone), yes(n.Leader), n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
-		})
+		return inRegion(rows, nodes, func(n api.Node) ownership.Region { return n.Region })
 	}
-	return inRegion(rows, nodes, func(n api.Node) ownership.Region { return n.Region })
+}
+
+func nodeRow(n api.Node, then bool) []string {
+	state := cmp.Or(n.Standing, n.State.String()) // a node of older software tells no standing
+	switch {
+	case n.Silence != nil && !n.Silence.Since.IsZero():
+		state += " since " + n.Silence.Since.Local().Format(time.TimeOnly)
+	case n.Silence == nil && !n.DrainBy.IsZero():
+		state += " until " + n.DrainBy.Local().Format(time.TimeOnly)
+	}
+	voter, leader := yes(n.Voter && n.State != ownership.NodeGone), yes(n.Leader)
+	if then {
+		voter, leader = dash(""), dash("")
+	}
+	return []string{
+		string(n.ID), dash(n.Zone), state, strconv.Itoa(n.Live), strconv.Itoa(n.Capacity),
+		strconv.Itoa(n.Partitions), voter, leader, n.ClusterAddr, dash(n.PublicURL), dash(n.Version),
+	}
 }
 
 func (a *app) partitionsCommand() *cobra.Command {

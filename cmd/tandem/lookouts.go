@@ -165,12 +165,13 @@ func (a lookouts) debugCommand() *cobra.Command {
 		Use:   "debug",
 		Short: "gather what is needed to see what is wrong, from all nodes, in one file without secrets",
 		Long: `Asks every node that can be reached for its status, checks, promises, configuration, nodes,
-partitions, raft group, regions, rules, audit log, events, metrics and goroutines, and
-writes all of it into one archive (tar.gz, readable by its owner only). What looks like
-a secret is taken out on the way, so it can be sent to others; call ids, node names and
-addresses stay. manifest.json says what is in it, and what could not be had and why.
+partitions, raft group, regions, rules, versions of bots, audit log, events, the end of its
+log, metrics and goroutines, and writes all of it into one archive (tar.gz, readable by its
+owner only). What looks like a secret is taken out on the way, so it can be sent to others;
+call ids, node names and addresses stay. manifest.json says what is in it, and what could not
+be had and why.
 
-Configuration, audit log and goroutines need a token with the role operate.`,
+Configuration, audit log, log and goroutines need a token with the role operate.`,
 		Example: `  tandem debug
   tandem debug --out /tmp/case-4711.tar.gz`,
 		RunE: a.asking(func(ctx context.Context, door *client.Client, _ []string) (err error) {

@@ -145,6 +145,9 @@ func refuseStrayWords(c *cobra.Command) {
 		if err == nil {
 			err = c.ValidateRequiredFlags()
 		}
+		if err == nil {
+			err = oneOf(c)
+		}
 		if err != nil {
 			return usage("%w; see '%s --help'", err, c.CommandPath())
 		}
@@ -156,6 +159,21 @@ func refuseStrayWords(c *cobra.Command) {
 			return exitError{exitUsage, fmt.Errorf("%s needs one of its verbs", c.CommandPath())}
 		}
 	}
+}
+
+// oneOf refuses flags that exclude each other, or that one of must be there, in plain words.
+func oneOf(c *cobra.Command) error {
+	err := c.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	_, names, _ := strings.Cut(err.Error(), "[")
+	names, _, _ = strings.Cut(names, "]")
+	only := "only "
+	if strings.Contains(err.Error(), "at least one") {
+		only = ""
+	}
+	return fmt.Errorf("write %sone of --%s", only, strings.Join(strings.Fields(names), ", --"))
 }
 
 // noWords takes no argument, and names the verbs that a mistyped one may mean.

@@ -100,22 +100,15 @@ type pastFlags struct {
 }
 
 func (f *pastFlags) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.at, "at", "", "as it was at this time, such as 2026-11-29T14:03:00Z, as far as the history reaches back")
+	c.Flags().StringVar(&f.at, "at", "", "as it was so long ago (10m), or at a time (2026-11-29T14:03:00Z), as far as the history reaches back")
 	c.Flags().Uint64Var(&f.index, "index", 0, "as it was after this raft index")
 	c.MarkFlagsMutuallyExclusive("at", "index")
 }
 
 // then is the moment that is asked for; its zero value: now.
 func (f *pastFlags) then() (client.Then, error) {
-	then := client.Then{Index: f.index}
-	if f.at != "" {
-		at, err := time.Parse(time.RFC3339Nano, f.at)
-		if err != nil {
-			return then, usage("--at %q: write a time such as 2026-11-29T14:03:00Z", f.at)
-		}
-		then.At = at
-	}
-	return then, nil
+	at, err := moment("--at", f.at, time.Now())
+	return client.Then{Index: f.index, At: at}, err
 }
 
 // pastRows show partitions as they were: what stood in them is not told.

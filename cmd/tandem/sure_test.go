@@ -85,6 +85,7 @@ func TestCallsListsWhoNeedsSomebodyFirst(t *testing.T) {
 	for _, c := range []struct{ line, want, more string }{
 		{"calls --limit 2", "o1 a1", "--cursor answered/after-a1"},
 		{"calls --limit 2 --cursor answered/after-a1", "a2 e1", ""},
+		{"calls --region all --limit 2", "o1 a1", "--cursor answered/after-a1"},
 		{"calls --limit 1 --cursor answered/after-a1", "a2", "--cursor ended/"},
 		{"calls --limit 1 --cursor ended/", "e1", ""},
 	} {
@@ -105,5 +106,28 @@ func TestCallsListsWhoNeedsSomebodyFirst(t *testing.T) {
 		if strings.Contains(out.String(), "a1") && !strings.Contains(out.String(), "emea-3") || strings.Contains(out.String(), "emea-2") {
 			t.Errorf("%s does not show who acts now:\n%s", c.line, &out)
 		}
+	}
+}
+
+// TestCallsAreCounted over all pages, by state.
+func TestCallsAreCounted(t *testing.T) {
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, map[string]string{
+			"x|":         `{"items":[{"id":"a1","state":"answered"},{"id":"a2","state":"answered"}],"next":"after-a2"}`,
+			"x|after-a2": `{"items":[{"id":"e1","state":"ended"}]}`,
+		}[q.Get("tenant")+"|"+q.Get("cursor")])
+	}))
+	defer door.Close()
+	var out, errs bytes.Buffer
+	a := &app{out: &out, err: &errs, environ: []string{"TANDEM_ADDR=" + door.URL}}
+	root := a.root()
+	root.SetArgs([]string{"calls", "--count", "--tenant", "x"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(out.String()), " "); got != "STATE CALLS orphaned 0 claimed 0 answered 2 ended 1 all 3" {
+		t.Errorf("it says %q", got)
 	}
 }

@@ -109,6 +109,7 @@ func gather(ctx context.Context, d doors.Door) []file {
 		asJSON(at("raft.json"))(c.Peers(ctx)),
 		asJSON(at("regions.json"))(c.Regions(ctx)),
 		asJSON(at("rules.json"))(c.Rules().Now(ctx)),
+		asJSON(at("rollouts.json"))(c.Rollouts().List(ctx)),
 		asJSON(at("audit.json"))(c.Audit(ctx)),
 		asText(at("events.jsonl"))(events(ctx, d.Client)),
 		asText(at("log.jsonl"))(c.LastLog(ctx)),

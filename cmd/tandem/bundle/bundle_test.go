@@ -153,12 +153,12 @@ func TestTheBundleHoldsAllButSecrets(t *testing.T) {
 			t.Errorf("%s lost what is no secret: %s", h.Name, text)
 		}
 	}
-	for _, want := range []string{"manifest.json", "emea/emea-1/status.json", "emea/emea-1/config.json", "emea/emea-1/goroutines.txt", "emea/emea-1/raft.json", "emea/emea-1/events.jsonl", "emea/emea-1/metrics.txt", "emea/emea-1/log.jsonl"} {
+	for _, want := range []string{"manifest.json", "emea/emea-1/status.json", "emea/emea-1/config.json", "emea/emea-1/goroutines.txt", "emea/emea-1/raft.json", "emea/emea-1/events.jsonl", "emea/emea-1/metrics.txt", "emea/emea-1/log.jsonl", "emea/emea-1/rollouts.json"} {
 		if !slices.Contains(names, "tandem-debug/"+want) {
 			t.Errorf("it lacks %s: %v", want, names)
 		}
 	}
-	if len(names) != 1+13+13 || len(m.Missing) != 3 {
+	if len(names) != 1+14+14 || len(m.Missing) != 3 {
 		t.Errorf("%d files, missing %q", len(names), m.Missing)
 	}
 	for _, text := range m.Missing {

@@ -116,7 +116,12 @@ func TestJudge(t *testing.T) {
 				s.Nodes[i].Status.Cluster.Leader = ""
 			}
 		}, Fail, "peers", "nobody leads it"},
-		"two versions":      {func(s *Seen) { s.Regions[0].Versions = []string{"2.0.0", "2.1.0"} }, Warn, "versions", "2.0.0 and 2.1.0"},
+		"two versions": {func(s *Seen) { s.Regions[0].Versions = []string{"2.0.0", "2.1.0"} }, Warn, "versions", "2.0.0 and 2.1.0"},
+		"bot halted": {func(s *Seen) {
+			for i := range s.Nodes {
+				s.Nodes[i].Metrics[`tandem_bot_version_halted{app="a",version="2.5.0"}`] = 1
+			}
+		}, Warn, "versions", `halted, and gets no new calls: app="a",version="2.5.0"`},
 		"drift":             {func(s *Seen) { s.Regions[0].Drift = []string{"rules: 3 here, 4 there"} }, Warn, "drift", "rules: 3 here"},
 		"address":           {func(s *Seen) { s.Public[0].Err = errNoDoor }, Fail, "public addresses", "no public door"},
 		"nearly full":       {func(s *Seen) { s.Regions[0].Live = 140 }, Warn, "capacity", "140 of 150"},

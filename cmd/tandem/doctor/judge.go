@@ -187,12 +187,23 @@ func promised(s Seen) (out []Finding) {
 	return out
 }
 
+// labels walks the samples of one metric with its labels, as they are written.
+func (n Node) labels(metric string) map[string]float64 {
+	out := map[string]float64{}
+	for name, v := range n.Metrics {
+		if rest, ok := strings.CutPrefix(name, metric+"{"); ok {
+			out[strings.TrimSuffix(rest, "}")] = v
+		}
+	}
+	return out
+}
+
 // labelled walks the samples of one metric with the value of its only label.
 func (n Node) labelled(metric, label string) map[string]float64 {
 	out := map[string]float64{}
-	for name, v := range n.Metrics {
-		if rest, ok := strings.CutPrefix(name, metric+"{"+label+`="`); ok {
-			out[strings.TrimSuffix(rest, `"}`)] = v
+	for labels, v := range n.labels(metric) {
+		if value, ok := strings.CutPrefix(labels, label+`="`); ok {
+			out[strings.TrimSuffix(value, `"`)] = v
 		}
 	}
 	return out
@@ -311,6 +322,14 @@ func versions(s Seen) (out []Finding) {
 	for _, r := range s.Regions {
 		if len(r.Versions) > 1 {
 			out = append(out, Finding{Level: Warn, Where: "region " + string(r.Name), Text: "its nodes run " + strings.Join(r.Versions, " and "), Do: "end the upgrade: tandem upgrade plan"})
+		}
+	}
+	for _, n := range s.answered() {
+		for labels := range n.labels("tandem_bot_version_halted") {
+			f := Finding{Level: Warn, Where: "region " + string(n.Region), Text: "a version of a bot is halted, and gets no new calls: " + labels, Do: "see why: tandem rollouts list"}
+			if !slices.Contains(out, f) { // each node of the region tells of it
+				out = append(out, f)
+			}
 		}
 	}
 	return out
