@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,13 +27,19 @@ type mixed struct {
 func (m *mixed) same(when string) {
 	m.t.Helper()
 	eventually(m.t, "all tables are the same "+when, func() bool {
-		sum, at := m.nodes[0].tb.Hash()
-		told := m.history(m.nodes[0])
-		for _, n := range m.nodes[1:] {
-			if s, i := n.tb.Hash(); i == at && (s != sum || !cmp.Equal(m.history(n), told)) {
-				m.t.Fatalf("%s, at entry %d the table of %s differs: %s, that of %s is %s", when, at, n.id, s, m.nodes[0].id, sum)
-			} else if i != at {
-				return false
+		var sums []string
+		var told [][]history.Event
+		_, at := m.nodes[0].tb.Hash()
+		for _, n := range m.nodes {
+			sum, before := n.tb.Hash()
+			sums, told = append(sums, sum), append(told, m.history(n))
+			if _, after := n.tb.Hash(); before != at || after != at {
+				return false // something was written meanwhile
+			}
+		}
+		for i, n := range m.nodes[1:] {
+			if sums[i+1] != sums[0] || !cmp.Equal(told[i+1], told[0]) {
+				m.t.Fatalf("%s, at entry %d the table of %s differs: %s, that of %s is %s", when, at, n.id, sums[i+1], m.nodes[0].id, sums[0])
 			}
 		}
 		return true
@@ -48,14 +55,24 @@ func (m *mixed) history(n *testNode) (all []history.Event) {
 	return all
 }
 
+// act has a node do something, through changes of the leader on a busy machine.
+func (m *mixed) act(n *testNode, act ownership.Act) (err error) {
+	m.t.Helper()
+	eventually(m.t, ownership.Doing(act), func() bool {
+		var out *ownership.Outcome
+		if out, err = n.Do(ownership.By(soon(m.t), "ann"), act); err == nil {
+			err = out.Err
+		}
+		return !errors.Is(err, ownership.ErrNoLeader)
+	})
+	return err
+}
+
 // does asks a node for something that older software does not know, and wants it refused in
 // words that say what to do, or done.
 func (m *mixed) does(n *testNode, act ownership.Act, done bool) {
 	m.t.Helper()
-	out, err := n.Do(ownership.By(soon(m.t), "ann"), act)
-	if err == nil {
-		err = out.Err
-	}
+	err := m.act(n, act)
 	if done == (err != nil) || err != nil && !strings.Contains(err.Error(), "upgrade all its nodes first") {
 		m.t.Errorf("in format %d, %s at %s: %v", n.tb.Format(), ownership.Doing(act), n.id, err)
 	}
@@ -70,7 +87,7 @@ func (m *mixed) take(calls int, at ownership.NodeID) (went int) {
 		if p.Owner == at {
 			went++
 		}
-		if _, err := m.nodes[0].Do(soon(m.t), ownership.Release{At: time.Now(), Call: claimOf(m.calls).Call, Epoch: p.Epoch, Why: "over"}); err != nil {
+		if err := m.act(m.nodes[0], ownership.Release{At: time.Now(), Call: claimOf(m.calls).Call, Epoch: p.Epoch, Why: "over"}); err != nil {
 			m.t.Fatal(err)
 		}
 	}
@@ -85,6 +102,7 @@ func TestAMixedRegionBeginsNothingNew(t *testing.T) {
 	long(t)
 	formats := []uint32{ownership.FormatLedger - 1, ownership.FormatLedger, ownership.FormatRollouts}
 	r := newRegion(t, func(c *Config) {
+		calm(c)
 		if c.Node.ID == "a" {
 			c.Node.Format = formats[0]
 		}
