@@ -44,10 +44,7 @@ func docsOperations(doc *huma.OpenAPI) []docsOperation {
 			if op == nil {
 				continue
 			}
-			role := "open"
-			if len(op.Security) > 0 {
-				role = strings.Join(op.Security[0]["token"], ", ")
-			}
+			role := cmp.Or(strings.Join(op.Security[0]["token"], ", "), "open")
 			out = append(out, docsOperation{op.Method, path, op.Summary, op.Description, role, op.Parameters})
 		}
 	}

@@ -156,6 +156,7 @@ func (d *Door) routes() error {
 	captureDoor{d}.routes()
 	ledgerDoor{d}.routes()
 	ops{d}.opsRoutes()
+	plain(d.api.OpenAPI())
 	docsRoutes(d)
 	if err := d.pageRoutes(); err != nil {
 		return err

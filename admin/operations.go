@@ -37,6 +37,7 @@ func apiConfig(version string) huma.Config {
 	c.Info.Description = "The private door of a Tandem node. Any node takes any request of its region. " +
 		"Reads take ?consistency= and say in the headers Tandem-Consistency, Tandem-Applied-Index and Tandem-As-Of how fresh they are. " +
 		"Refusals are problems of RFC 9457."
+	c.Servers = []*huma.Server{{URL: "/", Description: "The node that tells this."}}
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/v1/openapi", "", ""
 	c.CreateHooks = nil
 	strict := huma.Format{
@@ -49,6 +50,16 @@ func apiConfig(version string) huma.Config {
 		"token": {Type: "http", Scheme: "bearer", Description: "A token of the region (POST /v1/tokens) or of the node's tokens file, with one of the roles read, operate (includes read), bot, join."},
 	}
 	return c
+}
+
+// plain leaves out of the document what is the library's own: what a pattern means is said in
+// refusals, and OpenAPI has no word for it.
+func plain(doc *huma.OpenAPI) {
+	for _, s := range doc.Components.Schemas.Map() {
+		for _, field := range s.Properties {
+			field.PatternDescription = ""
+		}
+	}
 }
 
 // operation describes one path for the router and the document alike.
@@ -69,7 +80,7 @@ func (d *Door) operation(id, method, path string, role api.Role, summary string)
 		op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if role == "" {
-		op.Errors, op.Description = nil, "Open to all."
+		op.Errors, op.Description, op.Security = nil, "Open to all.", []map[string][]string{{}}
 		return op
 	}
 	op.Metadata[metaRole] = role

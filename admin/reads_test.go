@@ -325,18 +325,29 @@ func TestOpenAPIGolden(t *testing.T) {
 			Security    []map[string][]string `json:"security"`
 			Responses   map[string]any        `json:"responses"`
 		}
+		Servers    []any
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]map[string]any }
+		}
 	}
 	doc := told[document](openRoom(t), "", "/v1/openapi.json")
-	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
-		t.Errorf("the document is OpenAPI %s", doc.OpenAPI)
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || len(doc.Servers) != 1 {
+		t.Errorf("the document is OpenAPI %s, of %d servers", doc.OpenAPI, len(doc.Servers))
+	}
+	for name, s := range doc.Components.Schemas {
+		for field, is := range s.Properties {
+			if _, odd := is["patternDescription"]; odd {
+				t.Errorf("%s.%s says what OpenAPI has no word for", name, field)
+			}
+		}
 	}
 	var lines []string
 	for path, ops := range doc.Paths {
 		for method, op := range ops {
-			role := "open"
-			if len(op.Security) > 0 {
-				role = op.Security[0]["token"][0]
+			if len(op.Security) != 1 {
+				t.Fatalf("%s %s says %d times whom it is open to", method, path, len(op.Security))
 			}
+			role := cmp.Or(strings.Join(op.Security[0]["token"], ","), "open")
 			codes := make([]string, 0, len(op.Responses))
 			for code := range op.Responses {
 				codes = append(codes, code)

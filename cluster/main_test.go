@@ -92,6 +92,7 @@ type testNode struct {
 	rest  func(ownership.PartitionID)
 	sick  bool
 	away  time.Duration // that is announced
+	takes []ownership.VersionTally
 	open  bool
 }
 
@@ -225,7 +226,7 @@ func (n *testNode) doors() Deps {
 			defer n.halt.RUnlock()
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return Health{Bot: !n.sick, Away: n.away}
+			return Health{Bot: !n.sick, Away: n.away, Versions: n.takes}
 		},
 		Fatal: func(err error) {
 			n.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"tandem/admin/api"
 	"tandem/faultrig/fleet"
+	"tandem/faultrig/plant"
 	"tandem/ownership"
 )
 
@@ -21,7 +22,7 @@ const (
 func memberScenarios() []Scenario {
 	return []Scenario{
 		{Fault: "F25", Title: "rolling restart under 50 calls/s", Calls: 50, Claims: -1, Round: rollingRestart},
-		{Fault: "F26", Title: "upgrade from the format before, and back", Calls: 20, Claims: -1, Fleet: fleet.Options{Older: true}, Round: mixedVersions},
+		{Fault: "F26", Title: "upgrade from the two formats before, and back", Calls: 20, Claims: -1, Fleet: fleet.Options{Older: plant.OlderFormats()}, Round: mixedVersions},
 		{Fault: "F27", Title: "drain, transfer and join storm, one id twice", Calls: 5, Round: storm},
 		{Fault: "F28", Title: "a wiped node under its old id", Calls: 5, Short: true, Round: wiped},
 		{Fault: "F29", Title: "a node of another deployment, founded twice", Round: foreign},

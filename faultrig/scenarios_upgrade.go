@@ -5,54 +5,44 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"tandem/admin/api"
 	"tandem/faultrig/fleet"
+	"tandem/faultrig/plant"
 	"tandem/ledger"
 	"tandem/ownership"
 	"tandem/ownership/history"
 )
 
-// Lines of the product's log and of its refusal, see plant.Older.
+// Lines of the product's log and of its refusal.
 var (
-	formatRaised = regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, ownership.FormatDeposits))
-	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatLedger-1) // see plant.Older
+	tablesDiffer = regexp.MustCompile(`its table differs from `)
+	formatTooNew = fmt.Sprintf("this software reads up to %d; upgrade it", ownership.FormatRollouts-1)
 )
 
-// mixedVersions upgrades a region of older nodes one by one under calls. The
-// region writes the newer format when the last one reads it, and not before; an
-// older node is then refused by its own data, in words, and loses nothing.
+func formatRaised(to uint32) *regexp.Regexp {
+	return regexp.MustCompile(fmt.Sprintf(`the region writes a newer command format.* to=%d\n`, to))
+}
+
+// mixedVersions upgrades a region of older nodes one by one under calls, by one format and by
+// another. The region writes the newer format when the last node reads it, and not before, and what
+// begins with it begins then; all tables are the same throughout. An older node is then refused by its
+// own data, in words, and loses nothing.
 func mixedVersions(ctx context.Context, s *Stage) error {
-	fleet.Pause(ctx, 2*time.Second)
-	for i, n := range s.Nodes {
-		if s.logged(formatRaised) {
-			s.Break("the newer command format was written while %d of %d nodes could not read it", len(s.Nodes)-i, len(s.Nodes))
+	defer func() {
+		if s.logged(tablesDiffer) {
+			s.Break("I7: under mixed versions two nodes had different tables at one entry of the log")
 		}
-		n.Binary = s.Binary
-		if err := s.restart(ctx, n); err != nil {
+	}()
+	fleet.Pause(ctx, 2*time.Second)
+	formats := append(plant.OlderFormats(), ownership.FormatRollouts)
+	for i, program := range append(s.Older[1:], s.Binary) {
+		if err := s.upgrade(ctx, program, formats[i], formats[i+1]); err != nil {
 			return err
 		}
-		if i == 0 { // the newer one is killed, and the older ones take its partitions over
-			n.Kill()
-			fleet.Pause(ctx, silentWithin)
-			if err := s.bringBack(ctx, n); err != nil {
-				return err
-			}
-		}
-		fleet.Pause(ctx, time.Second) // calls under mixed versions
-		if i < len(s.Nodes)-1 {
-			if err := s.nothingNew(ctx, n); err != nil {
-				return err
-			}
-		}
-	}
-	if !fleet.Until(ctx, fleet.HealWithin, 100*time.Millisecond, func() bool { return s.logged(formatRaised) }) {
-		s.Break("every node reads the newer command format, and it is not written")
-	}
-	if err := s.ledgerBegins(ctx); err != nil {
-		return err
 	}
 	leader, err := s.Leader(ctx)
 	if err != nil {
@@ -63,7 +53,7 @@ func mixedVersions(ctx context.Context, s *Stage) error {
 		s.Break("%v", err)
 	}
 	ends := len(back.Exits())
-	back.Binary = s.Older
+	back.Binary = s.Older[len(s.Older)-1]
 	if err := back.Start(); err != nil {
 		return err
 	}
@@ -78,15 +68,78 @@ func mixedVersions(ctx context.Context, s *Stage) error {
 	return s.bringBack(ctx, back)
 }
 
+// upgrade takes all nodes from a program of one format to one of another.
+func (s *Stage) upgrade(ctx context.Context, program string, from, to uint32) error {
+	for i, n := range s.Nodes {
+		if s.logged(formatRaised(to)) {
+			s.Break("command format %d was written while %d of %d nodes could not read it", to, len(s.Nodes)-i, len(s.Nodes))
+		}
+		n.Binary = program
+		if err := s.restart(ctx, n); err != nil {
+			return err
+		}
+		if i == 0 { // the newer one is killed, and the older ones take its partitions over
+			n.Kill()
+			fleet.Pause(ctx, silentWithin)
+			if err := s.bringBack(ctx, n); err != nil {
+				return err
+			}
+		}
+		fleet.Pause(ctx, time.Second) // calls under mixed versions
+		if i < len(s.Nodes)-1 {
+			if err := s.nothingNew(ctx, n, from); err != nil {
+				return err
+			}
+		}
+	}
+	if !fleet.Until(ctx, fleet.HealWithin, 100*time.Millisecond, func() bool { return s.logged(formatRaised(to)) }) {
+		s.Break("every node reads command format %d, and it is not written", to)
+	}
+	if to >= ownership.FormatRollouts {
+		return s.rolloutsBegin(ctx)
+	}
+	return s.ledgerBegins(ctx)
+}
+
+// newVersion is a rule for a version of a bot that nobody runs.
+var newVersion = api.RolloutAsk{RolloutOf: api.RolloutOf{App: fleet.CallsApp, Version: "2.5.0"}, Percent: 1}
+
+// rolloutsBegin: every node reads rules for versions of bots, and each has the same ones.
+func (s *Stage) rolloutsBegin(ctx context.Context) error {
+	if err := fleet.Insist(ctx, func() error { return s.Nodes[0].API.Rollouts().Set(ctx, newVersion) }); err != nil {
+		return err
+	}
+	for _, n := range s.Nodes {
+		if !fleet.Until(ctx, fleet.HealWithin, 100*time.Millisecond, func() bool { return s.ruled(ctx, n) }) {
+			s.Break("every node reads rules for versions of bots, and %s knows none", n.ID)
+		}
+	}
+	return nil
+}
+
+func (s *Stage) ruled(ctx context.Context, n *fleet.Node) bool {
+	list, err := n.API.Rollouts().List(ctx)
+	return err == nil && slices.ContainsFunc(list, func(v api.BotVersion) bool { return v.Rule != nil })
+}
+
 // silentWithin is when a node that was killed is silent for its region, and its partitions are with others.
 const silentWithin = 5 * time.Second
 
 // keptFor is how long the scenario wants the ledger kept.
 var keptFor = ownership.Keep{Days: 30, EndedDays: 30}
 
-// nothingNew: while one node reads the older format only, nobody writes what it does not
-// know: no entry of the ledger, no event of a kind that it does not tell.
-func (s *Stage) nothingNew(ctx context.Context, n *fleet.Node) error {
+// nothingNew: while one node reads an older format only, nobody writes what it does not
+// know: no rule for a version of a bot, no entry of the ledger, no event of a kind that it does not tell.
+func (s *Stage) nothingNew(ctx context.Context, n *fleet.Node, format uint32) error {
+	if err := n.API.Rollouts().Set(ctx, newVersion); err == nil || !strings.Contains(err.Error(), "upgrade all of them first") {
+		s.Break("with an older node in the region, a rule for a version of a bot: %v", err)
+	}
+	if s.ruled(ctx, n) {
+		s.Break("with an older node in the region %s has a rule for a version of a bot", n.ID)
+	}
+	if format >= ownership.FormatLedger {
+		return nil
+	}
 	if err := n.API.SetLedgerKeep(ctx, keptFor); err == nil || !strings.Contains(err.Error(), "409") {
 		s.Break("with an older node in the region, how long the ledger is kept: %v", err)
 	}

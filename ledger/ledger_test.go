@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 )
@@ -372,6 +373,15 @@ func TestAHeadIsItsRegionsOwn(t *testing.T) {
 	mixed := strings.Replace(theirs, "amer", "emea", 1)
 	if _, err := Open(mixed, s.Key, other.Key); !errors.Is(err, ErrForged) {
 		t.Errorf("a changed head was taken: %v", err)
+	}
+	// A known key of another region that signs a head in this one's name.
+	text, _, _ := strings.Cut(mixed, "\n\n")
+	alien, err := note.Sign(&note.Note{Text: text + "\n"}, other.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(string(alien), s.Key, other.Key); !errors.Is(err, ErrForged) || !strings.Contains(err.Error(), "has signed the head of") {
+		t.Errorf("another region's word for this one was taken: %v", err)
 	}
 	for _, bad := range []string{"", "x", strings.Repeat("x", 2000)} {
 		if _, err := Open(bad, s.Key); !errors.Is(err, ErrForged) {

@@ -211,7 +211,7 @@ func (s *stage) badVersion(x *seat, all []*seat) {
 	s.cloud.Bot(x.name).SetFailing(1, "408/8544")
 	s.cloud.Bot(x.name).SetVersion("2.5.0")
 	s.told(x, "2.5.0", 1)
-	s.runAll(graphsim.Load{Rate: 10, MaxCalls: 100})
+	s.runAll(graphsim.Load{Rate: 30, MaxCalls: 100})
 }
 
 // versionBefore takes it back.

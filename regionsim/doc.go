@@ -3,7 +3,8 @@
 // with the shipped timings; the clock is virtual, so minutes pass in seconds, and
 // the network, the slowness of disks, the bots and the calling cloud are made
 // here. Faults come from a schedule that is drawn from a seed, and an oracle looks
-// at all nodes every few virtual milliseconds (ARCHITECTURE.md, I1 to I5, I7).
+// at all nodes every few virtual milliseconds (ARCHITECTURE.md, I1 to I5, I7). In some
+// regions the nodes begin with software of older command formats, and each restart is an upgrade.
 //
 //	go test ./regionsim                          many seeds, at most a minute
 //	go test ./regionsim -run TestSeed -seed 17   one seed again, and its story

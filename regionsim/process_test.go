@@ -84,6 +84,9 @@ func (r *region) launch(id ownership.NodeID, host, dir string) (_ *process, err 
 		SnapshotAfter: r.keep, KeepLog: r.keep / 4, Timings: clocks.Timings{SnapshotEvery: r.snapshots},
 		Ground: cluster.Ground{Listen: p.card.Listen, Dial: p.card.Dial, Log: p.disk.Log, Table: p.disk.Table},
 	}
+	if older, first := r.older.LoadAndDelete(id); first {
+		cfg.Node.Format = older.(uint32)
+	}
 	cl, err := cluster.Start(context.Background(), cfg, p.st, cluster.Deps{
 		HandOver: p.relayed, Health: p.health, OnReassigned: p.reassigned, Quiesce: p.dispatcher.Quiesce, Fatal: p.fatal,
 		Memory: p.dispatcher.MemoryOf,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tandem/ownership"
+	"tandem/store/record"
 	"tandem/webhook"
 )
 
@@ -41,6 +42,7 @@ type region struct {
 	keep      uint64        // raft log entries between snapshots; 0: as shipped
 	snapshots time.Duration // how often a node looks whether one is due; 0: as shipped
 	direct    bool          // nodes have public addresses, so that first notifications are redirected
+	older     sync.Map      // command formats of the first software of nodes, by id: a restart is an upgrade
 
 	mu    sync.Mutex
 	seats []*seat
@@ -116,8 +118,17 @@ func (r *region) still(f func()) {
 
 // form starts n nodes; the first founds the region.
 func (r *region) form(n int) {
-	for range n {
-		r.addSeat()
+	// No software is older than that of the node that founds the region: it would not be let in.
+	rng := rand.New(rand.NewPCG(r.seed, 7))
+	format := ownership.FormatLedger - 1 + rng.Uint32N(record.CommandFormat-ownership.FormatLedger+1)
+	for i := range n {
+		s := r.addSeat()
+		if i > 0 {
+			format += rng.Uint32N(record.CommandFormat - format + 1)
+		}
+		if r.seed >= third {
+			r.older.Store(s.id, format)
+		}
 	}
 	for i, s := range r.all() {
 		if err := s.start(); err != nil {

@@ -30,6 +30,10 @@ func (s step) String() string {
 // second is the first seed of the second edition.
 const second = 1 << 40
 
+// third is the first seed of the regions whose nodes begin with software of other command formats,
+// and are upgraded with their first restart.
+const third = 2 << 40
+
 // kinds returns the faults that a seed draws from. Two of three seeds of the second
 // edition take three kinds only: what one of them breaks the others do not hide.
 func kinds(seed uint64) []fault {

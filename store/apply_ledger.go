@@ -78,7 +78,7 @@ func (a *applier) enterEnd(c *ownership.Call, was ownership.Standing, act *owner
 	a.enter(e)
 }
 
-// enterRefused says that nobody could take a call. The first ones of a minute have each an
+// enterRefused says that nobody could take a call. The first ones of a run have each an
 // entry, the others are counted.
 func (a *applier) enterRefused(c *ownership.Claim, why error) {
 	kind := ownership.ErrFull
@@ -100,11 +100,11 @@ func (a *applier) enterRefused(c *ownership.Claim, why error) {
 	})
 }
 
-// endRefusals enters how many calls were refused in the minutes that are over.
+// endRefusals enters how many calls were refused, where it is time to tell.
 func (a *applier) endRefusals() {
-	var over []refusals
-	a.st.refused, over = a.st.refused.until(a.at.Add(-refusedSpan))
-	for _, r := range over {
+	var told []refusals
+	a.st.refused, told = a.st.refused.at(a.at)
+	for _, r := range told {
 		a.enter(ledger.Entry{
 			Kind: ledger.Rejected, App: r.app, Tenant: r.tenant, Reason: r.reason, Count: r.more, First: r.first, Last: r.last,
 		})

@@ -44,8 +44,9 @@ func (r *rig) refusedOf(tenant string) (entries int, calls uint64) {
 // from when until when: also after a restart and a restore in the middle of it.
 func TestRefusedCallsAreCountedNotListed(t *testing.T) {
 	r := newRegion(t, "a")
+	const each = 2 * refusedSingly
 	for i := range 20 {
-		r.refuse(50*i, 50, "t1", at(i))
+		r.refuse(each*i, each, "t1", at(i))
 		if i == 10 {
 			hash, _ := r.table.Hash()
 			r.reopen()
@@ -57,12 +58,12 @@ func TestRefusedCallsAreCountedNotListed(t *testing.T) {
 	r.refuse(5000, 1, "t2", at(20))
 	before, saved := r.snapshotBytes(), r.index
 	if n, _ := r.refusedOf("t1"); n > refusedSingly {
-		t.Errorf("%d entries for 1,000 calls that were refused", n)
+		t.Errorf("%d entries for %d calls that were refused", n, 20*each)
 	}
 	r.must(ownership.Forget{At: at(80), Before: at(0)})
 	entries, calls := r.refusedOf("t1")
-	if entries != refusedSingly+1 || calls != 1000 {
-		t.Errorf("%d entries tell of %d calls of 1,000", entries, calls)
+	if entries != refusedSingly+1 || calls != 20*each {
+		t.Errorf("%d entries tell of %d calls of %d", entries, calls, 20*each)
 	}
 	if n, calls := r.refusedOf("t2"); n != 1 || calls != 1 {
 		t.Errorf("%d entries tell of the only call of another tenant as %d", n, calls)
@@ -85,7 +86,7 @@ func TestRefusedCallsAreCountedNotListed(t *testing.T) {
 	}
 	other.index = saved
 	other.must(ownership.Forget{At: at(80), Before: at(0)})
-	if n, calls := other.refusedOf("t1"); n != entries || calls != 1000 {
+	if n, calls := other.refusedOf("t1"); n != entries || calls != 20*each {
 		t.Errorf("from a snapshot %d entries tell of %d calls", n, calls)
 	}
 }
@@ -95,7 +96,7 @@ func TestRefusedCallsOfManyTenantsAreBounded(t *testing.T) {
 	r := newRegion(t, "a")
 	const tenants = 3 * refusedRuns
 	for i := range tenants {
-		r.refuse(100*i, 2*refusedSingly, fmt.Sprintf("t%d", i), at(1))
+		r.refuse(200*i, 2*refusedSingly, fmt.Sprintf("t%d", i), at(1))
 	}
 	r.must(ownership.Forget{At: at(120), Before: at(0)})
 	entries, calls := 0, uint64(0)
@@ -106,9 +107,40 @@ func TestRefusedCallsOfManyTenantsAreBounded(t *testing.T) {
 	if most := (refusedRuns + 2) * (refusedSingly + 1); entries > most || calls != 2*refusedSingly*tenants {
 		t.Errorf("%d entries (at most %d) tell of %d calls of %d", entries, most, calls, 2*refusedSingly*tenants)
 	}
-	// The next minute begins anew.
-	r.refuse(100*tenants, 1, "late", at(130))
+	// After a quiet hour everybody begins anew.
+	r.must(ownership.Forget{At: at(120 + 3600), Before: at(0)})
+	r.refuse(200*tenants, 1, "late", at(130+3600))
 	if n, calls := r.refusedOf("late"); n != 1 || calls != 1 {
-		t.Errorf("a minute later %d entries tell of %d calls", n, calls)
+		t.Errorf("an hour later %d entries tell of %d calls", n, calls)
+	}
+}
+
+// A region that is full all day, and is called all day, tells of it in one entry an hour
+// after the first ones; so does one that is full for a moment every other minute. What it counts in
+// the middle of an hour outlives a restart.
+func TestARegionThatIsFullAllDayFillsNoLedger(t *testing.T) {
+	for name, every := range map[string]int{"all the time": 60, "every other minute": 120} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegion(t, "a")
+			const day, burst = 12 * 3600, 15
+			claimed := 0
+			for s := 0; s < day; s += every {
+				r.refuse(burst*(s/every), burst, "t1", at(s))
+				r.must(ownership.Forget{At: at(s + every/2), Before: at(0)})
+				claimed += burst
+				if s == day/2+10*every {
+					hash, _ := r.table.Hash()
+					r.reopen()
+					if now, _ := r.table.Hash(); now != hash {
+						t.Fatalf("after a restart the hash is %s, was %s", now, hash)
+					}
+				}
+			}
+			r.must(ownership.Forget{At: at(day + 3600), Before: at(0)})
+			entries, calls := r.refusedOf("t1")
+			if most := refusedSingly + 1 + 13; entries > most || calls != uint64(claimed) {
+				t.Errorf("%d entries (at most %d) tell of %d calls of %d", entries, most, calls, claimed)
+			}
+		})
 	}
 }

@@ -3,7 +3,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -39,7 +38,7 @@ type Options struct {
 	Drain    time.Duration // node.drain; 0: as shipped
 	Tombs    time.Duration // cluster.tombstones; 0: as shipped
 	Election time.Duration // cluster.election; 0: as shipped
-	Older    bool          // the nodes begin with the program of one command format ago
+	Older    []uint32      // the nodes begin with the program of the first of these command formats
 }
 
 // Names of what a fleet consists of. The secret is good nowhere but at the
@@ -77,7 +76,7 @@ type Fleet struct {
 	tls    *authority
 	undo   []func() error
 
-	Older      string      // the program of one command format ago, where it was asked for
+	Older      []string    // the programs of Options.Older
 	retargeted atomic.Bool // the cloud was told of targets by another than balance
 	fenced     atomic.Bool // nodes may lose partitions while they run
 	extrasMu   sync.Mutex
@@ -151,10 +150,13 @@ func (f *Fleet) build() (err error) {
 	if err := os.WriteFile(f.File("rig.pid"), []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
 		return err
 	}
-	if f.opts.Older {
-		if err := f.buildOlder(); err != nil {
-			return err
+	for _, format := range f.opts.Older {
+		older := plant.Older(format)
+		program, err := plant.Build(f.ctx, f.Dir, &older)
+		if err != nil {
+			return fmt.Errorf("building an older program: %w", err)
 		}
+		f.Older = append(f.Older, program)
 	}
 	here := "127.0.0.1"
 	if f.opts.Network {
@@ -241,11 +243,19 @@ func (f *Fleet) writeSecrets() error {
 	)
 }
 
+// first is the program that nodes begin with.
+func (f *Fleet) first() string {
+	if len(f.Older) > 0 {
+		return f.Older[0]
+	}
+	return f.Binary
+}
+
 func (f *Fleet) newNode(i int, subnet []byte) (*Node, error) {
 	n := &Node{
 		ID: ownership.NodeID(fmt.Sprintf("%s-%d", Region, i+1)), Region: Region, Zone: string(rune('a' + i%awayFrom)),
 		IP:    fmt.Sprintf("127.%d.%d.%d", 64+subnet[0]%128, subnet[1], i+1),
-		fleet: f, Binary: cmp.Or(f.Older, f.Binary),
+		fleet: f, Binary: f.first(),
 	}
 	if i >= awayFrom {
 		n.ID, n.Region = ownership.NodeID(fmt.Sprintf("%s-%d", AwayRegion, i-awayFrom+1)), AwayRegion
@@ -381,14 +391,4 @@ func (f *Fleet) AwaitAll(ctx context.Context, limit time.Duration) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// buildOlder makes the program that the nodes of the fleet begin with.
-func (f *Fleet) buildOlder() error {
-	older := plant.Older()
-	var err error
-	if f.Older, err = plant.Build(f.ctx, f.Dir, &older); err != nil {
-		return fmt.Errorf("building the older program: %w", err)
-	}
-	return nil
 }

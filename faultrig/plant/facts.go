@@ -39,6 +39,15 @@ func factPlants() []Plant {
 			Finds: "F74", Shows: "I3: of",
 		},
 		{
+			Name: "own-words", What: "newer software enters the end of a call in other words than older",
+			Edits: []Edit{{
+				File: "store/apply_ledger.go",
+				Old:  "	e.Reason = act.Why\n",
+				New:  "	e.Reason = act.Why + \".\"\n",
+			}},
+			Finds: "F26", Shows: "I7: under mixed versions",
+		},
+		{
 			Name: "no-yield", What: "the owner does not stop before a move",
 			Edits: []Edit{{
 				File: "cluster/move.go",

@@ -4277,7 +4277,8 @@ type Refusals struct {
 	Singly        uint32                 `protobuf:"varint,5,opt,name=singly,proto3" json:"singly,omitempty"` // those that have their own entry
 	More          uint64                 `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
 	First         int64                  `protobuf:"varint,7,opt,name=first,proto3" json:"first,omitempty"` // of those
-	Last          int64                  `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	Last          int64                  `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`   // of all
+	Told          bool                   `protobuf:"varint,9,opt,name=told,proto3" json:"told,omitempty"`   // a first time
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4366,6 +4367,13 @@ func (x *Refusals) GetLast() int64 {
 		return x.Last
 	}
 	return 0
+}
+
+func (x *Refusals) GetTold() bool {
+	if x != nil {
+		return x.Told
+	}
+	return false
 }
 
 // SnapshotHead opens a snapshot.
@@ -4874,7 +4882,7 @@ const file_table_proto_rawDesc = "" +
 	"\tkeep_days\x18\x0e \x01(\x03R\bkeepDays\x12&\n" +
 	"\x0fkeep_ended_days\x18\x0f \x01(\x03R\rkeepEndedDays\x120\n" +
 	"\arefused\x18\x10 \x03(\v2\x16.tandem.table.RefusalsR\arefused\x121\n" +
-	"\brollouts\x18\x11 \x03(\v2\x15.tandem.table.RolloutR\brollouts\"\xb8\x01\n" +
+	"\brollouts\x18\x11 \x03(\v2\x15.tandem.table.RolloutR\brollouts\"\xcc\x01\n" +
 	"\bRefusals\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -4883,7 +4891,8 @@ const file_table_proto_rawDesc = "" +
 	"\x06singly\x18\x05 \x01(\rR\x06singly\x12\x12\n" +
 	"\x04more\x18\x06 \x01(\x04R\x04more\x12\x14\n" +
 	"\x05first\x18\a \x01(\x03R\x05first\x12\x12\n" +
-	"\x04last\x18\b \x01(\x03R\x04last\"\xab\x02\n" +
+	"\x04last\x18\b \x01(\x03R\x04last\x12\x12\n" +
+	"\x04told\x18\t \x01(\bR\x04told\"\xab\x02\n" +
 	"\fSnapshotHead\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\rR\x06layout\x12\x1e\n" +
 	"\n" +
