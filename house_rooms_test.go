@@ -96,7 +96,7 @@ var rooms = map[string]roomRule{
 	// Apart: it drives the built program and judges from outside.
 	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ledger", "ownership"}},
 	// Apart: programs that measure, and tests.
-	"bench":     {floor: 8, may: []string{"graphsim", "ownership", "shadow", "token", "trail", "webhook"}},
+	"bench":     {floor: 8, may: []string{"admin/api", "faultrig", "graphsim", "ownership", "shadow", "token", "trail", "webhook"}},
 	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},
 	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "cluster/clocks", "graph", "ownership", "store", "token", "webhook"}},
 }

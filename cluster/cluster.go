@@ -45,7 +45,6 @@ type Cluster struct {
 	shifts   atomic.Uint64 // counts the acts that may have changed who owns what
 	handing  chan struct{} // one element: the lead is being handed on
 	handedTo handedTo      // under handing
-	refused  refusals
 	disk     *disk.Watchdog
 	wal      *disk.Log
 	origins  origins

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -36,8 +35,8 @@ func (c *Cluster) rule() {
 			if leads {
 				now = leader.New(c.ctx, c.needs())
 				c.leading.Store(now)
-				c.refused.since(time.Now().Add(-c.cfg.Timings.Election), now.Leases.Refuses)
 				now.Start()
+				c.renewAt.fire() // its own renewal may have come before there was anybody to grant it
 				c.m.leader.Set(1)
 			}
 		case <-c.ctx.Done():
@@ -100,40 +99,14 @@ func askLeader[T any](pr *proposals, id ownership.NodeID, addr string, here func
 }
 
 // portRefused tells the leader that a node's process has most likely ended: its
-// machine answers, and nobody listens there. Who leads next takes it over.
+// machine answers, and nobody listens there.
 func (c *Cluster) portRefused(id ownership.NodeID, addr string) {
-	if n, ok := c.tb.Node(id); !ok || n.ClusterAddr != addr {
+	l := c.leading.Load()
+	if l == nil {
 		return
 	}
-	now := time.Now()
-	c.refused.note(id, now) // before it is asked who leads, see rule
-	if l := c.leading.Load(); l != nil {
-		l.Leases.Refuses(id, now)
-	}
-}
-
-// refusals are when each node's port last refused a connection of this one.
-type refusals struct {
-	mu sync.Mutex
-	at map[ownership.NodeID]time.Time
-}
-
-func (r *refusals) note(id ownership.NodeID, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.at == nil {
-		r.at = make(map[ownership.NodeID]time.Time)
-	}
-	r.at[id] = at
-}
-
-func (r *refusals) since(then time.Time, tell func(ownership.NodeID, time.Time)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, at := range r.at {
-		if at.After(then) {
-			tell(id, at)
-		}
+	if n, ok := c.tb.Node(id); ok && n.ClusterAddr == addr {
+		l.Leases.Refuses(id, time.Now())
 	}
 }
 

@@ -150,7 +150,7 @@ func (w *Watch) yield() bool {
 
 // hasEnded is the hint, as this node has it now.
 func (w *Watch) hasEnded(ctx context.Context, id ownership.NodeID) bool {
-	return id != w.Self && w.count(id, 0) == 0 && w.Refuses(ctx, id) && w.count(id, 0) == 0
+	return w.count(id, 0) == 0 && w.Refuses(ctx, id) && w.count(id, 0) == 0
 }
 
 // answerWithin is the part of Patience in which a voter answers, or is as good as silent,
