@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,9 @@ func patient(t *testing.T, nodes ...*testNode) {
 // gives nothing of the dead one's away before its lease is over.
 func TestTheDeathOfTheLeadersProcessIsSeenAtOnce(t *testing.T) {
 	r := newRegion(t, func(c *Config) {
-		c.Timings.Lease, c.Timings.Renew = 4*time.Second, time.Second
+		c.Timings.Lease = 8 * time.Second
+		c.Timings.Handshake = time.Minute
+		c.Node.PublicURL = "https://" + string(c.Node.ID) + ".example"
 		c.Timings.Settle = never // nobody waits for the dead one to renew
 	})
 	nodes := r.form(3)
@@ -42,12 +45,29 @@ func TestTheDeathOfTheLeadersProcessIsSeenAtOnce(t *testing.T) {
 	for i, n := range rest {
 		claim(t, n, i)
 	}
+	for _, n := range rest {
+		eventually(t, "nobody is sent to the dead node", func() bool {
+			o, ok := n.Owner(theirs[0].ID)
+			return ok && o.Node == ldr.id && o.PublicURL == ""
+		})
+	}
 	if took := time.Since(died); took < ldr.cfg.Timings.Lease {
 		for _, p := range theirs {
 			if now, ok := next.tb.Partition(p.ID); !ok || now.Owner != ldr.id {
 				t.Errorf("I5: partition %s is %s's %v after the death, while the dead one's lease may run", p.ID, now.Owner, took)
 			}
 		}
+	}
+	// What is relayed there does not wait for a process that takes connections and says nothing.
+	ln, err := net.Listen("tcp", ldr.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	began := time.Now()
+	_, err = rest[0].Relay(soon(t), ldr.id, ownership.HandOver{Event: ownership.EventUpdate, App: "app", Call: "c", Partition: theirs[0].ID, Epoch: theirs[0].Epoch})
+	if took := time.Since(began); !errors.Is(err, ownership.ErrUnreachable) || took > 10*time.Second {
+		t.Errorf("a relay to a silent node gave %v after %v", err, took)
 	}
 	if fit := next.leading.Load().Leases.Fitness(time.Now())[ldr.id]; fit.Leased {
 		t.Error("new calls may go to the dead node")
