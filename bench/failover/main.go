@@ -73,7 +73,7 @@ func run(ctx context.Context, f flags) (err error) {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
 		if f.binary, err = plant.Build(ctx, dir, nil); err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ const askAgain = 4 * time.Millisecond
 func (w *Watch) succeed(ctx context.Context, dead ownership.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, 2*w.Patience)
 	defer cancel()
-	for w.Raft.Leader() == dead && w.count(dead, 0) == 0 {
+	for w.leaves(dead) && w.count(dead, 0) == 0 {
 		term := w.Raft.Term()
 		if w.Raft.Stands() && w.hasEnded(ctx, dead) && w.agreed(ctx, dead, term) && w.stand(dead, term) {
 			w.Log.Info("the leader's process has ended: this node stands for election at once", "leader", string(dead), "term", term+1)
@@ -121,27 +121,34 @@ func (w *Watch) succeed(ctx context.Context, dead ownership.NodeID) {
 	}
 }
 
+// leaves reports whether nobody leads but the dead one. One who stood meanwhile may have
+// failed for want of an entry that this node has.
+func (w *Watch) leaves(dead ownership.NodeID) bool {
+	leader := w.Raft.Leader()
+	return leader == dead || leader == ""
+}
+
 // stand has raft hold an election, unless things have changed since the others agreed.
 // Where raft cannot begin at once, what they said will be old when it can.
 func (w *Watch) stand(dead ownership.NodeID, term uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	if now.Before(w.yields) || w.Raft.Leader() != dead || w.Raft.Term() != term || !w.Raft.Elect() {
+	if now.Before(w.yields) || !w.leaves(dead) || w.Raft.Term() != term || !w.Raft.Elect() {
 		return false
 	}
 	w.stands = now.Add(w.Patience)
 	return true
 }
 
-// yield lets another voter stand before this node, unless this one has begun to. Two that
-// stand at once may both fail, and which of two goes first depends on logs that may still
-// grow by what is on its way.
-func (w *Watch) yield() bool {
+// yield lets another voter stand before this node, unless this one has begun to and may
+// have its vote. Two that stand at once may both fail, and which of two goes first depends
+// on logs that may still grow by what is on its way.
+func (w *Watch) yield(further bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	if now.Before(w.stands) {
+	if now.Before(w.stands) && !further {
 		return false
 	}
 	w.yields = now.Add(w.Patience / answerWithin)
@@ -201,7 +208,7 @@ func (w *Watch) Answer(ctx context.Context, from ownership.NodeID, req *peerpb.S
 	mine, theirs := w.Raft.Last(), Last{req.GetLastTerm(), req.GetLastIndex()}
 	before := cmp.Or(cmp.Compare(mine.Term, theirs.Term), cmp.Compare(mine.Index, theirs.Index))
 	switch {
-	case leader != "" && leader != dead:
+	case !w.leaves(dead):
 		return "node " + string(leader) + " leads"
 	case w.Raft.Term() > req.GetTerm():
 		return "this node knows of a later term"
@@ -211,7 +218,7 @@ func (w *Watch) Answer(ctx context.Context, from ownership.NodeID, req *peerpb.S
 		return "this node stands itself"
 	case !w.hasEnded(ctx, dead):
 		return "to this node, node " + string(dead) + " has not ended"
-	case !w.yield():
+	case !w.yield(before < 0):
 		return "this node stands already"
 	}
 	return ""

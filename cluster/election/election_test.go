@@ -238,14 +238,41 @@ func TestTwoDoNotStandAtOnce(t *testing.T) {
 			t.Error("a stands beside b, which it has let go first")
 		}
 		time.Sleep(patience / answerWithin)
+		if a.stand(dead, 6) {
+			t.Error("a stands with what others said in another term")
+		}
 		if !a.stand(dead, 7) {
 			t.Error("a never stands")
 		}
-		a.leader, a.term = dead, 7 // it has not got that far
+		b.Term, b.LastIndex = 8, 100
 		if no := a.Answer(t.Context(), "b", b); no == "" {
 			t.Error("b is let go although a stands")
 		}
 	})
+}
+
+// The last entry of the dead leader came to b after it had let a go first: a has no vote
+// of b's then, and b stands as soon as it knows of that.
+func TestWhoCannotGiveItsVoteStandsNext(t *testing.T) {
+	for entries, want := range map[uint64]uint64{100: 0, 101: 9} {
+		synctest.Test(t, func(t *testing.T) {
+			n := region(t, "a", "b")
+			n.dies()
+			time.Sleep(askAgain)
+			b := n.voters["b"]
+			if n.voters["a"].Term() != 8 {
+				t.Fatal("a does not stand")
+			}
+			b.mu.Lock()
+			b.term, b.leader, b.last.Index = 8, "", entries // a has asked for its vote
+			b.mu.Unlock()
+			time.Sleep(patience / 2)
+			synctest.Wait()
+			if b.elected != want {
+				t.Errorf("with %d entries to a's 100, b stood for term %d, want %d", entries, b.elected, want)
+			}
+		})
+	}
 }
 
 func TestABusyRaftIsAskedAgain(t *testing.T) {
