@@ -13,8 +13,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -62,7 +62,7 @@ func main() {
 type bench struct {
 	flags
 	region *fleet.Fleet
-	load   *claims.Load
+	posts  *claims.Load
 	calls  atomic.Uint64
 	placed atomic.Uint64 // by the load
 }
@@ -83,8 +83,8 @@ func run(ctx context.Context, f flags) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = cmp.Or(err, region.Close()) }()
-	b := &bench{flags: f, region: region, load: claims.New(region, 1)}
+	defer func() { err = errors.Join(err, region.Close(), region.Forget()) }()
+	b := &bench{flags: f, region: region, posts: claims.New(region, 1)}
 	fmt.Printf("%s %s/%s, %d processors; TLS %v, load %d\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), f.tls, f.load)
 	loading, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -101,7 +101,7 @@ func run(ctx context.Context, f flags) (err error) {
 
 // steady runs the load alone and tells how often the lead changed.
 func (b *bench) steady(ctx context.Context) error {
-	if b.load == nil || b.flags.load == 0 {
+	if b.load == 0 {
 		return nil
 	}
 	before, _, err := b.term(ctx)
@@ -236,7 +236,7 @@ func (b *bench) resumed(ctx context.Context, n, dead *fleet.Node) (time.Time, bo
 // claim posts a new call to a node and reports whether it has an owner.
 func (b *bench) claim(n *fleet.Node) bool {
 	id := ownership.CallID(fmt.Sprintf("%016x%016x", time.Now().UnixNano(), b.calls.Add(1)))
-	out, err := b.load.Claim(n, id)
+	out, err := b.posts.Claim(n, id)
 	return err == nil && out.Said == claims.SaidOwner
 }
 
@@ -275,7 +275,7 @@ func (b *bench) term(ctx context.Context) (term uint64, leader *fleet.Node, err 
 		term = said[0].Cluster.Term
 		return true
 	}) {
-		return 0, nil, fmt.Errorf("the nodes did not agree on a leader within 30 s")
+		return 0, nil, errors.New("the nodes did not agree on a leader within 30 s")
 	}
 	return term, leader, nil
 }
