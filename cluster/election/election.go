@@ -91,7 +91,9 @@ func (w *Watch) Run(ctx context.Context) {
 	for {
 		select {
 		case id := <-w.ended:
-			w.succeed(ctx, id)
+			if w.Raft.Leader() == id {
+				w.succeed(ctx, id)
+			}
 		case <-ctx.Done():
 			return
 		}

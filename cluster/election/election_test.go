@@ -190,6 +190,20 @@ func TestNobodyStandsAgainstALeaderThatOneVoterHears(t *testing.T) {
 	})
 }
 
+// A former leader's death says nothing, also while an election goes on.
+func TestNobodyStandsForTheDeathOfAnother(t *testing.T) {
+	for _, leader := range []ownership.NodeID{"", "a"} {
+		synctest.Test(t, func(t *testing.T) {
+			n := region(t, "a", "b")
+			for _, v := range n.voters {
+				v.leader = leader
+			}
+			n.dies()
+			n.want()
+		})
+	}
+}
+
 // A port that refuses is not enough, nor is a connection that ended.
 func TestBothBelongToTheHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
