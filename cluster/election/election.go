@@ -206,17 +206,17 @@ func (w *Watch) agreed(ctx context.Context, dead ownership.NodeID, term uint64) 
 // Answer says why a voter may not stand for election yet; empty: it may. That is no vote:
 // raft gives those.
 func (w *Watch) Answer(ctx context.Context, from ownership.NodeID, req *peerpb.StandRequest) string {
-	dead, leader := ownership.NodeID(req.GetLeader()), w.Raft.Leader()
+	dead := ownership.NodeID(req.GetLeader())
 	mine, theirs := w.Raft.Last(), Last{req.GetLastTerm(), req.GetLastIndex()}
 	before := cmp.Or(cmp.Compare(mine.Term, theirs.Term), cmp.Compare(mine.Index, theirs.Index))
 	switch {
 	case !w.leaves(dead):
-		return "node " + string(leader) + " leads"
+		return "another node leads"
 	case w.Raft.Term() > req.GetTerm():
 		return "this node knows of a later term"
 	case before > 0:
 		return "the log of this node goes further"
-	case before == 0 && w.Self < from && leader == dead && w.Raft.Stands():
+	case before == 0 && w.Self < from && w.Raft.Stands():
 		return "this node stands itself"
 	case !w.hasEnded(ctx, dead):
 		return "to this node, node " + string(dead) + " has not ended"
