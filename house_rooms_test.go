@@ -61,6 +61,7 @@ var rooms = map[string]roomRule{
 	"cluster/lease":     {floor: 2, may: []string{"ownership"}},
 	"cluster/presence":  {floor: 2, may: []string{"ownership", "cluster/peerpb"}},
 	"cluster/transport": {floor: 2, may: []string{"spelling", "addrlimit", "ownership", "cluster/peerpb"}},
+	"cluster/election":  {floor: 2, may: []string{"ownership", "cluster/peerpb"}},
 	"cluster/disk":      {floor: 3, may: []string{"store"}},
 	"cluster/leader": {
 		floor: 3,
@@ -69,8 +70,8 @@ var rooms = map[string]roomRule{
 	},
 	"cluster": {
 		floor: 4,
-		may: []string{"spelling", "ownership", "store", "cluster/batch", "cluster/clocks", "cluster/disk", "cluster/leader",
-			"cluster/lease", "cluster/peerpb", "cluster/presence", "cluster/transport"},
+		may: []string{"spelling", "ownership", "store", "cluster/batch", "cluster/clocks", "cluster/disk", "cluster/election",
+			"cluster/leader", "cluster/lease", "cluster/peerpb", "cluster/presence", "cluster/transport"},
 	},
 
 	"admin": {floor: 4, may: []string{"spelling", "addrlimit", "admin/api", "doorway", "ledger", "ownership", "pass"}, tests: []string{"admin/client"}},
@@ -96,7 +97,7 @@ var rooms = map[string]roomRule{
 	// Apart: it drives the built program and judges from outside.
 	"faultrig": {floor: 7, may: []string{"admin/api", "admin/client", "graphsim", "ledger", "ownership"}},
 	// Apart: programs that measure, and tests.
-	"bench":     {floor: 8, may: []string{"graphsim", "ownership", "shadow", "token", "trail", "webhook"}},
+	"bench":     {floor: 8, may: []string{"admin/api", "faultrig", "graphsim", "ownership", "shadow", "token", "trail", "webhook"}},
 	"machines":  {floor: 8, tests: []string{"admin/api", "graphsim", "ownership"}},
 	"regionsim": {floor: 8, tests: []string{"bot", "cluster", "cluster/clocks", "graph", "ownership", "store", "token", "webhook"}},
 }

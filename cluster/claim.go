@@ -122,11 +122,11 @@ func (st *standing) Owner(id ownership.PartitionID) (ownership.Owner, bool) {
 }
 
 // owner makes an owner's words. A caller who is sent to a dead address is lost until
-// it begins anew, so a node that has not been met since this process began is
-// reachable by relay only: that finds out at once whether it is there.
+// it begins anew, so a node that is silent, or has not been met since this process began,
+// is reachable by relay only: that finds out at once whether it is there.
 func (st *standing) owner(node ownership.NodeID, id ownership.PartitionID, epoch ownership.Epoch) ownership.Owner {
 	o := ownership.Owner{Node: node, Partition: id, Epoch: epoch, Here: node == st.self}
-	if n, ok := st.tb.Node(node); ok && (o.Here || st.present.Met(node)) {
+	if n, ok := st.tb.Node(node); ok && (o.Here || st.present.Met(node) && !st.silent(node)) {
 		o.PublicURL = n.PublicURL
 	}
 	return o

@@ -16,6 +16,7 @@ import (
 
 	"tandem/cluster/batch"
 	"tandem/cluster/disk"
+	"tandem/cluster/election"
 	"tandem/cluster/presence"
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -141,6 +142,9 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 		_ = ln.Close()
 		return err
 	}
+	c.deaths = election.New(election.Needs{
+		Self: c.self, Raft: candidate{c.entry}, Patience: c.cfg.Timings.Heartbeat, Log: c.log, Refuses: c.refuses, Ask: c.askToStand,
+	})
 	door := &peerDoor{c}
 	c.http = transport.NewServer(c.creds, door, transport.ServerConfig{
 		Self: me, Handshake: c.cfg.Timings.Handshake, Guard: door.membersOnly, Refused: c.m.refuse, Logger: c.log,
@@ -160,6 +164,7 @@ func (c *Cluster) run() {
 	c.wg.Go(func() { c.abroad.serve(c.port.RegionLink()) })
 	c.wg.Go(c.watchLeader)
 	c.wg.Go(func() { transport.WatchPeers(c.ctx, c.raft, c.log) })
+	c.wg.Go(func() { c.deaths.Run(c.ctx) })
 	c.wg.Go(c.rule)
 	c.wg.Go(c.keepLease)
 	c.wg.Go(c.enter)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tandem/cluster/election"
 	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
 	"tandem/cluster/presence"
@@ -28,6 +29,7 @@ type entry struct {
 	swaps      atomic.Uint64 // odd while a snapshot replaces the table
 	found      founding
 	invites    invites
+	deaths     *election.Watch
 	leaderless time.Time // since when the entering goroutine knows no leader
 }
 

@@ -142,6 +142,10 @@ func TestANewcomerStandsForNoElectionBeforeItHasCaughtUp(t *testing.T) {
 	if !waits(n) || !n.st.Lineage().Newcomer {
 		t.Error("an end before it has caught up makes it stand for election")
 	}
+	n.admitted()
+	if (candidate{n.entry}).Stands() {
+		t.Error("it stands where a leader's process has ended")
+	}
 	n.stop()
 	// An operator who recovers a region on such a disk says that it is to lead.
 	st, err := store.Open(n.dir, store.Stamp{Deployment: testDeployment, Region: "emea", Node: n.id}, store.Options{Logger: testLogger()})

@@ -36,6 +36,7 @@ func (c *Cluster) rule() {
 				now = leader.New(c.ctx, c.needs())
 				c.leading.Store(now)
 				now.Start()
+				c.renewAt.fire() // its own renewal may have come before there was anybody to grant it
 				c.m.leader.Set(1)
 			}
 		case <-c.ctx.Done():

@@ -122,7 +122,7 @@ func (en *entry) welcome(conn net.Conn, node ownership.NodeID) (net.Conn, error)
 		return fail(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process}, nil
+	return &boundConn{Conn: conn, present: en.present, node: b.Node, process: b.Process, over: en.deaths.Begins(b.Node)}, nil
 }
 
 // unnamed lets older software speak raft, for as long as the region knows no
@@ -142,6 +142,16 @@ type boundConn struct {
 	present *presence.Book
 	node    ownership.NodeID
 	process string
+	over    func() // may be nil
+}
+
+// Close implements net.Conn.
+func (b *boundConn) Close() error {
+	err := b.Conn.Close()
+	if b.over != nil {
+		b.over()
+	}
+	return err
 }
 
 // Read implements net.Conn.

@@ -1,16 +1,21 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"tandem/cluster/clocks"
+	"tandem/cluster/election"
 	"tandem/cluster/leader"
 	"tandem/ownership"
 	"tandem/store"
@@ -159,6 +164,49 @@ func (st *standing) votersHere() (ids []string) {
 func (st *standing) lastTerm() uint64 {
 	term, _ := strconv.ParseUint(st.raft.Stats()["last_log_term"], 10, 64)
 	return term
+}
+
+// candidate is raft as the election room asks it.
+type candidate struct{ *entry }
+
+func (c candidate) Leader() ownership.NodeID {
+	_, id := c.raft.LeaderWithID()
+	return ownership.NodeID(id)
+}
+
+func (c candidate) Voters() []ownership.NodeID { return nodeIDs(c.votersHere()) }
+func (c candidate) Term() uint64               { return c.raft.CurrentTerm() }
+
+func (c candidate) Last() election.Last {
+	return election.Last{Term: c.lastTerm(), Index: c.raft.LastIndex()}
+}
+
+// Stands keeps to what raft's own timers do: see stand, and RequestVote of the transport.
+func (c candidate) Stands() bool {
+	return c.raft.State() == raft.Follower && !c.trans.NotAdmitted.Load() && !c.st.Lineage().Newcomer && !c.stopping.Load() &&
+		slices.Contains(c.Voters(), c.self)
+}
+
+func (c candidate) Elect() bool { return c.trans.Elect(raft.ServerID(c.self)) }
+
+// refuses reports whether nobody listens where a node said that it is, by the word of the
+// machine there.
+func (en *entry) refuses(ctx context.Context, id ownership.NodeID) bool {
+	where := en.where(id)
+	if len(where) == 0 {
+		return false
+	}
+	addrs := en.dial.Resolved(ctx, where[:1])
+	for _, addr := range addrs {
+		conn, err := en.dial.Dial(ctx, addr, false, id)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return len(addrs) > 0
 }
 
 // leaderView is who leads, as raft on this node sees it.

@@ -19,7 +19,6 @@ type renewals struct {
 	*proposals
 	followed atomic.Int64                     // length of leases, in nanoseconds, that this node last followed
 	unseated atomic.Pointer[[]ownership.Node] // see seatAll
-	heard    atomic.Pointer[ownership.RegionFitness]
 }
 
 // keepLease renews this node's lease until the node stops, four times in its

@@ -42,7 +42,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 	all := []string{
 		peerpb.PeerProposeProcedure, peerpb.PeerRenewProcedure, peerpb.PeerTermProcedure, peerpb.PeerDismissProcedure, peerpb.PeerYieldProcedure, peerpb.PeerDirectProcedure,
 		peerpb.PeerTransferProcedure, peerpb.PeerBarrierProcedure, peerpb.PeerRelayProcedure, peerpb.PeerWhatIfProcedure, peerpb.PeerTakeProcedure, peerpb.PeerRestoreProcedure,
-		peerpb.PeerConsultProcedure,
+		peerpb.PeerConsultProcedure, peerpb.PeerStandProcedure,
 	}
 	for _, who := range []struct {
 		id   ownership.NodeID

@@ -80,6 +80,22 @@ func (d *peerDoor) Term(context.Context, *peerpb.TermRequest) (*peerpb.TermReply
 	return &peerpb.TermReply{Term: d.raft.CurrentTerm(), Applied: d.tb.Applied(), Acting: d.Leased(), Process: d.process, Clock: d.clock()}, nil
 }
 
+// Stand tells another voter whether it may stand for election at once.
+func (d *peerDoor) Stand(ctx context.Context, req *peerpb.StandRequest) (*peerpb.StandReply, error) {
+	if d.trans.NotAdmitted.Load() {
+		return nil, transport.ErrNotAdmitted
+	}
+	return &peerpb.StandReply{No: d.deaths.Answer(ctx, transport.SpeakerOf(ctx), req)}, nil
+}
+
+func (pr *proposals) askToStand(ctx context.Context, id ownership.NodeID, req *peerpb.StandRequest) (*peerpb.StandReply, error) {
+	where := pr.where(id)
+	if len(where) == 0 {
+		return nil, fmt.Errorf("asking node %s: nobody knows where it is: %w", id, ownership.ErrUnreachable)
+	}
+	return pr.links.To(id, where[0]).Stand(ctx, req)
+}
+
 func (d *peerDoor) Hello(ctx context.Context, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	b := presence.Of(req)
 	if b.Node == "" {

@@ -13,9 +13,10 @@ import (
 
 // A node that a call is reserved for was silent once, and may still be: a frozen
 // process takes connections and answers nothing. So it is asked for a sign of life
-// before the first of such hand-overs, and again when the last sign is old. So is a
-// node that has not been met since this process began, whatever the call. Other nodes are asked for the sake of their clock, which runs a little faster or slower
-// than the one here.
+// before the first of such hand-overs, and again when the last sign is old. So is a node
+// that the leader calls silent, or that has not been met since this process began, whatever
+// the call. Other nodes are asked for the sake of their clock, which runs a little faster or
+// slower than the one here.
 const (
 	signLimit  = 500 * time.Millisecond
 	signLasts  = time.Second
@@ -28,10 +29,14 @@ func (st *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.N
 	to := n.ID
 	k, reserved := st.reserved(call)
 	reserved = reserved && k.Owner == to
-	doubtful, lasts := reserved || !st.present.Met(to), clockLasts
+	met, silent := st.present.Met(to), st.silent(to)
+	doubtful, lasts := reserved || !met || silent, clockLasts
 	why := fmt.Sprintf("node %s has not been met yet", to)
-	if reserved {
+	switch {
+	case reserved:
 		why = fmt.Sprintf("the call is reserved for node %s", to)
+	case silent:
+		why = fmt.Sprintf("node %s is silent", to)
 	}
 	if doubtful {
 		lasts = signLasts
@@ -51,7 +56,7 @@ func (st *standing) signOf(ctx context.Context, p *transport.Peer, n ownership.N
 		return nil, err
 	case err != nil:
 		return &transport.Sign{}, nil // it is there, and does not tell now
-	case doubtful && !res.GetActing():
+	case (reserved || !met) && !res.GetActing():
 		return nil, fmt.Errorf("%s, which has no lease yet: %w", why, ownership.ErrFenced)
 	}
 	s := &transport.Sign{At: time.Now(), Process: res.GetProcess(), Clock: res.GetClock()}

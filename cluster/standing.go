@@ -53,6 +53,7 @@ type standing struct {
 	leader    leaderView
 	trouble   atomic.Pointer[string] // why the table does not hold this node, or why it cannot go on
 	fatalOnce sync.Once
+	heard     atomic.Pointer[ownership.RegionFitness] // see Fitness
 }
 
 // OwnerOf returns who acts for a call of a partition, at which epoch, and whether

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -100,11 +101,16 @@ func (c *Cluster) Status() Status {
 
 // Fitness returns what the leader said last of all nodes of the region. It comes with
 // each renewal of the lease, so it is half a second old, or the leader is not heard.
-func (rn *renewals) Fitness() ownership.RegionFitness {
-	if f := rn.heard.Load(); f != nil {
+func (st *standing) Fitness() ownership.RegionFitness {
+	if f := st.heard.Load(); f != nil {
 		return *f
 	}
 	return ownership.RegionFitness{}
+}
+
+// silent reports whether the leader said last that nothing is heard of the node.
+func (st *standing) silent(id ownership.NodeID) bool {
+	return slices.ContainsFunc(st.Fitness().Silent, func(s ownership.Silence) bool { return s.Node == id })
 }
 
 // Room returns how many more calls of an app the region can take, as the leader said

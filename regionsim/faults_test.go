@@ -52,6 +52,11 @@ var later = []fault{
 	{"snapshot", 1, snapshot},
 }
 
+// latest are those that only seeds from third on draw.
+var latest = []fault{
+	{"mislead", 6, mislead},
+}
+
 // missing names the faults that the product cannot bear yet, and the rules that it
 // breaks, with the reason. Such a fault is not drawn; a broken rule is only told.
 var missing = map[string]string{

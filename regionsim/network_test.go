@@ -29,8 +29,9 @@ type network struct {
 type way struct{ from, to string }
 
 type wire struct {
-	cuts int           // faults that hold it cut
-	slow time.Duration // bytes take up to so much longer
+	cuts     int           // faults that hold it cut
+	refusals int           // faults that have connections refused
+	slow     time.Duration // bytes take up to so much longer
 }
 
 func newNetwork(seed uint64) *network {
@@ -260,7 +261,7 @@ func (c *card) Dial(ctx context.Context, to string) (net.Conn, error) {
 	if _, err := c.net.pass(way{far.host, c.host}, time.Time{}, stop); err != nil {
 		return nil, dialFailed(ctx, to, err)
 	}
-	if l == nil {
+	if l == nil || c.net.refused(there) {
 		return nil, dialFailed(ctx, to, syscall.ECONNREFUSED)
 	}
 	mine, theirs, err := c.net.connect(c, l)

@@ -27,19 +27,23 @@ func (s step) String() string {
 	return fmt.Sprintf("%s: %s, other %d, for %v, n %d", s.fault, who, s.other, s.length.Round(time.Millisecond), s.n)
 }
 
-// second is the first seed of the second edition.
-const second = 1 << 40
+// second and third are the first seeds of their editions. In those of the third, nodes begin
+// with software of other command formats, and are upgraded with their first restart, and nodes
+// look dead to others that are well.
+const (
+	second = 1 << 40
+	third  = 1 << 41
+)
 
-// third is the first seed of the regions whose nodes begin with software of other command formats,
-// and are upgraded with their first restart.
-const third = 2 << 40
-
-// kinds returns the faults that a seed draws from. Two of three seeds of the second
-// edition take three kinds only: what one of them breaks the others do not hide.
+// kinds returns the faults that a seed draws from. Two of three seeds from the second
+// edition on take three kinds only: what one of them breaks the others do not hide.
 func kinds(seed uint64) []fault {
 	all := faults
 	if seed >= second {
 		all = append(slices.Clone(faults), later...)
+	}
+	if seed >= third || *only != "" {
+		all = append(slices.Clone(all), latest...)
 	}
 	if *only != "" {
 		return slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.name != *only })

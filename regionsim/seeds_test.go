@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 func TestSeed(t *testing.T) {
 	first := *seedFlag
 	if first == 0 {
-		first = second + rand.Uint64N(2*second)
+		first = second + rand.Uint64N(2*third-second)
 	}
 	for seed := first; seed < first+uint64(*seeds); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, *spanFlag) })

@@ -168,14 +168,14 @@ func (l *Leadership) takeOver() bool {
 }
 
 // settle lets claims through as soon as every active node has renewed its lease
-// here, at the latest after Timings.Settle: a leader that has heard of nobody
-// would find the region full.
+// here or refuses connections, at the latest after Timings.Settle: a leader that has
+// heard of nobody would find the region full.
 func (l *Leadership) settle() {
 	defer close(l.settled)
 	for end := time.Now().Add(l.Timings.Settle); time.Now().Before(end); {
 		all := true
 		for _, n := range l.Table.Nodes() {
-			if n.State == ownership.NodeActive && !l.Leases.Leased(n.ID, time.Now()) {
+			if n.State == ownership.NodeActive && !l.Leases.Leased(n.ID, time.Now()) && !l.Leases.Refusing(n.ID) {
 				all = false
 			}
 		}

@@ -27,7 +27,7 @@ func (l *Leadership) silent(now time.Time) (all []ownership.Silence, sure bool) 
 		}
 		i := slices.IndexFunc(before, func(b ownership.Silence) bool { return b.Node == n.ID })
 		known := i >= 0 && !l.Leases.Heard(n.ID) // what an earlier leader said still stands
-		if young && !known {
+		if young && !known && !l.Leases.Refusing(n.ID) {
 			sure = false
 			continue
 		}

@@ -241,6 +241,16 @@ func (t *Table) Refuses(id ownership.NodeID, now time.Time) {
 	t.entry(id).refused = now
 }
 
+// Refusing reports whether the node's port refused a connection since it renewed last.
+func (t *Table) Refusing(id ownership.NodeID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.nodes[id]
+	return e != nil && e.refuses()
+}
+
+func (e *entry) refuses() bool { return !e.refused.IsZero() && !e.refused.Before(e.heard) }
+
 // CaughtUp reports whether the node has said in this term that its table holds the
 // index.
 func (t *Table) CaughtUp(id ownership.NodeID, index uint64) bool {
@@ -288,7 +298,7 @@ func (t *Table) quarters(now time.Time) time.Duration {
 
 // speaks reports whether the node is there; one whose table lags is, too.
 func (e *entry) speaks(quarters time.Duration, now time.Time) bool {
-	return e.heardWithin(e.length*quarters/4, now) && e.refused.Before(e.heard)
+	return e.heardWithin(e.length*quarters/4, now) && !e.refuses()
 }
 
 // Silent says why nothing is heard of a node, of whose processes the present one is named;
@@ -311,7 +321,7 @@ func (t *Table) Silent(id ownership.NodeID, process string, now time.Time) (owne
 	switch {
 	case over:
 		s.Cause = ownership.Stopped
-	case !e.refused.IsZero() && !e.refused.Before(e.heard):
+	case e.refuses():
 		s.Cause = ownership.Refuses
 	}
 	return s, true

@@ -41,6 +41,8 @@ const (
 	PeerRenewProcedure = "/tandem.peer.v1.Peer/Renew"
 	// PeerTermProcedure is the fully-qualified name of the Peer's Term RPC.
 	PeerTermProcedure = "/tandem.peer.v1.Peer/Term"
+	// PeerStandProcedure is the fully-qualified name of the Peer's Stand RPC.
+	PeerStandProcedure = "/tandem.peer.v1.Peer/Stand"
 	// PeerHelloProcedure is the fully-qualified name of the Peer's Hello RPC.
 	PeerHelloProcedure = "/tandem.peer.v1.Peer/Hello"
 	// PeerJoinProcedure is the fully-qualified name of the Peer's Join RPC.
@@ -72,6 +74,7 @@ type PeerClient interface {
 	Propose(context.Context, *ProposeRequest) (*ProposeReply, error)
 	Renew(context.Context, *RenewRequest) (*RenewReply, error)
 	Term(context.Context, *TermRequest) (*TermReply, error)
+	Stand(context.Context, *StandRequest) (*StandReply, error)
 	Hello(context.Context, *HelloRequest) (*HelloReply, error)
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	Dismiss(context.Context, *DismissRequest) (*DismissReply, error)
@@ -113,6 +116,12 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			httpClient,
 			baseURL+PeerTermProcedure,
 			connect.WithSchema(peerMethods.ByName("Term")),
+			connect.WithClientOptions(opts...),
+		),
+		stand: connect.NewClient[StandRequest, StandReply](
+			httpClient,
+			baseURL+PeerStandProcedure,
+			connect.WithSchema(peerMethods.ByName("Stand")),
 			connect.WithClientOptions(opts...),
 		),
 		hello: connect.NewClient[HelloRequest, HelloReply](
@@ -195,6 +204,7 @@ type peerClient struct {
 	propose  *connect.Client[ProposeRequest, ProposeReply]
 	renew    *connect.Client[RenewRequest, RenewReply]
 	term     *connect.Client[TermRequest, TermReply]
+	stand    *connect.Client[StandRequest, StandReply]
 	hello    *connect.Client[HelloRequest, HelloReply]
 	join     *connect.Client[JoinRequest, JoinReply]
 	dismiss  *connect.Client[DismissRequest, DismissReply]
@@ -230,6 +240,15 @@ func (c *peerClient) Renew(ctx context.Context, req *RenewRequest) (*RenewReply,
 // Term calls tandem.peer.v1.Peer.Term.
 func (c *peerClient) Term(ctx context.Context, req *TermRequest) (*TermReply, error) {
 	response, err := c.term.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Stand calls tandem.peer.v1.Peer.Stand.
+func (c *peerClient) Stand(ctx context.Context, req *StandRequest) (*StandReply, error) {
+	response, err := c.stand.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -341,6 +360,7 @@ type PeerHandler interface {
 	Propose(context.Context, *ProposeRequest) (*ProposeReply, error)
 	Renew(context.Context, *RenewRequest) (*RenewReply, error)
 	Term(context.Context, *TermRequest) (*TermReply, error)
+	Stand(context.Context, *StandRequest) (*StandReply, error)
 	Hello(context.Context, *HelloRequest) (*HelloReply, error)
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	Dismiss(context.Context, *DismissRequest) (*DismissReply, error)
@@ -378,6 +398,12 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		PeerTermProcedure,
 		svc.Term,
 		connect.WithSchema(peerMethods.ByName("Term")),
+		connect.WithHandlerOptions(opts...),
+	)
+	peerStandHandler := connect.NewUnaryHandlerSimple(
+		PeerStandProcedure,
+		svc.Stand,
+		connect.WithSchema(peerMethods.ByName("Stand")),
 		connect.WithHandlerOptions(opts...),
 	)
 	peerHelloHandler := connect.NewUnaryHandlerSimple(
@@ -460,6 +486,8 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 			peerRenewHandler.ServeHTTP(w, r)
 		case PeerTermProcedure:
 			peerTermHandler.ServeHTTP(w, r)
+		case PeerStandProcedure:
+			peerStandHandler.ServeHTTP(w, r)
 		case PeerHelloProcedure:
 			peerHelloHandler.ServeHTTP(w, r)
 		case PeerJoinProcedure:
@@ -503,6 +531,10 @@ func (UnimplementedPeerHandler) Renew(context.Context, *RenewRequest) (*RenewRep
 
 func (UnimplementedPeerHandler) Term(context.Context, *TermRequest) (*TermReply, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.peer.v1.Peer.Term is not implemented"))
+}
+
+func (UnimplementedPeerHandler) Stand(context.Context, *StandRequest) (*StandReply, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.peer.v1.Peer.Stand is not implemented"))
 }
 
 func (UnimplementedPeerHandler) Hello(context.Context, *HelloRequest) (*HelloReply, error) {

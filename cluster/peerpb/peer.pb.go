@@ -1518,6 +1518,120 @@ func (x *TermReply) GetClock() int64 {
 	return 0
 }
 
+// StandRequest asks a voter whether the asker may stand for election at once: to the asker,
+// the leader's process has ended.
+type StandRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Leader        string                 `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`                            // that the asker knows
+	LastIndex     uint64                 `protobuf:"varint,3,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"` // of its raft log
+	LastTerm      uint64                 `protobuf:"varint,4,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandRequest) Reset() {
+	*x = StandRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandRequest) ProtoMessage() {}
+
+func (x *StandRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandRequest.ProtoReflect.Descriptor instead.
+func (*StandRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StandRequest) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *StandRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *StandRequest) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+func (x *StandRequest) GetLastTerm() uint64 {
+	if x != nil {
+		return x.LastTerm
+	}
+	return 0
+}
+
+type StandReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	No            string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"` // why not; empty: it has ended to this voter too, who lets the asker go first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandReply) Reset() {
+	*x = StandReply{}
+	mi := &file_peerpb_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandReply) ProtoMessage() {}
+
+func (x *StandReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandReply.ProtoReflect.Descriptor instead.
+func (*StandReply) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *StandReply) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
 // ConsultRequest asks a node something that rooms above the cluster know, without
 // effect.
 type ConsultRequest struct {
@@ -1530,7 +1644,7 @@ type ConsultRequest struct {
 
 func (x *ConsultRequest) Reset() {
 	*x = ConsultRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1656,7 @@ func (x *ConsultRequest) String() string {
 func (*ConsultRequest) ProtoMessage() {}
 
 func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[19]
+	mi := &file_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1669,7 @@ func (x *ConsultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultRequest.ProtoReflect.Descriptor instead.
 func (*ConsultRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConsultRequest) GetTopic() string {
@@ -1581,7 +1695,7 @@ type ConsultReply struct {
 
 func (x *ConsultReply) Reset() {
 	*x = ConsultReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1707,7 @@ func (x *ConsultReply) String() string {
 func (*ConsultReply) ProtoMessage() {}
 
 func (x *ConsultReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[20]
+	mi := &file_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1720,7 @@ func (x *ConsultReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsultReply.ProtoReflect.Descriptor instead.
 func (*ConsultReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ConsultReply) GetBody() []byte {
@@ -1643,7 +1757,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1769,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[21]
+	mi := &file_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1782,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HelloRequest) GetFounder() string {
@@ -1807,7 +1921,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1933,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[22]
+	mi := &file_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1946,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HelloReply) GetDeployment() string {
@@ -2006,7 +2120,7 @@ type NodeAddr struct {
 
 func (x *NodeAddr) Reset() {
 	*x = NodeAddr{}
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2132,7 @@ func (x *NodeAddr) String() string {
 func (*NodeAddr) ProtoMessage() {}
 
 func (x *NodeAddr) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[23]
+	mi := &file_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2145,7 @@ func (x *NodeAddr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAddr.ProtoReflect.Descriptor instead.
 func (*NodeAddr) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NodeAddr) GetNode() string {
@@ -2059,7 +2173,7 @@ type DirectRequest struct {
 
 func (x *DirectRequest) Reset() {
 	*x = DirectRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2185,7 @@ func (x *DirectRequest) String() string {
 func (*DirectRequest) ProtoMessage() {}
 
 func (x *DirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[24]
+	mi := &file_peerpb_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2198,7 @@ func (x *DirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectRequest.ProtoReflect.Descriptor instead.
 func (*DirectRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{24}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DirectRequest) GetPartition() uint32 {
@@ -2110,7 +2224,7 @@ type DirectReply struct {
 
 func (x *DirectReply) Reset() {
 	*x = DirectReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2236,7 @@ func (x *DirectReply) String() string {
 func (*DirectReply) ProtoMessage() {}
 
 func (x *DirectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[25]
+	mi := &file_peerpb_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2249,7 @@ func (x *DirectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectReply.ProtoReflect.Descriptor instead.
 func (*DirectReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{25}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DirectReply) GetNode() string {
@@ -2158,7 +2272,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2284,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[26]
+	mi := &file_peerpb_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2297,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{26}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TakeRequest) GetPartition() uint32 {
@@ -2208,7 +2322,7 @@ type TakeReply struct {
 
 func (x *TakeReply) Reset() {
 	*x = TakeReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2334,7 @@ func (x *TakeReply) String() string {
 func (*TakeReply) ProtoMessage() {}
 
 func (x *TakeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[27]
+	mi := &file_peerpb_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2347,7 @@ func (x *TakeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeReply.ProtoReflect.Descriptor instead.
 func (*TakeReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{27}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
 }
 
 // JoinRequest carries an ownership.Join, encoded as an act, and the stamp of
@@ -2260,7 +2374,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2386,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[28]
+	mi := &file_peerpb_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2399,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{28}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *JoinRequest) GetAct() []byte {
@@ -2395,7 +2509,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2521,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[29]
+	mi := &file_peerpb_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2534,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{29}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JoinReply) GetVoter() bool {
@@ -2444,7 +2558,7 @@ type DismissRequest struct {
 
 func (x *DismissRequest) Reset() {
 	*x = DismissRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2570,7 @@ func (x *DismissRequest) String() string {
 func (*DismissRequest) ProtoMessage() {}
 
 func (x *DismissRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[30]
+	mi := &file_peerpb_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2583,7 @@ func (x *DismissRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissRequest.ProtoReflect.Descriptor instead.
 func (*DismissRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{30}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DismissRequest) GetNode() string {
@@ -2508,7 +2622,7 @@ type DismissReply struct {
 
 func (x *DismissReply) Reset() {
 	*x = DismissReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2634,7 @@ func (x *DismissReply) String() string {
 func (*DismissReply) ProtoMessage() {}
 
 func (x *DismissReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[31]
+	mi := &file_peerpb_peer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2647,7 @@ func (x *DismissReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DismissReply.ProtoReflect.Descriptor instead.
 func (*DismissReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{31}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
 }
 
 type YieldRequest struct {
@@ -2547,7 +2661,7 @@ type YieldRequest struct {
 
 func (x *YieldRequest) Reset() {
 	*x = YieldRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2673,7 @@ func (x *YieldRequest) String() string {
 func (*YieldRequest) ProtoMessage() {}
 
 func (x *YieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[32]
+	mi := &file_peerpb_peer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2686,7 @@ func (x *YieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldRequest.ProtoReflect.Descriptor instead.
 func (*YieldRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{32}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *YieldRequest) GetPartition() uint32 {
@@ -2605,7 +2719,7 @@ type YieldReply struct {
 
 func (x *YieldReply) Reset() {
 	*x = YieldReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2731,7 @@ func (x *YieldReply) String() string {
 func (*YieldReply) ProtoMessage() {}
 
 func (x *YieldReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[33]
+	mi := &file_peerpb_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2744,7 @@ func (x *YieldReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YieldReply.ProtoReflect.Descriptor instead.
 func (*YieldReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{33}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *YieldReply) GetOutcome() *Outcome {
@@ -2649,7 +2763,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2775,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[34]
+	mi := &file_peerpb_peer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2788,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{34}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -2692,7 +2806,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2818,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[35]
+	mi := &file_peerpb_peer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +2831,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{35}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
 }
 
 type BarrierRequest struct {
@@ -2728,7 +2842,7 @@ type BarrierRequest struct {
 
 func (x *BarrierRequest) Reset() {
 	*x = BarrierRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2854,7 @@ func (x *BarrierRequest) String() string {
 func (*BarrierRequest) ProtoMessage() {}
 
 func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[36]
+	mi := &file_peerpb_peer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2867,7 @@ func (x *BarrierRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierRequest.ProtoReflect.Descriptor instead.
 func (*BarrierRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{36}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{38}
 }
 
 type BarrierReply struct {
@@ -2765,7 +2879,7 @@ type BarrierReply struct {
 
 func (x *BarrierReply) Reset() {
 	*x = BarrierReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +2891,7 @@ func (x *BarrierReply) String() string {
 func (*BarrierReply) ProtoMessage() {}
 
 func (x *BarrierReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[37]
+	mi := &file_peerpb_peer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +2904,7 @@ func (x *BarrierReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierReply.ProtoReflect.Descriptor instead.
 func (*BarrierReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{37}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BarrierReply) GetApplied() uint64 {
@@ -2809,7 +2923,7 @@ type RestoreChunk struct {
 
 func (x *RestoreChunk) Reset() {
 	*x = RestoreChunk{}
-	mi := &file_peerpb_peer_proto_msgTypes[38]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +2935,7 @@ func (x *RestoreChunk) String() string {
 func (*RestoreChunk) ProtoMessage() {}
 
 func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[38]
+	mi := &file_peerpb_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +2948,7 @@ func (x *RestoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreChunk.ProtoReflect.Descriptor instead.
 func (*RestoreChunk) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{38}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RestoreChunk) GetData() []byte {
@@ -2852,7 +2966,7 @@ type RestoreReply struct {
 
 func (x *RestoreReply) Reset() {
 	*x = RestoreReply{}
-	mi := &file_peerpb_peer_proto_msgTypes[39]
+	mi := &file_peerpb_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +2978,7 @@ func (x *RestoreReply) String() string {
 func (*RestoreReply) ProtoMessage() {}
 
 func (x *RestoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[39]
+	mi := &file_peerpb_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +2991,7 @@ func (x *RestoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReply.ProtoReflect.Descriptor instead.
 func (*RestoreReply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{39}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{41}
 }
 
 type Values struct {
@@ -2889,7 +3003,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_peerpb_peer_proto_msgTypes[40]
+	mi := &file_peerpb_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3015,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[40]
+	mi := &file_peerpb_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3028,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{40}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Values) GetValues() []string {
@@ -2954,7 +3068,7 @@ type HandOver struct {
 
 func (x *HandOver) Reset() {
 	*x = HandOver{}
-	mi := &file_peerpb_peer_proto_msgTypes[41]
+	mi := &file_peerpb_peer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3080,7 @@ func (x *HandOver) String() string {
 func (*HandOver) ProtoMessage() {}
 
 func (x *HandOver) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[41]
+	mi := &file_peerpb_peer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3093,7 @@ func (x *HandOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOver.ProtoReflect.Descriptor instead.
 func (*HandOver) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{41}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *HandOver) GetEvent() string {
@@ -3134,7 +3248,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_peerpb_peer_proto_msgTypes[42]
+	mi := &file_peerpb_peer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3146,7 +3260,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[42]
+	mi := &file_peerpb_peer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3159,7 +3273,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{42}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Reply) GetStatus() int32 {
@@ -3334,7 +3448,16 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06acting\x18\x03 \x01(\bR\x06acting\x12\x18\n" +
 	"\aprocess\x18\x04 \x01(\tR\aprocess\x12\x14\n" +
-	"\x05clock\x18\x05 \x01(\x03R\x05clock\":\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\"v\n" +
+	"\fStandRequest\x12\x16\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x03 \x01(\x04R\tlastIndex\x12\x1b\n" +
+	"\tlast_term\x18\x04 \x01(\x04R\blastTerm\"\x1c\n" +
+	"\n" +
+	"StandReply\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\":\n" +
 	"\x0eConsultRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\"\"\n" +
@@ -3482,11 +3605,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05clock\x18\x04 \x01(\x03R\x05clock\x1aQ\n" +
 	"\vHeaderEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\x92\b\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.tandem.peer.v1.ValuesR\x05value:\x028\x012\xd5\b\n" +
 	"\x04Peer\x12G\n" +
 	"\aPropose\x12\x1e.tandem.peer.v1.ProposeRequest\x1a\x1c.tandem.peer.v1.ProposeReply\x12A\n" +
 	"\x05Renew\x12\x1c.tandem.peer.v1.RenewRequest\x1a\x1a.tandem.peer.v1.RenewReply\x12>\n" +
 	"\x04Term\x12\x1b.tandem.peer.v1.TermRequest\x1a\x19.tandem.peer.v1.TermReply\x12A\n" +
+	"\x05Stand\x12\x1c.tandem.peer.v1.StandRequest\x1a\x1a.tandem.peer.v1.StandReply\x12A\n" +
 	"\x05Hello\x12\x1c.tandem.peer.v1.HelloRequest\x1a\x1a.tandem.peer.v1.HelloReply\x12>\n" +
 	"\x04Join\x12\x1b.tandem.peer.v1.JoinRequest\x1a\x19.tandem.peer.v1.JoinReply\x12G\n" +
 	"\aDismiss\x12\x1e.tandem.peer.v1.DismissRequest\x1a\x1c.tandem.peer.v1.DismissReply\x12A\n" +
@@ -3513,7 +3637,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_peerpb_peer_proto_goTypes = []any{
 	(Fault_Kind)(0),         // 0: tandem.peer.v1.Fault.Kind
 	(*Fault)(nil),           // 1: tandem.peer.v1.Fault
@@ -3535,34 +3659,36 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*AppRoom)(nil),         // 17: tandem.peer.v1.AppRoom
 	(*TermRequest)(nil),     // 18: tandem.peer.v1.TermRequest
 	(*TermReply)(nil),       // 19: tandem.peer.v1.TermReply
-	(*ConsultRequest)(nil),  // 20: tandem.peer.v1.ConsultRequest
-	(*ConsultReply)(nil),    // 21: tandem.peer.v1.ConsultReply
-	(*HelloRequest)(nil),    // 22: tandem.peer.v1.HelloRequest
-	(*HelloReply)(nil),      // 23: tandem.peer.v1.HelloReply
-	(*NodeAddr)(nil),        // 24: tandem.peer.v1.NodeAddr
-	(*DirectRequest)(nil),   // 25: tandem.peer.v1.DirectRequest
-	(*DirectReply)(nil),     // 26: tandem.peer.v1.DirectReply
-	(*TakeRequest)(nil),     // 27: tandem.peer.v1.TakeRequest
-	(*TakeReply)(nil),       // 28: tandem.peer.v1.TakeReply
-	(*JoinRequest)(nil),     // 29: tandem.peer.v1.JoinRequest
-	(*JoinReply)(nil),       // 30: tandem.peer.v1.JoinReply
-	(*DismissRequest)(nil),  // 31: tandem.peer.v1.DismissRequest
-	(*DismissReply)(nil),    // 32: tandem.peer.v1.DismissReply
-	(*YieldRequest)(nil),    // 33: tandem.peer.v1.YieldRequest
-	(*YieldReply)(nil),      // 34: tandem.peer.v1.YieldReply
-	(*TransferRequest)(nil), // 35: tandem.peer.v1.TransferRequest
-	(*TransferReply)(nil),   // 36: tandem.peer.v1.TransferReply
-	(*BarrierRequest)(nil),  // 37: tandem.peer.v1.BarrierRequest
-	(*BarrierReply)(nil),    // 38: tandem.peer.v1.BarrierReply
-	(*RestoreChunk)(nil),    // 39: tandem.peer.v1.RestoreChunk
-	(*RestoreReply)(nil),    // 40: tandem.peer.v1.RestoreReply
-	(*Values)(nil),          // 41: tandem.peer.v1.Values
-	(*HandOver)(nil),        // 42: tandem.peer.v1.HandOver
-	(*Reply)(nil),           // 43: tandem.peer.v1.Reply
-	nil,                     // 44: tandem.peer.v1.RenewRequest.SettingsEntry
-	nil,                     // 45: tandem.peer.v1.JoinRequest.SettingsEntry
-	nil,                     // 46: tandem.peer.v1.HandOver.HeaderEntry
-	nil,                     // 47: tandem.peer.v1.Reply.HeaderEntry
+	(*StandRequest)(nil),    // 20: tandem.peer.v1.StandRequest
+	(*StandReply)(nil),      // 21: tandem.peer.v1.StandReply
+	(*ConsultRequest)(nil),  // 22: tandem.peer.v1.ConsultRequest
+	(*ConsultReply)(nil),    // 23: tandem.peer.v1.ConsultReply
+	(*HelloRequest)(nil),    // 24: tandem.peer.v1.HelloRequest
+	(*HelloReply)(nil),      // 25: tandem.peer.v1.HelloReply
+	(*NodeAddr)(nil),        // 26: tandem.peer.v1.NodeAddr
+	(*DirectRequest)(nil),   // 27: tandem.peer.v1.DirectRequest
+	(*DirectReply)(nil),     // 28: tandem.peer.v1.DirectReply
+	(*TakeRequest)(nil),     // 29: tandem.peer.v1.TakeRequest
+	(*TakeReply)(nil),       // 30: tandem.peer.v1.TakeReply
+	(*JoinRequest)(nil),     // 31: tandem.peer.v1.JoinRequest
+	(*JoinReply)(nil),       // 32: tandem.peer.v1.JoinReply
+	(*DismissRequest)(nil),  // 33: tandem.peer.v1.DismissRequest
+	(*DismissReply)(nil),    // 34: tandem.peer.v1.DismissReply
+	(*YieldRequest)(nil),    // 35: tandem.peer.v1.YieldRequest
+	(*YieldReply)(nil),      // 36: tandem.peer.v1.YieldReply
+	(*TransferRequest)(nil), // 37: tandem.peer.v1.TransferRequest
+	(*TransferReply)(nil),   // 38: tandem.peer.v1.TransferReply
+	(*BarrierRequest)(nil),  // 39: tandem.peer.v1.BarrierRequest
+	(*BarrierReply)(nil),    // 40: tandem.peer.v1.BarrierReply
+	(*RestoreChunk)(nil),    // 41: tandem.peer.v1.RestoreChunk
+	(*RestoreReply)(nil),    // 42: tandem.peer.v1.RestoreReply
+	(*Values)(nil),          // 43: tandem.peer.v1.Values
+	(*HandOver)(nil),        // 44: tandem.peer.v1.HandOver
+	(*Reply)(nil),           // 45: tandem.peer.v1.Reply
+	nil,                     // 46: tandem.peer.v1.RenewRequest.SettingsEntry
+	nil,                     // 47: tandem.peer.v1.JoinRequest.SettingsEntry
+	nil,                     // 48: tandem.peer.v1.HandOver.HeaderEntry
+	nil,                     // 49: tandem.peer.v1.Reply.HeaderEntry
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	0,  // 0: tandem.peer.v1.Fault.kind:type_name -> tandem.peer.v1.Fault.Kind
@@ -3573,7 +3699,7 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	1,  // 5: tandem.peer.v1.Outcome.fault:type_name -> tandem.peer.v1.Fault
 	5,  // 6: tandem.peer.v1.ProposeReply.outcome:type_name -> tandem.peer.v1.Outcome
 	10, // 7: tandem.peer.v1.RenewRequest.apps:type_name -> tandem.peer.v1.AppHealth
-	44, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
+	46, // 8: tandem.peer.v1.RenewRequest.settings:type_name -> tandem.peer.v1.RenewRequest.SettingsEntry
 	9,  // 9: tandem.peer.v1.RenewRequest.versions:type_name -> tandem.peer.v1.VersionTally
 	11, // 10: tandem.peer.v1.RenewReply.holdings:type_name -> tandem.peer.v1.Holding
 	17, // 11: tandem.peer.v1.RenewReply.rooms:type_name -> tandem.peer.v1.AppRoom
@@ -3582,46 +3708,48 @@ var file_peerpb_peer_proto_depIdxs = []int32{
 	13, // 14: tandem.peer.v1.RenewReply.versions:type_name -> tandem.peer.v1.VersionState
 	9,  // 15: tandem.peer.v1.VersionState.tally:type_name -> tandem.peer.v1.VersionTally
 	15, // 16: tandem.peer.v1.Silence.went:type_name -> tandem.peer.v1.Inherited
-	24, // 17: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
+	26, // 17: tandem.peer.v1.HelloReply.nodes:type_name -> tandem.peer.v1.NodeAddr
 	1,  // 18: tandem.peer.v1.HelloReply.refusal:type_name -> tandem.peer.v1.Fault
-	45, // 19: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
+	47, // 19: tandem.peer.v1.JoinRequest.settings:type_name -> tandem.peer.v1.JoinRequest.SettingsEntry
 	5,  // 20: tandem.peer.v1.YieldReply.outcome:type_name -> tandem.peer.v1.Outcome
-	46, // 21: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
-	47, // 22: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
-	41, // 23: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
-	41, // 24: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	48, // 21: tandem.peer.v1.HandOver.header:type_name -> tandem.peer.v1.HandOver.HeaderEntry
+	49, // 22: tandem.peer.v1.Reply.header:type_name -> tandem.peer.v1.Reply.HeaderEntry
+	43, // 23: tandem.peer.v1.HandOver.HeaderEntry.value:type_name -> tandem.peer.v1.Values
+	43, // 24: tandem.peer.v1.Reply.HeaderEntry.value:type_name -> tandem.peer.v1.Values
 	6,  // 25: tandem.peer.v1.Peer.Propose:input_type -> tandem.peer.v1.ProposeRequest
 	8,  // 26: tandem.peer.v1.Peer.Renew:input_type -> tandem.peer.v1.RenewRequest
 	18, // 27: tandem.peer.v1.Peer.Term:input_type -> tandem.peer.v1.TermRequest
-	22, // 28: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
-	29, // 29: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
-	31, // 30: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
-	33, // 31: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
-	25, // 32: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
-	27, // 33: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
-	35, // 34: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
-	37, // 35: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
-	39, // 36: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
-	42, // 37: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
-	6,  // 38: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
-	20, // 39: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
-	7,  // 40: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
-	12, // 41: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
-	19, // 42: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
-	23, // 43: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
-	30, // 44: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
-	32, // 45: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
-	34, // 46: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
-	26, // 47: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
-	28, // 48: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
-	36, // 49: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
-	38, // 50: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
-	40, // 51: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
-	43, // 52: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
-	7,  // 53: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
-	21, // 54: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
-	40, // [40:55] is the sub-list for method output_type
-	25, // [25:40] is the sub-list for method input_type
+	20, // 28: tandem.peer.v1.Peer.Stand:input_type -> tandem.peer.v1.StandRequest
+	24, // 29: tandem.peer.v1.Peer.Hello:input_type -> tandem.peer.v1.HelloRequest
+	31, // 30: tandem.peer.v1.Peer.Join:input_type -> tandem.peer.v1.JoinRequest
+	33, // 31: tandem.peer.v1.Peer.Dismiss:input_type -> tandem.peer.v1.DismissRequest
+	35, // 32: tandem.peer.v1.Peer.Yield:input_type -> tandem.peer.v1.YieldRequest
+	27, // 33: tandem.peer.v1.Peer.Direct:input_type -> tandem.peer.v1.DirectRequest
+	29, // 34: tandem.peer.v1.Peer.Take:input_type -> tandem.peer.v1.TakeRequest
+	37, // 35: tandem.peer.v1.Peer.Transfer:input_type -> tandem.peer.v1.TransferRequest
+	39, // 36: tandem.peer.v1.Peer.Barrier:input_type -> tandem.peer.v1.BarrierRequest
+	41, // 37: tandem.peer.v1.Peer.Restore:input_type -> tandem.peer.v1.RestoreChunk
+	44, // 38: tandem.peer.v1.Peer.Relay:input_type -> tandem.peer.v1.HandOver
+	6,  // 39: tandem.peer.v1.Peer.WhatIf:input_type -> tandem.peer.v1.ProposeRequest
+	22, // 40: tandem.peer.v1.Peer.Consult:input_type -> tandem.peer.v1.ConsultRequest
+	7,  // 41: tandem.peer.v1.Peer.Propose:output_type -> tandem.peer.v1.ProposeReply
+	12, // 42: tandem.peer.v1.Peer.Renew:output_type -> tandem.peer.v1.RenewReply
+	19, // 43: tandem.peer.v1.Peer.Term:output_type -> tandem.peer.v1.TermReply
+	21, // 44: tandem.peer.v1.Peer.Stand:output_type -> tandem.peer.v1.StandReply
+	25, // 45: tandem.peer.v1.Peer.Hello:output_type -> tandem.peer.v1.HelloReply
+	32, // 46: tandem.peer.v1.Peer.Join:output_type -> tandem.peer.v1.JoinReply
+	34, // 47: tandem.peer.v1.Peer.Dismiss:output_type -> tandem.peer.v1.DismissReply
+	36, // 48: tandem.peer.v1.Peer.Yield:output_type -> tandem.peer.v1.YieldReply
+	28, // 49: tandem.peer.v1.Peer.Direct:output_type -> tandem.peer.v1.DirectReply
+	30, // 50: tandem.peer.v1.Peer.Take:output_type -> tandem.peer.v1.TakeReply
+	38, // 51: tandem.peer.v1.Peer.Transfer:output_type -> tandem.peer.v1.TransferReply
+	40, // 52: tandem.peer.v1.Peer.Barrier:output_type -> tandem.peer.v1.BarrierReply
+	42, // 53: tandem.peer.v1.Peer.Restore:output_type -> tandem.peer.v1.RestoreReply
+	45, // 54: tandem.peer.v1.Peer.Relay:output_type -> tandem.peer.v1.Reply
+	7,  // 55: tandem.peer.v1.Peer.WhatIf:output_type -> tandem.peer.v1.ProposeReply
+	23, // 56: tandem.peer.v1.Peer.Consult:output_type -> tandem.peer.v1.ConsultReply
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -3638,7 +3766,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

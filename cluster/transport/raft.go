@@ -268,6 +268,22 @@ func (t *Raft) speaksForItself(rpc raft.RPC, node ownership.NodeID) bool {
 	return false
 }
 
+// Elect has raft on this node hold an election now, without a pre-vote and whoever leads:
+// the caller has made sure before that it should. False: raft is busy, and what was made
+// sure of may be old when it no longer is.
+func (t *Raft) Elect(self raft.ServerID) bool {
+	rpc := raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(self), Addr: []byte(t.LocalAddr())}},
+		RespChan: make(chan raft.RPCResponse, 1),
+	}
+	select {
+	case t.incoming <- rpc:
+		return true
+	default:
+		return false
+	}
+}
+
 // LetGo sends at once what is held back for silent peers, and holds nothing back any more.
 func (t *Raft) LetGo() { t.beats.end() }
 
