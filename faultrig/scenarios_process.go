@@ -9,9 +9,9 @@ import (
 
 // Bars of issue and design, in one place.
 const (
-	barLeader = 1500 * time.Millisecond // leader killed: claims resume, p95
-	barAvoid  = 2 * time.Second         // owner killed: no new call goes to it
-	barAdopt  = 4 * time.Second         // owner killed: its calls are answered and adopted
+	barLeader = 300 * time.Millisecond // leader killed: claims resume, p95
+	barAvoid  = 2 * time.Second        // owner killed: no new call goes to it
+	barAdopt  = 4 * time.Second        // owner killed: its calls are answered and adopted
 )
 
 // processScenarios kill, pause and starve processes.
