@@ -9,20 +9,19 @@ import (
 	"time"
 )
 
-// window is how many writes may be on their way in one direction.
-const window = 512
-
-// end is one end of a connection.
+// end is one end of a connection. However much is on its way, a write never waits: net/http
+// writes under a lock, and who waits for a lock stops the time of a bubble.
 type end struct {
 	card       *card
 	local, far address
 	peer       *end
-	out        chan []byte
-	bye        chan error // the last word to the other end, after what is in out
+	more       chan struct{} // there is something in out
+	bye        chan error    // the last word to the other end, after what is in out
 	once, last sync.Once
 
 	mu     sync.Mutex
 	moved  *sync.Cond
+	out    [][]byte // written and not yet on its way
 	in     []byte
 	inEnd  error // what a Read gives when in is empty
 	closed bool
@@ -56,7 +55,7 @@ func (n *network) connect(from *card, to *listener) (mine, theirs *end, err erro
 }
 
 func newEnd(c *card, local, far address) *end {
-	e := &end{card: c, local: local, far: far, out: make(chan []byte, window), bye: make(chan error, 1)}
+	e := &end{card: c, local: local, far: far, more: make(chan struct{}, 1), bye: make(chan error, 1)}
 	e.moved = sync.NewCond(&e.mu)
 	return e
 }
@@ -73,32 +72,38 @@ func (n *network) carry(e *end) {
 		e.peer.arrive(b, end)
 		return end == nil
 	}
-	for {
-		select {
-		case b := <-e.out:
+	all := func() bool {
+		for b := e.next(); b != nil; b = e.next() {
 			if !move(b, nil) {
-				return
+				return false
 			}
-			continue
-		default:
 		}
+		return true
+	}
+	for all() {
 		select {
-		case b := <-e.out:
-			if !move(b, nil) {
-				return
-			}
+		case <-e.more:
 		case why := <-e.bye:
-			for why == io.EOF && len(e.out) > 0 { //nolint:errorlint // it is the very value
-				if !move(<-e.out, nil) {
-					return
-				}
+			if why != io.EOF || all() { //nolint:errorlint // it is the very value
+				move(nil, why)
 			}
-			move(nil, why)
 			return
 		case <-n.over:
 			return
 		}
 	}
+}
+
+// next takes what was written first; nil: nothing waits.
+func (e *end) next() []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.out) == 0 {
+		return nil
+	}
+	b := e.out[0]
+	e.out = e.out[1:]
+	return b
 }
 
 func (e *end) arrive(b []byte, end error) {
@@ -146,31 +151,24 @@ func (e *end) Read(p []byte) (int, error) {
 	}
 }
 
-// Write implements net.Conn. It waits while too much is on its way.
+// Write implements net.Conn.
 func (e *end) Write(p []byte) (int, error) {
-	b := append(make([]byte, 0, len(p)), p...)
-	for {
-		e.mu.Lock()
-		var err error
-		switch {
-		case e.closed:
-			err = net.ErrClosed
-		case e.write.over():
-			err = os.ErrDeadlineExceeded
-		case e.inEnd != nil && e.inEnd != io.EOF: //nolint:errorlint // it is the very value
-			err = e.inEnd
-		}
-		e.mu.Unlock()
-		if err != nil {
-			return 0, err
-		}
-		select {
-		case e.out <- b:
-			return len(p), nil
-		default:
-			time.Sleep(time.Millisecond) // the window is full: look again
-		}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return 0, net.ErrClosed
+	case e.write.over():
+		return 0, os.ErrDeadlineExceeded
+	case e.inEnd != nil && e.inEnd != io.EOF: //nolint:errorlint // it is the very value
+		return 0, e.inEnd
 	}
+	e.out = append(e.out, append(make([]byte, 0, len(p)), p...))
+	select {
+	case e.more <- struct{}{}:
+	default: // it was told already
+	}
+	return len(p), nil
 }
 
 // Close implements net.Conn.
