@@ -119,6 +119,13 @@ func (b *between) ground(c *Config) {
 	}
 }
 
+// so is what became of it so far.
+func (b *between) so() (noted, cuts int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.noted, b.cuts
+}
+
 func (b *between) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,8 +160,8 @@ func TestAWrongHintCostsNoLead(t *testing.T) {
 		claim(t, ldr, i)
 		time.Sleep(10 * time.Millisecond)
 	}
-	if b.noted < 10 || b.cuts < 10 {
-		t.Errorf("the follower took the leader for dead %d times, of %d connections that ended", b.noted, b.cuts)
+	if noted, cuts := b.so(); noted < 10 || cuts < 10 {
+		t.Errorf("the follower took the leader for dead %d times, of %d connections that ended", noted, cuts)
 	}
 	if now := ldr.raft.CurrentTerm(); now != term || ldr.leading.Load() == nil {
 		t.Errorf("the lead changed by one node's wrong hint: the term was %d and is %d", term, now)
