@@ -3,16 +3,22 @@
 package raftlog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
+	"runtime/debug"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+	"go.etcd.io/bbolt"
 
 	"tandem/store/files"
 )
@@ -29,15 +35,63 @@ type Log struct{ *wal.WAL }
 const MetaFile = "wal-meta.db"
 
 // Open opens the raft log in a directory that is there, with segments of that size
-// in bytes.
-func Open(dir string, size int, logger hclog.Logger) (Log, error) {
-	err := finishRotation(dir, size)
-	if err != nil {
+// in bytes. A file that bbolt or raft-wal falls over is files.ErrDamaged.
+func Open(dir string, size int, logger hclog.Logger) (l Log, err error) {
+	meta := &metaStore{}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fell := recover(); fell != nil {
+			l, err = Log{}, errors.Join(files.Damage("%s cannot be read: %v", MetaFile, fell), meta.Close())
+		}
+	}()
+	if err := tryMeta(filepath.Join(dir, MetaFile)); err != nil {
 		return Log{}, err
 	}
-	w, err := wal.Open(dir, wal.WithLogger(logger), wal.WithSegmentSize(size), wal.WithSegmentFiler(segment.NewFiler(dir, vfs)), wal.WithMetaStore(&metaStore{}))
+	if err := finishRotation(dir, size); err != nil {
+		return Log{}, err
+	}
+	w, err := wal.Open(dir, wal.WithLogger(logger), wal.WithSegmentSize(size), wal.WithSegmentFiler(segment.NewFiler(dir, vfs)), wal.WithMetaStore(meta))
 	return Log{w}, err
 }
+
+// tryMeta reads all of wal-meta.db and writes it once more. bbolt has no checksums over its
+// pages: where a bit has flipped it may fall over them, and raft-wal over a bucket that is
+// missing, the one with raft's term and vote. Better now than while the node runs.
+func tryMeta(path string) (err error) {
+	if !files.Exists(path) {
+		return nil
+	}
+	db, err := bbolt.Open(path, 0o644, &bbolt.Options{Timeout: lockedFor})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	again := func(tx *bbolt.Tx) error {
+		for _, name := range []string{metadb.MetaBucket, metadb.StableBucket} {
+			b := tx.Bucket([]byte(name))
+			if b == nil {
+				return files.Damage("%s has no bucket %q", MetaFile, name)
+			}
+			all := map[string][]byte{}
+			if err := b.ForEach(func(k, v []byte) error { all[string(k)] = bytes.Clone(v); return nil }); err != nil {
+				return err
+			}
+			for k, v := range all {
+				if err := b.Put([]byte(k), v); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := db.Update(again); err != nil {
+		return err
+	}
+	return db.Update(again) // to pages that are free by the file's list of them
+}
+
+// lockedFor is how long another process may hold the file: none should.
+const lockedFor = 5 * time.Second
 
 // ErrStuck says that the log's last segment is full and the next one could not
 // be begun. The log takes nothing more until it is opened anew.

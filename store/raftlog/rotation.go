@@ -30,11 +30,11 @@ func finishRotation(dir string, size int) (err error) {
 		return nil
 	}
 	db := &metaStore{}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	state, err := db.Load(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	if len(state.Segments) == 0 {
 		return nil
 	}
