@@ -35,6 +35,9 @@ func TestLogRefusesAnEntryThatChangedOnItsWay(t *testing.T) {
 // TestF07_AFlippedBitOfTheMetaFileIsSaid: whichever bit of wal-meta.db has flipped, the log opens or
 // says that it is damaged; it never falls over it.
 func TestF07_AFlippedBitOfTheMetaFileIsSaid(t *testing.T) {
+	if underRace {
+		t.Skip("SKIPPED with -race: its check of pointers ends the process where bbolt reads wrong bytes; scripts/test runs it without")
+	}
 	dir := t.TempDir()
 	log, err := Open(dir, testSegment, hclog.NewNullLogger())
 	if err != nil {
