@@ -205,33 +205,26 @@ func (r *region) alike() bool {
 	return len(sums) == 1
 }
 
-// lastCalls makes one more call at each node: after a time of rest each must take it. What a
-// node knows of the others is up to a second old, so a 503 is repeated, as the cloud does.
+// lastCalls makes one more call at each node: after a time of rest each must take it.
 func (r *region) lastCalls() {
-	to, err := url.Parse(regionURL + hookPath)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	for _, p := range r.running() {
 		k := r.cloud.newCall()
-		body := notification(k.id, "created", "incoming")
-		said := "nothing"
-		for range 3 {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			w := r.cloud.request(ctx, p, to, k.app, string(k.id)+"-0", body)
-			cancel()
-			if w != nil && w.Code < 400 {
-				said = ""
-				break
-			}
-			if w != nil {
-				said = fmt.Sprint(w.Code, " ", w.Body)
-			}
-			r.tell("%s: %s, %+v", p, said, p.cl.Load().Status())
-			time.Sleep(time.Second)
+		to, err := url.Parse(regionURL + hookPath)
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		if said != "" {
-			r.t.Errorf("in the end %s answers a new call with %s", p, said)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		body := notification(k.id, "created", "incoming")
+		w := r.cloud.request(ctx, p, to, k.app, string(k.id)+"-0", body)
+		cancel()
+		if w == nil || w.Code >= 400 {
+			r.tell("%s: %+v", p, p.cl.Load().Status())
+		}
+		switch {
+		case w == nil:
+			r.t.Errorf("in the end %s does not answer a new call", p)
+		case w.Code >= 400:
+			r.t.Errorf("in the end %s answers a new call with %d %s", p, w.Code, w.Body)
 		}
 	}
 	for _, s := range r.all() {
