@@ -73,10 +73,9 @@ func (t *totals) caught(s *sighting) bool {
 	return slices.ContainsFunc(t.paused[s.node], near) || slices.ContainsFunc(t.woke[s.node], near)
 }
 
-// replyWasLate: the node itself says that it had no reply of its bot in time, or a foreign
-// bot replied when the node's patience was all but over: nobody saw which was first.
+// replyWasLate: the node itself says that it had no reply of its bot in time.
 func (t *totals) replyWasLate(s *sighting) bool {
-	return s.foreign.fault || t.trial != nil && s.foreign.took > t.trial.Timeout*3/4 || t.gaveUp != nil && t.gaveUp(s.node, s.call)
+	return s.foreign.fault || t.gaveUp != nil && t.gaveUp(s.node, s.call)
 }
 
 // forgotten reports whether the node that was handed s had lost, before the

@@ -23,8 +23,6 @@ import (
 type Foreign struct {
 	URL       string // hand-overs are POSTed here
 	HealthURL string // GET; empty: the bots' health is always good
-
-	Timeout time.Duration // how long the router waits for a reply (bot.timeout); 0: 4 s
 }
 
 // BotReport is how a foreign bot did. Times are until its reply was read.
@@ -65,9 +63,6 @@ type trial struct {
 }
 
 func newTrial(f Foreign) *trial {
-	if f.Timeout == 0 {
-		f.Timeout = 4 * time.Second
-	}
 	return &trial{
 		Foreign: f,
 		client: &http.Client{

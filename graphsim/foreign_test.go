@@ -42,19 +42,6 @@ func TestAForeignBotExcusesItsOwnFaultsOnly(t *testing.T) {
 			t.Errorf("%s: told as the bot's: %t, want %t", name, excused, c.excuse)
 		}
 	}
-	// A repeat after a reply that may have come too late is not the router's doing; one after
-	// a reply in good time is.
-	for took, twice := range map[time.Duration]int{1990 * time.Millisecond: 0, 900 * time.Millisecond: 1} {
-		n := &notice{call: &call{}, sentSeq: 1, okSeq: 9}
-		tot := totals{trial: newTrial(Foreign{Timeout: 2 * time.Second})}
-		tot.judgeHandled(n, []*sighting{
-			{node: "a", seq: 2, epoch: 1, status: 200, foreign: tried{took: took}},
-			{node: "a", seq: 4, epoch: 1, status: 200},
-		})
-		if got := tot.report.HandledTwice; got != twice {
-			t.Errorf("a repeat after a reply that took %s of 2 s counts %d as handled twice, want %d", took, got, twice)
-		}
-	}
 	// A wrong node stays a wrong node, whatever the bot did.
 	k := &call{course: course{seen: []*sighting{
 		{event: "incoming", node: "a", epoch: 1, foreign: tried{fault: true}},

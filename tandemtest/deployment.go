@@ -31,6 +31,7 @@ type Deployment struct {
 	node                   *node.Node
 	dir                    string
 	options                Options
+	replies                graphsim.Replies
 	rung                   int    // calls that the cloud was asked for
 	public, admin, cluster string // addresses, which outlive a restart
 }
@@ -61,9 +62,9 @@ func (d *Deployment) start(ctx context.Context, url string) (err error) {
 	cloud := graphsim.Config{
 		Rates: &rates, Answering: answering, RegionURLs: map[string]string{region: regionURL},
 		Apps:     []graphsim.App{{ID: App, ClientSecret: secret, Pinned: d.options.Hosting == "app"}},
-		Foreign:  &graphsim.Foreign{URL: url, HealthURL: d.options.health(url), Timeout: d.options.patience},
-		Switches: graphsim.Switches{KeepKey: true},
-		Timings:  graphsim.Timings{TalkMin: max(500*time.Millisecond, d.options.talk), TalkMax: max(2*time.Second, d.options.talk), Attempts: d.options.attempts, Clock: d.options.clock, RecordingClock: 15 * time.Second},
+		Foreign:  &graphsim.Foreign{URL: url, HealthURL: d.options.health(url)},
+		Switches: graphsim.Switches{KeepKey: true}, GaveUp: d.replies.GaveUp,
+		Timings: graphsim.Timings{TalkMin: max(500*time.Millisecond, d.options.talk), TalkMax: max(2*time.Second, d.options.talk), Attempts: d.options.attempts, Clock: d.options.clock, RecordingClock: 15 * time.Second},
 	}
 	if d.cloud, err = graphsim.Start(context.WithoutCancel(ctx), cloud); err != nil {
 		return err
@@ -119,10 +120,10 @@ func (d *Deployment) config(ctx context.Context) (node.Config, error) {
 			"acceptedModalities": []string{"audio"},
 			"mediaConfig":        map[string]any{"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"},
 		},
-		Bot:   node.AppBot{URL: bot.URL, HealthURL: bot.HealthURL, Secret: d.options.Secret, Timeout: d.options.patience},
+		Bot:   node.AppBot{URL: bot.URL, HealthURL: bot.HealthURL, Secret: d.options.Secret},
 		Graph: node.AppGraph{BaseURL: d.cloud.GraphURL(), TokenURL: d.cloud.TokenURL(), ClientID: App, ClientSecretFile: d.path("client-secret")},
 	}}
-	c.Logger, c.Version = slog.New(slog.DiscardHandler), "tandemtest"
+	c.Logger, c.Version = slog.New(d.replies.Hear(slog.DiscardHandler)).With("node", name), "tandemtest"
 	c.Fatal = func(error) {} // the report tells of what it brought
 	if d.options.shape != nil {
 		d.options.shape(&c)

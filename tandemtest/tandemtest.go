@@ -38,7 +38,6 @@ type Options struct {
 	attempts int                // of the cloud; 0: as many as it makes
 	clock    time.Duration      // of the cloud's answers; 0: 15 s
 	talk     time.Duration      // how long a call lasts; 0: up to a second
-	patience time.Duration      // of the node with the bot's replies; 0: 4 s
 	shape    func(*node.Config) // further changes to the node
 }
 

@@ -7,11 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tandem/node"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +48,8 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 		t.Skip("SKIPPED with -short: starts nodes")
 	}
 	t.Parallel()
-	var slept atomic.Bool
+	var first sync.Once
+	var sleptOver atomic.Value // the call about which nobody replied
 	var tries []try
 	for name, c := range map[string]struct {
 		bot    http.HandlerFunc
@@ -55,9 +59,10 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 	}{
 		"slow": {says: "had no reply before the router gave up", bot: func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			if slept.CompareAndSwap(false, true) {
+			first.Do(func() {
+				sleptOver.Store(r.Header.Get("Tandem-Call"))
 				<-r.Context().Done()
-			}
+			})
 			good(w, r)
 		}, holds: func(w wrongs) bool { return w.timedOut > 0 }},
 		"refuses": {says: "refused with 404, which is final", bot: func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +98,7 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			defer door.Close()
 			o := Options{Answer: c.answer, HealthPath: "-", attempts: 2, clock: 3 * time.Second}
 			if name == "slow" {
-				o.clock, o.attempts, o.patience = 0, 0, 2*time.Second
+				o.clock, o.attempts, o.shape = 0, 0, func(n *node.Config) { n.Apps[0].Bot.Timeout = 2 * time.Second }
 			}
 			if name == "ill" || name == "full" {
 				o.HealthPath = "/health"
@@ -111,6 +116,9 @@ func TestFaultsOfABotAreItsOwn(t *testing.T) {
 			r := d.Report()
 			if !r.OK() {
 				t.Errorf("the bot's fault was taken for the router's: %q", r.Violations)
+			}
+			if name == "slow" && !d.replies.GaveUp("solo-1", sleptOver.Load().(string)) {
+				t.Error("that the node gave up was not heard in its log")
 			}
 			told := strings.Join(r.Bot.Advice, "\n")
 			seen := wrongs{r.Bot.OK(), r.Calls, r.Bot.TimedOut, r.Bot.Sick, r.Bot.Unanswered, r.Bot.NotTaken, r.Bot.Refused}

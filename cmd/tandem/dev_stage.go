@@ -68,8 +68,9 @@ func (s *stage) build(ctx context.Context, f devFlags, progress io.Writer) (err 
 	if s.log, err = os.Create(filepath.Join(s.dir, "log.txt")); err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	cfg := graphsim.Config{Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity}
+	replies := new(graphsim.Replies)
+	logger := slog.New(replies.Hear(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	cfg := graphsim.Config{Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Logger: logger, Capacity: s.capacity, GaveUp: replies.GaveUp}
 	rates := graphsim.Unkind()
 	rates.Wander = 0.1 // the demonstration's rules name a region for every call
 	if f.kind {
