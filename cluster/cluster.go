@@ -177,10 +177,8 @@ func (c *Cluster) run() {
 // lease that counts: its table has caught up. It fails when ctx ends or the node cannot go on.
 func (en *entry) Ready(ctx context.Context) error {
 	for {
-		if en.entered.Load() && en.Leased() {
-			if _, _, ok := en.Leader(); ok {
-				return nil
-			}
+		if en.acts() {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -190,6 +188,12 @@ func (en *entry) Ready(ctx context.Context) error {
 		case <-time.After(pollEvery):
 		}
 	}
+}
+
+// acts reports whether this node is part of its region, leased and led.
+func (en *entry) acts() bool {
+	_, _, led := en.Leader()
+	return led && en.entered.Load() && en.Leased()
 }
 
 // pollEvery is how often a wait looks again at what has no signal of its own.

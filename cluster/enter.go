@@ -104,7 +104,31 @@ func (en *entry) enterOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	return en.announce(ctx)
+	if err := en.announce(ctx); err != nil || en.entered.Load() {
+		return err
+	}
+	en.awaitEntry(ctx)
+	return nil
+}
+
+// awaitEntry waits until raft brings the entry by which this node was let in, and has it go
+// on at once: the leader's answer may come first. It gives up after the pause between two
+// announcements.
+func (en *entry) awaitEntry(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, en.cfg.Timings.Announce)
+	defer cancel()
+	for {
+		changed := en.applied.next()
+		if en.inTable() && !en.trans.NotAdmitted.Load() {
+			en.enterAt.fire()
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // announce asks the leader, or any node that knows it, to take this node in. When

@@ -57,6 +57,25 @@ func waitsOutside(t *testing.T, n *testNode, in *testNode) {
 	}
 }
 
+// TestWhoIsLetInActsAtOnce: a node that an operator brought in acts when the operator hears that
+// it is in. It does not wait for its next announcement, whichever comes first, the leader's
+// answer or raft's entry.
+func TestWhoIsLetInActsAtOnce(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	a := r.start("a")
+	a.ready()
+	for i := range 4 {
+		n := r.knocking(ownership.NodeID(fmt.Sprintf("n%d", i)), nil, func(c *Config) { c.Timings.Announce = time.Minute })
+		if _, err := a.Meet(soon(t), n.Addr(), n.id, ""); err != nil {
+			t.Fatal(err)
+		}
+		if !n.acts() {
+			t.Errorf("node %s is said to be in, and may not act: %+v", n.id, n.Status())
+		}
+	}
+}
+
 // TestD2_ACertificateAloneLetsNobodyIn: a certificate and a join list are not enough, not
 // even with a name for an operator; an operator's word at any node of the region is, and
 // the audit log tells both.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"tandem/cluster/leader"
 	"tandem/cluster/peerpb"
@@ -15,8 +16,8 @@ import (
 
 // Meet brings this node and the one at the cluster address into one region: a
 // node of a region invites the other in, a node without a region enters the
-// other's. It waits until the newcomer stands in the table here, and gives its
-// record. Two nodes of one region have met already: nothing happens. With
+// other's. It waits until the newcomer stands in the table here, for at most a lease until
+// it acts, and gives its record. Two nodes of one region have met already: nothing happens. With
 // expected set, only that node may answer at the address. A node of a region lets the
 // other in in the name of the operator whom the context names; a node without one
 // shows the token there.
@@ -82,7 +83,28 @@ func (en *entry) Meet(ctx context.Context, addr string, expected ownership.NodeI
 	if err != nil {
 		return fail(err)
 	}
+	en.awaitActing(ctx, newcomer, addr)
 	return n, nil
+}
+
+// awaitActing waits until a node that came in has its lease, so that whoever asked for it
+// finds it at work. It is in, lease or not: after the length of one nobody waits longer.
+func (en *entry) awaitActing(ctx context.Context, newcomer ownership.NodeID, addr string) {
+	ctx, cancel := context.WithTimeout(ctx, en.leaseLength())
+	defer cancel()
+	if newcomer == en.self {
+		_ = en.Ready(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		if h, err := en.greet(ctx, addr, en.me()); err == nil && h.GetActs() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollEvery):
+		}
+	}
 }
 
 func (en *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {

@@ -139,6 +139,7 @@ func (en *entry) replyAs() *peerpb.HelloReply {
 		Process: me.GetProcess(), Ancestors: me.GetAncestors(), Identity: me.GetIdentity(), Applied: me.GetApplied(),
 		Confirmed: me.GetConfirmed(), Former: me.GetFormer(), Addr: me.GetAddr(), Nodes: en.present.Addrs(),
 		LastIndex: me.GetLastIndex(), LastTerm: en.lastTerm(), Voters: en.votersHere(),
+		Acts: en.acts(),
 	}
 }
 

@@ -1915,6 +1915,7 @@ type HelloReply struct {
 	Refusal       *Fault                 `protobuf:"bytes,21,opt,name=refusal,proto3" json:"refusal,omitempty"`                       // what refused says, with its kind
 	LastTerm      uint64                 `protobuf:"varint,22,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`    // of its raft log's last entry
 	Voters        []string               `protobuf:"bytes,23,rep,name=voters,proto3" json:"voters,omitempty"`                         // by its raft configuration
+	Acts          bool                   `protobuf:"varint,24,opt,name=acts,proto3" json:"acts,omitempty"`                            // it has a lease and is part of its region; false: or of older software
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2108,6 +2109,13 @@ func (x *HelloReply) GetVoters() []string {
 		return x.Voters
 	}
 	return nil
+}
+
+func (x *HelloReply) GetActs() bool {
+	if x != nil {
+		return x.Acts
+	}
+	return false
 }
 
 type NodeAddr struct {
@@ -3480,7 +3488,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04over\x18\r \x01(\bR\x04over\x12\x16\n" +
 	"\x06former\x18\x0e \x01(\tR\x06former\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\x0f \x01(\x04R\tlastIndex\"\xa3\x05\n" +
+	"last_index\x18\x0f \x01(\x04R\tlastIndex\"\xb7\x05\n" +
 	"\n" +
 	"HelloReply\x12\x1e\n" +
 	"\n" +
@@ -3510,7 +3518,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"last_index\x18\x14 \x01(\x04R\tlastIndex\x12/\n" +
 	"\arefusal\x18\x15 \x01(\v2\x15.tandem.peer.v1.FaultR\arefusal\x12\x1b\n" +
 	"\tlast_term\x18\x16 \x01(\x04R\blastTerm\x12\x16\n" +
-	"\x06voters\x18\x17 \x03(\tR\x06voters\"2\n" +
+	"\x06voters\x18\x17 \x03(\tR\x06voters\x12\x12\n" +
+	"\x04acts\x18\x18 \x01(\bR\x04acts\"2\n" +
 	"\bNodeAddr\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"?\n" +
