@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -128,4 +129,94 @@ func (st *standing) formerly() string {
 		return *id
 	}
 	return ""
+}
+
+// mayFound founds the region when this node is the one to do it, by the agreement
+// of bootstrap_expect. false, nil: the node should ask to join, or wait and look
+// again.
+//
+// Raft would let two nodes that cannot see each other found two regions. So a
+// founder needs the word of as many nodes as were expected, a node without state
+// gives its word to one founder at a time, and nobody founds who sees a node of
+// Join that has state.
+func (en *entry) mayFound(ctx context.Context) (join bool, err error) {
+	has, err := en.st.HasState()
+	if err != nil {
+		return false, fmt.Errorf("founding the region: %w", err)
+	}
+	if has {
+		return true, nil // raft has yet to read it
+	}
+	if en.cfg.BootstrapExpect < 2 { // the word of one empty node is worth nothing: it may have lost its disk
+		return true, nil
+	}
+	around := en.greetAll(ctx, "")
+	for _, h := range around {
+		if h.GetHasState() {
+			return true, nil
+		}
+	}
+	if len(around)+1 < en.cfg.BootstrapExpect {
+		return false, fmt.Errorf("founding the region: %d of %d nodes are here", len(around)+1, en.cfg.BootstrapExpect)
+	}
+	for id := range around {
+		if id < en.self {
+			return false, fmt.Errorf("founding the region: waiting for node %s to do it", id)
+		}
+	}
+	agreed := map[ownership.NodeID]string{en.self: en.cfg.Node.Incarnation}
+	if !en.found.grant(en.self, time.Now()) {
+		return false, fmt.Errorf("founding the region: this node gave its word to another founder")
+	}
+	for id, h := range en.greetAll(ctx, en.self) {
+		if h.GetHasState() {
+			return true, nil
+		}
+		if h.GetGranted() {
+			agreed[id] = h.GetIncarnation()
+		}
+	}
+	if len(agreed) < en.cfg.BootstrapExpect {
+		return false, fmt.Errorf("founding the region: %d of %d nodes agree", len(agreed), en.cfg.BootstrapExpect)
+	}
+	en.found.agree(agreed)
+	return true, en.foundRegion(ctx)
+}
+
+// founding remembers to whom this node gave its word, and who gave theirs to it when
+// it founded the region.
+type founding struct {
+	mu    sync.Mutex
+	to    ownership.NodeID
+	until time.Time
+	with  map[ownership.NodeID]string // the incarnations
+}
+
+func (f *founding) agree(with map[ownership.NodeID]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.with = with
+}
+
+// agreed reports whether a node, with these data, is one of those whose word this one
+// founded the region on.
+func (f *founding) agreed(id ownership.NodeID, incarnation string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	with, ok := f.with[id]
+	return ok && with == incarnation
+}
+
+// wordLasts is how long a node keeps its word to a founder that then does not
+// found. It is far longer than a founder needs.
+const wordLasts = 30 * time.Second
+
+func (f *founding) grant(to ownership.NodeID, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.to != to && now.Before(f.until) {
+		return false
+	}
+	f.to, f.until = to, now.Add(wordLasts)
+	return true
 }
