@@ -185,7 +185,8 @@ func TestAnotherRegionsEventsPassThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", strings.TrimPrefix(reader, "Authorization: "))
-	resp, err := http.DefaultClient.Do(req)
+	// It opens at once, not with the first event or beat.
+	resp, err := (&http.Client{Transport: &http.Transport{ResponseHeaderTimeout: eventBeat * 2 / 3, DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
