@@ -230,6 +230,7 @@ func TestDoFromAnyNodeAndBarrier(t *testing.T) {
 }
 
 func TestDrainedAndSickNodesGetNoCalls(t *testing.T) {
+	long(t)
 	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

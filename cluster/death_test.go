@@ -139,6 +139,7 @@ func (b *between) cut() {
 // TestAWrongHintCostsNoLead: to one follower the leader looks dead again and again, while
 // it is well and the third node hears it.
 func TestAWrongHintCostsNoLead(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	proxies := map[ownership.NodeID]*between{}
 	for _, id := range []ownership.NodeID{"a", "b", "c"} {

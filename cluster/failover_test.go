@@ -120,6 +120,7 @@ func TestF13_SilentLeaderIsFencedBeforeItsPartitionsMove(t *testing.T) {
 }
 
 func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

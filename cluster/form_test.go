@@ -130,6 +130,7 @@ func TestRestartKeepsPartitionsAndUpdatesTheAddress(t *testing.T) {
 }
 
 func TestF28_WipedNodeIsRefusedUntilRemoved(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

@@ -152,6 +152,7 @@ func TestARelayThatComesTooLateIsNotHandedOver(t *testing.T) {
 // TestARelayReachesTheProcessThatIsThere: a node that was restarted has another
 // process, and another clock. What was known of the former one refuses nothing.
 func TestARelayReachesTheProcessThatIsThere(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	to := without(nodes, leaderOf(t, nodes...))[0]

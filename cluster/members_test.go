@@ -131,6 +131,7 @@ func TestRemoveWaitsForTheLeaseAndEndsTheNode(t *testing.T) {
 // nobody is fit to inherit. As soon as somebody is, its partitions have an owner
 // again: a gone node never comes back for them.
 func TestThePartitionsOfAGoneNodeFindAnOwner(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	lead := leaderOf(t, nodes...)

@@ -69,6 +69,7 @@ func TestD1_WhoIsNoMemberGetsNothing(t *testing.T) {
 // TestD1_WhatIsNotAPeersToPropose: a member proposes what belongs to it, and what an
 // operator wants in that operator's name, which the leader writes into its audit log.
 func TestD1_WhatIsNotAPeersToPropose(t *testing.T) {
+	long(t)
 	log := &lines{}
 	r := newRegion(t, func(c *Config) {
 		calm(c)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestSnapshotSaveAndRestore(t *testing.T) {
+	long(t)
 	r := newRegion(t, calm)
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)

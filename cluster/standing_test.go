@@ -13,6 +13,7 @@ import (
 // what is handed over for it finds out at once that the node is silent, also when its
 // port still takes connections, as that of a frozen process does.
 func TestO22_AReservedCallStandsWithTheSilentNode(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	silent := without(nodes, leaderOf(t, nodes...))[0]
@@ -63,6 +64,7 @@ func TestO22_AReservedCallStandsWithTheSilentNode(t *testing.T) {
 
 // TestFresh: what was claimed anywhere is known here afterwards; alone nobody can say.
 func TestFresh(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	lone := without(nodes, leaderOf(t, nodes...))[0]

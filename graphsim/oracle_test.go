@@ -57,6 +57,7 @@ func TestAWellBehavedRouterIsOK(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			rates := Unkind()
 			tc.change(&rates)
 			cloud, _ := startToy(t, "", Config{Seed: 7, Timings: quick(), Rates: &rates, Answering: tc.answer})

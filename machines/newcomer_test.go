@@ -136,6 +136,9 @@ func theOwnBot(t *testing.T) {
 }
 
 func theBadVersion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute of calls: not with -short")
+	}
 	steps := console(t, "../docs/rollouts.md", "Try it")
 	if len(steps) != 4 {
 		t.Fatalf("docs/rollouts.md has these steps: %q", steps)

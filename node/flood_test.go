@@ -19,9 +19,7 @@ import (
 // worst they can to one node's public listener. The region keeps its leader and
 // its leases, the admin door answers, and good calls are answered in time.
 func TestB105_F44_AFloodAtThePublicDoorStaysThere(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 8 s")
-	}
+	long(t, "it takes 8 s")
 	t.Parallel()
 	s := deploy(t, plan{secure: true})
 	lead := s.leader("emea")

@@ -32,9 +32,7 @@ func floodTime(t *testing.T) time.Duration {
 // fresh tokens are answered, each from a connection of its own, and the node's memory
 // stays bounded. scripts/floods runs them for as long as you like.
 func TestFloods(t *testing.T) {
-	if testing.Short() {
-		t.Skip("D3 to D9: each flood takes seconds")
-	}
+	long(t, "D3 to D9: each flood takes seconds")
 	const most = 400 << 10 // KB of the node's memory at any time
 	for _, f := range []struct {
 		name  string

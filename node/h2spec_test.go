@@ -22,9 +22,7 @@ import (
 // that h2spec knows only one of (a GOAWAY that a reset overtakes); so a case counts
 // that fails at the door six times and at the bare server never.
 func TestB70_H2SpecNoWorseThanABareServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("B70: h2spec twice takes half a minute")
-	}
+	long(t, "B70: h2spec twice takes half a minute")
 	tool, err := exec.LookPath("h2spec")
 	if err != nil {
 		t.Skip("B70: h2spec is not installed (cd tools && go install github.com/summerwind/h2spec/cmd/h2spec)")

@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+// long marks a story that is not for daily work, with what it takes.
+func long(t *testing.T, takes string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: " + takes)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

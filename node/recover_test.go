@@ -10,6 +10,7 @@ import (
 // TestF30_NoRecoveryWhileAnotherNodeRuns: a node that is stopped while the others
 // go on is refused its recovery, over TLS too, until the others are stopped.
 func TestF30_NoRecoveryWhileAnotherNodeRuns(t *testing.T) {
+	long(t, "it takes 4 s")
 	t.Parallel()
 	s := deploy(t, plan{secure: true})
 	x, others := s.seats[0], s.seats[1:]

@@ -32,9 +32,7 @@ func descriptors(t *testing.T) int {
 // minute. It does not run beside other tests: it counts the process's own
 // descriptors.
 func TestB65_B72_SlowHTTPTest(t *testing.T) {
-	if testing.Short() {
-		t.Skip("B65, B72: three thousand slow clients take more than a minute")
-	}
+	long(t, "B65, B72: three thousand slow clients take more than a minute")
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
 		t.Skip("B65, B72: slowhttptest is not installed (Debian: apt-get install slowhttptest)")

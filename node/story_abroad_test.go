@@ -35,6 +35,7 @@ func (s *stage) knowNodes() {
 // TestO31_ARealCallAtTheWrongRegion: what comes in a region that is not the call's
 // reaches the owner's bot once, in order, by the link between the regions' nodes.
 func TestO31_ARealCallAtTheWrongRegion(t *testing.T) {
+	long(t, "it takes 9 s")
 	for name, secure := range map[string]bool{"mutual TLS": true, "plain on loopback": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,9 +111,7 @@ func TestO31_ARealCallAtTheWrongRegion(t *testing.T) {
 // TestNotificationsThatGoAstrayLoseNothing: the cloud follows no redirect mid-call, and
 // the names of the regions often lead to another one.
 func TestNotificationsThatGoAstrayLoseNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it makes calls for some seconds")
-	}
+	long(t, "it makes calls for some seconds")
 	t.Parallel()
 	rates := graphsim.Unkind()
 	rates.Astray, rates.HangUp, rates.Batch = 0.4, 0.2, 0.2

@@ -21,6 +21,7 @@ import (
 // A renewal that fails leaves the old one in force, and everybody is told; then a node
 // that starts anew renews it for all. Nothing of it is readable on a disk or in a log.
 func TestARegionOrdersItsCertificateOnce(t *testing.T) {
+	long(t, "it takes 12 s")
 	a := newAuthority(t)
 	var broken atomic.Bool
 	s := deploy(t, plan{children: true, shape: a.shape(acme.HTTP01)})
@@ -126,6 +127,7 @@ func TestAnyNodeAnswersAtTheDoor(t *testing.T) {
 // TestACommandSetsTheRecord: for dns-01 the operator's own command sets the TXT record and
 // takes it away; one that fails is told in its own words.
 func TestACommandSetsTheRecord(t *testing.T) {
+	long(t, "it takes 20 s")
 	a := newAuthority(t)
 	allowed := filepath.Join(a.records, "allowed")
 	hook := filepath.Join(a.records, "hook")

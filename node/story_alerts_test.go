@@ -26,9 +26,7 @@ import (
 // judged by Prometheus' own tool on what the nodes' doors give, and heals each by what its
 // runbook says, until no alert fires.
 func TestAlertsInARegion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
+	long(t, "it takes a minute")
 	if _, err := exec.LookPath("promtool"); err != nil {
 		t.Skip("THE ALERTS WERE NOT DRIVEN TO FIRE: promtool (Debian's package prometheus) is not installed")
 	}

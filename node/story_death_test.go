@@ -97,9 +97,7 @@ func (s *stage) leads(among ...*seat) (lead *seat, others []*seat) {
 // and owns calls. What rang on it is answered by others, what was answered is
 // adopted, and nothing is lost.
 func TestF31_TheLeaderIsKilledInTheMiddleOfItsCalls(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 15 s")
-	}
+	long(t, "it takes 15 s")
 	t.Parallel()
 	s := deploy(t, plan{children: true, secure: true, sim: longCalls})
 	count := s.listen()
@@ -146,9 +144,7 @@ func TestF31_TheLeaderIsKilledInTheMiddleOfItsCalls(t *testing.T) {
 // TestF31_PinnedCallsOfADeadNodeAreListedToRejoin: the media of an app-hosted
 // call die with its node.
 func TestF31_PinnedCallsOfADeadNodeAreListedToRejoin(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{
 		children: true,

@@ -25,6 +25,7 @@ func spoil(t *testing.T, file string) {
 // TestF07_ADamagedFileIsRefusedAndTheTextHeals: the node does not start, and
 // doing what its last words say brings it back with everything.
 func TestF07_ADamagedFileIsRefusedAndTheTextHeals(t *testing.T) {
+	long(t, "it takes 8 s")
 	t.Parallel()
 	s := deploy(t, plan{})
 	two := s.seats[1]

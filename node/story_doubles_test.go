@@ -13,6 +13,7 @@ import (
 // rule gives it a home. The region whose answer the cloud took keeps it; the other one
 // gives it up, tells its bot, and its timeline says why.
 func TestO39_ACallThatTwoRegionsClaimed(t *testing.T) {
+	long(t, "it takes 7 s")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 2, shape: inProcess})
 	s.knowNodes()

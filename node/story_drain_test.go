@@ -46,9 +46,7 @@ func (s *stage) noneOnDraining(n *Node) {
 // first, under load. Every live call moves in time: nothing is adopted by way of
 // a lease that ran out, and every node is back in work afterwards.
 func TestF25_NodesThatGetSIGTERMHandTheirCallsOver(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 20 s")
-	}
+	long(t, "it takes 20 s")
 	t.Parallel()
 	s := deploy(t, plan{
 		sim: func(c *graphsim.Config) {
@@ -109,6 +107,7 @@ func (s *stage) answered(at, owner *seat) ownership.HandOver {
 }
 
 func TestSIGTERMWaitsForCallsWhoseMediaAreHere(t *testing.T) {
+	long(t, "it takes 5 s")
 	t.Parallel()
 	s := deploy(t, plan{shape: func(x *seat, c *Config) {
 		pinnedCalls(x, c)
@@ -178,6 +177,7 @@ func TestASecondSIGTERMEndsTheDrain(t *testing.T) {
 // TestAnOperatorsDrainOutlivesARestart: only the drain of a stop ends with the
 // next start.
 func TestAnOperatorsDrainOutlivesARestart(t *testing.T) {
+	long(t, "it takes 4 s")
 	t.Parallel()
 	s := deploy(t, plan{shape: func(_ *seat, c *Config) { c.Node.Drain = 5 * time.Second }})
 	one, two := s.seats[0], s.seats[1]
@@ -205,9 +205,7 @@ func TestAnOperatorsDrainOutlivesARestart(t *testing.T) {
 // TestDrainWithin: when the time is up, calls that can be moved are handed over,
 // and their new bots are told.
 func TestDrainWithin(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{sim: longCalls})
 	count := s.listen()

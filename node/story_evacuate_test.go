@@ -18,6 +18,7 @@ import (
 // hard rule binds stays; live calls stay and are counted; another region's door can
 // order it, and the way back.
 func TestARegionIsEvacuated(t *testing.T) {
+	long(t, "it takes 6 s")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 2, token: "the-operators", shape: func(x *seat, c *Config) {
 		inProcess(x, c)

@@ -29,6 +29,7 @@ func guarded(x *seat, c *Config) {
 // nodes, partitions and apps, and the death of the node that the configuration names
 // takes nothing of that away.
 func TestRegionsKnowEachOther(t *testing.T) {
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 3, token: "the-operators", shape: guarded})
 	emea, amer := s.seat("emea-2"), s.seat("amer-2")
@@ -92,6 +93,7 @@ func TestRegionsKnowEachOther(t *testing.T) {
 // TestOneViewFromAnyNode: at one node of emea, with emea's token, all of amer is seen;
 // with amer cut off, what is missing is marked, and the answer comes in time.
 func TestOneViewFromAnyNode(t *testing.T) {
+	long(t, "it takes 7 s")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 2, token: "the-operators", shape: guarded})
 	emea, amer := s.seat("emea-2"), s.seat("amer-2")
@@ -163,9 +165,7 @@ func TestOneViewFromAnyNode(t *testing.T) {
 // three seconds, what is asked of all regions comes in time without it, and it is up again
 // soon after it goes on.
 func TestF23_ARegionThatStandsStill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it needs nodes that are processes of their own")
-	}
+	long(t, "it needs nodes that are processes of their own")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 1, children: true})
 	emea, amer := s.seat("emea-1"), s.seat("amer-1")

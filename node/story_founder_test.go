@@ -10,9 +10,7 @@ import (
 // replaced by an empty one with its configuration of the first day, which names nobody,
 // at another address. It leads nothing, takes no call, and says what it lacks.
 func TestAWipedFounderFoundsNoSecondRegion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a region loses its founder")
-	}
+	long(t, "a region loses its founder")
 	t.Parallel()
 	s := deploy(t, plan{shape: inProcess})
 	first, second := s.seats[0], s.seats[1]

@@ -40,9 +40,7 @@ func (s *stage) handed(call ownership.CallID, message string) (n int) {
 // TestO26_RepeatsAfterEachPlannedChangeOfOwner: of the first notification and of a
 // later one, at a node that never had the call. No bot is handed either twice.
 func TestO26_RepeatsAfterEachPlannedChangeOfOwner(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 20 s")
-	}
+	long(t, "it takes 20 s")
 	t.Parallel()
 	const rounds = 3
 	s := deploy(t, plan{shape: func(x *seat, c *Config) {

@@ -29,9 +29,7 @@ func (x *seat) promise(name string) api.Promise {
 // lives, says which promises do not hold and why, refuses new calls at once, and
 // routes again within ten seconds of their return, with no operator.
 func TestALostQuorumHealsByItself(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{})
 	left, lost := s.seats[0], s.seats[1:]
@@ -125,6 +123,7 @@ func says(t *testing.T, what, text string, words ...string) {
 
 // TestWhoIsNotLetIn: the node ends with a sentence that says what to do.
 func TestWhoIsNotLetIn(t *testing.T) {
+	long(t, "it takes 5 s")
 	t.Parallel()
 	s := deploy(t, plan{})
 	two, three := s.seats[1], s.seats[2]

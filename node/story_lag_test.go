@@ -33,9 +33,7 @@ func byTheBot(_ *seat, c *Config) {
 // call was claimed while one node stood still; that node wakes up alone and gets the
 // end. It knows no such call, and cannot know that there is none.
 func TestAnEndAtANodeThatLagsIsNotSwallowed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{children: true, shape: byTheBot})
 	lead, others := s.leads(s.seats...)

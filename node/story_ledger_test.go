@@ -78,9 +78,7 @@ func (s *stage) reconciled(since time.Time, records int) (out api.Reconciled) {
 // also after a restart; it is verified and proved from any node; and calls of which the
 // region has no entry are found by the cloud's records.
 func TestTheLedgerOfARegion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	s := deploy(t, plan{sim: func(c *graphsim.Config) {
 		c.Rates = &graphsim.Rates{}

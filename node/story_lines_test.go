@@ -14,9 +14,7 @@ import (
 // tokens, the other region, one node of this one), the log says each thing when it begins and
 // then seldom, at every node, though calls go on coming.
 func TestOneFaultIsNoLineASecond(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes half a minute")
-	}
+	long(t, "it takes half a minute")
 	t.Parallel()
 	blind := false // emea-2 cannot fetch the issuers' keys
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, children: true, sim: longCalls, shape: func(x *seat, c *Config) {

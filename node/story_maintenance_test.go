@@ -19,6 +19,7 @@ import (
 // reboot it drains, lets the reboot begin when no call is left, and takes calls again when
 // it is back. Another machine's events, and an operator's drain, are none of its business.
 func TestAnnouncedMaintenance(t *testing.T) {
+	long(t, "it takes 9 s")
 	t.Parallel()
 	vm, err := machine.Start(t.Context(), machine.Config{Name: "emea-vm_1"})
 	must(t, err)

@@ -77,6 +77,7 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 // TestEachNodeTellsHowItWas to whichever node of its region is asked, out of the metrics
 // that it really has; one that is down is named with the reason.
 func TestEachNodeTellsHowItWas(t *testing.T) {
+	long(t, "it takes 5 s")
 	t.Parallel()
 	s := deploy(t, plan{nodes: 3, secure: true, sim: longCalls})
 	must(t, s.seats[0].node.pulse.Beat())

@@ -16,6 +16,7 @@ import (
 // what is left, the history tells it, and when the node is back nobody says so any more.
 // The second one to die is the leader, whose word the others had.
 func TestASilentNodeIsNeverShownAsActive(t *testing.T) {
+	long(t, "it takes 9 s")
 	t.Parallel()
 	s := deploy(t, plan{children: true})
 	lead, rest := s.leads(s.seats...)

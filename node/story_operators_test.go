@@ -56,9 +56,7 @@ func (s *stage) asked(what string, act func() error) {
 // TestOperatorsMoveCallsAround: a drained node, a sick bot, a draining bot and a
 // node that leaves, with calls under way all the time.
 func TestOperatorsMoveCallsAround(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 15 s")
-	}
+	long(t, "it takes 15 s")
 	t.Parallel()
 	s := deploy(t, plan{sim: func(c *graphsim.Config) {
 		c.Timings.TalkMin, c.Timings.TalkMax = 100*time.Millisecond, 300*time.Millisecond
@@ -123,9 +121,7 @@ func (s *stage) fit(x *seat) bool {
 // with its data, while calls come in. Nothing is lost, nothing misrouted, and
 // everybody is who it was.
 func TestF25_RollingRestartUnderLoad(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 20 s")
-	}
+	long(t, "it takes 20 s")
 	t.Parallel()
 	rates := graphsim.Unkind()
 	// What a bot took is remembered over a restart, but not by an owner after a

@@ -86,9 +86,7 @@ func TestReaper(t *testing.T) {
 // TestOrphansAreListedAndReaped: what is needed to rejoin a call whose node died
 // is in the list; when the bot says that it is over, it goes.
 func TestOrphansAreListedAndReaped(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 10 s")
-	}
+	long(t, "it takes 10 s")
 	t.Parallel()
 	clock := newWind()
 	s := deploy(t, plan{shape: func(x *seat, c *Config) {

@@ -17,9 +17,7 @@ func inProcess(x *seat, c *Config) {
 // TestF22_ARegionThatIsDown: its calls stay where they arrive, unless the rule
 // is hard; and they go home again when it is back.
 func TestF22_ARegionThatIsDown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 6 s, the time until a region is called down")
-	}
+	long(t, "it takes 6 s, the time until a region is called down")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 1, shape: func(x *seat, c *Config) {
 		inProcess(x, c)

@@ -87,9 +87,7 @@ func (x *seat) lastEvent() uint64 {
 // call. It hurts five calls or one in a hundred at most, is halted within ten seconds, the
 // history and the ledger say why, all other calls are untouched, and a new leader keeps to it.
 func TestABadVersionOfABotHaltsByItself(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 20 s")
-	}
+	long(t, "it takes 20 s")
 	for name, code := range map[string]string{"by failures": "408/8544", "by ends with a good code": "200/5001"} {
 		t.Run(name, func(t *testing.T) { // one after the other: both at once would be too many calls for other stories beside them
 			s := deploy(t, plan{sim: func(c *graphsim.Config) {
@@ -168,9 +166,7 @@ func TestABadVersionOfABotHaltsByItself(t *testing.T) {
 // TestAGoodVersionOfABotIsTakenOnStepByStep: its share grows by itself, from a hundredth to all, and
 // nothing is halted. Where its nodes are the only ones left, it takes all calls before that.
 func TestAGoodVersionOfABotIsTakenOnStepByStep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 20 s")
-	}
+	long(t, "it takes 20 s")
 	s := deploy(t, plan{sim: func(c *graphsim.Config) {
 		c.Timings.TalkMin, c.Timings.TalkMax = 20*time.Millisecond, 60*time.Millisecond
 	}})

@@ -66,6 +66,7 @@ func (s *stage) goes(x *seat, tenant string) string {
 // in place of those of the files, and after a restart; of two operators one hears of the
 // other; and the way back is a version of its own.
 func TestRulesTravel(t *testing.T) {
+	long(t, "it takes 8 s")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, nodes: 3, token: "the-operators", shape: ruled})
 	emea := s.follower("emea")

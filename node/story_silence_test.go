@@ -31,9 +31,7 @@ func appHosted() plan {
 // that lives. Its calls stay its own, no other bot is told to rejoin them, and what
 // the cloud says of them meanwhile is handled afterwards.
 func TestO22_SilenceIsNotDeath(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 40 s")
-	}
+	long(t, "it takes 40 s")
 	for what, silence := range map[string]func(s *stage, x *seat){
 		"it stands still": func(_ *stage, x *seat) {
 			must(t, x.child.cmd.Process.Signal(syscall.SIGSTOP))

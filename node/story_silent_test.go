@@ -18,9 +18,7 @@ import (
 // 503, at once, and reaches its bot in order and once when it wakes up. Nobody is told
 // to rejoin, and no call is an orphan.
 func TestO22_WhatComesForASilentOwnerWaitsForIt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 25 s")
-	}
+	long(t, "it takes 25 s")
 	t.Parallel()
 	s := deploy(t, plan{
 		children: true,

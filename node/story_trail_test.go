@@ -21,9 +21,7 @@ import (
 // what the cloud and the bots saw: every request with its node and status, where redirects
 // led, every hand-over with its bot's status.
 func TestWhereDidANotificationGo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 15 s")
-	}
+	long(t, "it takes 15 s")
 	t.Parallel()
 	rates := graphsim.Unkind()
 	rates.BotFails, rates.CallsFail = 0.15, 0.1

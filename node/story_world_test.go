@@ -11,9 +11,7 @@ import (
 // configuration names dies. Its region has a quorum and serves: it stays up, by a
 // hard rule and by a soft one, because it has told of its other nodes' doors.
 func TestO21_OneDeadNodeIsNotItsRegion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 8 s, longer than a region needs to be called down")
-	}
+	long(t, "it takes 8 s, longer than a region needs to be called down")
 	t.Parallel()
 	s := deploy(t, plan{regions: []string{"emea", "amer"}, shape: func(x *seat, c *Config) {
 		inProcess(x, c)
