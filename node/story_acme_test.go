@@ -22,6 +22,7 @@ import (
 // that starts anew renews it for all. Nothing of it is readable on a disk or in a log.
 func TestARegionOrdersItsCertificateOnce(t *testing.T) {
 	long(t, "it takes 12 s")
+	t.Parallel()
 	a := newAuthority(t)
 	var broken atomic.Bool
 	s := deploy(t, plan{children: true, shape: a.shape(acme.HTTP01)})
@@ -83,6 +84,7 @@ func TestARegionOrdersItsCertificateOnce(t *testing.T) {
 // TestAnyNodeAnswersAtTheDoor: the authority's handshake for tls-alpn-01 comes to a node
 // that did not order, and calls are answered at the same port.
 func TestAnyNodeAnswersAtTheDoor(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := deploy(t, plan{nodes: 2, children: true, shape: a.shape(acme.ALPN01)})
 	go func() {
@@ -128,6 +130,7 @@ func TestAnyNodeAnswersAtTheDoor(t *testing.T) {
 // takes it away; one that fails is told in its own words.
 func TestACommandSetsTheRecord(t *testing.T) {
 	long(t, "it takes 20 s")
+	t.Parallel()
 	a := newAuthority(t)
 	allowed := filepath.Join(a.records, "allowed")
 	hook := filepath.Join(a.records, "hook")
