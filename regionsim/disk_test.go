@@ -17,6 +17,7 @@ type disk struct {
 	slow  atomic.Int64 // how long a write of the log takes
 	apply atomic.Int64 // how long the table takes for an entry
 	held  atomic.Bool  // nothing is written or applied
+	under atomic.Int64 // writes of the log under way
 }
 
 // free waits as long as the disk is held.
@@ -72,6 +73,8 @@ func (l slowLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}
 // after it: a crash meets both, an entry that is lost and one that is kept and
 // that nobody heard of.
 func (l slowLog) StoreLogs(entries []*raft.Log) error {
+	l.disk.under.Add(1)
+	defer l.disk.under.Add(-1)
 	slow := time.Duration(l.disk.slow.Load())
 	if slow > 0 {
 		time.Sleep(slow / 2)

@@ -188,7 +188,7 @@ func (r *region) up() bool {
 
 // alike reports whether all nodes run, lead or follow with a lease, show the same
 // table, and have no entry under way: a write that began while the disk was slow may
-// last for two seconds after it.
+// last for two seconds after it, and raft counts its entry only then.
 func (r *region) alike() bool {
 	sums := map[string]bool{}
 	for _, s := range r.all() {
@@ -196,7 +196,7 @@ func (r *region) alike() bool {
 		if p == nil || p.ended.Load() != nil {
 			return false
 		}
-		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" || now.Commit != now.LastIndex {
+		if now := p.cl.Load().Status(); !now.Joined || !now.Leased || now.Leader == "" || now.Commit != now.LastIndex || p.disk.under.Load() > 0 {
 			return false
 		}
 		hash, at := p.st.Table().Hash()
