@@ -18,6 +18,8 @@
 //   - owner, relayed: a later notification of a live call is posted to its owner, or to another
 //     node, and the answer comes when the owner's bot has taken it; etcd has nothing like it.
 //     Each client has a call of its own, for those of one call follow each other.
+//   - idle: nothing is asked for ten times as long, after five seconds of rest. The CPU time
+//     is that of all three processes in a second, and of the one that uses most.
 //
 // etcd is built from the version in this folder's go.mod, a module of its own, so that
 // nothing of it gets into the product.
@@ -55,7 +57,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often all are gone through")
 	lasts := flag.Duration("for", 2*time.Second, "how long each is asked in a round")
 	clients := flag.String("clients", "1,16,64,256", "how many ask at a time")
-	only := flag.String("only", "claim,local,linearizable,owner,relayed", "what is asked")
+	only := flag.String("only", "idle,claim,local,linearizable,owner,relayed", "what is asked")
 	profile := flag.String("cpu", "", "write a CPU profile of a node of Tandem here, while the last thing is asked once more")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -88,6 +90,12 @@ func run(ctx context.Context, rounds int, lasts time.Duration, clients, asked []
 	var what string
 	var n int
 	for _, what = range asked {
+		if what == "idle" {
+			if err := idle(ctx, rounds, 10*lasts, region, etcd); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, text := range clients {
 			if n, err = strconv.Atoi(text); err != nil || n < 1 {
 				return fmt.Errorf("-clients %q is no number of clients", text)
@@ -124,6 +132,9 @@ func run(ctx context.Context, rounds int, lasts time.Duration, clients, asked []
 	}
 	if profile == "" {
 		return nil
+	}
+	if what == "idle" {
+		return region.profile(ctx, profile, 10*lasts)
 	}
 	written := make(chan error, 1)
 	go func() { written <- region.profile(ctx, profile, lasts) }()
@@ -202,6 +213,69 @@ func measure(ctx context.Context, s store, what string, clients int, lasts time.
 		err = fmt.Errorf("asking for %s with %d clients: %w", what, clients, *failed)
 	}
 	return reading{answers.Load(), took, after - before}, err
+}
+
+// idle prints what stores use while nothing is asked of them, side by side, as they both run
+// all the time.
+func idle(ctx context.Context, rounds int, lasts time.Duration, stores ...store) error {
+	all, most := make([][]reading, len(stores)), make([][]reading, len(stores))
+	for pause := 5 * time.Second; rounds > 0; rounds-- {
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+		pause = 0
+		before := make([][]time.Duration, len(stores))
+		for i, s := range stores {
+			var err error
+			if before[i], err = each(s.pids()); err != nil {
+				return err
+			}
+		}
+		if err := wait(ctx, lasts); err != nil {
+			return err
+		}
+		seconds := uint64(lasts / time.Second)
+		for i, s := range stores {
+			after, err := each(s.pids())
+			if err != nil {
+				return err
+			}
+			var sum, top time.Duration
+			for p := range after {
+				d := after[p] - before[i][p]
+				sum, top = sum+d, max(top, d)
+			}
+			all[i] = append(all[i], reading{seconds, lasts, sum})
+			most[i] = append(most[i], reading{seconds, lasts, top})
+		}
+	}
+	tell := func(name string, r [][]reading) {
+		fmt.Printf("| %s | – | – | – | – | %.0f | %.0f | %.2f |\n", name, median(r[0], reading.cpu), median(r[1], reading.cpu), ratio(r[1], r[0], reading.cpu))
+	}
+	tell("idle", all)
+	tell("idle, the busiest", most)
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// each is the CPU time of each of the processes so far.
+func each(pids []int) (all []time.Duration, err error) {
+	for _, pid := range pids {
+		d, err := used([]int{pid})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // used is the CPU time of processes so far, as the kernel counts it: in hundredths of a second.
