@@ -309,9 +309,6 @@ func (x *abroad) passStream(ctx context.Context, w http.ResponseWriter, r *http.
 	}
 	w.Header().Set("Tandem-Region", string(region))
 	s := newEventStream(w, true)
-	if s.flush() != nil { // where nothing happens the first words may be long in coming
-		return
-	}
 	for buf := make([]byte, 32<<10); ; {
 		n, err := resp.Body.Read(buf)
 		if !x.auth.still(reader, api.RoleRead) || err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ func (f *fake) Capture(ctx context.Context, recent bool, each func(api.Captured)
 			return 2, err
 		}
 	}
-	tick := time.NewTicker(time.Millisecond)
+	tick := time.NewTicker(cmp.Or(f.pause, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -30,6 +32,30 @@ func (f *fake) Capture(ctx context.Context, recent bool, each func(api.Captured)
 		case <-ctx.Done():
 			return 2, nil
 		}
+	}
+}
+
+// TestAStreamOpensAtOnce: a reader learns that it is connected before anything happens.
+func TestAStreamOpensAtOnce(t *testing.T) {
+	t.Parallel()
+	r := tokenRoom(t)
+	r.fake.set(func() { r.fake.events, r.fake.pause = nil, time.Hour })
+	impatient := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: eventBeat * 2 / 3, DisableKeepAlives: true}}
+	for _, path := range []string{"/v1/capture", "/v1/events", "/v1/summary/stream"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", strings.TrimPrefix(reader, "Authorization: "))
+		resp, err := impatient.Do(req)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+		_ = resp.Body.Close()
 	}
 }
 

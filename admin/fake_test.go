@@ -48,9 +48,10 @@ type fake struct {
 	asked    []string // acts and checks, in order
 	snapshot string
 	restored string
-	broken   error  // what listing calls fails with, if set
-	stall    bool   // acts wait for their context's end
-	catchUp  func() // what the read barrier brings into the table, if set
+	pause    time.Duration // between two captured calls; 0: a millisecond
+	broken   error         // what listing calls fails with, if set
+	stall    bool          // acts wait for their context's end
+	catchUp  func()        // what the read barrier brings into the table, if set
 }
 
 func newFake() *fake {

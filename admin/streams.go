@@ -233,10 +233,14 @@ type eventStream struct {
 	named bool // each event carries its kind as its name
 }
 
+// newEventStream opens a stream at once: where nothing happens the first word may be long in
+// coming, and until then the reader would not know that anybody listens.
 func newEventStream(w http.ResponseWriter, named bool) *eventStream {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
-	return &eventStream{w: w, out: http.NewResponseController(w), named: named}
+	s := &eventStream{w: w, out: http.NewResponseController(w), named: named}
+	_ = s.flush() // of a reader that has gone the first word tells
+	return s
 }
 
 func (s *eventStream) send(e history.Event) error {
