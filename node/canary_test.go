@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -161,22 +162,24 @@ func TestB110_CrashTellsNoSecret(t *testing.T) {
 	if r := s.run(graphsim.Load{Rate: 50, MaxCalls: 10}); !r.OK() {
 		t.Errorf("before the crash the cloud saw %+v", r)
 	}
-	// One request each is under way at either door.
-	events, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+x.admin+"/v1/events", nil)
-	must(t, err)
-	events.Header.Set("Authorization", "Bearer "+canaryAdmin)
-	stream, err := s.outside.Do(events)
-	must(t, err)
-	defer stream.Body.Close()
-	if stream.StatusCode != http.StatusOK {
-		t.Fatalf("the stream of events is answered %d", stream.StatusCode)
+	// One request each is under way at either door, and waits for its body.
+	for _, r := range []struct{ at, line, token string }{
+		{x.public, "POST /api/calls", token}, {x.admin, "PUT /v1/snapshot", canaryAdmin},
+	} {
+		half := dial(t, r.at)
+		defer half.Close()
+		_, err := fmt.Fprintf(half, "%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n", r.line, r.token)
+		must(t, err)
+		if line, err := bufio.NewReader(half).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatalf("%s: the door does not ask for the body of a good token: %q, %v", r.line, line, err)
+		}
 	}
-	half := dial(t, x.public)
-	defer half.Close()
-	_, err = fmt.Fprintf(half, "POST /api/calls HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n", token)
-	must(t, err)
-	if line, err := bufio.NewReader(half).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
-		t.Fatalf("the door does not ask for the body of a good token: %q, %v", line, err)
+	// A crash shows no stack of what runs at that moment.
+	for _, room := range []string{"tandem/webhook.", "tandem/admin."} {
+		eventually(t, "a request in "+room+" that waits for its body", func() error {
+			waits := regexp.MustCompile(`(?m)^goroutine [0-9]+ \[IO wait.*\n(?:.+\n)*` + regexp.QuoteMeta(room))
+			return not(waits.MatchString(x.stacks()), "none does")
+		})
 	}
 
 	told := map[string]string{}
@@ -194,14 +197,33 @@ func TestB110_CrashTellsNoSecret(t *testing.T) {
 	x.crash()
 	told["what the crash wrote"] = s.log.all()
 	crash := told["what the crash wrote"]
-	if !strings.Contains(crash, "SIGQUIT: quit") || strings.Count(crash, "\ngoroutine ") < 20 || !strings.Contains(crash, "tandem/webhook.") || !strings.Contains(crash, "tandem/admin.") {
-		t.Errorf("the crash says too little to show anything:\n%s", s.log.tail(20))
+	for _, part := range []string{"SIGQUIT: quit", "tandem/webhook.", "tandem/admin."} {
+		if !strings.Contains(crash, part) {
+			t.Errorf("the crash says too little to show anything: nothing of %q", part)
+		}
+	}
+	if n := strings.Count(crash, "\ngoroutine "); n < 20 {
+		t.Errorf("the crash says too little to show anything: %d goroutines", n)
 	}
 	for where, text := range told {
 		for name, secret := range secrets {
 			notIn(t, where, text, name, secret)
 		}
 	}
+}
+
+// stacks are those of the seat's process.
+func (x *seat) stacks() string {
+	x.s.t.Helper()
+	req, err := http.NewRequestWithContext(x.s.t.Context(), http.MethodGet, "http://"+x.admin+"/debug/pprof/goroutine?debug=2", nil)
+	must(x.s.t, err)
+	req.Header.Set("Authorization", "Bearer "+canaryAdmin)
+	resp, err := x.s.outside.Do(req)
+	must(x.s.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(x.s.t, err)
+	return string(text)
 }
 
 // inFiles looks for secrets in all files below a directory.
