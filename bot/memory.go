@@ -33,6 +33,8 @@ type CallMemory struct {
 	EndedAt   time.Time             `json:"ended_at,omitzero"`
 	Told      bool                  `json:"told,omitempty"` // the cloud told of its end
 	Active    time.Time             `json:"active"`
+	NotHad    bool                  `json:"not_had,omitempty"` // the bot here has not been handed it, or has let go of it
+	LetGo     bool                  `json:"let_go,omitempty"`  // it was told that the call is lost
 	// Keys are the handled messages whose reply was an empty 2xx, packed: see pack.
 	Keys    []byte        `json:"keys,omitempty"`
 	Replies []ReplyMemory `json:"replies,omitempty"` // the others
@@ -94,6 +96,7 @@ func (p *part) memory(now moment) (calls []CallMemory) {
 		c := CallMemory{
 			Call: l.call, RawCall: l.rawCall, App: l.app.ID, Partition: l.partition, Epoch: l.epoch, Answered: l.answered,
 			EndedAt: l.endedAt.time(), Told: l.told, Active: l.active.time(),
+			NotHad: !l.had, LetGo: l.letGo,
 		}
 		for i := range l.handled {
 			switch k := &l.handled[i]; {
@@ -169,9 +172,10 @@ func (d *Dispatcher) Recall(m Memory) {
 	}
 }
 
-// recallCall takes up what was known of one call. had: its bot is the one here.
+// recallCall takes up what was known of one call. own: by a dispatcher of this node, whose
+// bot is the one here.
 // The lock is held.
-func (d *Dispatcher) recallCall(c CallMemory, had bool) {
+func (d *Dispatcher) recallCall(c CallMemory, own bool) {
 	app := d.apps[c.App]
 	now := d.now()
 	if app == nil || now.since(at(c.Active)) > rememberFor {
@@ -184,7 +188,7 @@ func (d *Dispatcher) recallCall(c CallMemory, had bool) {
 	if c.Answered == 0 && c.EndedAt.IsZero() {
 		c.Answered = c.Epoch // of an older file, which holds no others
 	}
-	l.had = l.had || had
+	l.had, l.letGo = l.had || own && !c.NotHad, l.letGo || own && c.LetGo
 	l.active = at(c.Active)
 	l.answered = max(l.answered, c.Answered)
 	if !c.EndedAt.IsZero() {

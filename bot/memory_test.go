@@ -95,6 +95,40 @@ func TestRecallLeavesTheRestToDo(t *testing.T) {
 	})
 }
 
+// TestLostIsToldOnceAcrossARestart: a bot that has let go of a call, or never had it, is not
+// told after a restart of the node that it is lost.
+func TestLostIsToldOnceAcrossARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, AnswerByBot, nil)
+		take(t, s, update("m1"))
+		stands := func(id ownership.CallID, epoch ownership.Epoch, state ownership.CallState) ownership.Call {
+			c := pinned("emea-2", epoch, state)
+			c.ID, c.Pinned = id, false
+			return c
+		}
+		s.see(0, stands("c1", 4, ownership.CallAnswered))
+		time.Sleep(time.Minute)
+		s.expect(t, "after the move", "lost")
+		handled := handledMessage{at: at(time.Now()), status: 200}
+		others, err := json.Marshal(CallMemory{Call: "c2", App: appID, Partition: 7, Epoch: 4, Answered: 4, Active: time.Now(), Keys: handled.pack(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RecallOf(7, others); err != nil {
+			t.Fatal(err)
+		}
+		s = restart(t, s)
+		for _, id := range []ownership.CallID{"c1", "c2"} {
+			if s.parts[7].queues[id] == nil {
+				t.Fatalf("nothing is known of call %s after the restart", id)
+			}
+			s.see(0, stands(id, 4, ownership.CallEnded))
+		}
+		time.Sleep(time.Minute)
+		s.expect(t, "after the restart")
+	})
+}
+
 func take(t *testing.T, s *stand, h ownership.HandOver) ownership.Reply {
 	t.Helper()
 	hand := s.Update
