@@ -52,11 +52,11 @@ func (c *Load) LastOn(node ownership.NodeID) time.Time {
 func (c *Load) End(id ownership.CallID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended[id] = true
+	c.ended[id] = time.Now()
 }
 
-// HasEnded reports whether somebody of the rig ended a call.
-func (c *Load) HasEnded(id ownership.CallID) bool {
+// EndedAt is when somebody of the rig began to end a call; zero: nobody did.
+func (c *Load) EndedAt(id ownership.CallID) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended[id]

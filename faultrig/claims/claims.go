@@ -46,7 +46,7 @@ type Load struct {
 	window  []*call
 	history []porcupine.Operation
 	acked   map[ownership.CallID]Told
-	ended   map[ownership.CallID]bool
+	ended   map[ownership.CallID]time.Time // when somebody of the rig was about to end it
 	mixes   map[ownership.CallID]Mix
 	last    map[ownership.NodeID]time.Time // last time a new call was placed there
 	claims  int                            // new calls that were acknowledged
@@ -72,7 +72,7 @@ func New(f *fleet.Fleet, seed uint64) *Load {
 	c := &Load{
 		fleet: f, begun: time.Now(), dice: rand.New(rand.NewPCG(seed, 7)),
 		tokens: map[Mix]token{}, mixes: map[ownership.CallID]Mix{},
-		acked: map[ownership.CallID]Told{}, ended: map[ownership.CallID]bool{}, last: map[ownership.NodeID]time.Time{},
+		acked: map[ownership.CallID]Told{}, ended: map[ownership.CallID]time.Time{}, last: map[ownership.NodeID]time.Time{},
 		http: &http.Client{
 			Transport: &http.Transport{
 				TLSClientConfig: f.ClientTLS(), MaxIdleConnsPerHost: 32, IdleConnTimeout: 20 * time.Second,
@@ -187,7 +187,9 @@ func (c *Load) record(worker int, k *call, verb verb, at time.Duration, out Told
 		}
 	}
 	if verb == verbRelease && out.Said != SaidNothing {
-		c.ended[k.id] = true
+		if _, before := c.ended[k.id]; !before {
+			c.ended[k.id] = c.begun.Add(at)
+		}
 		if err == nil {
 			c.fleet.Desk.Ended(k.id)
 		}
