@@ -116,16 +116,12 @@ func TestANodeOfRevokedLeasesWithoutPartitionsIsReinstated(t *testing.T) {
 		t.Fatalf("it keeps %d partitions: %v", len(n.tb.PartitionsOf(n.id)), err)
 	}
 	l := ldr.leading.Load()
-	release, err := l.Form(soon(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Leases.Revoke(n.id)
+	removal := l.Leases.Revoke(n.id)
 	eventually(t, "the lease ends while the removal is under way", func() bool { return !n.Status().Leased })
 	if !l.Leases.Revoked(n.id) {
 		t.Error("it was reinstated in the middle of its removal")
 	}
-	release()
+	l.Leases.Settle(removal, false)
 	eventually(t, "the node has a lease again", func() bool { return n.Status().Leased })
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"tandem/cluster/lease"
 	"tandem/cluster/presence"
 	"tandem/ownership"
 	"tandem/spelling"
@@ -78,10 +79,12 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 	if l.Present.Promised(presence.Bearer{Node: n.ID, Process: n.Process, Ancestors: req.Ancestors, Over: req.Over}, time.Now()) {
 		return fail(presence.ErrAlive)
 	}
-	succeeds, err := l.succeed(req)
+	before, err := l.succeed(req)
 	if err != nil {
 		return fail(err)
 	}
+	settle := l.settling(before)
+	defer settle(false)
 	early := "" // a new incarnation has no vote that could count twice: it may hear raft at once
 	if have, ok := l.Table.Node(n.ID); !ok || have.State == ownership.NodeGone {
 		early = n.Incarnation
@@ -107,9 +110,7 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 	if err != nil {
 		return fail(err) // it may come true yet: whom it succeeds gets no lease until it is known
 	}
-	if succeeds {
-		l.Leases.Reinstate(n.ID)
-	}
+	settle(true)
 	if out.Err != nil {
 		return fail(out.Err)
 	}
@@ -168,38 +169,49 @@ func (l *Leadership) checkNewcomer(req JoinRequest) error {
 	return nil
 }
 
-// succeed lets a process follow the one that the table names, and reports whether
-// there is one. That one gets no lease from then on. Its own must be certainly
+// succeed lets a process follow the one that the table names; nil: there is none. That one
+// gets no lease until the hold is settled. Its own must be certainly
 // over, or it has given it back; and the newcomer must descend from it, with all that
 // it said it had.
-func (l *Leadership) succeed(req JoinRequest) (bool, error) {
+func (l *Leadership) succeed(req JoinRequest) (*lease.Hold, error) {
 	n := req.Node
 	have, ok := l.Table.Node(n.ID)
 	if !ok || have.State == ownership.NodeGone || have.Process == "" || have.Process == n.Process {
-		return false, nil
+		return nil, nil
 	}
 	// Whoever leads is alive, whatever lease it has let go.
 	if n.ID == l.Self.ID && n.Process != l.Process || !slices.Contains(req.Ancestors, have.Process) {
-		return false, presence.Twin(n.ID, have.ClusterAddr)
+		return nil, presence.Twin(n.ID, have.ClusterAddr)
 	}
 	if err := l.Present.SetBack(n.ID, n.Incarnation, n.Process, req.LastIndex); err != nil {
-		return false, err
+		return nil, err
 	}
 	now := time.Now()
 	if err := l.Leases.Next.Ask(n.ID, n.Process, l.Leases.Waits(), now); err != nil {
 		if errors.Is(err, ownership.ErrTwin) {
 			err = presence.Twin(n.ID, have.ClusterAddr)
 		}
-		return false, err
+		return nil, err
 	}
 	if req.Over && req.Ancestors[len(req.Ancestors)-1] == have.Process || l.Leases.Next.IsOver(n.ID, have.Process) {
-		l.Leases.Revoke(n.ID)
-		return true, nil
+		h := l.Leases.Revoke(n.ID)
+		return &h, nil
 	}
-	if !l.Leases.RevokeIfOver(n.ID, now) {
-		return false, fmt.Errorf("the process before it may act for another %v, if it lives: asking again", time.Until(l.Leases.Over(n.ID)).Round(time.Millisecond))
+	h, over := l.Leases.RevokeIfOver(n.ID, now)
+	if !over {
+		return nil, fmt.Errorf("the process before it may act for another %v, if it lives: asking again", time.Until(l.Leases.Over(n.ID)).Round(time.Millisecond))
 	}
-	return true, nil
+	return &h, nil
+}
+
+// settling returns what settles a hold, or none, the first time that it is called.
+func (l *Leadership) settling(h *lease.Hold) func(decided bool) {
+	return func(decided bool) {
+		if h != nil {
+			l.Leases.Settle(*h, decided)
+			h = nil
+		}
+	}
 }
 
 // callBack makes sure that the process is where it says, for raft would count a

@@ -34,24 +34,24 @@ func (l *Leadership) Dismiss(ctx context.Context, id ownership.NodeID, left bool
 	if err := l.MayDismiss(ctx, id); err != nil {
 		return fail(err)
 	}
-	l.Leases.Revoke(id)
+	h := l.Leases.Revoke(id)
+	settle := l.settling(&h)
+	defer settle(false)
 	if wait := time.Until(l.Leases.Over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
 		if err := l.wait(ctx, wait); err != nil {
-			l.Leases.Reinstate(id)
 			return fail(err)
 		}
 	}
 	out, err := l.Propose(ctx, ownership.Depart{Node: id, Fitness: l.fitnessBut(but)})
 	if err != nil {
-		// Not reinstated: the act may still come true. The failover loop reinstates when
-		// it has, or cannot any more.
+		// The act may still come true. The failover loop reinstates when it has, or cannot
+		// any more.
 		return fail(err)
 	}
+	settle(true) // the table refuses it now; a new incarnation may come
 	if out.Err != nil {
-		l.Leases.Reinstate(id)
 		return fail(out.Err)
 	}
-	l.Leases.Reinstate(id) // the table refuses it now; a new incarnation may come
 	err = l.change(ctx, func() raft.Future { return l.Raft.RemoveServer(raft.ServerID(id), 0, l.Timings.Decide) })
 	if err != nil {
 		return fail(err)

@@ -85,17 +85,11 @@ func (l *Leadership) fitness() ownership.RegionFitness {
 // reinstate lets a node renew whose leases were revoked and has nothing to give, or nobody to
 // give it to: it would get no lease until the lead changes. What it was revoked
 // for may still be on its way through the log, so another act goes after it
-// first. A dismissal under way does its own reinstating.
+// first.
 func (l *Leadership) reinstate(id ownership.NodeID) {
-	select {
-	case l.forming <- struct{}{}:
-		defer func() { <-l.forming }()
-	default:
-		return
-	}
-	if out, _ := l.own(Through); out != nil {
-		l.Leases.Reinstate(id)
-	}
+	h := l.Leases.Revoke(id)
+	out, _ := l.own(Through)
+	l.Leases.Settle(h, out != nil)
 }
 
 // heir reports whether anybody could inherit.

@@ -98,19 +98,19 @@ func (l *Leadership) lookAfter(id ownership.NodeID, reserved []reservation, appl
 	over := !now.Before(l.Leases.Over(id))
 	switch {
 	case over && len(l.Table.PartitionsOf(id)) > 0 && l.heir(id):
-		if l.Leases.RevokeIfOver(id, now) {
-			l.against(id, ownership.Failover{Node: id, Lapsed: l.lapsedAtOnce()})
+		if h, ok := l.Leases.RevokeIfOver(id, now); ok {
+			l.against(id, h, ownership.Failover{Node: id, Lapsed: l.lapsedAtOnce()})
 		}
 	case over && (len(apps) > 0 || all):
 		// Revoked meanwhile, as for a failover: a lease granted before the act is
 		// applied would let the node act on what is another's by then.
-		if l.Leases.RevokeIfOver(id, now) {
+		if h, ok := l.Leases.RevokeIfOver(id, now); ok {
 			if all {
 				apps = nil // every one
 			}
-			l.against(id, ownership.Lapse{Node: id, Apps: apps})
+			l.against(id, h, ownership.Lapse{Node: id, Apps: apps})
 		}
-	case l.Leases.Revoked(id):
+	case l.Leases.InDoubt(id):
 		l.reinstate(id)
 	case lapsed && l.Leases.Acts(id, now):
 		l.giveBack(id)
@@ -129,11 +129,9 @@ func (l *Leadership) lapsedAtOnce() []ownership.AppID {
 // against proposes what takes something from a node whose leases are revoked. When it is not
 // known whether the act went through, they stay revoked, and the next round
 // tries again: the act is harmless when repeated.
-func (l *Leadership) against(id ownership.NodeID, act ownership.Act) {
+func (l *Leadership) against(id ownership.NodeID, h lease.Hold, act ownership.Act) {
 	out, err := l.own(act)
-	if out != nil {
-		l.Leases.Reinstate(id)
-	}
+	l.Leases.Settle(h, out != nil)
 	_, dead := act.(ownership.Failover)
 	switch {
 	case err != nil && l.ctx.Err() == nil:

@@ -32,7 +32,9 @@ type entry struct {
 	length  time.Duration // of the lease that it asked for then
 	ends    time.Time     // when the last lease it may have been given ends here, but for the drift
 	refused time.Time     // when its port last refused a connection
-	revoked bool          // something is being taken from it: it gets no lease
+	holds   int           // acts under way that take something from it: it gets no lease
+	doubt   uint64        // the turn at which the last of them ended with an outcome that nobody knows; 0: none
+	turn    uint64        // counts what began and ended
 	renewal Renewal
 	behind  bool // its table lagged when it renewed
 	recent  ramp
@@ -99,7 +101,7 @@ func (t *Table) Receive(r Renewal, length time.Duration, applied uint64, now tim
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entry(r.Node)
-	if e.revoked {
+	if e.revoked() {
 		return fmt.Errorf("renewing the lease of %s: what it left is being given to others: %w", r.Node, ownership.ErrFenced)
 	}
 	e.heard, e.length, e.renewal = now, length, r
@@ -168,7 +170,7 @@ func (t *Table) Leased(id ownership.NodeID, now time.Time) bool {
 }
 
 func (e *entry) heardWithin(d time.Duration, now time.Time) bool {
-	return !e.revoked && !e.heard.IsZero() && now.Sub(e.heard) < d
+	return !e.revoked() && !e.heard.IsZero() && now.Sub(e.heard) < d
 }
 
 // Over returns the time at which the node's lease is certainly over. While the node
@@ -187,23 +189,54 @@ func (t *Table) overLocked(id ownership.NodeID) time.Time {
 	return last.Add(t.drift)
 }
 
+// Hold keeps a node from leases while an act takes something from it. Each act has its own: one
+// may be decided while another is still on its way through the log.
+type Hold struct {
+	node  ownership.NodeID
+	taken uint64
+}
+
 // RevokeIfOver revokes the leases of a node whose lease is certainly over; from then on it
-// gets no lease until it is reinstated.
-func (t *Table) RevokeIfOver(id ownership.NodeID, now time.Time) bool {
+// gets none until the hold is settled.
+func (t *Table) RevokeIfOver(id ownership.NodeID, now time.Time) (Hold, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now.Before(t.overLocked(id)) {
-		return false
+		return Hold{}, false
 	}
-	t.entry(id).revoked = true
-	return true
+	return t.hold(id), true
 }
 
 // Revoke refuses the node further leases at once.
-func (t *Table) Revoke(id ownership.NodeID) {
+func (t *Table) Revoke(id ownership.NodeID) Hold {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entry(id).revoked = true
+	return t.hold(id)
+}
+
+func (t *Table) hold(id ownership.NodeID) Hold {
+	e := t.entry(id)
+	e.holds++
+	e.turn++
+	return Hold{id, e.turn}
+}
+
+// Settle ends a hold. Decided: its act went through the log, or was refused there, and so did
+// all that ended in doubt before the hold began: the node may renew, unless another hold
+// lasts. Else nobody knows whether the act comes true yet: the doubt lasts until a later
+// act is decided.
+func (t *Table) Settle(h Hold, decided bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(h.node)
+	e.holds--
+	e.turn++
+	switch {
+	case !decided:
+		e.doubt = e.turn
+	case e.doubt < h.taken:
+		e.doubt = 0
+	}
 }
 
 // Revoked reports whether the node is refused leases.
@@ -211,14 +244,18 @@ func (t *Table) Revoked(id ownership.NodeID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.nodes[id]
-	return e != nil && e.revoked
+	return e != nil && e.revoked()
 }
 
-// Reinstate lets the node renew again.
-func (t *Table) Reinstate(id ownership.NodeID) {
+func (e *entry) revoked() bool { return e.holds > 0 || e.doubt != 0 }
+
+// InDoubt reports whether the node is refused leases for acts of which nobody knows whether they
+// come true.
+func (t *Table) InDoubt(id ownership.NodeID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entry(id).revoked = false
+	e := t.nodes[id]
+	return e != nil && e.doubt != 0
 }
 
 // Last returns the node's last renewal and when it came in; zero: never.

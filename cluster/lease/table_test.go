@@ -13,7 +13,7 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	start := time.Now()
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	b := NewTable(2*time.Second, 250*time.Millisecond, start)
-	if b.RevokeIfOver("silent", at(2249*time.Millisecond)) {
+	if over(b, "silent", at(2249*time.Millisecond)) {
 		t.Error("a node that an earlier leader may have given a lease lost its lease too early")
 	}
 	if err := b.Receive(Renewal{Node: "n", Bot: true, Load: 0.5, Room: 7}, 2*time.Second, 0, at(time.Second)); err != nil {
@@ -22,7 +22,9 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	if !b.Leased("n", at(2999*time.Millisecond)) || b.Leased("n", at(3*time.Second)) || b.Leased("silent", at(0)) {
 		t.Error("leased is wrong around the lease's end")
 	}
-	if b.RevokeIfOver("n", at(3249*time.Millisecond)) || !b.RevokeIfOver("n", at(3250*time.Millisecond)) {
+	early := over(b, "n", at(3249*time.Millisecond))
+	held, isOver := b.RevokeIfOver("n", at(3250*time.Millisecond))
+	if early || !isOver {
 		t.Error("revoked at another time than lease and drift after the renewal")
 	}
 	if err := b.Receive(Renewal{Node: "n"}, 2*time.Second, 0, at(3260*time.Millisecond)); !errors.Is(err, ownership.ErrFenced) {
@@ -31,12 +33,12 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	if b.Leased("n", at(3261*time.Millisecond)) {
 		t.Error("a node of revoked leases counts as leased")
 	}
-	b.Reinstate("n")
+	b.Settle(held, true)
 	if err := b.Receive(Renewal{Node: "n", Bot: true, Load: 0.5, Room: 7}, 2*time.Second, 0, at(4*time.Second)); err != nil {
 		t.Errorf("a reinstated node renewed with %v", err)
 	}
 	b.Admit("new", "inc", at(10*time.Second))
-	if b.RevokeIfOver("new", at(12*time.Second)) || b.Leased("new", at(10*time.Second)) {
+	if over(b, "new", at(12*time.Second)) || b.Leased("new", at(10*time.Second)) {
 		t.Error("a node that has just joined is revoked before it could renew, or counts as leased")
 	}
 	b.Placed("n", 3, at(4*time.Second))
@@ -51,6 +53,40 @@ func TestBookFailsNobodyOverBeforeTheLeaseIsCertainlyOver(t *testing.T) {
 	if got := b.Fitness(at(time.Hour))["n"].Recent; got != 0 {
 		t.Errorf("an hour later %d calls count as recent", got)
 	}
+}
+
+// over takes a hold on a node whose lease is over.
+func over(b *Table, id ownership.NodeID, now time.Time) bool {
+	_, over := b.RevokeIfOver(id, now)
+	return over
+}
+
+// TestI1_AHoldOutlastsTheEndOfAnother: what is taken from a node by one act is not given back
+// by another one that ends while the first is on its way.
+func TestI1_AHoldOutlastsTheEndOfAnother(t *testing.T) {
+	b := NewTable(2*time.Second, 250*time.Millisecond, time.Now())
+	expect := func(when string, revoked, inDoubt bool) {
+		t.Helper()
+		if b.Revoked("n") != revoked || b.InDoubt("n") != inDoubt {
+			t.Errorf("%s: revoked %t, in doubt %t", when, b.Revoked("n"), b.InDoubt("n"))
+		}
+	}
+	join := b.Revoke("n")
+	failover := b.Revoke("n")
+	b.Settle(join, true)
+	expect("the join went through, the failover is under way", true, false)
+	b.Settle(failover, false)
+	expect("nobody knows of the failover", true, true)
+	early := b.Revoke("n")
+	late := b.Revoke("n")
+	b.Settle(late, false)
+	expect("two in doubt", true, true)
+	b.Settle(early, true)
+	expect("an act that began before the second doubt went through", true, true)
+	through := b.Revoke("n")
+	expect("another act goes after both", true, true)
+	b.Settle(through, true)
+	expect("it went through", false, false)
 }
 
 // A node that missed three renewals is passed by though its lease still runs, but
@@ -77,7 +113,7 @@ func TestF31_ASilentNodeIsAvoidedBeforeItsLeaseEnds(t *testing.T) {
 	if !leased("dead", 1499*time.Millisecond) || leased("dead", 1500*time.Millisecond) || !leased("well", 1500*time.Millisecond) {
 		t.Error("new calls must avoid a silent node from three quarters of its lease on")
 	}
-	if !b.Leased("dead", at(1999*time.Millisecond)) || b.RevokeIfOver("dead", at(2*time.Second)) {
+	if !b.Leased("dead", at(1999*time.Millisecond)) || over(b, "dead", at(2*time.Second)) {
 		t.Error("its lease itself must run on")
 	}
 }
@@ -98,7 +134,7 @@ func TestANodeWhosePortRefusesIsAvoidedAtOnce(t *testing.T) {
 	if b.Fitness(at(200 * time.Millisecond))["n"].Leased {
 		t.Error("it gets new calls")
 	}
-	if !b.Leased("n", at(200*time.Millisecond)) || b.RevokeIfOver("n", at(2249*time.Millisecond)) {
+	if !b.Leased("n", at(200*time.Millisecond)) || over(b, "n", at(2249*time.Millisecond)) {
 		t.Error("its lease does not run on")
 	}
 	renew(500 * time.Millisecond)
@@ -144,7 +180,7 @@ func TestALongerLeaseIsWaitedForAfterTheChange(t *testing.T) {
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	b := NewTable(2*time.Second, 250*time.Millisecond, start)
 	b.Lasted(4 * time.Second)
-	if b.RevokeIfOver("silent", at(4249*time.Millisecond)) || !b.RevokeIfOver("silent", at(4250*time.Millisecond)) {
+	if over(b, "silent", at(4249*time.Millisecond)) || !over(b, "silent", at(4250*time.Millisecond)) {
 		t.Error("a lease of an earlier leader is not waited for, or for longer than it may last")
 	}
 	for _, length := range []time.Duration{5 * time.Second, time.Second} {
@@ -155,7 +191,7 @@ func TestALongerLeaseIsWaitedForAfterTheChange(t *testing.T) {
 	if b.Leased("n", at(time.Second)) {
 		t.Error("the shorter lease counts for longer")
 	}
-	if b.RevokeIfOver("n", at(5249*time.Millisecond)) || !b.RevokeIfOver("n", at(5250*time.Millisecond)) {
+	if over(b, "n", at(5249*time.Millisecond)) || !over(b, "n", at(5250*time.Millisecond)) {
 		t.Error("the longer lease is not waited for")
 	}
 }
