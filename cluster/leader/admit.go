@@ -83,8 +83,7 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 	if err != nil {
 		return fail(err)
 	}
-	settle := l.settling(before)
-	defer settle(false)
+	defer l.Leases.Settle(before, false)
 	early := "" // a new incarnation has no vote that could count twice: it may hear raft at once
 	if have, ok := l.Table.Node(n.ID); !ok || have.State == ownership.NodeGone {
 		early = n.Incarnation
@@ -110,7 +109,7 @@ func (l *Leadership) Admit(ctx context.Context, req JoinRequest) (voter bool, er
 	if err != nil {
 		return fail(err) // it may come true yet: whom it succeeds gets no lease until it is known
 	}
-	settle(true)
+	l.Leases.Settle(before, true)
 	if out.Err != nil {
 		return fail(out.Err)
 	}
@@ -194,24 +193,13 @@ func (l *Leadership) succeed(req JoinRequest) (*lease.Hold, error) {
 		return nil, err
 	}
 	if req.Over && req.Ancestors[len(req.Ancestors)-1] == have.Process || l.Leases.Next.IsOver(n.ID, have.Process) {
-		h := l.Leases.Revoke(n.ID)
-		return &h, nil
+		return l.Leases.Revoke(n.ID), nil
 	}
-	h, over := l.Leases.RevokeIfOver(n.ID, now)
-	if !over {
+	h := l.Leases.RevokeIfOver(n.ID, now)
+	if h == nil {
 		return nil, fmt.Errorf("the process before it may act for another %v, if it lives: asking again", time.Until(l.Leases.Over(n.ID)).Round(time.Millisecond))
 	}
-	return &h, nil
-}
-
-// settling returns what settles a hold, or none, the first time that it is called.
-func (l *Leadership) settling(h *lease.Hold) func(decided bool) {
-	return func(decided bool) {
-		if h != nil {
-			l.Leases.Settle(*h, decided)
-			h = nil
-		}
-	}
+	return h, nil
 }
 
 // callBack makes sure that the process is where it says, for raft would count a

@@ -35,8 +35,7 @@ func (l *Leadership) Dismiss(ctx context.Context, id ownership.NodeID, left bool
 		return fail(err)
 	}
 	h := l.Leases.Revoke(id)
-	settle := l.settling(&h)
-	defer settle(false)
+	defer l.Leases.Settle(h, false)
 	if wait := time.Until(l.Leases.Over(id)); !left && wait > 0 && n.State != ownership.NodeGone {
 		if err := l.wait(ctx, wait); err != nil {
 			return fail(err)
@@ -48,7 +47,7 @@ func (l *Leadership) Dismiss(ctx context.Context, id ownership.NodeID, left bool
 		// any more.
 		return fail(err)
 	}
-	settle(true) // the table refuses it now; a new incarnation may come
+	l.Leases.Settle(h, true) // the table refuses it now; a new incarnation may come
 	if out.Err != nil {
 		return fail(out.Err)
 	}

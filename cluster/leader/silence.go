@@ -98,13 +98,13 @@ func (l *Leadership) lookAfter(id ownership.NodeID, reserved []reservation, appl
 	over := !now.Before(l.Leases.Over(id))
 	switch {
 	case over && len(l.Table.PartitionsOf(id)) > 0 && l.heir(id):
-		if h, ok := l.Leases.RevokeIfOver(id, now); ok {
+		if h := l.Leases.RevokeIfOver(id, now); h != nil {
 			l.against(id, h, ownership.Failover{Node: id, Lapsed: l.lapsedAtOnce()})
 		}
 	case over && (len(apps) > 0 || all):
 		// Revoked meanwhile, as for a failover: a lease granted before the act is
 		// applied would let the node act on what is another's by then.
-		if h, ok := l.Leases.RevokeIfOver(id, now); ok {
+		if h := l.Leases.RevokeIfOver(id, now); h != nil {
 			if all {
 				apps = nil // every one
 			}
@@ -129,7 +129,7 @@ func (l *Leadership) lapsedAtOnce() []ownership.AppID {
 // against proposes what takes something from a node whose leases are revoked. When it is not
 // known whether the act went through, they stay revoked, and the next round
 // tries again: the act is harmless when repeated.
-func (l *Leadership) against(id ownership.NodeID, h lease.Hold, act ownership.Act) {
+func (l *Leadership) against(id ownership.NodeID, h *lease.Hold, act ownership.Act) {
 	out, err := l.own(act)
 	l.Leases.Settle(h, out != nil)
 	_, dead := act.(ownership.Failover)

@@ -9,42 +9,47 @@ import (
 // Hold keeps a node from leases while an act takes something from it. Each act has its own: one
 // may be decided while another is still on its way through the log.
 type Hold struct {
-	node  ownership.NodeID
-	taken uint64
+	node    ownership.NodeID
+	taken   uint64
+	settled bool
 }
 
 // RevokeIfOver revokes the leases of a node whose lease is certainly over; from then on it
-// gets none until the hold is settled.
-func (t *Table) RevokeIfOver(id ownership.NodeID, now time.Time) (Hold, bool) {
+// gets none until the hold is settled. nil: it may have one.
+func (t *Table) RevokeIfOver(id ownership.NodeID, now time.Time) *Hold {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now.Before(t.overLocked(id)) {
-		return Hold{}, false
+		return nil
 	}
-	return t.hold(id), true
+	return t.hold(id)
 }
 
 // Revoke refuses the node further leases at once.
-func (t *Table) Revoke(id ownership.NodeID) Hold {
+func (t *Table) Revoke(id ownership.NodeID) *Hold {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.hold(id)
 }
 
-func (t *Table) hold(id ownership.NodeID) Hold {
+func (t *Table) hold(id ownership.NodeID) *Hold {
 	e := t.entry(id)
 	e.holds++
 	e.turn++
-	return Hold{id, e.turn}
+	return &Hold{node: id, taken: e.turn}
 }
 
-// Settle ends a hold. Decided: its act went through the log, or was refused there, and so did
+// Settle ends a hold, the first time; nil is none. Decided: its act went through the log, or was refused there, and so did
 // all that ended in doubt before the hold began: the node may renew, unless another hold
 // lasts. Else nobody knows whether the act comes true yet: the doubt lasts until a later
 // act is decided.
-func (t *Table) Settle(h Hold, decided bool) {
+func (t *Table) Settle(h *Hold, decided bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if h == nil || h.settled {
+		return
+	}
+	h.settled = true
 	e := t.entry(h.node)
 	e.holds--
 	e.turn++
