@@ -16,11 +16,11 @@ import (
 
 // Meet brings this node and the one at the cluster address into one region: a
 // node of a region invites the other in, a node without a region enters the
-// other's. It waits until the newcomer stands in the table here, for at most a lease until
-// it acts, and gives its record. Two nodes of one region have met already: nothing happens. With
-// expected set, only that node may answer at the address. A node of a region lets the
-// other in in the name of the operator whom the context names; a node without one
-// shows the token there.
+// other's. It waits until the newcomer stands in the table here, and up to two seconds until
+// it acts, and gives its record. Two nodes of one region have met already: nothing
+// happens. With expected set, only that node may answer at the address. A node of a
+// region lets the other in in the name of the operator whom the context names; a node
+// without one shows the token there.
 //
 // The error is ownership.ErrForeign for a node of another deployment or region,
 // ErrConflict when each belongs to a region of its own, ownership.ErrUnreachable when
@@ -88,9 +88,9 @@ func (en *entry) Meet(ctx context.Context, addr string, expected ownership.NodeI
 }
 
 // awaitActing waits until a node that came in has its lease, so that whoever asked for it
-// finds it at work. It is in, lease or not: after the length of one nobody waits longer.
+// finds it at work. It is in, lease or not: nobody waits longer than actingPatience.
 func (en *entry) awaitActing(ctx context.Context, newcomer ownership.NodeID, addr string) {
-	ctx, cancel := context.WithTimeout(ctx, en.leaseLength())
+	ctx, cancel := context.WithTimeout(ctx, actingPatience)
 	defer cancel()
 	if newcomer == en.self {
 		_ = en.Ready(ctx)
@@ -106,6 +106,10 @@ func (en *entry) awaitActing(ctx context.Context, newcomer ownership.NodeID, add
 		}
 	}
 }
+
+// actingPatience is well within what the admin door gives a request: a node of older software
+// does not say that it acts.
+const actingPatience = 2 * time.Second
 
 func (en *entry) greet(ctx context.Context, addr string, req *peerpb.HelloRequest) (*peerpb.HelloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, leader.HelloLimit)
