@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"tandem/cluster/transport"
 	"tandem/ownership"
@@ -131,6 +132,44 @@ func TestO26_ALeaveTakesTheMemoryOfHandledMessagesAlong(t *testing.T) {
 		}
 		heir.mu.Lock()
 		if !bytes.Equal(heir.got[p.ID], memory) || heir.owned[p.ID] {
+			t.Errorf("node %s inherited partition %s with the memory %q, owned before: %v", now.Owner, p.ID, heir.got[p.ID], heir.owned[p.ID])
+		}
+		heir.mu.Unlock()
+	}
+}
+
+// TestO26_ALeaveThatTakesLongKeepsItsPartitions: a node that leaves slowly, as on a starved machine,
+// is not taken for dead meanwhile: nobody inherits before the memory is there.
+func TestO26_ALeaveThatTakesLongKeepsItsPartitions(t *testing.T) {
+	long(t)
+	r := newRegion(t, nil)
+	nodes := r.form(3)
+	ldr := leaderOf(t, nodes...)
+	n := without(nodes, ldr)[0]
+	memory := []byte("handled")
+	seen := make(map[ownership.NodeID]*recalls)
+	for _, o := range nodes {
+		seen[o.id] = o.remember(memory)
+	}
+	theirs := n.tb.PartitionsOf(n.id)
+	n.mu.Lock()
+	n.rest = func(id ownership.PartitionID) {
+		if id == theirs[0].ID {
+			time.Sleep(2 * (fast.Lease + fast.Drift)) // that long it has to say of what is under way
+		}
+		if p, _ := n.tb.Partition(id); n.HoldsPartition(id, p.Epoch) {
+			t.Errorf("partition %s rests while its owner acts", id)
+		}
+	}
+	n.mu.Unlock()
+	if err := n.Leave(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range theirs {
+		now, _ := ldr.tb.Partition(p.ID)
+		heir := seen[now.Owner]
+		heir.mu.Lock()
+		if now.Owner == n.id || !bytes.Equal(heir.got[p.ID], memory) || heir.owned[p.ID] {
 			t.Errorf("node %s inherited partition %s with the memory %q, owned before: %v", now.Owner, p.ID, heir.got[p.ID], heir.owned[p.ID])
 		}
 		heir.mu.Unlock()

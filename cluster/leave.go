@@ -24,9 +24,10 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	if err := c.askToDismiss(ctx, &peerpb.DismissRequest{Node: string(c.self), Probe: true}); err != nil {
 		return fmt.Errorf("leaving the region: %w", err)
 	}
-	c.lease.Drop()
+	c.lease.Rest()
 	c.restAll(ctx)
 	ignorant := c.bequeath(ctx)
+	c.lease.Drop()
 	if c.raft.State() == raft.Leader {
 		if err := c.TransferLeader(ctx, ""); err != nil { // it waits for the new leader, who does the rest
 			if !c.stopping.Load() {

@@ -240,9 +240,10 @@ func (n *testNode) doors() Deps {
 		},
 		Quiesce: func(_ context.Context, p ownership.PartitionID) error {
 			n.mu.Lock()
-			defer n.mu.Unlock()
-			if n.rest != nil {
-				n.rest(p)
+			rest := n.rest
+			n.mu.Unlock()
+			if rest != nil {
+				rest(p)
 			}
 			return nil
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,10 +226,10 @@ func TestANodeThatLeavesRestsFirst(t *testing.T) {
 	ldr := leaderOf(t, nodes...)
 	n := without(nodes, ldr)[0]
 	theirs := n.tb.PartitionsOf(n.id)
-	rested := 0
+	var rested atomic.Int32
 	n.mu.Lock()
 	n.rest = func(id ownership.PartitionID) {
-		rested++
+		rested.Add(1)
 		if p, _ := ldr.tb.Partition(id); p.Owner != n.id || n.HoldsPartition(p.ID, p.Epoch) {
 			t.Errorf("partition %s rests while its owner is %s, and acts: %v", id, p.Owner, n.HoldsPartition(p.ID, p.Epoch))
 		}
@@ -237,8 +238,8 @@ func TestANodeThatLeavesRestsFirst(t *testing.T) {
 	if err := n.Leave(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	if rested != len(theirs) {
-		t.Errorf("%d of its %d partitions rested", rested, len(theirs))
+	if got := int(rested.Load()); got != len(theirs) {
+		t.Errorf("%d of its %d partitions rested", got, len(theirs))
 	}
 }
 

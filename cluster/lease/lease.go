@@ -26,6 +26,7 @@ import (
 type Lease struct {
 	granted atomic.Pointer[Grant]
 	dropped atomic.Bool // the node leaves, stops, or its disk stalls
+	resting atomic.Bool // the node acts no more, and goes on renewing
 
 	mu      sync.Mutex
 	yielded atomic.Pointer[map[ownership.PartitionID]ownership.Epoch] // partitions being moved away
@@ -91,7 +92,7 @@ func (l *Lease) Valid(now time.Time) bool { return l.running(now) != nil }
 // running returns the grant in force; nil: there is none.
 func (l *Lease) running(now time.Time) *Grant {
 	g := l.granted.Load()
-	if g == nil || l.dropped.Load() || !now.Before(g.until) {
+	if g == nil || l.dropped.Load() || l.resting.Load() || !now.Before(g.until) {
 		return nil
 	}
 	return g
@@ -104,10 +105,10 @@ func (l *Lease) Acts(applied uint64, now time.Time) bool {
 	return g != nil && applied >= g.floor
 }
 
-// Until returns the end of the lease; zero when there was none or it was dropped.
+// Until returns the end of the lease; zero when there was none, it rests or was dropped.
 func (l *Lease) Until() time.Time {
 	g := l.granted.Load()
-	if g == nil || l.dropped.Load() {
+	if g == nil || l.dropped.Load() || l.resting.Load() {
 		return time.Time{}
 	}
 	return g.until
@@ -133,11 +134,18 @@ func (l *Lease) HoldsReserved(p ownership.PartitionID, e ownership.Epoch, applie
 	return g != nil && applied >= g.floor && g.Holdings[Holding{p, e}]
 }
 
+// Rest stops this node acting, and lets it renew: nobody takes it for dead and inherits before
+// it has told others what it did.
+func (l *Lease) Rest() { l.resting.Store(true) }
+
 // Drop ends the lease until it is kept after all.
 func (l *Lease) Drop() { l.dropped.Store(true) }
 
-// Keep takes Drop back: the node stays.
-func (l *Lease) Keep() { l.dropped.Store(false) }
+// Keep takes Rest and Drop back: the node stays.
+func (l *Lease) Keep() {
+	l.dropped.Store(false)
+	l.resting.Store(false)
+}
 
 // Dropped reports whether this node has given its lease up.
 func (l *Lease) Dropped() bool { return l.dropped.Load() }
