@@ -12,6 +12,7 @@ import (
 // TestConsult: every node is asked, each answers for itself, and one that does not
 // answer keeps nobody from hearing the others.
 func TestConsult(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	for _, m := range nodes {

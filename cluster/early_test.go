@@ -10,6 +10,7 @@ import (
 // TestAnEndBeforeItsClaim: whoever claims a call after its end was told, anywhere in
 // the region, hears that it has ended; a call that lives is left to its owner.
 func TestAnEndBeforeItsClaim(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	lead := leaderOf(t, nodes...)

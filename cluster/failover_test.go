@@ -142,6 +142,7 @@ func TestRenewalPausedFencesTheNodeAndItComesBack(t *testing.T) {
 }
 
 func TestMoveStopsTheOwnerFirst(t *testing.T) {
+	long(t)
 	r := newRegion(t, nil)
 	nodes := r.form(3)
 	// The leader applies the move some milliseconds before the former owner

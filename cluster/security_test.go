@@ -304,6 +304,7 @@ func TestPlainIsForLoopbackOnly(t *testing.T) {
 }
 
 func TestPlainRegionOnLoopback(t *testing.T) {
+	long(t)
 	r := newRegion(t, func(c *Config) { c.TLS = nil })
 	nodes := r.form(3)
 	ldr := leaderOf(t, nodes...)
