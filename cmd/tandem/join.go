@@ -21,7 +21,8 @@ to enter the region of the one at the address. Both must be running, of one
 deployment and region, and trust each other's certificates. That is not enough to
 come in: the new node shows your token to the region, which must know it; asked at a
 node of the region, that node lets the other in in your name. A region without tokens
-is asked at its nodes.
+is asked at its nodes. The answer comes when the new node acts as an owner, or two
+seconds after it came in.
 
 Where admin.tokens_file is set, TANDEM_TOKEN must hold a token with the role join:
 the one of 'tandem tokens first', or one for this join only, made with 'tandem
