@@ -125,7 +125,8 @@ func (c *Cluster) open(ctx context.Context, stamp store.Stamp) (err error) {
 	c.abroad = newAbroad(c.proposals, c.dial, me)
 	rlog := store.RaftLogger(c.cfg.Logger)
 	c.trans = transport.NewRaft(advertised(c.addr), transport.RaftConfig{
-		Open: c.openRaftTo, Welcome: c.welcome, NotMember: c.notMember, Beyond: c.beyond, Refused: c.m.refuse, Logger: rlog,
+		Open: c.openRaftTo, Welcome: c.welcome, NotMember: c.notMember, Beyond: c.beyond, Outgrown: c.outgrown,
+		Refused: c.m.refuse, Logger: rlog,
 	})
 	c.port = transport.NewPort(ln, c.creds, transport.PortConfig{
 		Handshake: c.cfg.Timings.Handshake, MaxConnsPerIP: c.cfg.MaxConnsPerIP, Logger: c.cfg.Logger, Refused: c.m.refuse, Raft: c.trans.Take,

@@ -147,6 +147,16 @@ func (c *Cluster) beyond(term, index uint64) bool {
 	return c.raft.LastIndex() > index && c.wal.GetLog(index, &e) == nil && e.Term == term
 }
 
+// outgrown returns a voter by raft's configuration as this node has it, if a log that ends
+// with the entry of a term and an index goes further than this node's, and "" if not.
+func (st *standing) outgrown(term, index uint64) raft.ServerID {
+	voters := leader.Voters(st.raft)
+	if len(voters) == 0 || !further(term, index, st.lastTerm(), st.raft.LastIndex()) {
+		return ""
+	}
+	return voters[0].ID
+}
+
 func (st *standing) inRaft(id ownership.NodeID) bool {
 	return leader.Placed(st.servers(), id)
 }

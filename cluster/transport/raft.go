@@ -60,9 +60,12 @@ type RaftConfig struct {
 	// NotMember reports whether a node's raft messages are not answered.
 	NotMember func(ownership.NodeID) bool
 	// Beyond reports whether this node has the entry of a term and an index, and more.
-	Beyond  func(term, index uint64) bool
-	Refused func(why string) // counts what was refused
-	Logger  hclog.Logger
+	Beyond func(term, index uint64) bool
+	// Outgrown returns a voter of raft's configuration on this node if a log that ends with
+	// the entry of a term and an index goes further than this node's, and "" if not.
+	Outgrown func(term, index uint64) raft.ServerID
+	Refused  func(why string) // counts what was refused
+	Logger   hclog.Logger
 }
 
 // byID has raft's transport dial node ids: where a node is, is found out then.
@@ -242,7 +245,27 @@ func (t *Raft) speaks(rpc raft.RPC, node ownership.NodeID) bool {
 		rpc.Respond(nil, fmt.Errorf("taking a snapshot up to entry %d: this node has it, and what came after", in.LastLogIndex))
 		return false
 	}
+	t.weighByLog(rpc)
 	return true
+}
+
+// weighByLog has raft judge a candidate by its log alone where that goes further than this
+// node's. Raft (1.8.0, requestVote, requestPreVote) gives no vote to whom its own
+// configuration does not call a voter. That configuration may be the older one: of three
+// voters the leader made the third, told only that one, and is gone for good, and then the
+// two that are left, a majority, would never elect. Only who votes by its own log asks for
+// votes, and a node whose removal was decided has no log that goes further than a majority's.
+func (t *Raft) weighByLog(rpc raft.RPC) {
+	switch req := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		if voter := t.Outgrown(req.LastLogTerm, req.LastLogIndex); voter != "" {
+			req.ID = []byte(voter) // that is all for which raft reads it; the vote goes to req.Addr
+		}
+	case *raft.RequestPreVoteRequest:
+		if voter := t.Outgrown(req.LastLogTerm, req.LastLogIndex); voter != "" {
+			req.ID = []byte(voter)
+		}
+	}
 }
 
 // speaksForItself reports whether a message names as its sender the member of the region
