@@ -3,21 +3,15 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tandem/graphsim"
@@ -31,7 +25,9 @@ type door struct {
 	addr  string
 	cmd   *exec.Cmd
 	alive io.Closer // closed: a door in Go ends
-	dir   string    // with its files; empty: it has none
+	// Of a door that is not in Go: it ends by a signal, and has a directory with its files.
+	foreign bool
+	dir     string
 }
 
 // open starts all doors that are wanted.
@@ -57,30 +53,50 @@ func open(ctx context.Context, cloud *graphsim.Cloud, p plan) (doors []*door, er
 		}
 		doors = append(doors, d)
 	}
-	if at, err := exec.LookPath("haproxy"); err == nil && wanted("haproxy") {
-		dir, err := haproxyFiles(ctx, cloud)
+	for _, f := range foreign {
+		if _, err := exec.LookPath(f.name); err != nil || !wanted(f.name) {
+			continue
+		}
+		d, err := f.open(ctx, cloud)
 		if err != nil {
 			return doors, err
 		}
-		d, err := start(ctx, "haproxy", exec.CommandContext(ctx, at, "-db", "-f", filepath.Join(dir, "haproxy.cfg")))
-		if err != nil {
-			return doors, err
-		}
-		d.dir = dir
 		doors = append(doors, d)
 	}
 	return doors, nil
 }
 
-// start runs a door at a listener of this process, which it has as descriptor 3.
+// start runs a door in Go, and waits until it is ready.
 func start(ctx context.Context, name string, cmd *exec.Cmd) (*door, error) {
-	fail := func(err error) (*door, error) { return nil, fmt.Errorf("starting %s: %w", name, err) }
+	l, err := listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, out, err := startAt(name, l, cmd)
+	if err != nil {
+		return nil, err
+	}
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" { // why, it has said itself
+		d.close()
+		return nil, fmt.Errorf("starting %s: it said %q in place of ready", name, line)
+	}
+	return d, nil
+}
+
+func listen(ctx context.Context) (*net.TCPListener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("listening for a door: %w", err)
 	}
+	return l.(*net.TCPListener), nil
+}
+
+// startAt runs a door at a listener of this process, which it has as descriptor 3, and
+// returns what it says. The listener is closed here.
+func startAt(name string, l *net.TCPListener, cmd *exec.Cmd) (*door, io.Reader, error) {
+	fail := func(err error) (*door, io.Reader, error) { return nil, nil, fmt.Errorf("starting %s: %w", name, err) }
 	defer l.Close() //nolint:errcheck // the door has its own
-	file, err := l.(*net.TCPListener).File()
+	file, err := l.File()
 	if err != nil {
 		return fail(err)
 	}
@@ -97,21 +113,14 @@ func start(ctx context.Context, name string, cmd *exec.Cmd) (*door, error) {
 	if err := cmd.Start(); err != nil {
 		return fail(err)
 	}
-	d := &door{name: name, addr: l.Addr().String(), cmd: cmd, alive: alive}
-	if name != "haproxy" {
-		if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" { // why, it has said itself
-			d.close()
-			return fail(fmt.Errorf("it said %q in place of ready", line))
-		}
-	}
-	return d, nil
+	return &door{name: name, addr: l.Addr().String(), cmd: cmd, alive: alive}, out, nil
 }
 
 // close ends the door's process.
 func (d *door) close() {
 	_ = d.alive.Close()
-	if d.name == "haproxy" {
-		_ = d.cmd.Process.Kill()
+	if d.foreign {
+		_ = d.cmd.Process.Signal(syscall.SIGTERM) // nginx ends its worker
 	}
 	_ = d.cmd.Wait()
 	if d.dir != "" {
@@ -119,9 +128,16 @@ func (d *door) close() {
 	}
 }
 
-// cpu returns what all threads of the door have run, as the kernel counted it.
+// cpu returns what all threads of the door have run, those of its worker too, as the
+// kernel counted it.
 func (d *door) cpu() (all time.Duration) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", d.cmd.Process.Pid)) // the pattern is good
+	of := []string{strconv.Itoa(d.cmd.Process.Pid)}
+	workers, _ := os.ReadFile("/proc/" + of[0] + "/task/" + of[0] + "/children") // most have none
+	var tasks []string
+	for _, pid := range append(of, strings.Fields(string(workers))...) {
+		threads, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat") // the pattern is good
+		tasks = append(tasks, threads...)
+	}
 	for _, t := range tasks {
 		text, err := os.ReadFile(t)
 		if err != nil {
@@ -132,106 +148,4 @@ func (d *door) cpu() (all time.Duration) {
 		all += time.Duration(ns)
 	}
 	return all
-}
-
-// haproxyFiles writes HAProxy's configuration and the issuer's key. Its redirect would
-// end the connection of a request with a body; return does not.
-func haproxyFiles(ctx context.Context, cloud *graphsim.Cloud) (dir string, err error) {
-	key, err := publicKey(ctx, cloud)
-	if err != nil {
-		return "", fmt.Errorf("reading the issuer's key: %w", err)
-	}
-	if dir, err = os.MkdirTemp("", "bench-decision"); err != nil {
-		return "", err
-	}
-	pemFile := filepath.Join(dir, "key.pem")
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err == nil {
-		err = os.WriteFile(pemFile, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "haproxy.cfg"), []byte(fmt.Sprintf(`
-global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout client 60s
-  timeout http-request 5s
-  timeout connect 1s
-  timeout server 1s
-frontend public
-  bind fd@3
-  option http-buffer-request
-  http-request deny deny_status 405 unless METH_POST
-  http-request deny deny_status 400 unless { req.hdr(content-type) -m beg application/json }
-  http-request set-var(txn.bearer) http_auth_bearer
-  http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
-  http-request deny deny_status 401 unless { var(txn.alg) -m str RS256 }
-  http-request deny deny_status 401 unless { var(txn.bearer),jwt_payload_query('$.iss') -m str %[1]s }
-  http-request deny deny_status 401 unless { var(txn.bearer),jwt_payload_query('$.aud') -m str %[2]s }
-  http-request set-var(txn.now) date()
-  http-request deny deny_status 401 if { var(txn.bearer),jwt_payload_query('$.exp','int'),sub(txn.now) -m int lt 0 }
-  http-request deny deny_status 401 unless { var(txn.bearer),jwt_verify(txn.alg,"%[3]s") 1 }
-  http-request set-var(txn.call) req.body,json_query('$.value[0].resource')
-  http-request deny deny_status 400 unless { var(txn.call) -m beg /app/calls/ }
-  http-request return status 302 hdr location %[4]s%[5]s%%[var(txn.call)]
-`, issuer, app, pemFile, elsewhere, path)), 0o600)
-	}
-	if err != nil {
-		return "", fmt.Errorf("writing HAProxy's files: %w", err)
-	}
-	return dir, nil
-}
-
-// publicKey reads the key that signs, where the doors read it.
-func publicKey(ctx context.Context, cloud *graphsim.Cloud) (*rsa.PublicKey, error) {
-	raw, err := cloud.Mint(graphsim.TokenOptions{})
-	if err != nil {
-		return nil, err
-	}
-	var head struct{ Kid string }
-	first, _, _ := strings.Cut(raw, ".")
-	text, err := base64.RawURLEncoding.DecodeString(first)
-	if err == nil {
-		err = json.Unmarshal(text, &head)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var doc struct {
-		Keys string `json:"jwks_uri"`
-	}
-	if err := get(ctx, cloud.OpenIDURL(), &doc); err != nil {
-		return nil, err
-	}
-	var set struct {
-		Keys []struct{ Kid, N, E string } `json:"keys"`
-	}
-	if err := get(ctx, doc.Keys, &set); err != nil {
-		return nil, err
-	}
-	for _, k := range set.Keys {
-		n, err := base64.RawURLEncoding.DecodeString(k.N)
-		e, err2 := base64.RawURLEncoding.DecodeString(k.E)
-		if k.Kid == head.Kid && err == nil && err2 == nil {
-			return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}, nil
-		}
-	}
-	return nil, fmt.Errorf("%s does not list the key that signs", doc.Keys)
-}
-
-func get(ctx context.Context, url string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close() //nolint:errcheck // it was read
-	return json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(into)
 }

@@ -10,7 +10,10 @@
 //   - tandem: the real door with its limits and trail, its log at level info, the real verifier
 //     of tokens, and a table in memory that knows the call
 //   - haproxy: jwt_verify with algorithm, issuer, audience and time, and json_query; no log.
-//     Left out where no haproxy is installed (Debian: apt-get install haproxy)
+//   - nginx: the same checks in njs, by WebCrypto; no log
+//
+// The last two are left out where they are not installed (Debian: apt-get install haproxy
+// nginx-light libnginx-mod-http-js).
 //
 // Each round goes through all doors, with tokens that repeat and with tokens of which
 // each is new to the door. What counts is CPU time a request, all threads, as the kernel
@@ -23,7 +26,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -119,12 +121,12 @@ func run(ctx context.Context, p plan) error {
 
 // report prints medians in µs, and how they compare with HAProxy's and the constant's.
 func report(doors []*door, kinds []string, took map[string][]float64) {
-	fmt.Println("\n| door | tokens | CPU µs a request | least … most | HAProxy ÷ it | it ÷ constant |\n|---|---|---|---|---|---|")
+	fmt.Println("\n| door | tokens | CPU µs a request | least … most | HAProxy ÷ it | nginx ÷ it | it ÷ constant |\n|---|---|---|---|---|---|---|")
 	for _, kind := range kinds {
 		for _, d := range doors {
 			all := took[d.name+kind]
-			fmt.Printf("| %s | %s | %.1f | %.1f … %.1f | %s | %s |\n", d.name, kind, median(all), slices.Min(all), slices.Max(all),
-				ratio(took["haproxy"+kind], all), ratio(all, took["constant"+kind]))
+			fmt.Printf("| %s | %s | %.1f | %.1f … %.1f | %s | %s | %s |\n", d.name, kind, median(all), slices.Min(all), slices.Max(all),
+				ratio(took["haproxy"+kind], all), ratio(took["nginx"+kind], all), ratio(all, took["constant"+kind]))
 		}
 	}
 }
@@ -154,11 +156,11 @@ func machine(ctx context.Context) string {
 			model, _, _ = strings.Cut(rest, "\n")
 		}
 	}
-	peer := "no haproxy"
-	if out, err := exec.CommandContext(ctx, "haproxy", "-v").Output(); err == nil {
-		peer, _, _ = strings.Cut(string(out), " - ")
+	peers := make([]string, len(foreign))
+	for i, f := range foreign {
+		peers[i] = f.says(ctx)
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not known
-	return fmt.Sprintf("%s, %d cores, %s, %s, %s/%s, load %s", model, runtime.NumCPU(), runtime.Version(), peer, runtime.GOOS, runtime.GOARCH,
+	return fmt.Sprintf("%s, %d cores, %s, %s, %s/%s, load %s", model, runtime.NumCPU(), runtime.Version(), strings.Join(peers, ", "), runtime.GOOS, runtime.GOARCH,
 		strings.Join(strings.Fields(string(load))[:min(3, len(strings.Fields(string(load))))], " "))
 }
