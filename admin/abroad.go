@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,7 @@ func (x *abroad) others() (all []ownership.Region) {
 }
 
 func (x *abroad) knows(name ownership.Region) bool {
-	for _, r := range x.regions() {
-		if r.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(x.regions(), func(r api.Region) bool { return r.Name == name })
 }
 
 // elsewhere says which door to ask about another region.
@@ -164,11 +160,7 @@ func hence(r *http.Request, without ...string) string {
 
 // refuseWith writes a problem.
 func refuseWith(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
-	var known huma.StatusError
-	if errors.As(err, &known) {
-		status = known.GetStatus()
-	}
+	status := statusOf(err)
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}

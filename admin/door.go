@@ -89,13 +89,10 @@ func New(cfg Config, deps Deps) (*Door, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
 	cfg.Streams = cmp.Or(cfg.Streams, 64)
 	d := &Door{
-		cfg: cfg, deps: deps, log: deps.Logger, now: deps.Now,
+		cfg: cfg, deps: deps, log: cmp.Or(deps.Logger, slog.Default()), now: deps.Now,
 		router:  httprouter.New(),
 		streams: newPlaces(cfg.Streams), watchers: newPlaces(watchers),
 		closing: make(chan struct{}),
-	}
-	if d.log == nil {
-		d.log = slog.Default()
 	}
 	if d.now == nil {
 		d.now = time.Now

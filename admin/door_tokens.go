@@ -31,11 +31,7 @@ type doorTokens struct{ *Door }
 func (d doorTokens) tokenRoutes() {
 	huma.Register(d.api, d.operation("list-tokens", http.MethodGet, "/v1/tokens", api.RoleOperate, "Names, roles and ends of the region's tokens and of this node's file; never the tokens"),
 		func(ctx context.Context, in *struct{ Asking }) (*answer[api.List[api.TokenInfo]], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			return &answer[api.List[api.TokenInfo]]{Freshness: fresh, Body: list(d.auth.list())}, nil
+			return freshly(ctx, d.Door, in.Asking, func() (api.List[api.TokenInfo], error) { return list(d.auth.list()), nil })
 		})
 
 	made := d.change("make-token", http.MethodPost, "/v1/tokens", api.RoleOperate, "Make a token that opens the doors of all nodes of the region; its secret is told this once")
@@ -72,10 +68,7 @@ func (d *Door) tokenAct(ctx context.Context, act ownership.Act) error {
 
 func (d doorTokens) makeToken(ctx context.Context, in *struct{ Body api.TokenAsk }) (*reply[api.TokenMade], error) {
 	ask := in.Body
-	roles := make([]string, len(ask.Roles))
-	for i, r := range ask.Roles {
-		roles[i] = string(r)
-	}
+	roles := ownership.Words[string](ask.Roles)
 	note(ctx, ask.Name+": "+strings.Join(roles, ", "))
 	switch {
 	case slices.ContainsFunc(ask.Roles, func(r api.Role) bool { return !slices.Contains(allRoles, r) }):
@@ -192,9 +185,5 @@ func tokenInfo(t ownership.DoorToken, origin string, now time.Time) api.TokenInf
 }
 
 func rolesOf(t ownership.DoorToken) []api.Role {
-	out := make([]api.Role, len(t.Roles))
-	for i, r := range t.Roles {
-		out[i] = api.Role(r)
-	}
-	return out
+	return orEmpty(ownership.Words[api.Role](t.Roles))
 }

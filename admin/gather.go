@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -28,9 +29,7 @@ type ownAnswer struct {
 
 func (a *ownAnswer) Header() http.Header { return a.header }
 func (a *ownAnswer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
+	a.status = cmp.Or(a.status, status)
 }
 func (a *ownAnswer) Write(p []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)

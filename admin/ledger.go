@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,20 +89,14 @@ func (d ledgerDoor) routes() {
 	}
 	huma.Register(d.api, d.reads("list-ledger", "/v1/ledger", "What became of calls, and who changed what: the region's ledger, filtered, page by page"),
 		func(ctx context.Context, in *ledgerAsked) (*answer[api.LedgerPage], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			f, err := in.filter()
-			if err != nil {
-				return nil, err
-			}
-			page, err := d.deps.Ledger.List(f, in.Cursor, in.Limit, in.Newest)
-			if err != nil {
-				return nil, problem(err)
-			}
-			page.Items = orEmpty(page.Items)
-			return &answer[api.LedgerPage]{fresh, page}, nil
+			return freshly(ctx, d.Door, in.Asking, func() (page api.LedgerPage, err error) {
+				f, err := in.filter()
+				if err == nil {
+					page, err = d.deps.Ledger.List(f, in.Cursor, in.Limit, in.Newest)
+				}
+				page.Items = orEmpty(page.Items)
+				return page, err
+			})
 		})
 	head := d.reads("get-ledger-head", "/v1/ledger/head", "How much the ledger holds, signed by the region")
 	head.Errors = append(head.Errors, http.StatusConflict)
@@ -112,14 +105,14 @@ func (d ledgerDoor) routes() {
 			Asking
 			Before uint64 `query:"before" doc:"Also prove that the ledger begins with its first so many entries: those of a head that was kept."`
 		}) (*answer[api.LedgerHead], error) {
-			return ledgerRead(ctx, d, in.Asking, func() (api.LedgerHead, error) { return d.deps.Ledger.Head(in.Before) })
+			return freshly(ctx, d.Door, in.Asking, func() (api.LedgerHead, error) { return d.deps.Ledger.Head(in.Before) })
 		})
 	huma.Register(d.api, d.reads("prove-ledger-entry", "/v1/ledger/entries/{n}/proof", "The proof that an entry is in the ledger, in at most 2 KB"),
 		func(ctx context.Context, in *struct {
 			Asking
 			N uint64 `path:"n"`
 		}) (*answer[api.LedgerProof], error) {
-			return ledgerRead(ctx, d, in.Asking, func() (api.LedgerProof, error) { return d.deps.Ledger.Prove(in.N) })
+			return freshly(ctx, d.Door, in.Asking, func() (api.LedgerProof, error) { return d.deps.Ledger.Prove(in.N) })
 		})
 	export := d.operation("export-ledger", http.MethodGet, "/v1/ledger/export", api.RoleRead, "The ledger in JSON lines, which 'tandem ledger verify' checks, or as CSV")
 	export.Errors = append(export.Errors, http.StatusNotImplemented, http.StatusInternalServerError)
@@ -158,18 +151,6 @@ func (d ledgerDoor) reads(id, path, summary string) huma.Operation {
 	return op
 }
 
-func ledgerRead[T any](ctx context.Context, d ledgerDoor, a Asking, get func() (T, error)) (*answer[T], error) {
-	fresh, err := d.freshen(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	body, err := get()
-	if err != nil {
-		return nil, problem(err)
-	}
-	return &answer[T]{fresh, body}, nil
-}
-
 // export streams the ledger. An error before the first byte becomes a problem; one after it
 // breaks the connection, so that a part is never taken for the whole.
 func (d ledgerDoor) export(_ context.Context, in *exportAsked) (*huma.StreamResponse, error) {
@@ -201,12 +182,7 @@ func (d ledgerDoor) export(_ context.Context, in *exportAsked) (*huma.StreamResp
 		if file.n > 0 {
 			panic(http.ErrAbortHandler)
 		}
-		var known huma.StatusError
-		status := http.StatusInternalServerError
-		if errors.As(problem(err), &known) {
-			status = known.GetStatus()
-		}
-		_ = huma.WriteErr(d.api, ctx, status, err.Error()) // huma logs a failed write itself
+		_ = huma.WriteErr(d.api, ctx, statusOf(err), err.Error()) // huma logs a failed write itself
 	}}, nil
 }
 
@@ -231,12 +207,10 @@ func (d ledgerDoor) reconcile(ctx context.Context, ask api.ReconcileAsk) (*reply
 	defer cancel()
 	out, err := d.deps.Ledger.Reconcile(ctx, ask)
 	if err != nil {
-		known := problem(err)
-		var status huma.StatusError
-		if errors.As(known, &status) && status.GetStatus() == http.StatusInternalServerError {
-			known = huma.Error502BadGateway(err.Error()) // what is left is the cloud's
+		if statusOf(err) == http.StatusInternalServerError {
+			return nil, huma.Error502BadGateway(err.Error()) // what is left is the cloud's
 		}
-		return nil, known
+		return nil, problem(err)
 	}
 	out.Unknown = orEmpty(out.Unknown)
 	return &reply[api.Reconciled]{out}, nil

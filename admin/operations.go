@@ -221,6 +221,19 @@ type answer[T any] struct {
 	Body T
 }
 
+// freshly answers a read with what get gives.
+func freshly[T any](ctx context.Context, d *Door, a Asking, get func() (T, error)) (*answer[T], error) {
+	fresh, err := d.freshen(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	body, err := get()
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &answer[T]{fresh, body}, nil
+}
+
 // reply is the output of an operation that has no freshness.
 type reply[T any] struct {
 	Body T
@@ -244,14 +257,6 @@ func list[T any](items []T) api.List[T] { return api.List[T]{Items: orEmpty(item
 func read[T any](d *Door, how reach, id, path, summary string, get func(context.Context) (T, error)) {
 	huma.Register(d.api, far(d.operation(id, http.MethodGet, path, api.RoleRead, summary), how),
 		func(ctx context.Context, in *struct{ Asking }) (*answer[T], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			body, err := get(ctx)
-			if err != nil {
-				return nil, problem(err)
-			}
-			return &answer[T]{Freshness: fresh, Body: body}, nil
+			return freshly(ctx, d, in.Asking, func() (T, error) { return get(ctx) })
 		})
 }

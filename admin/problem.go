@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,14 @@ func problem(err error) error {
 		return err
 	}
 	return huma.Error500InternalServerError(err.Error())
+}
+
+// statusOf is the status of the answer that an error means.
+func statusOf(err error) int {
+	if known, ok := errors.AsType[huma.StatusError](problem(err)); ok {
+		return known.GetStatus()
+	}
+	return http.StatusInternalServerError
 }
 
 // unavailable is a 503 that says when to come back.
@@ -105,10 +114,7 @@ func mistake(part, name string, d *huma.ErrorDetail) string {
 	if d.Message == "unknown query parameter" {
 		return fmt.Sprintf("There is no parameter %q here; /v1/docs lists those that there are", name)
 	}
-	if name == "" {
-		name = "the " + part
-	}
-	value := ""
+	name, value := cmp.Or(name, "the "+part), ""
 	switch v := d.Value.(type) {
 	case string:
 		value = fmt.Sprintf(" is %.64q", v)

@@ -34,15 +34,13 @@ func (d *Door) readRoutes() {
 	}
 	huma.Register(d.api, far(d.operation("get-node", http.MethodGet, "/v1/nodes/{id}", api.RoleRead, "One node"), toOne),
 		func(ctx context.Context, in *nodeAsked) (*answer[api.Node], error) {
-			fresh, err := d.freshen(ctx, in.Asking)
-			if err != nil {
-				return nil, err
-			}
-			n, ok := d.deps.Table.Node(ownership.NodeID(in.ID))
-			if !ok {
-				return nil, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
-			}
-			return &answer[api.Node]{fresh, d.node(n, d.counts())}, nil
+			return freshly(ctx, d, in.Asking, func() (api.Node, error) {
+				n, ok := d.deps.Table.Node(ownership.NodeID(in.ID))
+				if !ok {
+					return api.Node{}, huma.Error404NotFound(fmt.Sprintf("The region has no node %q.", in.ID))
+				}
+				return d.node(n, d.counts()), nil
+			})
 		})
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -36,17 +37,15 @@ func (d ruleDoor) routes() {
 	get := d.operation("get-rules", http.MethodGet, "/v1/rules", api.RoleRead, "The rules in force: text, number, who set them, and which nodes and regions have them")
 	get.Errors = append(get.Errors, http.StatusNotImplemented)
 	huma.Register(d.api, far(get, toOne), func(ctx context.Context, in *struct{ Asking }) (*answer[api.RulesNow], error) {
-		fresh, err := d.freshen(ctx, in.Asking)
-		if err != nil {
-			return nil, err
-		}
-		now, err := within(ctx, d.Door, d.deps.Rulebook.InForce)
-		if err != nil {
-			return nil, err
-		}
-		n := now.Body
-		n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
-		return &answer[api.RulesNow]{fresh, n}, nil
+		return freshly(ctx, d.Door, in.Asking, func() (api.RulesNow, error) {
+			now, err := within(ctx, d.Door, d.deps.Rulebook.InForce)
+			if err != nil {
+				return api.RulesNow{}, err
+			}
+			n := now.Body
+			n.Nodes, n.Regions, n.Differ = orEmpty(n.Nodes), orEmpty(n.Regions), orEmpty(n.Differ)
+			return n, nil
+		})
 	})
 	read(d.Door, toOne, "list-rules", "/v1/rules/history", "The versions of the rules that are kept, newest first, without their texts",
 		func(context.Context) (api.List[ownership.Rules], error) {
@@ -78,10 +77,7 @@ func (d ruleDoor) routes() {
 		if err != nil {
 			return nil, problem(err)
 		}
-		note := in.Body.Note
-		if note == "" {
-			note = fmt.Sprintf("back to rules %d", v.Number)
-		}
+		note := cmp.Or(in.Body.Note, fmt.Sprintf("back to rules %d", v.Number))
 		return d.setRules(ctx, api.RulesAsk{Text: v.Text, Expect: in.Body.Expect, Note: note})
 	})
 

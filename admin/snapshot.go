@@ -48,12 +48,7 @@ func (d snapshots) saveSnapshot(context.Context, *empty) (*huma.StreamResponse, 
 		if file.n > 0 {
 			panic(http.ErrAbortHandler)
 		}
-		var known huma.StatusError
-		status := http.StatusInternalServerError
-		if errors.As(problem(err), &known) {
-			status = known.GetStatus()
-		}
-		_ = huma.WriteErr(d.api, ctx, status, err.Error()) // huma logs a failed write itself
+		_ = huma.WriteErr(d.api, ctx, statusOf(err), err.Error()) // huma logs a failed write itself
 	}}, nil
 }
 

@@ -2,6 +2,7 @@ package azure
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,13 +29,10 @@ type Metadata struct {
 // New makes a client. The base URL comes from the configuration, which has checked it
 // (spelling.MetadataURL); empty: DefaultURL. transport is nil but for tests.
 func New(base string, transport http.RoundTripper) *Metadata {
-	if base == "" {
-		base = DefaultURL
-	}
 	if transport == nil {
 		transport = &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute} // and no proxy
 	}
-	return &Metadata{base: strings.TrimSuffix(base, "/"), client: &http.Client{
+	return &Metadata{base: strings.TrimSuffix(cmp.Or(base, DefaultURL), "/"), client: &http.Client{
 		Transport: transport,
 		// IMDS redirects nobody; whoever does would get the token's request.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

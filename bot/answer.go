@@ -37,7 +37,7 @@ func (d *deliverer) answer(ctx context.Context, l *callQueue, h ownership.HandOv
 		if errors.Is(err, ownership.ErrFenced) {
 			ours = true // an attempt before the lease was lost may have got through
 			// A dispatcher that closes has no lease to come: its node left or stops.
-			if d.open.Err() == nil && pause(ctx, leasePause) {
+			if d.open.Err() == nil && graph.Sleep(ctx, leasePause) {
 				continue
 			}
 		}
@@ -161,15 +161,4 @@ func (d *deliverer) logAction(op string, h ownership.HandOver, err error) {
 		return
 	}
 	log.Info("Graph action done")
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

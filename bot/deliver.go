@@ -51,13 +51,8 @@ func (d *Dispatcher) follow(app *served, h ownership.HandOver, k ownership.Known
 	}
 	e, old := l.find(keyOf(h))
 	if e != nil || old != nil {
-		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
-		if old != nil {
-			d.stepRepeated(&h, repeatHandled)
-			return nil, old.answer(), nil
-		}
-		d.stepRepeated(&h, repeatWaits)
-		return e, ownership.Reply{}, nil
+		e, reply := d.repeated(&h, e, old)
+		return e, reply, nil
 	}
 	if l.endedAt != 0 {
 		d.count.late.Inc()

@@ -104,6 +104,18 @@ func (l *callQueue) findFirst(epoch ownership.Epoch) (*delivery, *handledMessage
 	return l.search(func(e *delivery) bool { return e.first == epoch }, func(m *handledMessage) bool { return m.first == epoch })
 }
 
+// repeated tells of a message that was handled before, or whose delivery is under way: then
+// that one is to be waited for. The lock is held.
+func (d *queues) repeated(h *ownership.HandOver, e *delivery, old *handledMessage) (*delivery, ownership.Reply) {
+	d.count.repeats.WithLabelValues(string(h.Event)).Inc()
+	if old != nil {
+		d.stepRepeated(h, repeatHandled)
+		return nil, old.answer()
+	}
+	d.stepRepeated(h, repeatWaits)
+	return e, ownership.Reply{}
+}
+
 // remember keeps a message that was handled. Of Tandem's own events only the
 // answer of a ringing call matters later. The lock is held.
 func (d *queues) remember(l *callQueue, e *delivery) {

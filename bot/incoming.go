@@ -63,13 +63,8 @@ func (d *Dispatcher) first(app *served, h ownership.HandOver, k ownership.Known)
 	}
 	d.bringForward(l)
 	if e, old := l.find(keyOf(h)); e != nil || old != nil {
-		d.count.repeats.WithLabelValues(string(h.Event)).Inc()
-		if old != nil {
-			d.stepRepeated(&h, repeatHandled)
-			return nil, old.answer(), nil
-		}
-		d.stepRepeated(&h, repeatWaits)
-		return e, ownership.Reply{}, nil
+		e, reply := d.repeated(&h, e, old)
+		return e, reply, nil
 	}
 	e, old := l.findFirst(h.Epoch)
 	switch {

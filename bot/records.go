@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"tandem/graph"
 	"tandem/ownership"
 )
 
@@ -97,7 +98,7 @@ func (d *records) tellTable() {
 		}
 		d.log.Debug("the table did not take a record; it is told again", "act", nameOf(act), "call", o.call, "err", err)
 		if !over {
-			pause(d.base, wait)
+			graph.Sleep(d.base, wait)
 		}
 		wait = min(2*wait, longestRecordPause)
 		d.mu.Lock()

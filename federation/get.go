@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -125,9 +126,7 @@ func (f *follower) getAt(ctx context.Context, d *door, pathAndQuery string, head
 		return nil, fmt.Errorf("asking a door: %w", err)
 	}
 	path, _, _ := strings.Cut(pathAndQuery, "?")
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("User-Agent", "tandem")
 	req.Header.Set(Forwarded, string(self))
 	if err := f.region.show(req, ownership.Operator(ctx), path); err != nil {

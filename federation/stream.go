@@ -3,6 +3,7 @@ package federation
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,13 +46,7 @@ func (f *follower) tend(ctx context.Context, doors []*door) {
 		return l == nil || !l.answered || time.Now().Before(d.unable)
 	})
 	slices.SortStableFunc(able, func(a, b *door) int {
-		if a.rank() != b.rank() {
-			return a.rank() - b.rank()
-		}
-		if maphash.String(f.seed, a.base) < maphash.String(f.seed, b.base) {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(maphash.String(f.seed, a.base), maphash.String(f.seed, b.base)))
 	})
 	able = able[:min(len(able), maxStreams)]
 	for d, s := range f.streams {

@@ -76,7 +76,7 @@ func (c *Calls) do(ctx context.Context, a action, may Permit) ([]byte, error) {
 		}
 		c.log.Debug("Graph action failed, trying again", "op", a.op, "call", a.call,
 			"attempt", n, "status", ce.Status, "pause", left)
-		if !sleep(ctx, left) {
+		if !Sleep(ctx, left) {
 			c.count.done(a.op, resultOf(ce), time.Since(start))
 			return nil, ce
 		}
@@ -212,7 +212,8 @@ func retryAfter(s string, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), math.MaxInt64/2)
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits; false: the context ended before.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -84,6 +84,12 @@ type Notification struct {
 	Call        *Call  // facts of resourceData where that is an object about the call itself and has any; else nil
 }
 
+// IsJoinNotice knows the notifications of a recording group (participant joining and left),
+// whose resource is not documented, and does not name the call that they belong to.
+func (n Notification) IsJoinNotice() bool {
+	return n.Type == "participantjoiningnotification" || n.Type == "participantleftnotification"
+}
+
 // The errors of Decode, for errors.Is. Their texts never hold a byte of the
 // body.
 var (

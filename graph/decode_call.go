@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -77,15 +78,10 @@ func (c *Call) Recording() bool {
 	if c == nil {
 		return false
 	}
-	if c.ObservedParticipant != "" || c.PolicyIdentifier != "" || c.joinToken && c.toInstance {
-		return true
-	}
-	for _, why := range c.InviteReasons {
-		if strings.EqualFold(why, "PolicyBasedRecording") || strings.EqualFold(why, "ComplianceRecording") {
-			return true
-		}
-	}
-	return false
+	return c.ObservedParticipant != "" || c.PolicyIdentifier != "" || c.joinToken && c.toInstance ||
+		slices.ContainsFunc(c.InviteReasons, func(why string) bool {
+			return strings.EqualFold(why, "PolicyBasedRecording") || strings.EqualFold(why, "ComplianceRecording")
+		})
 }
 
 // resolve finds out who the observed participant is. incomingContext names the

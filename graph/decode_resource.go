@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"strings"
 
 	"tandem/spelling"
@@ -67,9 +68,7 @@ func (a resource) join(b resource) (resource, error) {
 	case a.key != b.key:
 		return resource{}, malformed("resource and resourceUrl name different calls")
 	}
-	if b.sub == "" {
-		b.sub = a.sub
-	}
+	b.sub = cmp.Or(b.sub, a.sub)
 	return b, nil
 }
 

@@ -36,29 +36,3 @@ func (p *Proof) Check(keys ...string) (Entry, Head, error) {
 	}
 	return e, h, nil
 }
-
-// Growth shows that a ledger begins with what it held before.
-type Growth struct {
-	Head   string `json:"head"` // signed, of now
-	Hashes []Hash `json:"hashes"`
-}
-
-// Check returns the head of now if it follows the one of before, which the caller has
-// kept. The error is ErrForged if it does not.
-func (g *Growth) Check(before Head, keys ...string) (Head, error) {
-	now, err := Open(g.Head, keys...)
-	switch {
-	case err != nil:
-		return Head{}, err
-	case before.Name != now.Name:
-		return now, fmt.Errorf("the head that was kept is of %s, this one is of %s: %w", before.Name, now.Name, ErrForged)
-	case before.Size > now.Size:
-		return now, fmt.Errorf("the ledger had %d entries and now has %d: %w", before.Size, now.Size, ErrForged)
-	case before.Size == 0:
-		return now, nil
-	}
-	if err := tlog.CheckTree(g.Hashes, int64(now.Size), now.Root, int64(before.Size), before.Root); err != nil {
-		return now, fmt.Errorf("the first %d entries are not those of the head that was kept: %w", before.Size, ErrForged)
-	}
-	return now, nil
-}

@@ -68,12 +68,7 @@ func (n *Node) checks() []admin.Check {
 
 // healthy is what the public door tells probes: what /readyz does.
 func (n *Node) healthy(ctx context.Context) bool {
-	for _, c := range n.checks() {
-		if !c.Advisory && c.Ask(ctx) != nil {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(n.checks(), func(c admin.Check) bool { return !c.Advisory && c.Ask(ctx) != nil })
 }
 
 // warnings are what an operator should be told without asking.

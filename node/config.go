@@ -358,13 +358,8 @@ func (a App) filled() App {
 	a.Hosting = cmp.Or(a.Hosting, "app")
 	a.Answer = cmp.Or(a.Answer, "bot")
 	a.Graph = a.Graph.filled()
-	if a.Silence == nil {
-		silence := 30 * time.Second
-		a.Silence = &silence
-	}
-	if a.Bot.Timeout == 0 {
-		a.Bot.Timeout = 4 * time.Second
-	}
+	a.Silence = cmp.Or(a.Silence, new(30*time.Second))
+	a.Bot.Timeout = cmp.Or(a.Bot.Timeout, 4*time.Second)
 	return a
 }
 

@@ -212,13 +212,9 @@ func (n pulses) of(ctx context.Context, ask api.PulseAsk) (all []api.PulseNode) 
 	if err != nil {
 		return nil // of a name and a number: it cannot fail
 	}
-	for _, c := range n.region.Consult(ctx, topicPulse, question) {
+	for c, one := range consult[api.PulseNode](ctx, n.Node, topicPulse, question) {
 		if ask.Node != "" && c.Node != ask.Node {
 			continue
-		}
-		one := api.PulseNode{Node: c.Node}
-		if c.Err == nil {
-			c.Err = json.Unmarshal(c.Body, &one)
 		}
 		if c.Err != nil {
 			one = api.PulseNode{Node: c.Node, Error: c.Err.Error()}

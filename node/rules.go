@@ -81,11 +81,7 @@ func (n ruling) consulted(_ context.Context, topic string, body []byte) ([]byte,
 // ofNodes asks all nodes of the region which rules they have in force.
 func (n ruling) ofNodes(ctx context.Context) map[ownership.NodeID]rulebook.Holding {
 	all := map[ownership.NodeID]rulebook.Holding{}
-	for _, c := range n.region.Consult(ctx, topicRules, nil) {
-		var h rulebook.Holding
-		if c.Err == nil {
-			c.Err = json.Unmarshal(c.Body, &h)
-		}
+	for c, h := range consult[rulebook.Holding](ctx, n.Node, topicRules, nil) {
 		if c.Err != nil {
 			h = rulebook.Holding{Error: c.Err.Error()}
 		}

@@ -40,11 +40,7 @@ func movesOf(routes []webhook.RegionRoute) (all []api.RulesMoves) {
 
 // routes has each node of the region hold a change against its own calls.
 func (a adminRules) routes(ctx context.Context, topic, change string) (out api.RulesDiff, routes []webhook.RegionRoute) {
-	for _, c := range a.region.Consult(ctx, topic, []byte(change)) {
-		var d webhook.RulesDiff
-		if c.Err == nil {
-			c.Err = json.Unmarshal(c.Body, &d)
-		}
+	for c, d := range consult[webhook.RulesDiff](ctx, a.Node, topic, []byte(change)) {
 		if c.Err != nil {
 			out.Missing = append(out.Missing, fmt.Sprintf("%s: %v", c.Node, c.Err))
 			continue

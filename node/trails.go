@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"tandem/admin/api"
+	"tandem/cluster"
 	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/pulse"
@@ -79,16 +81,27 @@ func (n trails) Of(ctx context.Context, ids ...string) (out api.Trail, calls []o
 	}
 }
 
+// consult asks all nodes of the region, and reads what each of them answers.
+func consult[T any](ctx context.Context, n *Node, topic string, question []byte) iter.Seq2[cluster.Consulted, T] {
+	return func(yield func(cluster.Consulted, T) bool) {
+		for _, c := range n.region.Consult(ctx, topic, question) {
+			var there T
+			if c.Err == nil {
+				c.Err = json.Unmarshal(c.Body, &there)
+			}
+			if !yield(c, there) {
+				return
+			}
+		}
+	}
+}
+
 func (n trails) askAll(ctx context.Context, ids []string) (out api.Trail, calls []ownership.CallID) {
 	question, err := json.Marshal(ids)
 	if err != nil {
 		return out, nil // of strings: it cannot fail
 	}
-	for _, c := range n.region.Consult(ctx, topicTrail, question) {
-		var there history.Trail
-		if c.Err == nil {
-			c.Err = json.Unmarshal(c.Body, &there)
-		}
+	for c, there := range consult[history.Trail](ctx, n.Node, topicTrail, question) {
 		from := api.TrailNode{Region: n.Region(), Node: c.Node, Since: there.Since}
 		if c.Err != nil {
 			from.Error = c.Err.Error()
@@ -130,13 +143,9 @@ func (n trails) Following(ctx context.Context) api.LogFollows {
 // follows asks all nodes, and puts what they say side by side. A node that refuses what is
 // asked refuses it for all.
 func (n trails) follows(ctx context.Context, topic string, question []byte) (out api.LogFollows, err error) {
-	for _, c := range n.region.Consult(ctx, topic, question) {
-		var there []trail.Follow
+	for c, there := range consult[[]trail.Follow](ctx, n.Node, topic, question) {
 		if errors.Is(c.Err, ownership.ErrConflict) {
 			return out, c.Err
-		}
-		if c.Err == nil {
-			c.Err = json.Unmarshal(c.Body, &there)
 		}
 		if c.Err != nil {
 			out.Missing = append(out.Missing, fmt.Sprintf("%s: %v", c.Node, c.Err))

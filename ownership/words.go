@@ -297,3 +297,15 @@ type Placement struct {
 
 // MaxCandidates bounds the candidates that a placement remembers.
 const MaxCandidates = 8
+
+// Words turns one slice of strings into another of a different string type; nil for none.
+func Words[Out, In ~string](in []In) []Out {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]Out, len(in))
+	for i, s := range in {
+		out[i] = Out(s)
+	}
+	return out
+}

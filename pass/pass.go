@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,12 +77,7 @@ func Read(keys [][]byte, secret string) (Pass, error) {
 }
 
 func signed(keys [][]byte, body string, got []byte) bool {
-	for _, key := range keys {
-		if hmac.Equal(sum(key, body), got) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(sum(key, body), got) })
 }
 
 func sum(key []byte, body string) []byte {

@@ -5,6 +5,7 @@
 package rulebook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -96,9 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Book, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	b := &Book{cfg: cfg, differ: map[string]*difference{}}
 	b.take(true)
 	if err := b.count(cfg.Metrics); err != nil {

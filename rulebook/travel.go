@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (b *Book) takeOver(ctx context.Context, marks map[ownership.Region]Mark) {
 	have := b.Newest()
 	var from ownership.Region
 	newest := have
-	for _, r := range sorted(marks) {
+	for _, r := range slices.Sorted(maps.Keys(marks)) {
 		if m := marks[r]; m.Number > 0 && newer(m, newest) {
 			from, newest = r, m
 		}
@@ -150,7 +151,7 @@ func (b *Book) Differ() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []string
-	for _, who := range sorted(b.differ) {
+	for _, who := range slices.Sorted(maps.Keys(b.differ)) {
 		if d := b.differ[who]; d.told {
 			all = append(all, d.text)
 		}
@@ -181,13 +182,4 @@ func (b *Book) count(r prometheus.Registerer) error {
 			func() float64 { return float64(b.Holding().Number) })),
 		r.Register(gauge("tandem_rules_differing", "Regions and nodes that have had other rules for longer than a change takes to travel, and this node if it does not understand the newest.",
 			func() float64 { return float64(len(b.Differ())) })))
-}
-
-func sorted[K ~string, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

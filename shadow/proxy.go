@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -90,9 +91,7 @@ func NewProxy(c ProxyConfig) (*Proxy, error) {
 	case c.Tokens == nil:
 		return nil, errors.New("the shadow has nothing to verify tokens with")
 	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Now == nil {
 		c.Now = time.Now
 	}

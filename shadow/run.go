@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -37,9 +38,7 @@ const (
 
 // Run passes requests on until the context ends, and reports.
 func Run(ctx context.Context, c Config) error {
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	p, err := NewProxy(c.ProxyConfig)
 	if err != nil {
 		return err

@@ -163,7 +163,7 @@ func (w *witness) read(ctx context.Context, c copied) Exchange {
 		return x
 	}
 	m, err := graph.Decode(c.body, graph.Limits{Addressed: true})
-	m.Notifications = slices.DeleteFunc(m.Notifications, isJoinNotice)
+	m.Notifications = slices.DeleteFunc(m.Notifications, graph.Notification.IsJoinNotice)
 	switch {
 	case err != nil:
 		x.Reading = Malformed
@@ -189,11 +189,6 @@ func (w *witness) homes(who token.Claims, header http.Header, m graph.Message) (
 		}
 	}
 	return of
-}
-
-// isJoinNotice knows notices whose resource does not name the call that they belong to.
-func isJoinNotice(n graph.Notification) bool {
-	return n.Type == "participantjoiningnotification" || n.Type == "participantleftnotification"
 }
 
 // report judges what was seen until now.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/store/record"
@@ -160,27 +158,6 @@ func (s *state) setToken(t ownership.DoorToken) {
 		list = slices.Insert(list, i, t)
 	}
 	s.tokens = list
-}
-
-// token reads one record on its way from the file.
-func (l *loader) token(key, value []byte) error {
-	t, err := record.ReadToken(key, value)
-	if err == nil {
-		l.st.setToken(t)
-	}
-	return err
-}
-
-// putTokens writes the records of tokens; their bucket is made with the first.
-func putTokens(tx *bbolt.Tx, records map[string][]byte) error {
-	if len(records) == 0 {
-		return nil
-	}
-	b, err := tx.CreateBucketIfNotExists(bucketTokens)
-	if err != nil {
-		return err
-	}
-	return putAll(b, records, func(name string) []byte { return []byte(name) })
 }
 
 // DoorTokens returns the records of the admin doors' tokens, by name, ended ones

@@ -98,19 +98,19 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 		if err := putAll(tx.Bucket(bucketPartitions), b.parts, record.PartitionKey); err != nil {
 			return err
 		}
-		if err := putAll(tx.Bucket(bucketCalls), b.calls, func(id ownership.CallID) []byte { return []byte(id) }); err != nil {
+		if err := putAll(tx.Bucket(bucketCalls), b.calls, textKey); err != nil {
 			return err
 		}
-		if err := putTokens(tx, b.tokens); err != nil {
+		if err := putMade(tx, bucketTokens, b.tokens); err != nil {
 			return err
 		}
-		if err := putRules(tx, b.rules); err != nil {
+		if err := putMade(tx, bucketRules, b.rules); err != nil {
 			return err
 		}
 		if err := putLedger(tx, b.ledger); err != nil {
 			return err
 		}
-		if err := putDeposits(tx, b.deposits); err != nil {
+		if err := putMade(tx, bucketDeposits, b.deposits); err != nil {
 			return err
 		}
 		if err := t.writeEvents(tx.Bucket(bucketEvents), b.events, &disk); err != nil {
@@ -122,6 +122,20 @@ func (t *Table) write(db *bbolt.DB, b *batch, disk diskState) (diskState, error)
 	})
 	return disk, err
 }
+
+// putMade is putAll for a bucket that is made with its first record.
+func putMade(tx *bbolt.Tx, bucket []byte, records map[string][]byte) error {
+	if len(records) == 0 {
+		return nil
+	}
+	b, err := tx.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return err
+	}
+	return putAll(b, records, textKey)
+}
+
+func textKey[S ~string](text S) []byte { return []byte(text) }
 
 // putAll writes records in the order of their keys, which is the order of the
 // pages they go to.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
 	"tandem/ownership"
 	"tandem/ownership/history"
 	"tandem/store/record"
@@ -64,27 +62,6 @@ func mayDeposit(act ownership.SetDeposit, have ownership.Deposit, all []ownershi
 		return fmt.Errorf("the region's deposits would have %d bytes, at most %d are allowed: %w", bytes, ownership.MaxDepositBytes, ownership.ErrConflict)
 	}
 	return nil
-}
-
-// deposit reads one record on its way from the file, where they stand by name.
-func (l *loader) deposit(key, value []byte) error {
-	d, err := record.ReadDeposit(key, value)
-	if err == nil {
-		l.st.deposits = append(l.st.deposits, d)
-	}
-	return err
-}
-
-// putDeposits writes the records of deposits; their bucket is made with the first.
-func putDeposits(tx *bbolt.Tx, records map[string][]byte) error {
-	if len(records) == 0 {
-		return nil
-	}
-	b, err := tx.CreateBucketIfNotExists(bucketDeposits)
-	if err != nil {
-		return err
-	}
-	return putAll(b, records, func(name string) []byte { return []byte(name) })
 }
 
 // Deposits returns what the nodes of the region share, by name. The slice must not be

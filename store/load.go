@@ -59,7 +59,7 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 		return l.readMeta(key, value)
 	case string(bucketNodes):
 		l.sum += record.Sum(record.KindNode, key, value)
-		return l.node(key, value)
+		return loaded(key, value, record.ReadNode, l.st.setNode)
 	case string(bucketPartitions):
 		l.sum += record.Sum(record.KindPartition, key, value)
 		return l.partition(key, value)
@@ -73,16 +73,16 @@ func (l *loader) visit(bucket string, key, value []byte) error {
 		return err
 	case string(bucketTokens):
 		l.sum += record.Sum(record.KindToken, key, value)
-		return l.token(key, value)
+		return loaded(key, value, record.ReadToken, l.st.setToken)
 	case string(bucketLedger):
 		l.sum += record.Sum(record.KindLedger, key, value)
 		return l.st.ledger.load(key, value)
 	case string(bucketDeposits):
 		l.sum += record.Sum(record.KindDeposit, key, value)
-		return l.deposit(key, value)
+		return loaded(key, value, record.ReadDeposit, func(d ownership.Deposit) { l.st.deposits = append(l.st.deposits, d) }) // by name
 	case string(bucketRules):
 		l.sum += record.Sum(record.KindRules, key, value)
-		return l.rules(key, value)
+		return loaded(key, value, record.ReadRules, func(v ownership.Rules) { l.st.rules = append(l.st.rules, v) }) // in their order
 	default:
 		return files.Damage("the file has a bucket %q", bucket)
 	}
@@ -106,10 +106,11 @@ func (l *loader) readMeta(key, value []byte) error {
 	return nil
 }
 
-func (l *loader) node(key, value []byte) error {
-	n, err := record.ReadNode(key, value)
+// loaded reads one record and puts it into the state.
+func loaded[T any](key, value []byte, read func(key, value []byte) (T, error), put func(T)) error {
+	x, err := read(key, value)
 	if err == nil {
-		l.st.setNode(n)
+		put(x)
 	}
 	return err
 }

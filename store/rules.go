@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.etcd.io/bbolt"
-
 	"tandem/ledger"
 	"tandem/ownership"
 	"tandem/ownership/history"
@@ -89,27 +87,6 @@ func (s *state) newestRules() ownership.Rules {
 		return ownership.Rules{}
 	}
 	return s.rules[len(s.rules)-1]
-}
-
-// rules reads one record on its way from the file, where they stand in their order.
-func (l *loader) rules(key, value []byte) error {
-	v, err := record.ReadRules(key, value)
-	if err == nil {
-		l.st.rules = append(l.st.rules, v)
-	}
-	return err
-}
-
-// putRules writes the records of rules; their bucket is made with the first.
-func putRules(tx *bbolt.Tx, records map[string][]byte) error {
-	if len(records) == 0 {
-		return nil
-	}
-	b, err := tx.CreateBucketIfNotExists(bucketRules)
-	if err != nil {
-		return err
-	}
-	return putAll(b, records, func(key string) []byte { return []byte(key) })
 }
 
 // Rules returns the versions of the rules that are kept, oldest first; none: the

@@ -170,14 +170,7 @@ func (h *Handles) appendURI(b []byte, of Handle) []byte {
 }
 
 func (of Handle) appendPath(b []byte) []byte {
-	b = append(b, '/')
-	b = append(b, of.Region...)
-	b = append(b, '/')
-	b = strconv.AppendUint(b, uint64(of.Partition), 10)
-	b = append(b, '/')
-	b = strconv.AppendUint(b, uint64(of.Epoch), 10)
-	b = append(b, '/')
-	return append(b, of.Ref...)
+	return of.fields(append(b, '/'), '/')
 }
 
 // append writes the signed text. Its first line keeps a handle's MAC from ever
@@ -188,12 +181,14 @@ func (of Handle) append(b []byte) []byte {
 	} else {
 		b = append(append(append(b, "tandem handle 2\n"...), of.Identity...), '\n')
 	}
-	b = append(b, of.Region...)
-	b = append(b, '\n')
-	b = strconv.AppendUint(b, uint64(of.Partition), 10)
-	b = append(b, '\n')
-	b = strconv.AppendUint(b, uint64(of.Epoch), 10)
-	b = append(b, '\n')
+	return of.fields(b, '\n')
+}
+
+// fields writes what path and signed text have in common.
+func (of Handle) fields(b []byte, between byte) []byte {
+	b = append(append(b, of.Region...), between)
+	b = append(strconv.AppendUint(b, uint64(of.Partition), 10), between)
+	b = append(strconv.AppendUint(b, uint64(of.Epoch), 10), between)
 	return append(b, of.Ref...)
 }
 

@@ -76,7 +76,7 @@ func split(m graph.Message, of *Handle) []part {
 	for i := range m.Notifications {
 		n := &m.Notifications[i]
 		id, raw := ownership.CallID(n.CallID), n.RawCallID
-		if own && isJoinNotice(n) {
+		if own && n.IsJoinNotice() {
 			// The invitation to add a participant to a running call belongs to
 			// the call on whose callback URI it arrives.
 			id, raw = ownership.CallID(of.Ref), of.Ref
@@ -126,12 +126,6 @@ func (q *request) rings() bool {
 	return slices.ContainsFunc(q.parts, func(p part) bool { return p.incoming })
 }
 
-// isJoinNotice knows the notifications of a recording group (participant
-// joining and left), whose resource is not documented.
-func isJoinNotice(n *graph.Notification) bool {
-	return n.Type == "participantjoiningnotification" || n.Type == "participantleftnotification"
-}
-
 // facts gathers what the rules may look at.
 func (q *request) facts(p *part) policy.Facts { return FactsOf(q.app, q.tenant, q.header, p.about) }
 
@@ -149,10 +143,7 @@ func FactsOf(app ownership.AppID, tenant ownership.TenantID, header http.Header,
 	if c.TenantID != "" {
 		f.Tenant = ownership.TenantID(strings.ToLower(c.TenantID))
 	}
-	f.Observed = c.ObservedUser
-	if f.Observed == "" {
-		f.Observed = c.ObservedParticipant
-	}
+	f.Observed = cmp.Or(c.ObservedUser, c.ObservedParticipant)
 	if c.ChainID != "" {
 		f.ChainID = strings.ToLower(c.ChainID)
 	}

@@ -10,6 +10,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 		cfg: cfg, apps: map[ownership.AppID]App{}, base: cfg.RegionURL + cfg.Path,
 		tokens: deps.Tokens, table: deps.Table, dispatcher: deps.Dispatcher, handles: deps.Handles,
 		identity: deps.Identity, healthy: deps.Healthy,
-		now: deps.Now, log: deps.Logger,
+		now: deps.Now, log: cmp.Or(deps.Logger, slog.New(slog.DiscardHandler)),
 		limits:     graph.Limits{Notifications: cfg.Notifications},
 		handshakes: rate.Sometimes{Interval: time.Hour},
 		inFlight:   make(chan struct{}, cfg.InFlight),
@@ -152,9 +153,6 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	}
 	h.attempts = newAttempts(cfg.Attempts, h.now)
 	h.refusals = rate.NewLimiter(refusedLines, refusedBurst)
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
 	h.diary = diary{deps.Steps, h.now}
 	var err error
 	if h.count, err = newCounters(deps.Metrics); err != nil {

@@ -59,17 +59,7 @@ func (c *Client) ExportLedger(ctx context.Context, w io.Writer, f ledger.Filter,
 	if csv {
 		query.Set("format", "csv")
 	}
-	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
-	defer cancel()
-	res, err := c.request(ctx, http.MethodGet, "/v1/ledger/export", query, http.Header{}, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return fmt.Errorf("exporting the ledger: %w", err)
-	}
-	return nil
+	return c.save(ctx, w, "/v1/ledger/export", query, "exporting the ledger")
 }
 
 // reconcileTime bounds one comparison, a little longer than the door takes.

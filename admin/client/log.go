@@ -17,7 +17,5 @@ func (l Log) Following(ctx context.Context) (api.LogFollows, error) {
 
 // Set changes it.
 func (l Log) Set(ctx context.Context, ask api.LogAsk) (api.LogFollows, error) {
-	var out api.LogFollows
-	err := l.call(ctx, http.MethodPut, "/v1/log", ask, &out)
-	return out, err
+	return change[api.LogFollows](ctx, l.Client, http.MethodPut, "/v1/log", ask)
 }

@@ -64,7 +64,7 @@ func change[T any](ctx context.Context, c *Client, method, path string, body any
 func (c *Client) Evacuation(ctx context.Context, region ownership.Region, to ...ownership.Region) (api.Evacuation, error) {
 	query := url.Values{}
 	if len(to) > 0 {
-		query.Set("to", join(to))
+		query.Set("to", strings.Join(ownership.Words[string](to), ","))
 	}
 	return get[api.Evacuation](ctx, c, evacuationOf(region), query)
 }
@@ -92,12 +92,4 @@ func (c *Client) Evacuate(ctx context.Context, region ownership.Region, ask api.
 // RestoreRegion ends a region's evacuation.
 func (c *Client) RestoreRegion(ctx context.Context, region ownership.Region) (api.RulesVersion, error) {
 	return change[api.RulesVersion](ctx, c, http.MethodDelete, evacuationOf(region), nil)
-}
-
-func join[T ~string](all []T) string {
-	words := make([]string, len(all))
-	for i, v := range all {
-		words[i] = string(v)
-	}
-	return strings.Join(words, ",")
 }

@@ -92,15 +92,20 @@ func (c *Client) stream(ctx context.Context, after *uint64, follow bool, each fu
 
 // SaveSnapshot writes the region's whole table to w.
 func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer) error {
+	return c.save(ctx, w, "/v1/snapshot", nil, "saving a snapshot")
+}
+
+// save writes a long answer to w, whatever the client's patience.
+func (c *Client) save(ctx context.Context, w io.Writer, path string, query url.Values, doing string) error {
 	ctx, cancel := context.WithTimeout(ctx, api.SnapshotTime)
 	defer cancel()
-	res, err := c.request(ctx, http.MethodGet, "/v1/snapshot", nil, nil, nil)
+	res, err := c.request(ctx, http.MethodGet, path, query, nil, nil)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	if _, err := io.Copy(w, res.Body); err != nil {
-		return fmt.Errorf("saving a snapshot: %w", err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
 }

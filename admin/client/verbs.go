@@ -39,9 +39,7 @@ func (c *Client) Node(ctx context.Context, id ownership.NodeID) (api.Node, error
 
 // Join takes a node into the region.
 func (c *Client) Join(ctx context.Context, r api.JoinRequest) (api.Node, error) {
-	var n api.Node
-	err := c.call(ctx, http.MethodPost, "/v1/nodes", r, &n)
-	return n, err
+	return change[api.Node](ctx, c, http.MethodPost, "/v1/nodes", r)
 }
 
 // Found founds the region with the node that is asked as its first.
@@ -51,9 +49,7 @@ func (c *Client) Found(ctx context.Context) error {
 
 // Lease returns how long leases last in the region.
 func (c *Client) Lease(ctx context.Context) (api.RegionLease, error) {
-	var l api.RegionLease
-	err := c.call(ctx, http.MethodGet, "/v1/region/lease", nil, &l)
-	return l, err
+	return change[api.RegionLease](ctx, c, http.MethodGet, "/v1/region/lease", nil)
 }
 
 // SetLease changes how long leases last in the region.
@@ -77,8 +73,8 @@ func (c *Client) Leave(ctx context.Context) error {
 }
 
 // Reload has the node that is asked read its configuration again.
-func (c *Client) Reload(ctx context.Context) (out api.Reloaded, err error) {
-	return out, c.call(ctx, http.MethodPost, "/v1/reload", nil, &out)
+func (c *Client) Reload(ctx context.Context) (api.Reloaded, error) {
+	return change[api.Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
 }
 
 // Drain gives a node no new calls; until zero: until its last call ends.
@@ -176,9 +172,7 @@ func (c *Client) Regions(ctx context.Context) ([]api.Region, error) {
 
 // CallbackURI asks for a signed callback URI on the node, for an outgoing call.
 func (c *Client) CallbackURI(ctx context.Context, app ownership.AppID, group string) (api.CallbackURI, error) {
-	var out api.CallbackURI
-	err := c.call(ctx, http.MethodPost, "/v1/callback-uris", api.CallbackBody{App: app, Group: group}, &out)
-	return out, err
+	return change[api.CallbackURI](ctx, c, http.MethodPost, "/v1/callback-uris", api.CallbackBody{App: app, Group: group})
 }
 
 // TransferLeader gives the raft leadership away; to empty: to any voter.
@@ -199,9 +193,7 @@ func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
 // MakeToken makes a token of the region's doors. Its secret is in the answer and
 // nowhere else.
 func (c *Client) MakeToken(ctx context.Context, ask api.TokenAsk) (api.TokenMade, error) {
-	var made api.TokenMade
-	err := c.call(ctx, http.MethodPost, "/v1/tokens", ask, &made)
-	return made, err
+	return change[api.TokenMade](ctx, c, http.MethodPost, "/v1/tokens", ask)
 }
 
 // RevokeToken takes a token of the region's doors back.

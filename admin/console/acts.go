@@ -34,11 +34,7 @@ var acts = map[string]act{
 		}, "partitions/*", "The partition has a new owner."},
 	"regions/*/evacuate": {http.MethodPut, func(id string) string { return v1("regions", id, "evacuation") },
 		func(f url.Values, _ time.Time) (any, error) {
-			ask := api.EvacuationAsk{Note: f.Get("note")}
-			for _, to := range f["to"] {
-				ask.To = append(ask.To, ownership.Region(to))
-			}
-			return ask, nil
+			return api.EvacuationAsk{Note: f.Get("note"), To: ownership.Words[ownership.Region](f["to"])}, nil
 		}, "regions/*", "The region takes no new calls; below is how far it is."},
 	"regions/*/restore": {http.MethodDelete, func(id string) string { return v1("regions", id, "evacuation") }, nil, "regions/*", "The region takes new calls again."},
 	"rules/set": {http.MethodPut, func(string) string { return v1("rules") },
@@ -165,14 +161,7 @@ func (c *Console) try(w http.ResponseWriter, r *http.Request, who Reader) {
 func (c *Console) makeToken(w http.ResponseWriter, r *http.Request, who Reader) {
 	f := r.PostForm
 	ask := api.TokenAsk{Name: strings.TrimSpace(f.Get("name")), Once: f.Get("once") != ""}
-	for _, role := range roles {
-		if slices.Contains(f["role"], string(role)) {
-			ask.Roles = append(ask.Roles, role)
-		}
-	}
-	if ask.Roles == nil {
-		ask.Roles = []api.Role{}
-	}
+	ask.Roles = slices.DeleteFunc(slices.Clone(roles), func(r api.Role) bool { return !slices.Contains(f["role"], string(r)) })
 	made := api.TokenMade{}
 	err := error(nil)
 	if text := strings.TrimSpace(f.Get("within")); text != "" {

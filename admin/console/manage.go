@@ -79,11 +79,7 @@ func nodes(a *asking) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for _, v := range versions {
-		if slices.Contains(v.Nodes, out.ID) {
-			out.Versions = append(out.Versions, v)
-		}
-	}
+	out.Versions = slices.DeleteFunc(versions, func(v BotVersion) bool { return !slices.Contains(v.Nodes, out.ID) })
 	var pulses api.Pulse
 	switch _, err := a.get(&pulses, "/v1/pulse", "node", a.id, "points", "1"); {
 	case err != nil && !missing(err):
@@ -169,11 +165,7 @@ func partitions(a *asking) (string, any, error) {
 	if _, err := a.get(&nodes, "/v1/nodes"); err != nil {
 		return "", nil, err
 	}
-	for _, n := range nodes.Items {
-		if n.ID != out.Owner && n.Standing == "active" {
-			out.Nodes = append(out.Nodes, n)
-		}
-	}
+	out.Nodes = slices.DeleteFunc(nodes.Items, func(n api.Node) bool { return n.ID == out.Owner || n.Standing != "active" })
 	return "partition", out, nil
 }
 

@@ -124,11 +124,7 @@ func overview(a *asking) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for _, v := range versions {
-		if v.Halted() {
-			out.Halted = append(out.Halted, v)
-		}
-	}
+	out.Halted = slices.DeleteFunc(versions, func(v BotVersion) bool { return !v.Halted() })
 	slices.SortStableFunc(out.Broken, func(a, b api.Promise) int { return rank(a) - rank(b) })
 	loads := a.loads(regions.Items)
 	for _, r := range regions.Items {

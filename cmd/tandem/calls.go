@@ -227,8 +227,6 @@ func (a *app) showCall(ctx context.Context, c *client.Client, id string) error {
 		{"organizer", dash(call.Organizer)},
 		{"groups", dash(joined(call.Groups, " "))},
 	}
-	for _, w := range why.Why {
-		rows = append(rows, []string{"why", w})
-	}
+	rows = append(rows, under("why", why.Why)...)
 	return a.print(both, append(rows, story(why.Timeline, why.Trail)...))
 }

@@ -185,17 +185,13 @@ homes than the real ones had, but one for each thread: their names are hidden.`,
 				}
 				ask.Text = text
 			}
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fmt.Errorf("reading the capture: %w", err)
-				}
-				defer f.Close()
-				in = f
+			in, err := openInput(args[0])
+			if err != nil {
+				return fmt.Errorf("reading the capture: %w", err)
 			}
+			defer in.Close()
 			var sum api.RulesDiff
-			err := readCapture(in, func(calls []api.Captured) error {
+			err = readCapture(in, func(calls []api.Captured) error {
 				ask.Calls = calls
 				d, err := client.Captures{Client: c}.Replay(ctx, ask)
 				if err == nil {

@@ -247,10 +247,7 @@ func (a *app) saveSnapshot(ctx context.Context, c *client.Client, file string) (
 	if err != nil {
 		return fmt.Errorf("measuring the snapshot: %w", err)
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("writing the snapshot: %w", err)
-	}
-	if err := f.Close(); err != nil {
+	if err := cmp.Or(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("writing the snapshot: %w", err)
 	}
 	if err := os.Rename(f.Name(), file); err != nil {

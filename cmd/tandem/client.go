@@ -165,27 +165,36 @@ func checkCallID(s string) error {
 
 // readInput reads a file, or standard input where it is "-", up to a limit.
 func readInput(file string, most int64) ([]byte, error) {
-	in := os.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(file)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	return io.ReadAll(io.LimitReader(in, most))
 }
 
-// writeNew writes a file that must not exist yet and that only its owner may read.
-func writeNew(file string, text []byte) error {
+// openInput opens a file, or standard input where it is "-".
+func openInput(file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(file)
+}
+
+// makeNew writes a file that must not exist yet and that only its owner may read; a part of it
+// does not stay.
+func makeNew(file string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(write(f), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(file))
 	}
 	return nil
+}
+
+// writeNew is makeNew for a text.
+func writeNew(file string, text []byte) error {
+	return makeNew(file, func(w io.Writer) error { _, err := w.Write(text); return err })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -38,11 +39,7 @@ calls, what stays and what moves, when the last will have ended, and the others'
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			id := ownership.NodeID(args[0])
 			if dry {
-				f, err := c.ForecastNode(ctx, id)
-				if err != nil {
-					return err
-				}
-				return a.print(f, forecastRows(f))
+				return printing(a, forecastRows)(c.ForecastNode(ctx, id))
 			}
 			var until time.Time
 			if within > 0 {
@@ -51,9 +48,7 @@ calls, what stays and what moves, when the last will have ended, and the others'
 			if err := c.Drain(ctx, id, until); err != nil {
 				return err
 			}
-			if c.Consistency == "" {
-				c.Consistency = api.Linearizable // the node that is asked may not have heard of the drain yet
-			}
+			c.Consistency = cmp.Or(c.Consistency, api.Linearizable) // the node that is asked may not have heard of the drain yet
 			if wait {
 				return a.awaitDrained(ctx, c, id)
 			}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,15 +42,9 @@ region remembers, as the regions are at this moment.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			region := ownership.Region(args[0])
-			for _, r := range to {
-				ask.To = append(ask.To, ownership.Region(r))
-			}
+			ask.To = ownership.Words[ownership.Region](to)
 			if dry {
-				e, err := c.Evacuation(ctx, region, ask.To...)
-				if err != nil {
-					return err
-				}
-				return a.print(e, planRows(e))
+				return printing(a.app, planRows)(c.Evacuation(ctx, region, ask.To...))
 			}
 			v, err := c.Evacuate(ctx, region, ask)
 			if err != nil {
@@ -91,11 +84,7 @@ arrive in the asked region, were the other one lost all of a sudden.`,
 		RunE: a.asking(func(ctx context.Context, c *client.Client, args []string) error {
 			region := ownership.Region(args[0])
 			if lost {
-				e, err := c.LoseRegion(ctx, region)
-				if err != nil {
-					return err
-				}
-				return a.print(e, planRows(e))
+				return printing(a.app, planRows)(c.LoseRegion(ctx, region))
 			}
 			e, err := c.Evacuation(ctx, region)
 			if err != nil {
@@ -133,7 +122,7 @@ func planRows(e api.Evacuation) [][]string {
 	}
 	rows := [][]string{
 		{string(e.Region), state},
-		{"to", dash(strings.Join(texts(e.To), ", "))},
+		{"to", dash(joined(e.To, ", "))},
 		{"live calls", strconv.Itoa(e.Live)},
 		{"all over in", ends(e.Ends)},
 	}
@@ -147,10 +136,7 @@ func planRows(e api.Evacuation) [][]string {
 			}
 		}
 	}
-	for _, m := range e.Missing {
-		rows = append(rows, []string{"missing", m})
-	}
-	return rows
+	return append(rows, under("missing", e.Missing)...)
 }
 
 func forecastRows(f api.NodeForecast) [][]string {
@@ -199,11 +185,3 @@ func arrival(n forecast.Arrival) string {
 }
 
 func seconds(n int) string { return (time.Duration(n) * time.Second).String() }
-
-func texts[T ~string](all []T) []string {
-	out := make([]string, len(all))
-	for i, v := range all {
-		out[i] = string(v)
-	}
-	return out
-}

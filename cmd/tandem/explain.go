@@ -70,10 +70,7 @@ func (a explainVerbs) explainCall(ctx context.Context, c *client.Client, id stri
 	if err != nil {
 		return err
 	}
-	rows := callOrNone(x.Call, x.State)
-	for _, w := range x.Why {
-		rows = append(rows, []string{"why", w})
-	}
+	rows := append(callOrNone(x.Call, x.State), under("why", x.Why)...)
 	for _, k := range x.Placement.Candidates {
 		rows = append(rows, []string{"candidate", fmt.Sprintf("%s  score %.3f  %s", k.Node, k.Score, cmp.Or(k.Rejected, "could take it"))})
 	}

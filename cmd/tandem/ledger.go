@@ -1,11 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +49,7 @@ func (f *chooser) register(c *cobra.Command) {
 
 func (f *chooser) filter(now time.Time) (out ledger.Filter, err error) {
 	out = ledger.Filter{Kind: ledger.Kind(f.kind), Tenant: f.tenant, Thread: f.thread}
-	if f.kind != "" && !isKind(f.kind) {
+	if f.kind != "" && !slices.Contains(ledger.Kinds, out.Kind) {
 		return out, usage("--kind is %.20q: change, ended, lost, late, rejected, orphaned or deleted", f.kind)
 	}
 	if f.call != "" {
@@ -64,15 +63,6 @@ func (f *chooser) filter(now time.Time) (out ledger.Filter, err error) {
 	}
 	out.Until, err = moment("--until", f.until, now)
 	return out, err
-}
-
-func isKind(word string) bool {
-	for _, k := range ledger.Kinds {
-		if string(k) == word {
-			return true
-		}
-	}
-	return false
 }
 
 // moment reads a time as people write it: how long ago, a day, or a moment.
@@ -167,13 +157,7 @@ any time, also when it holds a part only. CSV is for people.`,
 			if file == "" {
 				return c.ExportLedger(ctx, a.out, chosen, as == "csv")
 			}
-			out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-			if err != nil {
-				return err
-			}
-			err = c.ExportLedger(ctx, out, chosen, as == "csv")
-			if err = cmp.Or(err, out.Close()); err != nil {
-				_ = os.Remove(file) // a part must not be taken for the whole
+			if err := makeNew(file, func(w io.Writer) error { return c.ExportLedger(ctx, w, chosen, as == "csv") }); err != nil {
 				return err
 			}
 			a.done("exported to %s", file)
@@ -200,13 +184,8 @@ to 'tandem ledger verify' as --key: by its own word alone an export proves nothi
 				return err
 			}
 			rows := [][]string{{"entries", strconv.FormatUint(h.Size, 10)}, {"deleted by policy", strconv.FormatUint(h.Deleted, 10)}, {"kept", keepText(h.Keep)}}
-			for _, k := range h.Keys {
-				rows = append(rows, []string{"key", k})
-			}
-			for line := range strings.SplitSeq(strings.TrimSpace(h.Head), "\n") {
-				rows = append(rows, []string{"head", line})
-			}
-			return a.print(h, rows)
+			rows = append(rows, under("key", h.Keys)...)
+			return a.print(h, append(rows, under("head", strings.Split(strings.TrimSpace(h.Head), "\n"))...))
 		}),
 	}
 	a.regionFlag(c, "of another region")

@@ -51,15 +51,11 @@ Exit code 0: every entry is as it was written. 1: not.`,
 						func(r io.Reader) error { return a.verified(r, known, kept) })
 				})(cmd, nil)
 			}
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := openInput(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			return a.verified(in, known, kept)
 		},
 	}
@@ -86,10 +82,7 @@ func (a ledgerVerbs) verified(in io.Reader, known ledger.Known, keep string) err
 	if !r.Head.At.IsZero() {
 		rows = append(rows, []string{"signed", r.Head.At.Format(time.RFC3339)}, []string{"key", r.Key})
 	}
-	for _, p := range r.Problems {
-		rows = append(rows, []string{"problem", p})
-	}
-	if err := a.print(r, rows); err != nil {
+	if err := a.print(r, append(rows, under("problem", r.Problems)...)); err != nil {
 		return err
 	}
 	if len(r.Problems) > 0 {

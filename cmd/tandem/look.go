@@ -39,9 +39,7 @@ func (a *app) statusCommand() *cobra.Command {
 				{"acts as owner", yes(s.Leased)},
 				{"calls", fmt.Sprintf("%d live here, %d in the region, room for %d on %d nodes", s.LiveHere, s.Live, s.Capacity, s.Nodes)},
 			}
-			for _, w := range s.Warnings {
-				rows = append(rows, []string{"warning", w})
-			}
+			rows = append(rows, under("warning", s.Warnings)...)
 			for _, p := range promises {
 				rows = append(rows, []string{p.Name, verdictOn(p) + ": " + p.Why})
 			}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"tandem/cmd/tandem/table"
+	"tandem/ownership"
 )
 
 // print writes v as --format says; rows are the table's lines, its heading first.
@@ -51,20 +52,30 @@ func (a *app) print(v any, rows [][]string) error {
 	return w.Flush()
 }
 
-// show prints all of a kind, or the one that is named.
-func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T, error), one func() (T, error)) error {
-	if name == "" {
-		list, err := all()
+// printing prints an answer, or hands on the error that came in its place.
+func printing[T any](a *app, rows func(T) [][]string) func(T, error) error {
+	return func(answer T, err error) error {
 		if err != nil {
 			return err
 		}
-		return a.print(list, rows(list))
+		return a.print(answer, rows(answer))
 	}
-	x, err := one()
-	if err != nil {
-		return err
+}
+
+// under makes a row of each text, all with one label.
+func under(label string, texts []string) (rows [][]string) {
+	for _, text := range texts {
+		rows = append(rows, []string{label, text})
 	}
-	return a.print(x, rows([]T{x}))
+	return rows
+}
+
+// show prints all of a kind, or the one that is named.
+func show[T any](a *app, name string, rows func([]T) [][]string, all func() ([]T, error), one func() (T, error)) error {
+	if name == "" {
+		return printing(a, rows)(all())
+	}
+	return printing(a, func(x T) [][]string { return rows([]T{x}) })(one())
 }
 
 // ago tells a time as people say it.
@@ -98,11 +109,7 @@ func dash(s string) string {
 
 // joined joins words of any type.
 func joined[S ~string](words []S, between string) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
-	}
-	return strings.Join(texts, between)
+	return strings.Join(ownership.Words[string](words), between)
 }
 
 func yes(b bool) string {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -208,16 +206,7 @@ func (a rulesVerbs) read(file string) (text string, from int64, err error) {
 
 // readAll reads a file, or standard input where it is -, up to a bound.
 func readAll(file string, most int64) ([]byte, error) {
-	in := io.Reader(os.Stdin)
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
+	b, err := readInput(file, most+1)
 	if err == nil && int64(len(b)) > most {
 		err = fmt.Errorf("%s is longer than %d bytes", file, most)
 	}
@@ -261,11 +250,7 @@ moment. Nothing changes. A call's tenant may stand in its token only: say it wit
 			for name := range header {
 				ask.Header[name] = header.Get(name)
 			}
-			tried, err := c.Rules().Test(ctx, ask)
-			if err != nil {
-				return err
-			}
-			return a.print(tried, triedRows(tried))
+			return printing(a.app, triedRows)(c.Rules().Test(ctx, ask))
 		}),
 	}
 	c.Flags().StringVar((*string)(&ask.Tenant), "tenant", "", "the tenant that its token would name")
@@ -292,9 +277,7 @@ func triedRows(tried api.RulesTried) [][]string {
 		if k.Pin != nil {
 			rows = append(rows, []string{"pin", strings.TrimSpace(fmt.Sprintf("%s %s %s", k.Pin.Node, k.Pin.Zone, k.Pin.Version))})
 		}
-		for _, e := range k.Errors {
-			rows = append(rows, []string{"error", e})
-		}
+		rows = append(rows, under("error", k.Errors)...)
 	}
 	return rows
 }

@@ -265,12 +265,7 @@ func unreachable(ctx context.Context, targets []graphsim.Target) (why []error) {
 
 // seedOf takes the clock for a seed that is not given: call ids follow from the
 // seed, and nodes remember the ended calls of the run before.
-func seedOf(given uint64) uint64 {
-	if given == 0 {
-		return uint64(time.Now().UnixNano())
-	}
-	return given
-}
+func seedOf(given uint64) uint64 { return cmp.Or(given, uint64(time.Now().UnixNano())) }
 
 func (f simFlags) config() (graphsim.Config, error) {
 	cfg := graphsim.Config{Listen: f.listen, WebhookPath: f.webhookPath, Seed: seedOf(f.seed), RegionURLs: map[string]string{}, Capacity: 2000, KeysFile: f.keysFile}

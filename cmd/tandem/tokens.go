@@ -16,6 +16,7 @@ import (
 	"tandem/admin/api"
 	"tandem/admin/client"
 	"tandem/node"
+	"tandem/ownership"
 	"tandem/token"
 )
 
@@ -98,9 +99,7 @@ region) and ends with that; the role is then join.`,
 		if once && len(roles) == 0 {
 			roles = []string{string(api.RoleJoin)}
 		}
-		for _, r := range roles {
-			ask.Roles = append(ask.Roles, api.Role(r))
-		}
+		ask.Roles = ownership.Words[api.Role](roles)
 		switch {
 		case len(roles) == 0:
 			return usage("name what it may do with --role read, operate, bot or join")

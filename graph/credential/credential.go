@@ -15,6 +15,7 @@
 package credential
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -176,9 +177,7 @@ func NewProver(c Config) (*Prover, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	kind, _ := c.Kind() // Check has asked
 	p := &Prover{conf: c, kind: kind}
 	if file := map[Kind]string{BySecret: c.SecretFile, ByCertificate: c.Certificate.KeyFile}[kind]; file != "" && c.Secret == "" {

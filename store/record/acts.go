@@ -51,7 +51,7 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	case ownership.Failover:
 		m := &tablepb.Failover{At: w.ns(a.At), Node: string(a.Node), Fitness: fitnessOut(a.Fitness, cmd.GetFormat())}
 		if cmd.GetFormat() >= ownership.FormatReservations {
-			m.Lapsed = words[string](a.Lapsed)
+			m.Lapsed = ownership.Words[string](a.Lapsed)
 		}
 		cmd.Act = &tablepb.Command_Failover{Failover: m}
 	case ownership.Move:
@@ -91,7 +91,7 @@ func wrapAct(cmd *tablepb.Command, act ownership.Act, w *timeWriter) bool {
 	case ownership.SetLease:
 		cmd.Act = &tablepb.Command_SetLease{SetLease: &tablepb.SetLease{At: w.ns(a.At), Length: int64(a.Length)}}
 	case ownership.Lapse:
-		cmd.Act = &tablepb.Command_Lapse{Lapse: &tablepb.Lapse{At: w.ns(a.At), Node: string(a.Node), Apps: words[string](a.Apps)}}
+		cmd.Act = &tablepb.Command_Lapse{Lapse: &tablepb.Lapse{At: w.ns(a.At), Node: string(a.Node), Apps: ownership.Words[string](a.Apps)}}
 	case ownership.Reclaim:
 		cmd.Act = &tablepb.Command_Reclaim{Reclaim: &tablepb.Reclaim{At: w.ns(a.At), Node: string(a.Node)}}
 	case ownership.GrantToken:
@@ -149,7 +149,7 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		m := known(r, x.Failover)
 		return ownership.Failover{
 			At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Fitness: r.fitness(m.GetFitness()),
-			Lapsed: words[ownership.AppID](m.GetLapsed()),
+			Lapsed: ownership.Words[ownership.AppID](m.GetLapsed()),
 		}
 	case *tablepb.Command_Move:
 		m := known(r, x.Move)
@@ -197,7 +197,7 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 		return ownership.SetLease{At: Time(m.GetAt()), Length: time.Duration(m.GetLength())}
 	case *tablepb.Command_Lapse:
 		m := known(r, x.Lapse)
-		return ownership.Lapse{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Apps: words[ownership.AppID](m.GetApps())}
+		return ownership.Lapse{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode()), Apps: ownership.Words[ownership.AppID](m.GetApps())}
 	case *tablepb.Command_Reclaim:
 		m := known(r, x.Reclaim)
 		return ownership.Reclaim{At: Time(m.GetAt()), Node: ownership.NodeID(m.GetNode())}
@@ -218,7 +218,7 @@ func unwrapAct(cmd *tablepb.Command, r *reader) ownership.Act {
 func claimOut(c *ownership.Claim, w *timeWriter) *tablepb.Claim {
 	return &tablepb.Claim{
 		Call: string(c.Call), RawCall: c.RawCall, App: string(c.App), Tenant: string(c.Tenant),
-		Groups: words[string](c.Groups), Paired: c.Paired, Pinned: c.Pinned, Answered: c.Answered,
+		Groups: ownership.Words[string](c.Groups), Paired: c.Paired, Pinned: c.Pinned, Answered: c.Answered,
 		Observed: c.Observed, Thread: c.Thread, Organizer: c.Organizer, Modalities: c.Modalities,
 		Deadline: w.ns(c.Deadline), Received: w.ns(c.Received), Via: string(c.Via),
 		PinNode: string(c.Pin.Node), PinZone: c.Pin.Zone, PinVersion: c.Pin.Version,
@@ -230,8 +230,8 @@ func (r *reader) claim(m *tablepb.Claim) ownership.Claim {
 	return ownership.Claim{
 		Call: ownership.CallID(m.GetCall()), RawCall: m.GetRawCall(),
 		App: ownership.AppID(m.GetApp()), Tenant: ownership.TenantID(m.GetTenant()),
-		Groups: words[ownership.GroupKey](m.GetGroups()), Paired: m.GetPaired(), Pinned: m.GetPinned(), Answered: m.GetAnswered(),
-		Observed: m.GetObserved(), Thread: m.GetThread(), Organizer: m.GetOrganizer(), Modalities: words[string](m.GetModalities()),
+		Groups: ownership.Words[ownership.GroupKey](m.GetGroups()), Paired: m.GetPaired(), Pinned: m.GetPinned(), Answered: m.GetAnswered(),
+		Observed: m.GetObserved(), Thread: m.GetThread(), Organizer: m.GetOrganizer(), Modalities: ownership.Words[string](m.GetModalities()),
 		Deadline: Time(m.GetDeadline()), Received: Time(m.GetReceived()), Via: ownership.NodeID(m.GetVia()),
 		Pin: ownership.Pin{Node: ownership.NodeID(m.GetPinNode()), Zone: m.GetPinZone(), Version: m.GetPinVersion()},
 	}

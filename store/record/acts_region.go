@@ -128,12 +128,12 @@ func (r *reader) answered(m *tablepb.Answered) ownership.Act {
 }
 
 func seenOut(a *ownership.Seen, w *timeWriter) *tablepb.Seen {
-	return &tablepb.Seen{At: w.ns(a.At), Calls: words[string](a.Calls)}
+	return &tablepb.Seen{At: w.ns(a.At), Calls: ownership.Words[string](a.Calls)}
 }
 
 func (r *reader) seen(m *tablepb.Seen) ownership.Act {
 	known(r, m)
-	return ownership.Seen{At: Time(m.GetAt()), Calls: words[ownership.CallID](m.GetCalls())}
+	return ownership.Seen{At: Time(m.GetAt()), Calls: ownership.Words[ownership.CallID](m.GetCalls())}
 }
 
 func releaseOut(a *ownership.Release, format uint32, w *timeWriter) *tablepb.Release {

@@ -139,15 +139,3 @@ func (r *reader) count(n int64, what string) int {
 
 // clampCount keeps a count inside what a command may hold.
 func clampCount(n int) int { return min(max(n, 0), math.MaxInt32) }
-
-// words turns one slice of strings into another of a different string type.
-func words[Out, In ~string](in []In) []Out {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]Out, len(in))
-	for i, s := range in {
-		out[i] = Out(s)
-	}
-	return out
-}

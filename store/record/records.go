@@ -119,9 +119,6 @@ func nodeOut(n *ownership.Node, w *timeWriter) *tablepb.Node {
 }
 
 func (r *reader) node(m *tablepb.Node) ownership.Node {
-	if m == nil {
-		m = &tablepb.Node{}
-	}
 	known(r, m)
 	return ownership.Node{
 		ID: ownership.NodeID(m.GetId()), Region: ownership.Region(m.GetRegion()), Zone: m.GetZone(),
@@ -158,7 +155,7 @@ func partitionOut(p *ownership.Partition) *tablepb.Partition {
 	for i := range p.Reserved {
 		r := &p.Reserved[i]
 		m.Reserved = append(m.Reserved, &tablepb.Reservation{
-			Node: string(r.Node), Epoch: uint64(r.Epoch), Since: w.ns(r.Since), Lapsed: words[string](r.Lapsed), Final: r.Final,
+			Node: string(r.Node), Epoch: uint64(r.Epoch), Since: w.ns(r.Since), Lapsed: ownership.Words[string](r.Lapsed), Final: r.Final,
 		})
 	}
 	return m
@@ -172,7 +169,7 @@ func partitionIn(m *tablepb.Partition) ownership.Partition {
 	for _, r := range m.GetReserved() {
 		p.Reserved = append(p.Reserved, ownership.Reservation{
 			Node: ownership.NodeID(r.GetNode()), Epoch: ownership.Epoch(r.GetEpoch()), Since: Time(r.GetSince()),
-			Lapsed: words[ownership.AppID](r.GetLapsed()), Final: r.GetFinal(),
+			Lapsed: ownership.Words[ownership.AppID](r.GetLapsed()), Final: r.GetFinal(),
 		})
 	}
 	return p
@@ -197,7 +194,7 @@ func callOut(c *ownership.Call) *tablepb.Call {
 	var w timeWriter // times came in by a command, so they fit
 	return &tablepb.Call{
 		Partition: uint32(c.Partition), Epoch: uint64(c.Epoch), State: uint32(c.State), Pinned: c.Pinned,
-		Groups: words[string](c.Groups), SeenAt: w.ns(c.SeenAt),
+		Groups: ownership.Words[string](c.Groups), SeenAt: w.ns(c.SeenAt),
 		Id: string(c.ID), RawCall: c.RawCall, App: string(c.App), Tenant: string(c.Tenant), Paired: c.Paired,
 		Observed: c.Observed, Thread: c.Thread, Organizer: c.Organizer, Modalities: c.Modalities,
 		Deadline: w.ns(c.Deadline), ClaimedAt: w.ns(c.ClaimedAt), AnsweredAt: w.ns(c.AnsweredAt), EndedAt: w.ns(c.EndedAt),
@@ -213,8 +210,8 @@ func callIn(m *tablepb.Call) ownership.Call {
 		App: ownership.AppID(m.GetApp()), Tenant: ownership.TenantID(m.GetTenant()),
 		Partition: ownership.PartitionID(m.GetPartition()), Epoch: ownership.Epoch(m.GetEpoch()),
 		State: ownership.CallState(m.GetState()), Pinned: m.GetPinned(), Paired: m.GetPaired(),
-		Groups: words[ownership.GroupKey](m.GetGroups()), Observed: m.GetObserved(), Thread: m.GetThread(),
-		Organizer: m.GetOrganizer(), Modalities: words[string](m.GetModalities()),
+		Groups: ownership.Words[ownership.GroupKey](m.GetGroups()), Observed: m.GetObserved(), Thread: m.GetThread(),
+		Organizer: m.GetOrganizer(), Modalities: ownership.Words[string](m.GetModalities()),
 		Deadline: Time(m.GetDeadline()), ClaimedAt: Time(m.GetClaimedAt()), AnsweredAt: Time(m.GetAnsweredAt()),
 		EndedAt: Time(m.GetEndedAt()), SeenAt: Time(m.GetSeenAt()), Via: ownership.NodeID(m.GetVia()), Ending: m.GetEnding(),
 		Placement: ownership.Placement{

@@ -11,7 +11,7 @@ import (
 func turnsOut(turns []ownership.Turn) (all []*tablepb.Turn) {
 	for _, t := range turns {
 		all = append(all, &tablepb.Turn{
-			App: string(t.App), Version: t.Version, Nodes: words[string](t.Nodes), Share: int64(clampCount(t.Share)),
+			App: string(t.App), Version: t.Version, Nodes: ownership.Words[string](t.Nodes), Share: int64(clampCount(t.Share)),
 			Left: int64(min(max(t.Left, -1), math.MaxInt32)), Halted: t.Halted,
 		})
 	}
@@ -26,7 +26,7 @@ func (r *reader) turns(in []*tablepb.Turn) (all []ownership.Turn) {
 			left = r.count(t.GetLeft(), "how many calls a version may take")
 		}
 		all = append(all, ownership.Turn{
-			App: ownership.AppID(t.GetApp()), Version: t.GetVersion(), Nodes: words[ownership.NodeID](t.GetNodes()),
+			App: ownership.AppID(t.GetApp()), Version: t.GetVersion(), Nodes: ownership.Words[ownership.NodeID](t.GetNodes()),
 			Share: r.share(t.GetShare()), Left: left, Halted: t.GetHalted(),
 		})
 	}
@@ -49,9 +49,6 @@ func RolloutOut(v *ownership.Rollout, at int64) *tablepb.Rollout {
 }
 
 func (r *reader) rollout(m *tablepb.Rollout) ownership.Rollout {
-	if m == nil {
-		m = &tablepb.Rollout{}
-	}
 	known(r, m)
 	r.share(m.GetShare())
 	return ReadRollout(m)

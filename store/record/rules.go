@@ -50,9 +50,6 @@ func rulesOut(v *ownership.Rules, w *timeWriter) *tablepb.RulesVersion {
 }
 
 func (r *reader) rules(m *tablepb.RulesVersion) ownership.Rules {
-	if m == nil {
-		m = &tablepb.RulesVersion{}
-	}
 	known(r, m)
 	return ownership.Rules{
 		Number: m.GetNumber(), Digest: m.GetDigest(), Text: m.GetText(), Origin: ownership.Region(m.GetOrigin()),

@@ -39,9 +39,6 @@ func tokenOut(t *ownership.DoorToken, w *timeWriter) *tablepb.DoorToken {
 }
 
 func (r *reader) token(m *tablepb.DoorToken) ownership.DoorToken {
-	if m == nil {
-		m = &tablepb.DoorToken{}
-	}
 	known(r, m)
 	return ownership.DoorToken{
 		Name: m.GetName(), Hash: r.hash(m.GetHash()), Roles: slices.Clone(m.GetRoles()), Once: m.GetOnce(), MadeBy: m.GetMadeBy(),

@@ -4,6 +4,7 @@
 package assistant
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,10 +133,7 @@ func server(door Door, rules Rulebook, examine func(context.Context) (any, error
 			}
 			f.State = state
 		}
-		limit := in.Limit
-		if limit == 0 {
-			limit = mostCalls / 2
-		}
+		limit := cmp.Or(in.Limit, mostCalls/2)
 		if limit < 0 || limit > mostCalls {
 			return nil, fmt.Errorf("limit is %d: write a number from 1 to %d", in.Limit, mostCalls)
 		}
@@ -154,11 +152,7 @@ func server(door Door, rules Rulebook, examine func(context.Context) (any, error
 		return door.ForecastNode(ctx, ownership.NodeID(in.Node))
 	})
 	tool(s, "what_if_evacuated", "What the evacuation of a region would bring, or how far it is.", func(ctx context.Context, in regionIn) (any, error) {
-		to := make([]ownership.Region, len(in.To))
-		for i, r := range in.To {
-			to[i] = ownership.Region(r)
-		}
-		return door.Evacuation(ctx, ownership.Region(in.Region), to...)
+		return door.Evacuation(ctx, ownership.Region(in.Region), ownership.Words[ownership.Region](in.To)...)
 	})
 	tool(s, "what_if_region_lost", "What the sudden loss of another region would bring to the asked one.", func(ctx context.Context, in regionIn) (any, error) {
 		return door.LoseRegion(ctx, ownership.Region(in.Region))

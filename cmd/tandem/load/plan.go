@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -40,10 +41,7 @@ func (p Plan) Rates() []float64 {
 	if p.Steps < 2 {
 		return []float64{p.From}
 	}
-	to := p.To
-	if to == 0 {
-		to = p.From
-	}
+	to := cmp.Or(p.To, p.From)
 	rates := make([]float64, p.Steps)
 	for i := range rates {
 		rates[i] = p.From + (to-p.From)*float64(i)/float64(p.Steps-1)
