@@ -172,10 +172,7 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 		s.Break("a snapshot of another history was restored over live calls, and nobody was asked")
 		return nil
 	}
-	switch err := leader.API.RestoreSnapshot(ctx, bytes.NewReader(snapshot.Bytes()), ownership.RestoreTerms{Anyhow: true}); {
-	case client.Unavailable(err):
-		s.Note("the leader of the restore lost the lead; the next one is to finish it: %v", err)
-	case err != nil:
+	if err := s.restoreUntilDone(ctx, leader, snapshot.Bytes()); err != nil {
 		s.Break("restoring a snapshot under traffic: %v", err)
 		return nil
 	}
@@ -195,6 +192,21 @@ func restoreUnderTraffic(ctx context.Context, s *Stage) error {
 		}
 	}
 	return s.endAll(ctx, at, calls)
+}
+
+// restoreUntilDone restores as an operator does: a leader that loses the lead meanwhile
+// cannot say whether it was done, so it is asked for again.
+func (s *Stage) restoreUntilDone(ctx context.Context, leader *fleet.Node, snapshot []byte) (err error) {
+	for range 3 {
+		if err = leader.API.RestoreSnapshot(ctx, bytes.NewReader(snapshot), ownership.RestoreTerms{Anyhow: true}); !client.Unavailable(err) {
+			return err
+		}
+		s.Note("a restore is asked for again: %v", err)
+		if leader, err = s.Leader(ctx); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // installUnderLoad: a node without data is filled up while claims go on; in every

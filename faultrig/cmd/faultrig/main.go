@@ -132,6 +132,9 @@ func (f flags) faults(ctx context.Context) (int, error) {
 		results = append(results, r)
 		if len(r.Broken) > 0 {
 			code = 1
+			for _, n := range r.Notes { // they may say why
+				fmt.Fprintf(os.Stderr, "          note: %s\n", cut(n, 300))
+			}
 		}
 		if ctx.Err() != nil {
 			break
