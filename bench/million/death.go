@@ -116,15 +116,15 @@ func (b *bench) die(ctx context.Context, victim *fleet.Node, lost int64) (*traff
 		return nil, err
 	}
 	told := b.Bot.Told("", ownership.EventAdopted)
+	var profiled sync.WaitGroup
+	defer profiled.Wait()
 	after := b.ask(ctx, victim)
 	defer after.stop()
 	died := time.Now()
 	victim.Kill()
 	watching, stop := context.WithCancel(ctx)
 	silent := b.watchSilent(watching, victim)
-	var profiled sync.WaitGroup
 	profiled.Go(func() { b.profileDeath(ctx, b.Others(victim)[0]) })
-	defer profiled.Wait()
 	first, last, adopted := b.adoptions(ctx, died, told, lost)
 	fleet.Pause(ctx, afterLast)
 	stop()

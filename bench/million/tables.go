@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +58,11 @@ func failures(s region.Said) string {
 	if s.Err == nil {
 		return "0"
 	}
-	text := strings.NewReplacer("|", "/", "\n", " ").Replace(s.Err.Error())
+	why := s.Err
+	if u := (*url.Error)(nil); errors.As(why, &u) {
+		why = u.Err
+	}
+	text := strings.NewReplacer("|", "/", "\n", " ").Replace(why.Error())
 	return fmt.Sprintf("%d (%.120s)", s.Failed, text)
 }
 
