@@ -26,10 +26,14 @@ type Memory struct {
 	GCShare    float64       // of the processors that the collector took, since its start
 }
 
-// Memory has a node collect its garbage, and says what is left.
+// Memory has a node collect its garbage, and says what is left. Pools outlive one collection,
+// so there are two.
 func (r *Region) Memory(ctx context.Context, n *fleet.Node) (m Memory, err error) {
 	if m.RSS, err = rss(n.Pid()); err != nil {
 		return m, fmt.Errorf("reading the memory of %s: %w", n.ID, err)
+	}
+	if err := r.read(ctx, n, "/debug/pprof/heap?gc=1", discard); err != nil {
+		return m, err
 	}
 	err = r.read(ctx, n, "/debug/pprof/heap?gc=1&debug=1", func(body io.Reader) error {
 		return lines(body, func(line string) {
@@ -134,7 +138,13 @@ func (r *Region) read(ctx context.Context, n *fleet.Node, path string, each func
 
 // Answers reports whether a node's admin door answers.
 func (r *Region) Answers(ctx context.Context, n *fleet.Node) bool {
-	return r.read(ctx, n, "/livez", func(io.Reader) error { return nil }) == nil
+	return r.read(ctx, n, "/livez", discard) == nil
+}
+
+// discard reads all and keeps nothing.
+func discard(body io.Reader) error {
+	_, err := io.Copy(io.Discard, body)
+	return err
 }
 
 // Disk adds up the files of a node's data directory, by the first part of their path there.
