@@ -111,7 +111,7 @@ func (b *bench) death(ctx context.Context) error {
 
 // die kills the victim under traffic and waits for the adoptions.
 func (b *bench) die(ctx context.Context, victim *fleet.Node, lost int64) (*traffic, error) {
-	failovers, err := b.failovers(ctx)
+	failovers, err := b.failovers(ctx, victim)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (b *bench) die(ctx context.Context, victim *fleet.Node, lost int64) (*traff
 	fleet.Pause(ctx, afterLast)
 	stop()
 	others := silent()
-	now, err := b.failovers(ctx)
+	now, err := b.failovers(ctx, victim)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +157,9 @@ func (b *bench) adoptions(ctx context.Context, died time.Time, told, lost int64)
 	return first, last, n
 }
 
-// failovers adds up what the running nodes did as leaders.
-func (b *bench) failovers(ctx context.Context) (all float64, err error) {
-	for _, n := range b.Up() {
+// failovers adds up how often the others gave a silent node's partitions away as leaders.
+func (b *bench) failovers(ctx context.Context, victim *fleet.Node) (all float64, err error) {
+	for _, n := range b.Others(victim) {
 		v, err := b.Metric(ctx, n, "tandem_cluster_failovers_total")
 		if err != nil {
 			return 0, err

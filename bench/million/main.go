@@ -97,6 +97,10 @@ type bench struct {
 	flags
 	*region.Region
 	empty map[string]region.Memory // of each node, before the first call
+	half  map[string]region.Memory // with half of the calls: what has a fixed size is full by then
+	halfs map[string]int64         // the calls of each node then
+	full  map[string]region.Memory // with all calls, where the step memory was taken
+	fulls map[string]int64
 	bars  table
 }
 
@@ -123,7 +127,7 @@ func run(ctx context.Context, f flags) (err error) {
 	if f.scale {
 		return scale(ctx, f, program)
 	}
-	b := &bench{flags: f, empty: map[string]region.Memory{}, bars: newTable("Bars", "what", "bar", "measured", "met")}
+	b := &bench{flags: f, bars: newTable("Bars", "what", "bar", "measured", "met")}
 	if b.Region, err = region.Start(ctx, program, f.nodes); err != nil {
 		return err
 	}
@@ -150,23 +154,43 @@ func (b *bench) all(ctx context.Context, chosen []string) error {
 	return nil
 }
 
-// fill measures the empty nodes and fills the region.
-func (b *bench) fill(ctx context.Context) error {
-	for _, n := range b.Nodes {
-		m, err := b.Memory(ctx, n)
-		if err != nil {
-			return err
-		}
-		b.empty[string(n.ID)] = m
-	}
-	filled, err := b.Fill(ctx, b.calls, b.clients, b.fills, progress)
-	if err != nil {
+// fill fills the region in two halves, and measures the empty nodes and the half full ones.
+func (b *bench) fill(ctx context.Context) (err error) {
+	if b.empty, err = b.memories(ctx); err != nil {
 		return err
 	}
 	t := newTable("Fill", "calls", "took", "calls a second", "gave up", "load")
-	t.row(count(int64(filled.Done)), short(filled.Took), count(int64(float64(filled.Done)/filled.Took.Seconds())), count(filled.Failed), region.Load())
+	for _, wanted := range []int{b.calls / 2, b.calls} {
+		filled, err := b.Fill(ctx, wanted, b.clients, b.fills/2, progress)
+		if err != nil {
+			return err
+		}
+		t.row(count(int64(filled.Done)), short(filled.Took), count(int64(float64(filled.Done)/filled.Took.Seconds())), count(filled.Failed), region.Load())
+		if b.half != nil {
+			break
+		}
+		if b.half, err = b.memories(ctx); err != nil {
+			return err
+		}
+		if b.halfs, err = b.owned(ctx); err != nil {
+			return err
+		}
+	}
 	t.print()
 	return nil
+}
+
+// memories measures all nodes.
+func (b *bench) memories(ctx context.Context) (map[string]region.Memory, error) {
+	all := map[string]region.Memory{}
+	for _, n := range b.Nodes {
+		m, err := b.Memory(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		all[string(n.ID)] = m
+	}
+	return all, nil
 }
 
 // progress tells of a fill while it goes on.

@@ -12,6 +12,7 @@ import (
 	"tandem/admin/api"
 	"tandem/bench/region"
 	"tandem/faultrig/fleet"
+	"tandem/ownership"
 )
 
 // The bars of memory: bytes of heap for each live call of the region, of a node's own calls
@@ -42,31 +43,34 @@ func sum(own map[string]int64) (all int64) {
 	return all
 }
 
-// memory tells what the table and the calls take.
-func (b *bench) memory(ctx context.Context) error {
+// memory tells what the table and the calls take. What the second half of the calls added
+// is theirs alone: rings and buffers of a fixed size are full by then.
+func (b *bench) memory(ctx context.Context) (err error) {
 	own, err := b.owned(ctx)
 	if err != nil {
 		return err
 	}
-	all := max(1, sum(own))
-	t := newTable("Memory with "+count(all)+" live calls", "node", "own calls", "resident", "heap after a collection", "empty, it was", "heap a call of the region", "files")
+	if b.full, err = b.memories(ctx); err != nil {
+		return err
+	}
+	b.fulls = own
+	all, added := max(1, sum(own)), max(1, sum(own)-sum(b.halfs))
+	t := newTable("Memory with "+count(all)+" live calls", "node", "own calls", "resident", "of it pages of files", "heap after a collection", "with half of the calls", "empty", "heap a call of the region, all", "the second half", "files")
 	var worstHeap float64
 	var worstRSS int64
 	for _, n := range b.Nodes {
-		m, err := b.Memory(ctx, n)
-		if err != nil {
-			return err
-		}
-		perCall := float64(m.Heap-b.empty[string(n.ID)].Heap) / float64(all)
-		worstHeap, worstRSS = max(worstHeap, perCall), max(worstRSS, m.RSS)
+		id := string(n.ID)
+		m := b.full[id]
+		perCall, slope := float64(m.Heap-b.empty[id].Heap)/float64(all), float64(m.Heap-b.half[id].Heap)/float64(added)
+		worstHeap, worstRSS = max(worstHeap, slope), max(worstRSS, m.RSS)
 		files, err := files(n)
 		if err != nil {
 			return err
 		}
-		t.row(string(n.ID), count(own[string(n.ID)]), mb(m.RSS), mb(m.Heap), mb(b.empty[string(n.ID)].Heap), fmt.Sprintf("%.0f B", perCall), files)
+		t.row(id, count(own[id]), mb(m.RSS), mb(m.Files), mb(m.Heap), mb(b.half[id].Heap), mb(b.empty[id].Heap), fmt.Sprintf("%.0f B", perCall), fmt.Sprintf("%.0f B", slope), files)
 	}
 	t.print()
-	b.bar("heap a live call of the region, the node with most", fmt.Sprintf("≤ %d B", barHeap), fmt.Sprintf("%.0f B", worstHeap), worstHeap <= barHeap)
+	b.bar("heap that a live call of the region adds, the node with most", fmt.Sprintf("≤ %d B", barHeap), fmt.Sprintf("%.0f B", worstHeap), worstHeap <= barHeap)
 	b.bar("resident memory of a node at "+count(all)+" calls", "≤ "+mb(barRSS)+" at 1,000,000", mb(worstRSS), float64(worstRSS) <= barRSS)
 	return b.heapProfiles(ctx, "full")
 }
@@ -113,38 +117,36 @@ func (b *bench) gc(ctx context.Context) error {
 	return nil
 }
 
-// split tells what the calls of others cost a node, by a newcomer that owns none, and what
-// those of one's own cost on top of that.
+// split tells what the calls of others cost a node, by a newcomer that owns next to none, and
+// what a call of one's own costs, by what the second half of the fill added.
 func (b *bench) split(ctx context.Context, newcomer *fleet.Node) error {
 	own, err := b.owned(ctx)
 	if err != nil {
 		return err
 	}
-	all := float64(max(1, sum(own)))
 	fresh, err := b.Memory(ctx, newcomer)
 	if err != nil {
 		return err
 	}
-	bare := b.empty[string(b.Nodes[0].ID)].Heap
-	others := float64(fresh.Heap-bare) / all
+	others := float64(fresh.Heap-b.empty[string(b.Nodes[0].ID)].Heap) / float64(max(1, sum(own)))
 	t := newTable("Heap by whose calls they are", "node", "own calls", "resident", "heap after a collection", "a call of others'", "a call of its own, in all")
 	t.row(string(newcomer.ID), count(own[string(newcomer.ID)]), mb(fresh.RSS), mb(fresh.Heap), fmt.Sprintf("%.0f B", others), "–")
 	var worst float64
 	for _, n := range b.Nodes {
-		m, err := b.Memory(ctx, n)
-		if err != nil {
-			return err
+		id := string(n.ID)
+		if b.full == nil || b.fulls[id] == b.halfs[id] {
+			continue
 		}
-		mine, cell := float64(own[string(n.ID)]), "–"
-		if mine > all/100 {
-			each := others + (float64(m.Heap-b.empty[string(n.ID)].Heap)-others*all)/mine
-			worst, cell = max(worst, each), fmt.Sprintf("%.0f B", each)
-		}
-		t.row(string(n.ID), count(int64(mine)), mb(m.RSS), mb(m.Heap), "", cell)
+		theirs := others * float64(sum(b.fulls)-sum(b.halfs)-b.fulls[id]+b.halfs[id])
+		each := (float64(b.full[id].Heap-b.half[id].Heap) - theirs) / float64(b.fulls[id]-b.halfs[id])
+		worst = max(worst, each)
+		t.row(id+", after the fill", count(b.fulls[id]), mb(b.full[id].RSS), mb(b.full[id].Heap), "", fmt.Sprintf("%.0f B", each))
 	}
 	t.print()
 	b.bar("heap a call of others'", fmt.Sprintf("≤ %d B", barHeap), fmt.Sprintf("%.0f B", others), others <= barHeap)
-	b.bar("heap a call of one's own, its share of the table included", fmt.Sprintf("≤ %d B", barHeap), fmt.Sprintf("%.0f B", worst), worst <= barHeap)
+	if worst != 0 {
+		b.bar("heap a call of one's own, its share of the table included", fmt.Sprintf("≤ %d B", barHeap), fmt.Sprintf("%.0f B", worst), worst <= barHeap)
+	}
 	return b.heapProfiles(ctx, "joined")
 }
 
@@ -179,13 +181,20 @@ func (b *bench) follower(ctx context.Context) (*fleet.Node, error) {
 	return slices.MaxFunc(b.Others(leader), func(x, y *fleet.Node) int { return int(own[string(x.ID)] - own[string(y.ID)]) }), nil
 }
 
-// well waits until all nodes may act, and then for longer than a lease.
+// well waits until all nodes may act and bots have heard of no more adoptions for longer than
+// a lease.
 func (b *bench) well(ctx context.Context) error {
 	for _, n := range b.Nodes {
 		if err := n.Await(ctx, 2*time.Minute, "act", func(s api.Status) bool { return s.Leased && s.Cluster.Leader != "" }); err != nil {
 			return err
 		}
 	}
-	fleet.Pause(ctx, 3*time.Second)
+	for told := int64(-1); ctx.Err() == nil; fleet.Pause(ctx, 3*time.Second) {
+		now := b.Bot.Told("", ownership.EventAdopted)
+		if now == told {
+			return nil
+		}
+		told = now
+	}
 	return ctx.Err()
 }

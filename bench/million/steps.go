@@ -89,8 +89,12 @@ func (b *bench) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTable("kill -9 of "+string(n.ID)+", which starts again at once", "its admin door answers", "it may act again")
-	t.row(short(door), short(acts))
+	own, err := b.owned(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTable("kill -9 of "+string(n.ID)+", which starts again at once", "its admin door answers", "it may act again", "calls that it owns then")
+	t.row(short(door), short(acts), count(own[string(n.ID)]))
 	t.print()
 	b.bar("kill -9, started at once: until it acts, the rest of its lease included", "≤ "+short(barStart), short(acts), acts <= barStart)
 	return b.well(ctx)

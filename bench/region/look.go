@@ -19,6 +19,7 @@ import (
 // Memory is what a node's process holds.
 type Memory struct {
 	RSS        int64         // bytes, as the kernel counts them
+	Files      int64         // of them, pages of files: the store's, which the kernel can take back
 	Heap       int64         // bytes that live after a collection
 	Allocated  int64         // bytes, since its start
 	Cycles     int64         // collections since its start
@@ -29,7 +30,7 @@ type Memory struct {
 // Memory has a node collect its garbage, and says what is left. Pools outlive one collection,
 // so there are two.
 func (r *Region) Memory(ctx context.Context, n *fleet.Node) (m Memory, err error) {
-	if m.RSS, err = rss(n.Pid()); err != nil {
+	if m.RSS, m.Files, err = resident(n.Pid()); err != nil {
 		return m, fmt.Errorf("reading the memory of %s: %w", n.ID, err)
 	}
 	if err := r.read(ctx, n, "/debug/pprof/heap?gc=1", discard); err != nil {
@@ -71,20 +72,24 @@ func worst(list string) (longest time.Duration) {
 	return longest
 }
 
-// rss reads what the kernel counts as a process's own memory.
-func rss(pid int) (int64, error) {
+// resident reads what the kernel counts as a process's memory, and how much of that is files'.
+func resident(pid int) (all, files int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer f.Close()
-	var kib int64
 	err = lines(f, func(line string) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, _ = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64) // the kernel's own
+		name, value, _ := strings.Cut(line, ":")
+		kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64) // the kernel's own
+		switch name {
+		case "VmRSS":
+			all = kib << 10
+		case "RssFile":
+			files = kib << 10
 		}
 	})
-	return kib << 10, err
+	return all, files, err
 }
 
 // Metric adds up all series of a metric of a node.
