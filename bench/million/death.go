@@ -53,7 +53,13 @@ func (b *bench) ask(ctx context.Context, but *fleet.Node) *traffic {
 	wg.Go(func() {
 		region.Drive(going, followRate, func(due time.Time) { b.followOne(ctx, t, due, at, but.ID) })
 	})
-	t.stop = func() { cancel(); wg.Wait() }
+	t.stop = func() {
+		cancel()
+		wg.Wait()
+		for _, tally := range []*region.Tally{t.placed, t.taken, t.owner, t.relay} {
+			tally.Say() // what comes later is no gap
+		}
+	}
 	return t
 }
 
