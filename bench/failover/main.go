@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,9 +26,9 @@ import (
 	"time"
 
 	"tandem/admin/api"
+	"tandem/bench/region"
 	"tandem/faultrig/claims"
 	"tandem/faultrig/fleet"
-	"tandem/faultrig/plant"
 	"tandem/graphsim"
 	"tandem/ownership"
 )
@@ -68,24 +67,19 @@ type bench struct {
 }
 
 func run(ctx context.Context, f flags) (err error) {
-	if f.binary == "" {
-		dir, err := os.MkdirTemp("", "tandem-bench-")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
-		if f.binary, err = plant.Build(ctx, dir, nil); err != nil {
-			return err
-		}
-	}
-	kind := graphsim.Kind()
-	region, err := fleet.New(ctx, f.binary, fleet.Options{Rates: &kind, Network: f.tls})
+	program, forget, err := region.Program(ctx, f.binary)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, region.Close(), region.Forget()) }()
-	b := &bench{flags: f, region: region, posts: claims.New(region, 1)}
-	fmt.Printf("%s %s/%s, %d processors; TLS %v, load %d\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), f.tls, f.load)
+	defer func() { err = errors.Join(err, forget()) }()
+	kind := graphsim.Kind()
+	nodes, err := fleet.New(ctx, program, fleet.Options{Rates: &kind, Network: f.tls})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, nodes.Close(), nodes.Forget()) }()
+	b := &bench{flags: f, region: nodes, posts: claims.New(nodes, 1)}
+	fmt.Printf("%s; TLS %v, -load %d\n", region.Machine(), f.tls, f.load)
 	loading, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	for i := range f.load {
