@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -48,7 +50,11 @@ func TestB70_H2SpecNoWorseThanABareServer(t *testing.T) {
 		beside.Go(func() { fails, cases, bareErr = h2spec(t, tool, bare.Listener.Addr().String(), "/") })
 		found, same, err := h2spec(t, tool, s.seats[0].public, "/api/calls")
 		beside.Wait()
-		must(t, errors.Join(err, bareErr))
+		if err = errors.Join(err, bareErr); errors.Is(err, errUnfinished) { // it says nothing of the door
+			t.Log(err)
+			continue
+		}
+		must(t, err)
 		maps.Copy(known, fails)
 		if cases < 100 || same != cases {
 			t.Fatalf("h2spec ran %d cases against a bare server and %d against the door", cases, same)
@@ -66,10 +72,16 @@ func TestB70_H2SpecNoWorseThanABareServer(t *testing.T) {
 			return
 		}
 	}
+	if suspects == nil {
+		t.Error("h2spec has not finished once")
+	}
 	for name, why := range suspects {
 		t.Errorf("B70 fails at the door only: %s: %s", name, why)
 	}
 }
+
+// errUnfinished: a connection that takes the machine longer than h2spec waits ends the whole run.
+var errUnfinished = errors.New("h2spec gave up in the middle: it could not connect in time")
 
 // h2spec gives the cases that failed at an address, and how many were run. It
 // waits for 2 s: net/http hangs up 1 s after a GOAWAY, and waiting just as long
@@ -86,6 +98,9 @@ func h2spec(t *testing.T, tool, addr, path string) (failed map[string]string, ca
 		return nil, 0, fmt.Errorf("running h2spec: %w\n%s", err, out)
 	}
 	text, err := os.ReadFile(report)
+	if bytes.HasSuffix(bytes.TrimSpace(out), []byte("Error: "+context.DeadlineExceeded.Error())) {
+		return nil, 0, errUnfinished
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("h2spec left no report: %w\n%s", err, out)
 	}
