@@ -97,8 +97,10 @@ func (s *Stage) oneActs(ctx context.Context, n, twin *fleet.Node) error {
 		s.Break("the second process of %s ended, but did not say that the first one runs at %s: %s", n.ID, at.PeerAt, lastLine(said))
 	}
 	twin.Kill()
-	if ended == n { // the copy was first; it makes way
-		fleet.Pause(ctx, 3*time.Second)
+	if ended == n { // the copy was first: what it wrote since is the node's data from now on
+		if err := fleet.CopyData(twin, n); err != nil {
+			return err
+		}
 	}
 	return s.bringBack(ctx, n)
 }
