@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -37,13 +38,17 @@ func TestTheWorstPause(t *testing.T) {
 }
 
 func TestATallyEndsWhenItIsTold(t *testing.T) {
+	synctest.Test(t, tallyEnds)
+}
+
+func tallyEnds(t *testing.T) {
 	tally := NewTally()
 	due := time.Now()
 	tally.Hear(due.Add(-time.Second), nil)
 	tally.Hear(due, &Refusal{Status: http.StatusServiceUnavailable})
 	tally.Hear(due, errors.New("no answer"))
 	said := tally.Say()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(time.Minute) // of the bubble
 	if said.Count != 1 || said.Later != 1 || said.Failed != 1 || said.Max < time.Second || said.Err == nil {
 		t.Errorf("it tells %+v", said)
 	}
