@@ -67,5 +67,5 @@ func (c Captures) Capture(ctx context.Context, ask CaptureAsk, each func(api.Cap
 
 // Replay says where captured calls would go by a candidate, or by the rules in force.
 func (c Captures) Replay(ctx context.Context, ask api.ReplayAsk) (api.RulesDiff, error) {
-	return change[api.RulesDiff](ctx, c.Client, http.MethodPost, "/v1/rules/replay", ask)
+	return exchange[api.RulesDiff](ctx, c.Client, http.MethodPost, "/v1/rules/replay", ask)
 }

@@ -17,5 +17,5 @@ func (l Log) Following(ctx context.Context) (api.LogFollows, error) {
 
 // Set changes it.
 func (l Log) Set(ctx context.Context, ask api.LogAsk) (api.LogFollows, error) {
-	return change[api.LogFollows](ctx, l.Client, http.MethodPut, "/v1/log", ask)
+	return exchange[api.LogFollows](ctx, l.Client, http.MethodPut, "/v1/log", ask)
 }

@@ -36,7 +36,7 @@ func (c Inside) LastLog(ctx context.Context) (string, error) {
 
 // Config returns the configuration in force at the node, without secrets.
 func (c Inside) Config(ctx context.Context) (map[string]any, error) {
-	return change[map[string]any](ctx, c.Client, http.MethodGet, "/v1/config", nil)
+	return exchange[map[string]any](ctx, c.Client, http.MethodGet, "/v1/config", nil)
 }
 
 // Audit returns the last changes asked of the node, newest first.

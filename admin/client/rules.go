@@ -34,26 +34,26 @@ func (r Rules) Version(ctx context.Context, number uint64) (api.RulesVersion, er
 
 // Set gives the region new rules.
 func (r Rules) Set(ctx context.Context, ask api.RulesAsk) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, r.c, http.MethodPut, "/v1/rules", ask)
+	return exchange[api.RulesVersion](ctx, r.c, http.MethodPut, "/v1/rules", ask)
 }
 
 // RollBack makes the text of an earlier version the newest.
 func (r Rules) RollBack(ctx context.Context, ask api.RulesBack) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, r.c, http.MethodPost, "/v1/rules/rollback", ask)
+	return exchange[api.RulesVersion](ctx, r.c, http.MethodPost, "/v1/rules/rollback", ask)
 }
 
 // Test asks the rules, or a candidate, about a notification.
 func (r Rules) Test(ctx context.Context, ask api.RulesTrial) (api.RulesTried, error) {
-	return change[api.RulesTried](ctx, r.c, http.MethodPost, "/v1/rules/test", ask)
+	return exchange[api.RulesTried](ctx, r.c, http.MethodPost, "/v1/rules/test", ask)
 }
 
 // Diff holds a candidate against the calls that the region's nodes remember.
 func (r Rules) Diff(ctx context.Context, text string) (api.RulesDiff, error) {
-	return change[api.RulesDiff](ctx, r.c, http.MethodPost, "/v1/rules/diff", api.RulesCandidate{Text: text})
+	return exchange[api.RulesDiff](ctx, r.c, http.MethodPost, "/v1/rules/diff", api.RulesCandidate{Text: text})
 }
 
-// change sends a body and gives what came back.
-func change[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+// exchange sends a body, nil for none, and returns what came back.
+func exchange[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var out T
 	err := c.call(ctx, method, path, body, &out)
 	return out, err
@@ -86,10 +86,10 @@ func evacuationOf(region ownership.Region) string {
 
 // Evacuate sends a region's new calls elsewhere.
 func (c *Client) Evacuate(ctx context.Context, region ownership.Region, ask api.EvacuationAsk) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, c, http.MethodPut, evacuationOf(region), ask)
+	return exchange[api.RulesVersion](ctx, c, http.MethodPut, evacuationOf(region), ask)
 }
 
 // RestoreRegion ends a region's evacuation.
 func (c *Client) RestoreRegion(ctx context.Context, region ownership.Region) (api.RulesVersion, error) {
-	return change[api.RulesVersion](ctx, c, http.MethodDelete, evacuationOf(region), nil)
+	return exchange[api.RulesVersion](ctx, c, http.MethodDelete, evacuationOf(region), nil)
 }

@@ -39,7 +39,7 @@ func (c *Client) Node(ctx context.Context, id ownership.NodeID) (api.Node, error
 
 // Join takes a node into the region.
 func (c *Client) Join(ctx context.Context, r api.JoinRequest) (api.Node, error) {
-	return change[api.Node](ctx, c, http.MethodPost, "/v1/nodes", r)
+	return exchange[api.Node](ctx, c, http.MethodPost, "/v1/nodes", r)
 }
 
 // Found founds the region with the node that is asked as its first.
@@ -49,7 +49,7 @@ func (c *Client) Found(ctx context.Context) error {
 
 // Lease returns how long leases last in the region.
 func (c *Client) Lease(ctx context.Context) (api.RegionLease, error) {
-	return change[api.RegionLease](ctx, c, http.MethodGet, "/v1/region/lease", nil)
+	return exchange[api.RegionLease](ctx, c, http.MethodGet, "/v1/region/lease", nil)
 }
 
 // SetLease changes how long leases last in the region.
@@ -74,7 +74,7 @@ func (c *Client) Leave(ctx context.Context) error {
 
 // Reload has the node that is asked read its configuration again.
 func (c *Client) Reload(ctx context.Context) (api.Reloaded, error) {
-	return change[api.Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
+	return exchange[api.Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
 }
 
 // Drain gives a node no new calls; until zero: until its last call ends.
@@ -172,7 +172,7 @@ func (c *Client) Regions(ctx context.Context) ([]api.Region, error) {
 
 // CallbackURI asks for a signed callback URI on the node, for an outgoing call.
 func (c *Client) CallbackURI(ctx context.Context, app ownership.AppID, group string) (api.CallbackURI, error) {
-	return change[api.CallbackURI](ctx, c, http.MethodPost, "/v1/callback-uris", api.CallbackBody{App: app, Group: group})
+	return exchange[api.CallbackURI](ctx, c, http.MethodPost, "/v1/callback-uris", api.CallbackBody{App: app, Group: group})
 }
 
 // TransferLeader gives the raft leadership away; to empty: to any voter.
@@ -193,7 +193,7 @@ func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
 // MakeToken makes a token of the region's doors. Its secret is in the answer and
 // nowhere else.
 func (c *Client) MakeToken(ctx context.Context, ask api.TokenAsk) (api.TokenMade, error) {
-	return change[api.TokenMade](ctx, c, http.MethodPost, "/v1/tokens", ask)
+	return exchange[api.TokenMade](ctx, c, http.MethodPost, "/v1/tokens", ask)
 }
 
 // RevokeToken takes a token of the region's doors back.
@@ -203,5 +203,5 @@ func (c *Client) RevokeToken(ctx context.Context, name string) error {
 
 // Whoami says how the door knows the caller.
 func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
-	return change[api.Whoami](ctx, c, http.MethodGet, "/v1/whoami", nil)
+	return exchange[api.Whoami](ctx, c, http.MethodGet, "/v1/whoami", nil)
 }

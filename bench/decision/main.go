@@ -26,11 +26,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	bench "tandem/bench/region"
 	"tandem/graphsim"
 )
 
@@ -148,19 +148,11 @@ func median(all []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// machine says what was measured on.
+// machine says what was measured on, and beside what.
 func machine(ctx context.Context) string {
-	model := "an unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, rest, ok := strings.Cut(string(text), "model name\t: "); ok {
-			model, _, _ = strings.Cut(rest, "\n")
-		}
+	all := []string{bench.Machine()}
+	for _, f := range foreign {
+		all = append(all, f.says(ctx))
 	}
-	peers := make([]string, len(foreign))
-	for i, f := range foreign {
-		peers[i] = f.says(ctx)
-	}
-	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not known
-	return fmt.Sprintf("%s, %d cores, %s, %s, %s/%s, load %s", model, runtime.NumCPU(), runtime.Version(), strings.Join(peers, ", "), runtime.GOOS, runtime.GOARCH,
-		strings.Join(strings.Fields(string(load))[:min(3, len(strings.Fields(string(load))))], " "))
+	return strings.Join(all, ", ")
 }

@@ -284,8 +284,10 @@ func ReplyOf(h *peerpb.HelloReply) Bearer {
 	}
 }
 
-// Twin is the error of a process whose node another one is, at an address.
+// Twin is the error of a process whose node another one is, at an address. What that one wrote
+// since is the node's, also when it has ended: these data lack its votes.
 func Twin(id ownership.NodeID, at string) error {
 	return fmt.Errorf("%w: another process with the data of %s runs at %s, so this one ends; stop one of the two for good. "+
+		"To go on here, bring the data of that one along: the region takes no older copy. "+
 		"If this machine is to be a node of its own, give it a node id of its own and an empty data directory", ownership.ErrTwin, id, at)
 }
