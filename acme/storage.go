@@ -3,6 +3,7 @@ package acme
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,10 +30,11 @@ type storage struct {
 	end  context.Context // of the node: nothing is tried any longer
 	mu   sync.Mutex
 	held map[string]*lock // by name
+	mark string           // of this process, in its locks: the node's name and what no other process has
 }
 
 func newStorage(end context.Context, c Config) *storage {
-	return &storage{cfg: c, end: end, held: map[string]*lock{}}
+	return &storage{cfg: c, end: end, held: map[string]*lock{}, mark: c.Node + "\n" + rand.Text()}
 }
 
 var _ certmagic.Storage = (*storage)(nil)
@@ -225,7 +227,8 @@ type lock struct {
 
 // Lock implements certmagic.Locker. A lock is a deposit that its holder renews. One that
 // stays as it is for Pace.Stale, by the clock of who waits, is taken over: its holder died,
-// or cannot reach its region. No clocks are compared. Whoever has the lock has all that its
+// or cannot reach its region. No clocks are compared. One of an earlier process of this
+// node is free at once: a node has one process. Whoever has the lock has all that its
 // former holder deposited, for that stands in the log before it.
 func (s *storage) Lock(ctx context.Context, name string) error {
 	name = locked + name
@@ -236,7 +239,7 @@ func (s *storage) Lock(ctx context.Context, name string) error {
 		if !bytes.Equal(d.Value, seen) {
 			seen, since = d.Value, time.Now()
 		}
-		if len(d.Value) == 0 || time.Since(since) > s.cfg.Pace.Stale {
+		if len(d.Value) == 0 || s.outlived(name, d) || time.Since(since) > s.cfg.Pace.Stale {
 			switch taken, err := s.take(ctx, name, d); {
 			case err != nil:
 				return fmt.Errorf("taking the lock %s: %w", name, err)
@@ -250,9 +253,16 @@ func (s *storage) Lock(ctx context.Context, name string) error {
 	}
 }
 
+// outlived reports whether a lock is of an earlier process of this node.
+func (s *storage) outlived(name string, d ownership.Deposit) bool {
+	mark, err := unseal(s.cfg.Keys(), name, d.Value)
+	node, _, _ := strings.Cut(string(mark), "\n")
+	return err == nil && node == s.cfg.Node && string(mark) != s.mark
+}
+
 // take puts this node's mark in the place of what is there.
 func (s *storage) take(ctx context.Context, name string, present ownership.Deposit) (bool, error) {
-	mark, err := seal(s.cfg.Keys(), name, []byte(s.cfg.Node)) // each time other bytes
+	mark, err := seal(s.cfg.Keys(), name, []byte(s.mark)) // each time other bytes
 	if err != nil {
 		return false, err
 	}
@@ -286,7 +296,7 @@ func (s *storage) renew(ctx context.Context, name string, l *lock) {
 		case <-ctx.Done():
 			return
 		}
-		mark, err := seal(s.cfg.Keys(), name, []byte(s.cfg.Node))
+		mark, err := seal(s.cfg.Keys(), name, []byte(s.mark))
 		if err == nil {
 			err = s.put(ctx, ownership.SetDeposit{Name: name, Value: mark, Expect: ownership.Deposit{Value: l.value}.Digest()})
 		}

@@ -211,7 +211,18 @@ func TestADeadNodesLockIsTakenOver(t *testing.T) {
 		if err := r.node(ctx, "c").Lock(waiting, "order"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a lock that somebody has: %v", err)
 		}
-		b.release()
+		again := r.node(ctx, "b")
+		atOnce, late := context.WithTimeout(ctx, look)
+		defer late()
+		if err := again.Lock(atOnce, "order"); err != nil {
+			t.Errorf("the lock of the node's own last process: %v", err)
+		}
+		waiting, giveUp = context.WithTimeout(ctx, time.Second)
+		defer giveUp()
+		if err := again.Lock(waiting, "order"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a lock that the node's own process has: %v", err)
+		}
+		again.release()
 		if len(r.Deposits()) != 0 {
 			t.Error("a node that stops keeps its lock")
 		}

@@ -92,11 +92,11 @@ func TestF47_AuthorityAndCertificatesChangeUnderTraffic(t *testing.T) {
 				}
 				i := int(next.Add(1))
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				_, err := n.Claim(ctx, claimOf(i))
+				pl, err := n.Claim(ctx, claimOf(i))
 				cancel()
 				// A leader that was cut off may be gone for an election.
 				if err != nil && !errors.Is(err, ownership.ErrNoLeader) {
-					t.Errorf("claim %d on %s: %v", i, n.id, err)
+					t.Errorf("claim %d on %s: %v (%+v)", i, n.id, err, pl)
 				} else if err == nil {
 					claimed.Add(1)
 				}

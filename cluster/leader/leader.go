@@ -235,14 +235,21 @@ func (l *Leadership) Sure(ctx context.Context) error {
 	return err
 }
 
-// Settled waits until calls may be placed.
+// Settled waits until calls may be placed. A region of which no node at all has a lease is
+// not full: its nodes stood still, or have yet to renew with a leader that is new. To find it
+// full would turn the calls away for good, so they wait, for half of Timings.Decide.
 func (l *Leadership) Settled(ctx context.Context) error {
 	select {
 	case <-l.settled:
-		return nil
 	case <-l.ctx.Done():
 		return ownership.ErrNotLeader
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the new leader to settle: %w", ownership.ErrNoLeader)
 	}
+	for end := time.Now().Add(l.Timings.Decide / 2); !l.Leases.Anyone(time.Now()) && time.Now().Before(end); {
+		if err := l.wait(ctx, pollEvery); err != nil {
+			return fmt.Errorf("waiting for a node with a lease: %w", err)
+		}
+	}
+	return nil
 }

@@ -34,7 +34,7 @@ func (l *Leadership) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 // WhatIf returns the placement that a claim would get now. The errors are those of
 // claims.
 func (l *Leadership) WhatIf(ctx context.Context, cl ownership.Claim) (p ownership.Placement, err error) {
-	if err := l.Ready(ctx); err != nil {
+	if err := l.Settled(ctx); err != nil {
 		return p, err
 	}
 	filled := l.stamp(ownership.Claims{Claims: []ownership.Claim{cl}}).(ownership.Claims)

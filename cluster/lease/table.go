@@ -246,12 +246,25 @@ func (t *Table) Fitness(now time.Time) map[ownership.NodeID]ownership.Fitness {
 	fit := make(map[ownership.NodeID]ownership.Fitness, len(t.nodes))
 	for id, e := range t.nodes {
 		fit[id] = ownership.Fitness{
-			Leased: e.speaks(num, now) && !e.behind,
+			Leased: e.getsCalls(num, now),
 			Bot:    e.renewal.Bot, Load: e.renewal.Load,
 			Room: e.renewal.Room, Recent: e.recent.sum(now.Sub(t.start)), Apps: e.renewal.Apps,
 		}
 	}
 	return fit
+}
+
+// Anyone reports whether there is a node that may get calls, for all that leases say.
+func (t *Table) Anyone(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	num := t.quarters(now)
+	for _, e := range t.nodes {
+		if e.getsCalls(num, now) {
+			return true
+		}
+	}
+	return false
 }
 
 // quarters is of how many quarters of a lease a node may be silent and still get calls.
@@ -262,6 +275,10 @@ func (t *Table) quarters(now time.Time) time.Duration {
 		}
 	}
 	return 4
+}
+
+func (e *entry) getsCalls(quarters time.Duration, now time.Time) bool {
+	return e.speaks(quarters, now) && !e.behind
 }
 
 // speaks reports whether the node is there; one whose table lags is, too.
