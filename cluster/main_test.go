@@ -31,10 +31,11 @@ var besideOthers sync.Map
 // patience is how long a test waits for what must come; a machine may be slow.
 const patience = 30 * time.Second
 
-// eventually waits until the condition holds.
+// eventually waits until the condition holds. What took more than half of the patience is
+// told: a slower machine would be too slow for it.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	begun, deadline := time.Now(), time.NewTimer(patience)
 	defer deadline.Stop()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -44,6 +45,9 @@ func eventually(t testing.TB, what string, cond func() bool) {
 		case <-deadline.C:
 			t.Fatalf("waited %v in vain for: %s", patience, what)
 		}
+	}
+	if took := time.Since(begun); took > patience/2 {
+		t.Logf("NEARLY LATE, %s of %s: %s", took.Round(time.Millisecond), patience, what)
 	}
 }
 

@@ -249,7 +249,8 @@ func must(t *testing.T, c *exec.Cmd) string {
 	return out
 }
 
-// eventually waits for a condition, which says what is still missing.
+// eventually waits for a condition, which says what is still missing. What took more than
+// half of its time is told: a slower machine would be too slow for it.
 func eventually(t *testing.T, within time.Duration, what string, missing func() string) time.Duration {
 	t.Helper()
 	begun := time.Now()
@@ -258,7 +259,11 @@ func eventually(t *testing.T, within time.Duration, what string, missing func() 
 	for {
 		why := missing()
 		if why == "" {
-			return time.Since(begun)
+			took := time.Since(begun)
+			if took > within/2 {
+				t.Logf("NEARLY LATE, %s of %s: %s", took.Round(time.Millisecond), within, what)
+			}
+			return took
 		}
 		if time.Since(begun) > within {
 			t.Fatalf("waiting %s for %s: %s", within, what, why)
