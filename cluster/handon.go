@@ -25,7 +25,7 @@ const (
 func (mv *moves) direct(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (to ownership.NodeID, err error) {
 	err = mv.persist(ctx, mv.cfg.Timings.Decide, "asking who takes partition "+id.String(), anytime, func(ctx context.Context, at ownership.NodeID, addr string) error {
 		to, err = askLeader(mv.proposals, at, addr, func(l *leader.Leadership) (ownership.NodeID, error) {
-			return direct(ctx, l, id, but)
+			return l.Fittest(ctx, id, but)
 		}, func(p *transport.Peer) (ownership.NodeID, error) {
 			req := &peerpb.DirectRequest{Partition: uint32(id)}
 			for _, n := range but {
@@ -37,14 +37,6 @@ func (mv *moves) direct(ctx context.Context, id ownership.PartitionID, but []own
 		return err
 	})
 	return to, err
-}
-
-// direct is the leader's part of it.
-func direct(ctx context.Context, l *leader.Leadership, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
-	if err := l.Ready(ctx); err != nil {
-		return "", err
-	}
-	return l.Fittest(id, but)
 }
 
 func nodeIDs(names []string) []ownership.NodeID {

@@ -193,7 +193,7 @@ func TestO26_AMoveWithoutItsMemoryComesToNothing(t *testing.T) {
 	if ownerOf(n, p) != n.id || !n.HoldsPartition(p.Partition, p.Epoch) {
 		t.Error("the owner no longer acts on what it kept")
 	}
-	if to, err := ldr.leading.Load().Fittest(p.Partition, []ownership.NodeID{to.id}); err != nil || to != ldr.id {
+	if to, err := ldr.leading.Load().Fittest(t.Context(), p.Partition, []ownership.NodeID{to.id}); err != nil || to != ldr.id {
 		t.Errorf("without the node that failed, %s is the fittest (%v), want %s", to, err, ldr.id)
 	}
 }

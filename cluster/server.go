@@ -223,7 +223,7 @@ func (d *peerDoor) Direct(ctx context.Context, req *peerpb.DirectRequest) (*peer
 	if err != nil {
 		return nil, err
 	}
-	to, err := direct(ctx, l, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
+	to, err := l.Fittest(ctx, ownership.PartitionID(req.GetPartition()), nodeIDs(req.GetBut()))
 	if err != nil {
 		return nil, err
 	}

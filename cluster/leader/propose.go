@@ -18,7 +18,7 @@ func (l *Leadership) Do(ctx context.Context, act ownership.Act) (*ownership.Outc
 	switch a := act.(type) {
 	case ownership.Move:
 		if a.To == "" { // owners of older software leave it to the leader
-			to, err := l.Fittest(a.Partition, nil)
+			to, err := l.Fittest(ctx, a.Partition, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -128,8 +128,12 @@ func (l *Leadership) stamp(act ownership.Act) ownership.Act {
 	return ownership.Stamped(act, now.UTC())
 }
 
-// Fittest returns the node that is fittest to take the partition, but for some.
-func (l *Leadership) Fittest(id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
+// Fittest returns the node that is fittest to take the partition, but for some. It waits
+// as claims do, see Settled.
+func (l *Leadership) Fittest(ctx context.Context, id ownership.PartitionID, but []ownership.NodeID) (ownership.NodeID, error) {
+	if err := l.Settled(ctx); err != nil {
+		return "", err
+	}
 	p, ok := l.Table.Partition(id)
 	if !ok {
 		return "", fmt.Errorf("moving partition %s: %w", id, ownership.ErrUnknown)
