@@ -12,9 +12,9 @@ import (
 	"tandem/ownership"
 )
 
-// silentFor is how long a call may show no life before the reaper asks. The
+// SilentFor is how long a call may show no life before the reaper asks. The
 // service itself ends calls 45 min after the last keepAlive.
-const silentFor = 60 * time.Minute
+const SilentFor = 60 * time.Minute
 
 // unclearLimit is how many calls of an app in a row may be unclear in one round.
 const unclearLimit = 3
@@ -43,7 +43,7 @@ func (d *Dispatcher) Reap(ctx context.Context, calls iter.Seq[ownership.Call]) (
 			return r, fmt.Errorf("looking for calls that are over: %w", err)
 		}
 		app := d.apps[c.App]
-		if app == nil || c.State == ownership.CallEnded || d.conf.Now().Sub(c.SeenAt) < silentFor ||
+		if app == nil || c.State == ownership.CallEnded || d.conf.Now().Sub(c.SeenAt) < SilentFor ||
 			unclear[c.App] >= unclearLimit || !d.ledger.Holds(c.ID, c.Partition, c.Epoch) || d.livesHere(c) {
 			continue
 		}
@@ -80,7 +80,7 @@ func (d *queues) livesHere(c ownership.Call) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.partOf(c.Partition).queues[c.ID]
-	return l != nil && l.endedAt == 0 && l.active > l.seenTold && d.now().since(l.active) < silentFor
+	return l != nil && l.endedAt == 0 && l.active > l.seenTold && d.now().since(l.active) < SilentFor
 }
 
 // closeLine makes late notifications of a reaped call harmless.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem/azure"
+	"tandem/bot"
 	"tandem/ownership"
 )
 
@@ -68,7 +69,7 @@ func (n *Node) now() time.Time {
 
 // reap looks at calls that have been silent for long.
 func (n maintenance) reap(ctx context.Context) {
-	seen, err := n.dispatcher.Reap(ctx, n.ownCalls())
+	seen, err := n.dispatcher.Reap(ctx, n.silentCalls())
 	if err != nil {
 		n.log.Warn("looking after silent calls; the next round tries again", "err", err)
 	}
@@ -77,17 +78,14 @@ func (n maintenance) reap(ctx context.Context) {
 	}
 }
 
-// ownCalls walks the calls of this node's partitions that have not ended, each
+// silentCalls walks the calls of this node's of which nothing was heard for long, each
 // with the epoch at which this node may act on it. An orphan's own epoch is that
 // of the owner it died with: nobody could ever act on it at that one.
-func (n maintenance) ownCalls() iter.Seq[ownership.Call] {
+func (n maintenance) silentCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for c, err := range n.table.Each(ownership.CallFilter{Node: n.ID()}) {
-			if err != nil {
-				n.log.Error("walking this node's calls", "err", err)
-				return
-			}
-			if c.State == ownership.CallEnded {
+		for _, id := range n.table.Silent(n.ID(), n.now().Add(-bot.SilentFor)) {
+			c, ok := n.table.Call(id)
+			if !ok {
 				continue
 			}
 			if p, ok := n.table.Partition(c.Partition); ok {

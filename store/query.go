@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -104,6 +105,31 @@ func (t *Table) Each(f ownership.CallFilter) iter.Seq2[ownership.Call, error] {
 			}
 		}
 	}
+}
+
+// Silent returns the calls that have not ended, for which the node acts, and of which nothing
+// has been heard since then, in no certain order. The index knows them: no record is read.
+func (t *Table) Silent(node ownership.NodeID, since time.Time) (calls []ownership.CallID) {
+	for _, p := range t.Partitions() {
+		calls = append(calls, t.silentIn(p.ID, node, since)...)
+	}
+	return calls
+}
+
+// silentIn looks at one partition: with more at a time an act would wait for too long.
+func (t *Table) silentIn(id ownership.PartitionID, node ownership.NodeID, since time.Time) (calls []ownership.CallID) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	p := t.st.parts[id]
+	if p == nil {
+		return nil
+	}
+	t.st.inPartition(p, func(ref uint32, e *index.Entry) {
+		if e.State != ownership.CallEnded && !readSeconds(e.Active).After(since) && t.st.stands(e).Owner == node {
+			calls = append(calls, t.st.calls.Name(ref).ID())
+		}
+	})
+	return calls
 }
 
 // callScan walks calls by id over the file and what is yet to be written to it,
