@@ -83,16 +83,17 @@ func (n maintenance) reap(ctx context.Context) {
 // of the owner it died with: nobody could ever act on it at that one.
 func (n maintenance) silentCalls() iter.Seq[ownership.Call] {
 	return func(yield func(ownership.Call) bool) {
-		for _, id := range n.table.Silent(n.ID(), n.now().Add(-bot.SilentFor)) {
-			c, ok := n.table.Call(id)
-			if !ok {
-				continue
-			}
-			if p, ok := n.table.Partition(c.Partition); ok {
-				c.Epoch = p.Epoch
-			}
-			if !yield(c) {
-				return
+		f := ownership.CallFilter{Node: n.ID(), Silent: n.now().Add(-bot.SilentFor)}
+		for _, p := range n.table.Partitions() {
+			f.Partition = p.ID
+			for c, err := range n.table.Each(f) {
+				if err != nil {
+					n.log.Error("walking this node's calls", "err", err)
+					return
+				}
+				if c.Epoch = p.Epoch; !yield(c) {
+					return
+				}
 			}
 		}
 	}

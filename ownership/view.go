@@ -97,6 +97,13 @@ type CallFilter struct {
 	App       AppID
 	Group     GroupKey
 	State     CallState // as it stands now
+	Silent    time.Time // of those that have not ended, what was not heard of since
+}
+
+// Heard reports whether the filter asks for silent calls, and one that was heard of last at
+// that time is none.
+func (f *CallFilter) Heard(state CallState, last time.Time) bool {
+	return !f.Silent.IsZero() && (state == CallEnded || last.After(f.Silent))
 }
 
 // Errors that cross rooms. Each maps to one answer at the doors.

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"slices"
 	"sort"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -107,31 +106,6 @@ func (t *Table) Each(f ownership.CallFilter) iter.Seq2[ownership.Call, error] {
 	}
 }
 
-// Silent returns the calls that have not ended, for which the node acts, and of which nothing
-// has been heard since then, in no certain order. The index knows them: no record is read.
-func (t *Table) Silent(node ownership.NodeID, since time.Time) (calls []ownership.CallID) {
-	for _, p := range t.Partitions() {
-		calls = append(calls, t.silentIn(p.ID, node, since)...)
-	}
-	return calls
-}
-
-// silentIn looks at one partition: with more at a time an act would wait for too long.
-func (t *Table) silentIn(id ownership.PartitionID, node ownership.NodeID, since time.Time) (calls []ownership.CallID) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	p := t.st.parts[id]
-	if p == nil {
-		return nil
-	}
-	t.st.inPartition(p, func(ref uint32, e *index.Entry) {
-		if e.State != ownership.CallEnded && !readSeconds(e.Active).After(since) && t.st.stands(e).Owner == node {
-			calls = append(calls, t.st.calls.Name(ref).ID())
-		}
-	})
-	return calls
-}
-
 // callScan walks calls by id over the file and what is yet to be written to it,
 // without the table's lock.
 type callScan struct {
@@ -203,14 +177,18 @@ func (t *Table) freeze(s *callScan) (chosen []index.Name, err error) {
 
 // preselect returns the calls that a partition or a group can have, by the index; nil:
 // any. A group knows its live calls only, so it preselects only for a live state.
+// The index knows when a call was heard of last, down to a second.
 func (t *Table) preselect(f ownership.CallFilter) []index.Name {
 	out := []index.Name{}
 	add := func(ref uint32) { out = append(out, t.st.calls.Name(ref)) }
 	switch {
 	case f.Partition != 0:
 		if p, ok := t.st.parts[f.Partition]; ok {
-			out = slices.Grow(out, p.calls)
-			t.st.inPartition(p, func(ref uint32, _ *index.Entry) { add(ref) })
+			t.st.inPartition(p, func(ref uint32, e *index.Entry) {
+				if !f.Heard(e.State, readSeconds(e.Active)) {
+					add(ref)
+				}
+			})
 		}
 	case f.State.Live():
 		t.st.calls.InGroup(f.Group, add)
@@ -304,6 +282,9 @@ func (s *callScan) read(key, value []byte) (ownership.Call, bool, error) {
 		return ownership.Call{}, false, files.Damage("reading call %s: %w", key, err)
 	}
 	stand(&c, &p.rec)
+	if f.Heard(c.State, c.SeenAt) {
+		return ownership.Call{}, false, nil
+	}
 	return c, (f.Tenant == "" || c.Tenant == f.Tenant) && (f.App == "" || c.App == f.App), nil
 }
 
