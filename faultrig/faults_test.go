@@ -58,7 +58,7 @@ func injectFault(t *testing.T, fault string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	r, err := Run(ctx, s, Options{Binary: program(t), Seed: 1, NoBars: true})
+	r, err := Run(ctx, s, Options{Binary: program(t), Seed: 1, NoBars: true, Rounds: roundsOf(s)})
 	if err != nil {
 		t.Fatalf("the rig could not go on: %v", err)
 	}
@@ -75,6 +75,15 @@ func injectFault(t *testing.T, fault string) {
 	if r.Dir != "" {
 		t.Logf("logs and data are in %s", r.Dir)
 	}
+}
+
+// roundsOf is how often a change has to bear a fault: half as often as scripts/faults
+// injects it, but each kind of round once.
+func roundsOf(s Scenario) int {
+	if os.Getenv("FAULTS") == "all" || s.Fault == "F07" { // each round another file
+		return s.Rounds
+	}
+	return min(s.Rounds, max(2, (s.Rounds+1)/2)) // of two kinds the other one each time
 }
 
 func TestF01_KillFollower(t *testing.T)   { injectFault(t, "F01") }
