@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	linux "golang.org/x/sys/unix"
 
 	"tandem/admin/client"
 )
@@ -174,4 +175,18 @@ func (x *seat) end(with os.Signal) {
 	}
 	_ = c.cmd.Wait() // killed: that is the point
 	_ = c.stdin.Close()
+}
+
+// pause has the process of the seat's node stand still. It returns when each thread does: on
+// a busy machine one that waits for a processor runs on for a while, and so do the others.
+func (x *seat) pause() {
+	x.s.t.Helper()
+	must(x.s.t, x.child.cmd.Process.Signal(syscall.SIGSTOP))
+	must(x.s.t, linux.Waitid(linux.P_PID, x.child.cmd.Process.Pid, nil, linux.WSTOPPED|linux.WNOWAIT, nil))
+}
+
+// resume lets it go on.
+func (x *seat) resume() {
+	x.s.t.Helper()
+	must(x.s.t, x.child.cmd.Process.Signal(syscall.SIGCONT))
 }

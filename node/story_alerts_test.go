@@ -100,9 +100,9 @@ func TestAlertsInARegion(t *testing.T) {
 			certificate(lead, "soon")
 			certificate(rest[1], "over")
 			s.release(lead)
-			must(t, victim.child.cmd.Process.Signal(syscall.SIGSTOP))
+			victim.pause()
 		}, func() {
-			must(t, victim.child.cmd.Process.Signal(syscall.SIGCONT))
+			victim.resume()
 			certificate(lead, "far")
 			certificate(rest[1], "far")
 		}, []string{"TandemNodeDown", "TandemNodeSilent", "TandemNoSpareNode", "TandemCertificateEndsSoon", "TandemCertificateEnded"}},

@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -176,7 +175,7 @@ func TestF23_ARegionThatStandsStill(t *testing.T) {
 		return all[1].Healthy
 	}
 	eventually(t, "emea calls amer up", func() error { return not(up(), "it does not") })
-	amer.sendSignal(syscall.SIGSTOP)
+	amer.pause()
 	still := time.Now()
 	for up() {
 		if time.Since(still) > 4*time.Second { // three, and the machine is busy
@@ -195,7 +194,7 @@ func TestF23_ARegionThatStandsStill(t *testing.T) {
 	if took := time.Since(began); err != nil || len(nodes) != 1 || !told.Partial || !told.Parts[1].Partial || told.Parts[1].Error == "" || took > 4*time.Second {
 		t.Errorf("without amer, after %s: %+v, %+v, %v", took, nodes, told, err)
 	}
-	amer.sendSignal(syscall.SIGCONT)
+	amer.resume()
 	again := time.Now()
 	eventually(t, "emea calls amer up again", func() error { return not(up(), "it does not") })
 	t.Logf("amer is up %s after it went on", time.Since(again))

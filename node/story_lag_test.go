@@ -2,19 +2,11 @@ package node
 
 import (
 	"net/http"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"tandem/ownership"
 )
-
-// sendSignal sends the process of the seat's node a signal.
-func (x *seat) sendSignal(sig os.Signal) {
-	x.s.t.Helper()
-	must(x.s.t, x.child.cmd.Process.Signal(sig))
-}
 
 // endOf is the end of a call that rang only.
 func endOf(id ownership.CallID) string {
@@ -42,7 +34,7 @@ func TestAnEndAtANodeThatLagsIsNotSwallowed(t *testing.T) {
 	id, lead, lag, lags := ownership.CallID(""), (*seat)(nil), (*seat)(nil), false
 	for attempts := 0; !lags; attempts++ {
 		if attempts == 10 {
-			t.Fatal("ten times the leader was not stopped before it told of its commit: this story shows nothing")
+			t.Fatal("ten times the leader told of its commit before it stood still: this story shows nothing")
 		}
 		for _, x := range s.seats {
 			eventually(t, "a lease of "+x.name, func() error { return not(x.status().Leased, "it has none") })
@@ -51,7 +43,7 @@ func TestAnEndAtANodeThatLagsIsNotSwallowed(t *testing.T) {
 		lead, others = s.leads(s.seats...)
 		third := others[0]
 		id, lag = newCall(), others[1]
-		lag.sendSignal(syscall.SIGSTOP)
+		lag.pause()
 		s.post(lead.webhook(), token, sample(t, incoming, id)) // redirected or handed over: claimed either way
 		eventually(t, "the claim in the leader's table", func() error {
 			k, err := lead.api().Call(t.Context(), string(id))
@@ -60,12 +52,12 @@ func TestAnEndAtANodeThatLagsIsNotSwallowed(t *testing.T) {
 			}
 			return not(k.State == ownership.CallClaimed, "it is %s", k.State)
 		})
-		lead.sendSignal(syscall.SIGSTOP)
-		third.sendSignal(syscall.SIGSTOP)
-		lag.sendSignal(syscall.SIGCONT)
+		lead.pause()
+		third.pause()
+		lag.resume()
 		lags = s.refusesTheEnd(lag, id)
-		lead.sendSignal(syscall.SIGCONT)
-		third.sendSignal(syscall.SIGCONT)
+		lead.resume()
+		third.resume()
 	}
 	eventually(t, "the repeated end is taken", func() error {
 		a := s.postOnce(lag.webhook(), token, endOf(id))

@@ -2,7 +2,6 @@ package node
 
 import (
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,9 +33,9 @@ func TestO22_SilenceIsNotDeath(t *testing.T) {
 	long(t, "it takes 40 s")
 	for what, silence := range map[string]func(s *stage, x *seat){
 		"it stands still": func(_ *stage, x *seat) {
-			must(t, x.child.cmd.Process.Signal(syscall.SIGSTOP))
+			x.pause()
 			time.Sleep(6 * time.Second) // what is tested is that time
-			must(t, x.child.cmd.Process.Signal(syscall.SIGCONT))
+			x.resume()
 		},
 		"its router is killed": func(s *stage, x *seat) {
 			x.kill()

@@ -3,7 +3,6 @@ package node
 import (
 	"net/http"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -47,7 +46,7 @@ func TestO22_WhatComesForASilentOwnerWaitsForIt(t *testing.T) {
 	s.aim(slices.DeleteFunc(slices.Clone(s.seats), func(x *seat) bool { return x == victim })...)
 	before := s.cloud.Report()
 
-	victim.sendSignal(syscall.SIGSTOP)
+	victim.pause()
 	eventually(t, "other owners of its partitions", func() error {
 		all, err := witness.api().Partitions(t.Context())
 		if err != nil {
@@ -73,7 +72,7 @@ func TestO22_WhatComesForASilentOwnerWaitsForIt(t *testing.T) {
 		n := s.cloud.Report().Responses["503"] - before.Responses["503"]
 		return not(n > 0, "%d", n)
 	})
-	victim.sendSignal(syscall.SIGCONT)
+	victim.resume()
 
 	r := s.settled()
 	if !r.OK() {
